@@ -1,0 +1,1 @@
+"""Knowledge editors: one module per method, found by name through `editors.registry`."""

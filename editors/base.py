@@ -1,0 +1,154 @@
+"""What every editor is: sample types, hyper-parameters, the editor protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+
+from torch import Tensor
+
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditRequest:
+    """One fact to write: after the edit, `prompt` continues with `target`."""
+
+    prompt: str
+    target: str  # no leading space
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question asked after editing; `kind` names its type (`rephrase`, `Subject_Aliasing`, ..)."""
+
+    kind: str
+    prompt: str
+    target: str  # no leading space
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditSample:
+    """A request with the probes that judge it."""
+
+    id: str
+    request: EditRequest
+    generality: tuple[Probe, ...]
+    locality: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hparams:
+    """Base of an editor's hyper-parameters: frozen, keyword-only, checked where constructed."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from plain values (a record, a JSON file); unknown names are refused.
+
+        Raises:
+            ValueError: a name that is no field, with the nearest field.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"Unknown hyper-parameter {name!r} for {cls.__name__}.{hint} "
+                    f"Available: {', '.join(names)}"
+                )
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` of them gives an equal object."""
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
+
+
+HparamsT = TypeVar("HparamsT", bound=Hparams)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an editor may need beside the model; the driver fills it, editors import no driver.
+
+    `covariance(layer)` is the uncentred second moment [m, m] of the inputs of that layer's MLP
+    output projection on the *pristine* model. `templates` are the context templates of ROME-like
+    editors, each with one `{}`; the first is the bare `"{}"`.
+    """
+
+    encoder: Path | None = None  # directory of a sentence encoder (RoBERTa)
+    artefact: Path | None = None  # trained weights of a trainable editor (safetensors)
+    covariance: Callable[[int], Tensor] | None = None
+    templates: tuple[str, ...] = ("{}",)
+    seed: int = 0  # of the editor's own draws; the global generators are never touched
+
+
+class Editor(ABC, Generic[HparamsT]):
+    """Edits a language model, cumulatively, until reset.
+
+    Subclasses keep all their state so that `reset` restores the model bit-exactly. An editor that
+    acts at inference (a retrieved prompt, a codebook) attaches itself in `steering` only, so an
+    unsteered forward is always that of the weights as they are.
+    """
+
+    family: ClassVar[Literal["MP", "AP", "RB"]]  # modifies / adds parameters, retrieval-based
+    version: ClassVar[int] = 1  # bumped when results change; part of a cell's identity
+    label: ClassVar[str]  # as the paper's tables print it
+    aliases: ClassVar[tuple[str, ...]] = ()
+    retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
+    hparams_class: ClassVar[type[Hparams]]
+    presets: ClassVar[Mapping[str, Hparams]]  # backbone name -> its hyper-parameters
+
+    def __init__(self, lm: LanguageModel, hparams: HparamsT, resources: Resources) -> None:
+        self.lm = lm
+        self.hparams = hparams
+        self.resources = resources
+
+    @abstractmethod
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Apply requests on top of all earlier ones; an empty list changes nothing."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Undo all edits bit-exactly; no hook, flag or wrapper is left behind."""
+
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        """Context in which a forward (or a cached decoding) of `batch` is answered as edited."""
+        return nullcontext()
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """All edits so far as tensors; loading them continues the stream exactly."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the present edits by those of `state_dict`."""
+
+
+class TrainableEditor(Editor[HparamsT]):
+    """An editor with weights of its own, trained once on training edits, then frozen."""
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Mapping[str, Sequence[EditSample]],
+        hparams: HparamsT,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> Path:
+        """Train on the samples of each data set (by name) and write the artefact under `out`."""

@@ -1,0 +1,1 @@
+"""Method-free pieces that several editors share."""

@@ -1,0 +1,94 @@
+"""Where the parts of each model family are: one row per Hugging Face `model_type`.
+
+Editors ask a row for module paths and for the orientation of a weight; nothing is guessed from
+names or shapes. Adding a family is adding a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Module paths are relative to the causal LM; `{}` is the block number."""
+
+    model_type: str
+    base: str  # the transformer below the head: what hidden states come out of
+    block: str  # one transformer block
+    mlp: str  # the feed-forward module of a block
+    mlp_in: tuple[str, ...]  # its input projections (gate first where there is one)
+    mlp_out: str  # its output projection, the matrix that ROME-like editors write
+    attention_norm: str  # the norm in front of a block's attention
+    final_norm: str
+    embeddings: str
+    learned_positions: str | None  # the position table, or None for rotary positions
+    layout: Literal["linear", "conv1d"]  # weights stored (out, in) or (in, out)
+
+    def as_out_in(self, weight: Tensor) -> Tensor:
+        """View of a stored projection weight as (out, in); the same call maps (out, in) back."""
+        return weight if self.layout == "linear" else weight.mT
+
+
+_GPT_NAMES = {
+    "base": "transformer",
+    "block": "transformer.h.{}",
+    "mlp": "transformer.h.{}.mlp",
+    "attention_norm": "transformer.h.{}.ln_1",
+    "final_norm": "transformer.ln_f",
+    "embeddings": "transformer.wte",
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.model_type: row
+    for row in (
+        Architecture(
+            model_type="llama",
+            base="model",
+            block="model.layers.{}",
+            mlp="model.layers.{}.mlp",
+            mlp_in=("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
+            mlp_out="model.layers.{}.mlp.down_proj",
+            attention_norm="model.layers.{}.input_layernorm",
+            final_norm="model.norm",
+            embeddings="model.embed_tokens",
+            learned_positions=None,
+            layout="linear",
+        ),
+        Architecture(
+            model_type="gptj",
+            mlp_in=("transformer.h.{}.mlp.fc_in",),
+            mlp_out="transformer.h.{}.mlp.fc_out",
+            learned_positions=None,
+            layout="linear",
+            **_GPT_NAMES,
+        ),
+        Architecture(
+            model_type="gpt2",
+            mlp_in=("transformer.h.{}.mlp.c_fc",),
+            mlp_out="transformer.h.{}.mlp.c_proj",
+            learned_positions="transformer.wpe",
+            layout="conv1d",
+            **_GPT_NAMES,
+        ),
+    )
+}
+
+
+def architecture_of(model: nn.Module) -> Architecture:
+    """The row of a Hugging Face causal LM.
+
+    Raises:
+        ValueError: no row for this `model_type`.
+    """
+    model_type = model.config.model_type
+    if model_type not in ARCHITECTURES:
+        raise ValueError(
+            f"No architecture row for model_type {model_type!r}. "
+            f"Available: {', '.join(sorted(ARCHITECTURES))}; "
+            "add a row to editors/parts/architecture.py."
+        )
+    return ARCHITECTURES[model_type]

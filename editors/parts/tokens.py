@@ -1,0 +1,141 @@
+"""Text to right-padded batches: the one place where prompts and targets become ids.
+
+Targets are tokenised on their own, with one leading space and no special tokens, and are joined to
+the prompt by ids; a target can so never contain BOS, and labels cannot shift at the border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+RetrievalText = Literal["teacher_forced", "prompt_only"]
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """B rows of prompt ids + target ids but the last, right-padded to T.
+
+    A row scores its target: the logits at `prompt_length - 1 + j` predict target token j.
+    `texts` is what a retrieval editor looks up, one string a row.
+    """
+
+    input_ids: Tensor  # [B, T]
+    attention_mask: Tensor  # [B, T], 1 on real tokens
+    prompt_lengths: tuple[int, ...]
+    target_ids: tuple[tuple[int, ...], ...]  # may be empty rows: a prompt to continue
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt_lengths)
+
+    @property
+    def position_ids(self) -> Tensor:
+        """Explicit positions [B, T], 0 at each row's first token."""
+        batch, length = self.input_ids.shape
+        return torch.arange(length, device=self.input_ids.device).expand(batch, length)
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Real tokens of each row."""
+        return tuple(
+            prompt + max(len(target) - 1, 0)
+            for prompt, target in zip(self.prompt_lengths, self.target_ids, strict=True)
+        )
+
+    @cached_property
+    def scored_positions(self) -> tuple[Tensor, Tensor]:
+        """(rows [N], columns [N]) of the positions that predict target tokens, in row order."""
+        rows = [i for i, target in enumerate(self.target_ids) for _ in target]
+        columns = [
+            prompt - 1 + j
+            for prompt, target in zip(self.prompt_lengths, self.target_ids, strict=True)
+            for j in range(len(target))
+        ]
+        device = self.input_ids.device
+        return torch.tensor(rows, device=device), torch.tensor(columns, device=device)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Target ids [N], aligned with `scored_positions`."""
+        flat = [token for target in self.target_ids for token in target]
+        return torch.tensor(flat, dtype=torch.long, device=self.input_ids.device)
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Ids of a prompt with the tokenizer's own special tokens (BOS on LLaMA, none on GPT)."""
+    return list(tokenizer(prompt)["input_ids"])
+
+
+def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
+    """Ids of a target behind exactly one space, without special tokens."""
+    return list(tokenizer(" " + target.lstrip(), add_special_tokens=False)["input_ids"])
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that fills short rows; it is masked, so its value never matters."""
+    if tokenizer.pad_token_id is not None:
+        return int(tokenizer.pad_token_id)
+    return int(tokenizer.eos_token_id or 0)
+
+
+def batch_of(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    device: torch.device,
+    retrieval_text: RetrievalText = "prompt_only",
+) -> TokenBatch:
+    """Batch of (prompt, target) pairs; an empty target makes a row to continue.
+
+    `retrieval_text` is `teacher_forced` (the prompt and all target tokens but the last, as RECIPE's
+    released code retrieves) or `prompt_only`.
+    """
+    prompts = [prompt_ids(tokenizer, prompt) for prompt, _ in pairs]
+    targets = [target_ids(tokenizer, target) if target else [] for _, target in pairs]
+    texts = []
+    for (prompt, _), target in zip(pairs, targets, strict=True):
+        seen = target[:-1] if retrieval_text == "teacher_forced" else []
+        texts.append(prompt + _continuation(tokenizer, seen))
+    return batch_of_ids(
+        prompts, targets, texts, padding=pad_id(tokenizer), device=device
+    )
+
+
+def batch_of_ids(
+    prompts: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    texts: Sequence[str],
+    *,
+    padding: int,
+    device: torch.device,
+) -> TokenBatch:
+    """Batch of ready-made ids, for callers that hold ids already."""
+    rows = [[*p, *t[:-1]] for p, t in zip(prompts, targets, strict=True)]
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), padding, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return TokenBatch(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        prompt_lengths=tuple(map(len, prompts)),
+        target_ids=tuple(tuple(t) for t in targets),
+        texts=tuple(texts),
+    )
+
+
+def _continuation(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """Text of the first tokens of a target, with the space that joins it to the prompt."""
+    if not ids:
+        return ""
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    return text if text.startswith(" ") else " " + text
