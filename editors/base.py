@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from torch import Tensor
+if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
+    from torch import Tensor
 
-from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch
+    from editors.parts.language_model import LanguageModel
+    from editors.parts.tokens import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True)
