@@ -1,0 +1,70 @@
+"""RippleEdits (RIPE): edits with probes for what follows from them and what must not."""
+
+from __future__ import annotations
+
+from bench.datasets.base import EditDataset
+from bench.datasets.files import PublishedFile
+from bench.datasets.rows import Row
+from editors.base import EditRequest, EditSample, Probe
+
+# The six criteria of Cohen et al., sorted as the released RECIPE code does (utils/data.py).
+GENERALITY_TYPES = (
+    "Logical_Generalization",
+    "Compositionality_I",
+    "Compositionality_II",
+    "Subject_Aliasing",
+)
+LOCALITY_TYPES = ("Relation_Specificity", "Forgetfulness")
+
+
+class RippleEdits(EditDataset):
+    """Request `prompt` -> `target_new`; any number of probes of six types, none is possible."""
+
+    key = "ripple_edits"
+    label = "RIPE"
+    aliases = ("ripple_effect", "rippleedits")
+    title = "RippleEdits, the part used by RECIPE"
+    licence = "MIT"
+    citation = (
+        "Cohen et al., Evaluating the Ripple Effects of Knowledge Editing in Language Models, "
+        "TACL 2024; this selection: Chen et al., EMNLP 2024"
+    )
+    files = {
+        "train": PublishedFile(
+            path="data/meta-train/ripple_effect/ripe_train.json",
+            variants=("ripe_*train*.json",),
+            rows=3_000,
+            git_blob="ca287aa8f23ad1e149f1b750292540292c7978c7",
+        ),
+        "test": PublishedFile(
+            path="data/evaluation/ripple_effect/ripe_test.json",
+            variants=("ripe_*test*.json",),
+            rows=1_388,
+            git_blob="3e3973253eab4fdb4818fca0a8a824b6af445725",
+        ),
+    }
+
+    def read(self, row: Row, sample_id: str) -> EditSample:
+        return EditSample(
+            id=sample_id,
+            request=EditRequest(
+                prompt=row.text("prompt"),
+                target=row.text("target_new"),
+                subject=row.text("subject"),
+            ),
+            generality=_probes(row, GENERALITY_TYPES),
+            locality=_probes(row, LOCALITY_TYPES),
+        )
+
+
+def _probes(row: Row, kinds: tuple[str, ...]) -> tuple[Probe, ...]:
+    """One probe an item; an item whose `targets` are all empty gets an empty target."""
+    return tuple(
+        Probe(
+            kind=kind,
+            prompt=item.text("prompt"),
+            target=next((t for t in item.texts("targets") if t.strip()), ""),
+        )
+        for kind in kinds
+        for item in row.rows(kind)
+    )

@@ -1,0 +1,112 @@
+"""Rows of a data file, read field by field with errors that say where and what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHOWN = 60  # characters of an offending value that an error message repeats
+
+
+@dataclass(frozen=True)
+class Row:
+    """One JSON object; `where` names its place for error messages."""
+
+    fields: Mapping[str, object]
+    where: str
+
+    def text(self, field: str) -> str:
+        """A string field, as it stands in the file.
+
+        Raises:
+            ValueError: absent, not a string, or no text that UTF-8 can hold.
+        """
+        return self._as_text(field, self._get(field, "a string"))
+
+    def texts(self, field: str) -> tuple[str, ...]:
+        """A field that is a list of strings; errors as in `text`."""
+        wanted = "a list of strings"
+        return tuple(self._as_text(field, value, wanted) for value in self._list(field, wanted))
+
+    def rows(self, field: str) -> tuple[Row, ...]:
+        """A field that is a list of objects; errors as in `text`."""
+        wanted = "a list of objects"
+        rows = []
+        for number, value in enumerate(self._list(field, wanted)):
+            if not isinstance(value, dict):
+                raise self._error(field, wanted, f"one with {_describe(value)} as item {number}")
+            rows.append(Row(value, f"{self.where}, field {field!r}, item {number}"))
+        return tuple(rows)
+
+    def _get(self, field: str, wanted: str) -> object:
+        if field not in self.fields:
+            present = ", ".join(self.fields) or "no field at all"
+            raise self._error(field, wanted, f"no such field (the row has: {present})")
+        return self.fields[field]
+
+    def _list(self, field: str, wanted: str) -> list[object]:
+        value = self._get(field, wanted)
+        if not isinstance(value, list):
+            raise self._error(field, wanted, _describe(value))
+        return value
+
+    def _as_text(self, field: str, value: object, wanted: str = "a string") -> str:
+        if not isinstance(value, str):
+            raise self._error(field, wanted, _describe(value))
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # JSON can spell half of a surrogate pair; no tokenizer takes it.
+            raise self._error(field, "Unicode text", f"a lone surrogate in {value!r}") from None
+        return value
+
+    def _error(self, field: str, wanted: str, got: str) -> ValueError:
+        return ValueError(f"{self.where}, field {field!r}: wanted {wanted}, got {got}.")
+
+
+def read_rows(path: Path, content: bytes) -> Iterator[Row]:
+    """Rows of a JSON file that holds a list of objects, numbered from 0.
+
+    Raises:
+        ValueError: `content` is not UTF-8, not JSON, not a list of objects, or empty.
+    """
+    values = _parse(path, content)
+    if not isinstance(values, list):
+        raise ValueError(f"{path}: wanted a JSON list of rows, got {_describe(values)}.")
+    if not values:
+        raise ValueError(f"{path}: wanted rows, got an empty list.")
+    for number, value in enumerate(values):
+        where = f"{path}, row {number}"
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: wanted an object, got {_describe(value)}.")
+        yield Row(value, where)
+
+
+def _parse(path: Path, content: bytes) -> object:
+    try:
+        return json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        byte = content[error.start]
+        raise ValueError(
+            f"{path} is not UTF-8 text: byte {byte:#04x} at offset {error.start}."
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+    except (ValueError, RecursionError) as error:  # a number too long, lists nested too deeply
+        raise ValueError(f"{path} is not usable JSON: {error}.") from None
+
+
+def _describe(value: object) -> str:
+    """A JSON value in a few words: its type, and the value itself where it is short."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return f"an object with {len(value)} fields"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    kind = {str: "string", bool: "boolean"}.get(type(value), "number")
+    return f"the {kind} {json.dumps(value)[:_SHOWN]}"
