@@ -1,4 +1,4 @@
-"""Edit data sets, found by name: one module of this package per set, real and embedded files alike."""
+"""Edit data sets, found by name: one module per set, for real and embedded files alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
+from typing import TypeGuard
 
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, Split
 from bench.names import resolve_name
@@ -35,8 +36,13 @@ def _datasets() -> dict[str, EditDataset]:
     found = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
-        for _, cls in inspect.getmembers(module, inspect.isclass):
-            concrete = issubclass(cls, EditDataset) and not inspect.isabstract(cls)
-            if concrete and cls.__module__ == module.__name__:
+        for cls in vars(module).values():
+            if _is_dataset(cls) and cls.__module__ == module.__name__:
                 found[cls.key] = cls()
     return dict(sorted(found.items()))
+
+
+def _is_dataset(value: object) -> TypeGuard[type[EditDataset]]:
+    return (
+        inspect.isclass(value) and issubclass(value, EditDataset) and not inspect.isabstract(value)
+    )

@@ -36,8 +36,9 @@ NO_SUBJECT = "subject not in the prompt"
 class LoadedSamples:
     """The samples of one split, with everything that was not taken as it stood in the file.
 
-    `skipped` and `fallbacks` map a reason to its count. A subject found in another letter case takes
-    the prompt's spelling; one not found stays, and editors that look for it use the last prompt token.
+    `skipped` and `fallbacks` map a reason to its count. A subject found in another letter case
+    takes the prompt's spelling; one not found stays, and editors that look for it use the prompt's
+    last token.
     """
 
     samples: tuple[EditSample, ...]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bench.datasets.base import EditDataset
+from collections.abc import Mapping
+from typing import ClassVar
+
+from bench.datasets.base import EditDataset, Split
 from bench.datasets.files import PublishedFile
 from bench.datasets.rows import Row
 from editors.base import EditRequest, EditSample, Probe
@@ -23,7 +26,7 @@ class CounterFact(EditDataset):
         "Meng et al., Locating and Editing Factual Associations in GPT, NeurIPS 2022; "
         "this selection: Chen et al., EMNLP 2024"
     )
-    files = {
+    files: ClassVar[Mapping[Split, PublishedFile]] = {
         "train": PublishedFile(
             path="data/meta-train/cf/counterfact-train.json",
             variants=("counterfact-train[-_]*.json",),

@@ -43,7 +43,9 @@ def locate(file: PublishedFile, directory: Path) -> Path:
         ValueError: several files fit.
     """
     if not directory.is_dir():
-        raise NotADirectoryError(f"{directory} is not a directory: wanted the one with {file.name}.")
+        raise NotADirectoryError(
+            f"{directory} is not a directory: wanted the one with {file.name}."
+        )
     present = _files_below(directory)
     for patterns in ((file.name,), file.variants):
         found = [p for p in present if any(fnmatch(p.name, pattern) for pattern in patterns)]
@@ -54,9 +56,9 @@ def locate(file: PublishedFile, directory: Path) -> Path:
             )
         if found:
             return found[0]
-    patterns = " or ".join(file.variants)
     raise FileNotFoundError(
-        f"No {file.name} (nor {patterns}) in {directory} or up to {SEARCH_DEPTH} folders below it."
+        f"No {file.name} (nor {' or '.join(file.variants)}) in {directory} "
+        f"or up to {SEARCH_DEPTH} folders below it."
     )
 
 

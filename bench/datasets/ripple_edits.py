@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bench.datasets.base import EditDataset
+from collections.abc import Mapping
+from typing import ClassVar
+
+from bench.datasets.base import EditDataset, Split
 from bench.datasets.files import PublishedFile
 from bench.datasets.rows import Row
 from editors.base import EditRequest, EditSample, Probe
@@ -29,7 +32,7 @@ class RippleEdits(EditDataset):
         "Cohen et al., Evaluating the Ripple Effects of Knowledge Editing in Language Models, "
         "TACL 2024; this selection: Chen et al., EMNLP 2024"
     )
-    files = {
+    files: ClassVar[Mapping[Split, PublishedFile]] = {
         "train": PublishedFile(
             path="data/meta-train/ripple_effect/ripe_train.json",
             variants=("ripe_*train*.json",),

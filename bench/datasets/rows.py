@@ -42,7 +42,7 @@ class Row:
 
     def _get(self, field: str, wanted: str) -> object:
         if field not in self.fields:
-            present = ", ".join(self.fields) or "no field at all"
+            present = ", ".join(map(repr, self.fields)) or "no field at all"
             raise self._error(field, wanted, f"no such field (the row has: {present})")
         return self.fields[field]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bench.datasets.base import EditDataset
+from collections.abc import Mapping
+from typing import ClassVar
+
+from bench.datasets.base import EditDataset, Split
 from bench.datasets.files import PublishedFile
 from bench.datasets.rows import Row
 from editors.base import EditRequest, EditSample, Probe
@@ -23,7 +26,7 @@ class ZSRE(EditDataset):
         "Levy et al., Zero-Shot Relation Extraction via Reading Comprehension, CoNLL 2017; "
         "rephrasings and splits: De Cao et al., EMNLP 2021, and Mitchell et al., ICLR 2022"
     )
-    files = {
+    files: ClassVar[Mapping[Split, PublishedFile]] = {
         "train": PublishedFile(
             path="data/meta-train/zsre/zsre_mend_train.json",
             variants=("zsre_mend_train_*.json",),

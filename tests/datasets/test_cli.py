@@ -99,5 +99,5 @@ def test_show_prints_source_revision_licence_and_files(capsys: pytest.CaptureFix
 
 
 def test_show_of_an_unknown_set_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="Did you mean 'counterfact'?"):
+    with pytest.raises(ValueError, match=r"Did you mean 'counterfact'\?"):
         main("data", "show", "counterfct")

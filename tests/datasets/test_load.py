@@ -161,7 +161,7 @@ def test_the_digest_is_gits_blob_id(tmp_path: Path) -> None:
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Unknown split 'tests'. Did you mean 'test'?"):
+    with pytest.raises(ValueError, match=r"Unknown split 'tests'\. Did you mean 'test'\?"):
         get_dataset("zsre").load(cast(Split, "tests"), tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Every malformed file gets one sentence with the file, the row, the field, wanted and got."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.datasets.made import FILE_NAMES, MADE_ROWS, ripe_row, write, zsre_row
 
 
 def error_of(key: str, split: Split, directory: Path) -> str:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the callers compare the whole text
+    with pytest.raises(ValueError, match=str(directory)) as caught:
         get_dataset(key).load(split, directory)
     return str(caught.value)
 
@@ -24,7 +25,7 @@ def error_of(key: str, split: Split, directory: Path) -> str:
     [
         (
             {"src": "Who?"},
-            "field 'alt': wanted a string, got no such field (the row has: src).",
+            "field 'alt': wanted a string, got no such field (the row has: 'src').",
         ),
         ({}, "field 'alt': wanted a string, got no such field (the row has: no field at all)."),
         (zsre_row(src=5), "field 'src': wanted a string, got the number 5."),
@@ -49,23 +50,31 @@ def test_a_bad_text_field(row: dict[str, object], message: str, tmp_path: Path) 
         ("x", "field 'Forgetfulness': wanted a list of objects, got the string \"x\"."),
         (
             ["x"],
-            "field 'Forgetfulness': wanted a list of objects, "
-            'got one with the string "x" as item 0.',
+            (
+                "field 'Forgetfulness': wanted a list of objects, "
+                'got one with the string "x" as item 0.'
+            ),
         ),
         (
             [{"prompt": "p"}],
-            "field 'Forgetfulness', item 0, field 'targets': wanted a list of strings, "
-            "got no such field (the row has: prompt).",
+            (
+                "field 'Forgetfulness', item 0, field 'targets': wanted a list of strings, "
+                "got no such field (the row has: 'prompt')."
+            ),
         ),
         (
             [{"prompt": "p", "targets": "t"}],
-            "field 'Forgetfulness', item 0, field 'targets': wanted a list of strings, "
-            'got the string "t".',
+            (
+                "field 'Forgetfulness', item 0, field 'targets': wanted a list of strings, "
+                'got the string "t".'
+            ),
         ),
         (
             [{"prompt": "p", "targets": ["t", 3]}],
-            "field 'Forgetfulness', item 0, field 'targets': wanted a list of strings, "
-            "got the number 3.",
+            (
+                "field 'Forgetfulness', item 0, field 'targets': wanted a list of strings, "
+                "got the number 3."
+            ),
         ),
         (
             [{"prompt": 1, "targets": ["t"]}],
@@ -99,7 +108,7 @@ def test_a_file_that_is_no_list_of_rows(content: bytes, message: str, tmp_path: 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"[" + b"9" * 10_000 + b"]"])
 def test_json_beyond_the_parsers_limits_is_one_sentence(content: bytes) -> None:
-    with pytest.raises(ValueError, match="^data.json is not usable JSON: .*[.]$"):
+    with pytest.raises(ValueError, match=r"^data\.json is not usable JSON: .*[.]$"):
         list(read_rows(Path("data.json"), content))
 
 
@@ -121,12 +130,15 @@ def test_any_value_in_any_field_loads_or_is_named(
     field = data.draw(st.sampled_from(sorted(good)))
     path = tmp_path / FILE_NAMES[key, split]
     path.write_text(json.dumps([good, good | {field: value}]))
+    message = ""
     try:
         loaded = get_dataset(key).load(split, tmp_path)
     except ValueError as error:
-        assert str(error).startswith(f"{path}, row 1, field {field!r}")
-        assert ": wanted " in str(error)
-        assert ", got " in str(error)
+        message = str(error)
+    if message:
+        assert re.match(
+            rf"{re.escape(str(path))}, row 1, field '{field}'.*: wanted .*, got ", message
+        )
     else:
         skipped_rows = sum(n for reason, n in loaded.skipped.items() if "row" in reason)
         assert len(loaded.samples) + skipped_rows == loaded.rows == 2

@@ -36,7 +36,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_a_name_like_none_gets_no_guess() -> None:
-    with pytest.raises(ValueError, match="Unknown data set 'wikidata5m'. Available: "):
+    with pytest.raises(ValueError, match=r"Unknown data set 'wikidata5m'\. Available: "):
         get_dataset("wikidata5m")
 
 
