@@ -75,6 +75,15 @@ class Hparams:
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
 
+    def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
+        """Blocks whose key covariance the editor will ask for, in a model of `n_layers`."""
+        return ()
+
+    @property
+    def template_lengths(self) -> tuple[int, ...]:
+        """Tokens of each random context prefix that the editor wants beside the bare prompt."""
+        return ()
+
 
 HparamsT = TypeVar("HparamsT", bound=Hparams)
 

@@ -1,0 +1,144 @@
+"""ROME: a rank-one edit of one MLP (Meng et al., "Locating and Editing Factual Associations in GPT").
+
+Written after the paper and the public implementation kmeng01/rome; the `easyedit` and `rebuilt_*`
+modes after zjunlp/EasyEdit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.covariance import InverseCovariance
+from editors.parts.deltas import EditedWeights
+from editors.parts.language_model import LanguageModel
+from editors.parts.layers import block_number
+from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_update
+from editors.parts.value_optimisation import ValueSettings
+
+# `easyedit` is the original form without covariance, as EasyEdit's configurations ship it.
+RomeMode = Literal["original", "easyedit", "rebuilt_prefix", "rebuilt_prompt"]
+
+# Relative depth of the edited block where none is named: LLaMA-2-7B's 5 of 32.
+DEPTH = 5 / 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class RomeHparams(Hparams):
+    """Defaults are those of the original's GPT-J configuration, with Table names kept."""
+
+    layer: int | None  # None: at a relative depth of 5/32
+    mode: RomeMode = "original"
+    v_num_grad_steps: int = 20
+    v_lr: float = 0.5
+    v_weight_decay: float = 0.5
+    clamp_norm_factor: float = 4.0
+    kl_factor: float = 0.0625
+    context_lengths: tuple[int, ...] = (5,) * 10 + (10,) * 10  # tokens of each random prefix
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, RomeMode)
+        check_at_least("v_num_grad_steps", self.v_num_grad_steps, 2)
+        check_above("v_lr", self.v_lr, 0)
+        check_at_least("v_weight_decay", self.v_weight_decay, 0)
+        check_above("clamp_norm_factor", self.clamp_norm_factor, 0)
+        check_at_least("kl_factor", self.kl_factor, 0)
+
+    def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
+        """The edited layer, unless the mode does without covariance."""
+        if self.mode == "easyedit":
+            return ()
+        return (block_number(self.layer, DEPTH, n_layers),)
+
+    @property
+    def template_lengths(self) -> tuple[int, ...]:
+        """Lengths of the context prefixes to generate."""
+        return self.context_lengths
+
+    @property
+    def form(self) -> RankOneForm:
+        """Which keys the rank-one write uses."""
+        return "original" if self.mode == "easyedit" else self.mode
+
+    @property
+    def value_settings(self) -> ValueSettings:
+        """The part that the value optimisation needs."""
+        return ValueSettings(
+            v_num_grad_steps=self.v_num_grad_steps,
+            v_lr=self.v_lr,
+            v_weight_decay=self.v_weight_decay,
+            clamp_norm_factor=self.clamp_norm_factor,
+            kl_factor=self.kl_factor,
+        )
+
+
+class RomeEditor(Editor[RomeHparams]):
+    """Writes each fact into one MLP's output projection as a rank-one update, one after another.
+
+    Keys, values and the essence distribution are those of the model as edited so far; covariance
+    and templates those of the pristine model. Without templates in the resources, the bare prompt
+    is the only context.
+    """
+
+    family = "MP"
+    label: ClassVar[str] = "ROME"
+    hparams_class = RomeHparams
+    presets: ClassVar[Mapping[str, RomeHparams]] = {
+        # kmeng01/rome hparams/ROME/gpt2-xl.json, EleutherAI_gpt-j-6B.json
+        "gpt2-xl": RomeHparams(layer=17),
+        "gpt-j-6b": RomeHparams(layer=5),
+        # zjunlp/EasyEdit hparams/ROME/llama-7b.yaml
+        "llama-2-7b": RomeHparams(layer=5, v_num_grad_steps=25, v_weight_decay=1e-3),
+        # Ours: five prefixes, and a layer and rate that suit miniature models.
+        "mini-llama": RomeHparams(layer=0, v_weight_decay=1e-3, context_lengths=(10,) * 5),
+        "default": RomeHparams(layer=None, context_lengths=(10,) * 5),
+    }
+
+    def __init__(self, lm: LanguageModel, hparams: RomeHparams, resources: Resources) -> None:
+        super().__init__(lm, hparams, resources)
+        self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
+        self._weights = EditedWeights(lm.model)
+        self._inverse: InverseCovariance | None = None
+        if hparams.mode != "easyedit":
+            if resources.covariance is None:
+                raise ValueError(
+                    "ROME needs the covariance of its layer's keys in its resources; "
+                    "provide it, or choose the mode 'easyedit', which does without."
+                )
+            self._inverse = InverseCovariance(resources.covariance)
+
+    def compute(self, request: EditRequest) -> RankOneUpdate:
+        """The update for one request on the model as it is now; nothing is written."""
+        weight = self.lm.module(self.lm.architecture.mlp_out, self.layer).get_parameter("weight")
+        inverse = None if self._inverse is None else self._inverse(self.layer, weight)
+        return rank_one_update(
+            self.lm,
+            request,
+            self.resources.templates,
+            layer=self.layer,
+            settings=self.hparams.value_settings,
+            form=self.hparams.form,
+            inverse_covariance=inverse,
+        )
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Write the requests one after another."""
+        for request in requests:
+            self._weights.add([self.compute(request).delta(self.lm)])
+
+    def reset(self) -> None:
+        """Restore the pristine weights."""
+        self._weights.restore()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The edited projection, as it stands."""
+        return self._weights.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore, then write the edited projection of `state`."""
+        self._weights.load_state_dict(state)
