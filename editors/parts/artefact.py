@@ -1,0 +1,71 @@
+"""Trained weights on disk: one safetensors file that says in its header where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
+
+
+def write_artefact(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header, under a temporary name first; no partial file is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            partial,
+            metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)},
+        )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header alone.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a safetensors file that `write_artefact` wrote.
+    """
+    return _read(path, with_tensors=False)[1]
+
+
+def read_artefact(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors, header) of a file that `write_artefact` wrote; errors as in `read_header`."""
+    return _read(path, with_tensors=True)
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"No trained weights at {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}.") from error
+    if _HEADER_KEY not in metadata:
+        raise ValueError(f"{path} has no {_HEADER_KEY!r} header; it was not written by training.")
+    return tensors, json.loads(metadata[_HEADER_KEY])
+
+
+def files_digest(paths: list[Path]) -> str:
+    """sha256 over names and contents of files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.name):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

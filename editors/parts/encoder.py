@@ -1,0 +1,165 @@
+"""A RoBERTa sentence encoder: text to one pooled vector a row, independent of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    RobertaConfig,
+    RobertaModel,
+)
+
+Pooling = Literal["code4", "paper3"]
+
+# Shift of masked positions before a maximum or minimum, as in RECIPE's released code; larger than
+# any activation behind a layer norm.
+_OUT_OF_RANGE = 999_999.0
+
+
+class SentenceEncoder(nn.Module):
+    """RoBERTa with RECIPE's pooling (paper section 4.2; the released code adds the pooler output).
+
+    `code4` concatenates pooler output, mean, maximum and minimum over the tokens of a row, in this
+    order; `paper3` leaves the pooler output out. `<s>` and `</s>` count as tokens, padding never.
+    """
+
+    def __init__(self, config: RobertaConfig, *, pool: Pooling = "code4") -> None:
+        super().__init__()
+        if pool not in get_args(Pooling):
+            raise ValueError(f"Unknown pooling {pool!r}. Available: {', '.join(get_args(Pooling))}")
+        self.pool = pool
+        self.config = config
+        self.roberta = RobertaModel(config, add_pooling_layer=pool == "code4")
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the width of one token."""
+        return int(self.config.hidden_size)
+
+    @property
+    def pooled_size(self) -> int:
+        """Width of a pooled vector: 4 H or 3 H."""
+        return self.hidden_size * (4 if self.pool == "code4" else 3)
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in tokens; RoBERTa numbers positions from the padding id + 1."""
+        return int(self.config.max_position_embeddings) - padding_id(self.config) - 1
+
+    @classmethod
+    def from_directory(cls, directory: Path, *, pool: Pooling = "code4", seed: int = 0) -> Self:
+        """Load pre-trained weights from a local directory (safetensors only).
+
+        A checkpoint without a pooler (the public roberta-base) gets a fresh one, drawn from
+        `seed`; the global generator is left alone.
+
+        Raises:
+            FileNotFoundError: no `config.json` or no safetensors weights there.
+            ValueError: the directory holds another kind of model.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = cls(read_config(directory), pool=pool)
+            encoder.roberta = RobertaModel.from_pretrained(
+                directory,
+                local_files_only=True,
+                use_safetensors=True,
+                add_pooling_layer=pool == "code4",
+                dtype=torch.float32,
+            )
+        return encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled vectors [B, pooled_size] of right-padded ids [B, T] and their mask [B, T]."""
+        states = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self._pooled(states, attention_mask)
+
+    def forward_hidden(self, states: Tensor) -> Tensor:
+        """Pooled vectors of hidden states [B, T, H] put straight into the transformer layers.
+
+        No position, token type or layer norm of the embedding module is applied, and every
+        position is visible: how RECIPE's released code encodes its knowledge sentinel.
+        """
+        states = self.roberta.encoder(states).last_hidden_state
+        return self._pooled(states, torch.ones(states.shape[:2], device=states.device))
+
+    def forward_embedded(self, embeddings: Tensor) -> Tensor:
+        """Pooled vectors of word embeddings [B, T, H] that pass through the embedding module."""
+        states = self.roberta(inputs_embeds=embeddings).last_hidden_state
+        return self._pooled(states, torch.ones(states.shape[:2], device=states.device))
+
+    def _pooled(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool [B, T, H] over the positions that the mask [B, T] keeps."""
+        kept = mask.unsqueeze(-1).to(states.dtype)
+        dropped = (1 - kept) * _OUT_OF_RANGE
+        parts = [
+            (states * kept).sum(dim=1) / kept.sum(dim=1),
+            (states - dropped).amax(dim=1),
+            (states + dropped).amin(dim=1),
+        ]
+        if self.roberta.pooler is not None:
+            parts.insert(0, self.roberta.pooler(states))
+        return torch.cat(parts, dim=-1)
+
+
+class TextBatcher:
+    """Strings to right-padded encoder ids, truncated to what the encoder can read."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    @classmethod
+    def from_directory(cls, directory: Path, max_length: int) -> Self:
+        """The fast tokenizer of a local directory."""
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, use_fast=True)
+        return cls(tokenizer, max_length)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text with `<s>` and `</s>`."""
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        return [list(row) for row in encoded["input_ids"]]
+
+    def pad(self, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """(ids [B, T], mask [B, T]) of rows of ids."""
+        width = max(map(len, rows))
+        padding = int(self.tokenizer.pad_token_id)
+        ids = [[*row, *[padding] * (width - len(row))] for row in rows]
+        mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def padding_id(config: RobertaConfig) -> int:
+    """The id that fills short rows; RoBERTa tells padding by it.
+
+    Raises:
+        ValueError: the configuration names none.
+    """
+    if config.pad_token_id is None:
+        raise ValueError("The sentence encoder's config.json names no pad_token_id.")
+    return int(config.pad_token_id)
+
+
+def read_config(directory: Path) -> RobertaConfig:
+    """The RoBERTa configuration of a local model directory.
+
+    Raises:
+        FileNotFoundError: no `config.json` there.
+        ValueError: the directory holds another kind of model.
+    """
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"No sentence encoder at {directory}: {path.name} is missing.")
+    values, _ = RobertaConfig.get_config_dict(directory, local_files_only=True)
+    if values.get("model_type") != "roberta":
+        raise ValueError(
+            f"The sentence encoder at {directory} has model_type {values.get('model_type')!r}; "
+            "wanted 'roberta'."
+        )
+    return RobertaConfig.from_dict(values)

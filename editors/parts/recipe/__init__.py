@@ -1,0 +1,1 @@
+"""The parts of RECIPE: its hyper-parameters, network, losses and training."""

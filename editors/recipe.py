@@ -1,0 +1,152 @@
+"""RECIPE: retrieval-augmented continuous prompts (EMNLP 2024, sections 4.1-4.4).
+
+Every edit becomes one key and one short continuous prompt in a repository. A query that matches a
+key better than the knowledge sentinel is answered with that prompt in front of it; every other
+query is answered by the model as it is. The language model's weights never change.
+
+Original code: github.com/qizhou000/RECIPE at b8ff1fc2. The defaults are that code's, but the
+prompt goes into the residual stream of every backbone and positions move behind it (the code
+leaves GPT-J's residual stream and GPT-2's positions unshifted; both are named modes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.parts.language_model import LanguageModel
+from editors.parts.prefix import prefixed
+from editors.parts.recipe.checkpoint import Trained, load_trained
+from editors.parts.recipe.examples import knowledge_string
+from editors.parts.recipe.fit import fit_recipe
+from editors.parts.recipe.hparams import PRESETS, RecipeHparams
+from editors.parts.repository import PromptRepository
+from editors.parts.tokens import TokenBatch
+
+_CHUNK = 64  # texts of one encoder forward; results do not depend on it
+
+
+class Recipe(TrainableEditor[RecipeHparams]):
+    """Retrieves a continuous prompt for each query; see the module's docstring."""
+
+    family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
+    version = 1
+    label = "RECIPE"
+    retrieves_text = True
+    hparams_class = RecipeHparams
+    presets = PRESETS
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        hparams: RecipeHparams,
+        resources: Resources,
+        *,
+        trained: Trained | None = None,
+    ) -> None:
+        """Load the trained network that `resources` names, unless it is given in memory.
+
+        Raises:
+            ValueError: encoder or artefact not given, or trained for something else.
+            FileNotFoundError: one of them is not there.
+        """
+        super().__init__(lm, hparams, resources)
+        if trained is None:
+            encoder, artefact = _encoder_directory(resources), _artefact(resources)
+            trained = load_trained(artefact, lm, encoder, hparams)
+        self.network = trained.network.eval().requires_grad_(False)
+        self.batcher = trained.batcher
+        self.reset()
+
+    @torch.no_grad()
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Append one key and one prompt a request; nothing is replaced or merged."""
+        texts = [knowledge_string(request) for request in requests]
+        for start in range(0, len(texts), _CHUNK):
+            keys = self.network.knowledge(self._pooled(texts[start : start + _CHUNK]))
+            self.repository.append(keys, self.network.prompts(keys))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget all edits; the repository holds the sentinel alone."""
+        self.repository = PromptRepository(
+            self.network.sentinel_key(),
+            prompt_length=self.hparams.prompt_length,
+            hidden_size=self.lm.hidden_size,
+        )
+
+    @torch.no_grad()
+    def retrieve(self, texts: Sequence[str]) -> Tensor:
+        """Repository row [B] that each text uses; 0 for none, k for the k-th edit."""
+        if not len(self.repository):
+            return torch.zeros(len(texts), dtype=torch.long, device=self.lm.device)
+        return self.repository.retrieve(self.network.queries(self._pooled(texts)))
+
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        """Retrieve once for `batch.texts`; forwards inside see the retrieved prompts."""
+        rows = self.retrieve(batch.texts)
+        if not bool(rows.any()):
+            return nullcontext()
+        return prefixed(
+            self.lm,
+            self.repository.prompts[rows],
+            rows > 0,
+            inject=self.hparams.inject,
+            positions=self.hparams.positions,
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Keys and prompts, the sentinel's row included."""
+        return self.repository.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the repository by the rows of `state_dict`."""
+        self.repository = PromptRepository.from_state_dict(
+            {name: tensor.to(self.lm.device) for name, tensor in state.items()}
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Mapping[str, Sequence[EditSample]],
+        hparams: RecipeHparams,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> Path:
+        """Train encoder, retriever and prompt MLP; see `editors.parts.recipe.fit`."""
+        return fit_recipe(
+            lm,
+            samples,
+            hparams,
+            encoder=_encoder_directory(resources),
+            seed=resources.seed,
+            out=out,
+            progress=progress,
+        )
+
+    def _pooled(self, texts: Sequence[str]) -> Tensor:
+        return self.network.pooled(*self.batcher.pad(self.batcher.ids(texts), self.lm.device))
+
+
+def _encoder_directory(resources: Resources) -> Path:
+    if resources.encoder is None:
+        raise ValueError("RECIPE needs the directory of a RoBERTa sentence encoder, got none.")
+    return resources.encoder
+
+
+def _artefact(resources: Resources) -> Path:
+    if resources.artefact is None:
+        raise ValueError(
+            "RECIPE needs trained weights for this backbone, got none; "
+            "`python -m bench train --editor recipe` makes them."
+        )
+    return resources.artefact
