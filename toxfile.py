@@ -1,7 +1,7 @@
 """A tox runner whose environments may share one `env_dir`.
 
-tox records an environment's name in its directory and recreates the directory for another name; with
-torch inside, that costs minutes for each of lint, type, py and parity.
+tox records an environment's name in its directory and recreates the directory for another one;
+with torch inside, that costs minutes for each of lint, type, py and parity.
 """
 
 from __future__ import annotations
