@@ -31,7 +31,12 @@ class Stop:
 
     def ends(self, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
         """Whether the text of `ids` holds the pattern."""
-        return self.pattern is not None and bool(self.pattern.search(tokenizer.decode(ids)))
+        return self.pattern is not None and bool(self.pattern.search(text_of(tokenizer, ids)))
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of generated ids, without special tokens."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 @torch.no_grad()
@@ -88,13 +93,14 @@ def _forward(
     lm: LanguageModel, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
 ) -> Tensor:
     """Hidden states [B, T, d] of the columns `ids`, appended to `cache`."""
-    return lm.base(
+    hidden: Tensor = lm.base(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
+    return hidden
 
 
 def _append(

@@ -1,0 +1,198 @@
+"""Backbones by name or by directory: found and fingerprinted without torch, then loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.digests import digest_of_files
+from bench.names import unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from editors.parts.language_model import LanguageModel
+
+EMBEDDED = ("mini-llama",)
+HUB_IDS = {
+    "llama-2-7b": "meta-llama/Llama-2-7b-hf",
+    "gpt-j-6b": "EleutherAI/gpt-j-6b",
+    "gpt2-xl": "openai-community/gpt2-xl",
+}
+DTYPES = ("float32", "bfloat16", "float16")
+
+# What loading reads; anything else beside it (a README, other formats) changes no result.
+_READ = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A model directory that is safe and able to be loaded, with the digest of its files."""
+
+    name: str
+    directory: Path
+    digest: str  # sha256 over weights, configuration and tokenizer
+
+
+def locate(name: str, *, world_seed: int = 0, hub: bool = False) -> Backbone:
+    """The backbone of a name, or of a local Hugging Face directory.
+
+    Args:
+        name: `mini-llama`, a name of `HUB_IDS`, or a path.
+        world_seed: which embedded world's miniature backbones.
+        hub: whether a hub model may be taken from the local hub cache or be downloaded.
+
+    Raises:
+        ValueError: an unknown name, or a directory that must not or cannot be loaded.
+        OSError: a missing directory or file, or a hub that cannot be reached.
+    """
+    if name in EMBEDDED:
+        from bench.world.store import require_assets
+
+        return at_directory(require_assets(world_seed, name), name=name)
+    if name in HUB_IDS:
+        if not hub:
+            raise ValueError(
+                f"Backbone {name!r} comes from the hub; "
+                "use --preset paper, or give the path of a local copy."
+            )
+        return at_directory(_snapshot(HUB_IDS[name]), name=name)
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        return at_directory(directory, name=directory.resolve().name)
+    if "/" in name or "\\" in name or name.startswith((".", "~")):
+        raise FileNotFoundError(f"No model directory at {name}.")
+    error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))
+    raise ValueError(f"{error} Any local Hugging Face model directory can be given by its path.")
+
+
+def at_directory(directory: Path, *, name: str) -> Backbone:
+    """The backbone in a directory, checked before anything of it is loaded."""
+    config = _json(directory / "config.json")
+    _check_model_type(config, directory)
+    for path in (directory / "config.json", directory / "tokenizer_config.json"):
+        if path.exists() and "auto_map" in _json(path):
+            raise ValueError(f"{path} asks for remote code (auto_map), which is never run.")
+    if not any(directory.glob("*.safetensors")):
+        pickled = sorted(p.name for pattern in _PICKLED for p in directory.glob(pattern))
+        found = f", only pickled weights ({', '.join(pickled[:3])})" if pickled else ""
+        raise ValueError(
+            f"{directory} holds no *.safetensors weights{found}; "
+            "pickles are never loaded, convert them to safetensors first."
+        )
+    files = sorted({path for pattern in _READ for path in directory.glob(pattern)})
+    return Backbone(name=name, directory=directory, digest=digest_of_files(files))
+
+
+def load(backbone: Backbone, *, dtype: str = "float32", device: str = "cpu") -> LanguageModel:
+    """The model, frozen and in eval mode, with its tokenizer.
+
+    Raises:
+        ValueError: an unknown dtype or device, or a tokenizer that does not belong to the model.
+        OSError: files that transformers cannot read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from editors.parts.language_model import LanguageModel
+
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
+    directory = str(backbone.directory)
+    tokenizer = AutoTokenizer.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        directory,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=getattr(torch, dtype),
+        output_loading_info=True,
+    )
+    model, report = loaded
+    if report["missing_keys"]:
+        missing = ", ".join(sorted(report["missing_keys"])[:3])
+        raise ValueError(f"The weights in {directory} lack tensors of the model: {missing}.")
+    _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
+    return LanguageModel(
+        model.to(check_device(device)), tokenizer, name=backbone.name, digest=backbone.digest
+    )
+
+
+def check_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        ValueError: no such device, or none on this machine.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"Unknown device {name!r}. Available: cpu, cuda, cuda:N.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"Device {name!r} was asked for, but torch sees no CUDA device; use cpu.")
+    return device
+
+
+def _check_model_type(config: dict[str, Any], directory: Path) -> None:
+    from editors.parts.architecture import ARCHITECTURES
+
+    model_type = str(config.get("model_type", "none"))
+    if model_type not in ARCHITECTURES:
+        raise ValueError(
+            f"{directory} holds a model of model_type {model_type!r}, which has no architecture "
+            f"row. Available: {', '.join(sorted(ARCHITECTURES))}."
+        )
+
+
+def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
+    """A tokenizer may leave some embedding rows unused (GPT-J pads them), but not half of them.
+
+    A loader that misses the vocabulary files silently makes a tokenizer of a few special tokens.
+    """
+    if not rows / 2 <= tokens <= rows:
+        raise ValueError(
+            f"The tokenizer in {backbone.directory} knows {tokens} tokens, but the model has "
+            f"{rows} embedding rows; they do not belong together."
+        )
+
+
+def _snapshot(repository: str) -> Path:
+    """Local snapshot of a hub repository: safetensors, configuration and tokenizer files only."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(_READ)))
+    except Exception as error:  # the hub client raises many kinds: offline, gated, http, no cache
+        raise OSError(
+            f"Cannot get {repository} from the hub ({type(error).__name__}); check the network "
+            "and the access rights, or give the path of a local copy with --backbone."
+        ) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No {path.name} in {path.parent}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}.")
+    return value

@@ -1,0 +1,94 @@
+"""A cell: everything that one number of a table depends on, and its key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+Generation = Literal["none", "context_free", "context_guided"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The identity of one result. Two runs with equal cells must end in equal numbers.
+
+    Digests stand for contents; paths, machines, processes and the time are provenance instead.
+    """
+
+    backbone: str
+    backbone_digest: str
+    dtype: str
+    dataset: str
+    dataset_revision: str
+    dataset_digest: str
+    editor: str
+    editor_version: int
+    hparams: Mapping[str, Any]  # plain JSON values
+    inputs: Mapping[str, str]  # name -> digest of what the editor reads beside the model
+    n_edits: int
+    batch_per_step: int = 1  # requests per call of `edit`
+    seed: int
+    varies: Literal["order"] = "order"  # what a seed changes
+    limit: int | None  # samples drawn; None draws the whole test split
+    protocol: Literal["blocks"] = "blocks"
+    scoring_time: Literal["block_end"] = "block_end"
+    metric_version: int
+    generation: Generation
+
+    def __post_init__(self) -> None:
+        plain = json.loads(_canonical({"hparams": self.hparams, "inputs": self.inputs}))
+        object.__setattr__(self, "hparams", plain["hparams"])
+        object.__setattr__(self, "inputs", plain["inputs"])
+        check_counts(n_edits=self.n_edits, limit=self.limit, seed=self.seed)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The cell of a record; `to_dict` of it gives equal values."""
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, one per field."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def canonical(self) -> str:
+        """The one JSON text of this cell: sorted names, no white space, no NaN."""
+        return _canonical(self.to_dict())
+
+    def key(self) -> str:
+        """sha256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def describe(self) -> str:
+        """A short human name, for progress and messages."""
+        edits = "edit" if self.n_edits == 1 else "edits"
+        return (
+            f"{self.editor} on {self.dataset}, {self.n_edits} {edits}, "
+            f"{self.backbone}, seed {self.seed}"
+        )
+
+
+def check_counts(*, n_edits: int, limit: int | None, seed: int) -> None:
+    """Refuse counts that no run can have.
+
+    Raises:
+        ValueError: a count below 1, a negative seed, or a limit below the number of edits.
+    """
+    if n_edits < 1:
+        raise ValueError(f"The number of edits must be at least 1, got {n_edits}.")
+    if seed < 0:
+        raise ValueError(f"A seed must be at least 0, got {seed}.")
+    if limit is not None and limit < n_edits:
+        raise ValueError(
+            f"The sample limit must be at least the number of edits, "
+            f"got a limit of {limit} for {n_edits} edits."
+        )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )

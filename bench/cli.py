@@ -1,0 +1,110 @@
+"""The command line: finds the command's module, imports that one only, and words its errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import NoReturn
+
+from bench import __version__
+from bench.names import unknown_name
+
+EXAMPLES = """examples:
+  python -m bench run --table 1            Table 1 on the shipped miniature backbone
+  python -m bench tables --table 1         the same table again, from its records
+  python -m bench list                     names of editors, data sets, backbones, tables
+  python -m bench run --help               all about one command
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command is defined; its module has `add_commands(subparsers)`."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "run": Command("bench.commands.run", "run the cells of a table and print it"),
+    "tables": Command("bench.commands.tables", "print and write a table from stored records"),
+    "list": Command("bench.commands.listing", "list editors, data sets, backbones and tables"),
+    "train": Command("bench.train", "train an editor's own weights"),
+    "world": Command("bench.world.cli", "build and verify the embedded world"),
+    "data": Command("bench.datasets.cli", "check data files, say where to get them"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Words every error as one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and exit with code 2."""
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code, 2 where the input was bad, 130 where interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _quiet_libraries()
+    try:
+        args = _parser(arguments).parse_args(arguments)
+        if vars(args).get("preset") == "paper":
+            _allow_hub()
+        return int(args.func(args))
+    except (ValueError, OSError) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command continues.", file=sys.stderr)
+        return 130
+
+
+def _parser(arguments: Sequence[str]) -> Parser:
+    """All commands by name and help line, with the arguments of the called one only.
+
+    Raises:
+        ValueError: the first word is no command.
+    """
+    parser = Parser(
+        prog="python -m bench",
+        description="Lifelong knowledge editing of language models: run, measure, tabulate.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    if called is not None and called not in COMMANDS:
+        raise unknown_name("command", called, COMMANDS)
+    for name, command in COMMANDS.items():
+        if name == called:
+            import_module(command.module).add_commands(subparsers)
+        else:
+            subparsers.add_parser(name, help=command.help)
+    return parser
+
+
+def _quiet_libraries() -> None:
+    """Keep libraries offline and silent; they read these when they are first imported."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _allow_hub() -> None:
+    """The paper preset's backbones may come from the hub."""
+    os.environ["HF_HUB_OFFLINE"] = "0"
+
+
+def _sentence(error: Exception) -> str:
+    """One line; an operating system's error as its reason and its file."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return " ".join(str(error).split())

@@ -1,0 +1,94 @@
+"""The `run` command: a table's cells, computed where they are not stored yet, then the table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.commands import arguments
+from bench.commands.tables import show
+from bench.console import say, warn
+from bench.grids import GridPoint, get_table, points
+from bench.planning import Job, plan
+from bench.results import ResultStore
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from bench.worker import Finished
+
+EXAMPLES = """examples:
+  python -m bench run --table 1
+      Table 1 on the shipped miniature backbone: minutes on two cores, no download
+  python -m bench run --table 1 --editors ft,rome --datasets cf --edits 1,10 --n-seeds 5
+      part of the table, mean and spread over five seeds
+  python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model
+      a real data set on any local Hugging Face model of a known architecture
+
+The same command continues where it stopped, and only prints the table when all is done.
+"""
+
+
+def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `run`."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run the cells of a table and print it",
+        description="Run the cells of a table that have no record yet, then print and write it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_selection(parser)
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--jobs",
+        type=arguments.whole(1),
+        metavar="N",
+        help="worker processes of one thread each (default: the CPU cores, 1 on a GPU)",
+    )
+    how.add_argument("--overwrite", action="store_true", help="redo cells that have a record")
+    how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 where a cell failed."""
+    table = get_table(args.table)
+    chosen = points(table, arguments.selection(args))
+    if args.dry_run:
+        return _list(chosen)
+    jobs = plan(chosen, arguments.settings(args))
+    store = ResultStore(arguments.records_directory(args))
+    todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
+    failures = _compute(todo, store, args.jobs) if todo else []
+    show(table, [job.cell for job in jobs], store, arguments.tables_directory(args))
+    for failure in failures:
+        warn(f"failed: {failure.name}: {failure.error}")
+    if failures:
+        warn(
+            f"error: {len(failures)} of {len(todo)} cells failed; their records in "
+            f"{store.directory} hold the tracebacks, and the same command tries them again."
+        )
+    return int(bool(failures))
+
+
+def _list(chosen: Sequence[GridPoint]) -> int:
+    for point in chosen:
+        limit = "all" if point.limit is None else f"{point.limit:,}"
+        say(
+            f"{point.backbone}  {point.editor}  {point.dataset}  edits {point.n_edits:,}  "
+            f"seed {point.seed}  samples {limit}"
+        )
+    say(f"{len(chosen)} cells")
+    return 0
+
+
+def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> list[Finished]:
+    """Run the cells, show progress, and return those that failed."""
+    from bench.progress import track
+    from bench.workers import available_cores, run_jobs
+
+    processes = jobs or (available_cores() if todo[0].device == "cpu" else 1)
+    finished = run_jobs(todo, directory=store.directory, processes=min(processes, len(todo)))
+    return [one for one in track(finished, total=len(todo)) if one.error is not None]

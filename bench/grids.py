@@ -1,0 +1,173 @@
+"""Tables to cells: the only place that knows what the paper's tables hold.
+
+No digest and nothing heavy is needed here; `bench.planning` turns points into cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from bench.cell import check_counts
+from bench.names import unknown_name
+
+Preset = Literal["embedded", "paper"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
+# The paper's row order, by label; other editors follow alphabetically.
+EDITOR_ORDER = (
+    "FT",
+    "MEND",
+    "ROME",
+    "MEMIT",
+    "MALMEN",
+    "WILKE",
+    "TP",
+    "GRACE",
+    "R-ROME",
+    "LTE",
+    "RECIPE",
+)
+# Samples drawn at n edits in the embedded preset: ours, so that a cell takes seconds to minutes.
+EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
+# RippleEdits has 1,388 test samples; the paper leaves these cells empty.
+UNDEFINED = {("ripple_edits", 10000)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A grid of editors x data sets x numbers of edits on one backbone."""
+
+    number: int
+    title: str
+    backbones: Mapping[Preset, str]
+    published_backbone: str  # as the published table names it
+    edits: Mapping[Preset, tuple[int, ...]]
+
+
+TABLES = {
+    1: Table(
+        number=1,
+        title="Lifelong editing on LLaMA-2",
+        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
+        published_backbone="LLAMA-2-7B",
+        edits={"embedded": (1, 10, 100), "paper": (1, 10, 100, 1000, 10000)},
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a user asked for; None takes the table's own choice."""
+
+    preset: Preset = "embedded"
+    backbone: str | None = None
+    editors: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    edits: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPoint:
+    """A cell by its names, before digests and hyper-parameters are known."""
+
+    backbone: str
+    editor: str
+    dataset: str
+    n_edits: int
+    seed: int
+    limit: int | None
+
+
+def get_table(number: int) -> Table:
+    """The grid of a table of the paper.
+
+    Raises:
+        ValueError: no grid for this number.
+    """
+    if number not in TABLES:
+        raise unknown_name("table", str(number), map(str, TABLES))
+    return TABLES[number]
+
+
+def points(table: Table, selection: Selection) -> tuple[GridPoint, ...]:
+    """The table's selected cells in its own order: edits, editors, data sets, seeds.
+
+    Raises:
+        ValueError: unknown names, impossible counts, or nothing left to run.
+    """
+    found = tuple(_points(table, selection))
+    if not found:
+        raise ValueError(
+            f"Table {table.number} has no cell for this selection: "
+            "RippleEdits has too few samples for 10,000 edits."
+        )
+    return found
+
+
+def default_limit(preset: Preset, n_edits: int) -> int | None:
+    """Samples drawn at n edits; a number between the listed ones takes the lower one's."""
+    if preset == "paper":
+        return None
+    return max(n_edits, *(limit for n, limit in EMBEDDED_LIMITS.items() if n <= max(n_edits, 1)))
+
+
+def editor_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Keys of the named editors (all by default), in the paper's row order, each once.
+
+    Raises:
+        ValueError: an unknown editor.
+    """
+    from editors import registry
+
+    keys = {registry.resolve(name) for name in names or registry.available()}
+    return tuple(sorted(keys, key=_row))
+
+
+def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Keys of the named data sets (the paper's three by default), in column order, each once.
+
+    Raises:
+        ValueError: an unknown data set.
+    """
+    from bench.datasets import get_dataset
+
+    keys = {get_dataset(name).key for name in names or DATASETS}
+    return tuple(sorted(keys, key=lambda key: (_position(DATASETS, key), key)))
+
+
+def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
+    backbone = selection.backbone or table.backbones[selection.preset]
+    editors, datasets = editor_keys(selection.editors), dataset_keys(selection.datasets)
+    for n_edits in sorted(set(selection.edits or table.edits[selection.preset])):
+        limit = selection.limit or default_limit(selection.preset, n_edits)
+        for seed in selection.seeds:
+            check_counts(n_edits=n_edits, limit=limit, seed=seed)
+        yield from (
+            GridPoint(
+                backbone=backbone,
+                editor=editor,
+                dataset=dataset,
+                n_edits=n_edits,
+                seed=seed,
+                limit=limit,
+            )
+            for editor in editors
+            for dataset in datasets
+            if (dataset, n_edits) not in UNDEFINED
+            for seed in selection.seeds
+        )
+
+
+def _row(key: str) -> tuple[int, str]:
+    from editors import registry
+
+    return _position(EDITOR_ORDER, registry.describe(key).label), key
+
+
+def _position(order: Sequence[str], name: str) -> int:
+    return order.index(name) if name in order else len(order)

@@ -1,0 +1,119 @@
+"""Points of a grid to cells that can be run: names become digests, versions, hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from bench import metrics
+from bench.backbones import Backbone, check_device, locate
+from bench.cell import Cell, Generation
+from bench.datasets import LoadedSamples, get_dataset
+from bench.grids import GridPoint, Preset
+from editors import registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What holds for a whole run."""
+
+    preset: Preset = "embedded"
+    world_seed: int = 0
+    data_dir: Path | None = None  # real files; None takes the embedded world's
+    dtype: str = "float32"
+    device: str = "cpu"
+    generation: Generation = "context_free"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A cell with the places of its inputs; plain values, so that it can go to a worker."""
+
+    cell: Cell
+    backbone: Backbone
+    data_dir: Path
+    world_seed: int
+    device: str
+
+
+def plan(points: Sequence[GridPoint], settings: Settings) -> list[Job]:
+    """A job for every point, in order; everything that can be refused is refused here.
+
+    Raises:
+        ValueError: a backbone, data file, editor or number of samples that cannot work.
+        OSError: files that are missing or cannot be read.
+    """
+    check_device(settings.device)
+    planner = _Planner(settings)
+    return [planner.job(point) for point in points]
+
+
+class _Planner:
+    """Reads every backbone's and data set's files once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.backbone = cache(self._backbone)
+        self.samples = cache(self._samples)
+
+    def job(self, point: GridPoint) -> Job:
+        backbone, loaded = self.backbone(point.backbone), self.samples(point.dataset)
+        count = len(loaded.samples)
+        if count < point.n_edits:
+            raise ValueError(
+                f"Data set {point.dataset} has {count:,} samples in {loaded.path}, "
+                f"but {point.n_edits:,} sequential edits need as many."
+            )
+        return Job(
+            cell=self._cell(point, backbone, loaded),
+            backbone=backbone,
+            data_dir=self._data_dir(),
+            world_seed=self.settings.world_seed,
+            device=self.settings.device,
+        )
+
+    def _cell(self, point: GridPoint, backbone: Backbone, loaded: LoadedSamples) -> Cell:
+        return Cell(
+            backbone=backbone.name,
+            backbone_digest=backbone.digest,
+            dtype=self.settings.dtype,
+            dataset=point.dataset,
+            dataset_revision=self._revision(point.dataset),
+            dataset_digest=loaded.digest,
+            editor=point.editor,
+            editor_version=registry.editor_class(point.editor).version,
+            hparams=registry.hparams_for(point.editor, backbone.name).to_dict(),
+            inputs={},
+            n_edits=point.n_edits,
+            seed=point.seed,
+            limit=point.limit,
+            metric_version=metrics.PROTOCOL_VERSION,
+            generation=self.settings.generation,
+        )
+
+    def _backbone(self, name: str) -> Backbone:
+        return locate(
+            name, world_seed=self.settings.world_seed, hub=self.settings.preset == "paper"
+        )
+
+    def _samples(self, dataset: str) -> LoadedSamples:
+        return get_dataset(dataset).load("test", self._data_dir())
+
+    def _revision(self, dataset: str) -> str:
+        if self.settings.data_dir is None:
+            return f"embedded world {self.settings.world_seed}"
+        return get_dataset(dataset).revision
+
+    def _data_dir(self) -> Path:
+        if self.settings.data_dir is not None:
+            return self.settings.data_dir
+        if self.settings.preset == "paper":
+            raise ValueError(
+                "The paper preset needs the original data sets; give their directory with "
+                "--data-dir (python -m bench data show zsre says where to get them)."
+            )
+        from bench.world.store import data_dir
+
+        return data_dir(self.settings.world_seed)

@@ -1,0 +1,102 @@
+"""Everything that a cell's metrics ask a model, pristine or edited, through every channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.clock import Clock
+from bench.probing import (
+    BATCH_SIZE,
+    Forced,
+    Ids,
+    Item,
+    Steering,
+    generate,
+    predict,
+    unsteered,
+)
+from bench.rows import Channel, TokenAnswer
+from editors.base import Editor
+from editors.parts.generation import text_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import RetrievalText
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One item's target ids and its answers by channel."""
+
+    target_ids: Ids
+    channels: dict[Channel, TokenAnswer]
+
+
+@dataclass(frozen=True)
+class Prober:
+    """Asks in batches and keeps the time of phases `pristine`, `probe` and `generate`."""
+
+    lm: LanguageModel
+    clock: Clock
+    template: str | None  # of the generation prompt; None skips generation
+    batch_size: int = BATCH_SIZE
+
+    def pristine(self, items: Sequence[Item]) -> list[Answered]:
+        """Answers of the unedited model, locality's reference; it retrieves nothing."""
+        with self.clock.phase("pristine"):
+            forced = self._forced(items, unsteered, "teacher_forced")
+            generated = self._generated(items, unsteered)
+        return self._join({"teacher_forced": forced}, generated)
+
+    def edited(self, items: Sequence[Item], editor: Editor[Any]) -> list[Answered]:
+        """Answers as edited, in both retrieval-text modes."""
+        with self.clock.phase("probe"):
+            forced = self._forced(items, editor.steering, "teacher_forced")
+            honest = self._prompt_only(items, editor, forced)
+        with self.clock.phase("generate"):
+            generated = self._generated(items, editor.steering)
+        return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
+
+    def _prompt_only(
+        self, items: Sequence[Item], editor: Editor[Any], forced: Sequence[Forced]
+    ) -> list[Forced]:
+        """Answers retrieved by the prompt alone; asked anew only where the texts differ."""
+        answers = list(forced)
+        if not editor.retrieves_text:
+            return answers
+        longer = [i for i, answer in enumerate(forced) if len(answer.target_ids) > 1]
+        again = self._forced([items[i] for i in longer], editor.steering, "prompt_only")
+        for i, answer in zip(longer, again, strict=True):
+            answers[i] = answer
+        return answers
+
+    def _forced(
+        self, items: Sequence[Item], steering: Steering, retrieval_text: RetrievalText
+    ) -> list[Forced]:
+        return predict(
+            self.lm, items, steering, retrieval_text=retrieval_text, batch_size=self.batch_size
+        )
+
+    def _generated(self, items: Sequence[Item], steering: Steering) -> list[Ids] | None:
+        if self.template is None:
+            return None
+        return generate(
+            self.lm, items, steering, template=self.template, batch_size=self.batch_size
+        )
+
+    def _join(
+        self, forced: dict[Channel, list[Forced]], generated: list[Ids] | None
+    ) -> list[Answered]:
+        """One `Answered` per item, with the predictions as text beside their ids."""
+        joined = []
+        for i, first in enumerate(forced["teacher_forced"]):
+            ids = {channel: answers[i].predicted_ids for channel, answers in forced.items()}
+            if generated is not None:
+                ids["generated"] = generated[i]
+            joined.append(
+                Answered(first.target_ids, {c: self._answer(row) for c, row in ids.items()})
+            )
+        return joined
+
+    def _answer(self, ids: Ids) -> TokenAnswer:
+        return TokenAnswer(ids=list(ids), text=text_of(self.lm.tokenizer, ids))

@@ -1,0 +1,128 @@
+"""Answers of a (steered) model to many probes: batched, in input order, whatever the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from bench.metrics import ANSWER_END, MAX_ANSWER_TOKENS, Aspect
+from editors.base import EditSample, Probe
+from editors.parts.generation import Stop, greedy
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import RetrievalText, TokenBatch, batch_of
+
+BATCH_SIZE = 64  # ours: past it two CPU cores gain nothing; results do not depend on it
+
+Steering = Callable[[TokenBatch], AbstractContextManager[None]]
+Ids = tuple[int, ...]
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One question to the model, and the text that answers or forces it."""
+
+    aspect: Aspect
+    kind: str
+    prompt: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Forced:
+    """Teacher-forced result of an item: the target's ids and the argmax at their positions."""
+
+    target_ids: Ids
+    predicted_ids: Ids
+
+
+def items_of(sample: EditSample) -> list[Item]:
+    """The edit request itself, then the generality, then the locality probes of a sample."""
+    request = sample.request
+    items = [
+        Item(aspect="reliability", kind="request", prompt=request.prompt, target=request.target)
+    ]
+    items += [_item("generality", probe) for probe in sample.generality]
+    items += [_item("locality", probe) for probe in sample.locality]
+    return items
+
+
+def unsteered(_: TokenBatch) -> AbstractContextManager[None]:
+    """Steering of a model as its weights are."""
+    return nullcontext()
+
+
+@torch.no_grad()
+def predict(
+    lm: LanguageModel,
+    items: Sequence[Item],
+    steering: Steering = unsteered,
+    *,
+    retrieval_text: RetrievalText = "prompt_only",
+    batch_size: int = BATCH_SIZE,
+) -> list[Forced]:
+    """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
+
+    def answer(chunk: Sequence[Item]) -> list[Forced]:
+        pairs = [(item.prompt, item.target) for item in chunk]
+        batch = batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+        with steering(batch):
+            predicted = lm.target_logits(batch).argmax(-1).tolist()  # [N]
+        return _by_row(batch, predicted)
+
+    return _in_batches(items, answer, batch_size)
+
+
+def generate(
+    lm: LanguageModel,
+    items: Sequence[Item],
+    steering: Steering = unsteered,
+    *,
+    template: str = "{}",
+    batch_size: int = BATCH_SIZE,
+) -> list[Ids]:
+    """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
+
+    Decoding stops by itself at the end-of-text id or where `bench.metrics.ANSWER_END` matches.
+    """
+    stop = Stop.natural(lm.tokenizer, ANSWER_END)
+
+    def answer(chunk: Sequence[Item]) -> list[Ids]:
+        pairs = [(template.format(item.prompt), "") for item in chunk]
+        batch = batch_of(lm.tokenizer, pairs, device=lm.device)
+        with steering(batch):
+            rows = greedy(lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop)
+        return [tuple(row) for row in rows]
+
+    return _in_batches(items, answer, batch_size)
+
+
+def _item(aspect: Aspect, probe: Probe) -> Item:
+    return Item(aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target)
+
+
+def _in_batches(
+    items: Sequence[Item],
+    answer: Callable[[Sequence[Item]], list[ResultT]],
+    batch_size: int,
+) -> list[ResultT]:
+    """Answer items of similar length together (little padding), then restore their order."""
+    order = sorted(range(len(items)), key=lambda i: len(items[i].prompt) + len(items[i].target))
+    results: dict[int, ResultT] = {}
+    for start in range(0, len(order), batch_size):
+        chunk = order[start : start + batch_size]
+        results.update(zip(chunk, answer([items[i] for i in chunk]), strict=True))
+    return [results[i] for i in range(len(items))]
+
+
+def _by_row(batch: TokenBatch, predicted: list[int]) -> list[Forced]:
+    """Cut the flat predictions [N] into the rows' targets."""
+    rows, start = [], 0
+    for target in batch.target_ids:
+        rows.append(Forced(target, tuple(predicted[start : start + len(target)])))
+        start += len(target)
+    return rows

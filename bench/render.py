@@ -1,0 +1,152 @@
+"""Tables as Markdown, LaTeX and CSV, and for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.datasets import get_dataset
+from bench.files import write_text
+from bench.layout import LEAD, TextTable, by_dataset
+from bench.tabulate import METRICS, TableData
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+CSV_COLUMNS = (
+    "table",
+    "backbone",
+    "n_edits",
+    "type",
+    "editor",
+    "dataset",
+    "metric",
+    "value",
+    "std",
+    "seeds",
+    "published_backbone",
+    "published_value",
+    "published_std",
+)
+_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$"}
+
+
+def write_table(data: TableData, directory: Path) -> list[Path]:
+    """Write `table<number>.md`, `.csv` and `.tex`; each appears whole or not at all.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    text = by_dataset(data)
+    stem = f"table{data.table.number}"
+    contents = {"md": markdown(text), "csv": to_csv(data), "tex": latex(text)}
+    return [
+        write_text(directory / f"{stem}.{suffix}", content) for suffix, content in contents.items()
+    ]
+
+
+def markdown(table: TextTable) -> str:
+    """A GitHub table under its caption; the leading columns are aligned left, numbers right."""
+    lead = len(LEAD)
+    rule = ["---"] * lead + ["---:"] * (len(table.columns) - lead)
+    lines = (_markdown_row(row) for row in (table.columns, rule, *table.rows))
+    return "\n".join((*table.caption, "", *lines, ""))
+
+
+def latex(table: TextTable) -> str:
+    """A `table*` that needs the booktabs package."""
+    width = len(table.columns)
+    lines = [
+        r"\begin{table*}",
+        r"\centering\scriptsize",
+        r"\setlength{\tabcolsep}{2pt}",
+        rf"\caption{{{_escape(' '.join(table.caption))}}}",
+        rf"\begin{{tabular}}{{{'l' * len(LEAD)}{'r' * (width - len(LEAD))}}}",
+        r"\toprule",
+        *_latex_head(table),
+        r"\midrule",
+    ]
+    for i, row in enumerate(table.rows):
+        lines += [r"\midrule"] if i in table.breaks else []
+        lines.append(" & ".join(map(_escape, row)) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
+    return "\n".join(lines)
+
+
+def to_csv(data: TableData) -> str:
+    """One line per number, in the form of the published tables, both values side by side."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(_csv_rows(data))
+    return buffer.getvalue()
+
+
+def terminal(table: TextTable) -> Iterator[RichTable]:
+    """One rich table per group of columns: a whole row of the paper is wider than a terminal."""
+    from rich.table import Table
+
+    start = len(LEAD)
+    for heading, columns in table.groups[1:]:
+        rich = Table(title=heading, title_justify="left")
+        for i, name in enumerate((*LEAD, *columns)):
+            rich.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=True)
+        for i, row in enumerate(table.rows):
+            if i in table.breaks:
+                rich.add_section()
+            rich.add_row(*row[: len(LEAD)], *row[start : start + len(columns)])
+        start += len(columns)
+        yield rich
+
+
+def _markdown_row(texts: Iterable[str]) -> str:
+    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+
+
+def _latex_head(table: TextTable) -> Iterator[str]:
+    cells, rules, start = [], [], 1
+    for heading, names in table.groups:
+        end = start + len(names) - 1
+        cells.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_escape(heading)}}}")
+        rules += [rf"\cmidrule(lr){{{start}-{end}}}"] if heading else []
+        start = end + 1
+    yield " & ".join(cells) + r" \\"
+    yield " ".join(rules)
+    yield " & ".join(_escape(name) for _, names in table.groups for name in names) + r" \\"
+
+
+def _csv_rows(data: TableData) -> Iterator[tuple[str | int, ...]]:
+    for row in data.rows:
+        for key in data.datasets:
+            entry = data.entries.get((row.n_edits, row.editor, key))
+            label = get_dataset(key).label
+            values = {c: entry.values.get(c) if entry else None for c in METRICS}
+            values["Avg prompt_only"] = entry.prompt_only if entry else None
+            for metric, ours in values.items():
+                theirs = data.published.get((row.n_edits, row.label, label, metric))
+                yield (
+                    data.table.number,
+                    data.backbone,
+                    row.n_edits,
+                    row.family,
+                    row.label,
+                    label,
+                    metric,
+                    _decimal(ours.mean if ours else None),
+                    _decimal(ours.std if ours else None),
+                    ours.n if ours else 0,
+                    data.table.published_backbone,
+                    _decimal(theirs.value if theirs else None),
+                    _decimal(theirs.std if theirs else None),
+                )
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

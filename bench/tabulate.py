@@ -1,0 +1,170 @@
+"""Records to the numbers of a table: mean and spread over seeds, the published value beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.cell import Cell
+from bench.datasets import get_dataset
+from bench.grids import Table
+from bench.results import Record
+from bench.rows import Channel
+from bench.statistics import Spread, spread
+from editors import registry
+
+# Column -> name in a summary; the main column is what the paper's released code measures.
+METRICS = {
+    "Rel": "reliability",
+    "Gen": "generality",
+    "Loc": "locality",
+    "Avg": "average",
+}
+MAIN_CHANNEL: Channel = "teacher_forced"
+MAIN_MEASURE = "token_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a table: an editor at a number of edits."""
+
+    n_edits: int
+    editor: str  # key
+    label: str
+    family: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An editor at n edits on one data set, in percent."""
+
+    values: Mapping[str, Spread]  # by column of METRICS; columns without items are absent
+    prompt_only: Spread | None  # Avg with the honest retrieval text, of retrieval editors
+    kinds: Mapping[str, Spread]  # by `aspect/kind`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A number of the paper, with its printed spread where there is one."""
+
+    value: float
+    std: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableData:
+    """Everything that a rendered table shows."""
+
+    table: Table
+    backbone: str
+    caption: tuple[str, ...]
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]  # keys, in column order
+    entries: Mapping[tuple[int, str, str], Entry]  # by n, editor key, data set key
+    published: Mapping[tuple[int, str, str, str], Published]  # by n, labels, column
+
+
+def tabulate(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> TableData:
+    """The table of a plan's cells; cells without a complete record stay empty.
+
+    `cells` are of one plan, so they share protocol, metric version and, per n, the limit.
+    """
+    by_key = {record["key"]: record for record in records}
+    groups: dict[tuple[int, str, str], list[Record]] = {}
+    for cell in cells:
+        found = groups.setdefault((cell.n_edits, cell.editor, cell.dataset), [])
+        found += [by_key[cell.key()]] if cell.key() in by_key else []
+    return TableData(
+        table=table,
+        backbone=cells[0].backbone,
+        caption=caption(table, cells),
+        rows=tuple(_row(n, editor) for n, editor in dict.fromkeys((n, e) for n, e, _ in groups)),
+        datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
+        entries={place: _entry(found) for place, found in groups.items() if found},
+        published=published_values(table),
+    )
+
+
+def caption(table: Table, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Sentences that say what the numbers are and what the published ones are."""
+    first = cells[0]
+    limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
+    drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
+    what = f"Table {table.number}: {table.title}; reliability, generality, locality and average, %."
+    where = (
+        f"Measured on {first.backbone} ({first.dtype}), data: {_origins(cells)}. In parentheses "
+        f"the published value on {table.published_backbone}: unless backbone and data are the "
+        "same, compare shapes, not values."
+    )
+    how = (
+        f"Teacher-forced token accuracy, metric protocol {first.metric_version}; sequential "
+        f"protocol {first.protocol}, scored at the end of each block; samples drawn at n edits: "
+        f"{drawn}."
+    )
+    seeds = _seeds(sorted({cell.seed for cell in cells}))
+    honest = "P-only: Avg of retrieval editors that look up the prompt alone, not the target's "
+    return what, where, how, f"{seeds} {honest}leading tokens. A dash: undefined, or not run."
+
+
+def published_values(table: Table) -> dict[tuple[int, str, str, str], Published]:
+    """(n, editor label, data set label, column) -> the paper's number."""
+    from bench import published
+
+    frame = published.load(table.number)
+    frame = frame[(frame["backbone"] == table.published_backbone) & frame["value"].notna()]
+    places = zip(
+        frame["n_edits"].astype(int),
+        frame["editor"].astype(str),
+        frame["dataset"].astype(str),
+        frame["metric"].astype(str),
+        strict=True,
+    )
+    numbers = zip(frame["value"].astype(float), frame["std"].astype(float), strict=True)
+    return {
+        place: Published(value=value, std=None if math.isnan(std) else std)
+        for place, (value, std) in zip(places, numbers, strict=True)
+    }
+
+
+def _row(n_edits: int, editor: str) -> Row:
+    entry = registry.describe(editor)
+    return Row(n_edits=n_edits, editor=editor, label=entry.label, family=entry.family)
+
+
+def _entry(records: Sequence[Record]) -> Entry:
+    """Spread over the records of different seeds."""
+    after = [record["summary"]["scores"]["after"] for record in records]
+    main = [scores[MAIN_CHANNEL][MAIN_MEASURE] for scores in after]
+    honest = [scores["prompt_only"][MAIN_MEASURE] for scores in after]
+    kinds = [record["summary"]["kinds"]["after"][MAIN_CHANNEL][MAIN_MEASURE] for record in records]
+    retrieves = records[0]["editor"]["retrieves_text"]
+    by_metric = _spreads(main)
+    return Entry(
+        values={c: by_metric[name] for c, name in METRICS.items() if name in by_metric},
+        prompt_only=_spreads(honest).get("average") if retrieves else None,
+        kinds=_spreads(kinds),
+    )
+
+
+def _spreads(scores: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Name -> spread in percent, over the seeds that have it."""
+    names = dict.fromkeys(name for one in scores for name in one)
+    return {n: spread([100 * one[n] for one in scores if n in one]) for n in names}
+
+
+def _origins(cells: Sequence[Cell]) -> str:
+    origins = {
+        cell.dataset: f"{get_dataset(cell.dataset).label} ({cell.dataset_revision[:18]})"
+        for cell in cells
+    }
+    return ", ".join(origins.values())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"One seed ({seeds[0]}), which draws and orders the samples."
+    return (
+        f"Mean ± sample standard deviation over {len(seeds)} seeds "
+        f"({', '.join(map(str, seeds))}), which draw and order the samples."
+    )

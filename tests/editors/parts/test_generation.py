@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import batch_of, prompt_ids
+from tests.tiny import CONTEXT
+
+PROMPTS = ("The capital of Veltria is", "A", "Kestrel Mining was founded by the old", "Ina")
+NEVER = Stop()
+
+
+def decode(
+    lm: LanguageModel, prompts: tuple[str, ...], stop: Stop = NEVER, most: int = 6
+) -> list[list[int]]:
+    batch = batch_of(lm.tokenizer, [(p, "") for p in prompts], device=lm.device)
+    return greedy(lm, batch, max_new_tokens=most, stop=stop)
+
+
+def test_equals_teacher_forcing_without_a_cache(tiny_lm: LanguageModel) -> None:
+    for prompt, generated in zip(PROMPTS, decode(tiny_lm, PROMPTS), strict=True):
+        ids = prompt_ids(tiny_lm.tokenizer, prompt)
+        with torch.no_grad():
+            logits = tiny_lm.model(torch.tensor([ids + generated])).logits[0]
+        assert logits[len(ids) - 1 : -1].argmax(-1).tolist() == generated
+        assert len(generated) == 6
+
+
+def test_a_row_does_not_depend_on_its_neighbours(tiny_lm: LanguageModel) -> None:
+    together = decode(tiny_lm, PROMPTS)
+    assert [decode(tiny_lm, (p,))[0] for p in PROMPTS] == together
+    assert len({tuple(row) for row in together}) > 1
+
+
+def test_stop_id_ends_its_row_only_and_is_not_returned(tiny_lm: LanguageModel) -> None:
+    free = decode(tiny_lm, PROMPTS)
+    stopper = free[0][2]
+    for row, stopped in zip(free, decode(tiny_lm, PROMPTS, Stop(ids=frozenset({stopper})))):
+        expected = row[: row.index(stopper)] if stopper in row else row
+        assert stopped == expected
+
+
+def test_pattern_ends_a_row_with_the_token_that_completes_it(tiny_lm: LanguageModel) -> None:
+    free = decode(tiny_lm, PROMPTS[:1])[0]
+    text = text_of(tiny_lm.tokenizer, free[:3])
+    stop = Stop(pattern=re.compile(re.escape(text)))
+    assert decode(tiny_lm, PROMPTS[:1], stop) == [free[:3]]
+
+
+def test_natural_stop_knows_the_tokenizers_own_marks(tiny_lm: LanguageModel) -> None:
+    assert Stop.natural(tiny_lm.tokenizer).ids == {1, 2}
+
+
+def test_rows_with_targets_are_refused(tiny_lm: LanguageModel) -> None:
+    batch = batch_of(tiny_lm.tokenizer, [("A is", "b")], device=tiny_lm.device)
+    with pytest.raises(ValueError, match="carries target tokens"):
+        greedy(tiny_lm, batch, max_new_tokens=2, stop=NEVER)
+
+
+def test_rows_that_outgrow_the_context_are_refused(tiny_lm: LanguageModel) -> None:
+    with pytest.raises(ValueError, match=f"context of {CONTEXT} tokens"):
+        decode(tiny_lm, ("A",), most=CONTEXT)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from bench.driver import run_cell
+from bench.probing import items_of, predict
+from bench.rows import SampleRow, summarise
+from bench.seeds import draw
+from editors.parts.language_model import LanguageModel
+from tests.fake_editors import Broken, DoNothing, Reader, Shift
+from tests.test_cell import CELL
+from tests.tiny import SAMPLES, tiny_llama
+
+N = 2
+
+
+@pytest.fixture
+def lm() -> LanguageModel:
+    return tiny_llama()
+
+
+def run(editor: DoNothing, *, batch_size: int = 64, **changes: Any) -> list[SampleRow]:
+    cell = dataclasses.replace(CELL, **{"n_edits": N, "limit": 4, "generation": "none"} | changes)
+    rows, _ = run_cell(cell, editor, SAMPLES, batch_size=batch_size)
+    return rows
+
+
+def forced(rows: list[SampleRow], channel: Any = "teacher_forced") -> list[list[int]]:
+    return [item["after"][channel]["ids"] for row in rows for item in row["items"]]
+
+
+def test_blocks_reset_edit_all_then_probe_all(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = run(editor)
+    order = [sample.request.subject for sample in draw(SAMPLES, seed=0, limit=4)]
+    edits = [f"edit {subject}" for subject in order]
+    one = [*edits[:2], "probe", "reset"]
+    two = [*edits[2:], "probe", "reset"]
+    assert editor.log == ["reset", *one, *two, "reset"]
+    assert [(row["block"], row["position"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_each_probe_batch_holds_the_whole_block(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    run(editor)
+    assert [len(batch) for batch in editor.batches] == [N * 3, N * 3]
+
+
+def test_incomplete_tail_is_dropped_and_never_edited(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = run(editor, n_edits=3)
+    assert [row["block"] for row in rows] == [0, 0, 0]
+    assert sum(word.startswith("edit") for word in editor.log) == 3
+
+
+def test_limit_draws_fewer_samples(lm: LanguageModel) -> None:
+    rows = run(DoNothing(lm), n_edits=1, limit=2)
+    assert [row["id"] for row in rows] == [s.id for s in draw(SAMPLES, seed=0, limit=2)]
+
+
+def test_fewer_samples_than_edits_are_refused(lm: LanguageModel) -> None:
+    with pytest.raises(ValueError, match="5 sequential edits need as many samples, got 4"):
+        run(DoNothing(lm), n_edits=5, limit=5)
+
+
+def test_an_editor_that_does_nothing_shows(lm: LanguageModel) -> None:
+    summary = summarise(run(DoNothing(lm), generation="context_free"))
+    before, after = summary["scores"]["before"], summary["scores"]["after"]
+    assert after["teacher_forced"] == before["teacher_forced"]
+    assert after["generated"] == before["generated"]
+    assert after["teacher_forced"]["exact"]["locality"] == 1.0
+    assert after["generated"]["generated_exact"]["locality"] == 1.0
+    assert before["teacher_forced"]["token_accuracy"]["reliability"] < 1.0
+
+
+def test_pristine_answers_are_those_of_the_unedited_model(lm: LanguageModel) -> None:
+    rows = run(Shift(lm))
+    for row in rows:
+        sample = next(s for s in SAMPLES if s.id == row["id"])
+        expected = [list(one.predicted_ids) for one in predict(lm, items_of(sample))]
+        assert [i["before"]["teacher_forced"]["ids"] for i in row["items"]] == expected
+
+
+def test_all_edits_of_a_block_are_in_place_when_it_is_probed(lm: LanguageModel) -> None:
+    rows = run(Shift(lm))
+    editor = Shift(tiny_llama())
+    block = draw(SAMPLES, seed=0, limit=4)[:N]
+    for sample in block:
+        editor.edit([sample.request])
+    items = [item for sample in block for item in items_of(sample)]
+    expected = [list(one.predicted_ids) for one in predict(editor.lm, items)]
+    assert forced(rows[:N]) == expected
+    editor.reset()
+    editor.edit([block[0].request])
+    assert [list(one.predicted_ids) for one in predict(editor.lm, items)] != expected
+
+
+@pytest.mark.parametrize("editor_class", [Shift, Reader])
+def test_answers_do_not_depend_on_the_batch_size(editor_class: type[DoNothing]) -> None:
+    def answers(batch_size: int) -> list[Any]:
+        rows = run(
+            editor_class(tiny_llama()), batch_size=batch_size, generation="context_free", n_edits=4
+        )
+        return [row["items"] for row in rows]
+
+    assert answers(1) == answers(5) == answers(64)
+
+
+def test_prompt_only_is_asked_anew_only_where_the_texts_differ(lm: LanguageModel) -> None:
+    editor = Reader(lm)
+    rows = run(editor, n_edits=4)
+    items = [item for row in rows for item in row["items"]]
+    longer = [item for item in items if len(item["target_ids"]) > 1]
+    assert [len(batch) for batch in editor.batches] == [len(items), len(longer)]
+    prompts = {item["prompt"] for item in items}
+    assert not set(editor.batches[0].texts) <= prompts
+    assert set(editor.batches[1].texts) <= prompts
+    for item in items:
+        honest, leaking = item["after"]["prompt_only"], item["after"]["teacher_forced"]
+        assert honest == item["before"]["teacher_forced"]
+        assert (honest == leaking) == (len(item["target_ids"]) == 1)
+
+
+def test_editors_that_read_no_text_are_asked_once(lm: LanguageModel) -> None:
+    editor = Shift(lm)
+    rows = run(editor, n_edits=4)
+    assert len(editor.batches) == 1
+    assert forced(rows, "prompt_only") == forced(rows, "teacher_forced")
+
+
+def test_guided_generation_puts_the_instruction_in_front(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = run(editor, n_edits=4, generation="context_guided")
+    texts = editor.batches[-1].texts
+    assert all(text.startswith("Answer the question") for text in texts)
+    assert {t.split("Question: ")[1].removesuffix("\nAnswer:") for t in texts} == {
+        item["prompt"] for row in rows for item in row["items"]
+    }
+
+
+def test_without_generation_nothing_is_generated(lm: LanguageModel) -> None:
+    rows = run(DoNothing(lm))
+    assert all("generated" not in item["after"] for row in rows for item in row["items"])
+
+
+def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
+    cell = dataclasses.replace(CELL, n_edits=2, limit=4)
+    rows, seconds = run_cell(cell, DoNothing(lm), SAMPLES)
+    assert set(seconds) == {"pristine", "edit", "probe", "generate"}
+    assert seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in rows))
+
+
+def test_a_failing_editor_is_reset(lm: LanguageModel) -> None:
+    editor = Broken(lm)
+    with pytest.raises(RuntimeError, match="too much"):
+        run(editor)
+    assert editor.log[-1] == "reset"
