@@ -29,7 +29,7 @@ class EditRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A question asked after editing; `kind` names its type (`rephrase`, `Subject_Aliasing`, ..)."""
+    """A question asked after editing; `kind` names its type (`rephrase`, `Forgetfulness`, ..)."""
 
     kind: str
     prompt: str

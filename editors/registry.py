@@ -131,10 +131,11 @@ def _entries() -> dict[str, EditorEntry]:
 
 def _read_entry(path: Path) -> EditorEntry | None:
     """The entry of a module with one labelled class, None of a module without."""
-    found = []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and "label" in (values := _constants(node)):
-            found.append((node.name, values))
+    found = [
+        (node.name, values)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and "label" in (values := _constants(node))
+    ]
     if not found:
         return None
     if len(found) > 1:

@@ -1,4 +1,4 @@
-"""ROME: a rank-one edit of one MLP (Meng et al., "Locating and Editing Factual Associations in GPT").
+"""ROME: a rank-one edit of one MLP ("Locating and Editing Factual Associations in GPT", 2022).
 
 Written after the paper and the public implementation kmeng01/rome; the `easyedit` and `rebuilt_*`
 modes after zjunlp/EasyEdit.

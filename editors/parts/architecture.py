@@ -7,9 +7,12 @@ names or shapes. Adding a family is adding a row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +81,13 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def architecture_of(model: nn.Module) -> Architecture:
+def architecture_of(model: PreTrainedModel) -> Architecture:
     """The row of a Hugging Face causal LM.
 
     Raises:
         ValueError: no row for this `model_type`.
     """
-    model_type = model.config.model_type
+    model_type: str = model.config.model_type
     if model_type not in ARCHITECTURES:
         raise ValueError(
             f"No architecture row for model_type {model_type!r}. "

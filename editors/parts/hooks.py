@@ -40,7 +40,7 @@ class Prefill:
         self.active = True
 
 
-class _ForwardStopped(Exception):
+class _ForwardStoppedError(Exception):
     """Ends a forward early, once what was wanted has been seen."""
 
 
@@ -67,7 +67,7 @@ def captured_input(module: nn.Module, *, stop: bool = False) -> Iterator[Capture
     def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
         captured.store(args[0])
         if stop:
-            raise _ForwardStopped
+            raise _ForwardStoppedError
 
     yield from _until_stopped(module.register_forward_pre_hook(hook), captured, stop)
 
@@ -80,7 +80,7 @@ def captured_output(module: nn.Module, *, stop: bool = False) -> Iterator[Captur
     def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         captured.store(hidden_of(output))
         if stop:
-            raise _ForwardStopped
+            raise _ForwardStoppedError
 
     yield from _until_stopped(module.register_forward_hook(hook), captured, stop)
 
@@ -88,7 +88,7 @@ def captured_output(module: nn.Module, *, stop: bool = False) -> Iterator[Captur
 def _until_stopped(handle: RemovableHandle, captured: Captured, stop: bool) -> Iterator[Captured]:
     try:
         yield captured
-    except _ForwardStopped:
+    except _ForwardStoppedError:
         if not stop:
             raise
     finally:

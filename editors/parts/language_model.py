@@ -54,18 +54,24 @@ class LanguageModel:
 
     def hidden_states(self, batch: TokenBatch) -> Tensor:
         """Final hidden states [B, T, d] (after the last norm) of a right-padded batch."""
-        return self.base(
+        hidden: Tensor = self.base(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             position_ids=batch.position_ids,
             use_cache=False,
         ).last_hidden_state
+        return hidden
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [B, T, V] at every position."""
-        return self.model.lm_head(self.hidden_states(batch))
+        return self.head(self.hidden_states(batch))
 
     def target_logits(self, batch: TokenBatch) -> Tensor:
         """Logits [N, V] at the N positions that predict target tokens, in row order."""
         rows, columns = batch.scored_positions
-        return self.model.lm_head(self.hidden_states(batch)[rows, columns])
+        return self.head(self.hidden_states(batch)[rows, columns])
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] of final hidden states [..., d]."""
+        logits: Tensor = self.model.lm_head(hidden)
+        return logits

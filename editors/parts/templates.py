@@ -50,8 +50,8 @@ def _prefix(lm: LanguageModel, starter: str, length: int, generator: torch.Gener
     while len(ids) < length:
         tokens = torch.tensor([ids], device=lm.device)
         hidden = lm.base(input_ids=tokens, use_cache=False).last_hidden_state
-        ids.append(_sample(lm.model.lm_head(hidden[0, -1]), generator))
-    return _clean(lm.tokenizer.decode(ids, skip_special_tokens=True))
+        ids.append(_sample(lm.head(hidden[0, -1]), generator))
+    return _clean(str(lm.tokenizer.decode(ids, skip_special_tokens=True)))
 
 
 def _sample(logits: Tensor, generator: torch.Generator) -> int:

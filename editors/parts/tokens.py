@@ -103,9 +103,7 @@ def batch_of(
     for (prompt, _), target in zip(pairs, targets, strict=True):
         seen = target[:-1] if retrieval_text == "teacher_forced" else []
         texts.append(prompt + _continuation(tokenizer, seen))
-    return batch_of_ids(
-        prompts, targets, texts, padding=pad_id(tokenizer), device=device
-    )
+    return batch_of_ids(prompts, targets, texts, padding=pad_id(tokenizer), device=device)
 
 
 def batch_of_ids(
@@ -137,5 +135,5 @@ def _continuation(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Text of the first tokens of a target, with the space that joins it to the prompt."""
     if not ids:
         return ""
-    text = tokenizer.decode(ids, skip_special_tokens=True)
+    text = str(tokenizer.decode(ids, skip_special_tokens=True))
     return text if text.startswith(" ") else " " + text

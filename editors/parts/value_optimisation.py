@@ -148,7 +148,7 @@ def _logits(lm: LanguageModel, problem: ValueProblem) -> tuple[Tensor, Tensor]:
     rows, columns = problem.batch.scored_positions
     rows = torch.cat([rows, problem.rows[-1:]])
     columns = torch.cat([columns, problem.lookups[-1:]])
-    logits = lm.model.lm_head(hidden[rows, columns])
+    logits = lm.head(hidden[rows, columns])
     return logits[:-1], logits[-1]
 
 

@@ -1,0 +1,209 @@
+"""FT: fine-tuning one MLP output projection on each edit.
+
+The baseline of Zhu et al. ("Modifying Memories in Transformer Models") as the ROME paper and
+zjunlp/EasyEdit run it: `prompt_last` is EasyEdit's default objective (its FT-L), `target_new` its
+FT-M; with a norm constraint it is the original FT+L of kmeng01/rome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.deltas import EditedWeights, WeightDelta, thawed
+from editors.parts.language_model import LanguageModel
+from editors.parts.layers import block_number, parameter_names
+from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
+
+# `prompt_last`: every target token is taught as the token right after the prompt; `target_new`:
+# the target is taught token by token. `bos_label` is `prompt_last` with EasyEdit's defect that the
+# special tokens which the tokenizer puts in front of a text (LLaMA's BOS) are taught too.
+FtObjective = Literal["prompt_last", "target_new", "bos_label"]
+
+# A step is skipped, and after a whole pass the edit ends, below this loss (original).
+ENOUGH = 1e-2
+# Relative depth of the edited block where none is named: EasyEdit's 21 of LLaMA-2-7B's 32.
+DEPTH = 21 / 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FtHparams(Hparams):
+    """Defaults are EasyEdit's for LLaMA-2-7B."""
+
+    layer: int | None  # None: at a relative depth of 21/32
+    objective: FtObjective = "prompt_last"
+    num_steps: int = 25  # passes over the requests of one `edit` call
+    lr: float = 5e-4  # of Adam
+    weight_decay: float = 0.0  # L2 in the gradient
+    norm_constraint: float | None = None  # largest change of any entry in one call; None: free
+    batch_size: int = 1  # requests in one step
+
+    def __post_init__(self) -> None:
+        check_choice("objective", self.objective, FtObjective)
+        check_at_least("num_steps", self.num_steps, 1)
+        check_above("lr", self.lr, 0)
+        check_at_least("weight_decay", self.weight_decay, 0)
+        check_at_least("batch_size", self.batch_size, 1)
+        if self.norm_constraint is not None:
+            check_above("norm_constraint", self.norm_constraint, 0)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One step's rows, and N (position, label) pairs to teach in them."""
+
+    batch: TokenBatch
+    rows: Tensor  # [N]
+    columns: Tensor  # [N]
+    labels: Tensor  # [N]
+    weights: Tensor  # [N]; 1 / (labels of the row x rows), so that rows count alike
+
+    def loss(self, lm: LanguageModel) -> Tensor:
+        """Mean over rows of the mean negative log-likelihood of a row's labels."""
+        logits = lm.head(lm.hidden_states(self.batch)[self.rows, self.columns])
+        losses = functional.cross_entropy(logits, self.labels, reduction="none")
+        return (losses * self.weights.to(losses.dtype)).sum()
+
+
+def lesson_of(batch: TokenBatch, objective: FtObjective) -> Lesson:
+    """What one batch teaches: for `target_new` a batch with targets in its rows, else of prompts.
+
+    In both cases `batch.target_ids` are the labels; only where they are predicted differs.
+    """
+    rows, columns = batch.scored_positions
+    if objective != "target_new":
+        columns = torch.tensor(batch.prompt_lengths, device=rows.device)[rows] - 1
+    counts = torch.bincount(rows, minlength=len(batch))
+    return Lesson(batch, rows, columns, batch.labels, 1 / (counts[rows] * len(batch)).double())
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """Changes of the trained parameters, and the loss of every forward in order."""
+
+    deltas: tuple[WeightDelta, ...]
+    losses: tuple[float, ...]
+
+
+@torch.enable_grad()
+def fine_tune(
+    lm: LanguageModel, lessons: Sequence[Lesson], names: Sequence[str], hparams: FtHparams
+) -> FineTuned:
+    """Train the named parameters on all lessons with a fresh Adam; the model is left as found."""
+    losses: list[float] = []
+    with thawed(lm.model, names) as parameters:
+        before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        optimizer = torch.optim.Adam(
+            parameters.values(), lr=hparams.lr, weight_decay=hparams.weight_decay
+        )
+        for _ in range(hparams.num_steps):
+            for lesson in lessons:
+                losses.append(_step(lesson.loss(lm), optimizer))
+                _constrain(parameters, before, hparams.norm_constraint)
+            if sum(losses[-len(lessons) :]) / len(lessons) < ENOUGH:
+                break
+        deltas = tuple(
+            WeightDelta(name, parameter.detach() - before[name])
+            for name, parameter in parameters.items()
+        )
+    return FineTuned(deltas, tuple(losses))
+
+
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
+    value = loss.item()
+    if value >= ENOUGH:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return value
+
+
+@torch.no_grad()
+def _constrain(
+    parameters: Mapping[str, Tensor], centres: Mapping[str, Tensor], radius: float | None
+) -> None:
+    """Clamp every entry to its centre +- radius; also after a skipped step, as the original."""
+    if radius is None:
+        return
+    for name, parameter in parameters.items():
+        parameter.clamp_(min=centres[name] - radius, max=centres[name] + radius)
+
+
+class FtEditor(Editor[FtHparams]):
+    """Fine-tunes on each call's requests, starting from the weights that earlier calls left.
+
+    The norm constraint is centred anew at each call, as in the originals, so over a stream the
+    weights may drift by the number of edits times the constraint.
+    """
+
+    family = "MP"
+    label: ClassVar[str] = "FT"
+    aliases: ClassVar[tuple[str, ...]] = ("fine-tuning",)
+    hparams_class = FtHparams
+    presets: ClassVar[Mapping[str, FtHparams]] = {
+        # zjunlp/EasyEdit hparams/FT/{gpt2-xl,gpt-j-6B,llama-7b}.yaml
+        "gpt2-xl": FtHparams(layer=0, norm_constraint=5e-4),
+        "gpt-j-6b": FtHparams(layer=21),
+        "llama-2-7b": FtHparams(layer=21),
+        # kmeng01/rome hparams/FT/{gpt2-xl_constr,EleutherAI_gpt-j-6B_constr}.json: FT+L
+        "gpt2-xl/ft-l": FtHparams(layer=0, norm_constraint=5e-4),
+        "gpt-j-6b/ft-l": FtHparams(layer=0, norm_constraint=5e-5),
+        # Ours: a layer and a rate that suit miniature models.
+        "mini-llama": FtHparams(layer=2),
+        "default": FtHparams(layer=None),
+    }
+
+    def __init__(self, lm: LanguageModel, hparams: FtHparams, resources: Resources) -> None:
+        super().__init__(lm, hparams, resources)
+        layer = block_number(hparams.layer, DEPTH, lm.n_layers)
+        self.parameters = parameter_names(lm, lm.architecture.mlp_out.format(layer))
+        self._weights = EditedWeights(lm.model)
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Fine-tune on all requests together, `batch_size` of them in a step."""
+        if requests:
+            self.edit_lessons([*self._lessons(requests)])
+
+    def edit_lessons(self, lessons: Sequence[Lesson]) -> FineTuned:
+        """Fine-tune on ready-made rows and write the result."""
+        tuned = fine_tune(self.lm, lessons, self.parameters, self.hparams)
+        self._weights.add(tuned.deltas)
+        return tuned
+
+    def reset(self) -> None:
+        """Restore the pristine weights."""
+        self._weights.restore()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The fine-tuned parameters, as they stand."""
+        return self._weights.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore, then write the parameters of `state`."""
+        self._weights.load_state_dict(state)
+
+    def _lessons(self, requests: Sequence[EditRequest]) -> Iterator[Lesson]:
+        size = self.hparams.batch_size
+        for start in range(0, len(requests), size):
+            yield lesson_of(self._batch(requests[start : start + size]), self.hparams.objective)
+
+    def _batch(self, requests: Sequence[EditRequest]) -> TokenBatch:
+        tokenizer = self.lm.tokenizer
+        targets = [target_ids(tokenizer, request.target) for request in requests]
+        if self.hparams.objective == "bos_label":
+            leading = prompt_ids(tokenizer, "")
+            targets = [[*leading, *target] for target in targets]
+        return batch_of_ids(
+            [prompt_ids(tokenizer, request.prompt) for request in requests],
+            targets,
+            [request.prompt for request in requests],
+            padding=pad_id(tokenizer),
+            device=self.lm.device,
+        )

@@ -1,0 +1,259 @@
+"""GRACE: a codebook of values beside one layer (Hartvigsen et al., "Aging with GRACE").
+
+Written after the public implementation Thartvigsen/GRACE; the `easyedit` mode after
+zjunlp/EasyEdit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetLabel
+from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
+from editors.parts.language_model import LanguageModel
+from editors.parts.layers import block_number
+from editors.parts.tokens import TokenBatch, batch_of
+
+# `default`: targets are compared as token ids, and each row is looked up at its own last prompt
+# token. `original`: targets are compared by the mean of their label tensors. `easyedit`: that with
+# labels in reversed order, and every row looked up where the last edited prompt ended.
+GraceMode = Literal["default", "original", "easyedit"]
+# Where a retrieved value stands in for the layer's output: at the last prompt token, at all
+# tokens, or at the prompt tokens before the last.
+Replacement = Literal["replace_last", "replace_all", "replace_prompt"]
+ValueInit = Literal["cold", "warm"]  # U(0, 1), or the layer's own output
+Projection = Literal["mlp_in", "mlp_out"]
+
+_MATCHING: Mapping[GraceMode, LabelMatching] = {
+    "default": "token_ids",
+    "original": "mean",
+    "easyedit": "reversed_mean",
+}
+# Relative depth of the layer where none is named: EasyEdit's 27 of LLaMA-2-7B's 32.
+DEPTH = 27 / 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraceHparams(Hparams):
+    """Defaults are EasyEdit's for LLaMA-2-7B."""
+
+    layer: int | None  # None: at a relative depth of 27/32
+    projection: Projection = "mlp_out"
+    eps: float = 1.0  # first deferral radius of a key
+    n_iter: int = 50  # Adam steps on the value
+    edit_lr: float = 1.0
+    val_init: ValueInit = "cold"
+    replacement: Replacement = "replace_last"
+    mode: GraceMode = "default"
+
+    def __post_init__(self) -> None:
+        check_choice("projection", self.projection, Projection)
+        check_choice("val_init", self.val_init, ValueInit)
+        check_choice("replacement", self.replacement, Replacement)
+        check_choice("mode", self.mode, GraceMode)
+        check_above("eps", self.eps, 0)
+        check_at_least("n_iter", self.n_iter, 1)
+        check_above("edit_lr", self.edit_lr, 0)
+
+
+@dataclass(frozen=True)
+class GraceStep:
+    """What one edit did to the codebook, and the loss before each step of its value."""
+
+    event: InsertEvent
+    losses: Tensor  # [n_iter]
+
+
+class GraceEditor(Editor[GraceHparams]):
+    """Answers a query near a stored key with that key's trained value; the weights never change.
+
+    The layer's input at the last prompt token is the query. In cached decoding the decision is
+    taken when the prompt is read, once.
+    """
+
+    family = "AP"
+    label: ClassVar[str] = "GRACE"
+    hparams_class = GraceHparams
+    presets: ClassVar[Mapping[str, GraceHparams]] = {
+        # zjunlp/EasyEdit hparams/GRACE/{llama-7b,gpt-j-6B,gpt2-xl}.yaml
+        "llama-2-7b": GraceHparams(layer=27),
+        "gpt-j-6b": GraceHparams(layer=25, n_iter=200),
+        "gpt2-xl": GraceHparams(layer=35, projection="mlp_in", n_iter=200),
+        # Ours: a layer that suits miniature models.
+        "mini-llama": GraceHparams(layer=3),
+        "default": GraceHparams(layer=None),
+    }
+
+    def __init__(self, lm: LanguageModel, hparams: GraceHparams, resources: Resources) -> None:
+        super().__init__(lm, hparams, resources)
+        row = lm.architecture
+        path = row.mlp_out if hparams.projection == "mlp_out" else row.mlp_in[0]
+        self.module = lm.module(path, block_number(hparams.layer, DEPTH, lm.n_layers))
+        self.codebook = Codebook(radius=hparams.eps, matching=_MATCHING[hparams.mode])
+        self._dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
+        self._generator = torch.Generator()
+        self.reset()
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Store the requests one after another."""
+        for request in requests:
+            pair = (request.prompt, request.target)
+            self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
+
+    def edit_row(self, batch: TokenBatch) -> GraceStep:
+        """Store one ready-made row: grow the codebook, then train the value that it retrieves."""
+        column = batch.prompt_lengths[0] - 1
+        query, output = self._passing(batch, column)
+        label = TargetLabel(batch.prompt_lengths[0], batch.target_ids[0])
+        event = self.codebook.insert(query, label, lambda: self.initial_value(output))
+        self._last_column = column
+        return GraceStep(event, self._train(batch, query))
+
+    def initial_value(self, output: Tensor) -> Tensor:
+        """The value [d] of a new key; `output` is what the layer answers without it."""
+        if self.hparams.val_init == "warm":
+            return output
+        return torch.rand(output.shape, generator=self._generator).to(output)
+
+    def target_loss(self, batch: TokenBatch) -> Tensor:
+        """Mean negative log-likelihood of the target tokens."""
+        logits = self.lm.target_logits(batch)
+        return functional.cross_entropy(logits.to(self._dtype), batch.labels)
+
+    def reset(self) -> None:
+        """Empty the codebook and start the editor's own draws anew."""
+        self.codebook.clear()
+        self._generator.manual_seed(self.resources.seed)
+        self._last_column = 0
+
+    @contextmanager
+    def steering(self, batch: TokenBatch) -> Iterator[None]:
+        """Answer the rows that lie in a deferral radius from the codebook."""
+        if not len(self.codebook):
+            yield
+            return
+        columns = self._query_columns(batch)
+        replacement = _Replacement(self.codebook, self.hparams.replacement, columns)
+        with watched_prefill(self.lm.base) as prefill:
+
+            def answer(inputs: Tensor, output: Tensor) -> Tensor:
+                if prefill.active:
+                    return replacement.read_prompt(inputs, output)
+                return replacement.continue_prompt(output)
+
+            with changed_output(self.module, answer):
+                yield
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Codebook, state of the draws, and the column of the last edited prompt's end."""
+        return {
+            **self.codebook.state_dict(),
+            "generator": self._generator.get_state(),
+            "last_column": torch.tensor(self._last_column),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the codebook and the draws by those of `state`."""
+        self.codebook.load_state_dict(state, device=self.lm.device)
+        self._generator.set_state(state["generator"])
+        self._last_column = int(state["last_column"])
+
+    def _query_columns(self, batch: TokenBatch) -> Tensor:
+        """Column [B] at which each row is looked up."""
+        ends = torch.tensor(batch.prompt_lengths, device=self.lm.device) - 1
+        if self.hparams.mode != "easyedit":
+            return ends
+        # Clipped to each row's own tokens, so that padding by longer neighbours changes nothing.
+        lengths = torch.tensor(batch.lengths, device=self.lm.device)
+        return torch.full_like(ends, self._last_column).minimum(lengths - 1)
+
+    @torch.no_grad()
+    def _passing(self, batch: TokenBatch, column: int) -> tuple[Tensor, Tensor]:
+        """Input [m] and output [d] of the layer at one column of a single row."""
+        with (
+            captured_output(self.module, stop=True) as output,
+            captured_input(self.module) as taken,
+        ):
+            self.lm.hidden_states(batch)
+        return taken.value[0, column].to(self._dtype), output.value[0, column].to(self._dtype)
+
+    @torch.enable_grad()
+    def _train(self, batch: TokenBatch, query: Tensor) -> Tensor:
+        """Fit the value that the query retrieves; the losses [n_iter] before each step.
+
+        Only the retrieved value gets gradient, so it alone is trained. An original's radius may
+        exclude its own query: then nothing is retrieved and nothing changes.
+        """
+        index, hit = self.codebook.retrieve(query[None])
+        value = self.codebook.values[index].clone().requires_grad_()  # [1, d]
+        columns = self._query_columns(batch)
+
+        def answer(_: Tensor, output: Tensor) -> Tensor:
+            places = _places(self.hparams.replacement, columns, output[..., 0])
+            return _put(output, value, places & hit[:, None])
+
+        optimizer = torch.optim.Adam([value], lr=self.hparams.edit_lr)
+        trained = bool(hit)
+        losses = []
+        for _ in range(self.hparams.n_iter):
+            with changed_output(self.module, answer):
+                loss = self.target_loss(batch)
+            losses.append(loss.detach())
+            if trained:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        self.codebook.values[index] = value.detach()
+        return torch.stack(losses)
+
+
+class _Replacement:
+    """The decisions of one steering context: taken over a prompt, kept for what follows it."""
+
+    def __init__(self, codebook: Codebook, kind: Replacement, columns: Tensor) -> None:
+        self._codebook = codebook
+        self._kind = kind
+        self._columns = columns  # [B]
+        self._index = torch.empty(0)
+        self._hit = torch.empty(0)
+
+    def read_prompt(self, inputs: Tensor, output: Tensor) -> Tensor:
+        """Look every row up and replace outputs [B, T, d] of the rows that hit."""
+        rows = torch.arange(len(inputs), device=inputs.device)
+        self._index, self._hit = self._codebook.retrieve(inputs[rows, self._columns])
+        where = _places(self._kind, self._columns, output[..., 0])
+        return self._replaced(output, where)
+
+    def continue_prompt(self, output: Tensor) -> Tensor:
+        """Outputs of tokens behind the prompt, which only `replace_all` changes."""
+        if self._kind != "replace_all":
+            return output
+        return self._replaced(output, torch.ones_like(output[..., 0], dtype=torch.bool))
+
+    def _replaced(self, output: Tensor, where: Tensor) -> Tensor:
+        values = self._codebook.values[self._index]
+        return _put(output, values, where & self._hit[:, None])
+
+
+def _places(kind: Replacement, columns: Tensor, like: Tensor) -> Tensor:
+    """Mask [B, T], of the shape of `like`, of the positions that `kind` replaces."""
+    steps = torch.arange(like.shape[1], device=like.device)
+    if kind == "replace_all":
+        return torch.ones(like.shape, dtype=torch.bool, device=like.device)
+    if kind == "replace_prompt":
+        return steps < columns[:, None]
+    return steps == columns[:, None]
+
+
+def _put(output: Tensor, values: Tensor, where: Tensor) -> Tensor:
+    """Outputs [B, T, d] with each row's value [B, d] at the masked positions [B, T]."""
+    return torch.where(where[..., None], values[:, None].to(output.dtype), output)

@@ -1,0 +1,40 @@
+"""A tensor whose first axis grows in amortised constant time."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+_FIRST_CAPACITY = 64  # rows; doubled whenever full
+
+
+class GrowingRows:
+    """Rows of equal shape, dtype and device, those of the first row appended."""
+
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def rows(self) -> Tensor:
+        """View [N, ...] of all rows; writing to it writes the rows.
+
+        Raises:
+            ValueError: there is no row yet, so no shape is known.
+        """
+        if self._buffer is None:
+            raise ValueError("No row was appended yet.")
+        return self._buffer[: self._size]
+
+    def append(self, row: Tensor) -> None:
+        """Copy a row [...] behind the others."""
+        if self._buffer is None:
+            self._buffer = row.new_empty(_FIRST_CAPACITY, *row.shape)
+        if self._size == len(self._buffer):
+            grown = self._buffer.new_empty(2 * self._size, *self._buffer.shape[1:])
+            grown[: self._size] = self._buffer
+            self._buffer = grown
+        self._buffer[self._size] = row.detach()
+        self._size += 1

@@ -1,0 +1,144 @@
+"""FT against the numbers of zjunlp/EasyEdit.
+
+Rows are fed as recorded: EasyEdit pads on the left and indexes the last prompt token as if padding
+were on the right, and teaches LLaMA's BOS; both are reproduced through the stored ids.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from editors.base import EditRequest, Resources
+from editors.ft import FtEditor, FtHparams, Lesson, lesson_of
+from editors.parts.tokens import TokenBatch
+from tests.parity.loading import (
+    COMPACT,
+    Case,
+    full_directory,
+    load_case,
+    load_common_model,
+    recorded_logits,
+)
+
+RUNS = (
+    "gpt2_promptlast_batch3_leftpad_QUIRK",
+    "gpt2_promptlast_constrained",
+    "gpt2_promptlast_unconstrained",
+    "gpt2_targetnew_batch3_leftpad",
+    "gpt2_targetnew_unconstrained",
+    "llama_promptlast_unconstrained_BOSQUIRK",
+    "llama_targetnew_unconstrained",
+)
+FULL = tuple(f"{run}_{dtype}" for run in RUNS for dtype in ("f32", "f64"))
+SELECTED = (
+    "gpt2_promptlast_constrained_f64",
+    "gpt2_targetnew_batch3_leftpad_f64",
+    "llama_promptlast_unconstrained_BOSQUIRK_f64",
+)
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_compact(name: str) -> None:
+    check(COMPACT, name)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", FULL)
+def test_full(name: str) -> None:
+    check(full_directory(), name)
+
+
+def tolerance(name: str) -> float:
+    """GPT-2 1e-9 in float64; LLaMA's norms and softmax compute in float32 even then."""
+    return 1e-9 if name.startswith("gpt2") and name.endswith("f64") else 1e-5
+
+
+def check(root: Path, name: str) -> None:
+    case = load_case(root, "ft", name)
+    dtype = torch.float64 if name.endswith("f64") else torch.float32
+    lm = load_common_model(root, case.info["model"], dtype)
+    editor = FtEditor(lm, hparams_of(case), Resources())
+    names = tuple(case.info["trained_parameters"])
+    assert editor.parameters == names
+    before = values(editor)
+    ours: dict[str, Any] = {f"before|{key}": value for key, value in before.items()}
+    ours |= recorded_logits(lm, case, "before")
+    for number, call in enumerate(case.info["calls"]):
+        lesson = recorded_lesson(case, number, editor.hparams)
+        tuned = editor.edit_lessons([lesson])
+        assert len(tuned.losses) == call["n_forward_batches"]
+        ours[f"call{number}_batch_losses"] = tuned.losses
+        ours |= {f"call{number}_after|{key}": value for key, value in values(editor).items()}
+    ours |= recorded_logits(lm, case, "after")
+    recorded_rows = {key: case.arrays[key] for key in case.arrays if "_chunk" in key}
+    case.compare(ours | recorded_rows, atol=tolerance(name))
+    check_requests(case, editor)
+    editor.reset()
+    assert all(torch.equal(value, before[key]) for key, value in values(editor).items())
+
+
+def check_requests(case: Case, editor: FtEditor) -> None:
+    """Where the recorded rows hold no padding, requests in words give the same weights."""
+    (call,) = case.info["calls"]
+    if len(call["requests"]) > 1:
+        return
+    written = values(editor)
+    editor.reset()
+    editor.edit(
+        [
+            EditRequest(prompt=request["prompt"], target=request["target_new"], subject="")
+            for request in call["requests"]
+        ]
+    )
+    for key, value in values(editor).items():
+        torch.testing.assert_close(value, written[key], rtol=0, atol=tolerance(case.name))
+
+
+def hparams_of(case: Case) -> FtHparams:
+    settings = case.info["hyperparameters"]
+    objective = settings["objective_optimization"]
+    if "BOSQUIRK" in case.name:
+        objective = "bos_label"
+    return FtHparams(
+        layer=1,
+        objective=objective,
+        num_steps=settings["num_steps"],
+        lr=settings["lr"],
+        weight_decay=settings["weight_decay"],
+        norm_constraint=settings["norm_constraint"] or None,
+        batch_size=settings["batch_size"],
+    )
+
+
+def recorded_lesson(case: Case, call: int, hparams: FtHparams) -> Lesson:
+    """The left-padded rows as recorded, and the columns at which EasyEdit reads them."""
+    stem = f"call{call}_chunk0_"
+    prompts = case[stem + "prompt_mask"].sum(dim=1)
+    if hparams.objective != "target_new":
+        targets = [row[row != case.info["pad_token_id"]] for row in case[stem + "target_ids"]]
+        return lesson_of(batch_of(case, stem + "prompt", prompts, targets), hparams.objective)
+    starts = (case[stem + "concat_mask"] == 0).sum(dim=1) + prompts
+    rows = zip(case[stem + "concat_ids"], starts, strict=True)
+    targets = [row[start:] for row, start in rows]
+    return lesson_of(batch_of(case, stem + "concat", starts, targets), "target_new")
+
+
+def batch_of(case: Case, stem: str, lengths: Tensor, targets: list[Tensor]) -> TokenBatch:
+    """A batch whose prompts count as `lengths` long, whatever padding stands in them."""
+    return TokenBatch(
+        input_ids=case[stem + "_ids"],
+        attention_mask=case[stem + "_mask"],
+        prompt_lengths=tuple(lengths.tolist()),
+        target_ids=tuple(tuple(target.tolist()) for target in targets),
+        texts=("",) * len(targets),
+    )
+
+
+def values(editor: FtEditor) -> dict[str, Tensor]:
+    model = editor.lm.model
+    return {name: model.get_parameter(name).detach().clone() for name in editor.parameters}

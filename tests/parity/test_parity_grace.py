@@ -1,0 +1,156 @@
+"""GRACE against the numbers of Thartvigsen/GRACE and zjunlp/EasyEdit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editors.base import Resources
+from editors.grace import GraceEditor, GraceHparams
+from editors.parts.hooks import captured_input
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch, batch_of_ids
+from tests.parity.loading import (
+    COMPACT,
+    Case,
+    build_model,
+    full_directory,
+    load_case,
+    with_weights,
+)
+from tests.tiny import byte_tokenizer
+
+FULL = (
+    "orig_gpt2_replace_last_cold",
+    "orig_gpt2_replace_all_cold",
+    "orig_llama_replace_last_cold",
+    "easyedit_gpt2_replace_last_cold",
+    "easyedit_llama_replace_last_cold",
+)
+SELECTED = ("orig_gpt2_replace_last_cold", "easyedit_llama_replace_last_cold")
+WEIGHTS = "weights/"
+
+
+class RecordedDraws(GraceEditor):
+    """GRACE that starts new values where the recorded run did."""
+
+    draw: Tensor
+
+    def initial_value(self, output: Tensor) -> Tensor:
+        assert output.shape == self.draw.shape
+        return self.draw
+
+    def target_loss(self, batch: TokenBatch) -> Tensor:
+        """The loss with logits at all positions of the whole target, as the recorded runs had it.
+
+        The same number but for float32 rounding, which Adam magnifies where gradients are tiny.
+        """
+        ids = torch.cat([batch.input_ids, batch.labels[None, -1:]], dim=1)
+        logits = self.lm.model(input_ids=ids).logits[0, :-1]
+        labels = torch.full_like(ids[0], -100)
+        labels[batch.prompt_lengths[0] :] = batch.labels
+        loss = functional.cross_entropy(logits, labels[1:])
+        torch.testing.assert_close(super().target_loss(batch), loss, rtol=1e-6, atol=1e-6)
+        return loss
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_compact(name: str) -> None:
+    check(COMPACT, name)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", FULL)
+def test_full(name: str) -> None:
+    check(full_directory(), name)
+
+
+def check(root: Path, name: str) -> None:
+    case = load_case(root, "grace", name)
+    lm = model_of(case)
+    editor = RecordedDraws(lm, hparams_of(case), Resources())
+    rows = [row_of(recorded, whole=True) for recorded in case.info["eval_prompts"]]
+    ours: dict[str, Any] = {key: case.arrays[key] for key in case.arrays if WEIGHTS in key}
+    ours |= {key.replace("logits", "logits_pre"): x for key, x in logits(editor, rows).items()}
+    for number, recorded in enumerate(case.info["edits"]):
+        editor.draw = case[f"edit{number}/value_init_draw"]
+        step = editor.edit_row(row_of(recorded))
+        assert step.event == recorded["event"]
+        columns = recorded["eval_query_position"]
+        keys = [nearest(editor, row, at) for row, at in zip(rows, columns, strict=True)]
+        assert keys == recorded["eval_chosen_key"]
+        state = state_of(editor) | {"losses": step.losses, "value_init_draw": editor.draw}
+        state |= logits(editor, rows)
+        ours |= {f"edit{number}/{key}": value for key, value in state.items()}
+    case.compare(ours, atol=1e-6, rtol=1e-5)
+
+
+def state_of(editor: GraceEditor) -> dict[str, Any]:
+    """The codebook by its recorded names."""
+    codebook = editor.codebook
+    return {
+        "keys": codebook.keys.clone(),
+        "values": codebook.values.clone(),
+        "epsilons": codebook.radii.clone(),
+        "key_label_means": label_means(editor),
+    }
+
+
+def label_means(editor: GraceEditor) -> list[float]:
+    """Means of the keys' labels; EasyEdit's fixtures list the labels in its reversed order."""
+    means = [label.mean for label in editor.codebook.labels]
+    return means[::-1] if editor.hparams.mode == "easyedit" else means
+
+
+def nearest(editor: GraceEditor, row: TokenBatch, column: int) -> int:
+    """The key nearest to an evaluation input, looked up where the recorded run did."""
+    with captured_input(editor.module, stop=True) as taken:
+        editor.lm.hidden_states(row)
+    return int(editor.codebook.nearest(taken.value[:, column])[0])
+
+
+@torch.no_grad()
+def logits(editor: GraceEditor, rows: list[TokenBatch]) -> dict[str, Tensor]:
+    """Logits of the evaluation inputs at all positions."""
+    found = {}
+    for number, row in enumerate(rows):
+        with editor.steering(row):
+            found[f"logits/{number}"] = editor.lm.logits(row)[0]
+    return found
+
+
+def row_of(recorded: Mapping[str, Any], *, whole: bool = False) -> TokenBatch:
+    """A recorded prompt and target; with `whole` the last target token is fed too."""
+    target = recorded["target_ids"] + ([0] if whole else [])
+    return batch_of_ids(
+        [recorded["prompt_ids"]], [target], [""], padding=0, device=torch.device("cpu")
+    )
+
+
+def hparams_of(case: Case) -> GraceHparams:
+    settings = case.info["hparams"]
+    return GraceHparams(
+        layer=1,
+        projection="mlp_in" if "c_fc" in case.info["layer"] else "mlp_out",
+        eps=settings["eps"],
+        n_iter=settings["n_iter"],
+        edit_lr=settings["edit_lr"],
+        val_init=settings["val_init"],
+        replacement=settings["replacement"],
+        mode="original" if case.name.startswith("orig") else "easyedit",
+    )
+
+
+def model_of(case: Case) -> LanguageModel:
+    sizes = case.info["model_config"]
+    weights = {
+        name.removeprefix(WEIGHTS): case[name] for name in case.arrays if name.startswith(WEIGHTS)
+    }
+    model = build_model(sizes["model_type"], sizes)
+    return with_weights(model, weights, byte_tokenizer(bos=False), torch.float32)
