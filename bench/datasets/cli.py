@@ -49,6 +49,8 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def run_verify(args: argparse.Namespace) -> int:
     """Print one line a file, then what is to be known about them; 1 when something is wrong."""
     names = [name for name in args.datasets.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"No data set to check. Available: {', '.join(available())}.")
     findings = list(verify(map(get_dataset, names), args.directory))
     print(_table([_HEADER, *map(_cells, findings)]))
     for finding in findings:

@@ -90,6 +90,11 @@ def test_a_wrong_directory_is_one_error(tmp_path: Path) -> None:
         main("data", "verify", str(tmp_path / "nowhere"))
 
 
+def test_no_data_set_to_check_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"No data set to check\. Available: counterfact, "):
+        main("data", "verify", str(tmp_path), "--datasets", " ,")
+
+
 def test_show_prints_source_revision_licence_and_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("data", "show", "CF") == 0
     out = capsys.readouterr().out
