@@ -12,7 +12,9 @@ from bench.backbones import Backbone, check_device, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.grids import GridPoint, Preset
+from bench.resources import Sources, sources_for
 from editors import registry
+from editors.base import Hparams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class Job:
 
     cell: Cell
     backbone: Backbone
+    sources: Sources
     data_dir: Path
     world_seed: int
     device: str
@@ -66,15 +69,32 @@ class _Planner:
                 f"Data set {point.dataset} has {count:,} samples in {loaded.path}, "
                 f"but {point.n_edits:,} sequential edits need as many."
             )
+        hparams = registry.hparams_for(point.editor, backbone.name)
+        sources = sources_for(
+            point.editor,
+            backbone.name,
+            hparams,
+            dataset=point.dataset,
+            directory=self.settings.data_dir,
+            world_seed=self.settings.world_seed,
+        )
         return Job(
-            cell=self._cell(point, backbone, loaded),
+            cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
+            sources=sources,
             data_dir=self._data_dir(),
             world_seed=self.settings.world_seed,
             device=self.settings.device,
         )
 
-    def _cell(self, point: GridPoint, backbone: Backbone, loaded: LoadedSamples) -> Cell:
+    def _cell(
+        self,
+        point: GridPoint,
+        backbone: Backbone,
+        loaded: LoadedSamples,
+        hparams: Hparams,
+        sources: Sources,
+    ) -> Cell:
         return Cell(
             backbone=backbone.name,
             backbone_digest=backbone.digest,
@@ -84,8 +104,8 @@ class _Planner:
             dataset_digest=loaded.digest,
             editor=point.editor,
             editor_version=registry.editor_class(point.editor).version,
-            hparams=registry.hparams_for(point.editor, backbone.name).to_dict(),
-            inputs={},
+            hparams=hparams.to_dict(),
+            inputs=sources.digests(),
             n_edits=point.n_edits,
             seed=point.seed,
             limit=point.limit,

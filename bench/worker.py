@@ -85,7 +85,7 @@ class Worker:
     def _editor(self, job: Job) -> Editor[Any]:
         lm, cls = self._language_model(job), registry.editor_class(job.cell.editor)
         hparams = cls.hparams_class.from_dict(job.cell.hparams)
-        return cls(lm, hparams, resources_for(job.cell.editor, lm, world_seed=job.world_seed))
+        return cls(lm, hparams, resources_for(lm, hparams, job.sources))
 
     def _language_model(self, job: Job) -> LanguageModel:
         place = (job.cell.backbone_digest, job.cell.dtype, job.device)

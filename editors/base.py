@@ -75,6 +75,11 @@ class Hparams:
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
 
+    @property
+    def uses_covariance(self) -> bool:
+        """Whether the editor asks for the key covariance of any layer."""
+        return False
+
     def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
         """Blocks whose key covariance the editor will ask for, in a model of `n_layers`."""
         return ()

@@ -49,9 +49,14 @@ class RomeHparams(Hparams):
         check_above("clamp_norm_factor", self.clamp_norm_factor, 0)
         check_at_least("kl_factor", self.kl_factor, 0)
 
+    @property
+    def uses_covariance(self) -> bool:
+        """All modes but EasyEdit's do."""
+        return self.mode != "easyedit"
+
     def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
         """The edited layer, unless the mode does without covariance."""
-        if self.mode == "easyedit":
+        if not self.uses_covariance:
             return ()
         return (block_number(self.layer, DEPTH, n_layers),)
 
@@ -104,7 +109,7 @@ class RomeEditor(Editor[RomeHparams]):
         self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
         self._weights = EditedWeights(lm.model)
         self._inverse: InverseCovariance | None = None
-        if hparams.mode != "easyedit":
+        if hparams.uses_covariance:
             if resources.covariance is None:
                 raise ValueError(
                     "ROME needs the covariance of its layer's keys in its resources; "
