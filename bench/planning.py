@@ -37,7 +37,6 @@ class Job:
     backbone: Backbone
     sources: Sources
     data_dir: Path
-    world_seed: int
     device: str
 
 
@@ -83,7 +82,6 @@ class _Planner:
             backbone=backbone,
             sources=sources,
             data_dir=self._data_dir(),
-            world_seed=self.settings.world_seed,
             device=self.settings.device,
         )
 
