@@ -98,7 +98,7 @@ class _Planner:
             backbone_digest=backbone.digest,
             dtype=self.settings.dtype,
             dataset=point.dataset,
-            dataset_revision=self._revision(point.dataset),
+            dataset_revision=self._revision(point.dataset, loaded.digest),
             dataset_digest=loaded.digest,
             editor=point.editor,
             editor_version=registry.editor_class(point.editor).version,
@@ -119,10 +119,13 @@ class _Planner:
     def _samples(self, dataset: str) -> LoadedSamples:
         return get_dataset(dataset).load("test", self._data_dir())
 
-    def _revision(self, dataset: str) -> str:
+    def _revision(self, dataset: str, digest: str) -> str:
+        """The published revision only where the file is the published one."""
         if self.settings.data_dir is None:
             return f"embedded world {self.settings.world_seed}"
-        return get_dataset(dataset).revision
+        declared = get_dataset(dataset)
+        published = digest == declared.files["test"].git_blob
+        return f"published {declared.revision[:8]}" if published else f"local file {digest[:8]}"
 
     def _data_dir(self) -> Path:
         if self.settings.data_dir is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,16 @@ class ResultStore:
     def path(self, key: str) -> Path:
         """Where the record of a key is, or would be."""
         return self.directory / f"{key}.json"
+
+    def prepare(self) -> None:
+        """Make the directory, before any work whose record could then not be kept.
+
+        Raises:
+            OSError: it cannot be made or written.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.directory, os.W_OK):
+            raise PermissionError(f"Records cannot be written to {self.directory}.")
 
     def write(self, record: Record) -> Path:
         """Put a record in place by one rename, after it has reached the disk.

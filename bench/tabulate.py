@@ -155,7 +155,7 @@ def _spreads(scores: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
 
 def _origins(cells: Sequence[Cell]) -> str:
     origins = {
-        cell.dataset: f"{get_dataset(cell.dataset).label} ({cell.dataset_revision[:18]})"
+        cell.dataset: f"{get_dataset(cell.dataset).label} ({cell.dataset_revision})"
         for cell in cells
     }
     return ", ".join(origins.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class FakeHparams(Hparams):
 class DoNothing(Editor[FakeHparams]):
     """Edits nothing and logs each call as one word, with its subject where there is one."""
 
-    family = "MP"
+    family: ClassVar[Literal["MP", "AP", "RB"]] = "MP"
     label = "NOTHING"
     hparams_class = FakeHparams
     presets: ClassVar[Mapping[str, Hparams]] = {"default": FakeHparams()}

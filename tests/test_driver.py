@@ -23,7 +23,8 @@ def lm() -> LanguageModel:
 
 
 def run(editor: DoNothing, *, batch_size: int = 64, **changes: Any) -> list[SampleRow]:
-    cell = dataclasses.replace(CELL, **{"n_edits": N, "limit": 4, "generation": "none"} | changes)
+    values: dict[str, Any] = {"n_edits": N, "limit": 4, "generation": "none"}
+    cell = dataclasses.replace(CELL, **values | changes)
     rows, _ = run_cell(cell, editor, SAMPLES, batch_size=batch_size)
     return rows
 

@@ -72,7 +72,8 @@ def test_a_write_that_fails_leaves_the_old_record_and_nothing_else(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*((os, "fsync") if stage == "fsync" else (Path, "replace")), full)
+    owner: object = os if stage == "fsync" else Path
+    monkeypatch.setattr(owner, stage, full)
     with pytest.raises(OSError, match="No space left"):
         store.write(failed())
     assert [path.name for path in store.directory.iterdir()] == [f"{CELL.key()}.json"]

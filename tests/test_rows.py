@@ -11,7 +11,9 @@ def answer(ids: list[int], text: str = "") -> TokenAnswer:
     return TokenAnswer(ids=ids, text=text)
 
 
-def item(aspect: Any, kind: str, *, target: list[int], before: list[int], after: list[int]) -> ItemRow:
+def item(
+    aspect: Any, kind: str, *, target: list[int], before: list[int], after: list[int]
+) -> ItemRow:
     """`prompt_only` answers are wrong throughout, so that no channel passes for another."""
     return ItemRow(
         aspect=aspect,

@@ -89,6 +89,7 @@ def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> list[
     from bench.progress import track
     from bench.workers import available_cores, run_jobs
 
+    store.prepare()
     processes = jobs or (available_cores() if todo[0].device == "cpu" else 1)
     finished = run_jobs(todo, directory=store.directory, processes=min(processes, len(todo)))
     return [one for one in track(finished, total=len(todo)) if one.error is not None]

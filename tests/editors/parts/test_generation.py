@@ -39,7 +39,9 @@ def test_a_row_does_not_depend_on_its_neighbours(tiny_lm: LanguageModel) -> None
 def test_stop_id_ends_its_row_only_and_is_not_returned(tiny_lm: LanguageModel) -> None:
     free = decode(tiny_lm, PROMPTS)
     stopper = free[0][2]
-    for row, stopped in zip(free, decode(tiny_lm, PROMPTS, Stop(ids=frozenset({stopper})))):
+    for row, stopped in zip(
+        free, decode(tiny_lm, PROMPTS, Stop(ids=frozenset({stopper}))), strict=True
+    ):
         expected = row[: row.index(stopper)] if stopper in row else row
         assert stopped == expected
 

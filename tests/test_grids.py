@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from bench.grids import (
+    Selection,
+    dataset_keys,
+    default_limit,
+    editor_keys,
+    get_table,
+    points,
+)
+
+TABLE = get_table(1)
+SOME = Selection(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))
+
+
+def test_points_are_in_the_tables_order() -> None:
+    found = [(p.n_edits, p.editor, p.dataset, p.seed) for p in points(TABLE, SOME)]
+    assert found[:5] == [
+        (1, "ft", "zsre", 0),
+        (1, "ft", "zsre", 1),
+        (1, "ft", "counterfact", 0),
+        (1, "ft", "counterfact", 1),
+        (1, "rome", "zsre", 0),
+    ]
+    assert len(found) == len(set(found)) == 2 * 2 * 2 * 2
+
+
+def test_the_default_is_every_editor_on_three_sets_at_1_10_and_100_edits() -> None:
+    found = points(TABLE, Selection())
+    assert {p.editor for p in found} == set(editor_keys())
+    assert [p.dataset for p in found[:3]] == ["zsre", "counterfact", "ripple_edits"]
+    assert {(p.n_edits, p.limit) for p in found} == {(1, 20), (10, 50), (100, 100)}
+    assert {p.backbone for p in found} == {"mini-llama"}
+
+
+def test_the_paper_preset_takes_all_samples_and_leaves_ripple_edits_out_at_10000() -> None:
+    found = points(TABLE, Selection(preset="paper"))
+    assert {p.limit for p in found} == {None}
+    assert {p.n_edits for p in found} == {1, 10, 100, 1000, 10000}
+    assert {p.dataset for p in found if p.n_edits == 10000} == {"zsre", "counterfact"}
+    assert {p.backbone for p in found} == {"llama-2-7b"}
+
+
+@pytest.mark.parametrize(
+    ("n", "limit"),
+    [(1, 20), (5, 20), (10, 50), (30, 50), (60, 60), (100, 100), (1000, 1000), (20000, 20000)],
+)
+def test_embedded_limits(n: int, limit: int) -> None:
+    assert default_limit("embedded", n) == limit
+
+
+def test_editors_come_in_the_papers_row_order() -> None:
+    assert editor_keys(["recipe", "GRACE", "rome", "FT", "ft"]) == ("ft", "rome", "grace", "recipe")
+
+
+def test_data_sets_come_in_the_papers_column_order() -> None:
+    assert dataset_keys(["ripe", "CF"]) == ("counterfact", "ripple_edits")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"editors": ("recpie",)}, "Unknown editor 'recpie'. Did you mean 'recipe'?"),
+        ({"datasets": ("zrse",)}, "Unknown data set 'zrse'. Did you mean 'zsre'?"),
+        ({"edits": (0,)}, "number of edits must be at least 1, got 0"),
+        ({"limit": 5}, "a limit of 5 for 10 edits"),
+        ({"seeds": (-1,)}, "seed must be at least 0"),
+        ({"datasets": ("ripe",), "edits": (10000,)}, "too few samples for 10,000 edits"),
+    ],
+)
+def test_selections_that_cannot_be(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        points(TABLE, dataclasses.replace(SOME, **change))  # type: ignore[arg-type]
+
+
+def test_unknown_table() -> None:
+    with pytest.raises(ValueError, match="Unknown table '9'"):
+        get_table(9)

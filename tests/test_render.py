@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import results
+from bench.cell import Cell
+from bench.grids import get_table
+from bench.layout import TextTable, by_dataset, by_kind
+from bench.render import latex, markdown, terminal, to_csv, write_table
+from bench.results import Record
+from bench.tabulate import TableData, tabulate
+from tests.test_cell import CELL
+
+TABLE = get_table(1)
+
+
+def cell(editor: str, dataset: str, n_edits: int, seed: int) -> Cell:
+    return dataclasses.replace(
+        CELL, editor=editor, dataset=dataset, n_edits=n_edits, seed=seed, limit=50
+    )
+
+
+def record(of: Cell, *, rel: float, gen: float, loc: float, honest: float = 0.0) -> Record:
+    main = {"reliability": rel, "generality": gen, "locality": loc}
+    scores = {
+        "teacher_forced": {"token_accuracy": main | {"average": (rel + gen + loc) / 3}},
+        "prompt_only": {"token_accuracy": {"average": honest}},
+    }
+    kinds = {"reliability/request": rel, "generality/Subject_Aliasing": gen, "locality/x_y": loc}
+    facts = {"label": "?", "family": "?", "retrieves_text": of.editor == "recipe"}
+    body: dict[str, Any] = {
+        "summary": {
+            "scores": {"before": {}, "after": scores},
+            "kinds": {"after": {"teacher_forced": {"token_accuracy": kinds}}},
+        }
+    }
+    return results.complete(of, facts, {}, body)
+
+
+@pytest.fixture
+def data() -> TableData:
+    """FT on two sets over two seeds, RECIPE on one set and one seed, at 1 edit; FT not at 10."""
+    cells = [cell("ft", d, 1, s) for d in ("zsre", "ripple_edits") for s in (0, 1)]
+    cells += [cell("recipe", d, 1, s) for d in ("zsre", "ripple_edits") for s in (0, 1)]
+    cells += [cell("ft", "zsre", 10, s) for s in (0, 1)]
+    done = [
+        record(cells[0], rel=0.5, gen=0.4, loc=0.9),
+        record(cells[1], rel=0.7, gen=0.6, loc=0.8),
+        record(cells[2], rel=0.1, gen=0.2, loc=0.3),
+        record(cells[4], rel=1.0, gen=0.98, loc=0.99, honest=0.875),
+    ]
+    return tabulate(TABLE, cells, done)
+
+
+def texts(table: TextTable, row: int) -> dict[str, str]:
+    return dict(zip(table.columns, table.rows[row], strict=True))
+
+
+def test_mean_and_sample_deviation_over_seeds_in_percent(data: TableData) -> None:
+    values = data.entries[1, "ft", "zsre"].values
+    assert (values["Rel"].mean, values["Rel"].std) == pytest.approx((60.0, 14.142136))
+    assert values["Avg"].mean == pytest.approx(65.0)  # of 60 and 70
+    assert values["Avg"].std == pytest.approx(7.0710678)
+
+
+def test_rows_and_columns_are_the_papers(data: TableData) -> None:
+    table = by_dataset(data)
+    assert [row[:3] for row in table.rows] == [
+        ("1", "MP", "FT"),
+        ("1", "RB", "RECIPE"),
+        ("10", "MP", "FT"),
+    ]
+    assert table.breaks == (2,)
+    assert [heading for heading, _ in table.groups] == ["", "ZSRE", "RIPE"]
+
+
+def test_the_published_value_stands_beside_ours(data: TableData) -> None:
+    row = texts(by_dataset(data), 0)
+    assert row["ZSRE Rel"] == "60.00 ± 14.14 (47.86)"
+    assert row["ZSRE Avg"] == "65.00 ± 7.07 (61.44 ± 1.00)"
+    assert row["RIPE Rel"] == "10.00 (41.54)"
+
+
+def test_prompt_only_is_shown_for_retrieval_editors_alone(data: TableData) -> None:
+    table = by_dataset(data)
+    assert texts(table, 0)["ZSRE P-only"] == "-"
+    assert texts(table, 1)["ZSRE P-only"] == "87.50"
+
+
+def test_what_was_not_run_is_a_dash_beside_the_published_value(data: TableData) -> None:
+    table = by_dataset(data)
+    assert texts(table, 1)["RIPE Gen"].startswith("- (")
+    assert texts(table, 2)["ZSRE Rel"].startswith("- (")
+    assert texts(table, 2)["RIPE P-only"] == "-"
+
+
+def test_the_caption_says_what_the_numbers_are(data: TableData) -> None:
+    caption = " ".join(data.caption)
+    for words in (
+        "Measured on mini-llama (float32)",
+        "ZSRE (embedded world 0)",
+        "published value on LLAMA-2-7B",
+        "compare shapes, not values",
+        "metric protocol 1",
+        "50 at 1, 50 at 10",
+        "over 2 seeds (0, 1)",
+    ):
+        assert words in caption
+
+
+def test_by_type_shows_the_types_of_probe_of_one_set(data: TableData) -> None:
+    table = by_kind(data)
+    assert table.columns[3:] == ("RIPE Subject Aliasing", "RIPE x y")
+    assert [row[3:] for row in table.rows] == [("20.00", "30.00"), ("-", "-"), ("-", "-")]
+
+
+def test_markdown_is_a_rectangle(data: TableData) -> None:
+    lines = [line for line in markdown(by_dataset(data)).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3
+    assert {line.count("|") for line in lines} == {3 + 2 * 5 + 1}
+    assert "| 1 | MP | FT | 60.00 ± 14.14 (47.86) |" in lines[2]
+
+
+def test_latex_is_balanced_and_escaped(data: TableData) -> None:
+    text = latex(by_dataset(data))
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert text.count(r"\midrule") == 2  # below the head, and between the numbers of edits
+    assert r"60.00 $\pm$ 14.14 (47.86)" in text
+    rows = [
+        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    ]
+    assert {row.count("&") for row in rows} == {3 + 2 * 5 - 1}
+    assert r"average, \%." in text
+
+
+def test_csv_has_one_line_per_number(data: TableData) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(data))))
+    assert len(rows) == 3 * 2 * 5
+    first = rows[0]
+    assert (first["editor"], first["dataset"], first["metric"]) == ("FT", "ZSRE", "Rel")
+    assert (first["value"], first["std"], first["seeds"]) == ("60.00", "14.14", "2")
+    assert (first["backbone"], first["published_backbone"]) == ("mini-llama", "LLAMA-2-7B")
+    assert first["published_value"] == "47.86"
+    assert rows[-1]["value"] == ""
+
+
+def test_terminal_tables_hold_every_text(data: TableData) -> None:
+    from rich.console import Console
+
+    console = Console(width=200, file=io.StringIO())
+    with console.capture() as capture:
+        for one in terminal(by_dataset(data)):
+            console.print(one)
+    printed = capture.get()
+    for row in by_dataset(data).rows:
+        assert all(text in printed for text in row)
+
+
+def test_three_files_are_written_and_nothing_else(data: TableData, tmp_path: Path) -> None:
+    paths = write_table(data, tmp_path / "tables")
+    assert sorted(p.name for p in paths) == ["table1.csv", "table1.md", "table1.tex"]
+    assert sorted((tmp_path / "tables").iterdir()) == sorted(paths)
