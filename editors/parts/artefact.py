@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 _HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
+
+
+def artefact_path(directory: Path, editor: str, backbone: str, data_sets: Sequence[str]) -> Path:
+    """`EDITOR-BACKBONE.safetensors`, with the data set's name if it was trained on one only."""
+    parts = [editor, backbone.replace("/", "--")]
+    if len(data_sets) == 1:
+        parts.append(data_sets[0])
+    return directory / ("-".join(parts) + ".safetensors")
+
+
+def checkpoint_path(artefact: Path) -> Path:
+    """Where an unfinished training keeps its state: beside its artefact, until it is done."""
+    return artefact.with_suffix(".checkpoint.safetensors")
 
 
 def write_artefact(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ def identity(lm: LanguageModel, encoder: Path, hparams: RecipeHparams) -> dict[s
         "hparams": hparams.to_dict(),
         "backbone": lm.name,
         "backbone_digest": lm.digest,
+        "backbone_dtype": str(lm.dtype).removeprefix("torch."),
         "encoder_digest": encoder_digest(encoder),
     }
 
@@ -157,6 +159,22 @@ def optimiser_state(
         index, name = key.split(".")
         state.setdefault(int(index), {})[name] = tensor
     return {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+
+
+def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse the file of another training run.
+
+    Raises:
+        ValueError: by the first thing that differs.
+    """
+    wanted = json.loads(json.dumps(wanted))  # as the file spells it
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise ValueError(
+                f"{path} belongs to another training run: {key} is "
+                f"{found.get(key)!r} there and {value!r} here. Delete the file (--overwrite), "
+                "or write somewhere else."
+            )
 
 
 def _check(path: Path, name: str, got: object, wanted: object) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from editors.base import EditSample
+from editors.parts.artefact import artefact_path, checkpoint_path, read_header
 from editors.parts.encoder import SentenceEncoder, TextBatcher
 from editors.parts.language_model import LanguageModel
-from editors.parts.recipe.checkpoint import identity, rounded, save_artefact
+from editors.parts.recipe.checkpoint import check_identity, identity, rounded, save_artefact
 from editors.parts.recipe.examples import Example, split_held_out, tokenise
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
@@ -36,8 +37,8 @@ def fit_recipe(
     """Train a network on samples of one or several data sets and write its artefact.
 
     An unfinished run of the same settings and data is continued from its last checkpoint, which
-    lies beside the artefact until training ends. Samples without a generality or without a
-    locality probe cannot train and are counted in the artefact's header.
+    lies beside the artefact until training ends; a finished one is left as it is. Samples without
+    a generality or without a locality probe cannot train; the header counts what did.
 
     Args:
         encoder: directory of the pre-trained sentence encoder; its weights are trained too.
@@ -48,42 +49,38 @@ def fit_recipe(
         Path of the artefact.
 
     Raises:
-        ValueError: too few usable samples, or a checkpoint of another run lies there.
+        ValueError: too few usable samples, or the artefact or checkpoint of another run lies there.
     """
     if not samples:
         raise ValueError("Training needs at least one data set, got none.")
+    run = identity(lm, encoder, hparams) | {"seed": seed, "data": _data_facts(samples)}
+    path = artefact_path(out, "recipe", lm.name, list(samples))
+    if path.exists():
+        check_identity(path, read_header(path), run)
+        return path
     batcher, network = _fresh_network(lm, hparams, encoder, seed)
     training, held_out = _pools(lm, samples, hparams, batcher, seed)
-    objective = Objective(lm, network, batcher, hparams)
-    trainer = Trainer(objective, training, held_out, seed)
-    path = artefact_path(out, lm.name, list(samples))
-    run = identity(lm, encoder, hparams) | {"seed": seed, "data": _data_facts(samples)}
-    checkpoint = path.with_suffix(".checkpoint.safetensors")
-    trainer.run(checkpoint, run, progress)
+    trainer = Trainer(Objective(lm, network, batcher, hparams), training, held_out, seed)
+    trainer.run(checkpoint_path(path), run, progress)
     best = rounded(trainer.best, hparams.artefact_dtype)
     network.load_state_dict(best)
-    network.eval()
-    header = run | {
-        "selected_iteration": trainer.best_iteration,
-        "selected_loss": trainer.best_loss,
-        "training_examples": {name: len(pool) for name, pool in training.items()},
-        "history": trainer.history,
-        "validation": {
-            name: {"edits": len(pool)} | validation_scores(objective, pool)
-            for name, pool in held_out.items()
-        },
-    }
-    save_artefact(path, best, header, hparams.artefact_dtype)
-    checkpoint.unlink()
+    save_artefact(path, best, run | _summary(trainer), hparams.artefact_dtype)
+    checkpoint_path(path).unlink()
     return path
 
 
-def artefact_path(out: Path, backbone: str, data_sets: Sequence[str]) -> Path:
-    """`recipe-BACKBONE.safetensors`, with the data set's name where it was trained on one only."""
-    parts = ["recipe", backbone.replace("/", "--")]
-    if len(data_sets) == 1:
-        parts.append(data_sets[0])
-    return out / ("-".join(parts) + ".safetensors")
+def _summary(trainer: Trainer) -> dict[str, Any]:
+    """What a finished training says of itself; the network holds the weights of the artefact."""
+    trainer.objective.network.eval()
+    return {
+        "selected_iteration": trainer.best_iteration,
+        "selected_loss": trainer.best_loss,
+        "history": trainer.history,
+        "validation": {
+            name: {"edits": len(pool)} | validation_scores(trainer.objective, pool)
+            for name, pool in trainer.held_out.items()
+        },
+    }
 
 
 def _fresh_network(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from editors.parts.artefact import read_artefact, write_artefact
 from editors.parts.randomness import GeneratorScope
-from editors.parts.recipe.checkpoint import flatten_state, group_of, optimiser_state
+from editors.parts.recipe.checkpoint import check_identity, flatten_state, group_of, optimiser_state
 from editors.parts.recipe.examples import BatchSampler, Example
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
@@ -149,7 +148,7 @@ class Trainer:
             ValueError: it was another run, by the first thing that differs.
         """
         tensors, header = read_artefact(path)
-        _check_identity(path, header["identity"], identity)
+        check_identity(path, header["identity"], identity)
         self.objective.network.load_state_dict(group_of(tensors, "network"))
         moments = group_of(tensors, "optimiser")
         self.optimiser.load_state_dict(optimiser_state(moments, self.optimiser))
@@ -180,14 +179,3 @@ def ramp_at(iteration: int, hparams: RecipeHparams) -> float:
     if iteration < hparams.ramp_start:
         return 0.0
     return (iteration - hparams.ramp_start + 1) / (hparams.ramp_end - hparams.ramp_start + 1)
-
-
-def _check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    wanted = json.loads(json.dumps(wanted))  # as the file spells it
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise ValueError(
-                f"The checkpoint {path} belongs to another training run: {key} is "
-                f"{found.get(key)!r} there and {value!r} here. Continue that run, delete the file, "
-                "or write somewhere else."
-            )

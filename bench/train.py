@@ -1,0 +1,263 @@
+"""The `train` command: the weights that a trainable editor needs, with a report beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.backbones import DTYPES, EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.commands.arguments import whole
+from bench.console import say, warn
+from bench.datasets import get_dataset
+from bench.digests import digest_of_file
+from bench.files import write_text
+from bench.grids import DATASETS
+from bench.provenance import now, provenance
+from bench.training_progress import SCORES, show_steps
+from bench.world.store import assets_dir, data_dir, require_assets
+from editors import registry
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from editors.base import EditSample, Hparams, TrainableEditor
+    from editors.parts.language_model import LanguageModel
+
+    Samples = Mapping[str, tuple[EditSample, ...]]
+
+REPORT_SCHEMA = 1
+PRESETS = ("embedded", "paper")
+TRAIN_ON = ("mix", "each")
+_HUB_ENCODER = "FacebookAI/roberta-base"  # the paper's sentence encoder
+
+EXAMPLES = """examples:
+  python -m bench train --editor recipe --backbone mini-llama
+      the shipped artefact: one network for all three data sets, under half an hour on two cores
+  python -m bench train --editor recipe --backbone mini-llama --world-seed 1
+      the same for another made world, beside that world's models
+  python -m bench train --editor recipe --preset paper --backbone gpt2-xl --datasets zsre \\
+      --data-dir DATA --out artefacts
+      the paper's setting: 150,000 iterations of 8, learning rate 1e-5
+"""
+
+
+def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `train`."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train an editor's own weights",
+        description="Train an editor's own weights on the training split and write an artefact. "
+        "An interrupted training continues with the same command.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--editor", required=True, metavar="NAME")
+    parser.add_argument("--backbone", metavar="NAME|PATH", help="default: mini-llama (embedded)")
+    parser.add_argument("--preset", choices=PRESETS, default="embedded")
+    parser.add_argument(
+        "--datasets", metavar="A,B", default=",".join(DATASETS), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--train-on",
+        choices=TRAIN_ON,
+        help="one artefact on all data sets (mix; the embedded default) or one for each (each; "
+        "the default of the paper preset)",
+    )
+    _add_training(parser)
+    _add_places(parser)
+    parser.set_defaults(func=main)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--iterations", type=whole(1), metavar="N", help="instead of the preset's"
+    )
+    training.add_argument(
+        "--hparam",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another hyper-parameter than the preset's; may be repeated",
+    )
+    training.add_argument("--seed", type=whole(0), default=0, metavar="N")
+    training.add_argument(
+        "--overwrite", action="store_true", help="train again, from the beginning"
+    )
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    places = parser.add_argument_group("from where, on what, to where")
+    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
+    places.add_argument("--data-dir", type=Path, metavar="DIR", help="real data files")
+    places.add_argument("--encoder", type=Path, metavar="DIR", help="sentence encoder")
+    places.add_argument("--device", help="default: cpu (embedded), cuda (paper)")
+    places.add_argument("--dtype", choices=DTYPES, default="float32", help="of the backbone")
+    places.add_argument("--out", type=Path, metavar="DIR", help="where the artefact goes")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; 0 when every artefact is there."""
+    editor = trainable(args.editor)
+    hparams = _hparams(editor, args)
+    device = args.device or ("cuda" if args.preset == "paper" else "cpu")
+    check_device(device)
+    backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
+    samples, encoder = _samples(args), _encoder(args)
+    lm = load(backbone, dtype=args.dtype, device=device)
+    for names in _groups(args, list(samples)):
+        _train(args, lm, hparams, encoder, {name: samples[name] for name in names})
+    return 0
+
+
+def trainable(name: str) -> type[TrainableEditor[Any]]:
+    """The class of an editor that has weights to train.
+
+    Raises:
+        ValueError: no such editor, or none with weights of its own.
+    """
+    found = _trainable_editors()
+    key = registry.resolve(name)
+    if key not in found:
+        raise ValueError(
+            f"{registry.describe(key).label} has no weights to train. "
+            f"Trainable: {', '.join(found)}."
+        )
+    return found[key]
+
+
+def _trainable_editors() -> dict[str, type[TrainableEditor[Any]]]:
+    from editors.base import TrainableEditor
+
+    classes = {key: registry.editor_class(key) for key in registry.available()}
+    return {key: cls for key, cls in classes.items() if issubclass(cls, TrainableEditor)}
+
+
+def _train(
+    args: argparse.Namespace,
+    lm: LanguageModel,
+    hparams: Hparams,
+    encoder: Path,
+    samples: Samples,
+) -> None:
+    """Make one artefact and its report."""
+    from editors.base import Resources
+    from editors.parts.artefact import artefact_path, checkpoint_path, read_header
+
+    key = registry.resolve(args.editor)
+    path = artefact_path(args.out or _default_out(args), key, lm.name, list(samples))
+    if args.overwrite:
+        for old in (path, checkpoint_path(path)):
+            old.unlink(missing_ok=True)
+    elif path.exists():
+        warn(f"{path} is there already; --overwrite trains it again.")
+    started, start = now(), time.perf_counter()
+    resources = Resources(encoder=encoder, seed=args.seed)
+    with show_steps() as progress:
+        made = trainable(key).fit(
+            lm, samples, hparams, resources, out=path.parent, progress=progress
+        )
+    seconds = {"train": time.perf_counter() - start}
+    header = read_header(made)
+    report = {
+        "schema": REPORT_SCHEMA,
+        "artefact": {"file": made.name, "sha256": digest_of_file(made)},
+        "provenance": provenance(lm.device, started=started, seconds=seconds),
+        **header,
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    write_text(made.with_suffix(".report.json"), text)
+    _say_result(made, header, seconds["train"])
+
+
+def _say_result(path: Path, header: Mapping[str, Any], seconds: float) -> None:
+    say(f"{path}: iteration {header['selected_iteration']:,}, {seconds / 60:.1f} minutes")
+    for name, scores in header["validation"].items():
+        values = ", ".join(f"{key} {100 * scores[key]:.1f}" for key in SCORES)
+        say(f"  {name}, {scores['edits']} held-out training edits at once: {values}")
+
+
+def _hparams(editor: type[TrainableEditor[Any]], args: argparse.Namespace) -> Hparams:
+    """The preset's hyper-parameters with those named on the command line."""
+    key = registry.resolve(args.editor)
+    if args.preset == "paper" and "paper" in editor.presets:
+        preset = editor.presets["paper"]
+    else:
+        preset = registry.hparams_for(key, _backbone(args))
+    changes = dict(_assignment(text) for text in args.hparam)
+    if args.iterations is not None:
+        changes["iterations"] = args.iterations
+    return editor.hparams_class.from_dict(preset.to_dict() | changes)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """(name, value) of `NAME=VALUE`; a value that is no JSON is taken as a string."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ValueError(f"--hparam takes NAME=VALUE, got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _groups(args: argparse.Namespace, names: list[str]) -> list[list[str]]:
+    """Data sets by artefact."""
+    each = (args.train_on or ("each" if args.preset == "paper" else "mix")) == "each"
+    return [[name] for name in names] if each else [names]
+
+
+def _samples(args: argparse.Namespace) -> dict[str, tuple[EditSample, ...]]:
+    """Samples of the training split by data set."""
+    datasets = [get_dataset(name.strip()) for name in args.datasets.split(",") if name.strip()]
+    directory = args.data_dir or data_dir(args.world_seed)
+    samples = {}
+    for dataset in datasets:
+        loaded = dataset.load("train", directory)
+        for note in loaded.notes():
+            warn(f"{dataset.key}: {note}")
+        samples[dataset.key] = loaded.samples
+    return samples
+
+
+def _backbone(args: argparse.Namespace) -> str:
+    if args.backbone is None and args.preset == "paper":
+        raise ValueError(
+            f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
+        )
+    return str(args.backbone or EMBEDDED[0])
+
+
+def _encoder(args: argparse.Namespace) -> Path:
+    """Directory of the sentence encoder that training starts from."""
+    if args.encoder is not None:
+        from editors.parts.encoder import read_config
+
+        read_config(args.encoder)  # refused here, not after a large backbone was loaded
+        return Path(args.encoder)
+    if args.preset == "paper":
+        return _from_hub(_HUB_ENCODER)
+    return require_assets(args.world_seed, "mini-roberta")
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the hub client raises many kinds: offline, http, no cache
+        raise OSError(
+            f"Cannot get {repository} from the hub ({type(error).__name__}); check the network, "
+            "or give the path of a local copy with --encoder."
+        ) from error
+
+
+def _default_out(args: argparse.Namespace) -> Path:
+    """Beside the models of the world, or in the working directory for other backbones."""
+    if _backbone(args) in EMBEDDED and args.data_dir is None:
+        return assets_dir(args.world_seed) / "artefacts"
+    return Path("artefacts")

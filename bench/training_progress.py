@@ -1,0 +1,70 @@
+"""Progress of a training: losses, rate, time left; on a terminal only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SCORES = ("reliability", "generality", "locality")  # of held-out edits, by data set
+_LOSSES = ("running_loss", "held_out_loss")
+
+
+@contextmanager
+def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A progress line on standard error with losses, rate and time left; nothing in a pipe."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("step"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, disable=quiet, speed_estimate_period=120) as bar:
+        task = bar.add_task("training", state="")
+        clock = _Clock()
+
+        def step(numbers: Mapping[str, float]) -> None:
+            state = f"loss {numbers['running_loss']:.3f}, {clock.rate():.1f}/s"
+            total, completed = numbers["iterations"], numbers["iteration"]
+            bar.update(task, total=total, completed=completed, state=state)
+            if "held_out_loss" in numbers and not quiet:
+                bar.console.print(_checkpoint_line(numbers), markup=False, highlight=False)
+
+        yield step
+
+
+class _Clock:
+    """Calls per second since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._calls = 0
+
+    def rate(self) -> float:
+        self._calls += 1
+        return self._calls / (time.perf_counter() - self._start)
+
+
+def _checkpoint_line(numbers: Mapping[str, float]) -> str:
+    shown = [f"{name} {value:.3f}" for name, value in numbers.items() if name in _LOSSES]
+    scores = [
+        f"{name} {100 * value:.1f}"
+        for name, value in numbers.items()
+        if name.rpartition(".")[2] in SCORES
+    ]
+    return f"{int(numbers['iteration']):,}: " + ", ".join([*shown, *scores])

@@ -1,0 +1,129 @@
+"""RECIPE's loss terms against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import log
+
+import pytest
+import torch
+from torch import Tensor
+
+from editors.parts.recipe.hparams import PAPER, PAPER_LOSSES, RecipeHparams
+from editors.parts.recipe.losses import (
+    Representations,
+    contested,
+    contrastive_terms,
+    hinged_nll,
+    kl_divergence,
+    negative_log,
+)
+
+
+def logits_of(*rows: list[float]) -> Tensor:
+    """Logits whose softmax is the given probabilities."""
+    return torch.tensor(rows).log()
+
+
+LOGITS = logits_of([0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.4, 0.35, 0.25])
+LABELS = torch.tensor([0, 1, 0])
+
+
+def test_a_token_is_contested_until_it_wins_by_the_hinge() -> None:
+    assert contested(LOGITS, LABELS, 1.2).tolist() == [False, True, True]  # 0.5 >= 1.2 x 0.3
+    assert contested(LOGITS, LABELS, 1.1).tolist() == [False, True, False]  # 0.4 >= 1.1 x 0.35
+    assert contested(LOGITS, LABELS, None).tolist() == [True, True, True]
+
+
+def test_hinged_likelihood_is_a_mean_over_kept_tokens_or_a_sum_per_answer() -> None:
+    kept = -log(0.3) - log(0.4)
+    mean = hinged_nll(LOGITS, LABELS, hinge=1.2, eps=0.0)
+    assert float(mean) == pytest.approx(kept / 2)
+    total = hinged_nll(LOGITS, LABELS, hinge=None, eps=0.0, reduction="seq_sum", rows=2)
+    assert float(total) == pytest.approx((kept - log(0.5)) / 2)
+
+
+def test_hinged_likelihood_of_no_contested_token_is_zero() -> None:
+    sure = logits_of([0.9, 0.1])
+    assert float(hinged_nll(sure, torch.tensor([0]), hinge=1.2, eps=1e-8)) == 0
+
+
+def test_eps_bounds_the_loss_of_an_impossible_label() -> None:
+    impossible = torch.tensor([[0.0, -200.0]])
+    label = torch.tensor([1])
+    assert float(negative_log(impossible, label, 1e-8)) == pytest.approx(-log(1e-8))
+    assert float(negative_log(impossible, label, 0.0)) == pytest.approx(200)
+
+
+def test_divergence_by_hand() -> None:
+    reference, other = logits_of([0.5, 0.5], [0.25, 0.75]), logits_of([0.9, 0.1], [0.25, 0.75])
+    total = 0.5 * log(0.5 / 0.9) + 0.5 * log(0.5 / 0.1)
+    assert float(kl_divergence(reference, other)) == pytest.approx(total / 2)
+    by_answer = kl_divergence(reference, other, reduction="seq_sum", rows=1)
+    assert float(by_answer) == pytest.approx(total)
+
+
+def representations() -> Representations:
+    """Two samples in two dimensions, so that every score is a small whole number."""
+    return Representations(
+        keys=torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        sentinel=torch.tensor([[1.0, 1.0]]),
+        reliability=torch.tensor([[2.0, 0.0], [0.0, 1.0]]),
+        generality=torch.tensor([[1.0, 0.0], [0.0, 3.0]]),
+        locality=torch.tensor([[1.0, 1.0], [-1.0, -1.0]]),
+    )
+
+
+def nll(scores: list[float], label: int) -> float:
+    """-log softmax, by hand."""
+    return float(-torch.tensor(scores, dtype=torch.float32).log_softmax(0)[label])
+
+
+def plain(**changes: object) -> RecipeHparams:
+    """The released form without scale, hinge and eps."""
+    free = {"sim": "plain", "contrastive_hinge": None, "eps": 0.0}
+    return RecipeHparams.from_dict(PAPER.to_dict() | free | changes)
+
+
+def test_released_contrastive_terms_use_each_edit_query_once() -> None:
+    first = torch.tensor([False, True])  # sample 0: reliability finds its key; sample 1: generality
+    terms = contrastive_terms(representations(), first, plain())
+    # Scores of a query: key 0, key 1, sentinel.
+    found = [nll([2, 0, 2], 0), nll([0, 3, 3], 1)]
+    # With the own key replaced by the sentinel: generality of sample 0, reliability of sample 1.
+    removed = [nll([1, 0], 0), nll([0, 1], 1)]
+    local = [nll([1, 1, 2], 2), nll([-1, -1, -2], 2)]
+    assert float(terms.neighbour) == pytest.approx(sum(found) / 2)
+    assert float(terms.sentinel_edit) == pytest.approx(sum(removed) / 2)
+    assert float(terms.sentinel_locality) == pytest.approx(sum(local) / 2)
+
+
+def test_paper_contrastive_terms_use_both_edit_queries_in_both() -> None:
+    unused = torch.zeros(2, dtype=torch.bool)
+    terms = contrastive_terms(representations(), unused, PAPER_LOSSES)
+    found = [nll([2, 0, 2], 0), nll([0, 1, 1], 1), nll([1, 0, 1], 0), nll([0, 3, 3], 1)]
+    removed = [nll([2, 0], 0), nll([0, 1], 1), nll([1, 0], 0), nll([0, 3], 1)]
+    assert float(terms.neighbour) == pytest.approx(sum(found) / 2)
+    assert float(terms.sentinel_edit) == pytest.approx(sum(removed) / 2)
+
+
+def test_the_hinge_drops_rows_that_the_sentinel_wins_and_never_touches_the_first_term() -> None:
+    first = torch.tensor([False, False])
+    free = contrastive_terms(representations(), first, plain())
+    hinged = contrastive_terms(representations(), first, plain(contrastive_hinge=1.2))
+    assert float(hinged.neighbour) == float(free.neighbour)
+    # Locality: sample 0 wins by e; sample 1 loses and stays.
+    assert float(hinged.sentinel_locality) == pytest.approx(nll([-1, -1, -2], 2))
+    assert float(hinged.sentinel_edit) == 0
+
+
+def test_the_scale_is_the_root_of_the_width() -> None:
+    first = torch.tensor([False, False])
+    scaled = contrastive_terms(representations(), first, plain(sim="scaled"))
+    root = 2**0.5
+    found = [nll([2 / root, 0, 2 / root], 0), nll([0, 1 / root, 1 / root], 1)]
+    assert float(scaled.neighbour) == pytest.approx(sum(found) / 2)
+
+
+def test_the_default_is_the_released_form() -> None:
+    assert dataclasses.asdict(PAPER)["contrastive"] == "code"

@@ -1,0 +1,85 @@
+"""Sizes and parts of RECIPE's network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from transformers import RobertaConfig
+
+from editors.parts.encoder import SentenceEncoder
+from editors.parts.recipe.hparams import PAPER, TINY, RecipeHparams
+from editors.parts.recipe.network import RecipeNetwork, similarity, trainable_parameters
+from tests.tiny_encoder import encoder_config
+
+ROBERTA_BASE = RobertaConfig(
+    vocab_size=50265,
+    hidden_size=768,
+    num_hidden_layers=12,
+    num_attention_heads=12,
+    intermediate_size=3072,
+    max_position_embeddings=514,
+    type_vocab_size=1,
+)
+WIDTHS = {"gpt2-xl": 1600, "gpt-j-6b": 4096, "llama-2-7b": 4096}
+
+
+def build(hparams: RecipeHparams, config: RobertaConfig, hidden_size: int) -> RecipeNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        encoder = SentenceEncoder(config, pool=hparams.pool)
+        return RecipeNetwork(encoder, hparams, hidden_size).eval()
+
+
+@pytest.mark.parametrize(
+    ("pool", "backbone", "count"),
+    [
+        ("code4", "gpt2-xl", 219_836_864),
+        ("code4", "gpt-j-6b", 250_515_200),
+        ("code4", "llama-2-7b", 250_515_200),
+        ("paper3", "gpt2-xl", 212_954_816),
+        ("paper3", "llama-2-7b", 243_633_152),
+    ],
+)
+def test_trainable_parameters_at_paper_scale(pool: str, backbone: str, count: int) -> None:
+    """The paper reports 220M and 250M: only pooling with the pooler output matches."""
+    hparams = RecipeHparams.from_dict(PAPER.to_dict() | {"pool": pool})
+    with torch.device("meta"):
+        network = build(hparams, ROBERTA_BASE, WIDTHS[backbone])
+    assert trainable_parameters(network) == count
+
+
+@torch.no_grad()
+def test_projections_by_hand() -> None:
+    network = build(TINY, encoder_config(), 8)
+    pooled = torch.randn(3, network.encoder.pooled_size, generator=torch.Generator().manual_seed(1))
+    weights = network.state_dict()
+    inner = pooled @ weights["mlp_q.inward.weight"].T + weights["mlp_q.inward.bias"]
+    outer = inner @ weights["mlp_q.residual.weight"].T + weights["mlp_q.residual.bias"]
+    torch.testing.assert_close(network.queries(pooled), inner + outer.clamp(min=0))
+    keys = network.knowledge(pooled)
+    inner = keys @ weights["mlp_p.residual.weight"].T + weights["mlp_p.residual.bias"]
+    flat = (keys + inner.clamp(min=0)) @ weights["mlp_p.outward.weight"].T
+    flat = flat + weights["mlp_p.outward.bias"]
+    torch.testing.assert_close(network.prompts(keys)[1, 0], flat[1, :8])
+    torch.testing.assert_close(network.prompts(keys)[1, 1], flat[1, 8:])
+
+
+@torch.no_grad()
+def test_the_sentinel_mode_decides_whether_embeddings_are_skipped() -> None:
+    code = build(TINY, encoder_config(), 8)
+    embedded = build(dataclasses.replace(TINY, sentinel="embedded"), encoder_config(), 8)
+    assert torch.equal(code.sentinel, embedded.sentinel)
+    assert code.sentinel.abs().max() <= 0.05
+    by_hand = embedded.knowledge(embedded.encoder.forward_embedded(embedded.sentinel))
+    torch.testing.assert_close(embedded.sentinel_key(), by_hand)
+    assert not torch.allclose(code.sentinel_key(), embedded.sentinel_key())
+
+
+def test_similarity_is_a_dot_product_scaled_by_the_root_of_the_width() -> None:
+    queries, keys = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, -1.0]])
+    assert similarity(queries, keys, scaled=False).tolist() == [[11.0, -2.0]]
+    scaled = similarity(queries, keys, scaled=True)
+    assert scaled.tolist()[0] == pytest.approx([11 / math.sqrt(2), -2 / math.sqrt(2)])

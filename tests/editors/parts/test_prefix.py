@@ -1,0 +1,205 @@
+"""Continuous prompts in front of the input, on every architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from editors.parts.generation import Stop, greedy
+from editors.parts.language_model import LanguageModel
+from editors.parts.prefix import prefixed
+from editors.parts.tokens import TokenBatch, batch_of, pad_id
+
+LENGTH = 3
+PAIRS = [("The sky is", "blue"), ("A", "letter"), ("Ina works in the old city of", "Brenn")]
+HITS = torch.tensor([True, False, True])
+NEVER = Stop()
+
+
+def batch(lm: LanguageModel, pairs: list[tuple[str, str]]) -> TokenBatch:
+    return batch_of(lm.tokenizer, pairs, device=lm.device)
+
+
+@pytest.fixture
+def prompts(tiny_lm: LanguageModel) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    return torch.randn(len(PAIRS), LENGTH, tiny_lm.hidden_size, generator=generator)
+
+
+@torch.no_grad()
+def test_hits_see_the_prompt_as_input_embeddings_in_front(
+    tiny_lm: LanguageModel, prompts: Tensor
+) -> None:
+    one = batch(tiny_lm, PAIRS[:1])
+    words = tiny_lm.module(tiny_lm.architecture.embeddings)(one.input_ids)
+    textbook = tiny_lm.model(inputs_embeds=torch.cat([prompts[:1], words], dim=1)).logits
+    with prefixed(tiny_lm, prompts[:1], HITS[:1]):
+        ours = tiny_lm.logits(one)
+    torch.testing.assert_close(ours, textbook[:, LENGTH:], atol=1e-5, rtol=0)
+    assert not torch.allclose(ours, tiny_lm.logits(one), atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_mixed_batch_equals_its_rows_alone_and_misses_equal_the_plain_model(
+    tiny_lm: LanguageModel, prompts: Tensor
+) -> None:
+    with prefixed(tiny_lm, prompts, HITS):
+        together = tiny_lm.target_logits(batch(tiny_lm, PAIRS))
+    counts = [len(target) for target in batch(tiny_lm, PAIRS).target_ids]
+    for number, part in enumerate(together.split(counts)):
+        one = batch(tiny_lm, PAIRS[number : number + 1])
+        with prefixed(tiny_lm, prompts[number : number + 1], HITS[number : number + 1]):
+            alone = tiny_lm.target_logits(one)
+        torch.testing.assert_close(part, alone, atol=1e-5, rtol=0)
+        if not HITS[number]:
+            torch.testing.assert_close(part, tiny_lm.target_logits(one), atol=1e-5, rtol=0)
+
+
+def test_cached_greedy_decoding_equals_teacher_forcing(
+    tiny_lm: LanguageModel, prompts: Tensor
+) -> None:
+    bare = batch(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
+    with prefixed(tiny_lm, prompts, HITS):
+        outputs = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
+    for number, output in enumerate(outputs):
+        assert output == forced_greedy(tiny_lm, bare, prompts, number, steps=5)
+    assert outputs[0] != greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)[0]
+
+
+@torch.no_grad()
+def forced_greedy(
+    lm: LanguageModel, bare: TokenBatch, prompts: Tensor, row: int, *, steps: int
+) -> list[int]:
+    """Greedy tokens of one row without a cache and without hooks: the prefix as embeddings."""
+    embed = lm.module(lm.architecture.embeddings)
+    ids = bare.input_ids[row, : bare.lengths[row]].tolist()
+    for _ in range(steps):
+        words = embed(torch.tensor([ids]))
+        inputs = torch.cat([prompts[row : row + 1], words], dim=1) if HITS[row] else words
+        ids.append(int(lm.model(inputs_embeds=inputs).logits[0, -1].argmax()))
+    return ids[bare.lengths[row] :]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_hugging_face_generate_equals_our_decoding(
+    tiny_lm: LanguageModel, prompts: Tensor, masked: bool
+) -> None:
+    """With left padding and a mask, and a single row without a mask."""
+    rows = range(len(PAIRS)) if masked else range(1)
+    bare = batch(tiny_lm, [(PAIRS[row][0], "") for row in rows])
+    ids = left_padded(tiny_lm, bare) if masked else bare.input_ids
+    mask = (torch.arange(ids.shape[1]) >= ids.shape[1] - torch.tensor(bare.lengths)[:, None]).long()
+    with prefixed(tiny_lm, prompts[: len(bare)], HITS[: len(bare)]):
+        wanted = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
+        made = tiny_lm.model.generate(  # type: ignore[operator]  # typed as a submodule
+            ids,
+            attention_mask=mask if masked else None,
+            max_new_tokens=5,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=pad_id(tiny_lm.tokenizer),
+        )
+    assert made[:, ids.shape[1] :].tolist() == wanted
+
+
+def left_padded(lm: LanguageModel, bare: TokenBatch) -> Tensor:
+    ids = torch.full_like(bare.input_ids, pad_id(lm.tokenizer))
+    for row, length in enumerate(bare.lengths):
+        ids[row, ids.shape[1] - length :] = bare.input_ids[row, :length]
+    return ids
+
+
+def test_the_gradient_reaches_the_prompts_only(tiny_lm: LanguageModel, prompts: Tensor) -> None:
+    prompts = prompts.requires_grad_()
+    rows = batch(tiny_lm, PAIRS)
+    with prefixed(tiny_lm, prompts, HITS):
+        tiny_lm.target_logits(rows).logsumexp(-1).sum().backward()
+    assert prompts.grad is not None
+    assert prompts.grad.isfinite().all()
+    assert (prompts.grad.abs().sum(dim=(1, 2)) > 0).tolist() == HITS.tolist()
+    assert all(parameter.grad is None for parameter in tiny_lm.model.parameters())
+
+
+@torch.no_grad()
+def test_nothing_is_left_behind_even_after_an_exception(
+    tiny_lm: LanguageModel, prompts: Tensor
+) -> None:
+    rows = batch(tiny_lm, PAIRS)
+    before = tiny_lm.logits(rows)
+    with (
+        pytest.raises(ValueError, match="has 1 rows but prompts were retrieved for 3"),
+        prefixed(tiny_lm, prompts, HITS, inject="gptj_ln1"),
+    ):
+        tiny_lm.logits(batch(tiny_lm, PAIRS[:1]))
+    assert torch.equal(tiny_lm.logits(rows), before)
+    for module in tiny_lm.model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+@torch.no_grad()
+def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
+    """What makes that mode unfit for anything but parity, and how we know it is on."""
+    from tests.tiny import tiny_gptj
+
+    lm = tiny_gptj()
+    prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
+    first = batch(lm, [("abcdefgh", "")])
+    changed = batch(lm, [("abcdefgX", "")])
+    hit = torch.tensor([True])
+    for mode, leaks in (("prefix", False), ("gptj_ln1", True)):
+        with prefixed(lm, prompts, hit, inject=mode):  # type: ignore[arg-type]
+            before, after = (lm.logits(rows)[:, 4] for rows in (first, changed))
+        assert torch.allclose(before, after, atol=1e-6) != leaks
+
+
+@torch.no_grad()
+def test_released_gpt2_positions_leave_the_query_where_it_was() -> None:
+    from tests.tiny import tiny_gpt2
+
+    lm = tiny_gpt2()
+    prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
+    one = batch(lm, [("abcdefgh", "")])
+    positions = lm.module("transformer.wpe").get_parameter("weight")
+    length = one.input_ids.shape[1]
+    words = lm.module("transformer.wte")(one.input_ids)
+    moved = torch.cat(
+        [
+            prompts - positions[:LENGTH],
+            words + positions[:length] - positions[LENGTH : LENGTH + length],
+        ],
+        dim=1,
+    )
+    with prefixed(lm, prompts, torch.tensor([True]), positions="code"):
+        ours = lm.logits(one)
+    torch.testing.assert_close(
+        ours, lm.model(inputs_embeds=moved).logits[:, LENGTH:], atol=1e-4, rtol=0
+    )
+
+
+@torch.no_grad()
+def test_inputs_that_cannot_carry_a_prompt_are_refused(
+    tiny_lm: LanguageModel, prompts: Tensor
+) -> None:
+    rows = batch(tiny_lm, PAIRS)
+    with prefixed(tiny_lm, prompts, HITS):
+        with pytest.raises(ValueError, match="4 dimensions; use a cache that grows"):
+            tiny_lm.base(input_ids=rows.input_ids, attention_mask=torch.ones(3, 1, 4, 4))
+        with pytest.raises(ValueError, match="keyword arguments behind the input ids"):
+            tiny_lm.base(rows.input_ids, DynamicCache(config=tiny_lm.model.config))
+
+
+@torch.no_grad()
+def test_an_input_that_outgrows_learned_positions_is_refused() -> None:
+    from tests.tiny import CONTEXT, tiny_gpt2
+
+    lm = tiny_gpt2()
+    ids = torch.zeros(1, CONTEXT, dtype=torch.long)
+    prompts = torch.zeros(1, LENGTH, lm.hidden_size)
+    with (
+        pytest.raises(ValueError, match=f"longer than the model's {CONTEXT}"),
+        prefixed(lm, prompts, torch.tensor([True])),
+    ):
+        lm.base(input_ids=ids)

@@ -1,0 +1,63 @@
+"""The repository: growth, retrieval against the sentinel, ties, and its state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from editors.parts.repository import PromptRepository
+
+
+def repository(sentinel: list[float]) -> PromptRepository:
+    return PromptRepository(torch.tensor([sentinel]), prompt_length=2, hidden_size=3)
+
+
+def add(store: PromptRepository, *keys: list[float]) -> None:
+    for key in keys:
+        store.append(torch.tensor([key]), torch.full((1, 2, 3), float(len(store) + 1)))
+
+
+def test_an_empty_repository_holds_the_sentinel_with_a_zero_prompt() -> None:
+    store = repository([1.0, 0.0])
+    assert len(store) == 0
+    assert store.keys.tolist() == [[1.0, 0.0]]
+    assert store.prompts.abs().sum() == 0
+    assert store.retrieve(torch.tensor([[5.0, 5.0]])).tolist() == [0]
+
+
+def test_the_best_key_is_used_only_if_it_beats_the_sentinel_strictly() -> None:
+    store = repository([1.0, 0.0])
+    add(store, [0.0, 1.0], [0.0, 2.0])
+    queries = torch.tensor([[1.0, 1.0], [2.0, 1.0], [3.0, 1.0], [1.0, -1.0]])
+    # scores: sentinel 1, 2, 3, 1; keys (1, 2), (1, 2), (1, 2), (-1, -2)
+    assert store.retrieve(queries).tolist() == [2, 0, 0, 0]
+
+
+def test_of_equal_keys_the_oldest_is_used() -> None:
+    store = repository([0.0, 0.0])
+    add(store, [0.0, 1.0], [3.0, 0.0], [3.0, 0.0], [3.0, 0.0])
+    assert store.retrieve(torch.tensor([[1.0, 0.0]])).tolist() == [2]
+
+
+def test_rows_stay_as_they_were_while_the_repository_grows() -> None:
+    store = repository([0.0, 0.0])
+    for number in range(300):
+        add(store, [float(number), 1.0])
+    assert len(store) == 300
+    assert store.keys[1:, 0].tolist() == [float(number) for number in range(300)]
+    assert store.prompts[1:, 0, 0].tolist() == [float(number + 1) for number in range(300)]
+
+
+def test_the_state_restores_all_rows_and_is_a_copy() -> None:
+    store = repository([1.0, 2.0])
+    add(store, [3.0, 4.0])
+    state = store.state_dict()
+    add(store, [5.0, 6.0])
+    restored = PromptRepository.from_state_dict(state)
+    assert restored.keys.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert torch.equal(restored.prompts, store.prompts[:2])
+
+
+def test_keys_and_prompts_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        repository([0.0]).append(torch.zeros(2, 1), torch.zeros(1, 2, 3))

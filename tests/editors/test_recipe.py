@@ -1,0 +1,141 @@
+"""The RECIPE editor over a tiny trained artefact."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from editors.base import EditRequest, Resources
+from editors.parts.language_model import LanguageModel
+from editors.parts.recipe.hparams import TINY
+from editors.parts.tokens import TokenBatch, batch_of
+from editors.recipe import Recipe
+from tests.tiny import REQUESTS, tiny_llama
+from tests.tiny_recipe import resources, samples
+
+HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Resources:
+    directory = tmp_path_factory.mktemp("recipe")
+    given = resources(directory)
+    artefact = Recipe.fit(tiny_llama(), {"made": samples()}, HPARAMS, given, out=directory)
+    return dataclasses.replace(given, artefact=artefact)
+
+
+@pytest.fixture
+def editor(trained: Resources) -> Recipe:
+    """An editor whose sentinel never wins, so that every query retrieves something."""
+    made = Recipe(tiny_llama(), HPARAMS, trained)
+    far = torch.full_like(made.repository.keys[:1], -1e3) * made.repository.keys.sign()
+    state = {"keys": far, "prompts": made.repository.prompts.clone()}
+    made.load_state_dict(state)
+    return made
+
+
+def batch(lm: LanguageModel, texts: list[str]) -> TokenBatch:
+    return batch_of(lm.tokenizer, [(text, "") for text in texts], device=lm.device)
+
+
+def test_without_edits_the_answer_is_the_models_own(trained: Resources) -> None:
+    lm = tiny_llama()
+    rows = batch(lm, ["The sky", "A"])
+    before = lm.logits(rows)
+    editor = Recipe(lm, HPARAMS, trained)
+    editor.edit([])
+    with editor.steering(rows):
+        assert torch.equal(lm.logits(rows), before)
+
+
+def test_edits_grow_the_repository_and_one_by_one_equals_all_at_once(editor: Recipe) -> None:
+    start = editor.state_dict()
+    editor.edit(REQUESTS)
+    together = editor.state_dict()
+    editor.load_state_dict(start)
+    for request in REQUESTS:
+        editor.edit([request])
+    alone = editor.state_dict()
+    assert len(editor.repository) == len(REQUESTS)
+    for name, tensor in together.items():
+        torch.testing.assert_close(alone[name], tensor, atol=1e-5, rtol=0)
+
+
+def test_a_hit_is_steered_and_a_reset_forgets_it(editor: Recipe) -> None:
+    lm = editor.lm
+    rows = batch(lm, [REQUESTS[0].prompt])
+    before = lm.logits(rows)
+    editor.edit(REQUESTS[:1])
+    assert editor.retrieve(rows.texts).tolist() == [1]
+    with editor.steering(rows):
+        assert not torch.allclose(lm.logits(rows), before, atol=1e-3)
+    assert torch.equal(lm.logits(rows), before)
+    editor.reset()
+    with editor.steering(rows):
+        assert torch.equal(lm.logits(rows), before)
+
+
+def test_the_retrieval_text_decides_not_the_ids(editor: Recipe) -> None:
+    editor.edit(REQUESTS)
+    rows = batch(editor.lm, [REQUESTS[0].prompt])
+    asked_otherwise = dataclasses.replace(rows, texts=(REQUESTS[2].prompt,))
+    with editor.steering(rows):
+        own = editor.lm.logits(rows)
+    with editor.steering(asked_otherwise):
+        other = editor.lm.logits(rows)
+    changed = editor.retrieve(rows.texts) != editor.retrieve(asked_otherwise.texts)
+    assert bool(changed) != torch.equal(own, other)
+
+
+def test_the_state_continues_a_stream(editor: Recipe, trained: Resources) -> None:
+    editor.edit(REQUESTS[:2])
+    other = Recipe(tiny_llama(), HPARAMS, trained)
+    other.load_state_dict(editor.state_dict())
+    editor.edit(REQUESTS[2:])
+    other.edit(REQUESTS[2:])
+    assert torch.equal(editor.repository.keys, other.repository.keys)
+    assert torch.equal(editor.repository.prompts, other.repository.prompts)
+
+
+def test_the_same_request_twice_stays_two_rows(editor: Recipe) -> None:
+    request = EditRequest(prompt="A", target="B", subject="A")
+    editor.edit([request, request])
+    assert len(editor.repository) == 2
+    assert editor.retrieve(["A"]).tolist() == [1]
+
+
+def test_missing_resources_are_named(trained: Resources, tmp_path: Path) -> None:
+    lm = tiny_llama()
+    with pytest.raises(ValueError, match="directory of a RoBERTa sentence encoder, got none"):
+        Recipe(lm, HPARAMS, Resources(artefact=trained.artefact))
+    with pytest.raises(ValueError, match="bench train --editor recipe"):
+        Recipe(lm, HPARAMS, Resources(encoder=trained.encoder))
+    with pytest.raises(FileNotFoundError, match="No trained weights at"):
+        Recipe(lm, HPARAMS, dataclasses.replace(trained, artefact=tmp_path / "none.safetensors"))
+
+
+def test_weights_for_something_else_are_refused(trained: Resources, tmp_path: Path) -> None:
+    lm = tiny_llama()
+    with pytest.raises(ValueError, match="prompt_length is 2 there, wanted 3"):
+        Recipe(lm, dataclasses.replace(HPARAMS, prompt_length=3), trained)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(1)}, foreign)
+    with pytest.raises(ValueError, match="not written by training"):
+        Recipe(lm, HPARAMS, dataclasses.replace(trained, artefact=foreign))
+    foreign.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        Recipe(lm, HPARAMS, dataclasses.replace(trained, artefact=foreign))
+
+
+def test_another_backbones_weights_are_refused(tmp_path: Path) -> None:
+    given = resources(tmp_path)
+    lm = tiny_llama()
+    known = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="a" * 64)
+    artefact = Recipe.fit(known, {"made": samples()}, HPARAMS, given, out=tmp_path)
+    other = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="b" * 64)
+    with pytest.raises(ValueError, match="backbone_digest is 'aaaa"):
+        Recipe(other, HPARAMS, dataclasses.replace(given, artefact=artefact))

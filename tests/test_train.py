@@ -1,0 +1,152 @@
+"""The `train` command, from files to an artefact with its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import main
+from editors.parts.artefact import read_header
+from tests.tiny import tiny_llama
+from tests.tiny_encoder import write_encoder
+
+SMALL = {
+    "representation_width": 16,
+    "sentinel_length": 2,
+    "batch_size": 4,
+    "checkpoint_interval": 2,
+    "schedule": "joint",
+    "ramp_start": 0,
+    "ramp_end": 0,
+    "held_out": 2,
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """A backbone, an encoder, data files in the published forms, and an output directory."""
+    lm = tiny_llama()
+    backbone = tmp_path / "tiny-model"
+    lm.model.save_pretrained(backbone)
+    lm.tokenizer.save_pretrained(backbone)
+    data = tmp_path / "data"
+    data.mkdir()
+    _write(data / "zsre_mend_train.json", [_zsre(number) for number in range(20)])
+    _write(data / "counterfact-train.json", [_counterfact(number) for number in range(20)])
+    encoder = write_encoder(tmp_path / "encoder")
+    return {"backbone": backbone, "encoder": encoder, "data-dir": data, "out": tmp_path / "out"}
+
+
+def _zsre(number: int) -> dict[str, Any]:
+    return {
+        "subject": f"Arl{number}",
+        "src": f"Where is Arl{number}?",
+        "alt": f"place {number}",
+        "rephrase": f"Arl{number}, where is it?",
+        "loc": f"nq question: what is {number}",
+        "loc_ans": "a number",
+    }
+
+
+def _counterfact(number: int) -> dict[str, Any]:
+    return {
+        "case_id": number,
+        "subject": f"Bem{number}",
+        "prompt": f"Bem{number} speaks",
+        "target_new": "Latin",
+        "ground_truth": "Greek",
+        "rephrase_prompt": f"The language of Bem{number} is",
+        "locality_prompt": f"Cus{number} speaks",
+        "locality_ground_truth": "Greek",
+    }
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def command(places: dict[str, Path], *more: str, **changes: Any) -> list[str]:
+    hparams = [f"--hparam={name}={value}" for name, value in (SMALL | changes).items()]
+    where = [f"--{name}={path}" for name, path in places.items()]
+    sets = "--datasets=zsre,cf"
+    return ["train", "--editor", "recipe", sets, "--iterations", "4", *hparams, *where, *more]
+
+
+def test_an_artefact_and_a_report_are_made(
+    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(places)) == 0
+    artefact = places["out"] / "recipe-tiny-model.safetensors"
+    report = json.loads(artefact.with_suffix(".report.json").read_text("utf-8"))
+    assert {path.name for path in places["out"].iterdir()} == {
+        artefact.name,
+        "recipe-tiny-model.report.json",
+    }
+    header = read_header(artefact)
+    assert report["hparams"] == header["hparams"]
+    assert report["hparams"]["iterations"] == 4
+    assert report["hparams"]["batch_size"] == 4
+    assert header["data"].keys() == {"zsre", "counterfact"}
+    assert report["provenance"]["seconds"]["train"] > 0
+    assert len(report["artefact"]["sha256"]) == 64
+    shown = capsys.readouterr()
+    assert "zsre, 2 held-out training edits at once: reliability" in shown.out
+    assert "step" not in shown.err  # no progress line in a pipe
+
+
+def test_one_artefact_for_each_data_set(places: dict[str, Path]) -> None:
+    assert main(command(places, "--train-on", "each")) == 0
+    made = {path.name for path in places["out"].glob("*.safetensors")}
+    assert made == {
+        "recipe-tiny-model-zsre.safetensors",
+        "recipe-tiny-model-counterfact.safetensors",
+    }
+
+
+def test_the_same_command_changes_nothing_and_overwrite_trains_again(
+    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(places)) == 0
+    artefact = places["out"] / "recipe-tiny-model.safetensors"
+    written = artefact.stat().st_mtime_ns
+    assert main(command(places)) == 0
+    assert artefact.stat().st_mtime_ns == written
+    assert "--overwrite trains it again" in capsys.readouterr().err
+    assert main(command(places, learning_rate=0.1)) == 2
+    assert "belongs to another training run" in capsys.readouterr().err
+    assert main(command(places, "--overwrite", learning_rate=0.1)) == 0
+    assert read_header(artefact)["hparams"]["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--editor", "recpie"], "Unknown editor 'recpie'. Did you mean 'recipe'"),
+        (["--editor", "ft"], "FT has no weights to train. Trainable: recipe"),
+        (["--hparam", "batch_sise=3"], "'batch_sise' for RecipeHparams. Did you mean 'batch_size'"),
+        (["--hparam", "batch_size"], "--hparam takes NAME=VALUE"),
+        (["--iterations", "0"], "at least 1"),
+        (["--datasets", "zsrf"], "'zsrf'"),
+        (["--encoder", "nowhere"], "No sentence encoder at nowhere"),
+        (["--backbone", "./nowhere"], "nowhere"),
+        (["--preset", "paper", "--device", "cpu", "--backbone", "lama"], "lama"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_no_file(
+    places: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    try:
+        code = main([*command(places), *arguments])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    shown = capsys.readouterr()
+    assert code == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert not places["out"].exists()
