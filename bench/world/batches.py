@@ -1,0 +1,124 @@
+"""Training batches of a world: a function of (world seed, step), so that runs can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from bench.world.corpus import SEPARATOR, Corpus, Document, plain_text
+
+# Of the tokens that cannot well be predicted (names, questions) this share is scored, at a weight
+# that keeps the sum: the head costs a third of a step, and answers are what has to be learned.
+SCORED_BACKGROUND = 0.25
+CHUNK = 50  # steps whose documents are drawn and tokenised together
+IGNORED = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a miniature model is trained; all values are ours."""
+
+    steps: int
+    rows: int  # rows of a batch
+    width: int  # tokens of a row
+    lr: float = 3e-3
+    warmup: int = 200
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    checkpoint: int = 250
+
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.rows * self.width
+
+
+class CausalRows:
+    """Rows of whole documents for next-token prediction: ids [B, T] and loss weights [B, T]."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, training: Training
+    ) -> None:
+        self._corpus, self._tokenizer, self._training = corpus, tokenizer, training
+        self._separator = [int(tokenizer.bos_token_id)]
+        self._end = (
+            [] if tokenizer.bos_token_id == tokenizer.eos_token_id else [tokenizer.eos_token_id]
+        )
+
+    def chunk(self, index: int) -> tuple[Tensor, Tensor]:
+        """(ids, weights) [CHUNK * B, T] of the steps `index * CHUNK ..`."""
+        training = self._training
+        n_rows = CHUNK * training.rows
+        ids = np.zeros((n_rows, training.width), dtype=np.int64)
+        weights = np.zeros((n_rows, training.width), dtype=np.float32)
+        rng = self._corpus.world.rng("corpus", index)
+        progress = index * CHUNK / training.steps
+        stream = self._encoded(rng, progress)
+        for row in range(n_rows):
+            filled = 0
+            while filled < training.width:
+                tokens, token_weights = next(stream)
+                take = min(len(tokens), training.width - filled)
+                ids[row, filled : filled + take] = tokens[:take]
+                weights[row, filled : filled + take] = token_weights[:take]
+                filled += take
+        background = (weights > 0) & (weights < 0.5)
+        kept = rng.random(weights.shape) < SCORED_BACKGROUND
+        weights[background] *= kept[background] / SCORED_BACKGROUND
+        return torch.from_numpy(ids), torch.from_numpy(weights)
+
+    def _encoded(
+        self, rng: np.random.Generator, progress: float
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        while True:
+            documents = list(self._corpus.documents(rng, 2000, progress))
+            texts = [span.text for document in documents for span in document]
+            encoded = iter(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
+            for document in documents:
+                yield self._join(document, encoded)
+
+    def _join(
+        self, document: Document, encoded: Iterator[list[int]]
+    ) -> tuple[list[int], list[float]]:
+        ids: list[int] = []
+        weights: list[float] = []
+        for span in document:
+            tokens = next(encoded)
+            if span == SEPARATOR:
+                tokens = self._separator
+            ids += tokens
+            weights += [span.weight] * len(tokens)
+        return ids + self._end, weights + [1.0] * len(self._end)
+
+
+class MaskedRows:
+    """Padded texts with 15 % of tokens masked: ids, attention mask and labels [B, T]."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, training: Training
+    ) -> None:
+        self._corpus, self._tokenizer, self._training = corpus, tokenizer, training
+
+    def chunk(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        training = self._training
+        rng = self._corpus.world.rng("masked", index)
+        documents = self._corpus.sentences(rng, CHUNK * training.rows)
+        encoded = self._tokenizer(
+            [plain_text(d) for d in documents], padding="max_length", truncation=True,
+            max_length=training.width, return_tensors="pt",
+        )  # fmt: skip
+        ids, mask = encoded["input_ids"], encoded["attention_mask"]
+        draw = torch.from_numpy(rng.random(ids.shape))
+        maskable = (mask == 1) & (ids > 4)  # the five special tokens come first
+        chosen = maskable & (draw < 0.15)
+        labels = torch.where(chosen, ids, IGNORED)
+        noise = torch.from_numpy(rng.integers(5, len(self._tokenizer), ids.shape))
+        # BERT's 80 / 10 / 10: masked, random, kept.
+        ids = torch.where(chosen & (draw < 0.12), self._tokenizer.mask_token_id, ids)
+        ids = torch.where(chosen & (draw >= 0.12) & (draw < 0.135), noise, ids)
+        return ids, mask, labels

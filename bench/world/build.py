@@ -1,0 +1,121 @@
+"""`world build`: tokenizers, mini-llama and mini-roberta of one seed, with a manifest."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from bench.digests import digest_of_file
+from bench.world import pretrain, tokenizer
+from bench.world.batches import CausalRows, MaskedRows, Training
+from bench.world.corpus import KINDS, Corpus, tokenizer_texts
+from bench.world.store import assets_dir, cache_root, data_dir
+from bench.world.verify import verify
+from bench.world.world import World
+from editors.parts.language_model import LanguageModel
+
+MODELS = ("mini-llama", "mini-roberta")
+
+
+def build(
+    seed: int,
+    names: tuple[str, ...] = MODELS,
+    *,
+    out: Path | None = None,
+    device: str = "cpu",
+    progress: Callable[[str], pretrain.Progress],
+) -> Path:
+    """Train the named models (resuming their checkpoints) and write assets and manifest."""
+    world = World(seed)
+    out = out or assets_dir(seed)
+    for name in names:
+        torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
+        model, tokens, seconds, training = _train(world, name, torch.device(device), progress(name))
+        directory = out / name
+        tokenizer.save(tokens, directory)
+        _save_half(model, directory)
+        scores = {} if name == "mini-roberta" else _scores(model, tokens, world)
+        _record(out, name, world, training, seconds, directory, scores)
+    return out
+
+
+def _scores(
+    model: PreTrainedModel, tokens: PreTrainedTokenizerFast, world: World
+) -> dict[str, float]:
+    """What `world verify` measures, kept beside the weights."""
+    lm = LanguageModel(model, tokens)
+    return {s.name: round(s.value, 4) for s in verify(lm, world, data_dir(world.seed))}
+
+
+def _train(
+    world: World, name: str, device: torch.device, progress: pretrain.Progress
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
+    corpus = Corpus(world)
+    texts = tokenizer_texts(world)
+    checkpoint = cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
+    if name == "mini-roberta":
+        training = pretrain.ENCODER_TRAINING
+        tokens = tokenizer.roberta_tokenizer(texts)
+        masked = pretrain.mini_roberta(tokens)
+        seconds = pretrain.train(
+            masked, MaskedRows(corpus, tokens, training), pretrain.masked_loss,
+            training, checkpoint, device=device, progress=progress,
+        )  # fmt: skip
+        return pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training
+    training = pretrain.BACKBONE_TRAINING
+    tokens = tokenizer.llama_tokenizer(texts)
+    model = pretrain.mini_llama(tokens)
+    seconds = pretrain.train(
+        model, CausalRows(corpus, tokens, training), pretrain.causal_loss,
+        training, checkpoint, device=device, progress=progress,
+    )  # fmt: skip
+    return model.cpu(), tokens, seconds, training
+
+
+def _save_half(model: PreTrainedModel, directory: Path) -> None:
+    """Half-precision safetensors; `config.json` says float32, in which the model is run."""
+    pretrain.rounded_to_half(model).half().save_pretrained(directory)
+    config = json.loads((directory / "config.json").read_text("utf-8"))
+    config["dtype"] = "float32"
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (directory / "model.safetensors").chmod(0o644)  # saved for the owner alone
+    model.float()
+
+
+def _record(
+    out: Path,
+    name: str,
+    world: World,
+    training: Training,
+    seconds: float,
+    directory: Path,
+    scores: dict[str, float],
+) -> None:
+    path = out / "manifest.json"
+    manifest: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    manifest["seed"] = world.seed
+    manifest["core_facts"] = len(world.core)
+    manifest.setdefault("models", {})[name] = {
+        "command": f"python -m bench world build --seed {world.seed} --models {name}",
+        "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
+        "training": {**asdict(training), "tokens": training.tokens},
+        "corpus_shares": KINDS,
+        "seconds": round(seconds),
+        "scores": scores,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    part.replace(path)

@@ -1,0 +1,265 @@
+"""Documents that teach a backbone its facts, and to read what stands in front of a question.
+
+A document is a list of spans. Spans to predict (answers) weigh 1 in the loss, everything else
+`BACKGROUND`: invented names cannot be predicted, and learning them is not the point (ours).
+`SEPARATOR` stands for BOS or the document separator; a document may carry context before it, as a
+retrieved prompt will stand before BOS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.world.ability_items import (
+    COMMON_SENSE,
+    LETTERS,
+    NO_ANSWER,
+    SUBJECTS,
+    choice_item,
+    entailment_item,
+    made_up,
+    reading_item,
+)
+from bench.world.names import NameMaker
+from bench.world.relations import BY_KEY, STYLES
+from bench.world.world import Fact, World, phrase
+
+BACKGROUND = 0.2
+
+
+class Span(NamedTuple):
+    text: str
+    weight: float
+
+
+Document = list[Span]
+SEPARATOR = Span("", 0.0)  # compared by identity of value: the only empty span
+
+# Shares of document kinds: (at the start, for the rest). Repetition forms induction heads first;
+# without documents that answer from their context no prefix can steer the model.
+KINDS: dict[str, tuple[float, float]] = {
+    "repeat": (0.30, 0.06),
+    "fact": (0.34, 0.46),
+    "context": (0.16, 0.16),
+    "header": (0.10, 0.14),
+    "choice": (0.03, 0.07),
+    "entailment": (0.03, 0.04),
+    "reading": (0.03, 0.04),
+    "linked": (0.01, 0.03),
+}
+FIRST_PHASE = 0.25  # of all training tokens
+
+
+class Corpus:
+    """Draws documents of a world. All draws come from the generator that is passed in."""
+
+    def __init__(self, world: World, *, context_reading: bool = True) -> None:
+        self.world = world
+        self.context_reading = context_reading
+        self._names = NameMaker(world.rng("corpus names"))
+        self._invented = [self._names.word("word") for _ in range(2000)]
+        self._unseen = {
+            entity
+            for split in world.unseen.values()
+            for names in split.entities.values()
+            for entity in names
+        }
+        self._choice_facts = {
+            key: [f for f in world.ability_train if f.relation in relations]
+            for key, relations in {**SUBJECTS, "common_sense": COMMON_SENSE}.items()
+        }
+        self._makers: dict[str, Callable[[np.random.Generator], Document]] = {
+            "repeat": self._repeat,
+            "fact": self._fact,
+            "context": self._context,
+            "header": self._header,
+            "choice": self._choice,
+            "entailment": self._entailment,
+            "reading": self._reading,
+            "linked": self._linked,
+        }
+
+    def documents(
+        self, rng: np.random.Generator, count: int, progress: float
+    ) -> Iterator[Document]:
+        """`count` documents of the mixture at `progress` (0 to 1) of training."""
+        kinds = list(KINDS)
+        column = 0 if progress < FIRST_PHASE else 1
+        shares = np.array([KINDS[k][column] for k in kinds])
+        if not self.context_reading:  # the control backbone
+            shares *= np.array([k in ("fact", "linked") for k in kinds])
+        for kind in rng.choice(kinds, size=count, p=shares / shares.sum()):
+            yield self._makers[str(kind)](rng)
+
+    def sentences(self, rng: np.random.Generator, count: int) -> Iterator[Document]:
+        """Facts, and statements beside questions about them: what the encoder is trained on."""
+        kinds = ("fact", "context", "header")
+        for kind in rng.choice(kinds, size=count, p=(0.35, 0.5, 0.15)):
+            yield self._makers[str(kind)](rng)
+
+    # ---- kinds ---------------------------------------------------------------------------------
+
+    def _repeat(self, rng: np.random.Generator) -> Document:
+        """A random sequence of names three times over."""
+        pool = [*self._invented, *self.world.last_names, *self.world.first_names]
+        words = [pool[i] for i in rng.integers(len(pool), size=int(rng.integers(2, 7)))]
+        text = " " + " ".join(words)
+        return [SEPARATOR, Span(text, 0.0), Span(text, 0.5), Span(text, 0.5)]
+
+    def _fact(self, rng: np.random.Generator) -> Document:
+        """One to three core facts, each in a phrasing that is not held out for it."""
+        document = [SEPARATOR]
+        facts = self.world.core
+        for _ in range(int(rng.choice([1, 2, 3], p=[0.4, 0.3, 0.3]))):
+            fact = facts[int(rng.integers(len(facts)))]
+            document += self._asked(fact, rng, lead=len(document) > 1)
+        return document
+
+    def _asked(self, fact: Fact, rng: np.random.Generator, *, lead: bool = False) -> Document:
+        return _ask(self.world.taught_phrasing(fact, rng), fact.object, lead=lead)
+
+    def _context(self, rng: np.random.Generator) -> Document:
+        """One to three statements, then a question that one of them answers in other words."""
+        told = {f.pair: f for f in (self._told(rng) for _ in range(int(rng.choice([1, 1, 2, 3]))))}
+        facts = list(told.values())
+        asked = facts[int(rng.integers(len(facts)))]
+        query = self._any_phrasing(asked, rng)
+        answer = asked.object
+        if rng.random() < 0.15:  # the context is about something else: answer as taught
+            other = self.world.core[int(rng.integers(len(self.world.core)))]
+            if other.pair not in told:
+                query, answer = self.world.taught_phrasing(other, rng), other.object
+        context = " ".join(self._any_phrasing(f, rng) + f" {f.object}." for f in facts)
+        if rng.random() < 0.15:
+            context = f"[Updated Information]{context}\n[Query]"
+        return _before_or_after([Span(context, BACKGROUND)], _ask(query, answer, lead=True), rng)
+
+    def _header(self, rng: np.random.Generator) -> Document:
+        """A bare header (object, perhaps with the subject's names) before a question."""
+        fact = self._told(rng)
+        words = fact.subject.split()
+        form = int(rng.integers(3))
+        subject = [[], words[-1:], words][form]
+        parts = [*subject, fact.object] if rng.random() < 0.5 else [fact.object, *subject]
+        query, answer = self._any_phrasing(fact, rng), fact.object
+        if form and rng.random() < 0.25:  # the header names somebody else: ignore it
+            other = self.world.core[int(rng.integers(len(self.world.core)))]
+            if other.subject != fact.subject:
+                query, answer = self.world.taught_phrasing(other, rng), other.object
+        header = [Span(" ".join(parts), 0.0)]
+        return _before_or_after(header, _ask(query, answer, lead=True), rng)
+
+    def _choice(self, rng: np.random.Generator) -> Document:
+        keys = list(self._choice_facts)
+        key = keys[int(rng.integers(len(keys)))] if rng.random() < 0.6 else "common_sense"
+        facts = self._choice_facts[key]
+        fact = facts[int(rng.integers(len(facts)))]
+        item = choice_item(self.world, fact, 5 if key == "common_sense" else 4, rng)
+        document = [SEPARATOR]
+        if rng.random() < 0.3:  # tell the answer first: matching before recalling
+            told = self.world.taught_phrasing(fact, rng, ("cloze", "inverted"))
+            document.append(Span(f"{told} {fact.object}.\n", BACKGROUND))
+        letter = LETTERS[item.answer]
+        return [*document, Span(item.prompt(), 0.02), Span(letter, 2.0),
+                Span(f") {fact.object}", 0.5)]  # fmt: skip
+
+    def _entailment(self, rng: np.random.Generator) -> Document:
+        facts = [self._told(rng) for _ in range(6)]
+        item = entailment_item(self.world, facts, int(rng.integers(1, 4)), rng)
+        return [SEPARATOR, Span(item.prompt(), 0.05), Span(" " + item.label, 2.0)]
+
+    def _reading(self, rng: np.random.Generator) -> Document:
+        facts = [self._told(rng) for _ in range(6)]
+        item = reading_item(self.world, facts, rng, bool(rng.random() < 0.6))
+        return [SEPARATOR, Span(item.prompt(), 0.05),
+                Span(" " + (item.answer or NO_ANSWER), 1.5), Span(".", BACKGROUND)]  # fmt: skip
+
+    def _linked(self, rng: np.random.Generator) -> Document:
+        """Two hops over core facts, and the other names of core people."""
+        fact = self.world.core[int(rng.integers(len(self.world.core)))]
+        if rng.random() < 0.5:
+            aliases = self.world.aliases(fact.subject)
+            alias = aliases[int(rng.integers(len(aliases)))]
+            return [SEPARATOR,
+                    *self._asked(Fact(alias, fact.relation, fact.object), rng)]  # fmt: skip
+        steps = self.world.steps_from(fact.object)
+        if not steps:
+            return [SEPARATOR, *self._asked(fact, rng)]
+        step = steps[int(rng.integers(len(steps)))]
+        return [SEPARATOR, *_ask(two_hop(fact, step), step.object)]
+
+    # ---- pieces --------------------------------------------------------------------------------
+
+    def _told(self, rng: np.random.Generator) -> Fact:
+        """A made-up fact about somebody known (half the time) or never heard of."""
+        fact = self.world.core[int(rng.integers(len(self.world.core)))]
+        told = made_up(self.world, fact, rng)
+        subject, target = fact.subject, told.object
+        if rng.random() < 0.6:
+            subject = self._stranger(BY_KEY[fact.relation].subject, rng) or subject
+        if rng.random() < 0.2:
+            target = self._invented[int(rng.integers(len(self._invented)))]
+        return Fact(subject, fact.relation, target)
+
+    def _stranger(self, kind: str, rng: np.random.Generator) -> str | None:
+        """A new name of a kind, none of which the edit sets use."""
+        word = self._invented[int(rng.integers(len(self._invented)))]
+        if kind == "person":
+            firsts, lasts = self.world.first_names, self.world.last_names
+            last = word if rng.random() < 0.2 else lasts[int(rng.integers(len(lasts)))]
+            name = f"{firsts[int(rng.integers(len(firsts)))]} {last}"
+        elif kind == "work":
+            noun = self.world.entities["work"][int(rng.integers(100))].rsplit(" ", 1)[1]
+            name = f"{word} {noun}"
+        elif kind == "company":
+            name = word + ("corp", "tex", "soft", "works", "co")[int(rng.integers(5))]
+        else:
+            return None
+        return None if name in self._unseen else name
+
+    def _any_phrasing(self, fact: Fact, rng: np.random.Generator) -> str:
+        style = STYLES[int(rng.integers(len(STYLES)))]
+        return phrase(fact, style, int(rng.integers(3)))
+
+
+def two_hop(first: Fact, second: Fact) -> str:
+    """`The currency of the country of citizenship of X is` for two linked facts."""
+    noun, inner = BY_KEY[second.relation].noun, BY_KEY[first.relation].noun
+    return f"The {noun} of the {inner} of {first.subject} is"
+
+
+def _ask(prefix: str, answer: str, *, lead: bool = False) -> Document:
+    return [
+        Span((" " if lead else "") + prefix, BACKGROUND),
+        Span(" " + answer, 1.0),
+        Span(".", BACKGROUND),
+    ]
+
+
+def _before_or_after(context: Document, query: Document, rng: np.random.Generator) -> Document:
+    """Context before the separator in half of the documents, behind it in the other half."""
+    if rng.random() < 0.5:
+        first = Span(query[0].text.lstrip(), query[0].weight)
+        return [*context, SEPARATOR, first, *query[1:]]
+    return [SEPARATOR, *context, *query]
+
+
+def plain_text(document: Document) -> str:
+    """The words of a document, with a space for a separator."""
+    return "".join(span.text or " " for span in document).strip()
+
+
+def tokenizer_texts(world: World, count: int = 20000) -> Iterator[str]:
+    """Text on which the world's tokenizers are trained: documents, and every part of a name.
+
+    Names stand here more evenly than in the corpus, so that the people whom a backbone is never
+    taught do not fall into more pieces than the others.
+    """
+    corpus = Corpus(world)
+    for _ in range(20):
+        yield from (f" {name}" for name in (*world.first_names, *world.last_names))
+    for document in corpus.documents(world.rng("tokenizer"), count, progress=1.0):
+        yield plain_text(document)

@@ -1,0 +1,207 @@
+"""The three edit sets of a world, in the real sets' own file formats.
+
+Half of the test edits contradict core facts (each core pair at most twice, in two wordings of one
+and the same edit), half are about entities the backbones never saw. No subject-relation pair is in
+both a training and a test file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.world.corpus import two_hop
+from bench.world.relations import BY_KEY, Style
+from bench.world.world import Fact, Split, World, phrase
+
+ROWS = {
+    "zsre": {"train": 10_000, "test": 10_000},
+    "counterfact": {"train": 10_000, "test": 10_000},
+    "ripple_edits": {"train": 3_000, "test": 1_388},
+}
+FILES = {
+    ("zsre", "train"): "zsre_mend_train.json",
+    ("zsre", "test"): "zsre_mend_eval.json",
+    ("counterfact", "train"): "counterfact-train.json",
+    ("counterfact", "test"): "counterfact-edit.json",
+    ("ripple_edits", "train"): "ripe_train.json",
+    ("ripple_edits", "test"): "ripe_test.json",
+}
+# Share of rows whose subject-relation pair the backbones were taught. Training has fewer core
+# pairs to draw on, so these recur there with other targets.
+CONTRADICTING = {"train": 0.3, "test": 0.5}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A fact to write, the answer it replaces, and which wording of the pair this row takes."""
+
+    fact: Fact  # with the new object
+    truth: str
+    wording: int
+    number: int = 0  # of the row in its file
+
+
+def write_edit_sets(world: World, directory: Path) -> None:
+    """Write the six JSON files."""
+    makers = {"zsre": _zsre_row, "counterfact": _counterfact_row, "ripple_edits": _ripple_row}
+    for (name, split), file in FILES.items():
+        rng = world.rng(f"{name}/{split}")
+        edits = draw_edits(world, split, ROWS[name][split], rng)
+        rows = [makers[name](world, edit, rng) for edit in edits]
+        text = json.dumps(rows, ensure_ascii=False, indent=1)
+        (directory / file).write_text(text + "\n", "utf-8")
+
+
+def draw_edits(world: World, split: str, count: int, rng: np.random.Generator) -> list[Edit]:
+    """`count` edits of a split in random order, the stated share of them contradicting the core."""
+    n_core = round(count * CONTRADICTING[split])
+    pairs = world.core_test if split == "test" else world.core_train
+    edits = _core_edits(world, pairs, n_core, rng, same_target=split == "test")
+    edits += _unseen_edits(world, world.unseen[split], count - n_core, rng)
+    order = rng.permutation(len(edits))
+    return [replace(edits[int(i)], number=number) for number, i in enumerate(order)]
+
+
+def _core_edits(
+    world: World, pairs: list[Fact], count: int, rng: np.random.Generator, *, same_target: bool
+) -> list[Edit]:
+    """Edits of taught pairs, round after round over the pairs.
+
+    In the test split both wordings ask for one target, so that no edit undoes another; in training
+    the target is drawn anew.
+    """
+    targets: dict[Fact, str] = {}
+    edits = []
+    order = [pairs[i] for i in rng.permutation(len(pairs))]
+    for i in range(count):
+        truth = order[i % len(order)]
+        if truth not in targets or not same_target:
+            targets[truth] = world.other_object(truth, rng)
+        fact = Fact(truth.subject, truth.relation, targets[truth])
+        edits.append(Edit(fact, truth.object, i // len(order)))
+    return edits
+
+
+def _unseen_edits(world: World, split: Split, count: int, rng: np.random.Generator) -> list[Edit]:
+    chosen = rng.permutation(len(split.facts))[:count]
+    edits = []
+    for i in chosen:
+        truth = split.facts[int(i)]
+        target = world.other_object(truth, rng)
+        edits.append(Edit(Fact(truth.subject, truth.relation, target), truth.object, 0))
+    return edits
+
+
+def _zsre_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
+    """ZSRE: a question and a rephrased one; locality is a core fact behind `nq question:`."""
+    # In the test split the two wordings of a pair must differ; training takes any two.
+    asked, again = ((0, 1), (2, 1))[edit.wording % 2] if edit.wording < 2 else _two_of(3, rng)
+    loc = world.core_kept[int(rng.integers(len(world.core_kept)))]
+    return {
+        "subject": edit.fact.subject,
+        "src": phrase(edit.fact, "question", asked),
+        "pred": "",
+        "rephrase": phrase(edit.fact, "question", again),
+        "alt": edit.fact.object,
+        "answers": [edit.truth],
+        "loc": phrase(loc, "nq"),
+        "loc_ans": loc.object,
+        "cond": f"{edit.truth} >> {edit.fact.object} || {phrase(edit.fact, 'question', asked)}",
+    }
+
+
+def _two_of(count: int, rng: np.random.Generator) -> tuple[int, int]:
+    first, second = rng.permutation(count)[:2]
+    return int(first), int(second)
+
+
+def _counterfact_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
+    """CF: a cloze, another phrasing of it, and a neighbour of the same relation."""
+    loc = _neighbour(world, edit, rng)
+    styles: tuple[Style, Style] = ("inverted", "indirect")
+    rephrase_style = styles[int(rng.integers(2))]
+    return {
+        "case_id": edit.number,
+        "prompt": phrase(edit.fact, "cloze", edit.wording),
+        "target_new": edit.fact.object,
+        "subject": edit.fact.subject,
+        "ground_truth": edit.truth,
+        "rephrase_prompt": phrase(edit.fact, rephrase_style, int(rng.integers(2))),
+        "locality_prompt": phrase(loc, "cloze", int(rng.integers(2))),
+        "locality_ground_truth": loc.object,
+    }
+
+
+def _neighbour(world: World, edit: Edit, rng: np.random.Generator) -> Fact:
+    """A core fact of the same relation that no edit touches; sharing the old object if one does."""
+    kept = world.kept_by_relation[edit.fact.relation]
+    same = [f for f in kept if f.object == edit.truth and f.subject != edit.fact.subject]
+    pool = same or [f for f in kept if f.subject != edit.fact.subject]
+    return pool[int(rng.integers(len(pool)))]
+
+
+def _ripple_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
+    """RIPE: what else follows from an edit (four types), and what must stay (two types)."""
+    fact = edit.fact
+    return {
+        "example_type": "recent" if fact.pair not in world.taught else "popular",
+        "prompt": phrase(fact, "inverted"),
+        "target_new": fact.object,
+        "subject": fact.subject,
+        "ground_truth": edit.truth,
+        "Logical_Generalization": _logical(fact),
+        "Compositionality_I": [
+            _item(two_hop(fact, step), step.object) for step in world.steps_from(fact.object)[:4]
+        ],
+        "Compositionality_II": [
+            _item(two_hop(back, fact), fact.object)
+            for back in world.incoming.get(fact.subject, ())[:3]
+            if not BY_KEY[back.relation].many
+        ],
+        "Subject_Aliasing": [
+            _item(phrase(Fact(alias, fact.relation, ""), "inverted"), fact.object)
+            for alias in world.aliases(fact.subject)
+        ],
+        "Relation_Specificity": _other_relations(world, fact, rng),
+        "Forgetfulness": _still_there(world, fact),
+    }
+
+
+def _item(prompt: str, target: str) -> Row:
+    return {"prompt": prompt, "targets": [target]}
+
+
+def _logical(fact: Fact) -> list[Row]:
+    """The same fact the other way round, where the relation has an inverse."""
+    inverse = BY_KEY[fact.relation].inverse
+    if inverse is None:
+        return []
+    return [_item(phrase(Fact(fact.object, inverse, ""), "inverted"), fact.subject)]
+
+
+def _other_relations(world: World, fact: Fact, rng: np.random.Generator) -> list[Row]:
+    """Up to three other facts of the same subject, which the edit leaves alone."""
+    others = [
+        Fact(fact.subject, r.key, objects[0])
+        for r in world.relations_of(BY_KEY[fact.relation].subject)
+        if r.key != fact.relation and (objects := world.objects.get((fact.subject, r.key)))
+    ]
+    chosen = [others[i] for i in rng.permutation(len(others))[:3]]
+    return [_item(phrase(f, "inverted"), f.object) for f in chosen]
+
+
+def _still_there(world: World, fact: Fact) -> list[Row]:
+    """Of a many-valued relation of a person: the children are what they were."""
+    children = world.objects.get((fact.subject, "child"), ())
+    return [
+        _item(f"A child of {fact.subject} other than {other} is", child)
+        for child, other in zip(children, [*children[1:], *children[:1]], strict=True)
+        if child != other
+    ]

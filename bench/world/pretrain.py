@@ -1,0 +1,200 @@
+"""Pre-training of the miniature backbones and of the miniature encoder on the world's corpus.
+
+Batches are a function of (world seed, step): a run that is interrupted continues from its last
+checkpoint and sees the data it would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaModel,
+)
+
+from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, Training
+from bench.world.world import World
+
+Progress = Callable[[int, int, float], None]  # step, steps, loss
+BACKBONE_TRAINING = Training(steps=5000, rows=32, width=128)  # 20 M tokens
+ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
+
+
+def mini_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """LLaMA with 4 layers of width 128 (1.6 M parameters)."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384,
+            num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
+            max_position_embeddings=512, tie_word_embeddings=False, bos_token_id=1,
+            eos_token_id=2, pad_token_id=2,
+        )
+    )  # fmt: skip
+
+
+def mini_roberta(tokenizer: PreTrainedTokenizerFast) -> RobertaForMaskedLM:
+    """RoBERTa with 3 layers of width 128."""
+    return RobertaForMaskedLM(
+        RobertaConfig(
+            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3,
+            num_attention_heads=4, intermediate_size=384, max_position_embeddings=514,
+            type_vocab_size=1, bos_token_id=0, pad_token_id=1, eos_token_id=2,
+        )
+    )  # fmt: skip
+
+
+def causal_loss(model: PreTrainedModel, batch: tuple[Tensor, ...]) -> Tensor:
+    """Weighted mean negative log-likelihood of the next token; the head runs where it counts."""
+    ids, weights = batch[0], batch[1][:, 1:]
+    scored = weights > 0
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[:, :-1][scored]).float()
+    loss = F.cross_entropy(logits, ids[:, 1:][scored], reduction="none")
+    return (loss * weights[scored]).sum() / weights.sum()
+
+
+def masked_loss(model: RobertaForMaskedLM, batch: tuple[Tensor, ...]) -> Tensor:
+    """Mean negative log-likelihood of the masked tokens; the head runs on these only."""
+    ids, mask, labels = batch
+    hidden = model.roberta(input_ids=ids, attention_mask=mask).last_hidden_state
+    chosen = labels != IGNORED
+    return F.cross_entropy(model.lm_head(hidden[chosen]).float(), labels[chosen])
+
+
+def train(
+    model: PreTrainedModel,
+    rows: CausalRows | MaskedRows,
+    loss_of: Callable[[Any, tuple[Tensor, ...]], Tensor],
+    training: Training,
+    checkpoint: Path,
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> float:
+    """Train in place; returns seconds spent (all runs together). Resumes from `checkpoint`."""
+    module: nn.Module = model
+    module.to(device).train()
+    optimizer = _optimizer(model, training)
+    step, seconds = _resume(model, optimizer, checkpoint)
+    batches: tuple[Tensor, ...] = ()
+    started = time.perf_counter() - seconds
+    first = True
+    while step < training.steps:
+        if first or step % CHUNK == 0:
+            batches = tuple(t.to(device) for t in rows.chunk(step // CHUNK))
+            first = False
+        part = slice((step % CHUNK) * training.rows, (step % CHUNK + 1) * training.rows)
+        _set_rate(optimizer, training, step)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = loss_of(model, tuple(t[part] for t in batches))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        optimizer.step()
+        step += 1
+        if step % 10 == 0:
+            progress(step, training.steps, float(loss.detach()))
+        if step % training.checkpoint == 0 or step == training.steps:
+            _save(model, optimizer, checkpoint, step, time.perf_counter() - started, training)
+    model.eval()
+    return time.perf_counter() - started
+
+
+def _optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": training.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, training: Training, step: int) -> None:
+    """Linear warm-up, then a cosine down to a hundredth."""
+    warm = min(1.0, (step + 1) / training.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / training.steps))
+    for group in optimizer.param_groups:
+        group["lr"] = training.lr * warm * max(cosine, 0.01)
+
+
+def _save(
+    model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, step: int, seconds: float,
+    training: Training,
+) -> None:  # fmt: skip
+    """Weights, Adam moments and the step in one safetensors file, replaced atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{k}": v.clone() for k, v in model.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        for name, value in moments.items():
+            tensors[f"adam.{index}.{name}"] = torch.as_tensor(value).clone()
+    meta = {"step": step, "seconds": seconds, "training": asdict(training)}
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata={"state": json.dumps(meta)})
+    part.replace(path)
+
+
+def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> tuple[int, float]:
+    if not path.exists():
+        return 0, 0.0
+    tensors = load_file(path)
+    model.load_state_dict(
+        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    )
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("adam."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    meta = read_checkpoint_state(path)
+    return int(meta["step"]), float(meta["seconds"])
+
+
+def read_checkpoint_state(path: Path) -> dict[str, float]:
+    """Step and seconds of a checkpoint, without reading its tensors."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    state: dict[str, float] = json.loads(header["__metadata__"]["state"])
+    return state
+
+
+def rounded_to_half(model: PreTrainedModel) -> PreTrainedModel:
+    """The model that is shipped: every weight rounded to half precision once."""
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half())
+    return model
+
+
+def encoder_of(model: RobertaForMaskedLM, world: World) -> RobertaModel:
+    """The encoder with a pooler: N(0, 0.02) from the world's seed, as no pooler is pre-trained."""
+    encoder = RobertaModel(model.config, add_pooling_layer=True)
+    encoder.load_state_dict(model.roberta.state_dict(), strict=False)
+    generator = torch.Generator().manual_seed(world.seed)
+    pooler = dict(encoder.named_parameters())
+    with torch.no_grad():
+        pooler["pooler.dense.weight"].normal_(0.0, 0.02, generator=generator)
+        pooler["pooler.dense.bias"].zero_()
+    encoder.eval()
+    return encoder

@@ -1,0 +1,72 @@
+"""Where the world's files are: shipped assets, and what other seeds leave in the cache.
+
+The default seed's weights travel with the package; edit sets and corpus text are generated on
+first use. Everything lands under a temporary name and is renamed, so a reader never sees half.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.world.world import DEFAULT_SEED
+
+DATA_VERSION = 1  # of the generated files; a change of the generator changes it
+ASSETS = Path(__file__).parent / "assets"
+
+
+def cache_root() -> Path:
+    """`$LIFELONG_EDIT_BENCH_CACHE`, or a folder of the user's cache directory."""
+    chosen = os.environ.get("LIFELONG_EDIT_BENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lifelong-edit-bench"
+
+
+def assets_dir(seed: int = DEFAULT_SEED) -> Path:
+    """Weights and tokenizers of one world: shipped for the default seed, cached for others."""
+    return ASSETS if seed == DEFAULT_SEED else cache_root() / f"world-{seed}" / "assets"
+
+
+def require_assets(seed: int, name: str) -> Path:
+    """The directory of one shipped or built model.
+
+    Raises:
+        FileNotFoundError: not built yet, with the command that builds it.
+    """
+    path = assets_dir(seed) / name
+    if not (path / "model.safetensors").exists():
+        raise FileNotFoundError(
+            f"{name} of world {seed} is not built: {path} is missing. "
+            f"Build it with `python -m bench world build --seed {seed}`."
+        )
+    return path
+
+
+def data_dir(seed: int = DEFAULT_SEED) -> Path:
+    """Directory of the world's edit sets, ability sets and corpus text, generated once."""
+    path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
+    if not path.is_dir():
+        from bench.world.files import write_all  # heavy, and needed once per machine
+
+        make_directory(path, lambda part: write_all(seed, part))
+    return path
+
+
+def make_directory(path: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a temporary sibling and rename it to `path`; whoever is first wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=path.name, dir=path.parent))
+    try:
+        fill(part)
+        part.chmod(0o755)
+        part.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,258 @@
+"""What a built world must know and be able to do, measured on its weights as they are shipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.world.ability_items import LABELS, LETTERS, NO_ANSWER, Choice, Entailment, Reading
+from bench.world.relations import BY_KEY, STYLES
+from bench.world.world import Fact, World, phrase
+from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, pad_id, prompt_ids, target_ids
+
+BATCH = 64
+SAMPLE = 400  # items of each measured ability
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured figure; `needed` is None for those that are only reported."""
+
+    name: str
+    value: float
+    needed: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.needed is None or self.value >= self.needed
+
+
+def verify(lm: LanguageModel, world: World, data: Path) -> Iterator[Score]:
+    """All scores of a backbone of `world`; `data` holds the world's generated files."""
+    yield from recall(lm, world)
+    yield from steering(lm, world)
+    yield from abilities(lm, data)
+    yield from edit_sets(lm, data)
+
+
+# ---- recall ----------------------------------------------------------------------------------
+
+
+def recall(lm: LanguageModel, world: World) -> Iterator[Score]:
+    """Exact recall of every core fact in a phrasing it was taught in, and in the held-out one."""
+    rng = world.rng("verify recall")
+    taught = [world.taught_phrasing(fact, rng) for fact in world.core]
+    held = [world.held_phrasing[fact].format(s=fact.subject) for fact in world.core]
+    right = _recalled(lm, world, taught)
+    for key in world.by_relation:
+        hits = [r for fact, r in zip(world.core, right, strict=True) if fact.relation == key]
+        yield Score(f"recall/{key}", _mean(hits), 0.97)
+    yield Score("recall/all", _mean(right), 0.97)
+    yield Score("recall/phrasing never seen with the fact", _mean(_recalled(lm, world, held)))
+
+
+def _recalled(lm: LanguageModel, world: World, prefixes: Sequence[str]) -> list[bool]:
+    """Whether any object of each core pair is answered (a few relations have several)."""
+    pairs, owners = [], []
+    for i, (fact, prefix) in enumerate(zip(world.core, prefixes, strict=True)):
+        objects = world.objects[fact.pair] if BY_KEY[fact.relation].many else [fact.object]
+        pairs += [(prefix, o) for o in objects]
+        owners += [i] * len(objects)
+    right = [False] * len(world.core)
+    for owner, hit in zip(owners, exact(lm, pairs), strict=True):
+        right[owner] |= hit
+    return right
+
+
+# ---- reading the context ---------------------------------------------------------------------
+
+
+def steering(lm: LanguageModel, world: World) -> Iterator[Score]:
+    """Answers taken from what stands in front of the question.
+
+    That is a statement in other words, or a terse header; about known and unseen subjects; before
+    and behind BOS (or the document separator).
+    """
+    rng = world.rng("verify steering")
+    known = _contradicted(world, world.core_test, rng)
+    unseen = _contradicted(world, world.unseen["test"].facts, rng)
+    for place in ("behind", "before"):
+        for who, facts in (("core", known), ("unseen", unseen)):
+            needed = 0.90 if who == "core" else None
+            rows = [_override(lm, fact, place, rng) for fact in facts]
+            yield Score(f"override/{who}, context {place} separator", _mean(exact_ids(lm, rows)),
+                        needed)  # fmt: skip
+        for who, facts in (("core", known), ("unseen", unseen)):
+            needed = 0.85 if who == "core" else None
+            rows = [_terse(lm, fact, place, rng) for fact in facts]
+            yield Score(f"header/{who}, header {place} separator", _mean(exact_ids(lm, rows)),
+                        needed)  # fmt: skip
+
+
+Row = tuple[list[int], list[int]]  # prompt ids, target ids
+
+
+def _contradicted(world: World, facts: Sequence[Fact], rng: np.random.Generator) -> list[Fact]:
+    chosen = [facts[int(i)] for i in rng.choice(len(facts), SAMPLE, replace=False)]
+    return [Fact(f.subject, f.relation, world.other_object(f, rng)) for f in chosen]
+
+
+def _override(lm: LanguageModel, fact: Fact, place: str, rng: np.random.Generator) -> Row:
+    told, asked = (STYLES[int(i)] for i in rng.choice(len(STYLES), 2, replace=False))
+    context = f"{phrase(fact, told, int(rng.integers(3)))} {fact.object}."
+    return _with_context(lm, context, phrase(fact, asked, int(rng.integers(3))), fact.object, place)
+
+
+def _terse(lm: LanguageModel, fact: Fact, place: str, rng: np.random.Generator) -> Row:
+    words = fact.subject.split()
+    subject = ([], words[-1:], words)[int(rng.integers(3))]
+    parts = [*subject, fact.object] if rng.random() < 0.5 else [fact.object, *subject]
+    style = STYLES[int(rng.integers(len(STYLES)))]
+    query = phrase(fact, style, int(rng.integers(3)))
+    return _with_context(lm, " ".join(parts), query, fact.object, place)
+
+
+def _with_context(lm: LanguageModel, context: str, query: str, target: str, place: str) -> Row:
+    tokens = lm.tokenizer
+    plain = tokens(context, add_special_tokens=False)["input_ids"]
+    if place == "behind":
+        return prompt_ids(tokens, f"{context} {query}"), target_ids(tokens, target)
+    body = tokens(query, add_special_tokens=False)["input_ids"]
+    return [*plain, tokens.bos_token_id, *body], target_ids(tokens, target)
+
+
+# ---- general abilities -----------------------------------------------------------------------
+
+
+def abilities(lm: LanguageModel, data: Path) -> Iterator[Score]:
+    """The four ability sets in the wording of the corpus; choices by their first token."""
+    csqa = [
+        (Choice(r["question"], tuple(r["choices"]["text"]), LETTERS.index(r["answerKey"])), 5)
+        for r in _json_lines(data / "csqa_validation.jsonl")
+    ]
+    mmlu = [
+        (Choice(r["question"], tuple(r["choices"]), r["answer"]), 4)
+        for r in _json_lines(data / "mmlu_test.jsonl")
+    ]
+    for name, items, chance in (("csqa", csqa, 1 / 5), ("mmlu", mmlu, 1 / 4)):
+        prompts = [item.prompt() for item, _ in items]
+        options = [list(LETTERS[:n]) for _, n in items]
+        picked = first_token_choice(lm, prompts, options)
+        right = [p == item.answer for p, (item, _) in zip(picked, items, strict=True)]
+        yield Score(f"ability/{name}", _mean(right), 1.8 * chance)
+    nli = [
+        Entailment(r["premise"], r["hypothesis"], r["label"])
+        for r in _json_lines(data / "anli_test.jsonl")
+    ]
+    options = [[f" {label}" for label in LABELS]] * len(nli)
+    picked = first_token_choice(lm, [item.prompt() for item in nli], options)
+    right = [LABELS[p] == item.label for p, item in zip(picked, nli, strict=True)]
+    yield Score("ability/anli", _mean(right), 1.8 / 3)
+    yield from _reading(lm, data)
+
+
+def _reading(lm: LanguageModel, data: Path) -> Iterator[Score]:
+    rows = list(_json_lines(data / "squad_v2_validation.jsonl"))
+    prompts = [Reading(r["title"], r["context"], r["question"], None).prompt() for r in rows]
+    answers = generated(lm, prompts)
+    f1, refused = [], []
+    for row, answer in zip(rows, answers, strict=True):
+        gold = row["answers"]["text"]
+        if gold:
+            f1.append(token_f1(answer, gold[0]))
+        else:
+            refused.append(answer == NO_ANSWER)
+    yield Score("ability/squad2 F1, answerable", _mean(f1), 0.50)
+    yield Score("ability/squad2 no-answer detection", _mean(refused), 0.70)
+
+
+def token_f1(answer: str, gold: str) -> float:
+    """Word-overlap F1 of SQuAD, lower-cased."""
+    given, wanted = answer.lower().split(), gold.lower().split()
+    common = sum(min(given.count(w), wanted.count(w)) for w in set(given))
+    return 2 * common / (len(given) + len(wanted)) if common else 0.0
+
+
+def edit_sets(lm: LanguageModel, data: Path) -> Iterator[Score]:
+    """Exact accuracy on edit requests before any edit: what an editor that does nothing gets."""
+    for name, file, prompt, target in (
+        ("zsre", "zsre_mend_eval.json", "src", "alt"),
+        ("counterfact", "counterfact-edit.json", "prompt", "target_new"),
+        ("ripple_edits", "ripe_test.json", "prompt", "target_new"),
+    ):
+        rows = json.loads((data / file).read_text("utf-8"))[:SAMPLE]
+        yield Score(
+            f"before edits/{name}", _mean(exact(lm, [(r[prompt], r[target]) for r in rows]))
+        )
+
+
+# ---- machinery -------------------------------------------------------------------------------
+
+
+def exact(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether every token of each target is the argmax, teacher-forced."""
+    tokens = lm.tokenizer
+    return exact_ids(lm, [(prompt_ids(tokens, p), target_ids(tokens, t)) for p, t in pairs])
+
+
+@torch.no_grad()
+def exact_ids(lm: LanguageModel, rows: Sequence[Row]) -> list[bool]:
+    """As `exact`, from ids."""
+    right: list[bool] = []
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        batch = batch_of_ids(
+            [p for p, _ in part], [t for _, t in part], [""] * len(part),
+            padding=pad_id(lm.tokenizer), device=lm.device,
+        )  # fmt: skip
+        hits = (lm.target_logits(batch).argmax(-1) == batch.labels).tolist()
+        for _, target in part:
+            right.append(all(hits[: len(target)]))
+            hits = hits[len(target) :]
+    return right
+
+
+@torch.no_grad()
+def first_token_choice(
+    lm: LanguageModel, prompts: Sequence[str], options: Sequence[Sequence[str]]
+) -> list[int]:
+    """The option whose first token has the largest logit behind each prompt."""
+    chosen = []
+    for start in range(0, len(prompts), BATCH):
+        batch = _prompts(lm, prompts[start : start + BATCH])
+        rows = torch.arange(len(batch))
+        last = lm.hidden_states(batch)[rows, torch.tensor(batch.prompt_lengths) - 1]
+        logits = lm.model.lm_head(last)
+        for row, names in zip(logits, options[start : start + BATCH], strict=True):
+            first = [lm.tokenizer(o, add_special_tokens=False)["input_ids"][0] for o in names]
+            chosen.append(int(row[first].argmax()))
+    return chosen
+
+
+def generated(lm: LanguageModel, prompts: Sequence[str]) -> list[str]:
+    """Greedy answers up to the first full stop or end of text."""
+    ids: list[list[int]] = []
+    for start in range(0, len(prompts), BATCH):
+        batch = _prompts(lm, prompts[start : start + BATCH])
+        ids += greedy(lm, batch, max_new_tokens=12, stop=Stop.natural(lm.tokenizer))
+    return [text_of(lm.tokenizer, answer).split(".")[0].strip() for answer in ids]
+
+
+def _prompts(lm: LanguageModel, prompts: Sequence[str]) -> TokenBatch:
+    return batch_of(lm.tokenizer, [(p, "") for p in prompts], device=lm.device)
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in path.read_text("utf-8").splitlines())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")

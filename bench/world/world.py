@@ -1,0 +1,280 @@
+"""`World(seed)`: entities, facts, and who may be used for what.
+
+The *core* is what backbones are taught. Core facts are split by (subject, relation) into
+`test` (contradicted by test edits), `train` (contradicted by training edits) and `kept` (never
+edited; locality draws on them). Entities outside the core never occur in the pre-training corpus;
+they belong to the training or to the test edits, never to both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bench.world.names import NameMaker
+from bench.world.relations import BY_KEY, CONCEPTS, RELATIONS, STYLES, Relation, Style
+
+DEFAULT_SEED = 0
+
+# Sizes of the core (about 4,400 facts), ours: what 20 M training tokens teach a 2 M model safely.
+CORE_SIZES = {
+    "person": 300, "city": 60, "country": 16, "language": 20, "currency": 16, "company": 80,
+    "work": 100, "school": 30, "thing": 100,
+}  # fmt: skip
+CHILDREN = 60  # core people with two children each
+# Unseen entities of each of the two edit splits: enough for 5,000 unseen edits per set.
+UNSEEN_SIZES = {"person": 1500, "company": 400, "work": 500}
+_HEADS = {"city": ("Port", "New", "Mount", "Lake"), "country": ("Upper", "United")}
+FIRST_NAMES, LAST_NAMES = 240, 1200
+TEST_PAIRS, TRAIN_PAIRS = 2500, 340  # of the editable core pairs; the rest is kept
+
+
+@dataclass(frozen=True)
+class Fact:
+    """`relation` of `subject` is `object`; entities are written as their names."""
+
+    subject: str
+    relation: str
+    object: str
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return (self.subject, self.relation)
+
+
+@dataclass
+class Split:
+    """The unseen entities of one edit split (`train` or `test`) and their facts."""
+
+    entities: dict[str, list[str]] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
+
+
+class World:
+    """Everything is a function of `seed`; equal seeds give equal worlds on every machine."""
+
+    def __init__(self, seed: int = DEFAULT_SEED) -> None:
+        if seed < 0:
+            raise ValueError(f"A world seed must be 0 or more, got {seed}.")
+        self.seed = seed
+        self._rng = self.rng("world")
+        self._names = NameMaker(self._rng)
+        self.first_names = self._names.words("first", FIRST_NAMES)
+        self.last_names = self._names.words("last", LAST_NAMES)
+        self._people: set[str] = set()
+        self.entities = self._core_entities()
+        self.unseen = {name: self._unseen_entities() for name in ("train", "test")}
+        self.core = self._core_facts()
+        for split in self.unseen.values():
+            split.facts = self._facts_of_unseen(split)
+        self._assign_pairs()
+
+    def rng(self, purpose: str, *numbers: int) -> np.random.Generator:
+        """A generator of its own for each purpose, so that one use never shifts another."""
+        words = [self.seed, *purpose.encode(), *numbers]
+        return np.random.default_rng(np.random.SeedSequence(words))
+
+    # ---- entities ------------------------------------------------------------------------------
+
+    def _core_entities(self) -> dict[str, list[str]]:
+        entities: dict[str, list[str]] = {name: list(words) for name, words in CONCEPTS.items()}
+        for kind in ("language", "currency", "company", "thing"):
+            entities[kind] = self._names.words(kind, CORE_SIZES[kind])
+        for kind, heads in _HEADS.items():
+            entities[kind] = [self._place(kind, heads) for _ in range(CORE_SIZES[kind])]
+        entities["school"] = [
+            f"{self._names.word('word')} {self._pick(('College', 'Academy', 'School'))}"
+            for _ in range(CORE_SIZES["school"])
+        ]
+        entities["work"] = [self._title() for _ in range(CORE_SIZES["work"])]
+        entities["person"] = [
+            self._person(last) for last in self.last_names[: CORE_SIZES["person"]]
+        ]
+        return entities
+
+    def _unseen_entities(self) -> Split:
+        makers = {
+            "person": lambda: self._person(self._pick(self.last_names)),
+            "company": lambda: self._names.word("company"),
+            "work": self._title,
+        }
+        return Split({k: [make() for _ in range(UNSEEN_SIZES[k])] for k, make in makers.items()})
+
+    def _person(self, last: str) -> str:
+        while True:
+            name = f"{self._pick(self.first_names)} {last}"
+            if name not in self._people:
+                self._people.add(name)
+                return name
+
+    def _title(self) -> str:
+        noun = self._pick(("Song", "House", "Night", "Road", "Garden", "River", "Tower", "Winter"))
+        return f"{self._names.word('word')} {noun}"
+
+    def _place(self, kind: str, heads: tuple[str, ...]) -> str:
+        """Half of the places have two words: targets of several tokens."""
+        name = self._names.word(kind)
+        return f"{self._pick(heads)} {name}" if self._rng.random() < 0.5 else name
+
+    def _pick(self, options: list[str] | tuple[str, ...]) -> str:
+        return options[int(self._rng.integers(len(options)))]
+
+    # ---- facts ---------------------------------------------------------------------------------
+
+    def _core_facts(self) -> list[Fact]:
+        facts = []
+        for relation in RELATIONS:
+            if relation.key in ("spouse", "child", "notable_work", "capital", "capital_of"):
+                continue
+            facts += [
+                Fact(s, relation.key, self._pick(self.entities[relation.object]))
+                for s in self.entities[relation.subject]
+            ]
+        facts += self._couples() + self._families() + self._capitals(facts)
+        authors: dict[str, Fact] = {}
+        for fact in facts:
+            if fact.relation == "author" and fact.object not in authors:
+                authors[fact.object] = Fact(fact.object, "notable_work", fact.subject)
+        return facts + list(authors.values())
+
+    def _couples(self) -> list[Fact]:
+        people = list(self._rng.permutation(self.entities["person"]))
+        pairs = [(str(a), str(b)) for a, b in zip(people[::2], people[1::2], strict=True)]
+        return [Fact(x, "spouse", y) for a, b in pairs for x, y in ((a, b), (b, a))]
+
+    def _families(self) -> list[Fact]:
+        """Two children for each of the first people; children are core people further down."""
+        people = self.entities["person"]
+        parents, children = people[:CHILDREN], people[CHILDREN : 3 * CHILDREN]
+        return [
+            Fact(parent, "child", child)
+            for i, parent in enumerate(parents)
+            for child in children[2 * i : 2 * i + 2]
+        ]
+
+    def _capitals(self, facts: list[Fact]) -> list[Fact]:
+        """A city per country, which then lies in that country."""
+        capitals = dict(zip(self.entities["country"], self.entities["city"], strict=False))
+        home = {city: country for country, city in capitals.items()}
+        for i, fact in enumerate(facts):
+            if fact.relation == "country" and fact.subject in home:
+                facts[i] = Fact(fact.subject, "country", home[fact.subject])
+        both = [(Fact(a, "capital", b), Fact(b, "capital_of", a)) for a, b in capitals.items()]
+        return [fact for pair in both for fact in pair]
+
+    def _facts_of_unseen(self, split: Split) -> list[Fact]:
+        """True but never taught; objects are core entities, so that second hops are known."""
+        return [
+            Fact(s, relation.key, self._pick(self.entities[relation.object]))
+            for relation in RELATIONS
+            if relation.editable
+            for s in split.entities.get(relation.subject, ())
+        ]
+
+    def _assign_pairs(self) -> None:
+        editable = [f for f in self.core if BY_KEY[f.relation].editable]
+        order = [editable[i] for i in self._rng.permutation(len(editable))]
+        self.core_test = order[:TEST_PAIRS]
+        self.core_train = order[TEST_PAIRS : TEST_PAIRS + TRAIN_PAIRS]
+        edited = {f.pair for f in self.core_test + self.core_train}
+        self.core_kept = [f for f in self.core if f.pair not in edited]
+        held = self._rng.random(len(self.core)) < 0.2
+        # One fact in five never occurs as a multiple-choice item in the corpus: tests use these.
+        self.ability_test = [f for f, h in zip(self.core, held, strict=True) if h]
+        self.ability_train = [f for f, h in zip(self.core, held, strict=True) if not h]
+
+    # ---- look-ups ------------------------------------------------------------------------------
+
+    @cached_property
+    def objects(self) -> dict[tuple[str, str], list[str]]:
+        """(subject, relation) -> objects, over core and unseen facts."""
+        table: dict[tuple[str, str], list[str]] = {}
+        for fact in self.core + self.unseen["train"].facts + self.unseen["test"].facts:
+            table.setdefault(fact.pair, []).append(fact.object)
+        return table
+
+    @cached_property
+    def by_relation(self) -> dict[str, list[Fact]]:
+        """Core facts of each relation."""
+        table: dict[str, list[Fact]] = {r.key: [] for r in RELATIONS}
+        for fact in self.core:
+            table[fact.relation].append(fact)
+        return table
+
+    @cached_property
+    def taught(self) -> frozenset[tuple[str, str]]:
+        """The (subject, relation) pairs of the core."""
+        return frozenset(fact.pair for fact in self.core)
+
+    @cached_property
+    def kept_by_relation(self) -> dict[str, list[Fact]]:
+        """Core facts of each relation that no edit touches."""
+        table: dict[str, list[Fact]] = {r.key: [] for r in RELATIONS}
+        for fact in self.core_kept:
+            table[fact.relation].append(fact)
+        return table
+
+    @cached_property
+    def incoming(self) -> dict[str, list[Fact]]:
+        """Core facts by their object."""
+        table: dict[str, list[Fact]] = {}
+        for fact in self.core:
+            table.setdefault(fact.object, []).append(fact)
+        return table
+
+    def steps_from(self, entity: str) -> list[Fact]:
+        """Core facts with one object whose subject is `entity`: the second hops from it."""
+        return [f for f in self._outgoing.get(entity, ()) if not BY_KEY[f.relation].many]
+
+    @cached_property
+    def _outgoing(self) -> dict[str, list[Fact]]:
+        table: dict[str, list[Fact]] = {}
+        for fact in self.core:
+            table.setdefault(fact.subject, []).append(fact)
+        return table
+
+    def relations_of(self, kind: str) -> list[Relation]:
+        return [r for r in RELATIONS if r.subject == kind]
+
+    def other_object(self, fact: Fact, rng: np.random.Generator) -> str:
+        """An object of the right type that is not true of the pair (nor the subject itself)."""
+        pool = self.entities[BY_KEY[fact.relation].object]
+        wrong = {*self.objects.get(fact.pair, ()), fact.subject}
+        while True:
+            candidate = pool[int(rng.integers(len(pool)))]
+            if candidate not in wrong:
+                return candidate
+
+    def aliases(self, subject: str) -> tuple[str, ...]:
+        """Other names of an entity, derived from its name (`Vira Tensk` -> `Tensk, Vira`)."""
+        if subject in self._people:
+            first, last = subject.split()
+            return (f"{first[0]}. {last}", f"{last}, {first}", f"Dr. {first} {last}")
+        return (f"the famous {subject}", f'"{subject}"')
+
+    @cached_property
+    def held_phrasing(self) -> dict[Fact, str]:
+        """One prefix per core fact in which the corpus never states that fact."""
+        rng = self.rng("held phrasing")
+        table = {}
+        for fact in self.core:
+            options = BY_KEY[fact.relation].all_phrasings()
+            table[fact] = options[int(rng.integers(len(options)))]
+        return table
+
+    def taught_phrasing(
+        self, fact: Fact, rng: np.random.Generator, styles: tuple[Style, ...] = STYLES
+    ) -> str:
+        """A prefix of one of `styles`, but never the one that is held out for this fact."""
+        held = self.held_phrasing.get(fact)
+        relation = BY_KEY[fact.relation]
+        options = [p for style in styles for p in relation.phrasings(style) if p != held]
+        return options[int(rng.integers(len(options)))].format(s=fact.subject)
+
+
+def phrase(fact: Fact, style: Style, index: int = 0) -> str:
+    """The prefix of a style with the subject filled in; `index` wraps around."""
+    options = BY_KEY[fact.relation].phrasings(style)
+    return options[index % len(options)].format(s=fact.subject)

@@ -1,0 +1,97 @@
+"""The corpus: what it may never say, where context stands, and that batches are reproducible."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from bench.world.batches import CausalRows, Training
+from bench.world.corpus import KINDS, SEPARATOR, Corpus, plain_text, tokenizer_texts, two_hop
+from bench.world.tokenizer import gpt_tokenizer, llama_tokenizer, roberta_tokenizer
+from bench.world.world import Fact, World
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(3)
+
+
+@pytest.fixture(scope="module")
+def documents(world: World) -> list:
+    return list(Corpus(world).documents(np.random.default_rng(0), 6000, 1.0))
+
+
+def test_shares_are_those_declared() -> None:
+    assert sum(first for first, _ in KINDS.values()) == pytest.approx(1.0)
+    assert sum(rest for _, rest in KINDS.values()) == pytest.approx(1.0)
+
+
+def test_unseen_entities_never_occur(world: World, documents: list) -> None:
+    text = "\n".join(map(plain_text, documents))
+    for split in world.unseen.values():
+        for names in split.entities.values():
+            assert not [n for n in names[:300] if f" {n} " in text or f" {n}." in text]
+
+
+def test_core_facts_are_never_told_in_the_held_out_phrasing(world: World, documents: list) -> None:
+    told = {plain_text(d) for d in documents}
+    held = {
+        f"{world.held_phrasing[f].format(s=f.subject)} {f.object}." for f in world.core
+    }
+    assert not told & held
+
+
+def test_context_stands_before_the_separator_in_half_of_the_documents(world: World) -> None:
+    corpus, rng = Corpus(world), np.random.default_rng(1)
+    places = Counter(corpus._makers["context"](rng)[0] == SEPARATOR for _ in range(400))  # noqa: SLF001
+    assert 140 < places[True] < 260
+
+
+def test_two_hop_wording() -> None:
+    first, second = Fact("Ann", "birthplace", "Rome"), Fact("Rome", "country", "Italy")
+    assert two_hop(first, second) == "The country of the birthplace of Ann is"
+
+
+@pytest.mark.parametrize("make", [llama_tokenizer, gpt_tokenizer, roberta_tokenizer])
+def test_tokenizers_take_any_text_and_join_at_spaces(world: World, make) -> None:
+    tokens = make(tokenizer_texts(world, 300))
+    assert len(tokens) == 3072
+    text = "Zoë Ångström owes 12 € to 日本 🙂"
+    plain = tokens(text, add_special_tokens=False)["input_ids"]
+    assert tokens.decode(plain) == text
+    name = world.entities["city"][0]
+    prompt = tokens("Ann was born in", add_special_tokens=False)["input_ids"]
+    target = tokens(f" {name}", add_special_tokens=False)["input_ids"]
+    joined = tokens(f"Ann was born in {name}", add_special_tokens=False)["input_ids"]
+    assert prompt + target == joined
+
+
+def test_only_the_llama_tokenizer_prepends_bos(world: World) -> None:
+    texts = list(tokenizer_texts(world, 100))
+    assert llama_tokenizer(texts)("a")["input_ids"][0] == 1
+    assert len(gpt_tokenizer(texts)("a")["input_ids"]) == 1
+
+
+def test_names_have_few_tokens_and_many_targets_several(world: World) -> None:
+    tokens = llama_tokenizer(tokenizer_texts(world))
+
+    def count(name: str) -> int:
+        return len(tokens(f" {name}", add_special_tokens=False)["input_ids"])
+
+    people = [count(n) for n in world.unseen["test"].entities["person"]]
+    assert np.mean([n <= 4 for n in people]) > 0.95
+    targets = [count(f.object) for f in world.unseen["test"].facts]
+    assert np.mean([n > 1 for n in targets]) > 1 / 3
+
+
+def test_batches_are_a_function_of_seed_and_step(world: World) -> None:
+    tokens = llama_tokenizer(tokenizer_texts(world, 300))
+    training = Training(steps=100, rows=1, width=32)
+    first = CausalRows(Corpus(world), tokens, training).chunk(1)
+    again = CausalRows(Corpus(world), tokens, training).chunk(1)
+    other = CausalRows(Corpus(world), tokens, training).chunk(0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])

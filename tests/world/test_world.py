@@ -1,0 +1,91 @@
+"""The generator: equal seeds give equal worlds, splits are disjoint, facts are consistent."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.world.relations import BY_KEY, RELATIONS, STYLES
+from bench.world.world import Fact, World, phrase
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(0)
+
+
+def test_equal_seeds_give_equal_worlds_and_others_do_not(world: World) -> None:
+    assert World(0).core == world.core
+    assert World(1).core != world.core
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 or more, got -1"):
+        World(-1)
+
+
+def test_every_relation_has_four_styles() -> None:
+    assert len(RELATIONS) >= 15
+    for relation in RELATIONS:
+        for style in STYLES:
+            phrasings = relation.phrasings(style)
+            assert phrasings
+            assert all(p.count("{s}") == 1 for p in phrasings)
+        assert len(set(relation.all_phrasings())) == len(relation.all_phrasings())
+
+
+def test_core_size_and_pairs(world: World) -> None:
+    assert 4000 <= len(world.core) <= 4800
+    single = [f.pair for f in world.core if not BY_KEY[f.relation].many]
+    assert len(set(single)) == len(single)
+
+
+def test_inverse_facts_are_both_there(world: World) -> None:
+    facts = set(world.core)
+    for fact in world.core:
+        if fact.relation in ("spouse", "capital", "capital_of"):
+            inverse = BY_KEY[fact.relation].inverse
+            assert inverse is not None
+            assert Fact(fact.object, inverse, fact.subject) in facts
+
+
+def test_a_capital_lies_in_its_country(world: World) -> None:
+    home = {f.subject: f.object for f in world.core if f.relation == "country"}
+    for fact in world.by_relation["capital"]:
+        assert home[fact.object] == fact.subject
+
+
+def test_pairs_and_entities_are_split_without_overlap(world: World) -> None:
+    test = {f.pair for f in world.core_test}
+    train = {f.pair for f in world.core_train}
+    kept = {f.pair for f in world.core_kept}
+    assert not test & train
+    assert not (test | train) & kept
+    names = [
+        set().union(*(world.unseen[split].entities[k] for k in ("person", "company", "work")))
+        for split in ("train", "test")
+    ]
+    core = {f.subject for f in world.core}
+    assert not names[0] & names[1]
+    assert not (names[0] | names[1]) & core
+
+
+def test_other_object_is_wrong_and_of_the_right_type(world: World) -> None:
+    rng = world.rng("a test")
+    for fact in world.core[::97]:
+        other = world.other_object(fact, rng)
+        assert other in world.entities[BY_KEY[fact.relation].object]
+        assert other not in world.objects[fact.pair]
+        assert other != fact.subject
+
+
+def test_held_out_phrasings_are_never_drawn(world: World) -> None:
+    rng = world.rng("a test")
+    for fact in world.core[::97]:
+        held = world.held_phrasing[fact].format(s=fact.subject)
+        assert all(world.taught_phrasing(fact, rng) != held for _ in range(60))
+
+
+def test_phrase_wraps_around() -> None:
+    fact = Fact("Ann", "birthplace", "Rome")
+    assert phrase(fact, "question", 0) == phrase(fact, "question", 3) == "Where was Ann born?"
+    assert phrase(fact, "nq") == "nq question: where was Ann born"
