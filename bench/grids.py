@@ -50,7 +50,7 @@ class Table:
 TABLES = {
     1: Table(
         number=1,
-        title="Lifelong editing on LLaMA-2",
+        title="lifelong editing, in the paper of LLaMA-2-7B",
         backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
         published_backbone="LLAMA-2-7B",
         edits={"embedded": (1, 10, 100), "paper": (1, 10, 100, 1000, 10000)},

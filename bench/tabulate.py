@@ -91,11 +91,12 @@ def caption(table: Table, cells: Sequence[Cell]) -> tuple[str, ...]:
     first = cells[0]
     limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
     drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
-    what = f"Table {table.number}: {table.title}; reliability, generality, locality and average, %."
+    what = f"Table {table.number}: {table.title}; reliability, generality, locality, average, %."
+    same = first.backbone == table.backbones["paper"]
     where = (
         f"Measured on {first.backbone} ({first.dtype}), data: {_origins(cells)}. In parentheses "
-        f"the published value on {table.published_backbone}: unless backbone and data are the "
-        "same, compare shapes, not values."
+        f"the published value on {table.published_backbone}"
+        + ("." if same else ", another backbone: compare shapes, not values.")
     )
     how = (
         f"Teacher-forced token accuracy, metric protocol {first.metric_version}; sequential "

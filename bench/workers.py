@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
+from bench.console import warn
 from bench.planning import Job
 from bench.results import ResultStore
 from bench.worker import Finished, Worker
@@ -42,6 +44,9 @@ def run_jobs(jobs: Sequence[Job], *, directory: Path, processes: int) -> Iterato
         futures: list[Future[Finished]] = [pool.submit(_run, job) for job in ordered]
         for future in as_completed(futures):
             yield future.result()
+    except KeyboardInterrupt:
+        warn("interrupted: the cells that are running are finished first.")
+        raise
     except BrokenProcessPool as error:
         raise OSError(
             "A worker process was killed (out of memory?); finished cells are kept, "
@@ -64,6 +69,8 @@ def _single_threaded(directory: Path) -> Worker:
 
 
 def _start(directory: Path) -> None:
+    """Leave Ctrl-C to the parent, which lets running cells end and keeps their records."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _of_this_process[:] = [_single_threaded(directory)]
 
 

@@ -1,0 +1,89 @@
+"""What a plan pins down, and what it refuses before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.datasets import get_dataset
+from bench.datasets.files import PublishedFile, git_blob_id
+from bench.grids import Selection, get_table, points
+from bench.planning import Job, Settings, plan
+from bench.results import ResultStore
+from bench.worker import Worker
+from editors import registry
+from tests.datasets.made import counterfact_row, write
+from tests.saved_models import save_tiny
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny("gpt2", tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write(tmp_path / "data", "counterfact", "test", [counterfact_row()] * 3)
+
+
+def jobs(backbone: Path, data: Path, *editors: str) -> list[Job]:
+    selection = Selection(
+        backbone=str(backbone), editors=editors, datasets=("cf",), edits=(1,), limit=2
+    )
+    return plan(points(get_table(1), selection), Settings(data_dir=data.parent, generation="none"))
+
+
+def test_a_cell_names_the_contents_it_depends_on(backbone: Path, data: Path) -> None:
+    (job,) = jobs(backbone, data, "ft")
+    cell = job.cell
+    assert cell.dataset_digest == git_blob_id(data.read_bytes())
+    assert cell.backbone_digest == job.backbone.digest
+    assert cell.hparams == registry.hparams_for("ft", "tiny").to_dict()
+    assert cell.editor_version == registry.editor_class("ft").version
+    assert cell.inputs == {}
+
+
+def test_the_published_revision_is_claimed_for_the_published_file_only(
+    backbone: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = jobs(backbone, data, "ft")
+    digest = job.cell.dataset_digest
+    assert job.cell.dataset_revision == f"local file {digest[:8]}"
+    cf = get_dataset("cf")
+    file = PublishedFile(path=data.name, variants=(), rows=3, git_blob=digest)
+    monkeypatch.setattr(type(cf), "files", {**cf.files, "test": file})
+    (job,) = jobs(backbone, data, "ft")
+    assert job.cell.dataset_revision == f"published {cf.revision[:8]}"
+
+
+def test_the_corpus_of_a_covariance_is_part_of_the_cell(backbone: Path, data: Path) -> None:
+    corpus = data.parent / "corpus.txt"
+    corpus.write_text("The sky above the sea is blue.\n")
+    (before,) = jobs(backbone, data, "rome")
+    corpus.write_text("The sky above the sea is grey.\n")
+    (after,) = jobs(backbone, data, "rome")
+    assert set(before.cell.inputs) == {"corpus"}
+    assert before.cell.key() != after.cell.key()
+
+
+def test_an_editor_without_its_trained_weights_is_refused(
+    backbone: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, OSError), match=r"mini-roberta|RECIPE") as error:
+        jobs(backbone, data, "recipe")
+    assert "\n" not in str(error.value)
+
+
+def test_data_that_changes_after_planning_fails_the_cell(
+    backbone: Path, data: Path, tmp_path: Path
+) -> None:
+    (job,) = jobs(backbone, data, "ft")
+    write(data.parent, "counterfact", "test", [counterfact_row(target_new="other")] * 3)
+    store = ResultStore(tmp_path / "out")
+    finished = Worker(store).run(job)
+    assert finished.error is not None
+    assert "has changed since the run was planned" in finished.error
+    assert store.lookup(job.cell) is None
+    assert store.read(job.cell.key()) is not None
