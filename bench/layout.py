@@ -101,4 +101,4 @@ def beside(entry: Entry | None, column: str, published: Published | None) -> str
 def _number(spread: Spread | None) -> str:
     if spread is None:
         return EMPTY
-    return f"{spread.mean:.2f}" + (f" ± {spread.std:.2f}" if spread.std is not None else "")
+    return f"{spread.mean:.2f}" + (f"±{spread.std:.2f}" if spread.std is not None else "")

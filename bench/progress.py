@@ -24,7 +24,7 @@ class _Rate(ProgressColumn):
     """Cells and edits per second since the start."""
 
     def render(self, task: Task) -> Text:
-        elapsed = task.elapsed or 0.0
+        elapsed = task.finished_time or task.elapsed or 0.0
         if not elapsed or not task.completed:
             return Text("")
         edits = task.fields["edits"] / elapsed

@@ -31,7 +31,12 @@ CSV_COLUMNS = (
     "published_value",
     "published_std",
 )
-_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$"}
+_LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "±": r"$\pm$",
+}
 
 
 def write_table(data: TableData, directory: Path) -> list[Path]:
@@ -89,15 +94,17 @@ def terminal(table: TextTable) -> Iterator[RichTable]:
     """One rich table per group of columns: a whole row of the paper is wider than a terminal."""
     from rich.table import Table
 
-    start = len(LEAD)
+    lead = len(LEAD)
+    start = lead
     for heading, columns in table.groups[1:]:
         rich = Table(title=heading, title_justify="left")
         for i, name in enumerate((*LEAD, *columns)):
-            rich.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=True)
+            # In a narrow terminal numbers go on a second line; names stay whole.
+            rich.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=i < lead)
         for i, row in enumerate(table.rows):
             if i in table.breaks:
                 rich.add_section()
-            rich.add_row(*row[: len(LEAD)], *row[start : start + len(columns)])
+            rich.add_row(*row[:lead], *row[start : start + len(columns)])
         start += len(columns)
         yield rich
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.cell import Cell
@@ -75,10 +75,11 @@ def tabulate(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> 
     for cell in cells:
         found = groups.setdefault((cell.n_edits, cell.editor, cell.dataset), [])
         found += [by_key[cell.key()]] if cell.key() in by_key else []
+    done = [cell for cell in cells if cell.key() in by_key]
     return TableData(
         table=table,
         backbone=cells[0].backbone,
-        caption=caption(table, cells),
+        caption=caption(table, cells, seeds={cell.seed for cell in done or cells}),
         rows=tuple(_row(n, editor) for n, editor in dict.fromkeys((n, e) for n, e, _ in groups)),
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
         entries={place: _entry(found) for place, found in groups.items() if found},
@@ -86,7 +87,7 @@ def tabulate(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> 
     )
 
 
-def caption(table: Table, cells: Sequence[Cell]) -> tuple[str, ...]:
+def caption(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -> tuple[str, ...]:
     """Sentences that say what the numbers are and what the published ones are."""
     first = cells[0]
     limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
@@ -103,9 +104,11 @@ def caption(table: Table, cells: Sequence[Cell]) -> tuple[str, ...]:
         f"protocol {first.protocol}, scored at the end of each block; samples drawn at n edits: "
         f"{drawn}."
     )
-    seeds = _seeds(sorted({cell.seed for cell in cells}))
-    honest = "P-only: Avg of retrieval editors that look up the prompt alone, not the target's "
-    return what, where, how, f"{seeds} {honest}leading tokens. A dash: undefined, or not run."
+    honest = (
+        "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
+        "tokens. A dash: undefined, or not run."
+    )
+    return what, where, how, f"{_seeds(sorted(seeds))} {honest}"
 
 
 def published_values(table: Table) -> dict[tuple[int, str, str, str], Published]:
@@ -166,6 +169,6 @@ def _seeds(seeds: Sequence[int]) -> str:
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}), which draws and orders the samples."
     return (
-        f"Mean ± sample standard deviation over {len(seeds)} seeds "
+        f"Mean ± sample standard deviation over up to {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}), which draw and order the samples."
     )
