@@ -18,6 +18,7 @@ from bench.world.ability_items import (
     LETTERS,
     NO_ANSWER,
     SUBJECTS,
+    Choice,
     choice_item,
     entailment_item,
     made_up,
@@ -38,24 +39,26 @@ class Span(NamedTuple):
 Document = list[Span]
 SEPARATOR = Span("", 0.0)  # compared by identity of value: the only empty span
 
-# Shares of document kinds: (at the start, for the rest). Repetition forms induction heads first;
-# without documents that answer from their context no prefix can steer the model.
-KINDS: dict[str, tuple[float, float]] = {
-    "repeat": (0.30, 0.04),
-    "fact": (0.34, 0.40),
-    "context": (0.16, 0.13),
-    "header": (0.10, 0.12),
-    "choice": (0.03, 0.13),
-    "entailment": (0.03, 0.09),
-    "reading": (0.03, 0.05),
-    "linked": (0.01, 0.04),
+# Shares of document kinds in the three phases of a training. Repetition forms induction heads
+# first; without documents that answer from their context no prefix can steer the model. Picking an
+# option by its letter comes last, when facts can be recalled and found again in the context.
+KINDS: dict[str, tuple[float, float, float]] = {
+    "repeat": (0.30, 0.04, 0.02),
+    "fact": (0.34, 0.40, 0.40),
+    "context": (0.16, 0.13, 0.11),
+    "header": (0.10, 0.12, 0.14),
+    "choice": (0.03, 0.13, 0.16),
+    "matching": (0.00, 0.00, 0.06),
+    "entailment": (0.03, 0.09, 0.05),
+    "reading": (0.03, 0.05, 0.03),
+    "linked": (0.01, 0.04, 0.03),
 }
+PHASES = (0.25, 0.5)  # of all training tokens: where the second and the third begin
 # What tokenizers are trained on; apart from KINDS, so that tuning those moves no token border.
 TOKENIZER_SHARES = {
     "repeat": 0.06, "fact": 0.46, "context": 0.16, "header": 0.14, "choice": 0.07,
     "entailment": 0.04, "reading": 0.04, "linked": 0.03,
 }  # fmt: skip
-FIRST_PHASE = 0.25  # of all training tokens
 
 
 class Corpus:
@@ -82,6 +85,7 @@ class Corpus:
             "context": self._context,
             "header": self._header,
             "choice": self._choice,
+            "matching": self._matching,
             "entailment": self._entailment,
             "reading": self._reading,
             "linked": self._linked,
@@ -91,8 +95,8 @@ class Corpus:
         self, rng: np.random.Generator, count: int, progress: float
     ) -> Iterator[Document]:
         """`count` documents of the mixture at `progress` (0 to 1) of training."""
-        column = 0 if progress < FIRST_PHASE else 1
-        shares = {kind: both[column] for kind, both in KINDS.items()}
+        phase = sum(progress >= begin for begin in PHASES)
+        shares = {kind: of_phase[phase] for kind, of_phase in KINDS.items()}
         if not self.context_reading:  # the control backbone
             shares = {kind: shares[kind] for kind in ("fact", "linked")}
         yield from self.mixture(rng, count, shares)
@@ -162,18 +166,25 @@ class Corpus:
         return _before_or_after(header, _ask(query, answer, lead=True), rng)
 
     def _choice(self, rng: np.random.Generator) -> Document:
+        """A multiple-choice item; now and then the answer is told first."""
+        fact, item = self._choice_item(rng)
+        document = [SEPARATOR]
+        if rng.random() < 0.3:  # finding an option is easier than recalling it, and comes before
+            told = self.world.taught_phrasing(fact, rng, ("cloze", "inverted"))
+            document.append(Span(f"{told} {fact.object}.\n", BACKGROUND))
+        return document + _solved(item)
+
+    def _matching(self, rng: np.random.Generator) -> Document:
+        """A multiple-choice item behind its answer: only the letter is left to find."""
+        fact, item = self._choice_item(rng)
+        return [SEPARATOR, Span(f"The answer is {fact.object}.\n", 0.0), *_solved(item)]
+
+    def _choice_item(self, rng: np.random.Generator) -> tuple[Fact, Choice]:
         keys = list(self._choice_facts)
         key = keys[int(rng.integers(len(keys)))] if rng.random() < 0.6 else "common_sense"
         facts = self._choice_facts[key]
         fact = facts[int(rng.integers(len(facts)))]
-        item = choice_item(self.world, fact, 5 if key == "common_sense" else 4, rng)
-        document = [SEPARATOR]
-        if rng.random() < 0.3:  # tell the answer first: matching before recalling
-            told = self.world.taught_phrasing(fact, rng, ("cloze", "inverted"))
-            document.append(Span(f"{told} {fact.object}.\n", BACKGROUND))
-        letter = LETTERS[item.answer]
-        return [*document, Span(item.prompt(), 0.02), Span(letter, 2.0),
-                Span(f") {fact.object}", 0.5)]  # fmt: skip
+        return fact, choice_item(self.world, fact, 5 if key == "common_sense" else 4, rng)
 
     def _entailment(self, rng: np.random.Generator) -> Document:
         facts = [self._told(rng) for _ in range(6)]
@@ -245,6 +256,15 @@ def _ask(prefix: str, answer: str, *, lead: bool = False) -> Document:
         Span((" " if lead else "") + prefix, BACKGROUND),
         Span(" " + answer, 1.0),
         Span(".", BACKGROUND),
+    ]
+
+
+def _solved(item: Choice) -> Document:
+    """A multiple-choice prompt with its letter and, behind it, the option in words."""
+    return [
+        Span(item.prompt(), 0.02),
+        Span(LETTERS[item.answer], 2.0),
+        Span(f") {item.options[item.answer]}", 0.5),
     ]
 
 
