@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.datasets import get_dataset
+from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
 from bench.statistics import Spread
 from bench.tabulate import METRICS, Entry, Published, Row, TableData
 
 EMPTY = "-"  # undefined, or not run
 LEAD = ("n", "Type", "Editor")
+HONEST = (
+    "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
+    "tokens. A dash: undefined, or not run."
+)
+RIPPLE_EDITS = RippleEdits.key
+_KINDS = (
+    *(f"generality/{kind}" for kind in GENERALITY_TYPES),
+    *(f"locality/{kind}" for kind in LOCALITY_TYPES),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,27 +46,35 @@ def by_dataset(data: TableData) -> TextTable:
         [text for key in data.datasets for text in _dataset_texts(data, row, key)]
         for row in data.rows
     ]
-    return _assemble(data, data.caption, groups, rows)
-
-
-def by_kind(data: TableData, dataset: str = "ripple_edits") -> TextTable:
-    """Token accuracy of one data set by type of probe."""
-    label = get_dataset(dataset).label
-    kinds = dict.fromkeys(
-        kind
-        for (_, _, key), entry in data.entries.items()
-        if key == dataset
-        for kind in entry.kinds
-        if not kind.startswith("reliability/")
+    caption = data.caption
+    return _assemble(
+        data,
+        (
+            caption.title,
+            f"{caption.measured} {caption.published}",
+            caption.protocol,
+            f"{caption.seeds} {HONEST}",
+        ),
+        groups,
+        rows,
     )
-    names = tuple(sorted(kinds))
+
+
+def by_kind(data: TableData) -> TextTable:
+    """Token accuracy of RippleEdits by its six types of probe."""
+    label = get_dataset(RIPPLE_EDITS).label
     rows = []
     for row in data.rows:
-        entry = data.entries.get((row.n_edits, row.editor, dataset))
-        rows.append([_number(entry.kinds.get(name) if entry else None) for name in names])
-    heading = f"{label} by type of probe: mean over the samples that have the type."
-    columns = tuple(name.partition("/")[2].replace("_", " ") for name in names)
-    return _assemble(data, (heading, *data.caption[1:]), [(label, columns)], rows)
+        entry = data.entries.get((row.n_edits, row.editor, RIPPLE_EDITS))
+        rows.append([_number(entry.kinds.get(kind) if entry else None) for kind in _KINDS])
+    caption = data.caption
+    heading = f"{label} by type of probe: mean over the samples that have the type, in percent."
+    return _assemble(
+        data,
+        (heading, caption.measured, caption.protocol, caption.seeds),
+        [(label, tuple(kind.partition("/")[2].replace("_", " ") for kind in _KINDS))],
+        rows,
+    )
 
 
 def _assemble(

@@ -53,12 +53,23 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Caption:
+    """Sentences that stand over a table; without them its numbers mean nothing."""
+
+    title: str
+    measured: str
+    published: str
+    protocol: str
+    seeds: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableData:
     """Everything that a rendered table shows."""
 
     table: Table
     backbone: str
-    caption: tuple[str, ...]
+    caption: Caption
     rows: tuple[Row, ...]
     datasets: tuple[str, ...]  # keys, in column order
     entries: Mapping[tuple[int, str, str], Entry]  # by n, editor key, data set key
@@ -79,7 +90,7 @@ def tabulate(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> 
     return TableData(
         table=table,
         backbone=cells[0].backbone,
-        caption=caption(table, cells, seeds={cell.seed for cell in done or cells}),
+        caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}),
         rows=tuple(_row(n, editor) for n, editor in dict.fromkeys((n, e) for n, e, _ in groups)),
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
         entries={place: _entry(found) for place, found in groups.items() if found},
@@ -87,28 +98,23 @@ def tabulate(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> 
     )
 
 
-def caption(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -> tuple[str, ...]:
-    """Sentences that say what the numbers are and what the published ones are."""
+def caption_of(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -> Caption:
+    """Says what was measured and how; `cells` share backbone, protocol and, per n, the limit."""
     first = cells[0]
+    same = first.backbone == table.backbones["paper"]
     limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
     drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
-    what = f"Table {table.number}: {table.title}; reliability, generality, locality, average, %."
-    same = first.backbone == table.backbones["paper"]
-    where = (
-        f"Measured on {first.backbone} ({first.dtype}), data: {_origins(cells)}. In parentheses "
-        f"the published value on {table.published_backbone}"
-        + ("." if same else ", another backbone: compare shapes, not values.")
+    return Caption(
+        title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
+        "in percent.",
+        measured=f"Measured on {first.backbone} ({first.dtype}), data: {_origins(cells)}.",
+        published=f"In parentheses the published value on {table.published_backbone}"
+        + ("." if same else ", another backbone: compare shapes, not values."),
+        protocol=f"Teacher-forced token accuracy, metric protocol {first.metric_version}; "
+        f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
+        f"at n edits: {drawn}.",
+        seeds=_seeds(sorted(seeds)),
     )
-    how = (
-        f"Teacher-forced token accuracy, metric protocol {first.metric_version}; sequential "
-        f"protocol {first.protocol}, scored at the end of each block; samples drawn at n edits: "
-        f"{drawn}."
-    )
-    honest = (
-        "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
-        "tokens. A dash: undefined, or not run."
-    )
-    return what, where, how, f"{_seeds(sorted(seeds))} {honest}"
 
 
 def published_values(table: Table) -> dict[tuple[int, str, str, str], Published]:

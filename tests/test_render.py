@@ -32,7 +32,7 @@ def record(of: Cell, *, rel: float, gen: float, loc: float, honest: float = 0.0)
         "teacher_forced": {"token_accuracy": main | {"average": (rel + gen + loc) / 3}},
         "prompt_only": {"token_accuracy": {"average": honest}},
     }
-    kinds = {"reliability/request": rel, "generality/Subject_Aliasing": gen, "locality/x_y": loc}
+    kinds = {"generality/Subject_Aliasing": gen, "locality/Relation_Specificity": loc}
     facts = {"label": "?", "family": "?", "retrieves_text": of.editor == "recipe"}
     body: dict[str, Any] = {
         "summary": {
@@ -101,7 +101,7 @@ def test_what_was_not_run_is_a_dash_beside_the_published_value(data: TableData) 
 
 
 def test_the_caption_says_what_the_numbers_are(data: TableData) -> None:
-    caption = " ".join(data.caption)
+    caption = " ".join(by_dataset(data).caption)
     for words in (
         "Measured on mini-llama (float32)",
         "ZSRE (embedded world 0)",
@@ -116,8 +116,17 @@ def test_the_caption_says_what_the_numbers_are(data: TableData) -> None:
 
 def test_by_type_shows_the_types_of_probe_of_one_set(data: TableData) -> None:
     table = by_kind(data)
-    assert table.columns[3:] == ("RIPE Subject Aliasing", "RIPE x y")
-    assert [row[3:] for row in table.rows] == [("20.00", "30.00"), ("-", "-"), ("-", "-")]
+    assert table.columns[3:] == (
+        "RIPE Logical Generalization",
+        "RIPE Compositionality I",
+        "RIPE Compositionality II",
+        "RIPE Subject Aliasing",
+        "RIPE Relation Specificity",
+        "RIPE Forgetfulness",
+    )
+    assert table.rows[0][3:] == ("-", "-", "-", "20.00", "30.00", "-")
+    assert set(table.rows[1][3:]) == {"-"}
+    assert not any("published" in sentence for sentence in table.caption)
 
 
 def test_markdown_is_a_rectangle(data: TableData) -> None:
@@ -136,7 +145,7 @@ def test_latex_is_balanced_and_escaped(data: TableData) -> None:
         line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
     ]
     assert {row.count("&") for row in rows} == {3 + 2 * 5 - 1}
-    assert r"average, \%." in text
+    assert r"average, in percent." in text
 
 
 def test_csv_has_one_line_per_number(data: TableData) -> None:
