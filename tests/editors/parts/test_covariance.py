@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from editors.parts.covariance import InverseCovariance, second_moments
+from editors.parts.hooks import captured_input
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import prompt_ids
+from tests.contract import leftovers
+from tests.tiny import CONTEXT, INNER, tiny_llama
+
+TEXTS = ("A short one.", "A text that is somewhat longer.", "", "Another.") * 3
+
+
+@torch.no_grad()
+def test_it_is_the_mean_outer_product_over_all_real_tokens(tiny_lm: LanguageModel) -> None:
+    moments = second_moments(tiny_lm, iter(TEXTS), (2, 0), max_length=12)
+    for layer in (0, 2):
+        module = tiny_lm.module(tiny_lm.architecture.mlp_out, layer)
+        total, count = torch.zeros(INNER, INNER, dtype=torch.float64), 0
+        for text in TEXTS:
+            ids = prompt_ids(tiny_lm.tokenizer, text)[:12]
+            if not ids:
+                continue
+            with captured_input(module) as keys:
+                tiny_lm.base(input_ids=torch.tensor([ids]))
+            rows = keys.value[0].double()
+            total += rows.T @ rows
+            count += len(ids)
+        assert moments[layer].tokens == count
+        torch.testing.assert_close(moments[layer].matrix, total / count, atol=1e-7, rtol=1e-5)
+    assert leftovers(tiny_lm.model) == []
+
+
+def test_it_stops_at_the_wanted_tokens_and_reads_no_further() -> None:
+    def endless() -> Iterator[str]:
+        while True:
+            yield "The same text again."
+
+    moments = second_moments(tiny_llama(), endless(), (0,), max_length=CONTEXT, max_tokens=100)
+    assert 100 <= moments[0].tokens < 100 + 3 * CONTEXT
+
+
+def test_no_text_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs a corpus"):
+        second_moments(tiny_llama(), [], (0,), max_length=8)
+
+
+def test_the_inverse_is_computed_once_in_float64_and_kept_in_float32() -> None:
+    calls = []
+    matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
+
+    def covariance(layer: int) -> torch.Tensor:
+        calls.append(layer)
+        return matrix
+
+    inverse = InverseCovariance(covariance)
+    expected = torch.tensor([[3.0, -1.0], [-1.0, 4.0]], dtype=torch.float64) / 11
+    for _ in range(2):
+        found = inverse(7, torch.zeros(1, dtype=torch.float64))
+        assert found.dtype == torch.float64
+        assert torch.equal(found, expected.float().double())
+    assert calls == [7]
+
+
+def test_a_singular_covariance_is_refused() -> None:
+    inverse = InverseCovariance(lambda _: torch.ones(2, 2))
+    with pytest.raises(ValueError, match="layer 3 cannot be inverted; compute it over more text"):
+        inverse(3, torch.zeros(1))

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from editors.parts.growing_rows import GrowingRows
+
+
+def test_rows_stay_as_they_are_while_the_tensor_grows() -> None:
+    grown = GrowingRows()
+    for number in range(200):
+        grown.append(torch.tensor([number, -number]))
+        assert len(grown) == number + 1
+    assert grown.rows[:, 0].tolist() == list(range(200))
+    grown.rows[3] = 7
+    assert grown.rows[3].tolist() == [7, 7]
+
+
+def test_scalars_are_rows_too() -> None:
+    grown = GrowingRows()
+    grown.append(torch.tensor(1.5))
+    assert grown.rows.tolist() == [1.5]
+
+
+def test_no_row_has_no_shape() -> None:
+    with pytest.raises(ValueError, match="No row was appended"):
+        _ = GrowingRows().rows

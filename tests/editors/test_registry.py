@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from editors import registry
+from editors.base import Resources
+from editors.ft import FtEditor, FtHparams
+from editors.grace import GraceHparams
+from tests.tiny import tiny_gpt2
+
+ROOT = Path(registry.__file__).parent
+
+
+def test_every_module_with_a_label_is_an_editor() -> None:
+    keys = [path.stem for path in sorted(ROOT.glob("*.py")) if "    label" in path.read_text()]
+    assert set(registry.available()) == set(keys) - {"base", "registry"}
+    assert {"ft", "grace", "recipe", "rome"} <= set(keys)
+
+
+@pytest.mark.parametrize("name", ["rome", "ROME", "Rome"])
+def test_names_resolve_in_any_case(name: str) -> None:
+    assert registry.resolve(name) == "rome"
+
+
+def test_labels_and_aliases_resolve_and_are_not_shared() -> None:
+    names: dict[str, str] = {}
+    for key in registry.available():
+        entry = registry.describe(key)
+        for name in {n.casefold() for n in (entry.key, entry.label, *entry.aliases)}:
+            assert registry.resolve(name) == key
+            assert names.setdefault(name, key) == key
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"Unknown editor 'grcae'\. Did you mean 'grace'\?"):
+        registry.resolve("grcae")
+    with pytest.raises(ValueError, match=r"Unknown editor 'zzz'\. Available: .*ft"):
+        registry.editor_class("zzz")
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from editors import registry; "
+        "[registry.describe(k) for k in registry.available()]; "
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT.parent).returncode == 0
+    )
+
+
+def test_presets_are_by_backbone_then_default() -> None:
+    assert registry.hparams_for("ft", "gpt2-xl") is FtEditor.presets["gpt2-xl"]
+    assert registry.hparams_for("FT", "some-model") is FtEditor.presets["default"]
+
+
+def test_no_preset_and_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FtEditor, "presets", {"gpt2-xl": FtHparams(layer=0)})
+    with pytest.raises(ValueError, match=r"FT has no hyper-parameters for .*'other'.*: gpt2-xl"):
+        registry.hparams_for("ft", "other")
+
+
+def test_an_editor_is_made_with_the_preset_of_its_model() -> None:
+    lm = tiny_gpt2()
+    assert registry.get_editor("FT", lm).hparams == FtEditor.presets["default"]
+    hparams = FtHparams(layer=1)
+    made = registry.get_editor("ft", lm, hparams, Resources(seed=3))
+    assert (made.hparams, made.resources.seed) == (hparams, 3)
+    with pytest.raises(ValueError, match="Layer 17 was asked for"):
+        registry.get_editor("ROME", lm, preset="gpt2-xl")
+    with pytest.raises(ValueError, match="FT takes FtHparams, got GraceHparams"):
+        registry.get_editor("ft", lm, GraceHparams(layer=1))
+
+
+def test_two_editors_in_one_file_are_refused(tmp_path: Path) -> None:
+    body = "class A:\n    label = 'A'\n    family = 'MP'\nclass B:\n    label = 'B'\n"
+    path = tmp_path / "two.py"
+    path.write_text(body)
+    with pytest.raises(ValueError, match=r"two\.py holds 2 editors"):
+        registry._read_entry(path)
