@@ -46,6 +46,16 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
         yield
 
 
+@pytest.fixture(autouse=True)
+def quick_editors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few steps an edit; what the editors reach is not the matter here."""
+    from editors.ft import FtEditor, FtHparams
+    from editors.grace import GraceEditor, GraceHparams
+
+    monkeypatch.setattr(FtEditor, "presets", {"default": FtHparams(layer=None, num_steps=2)})
+    monkeypatch.setattr(GraceEditor, "presets", {"default": GraceHparams(layer=None, n_iter=2)})
+
+
 @pytest.fixture
 def run_arguments(backbone: Path, data: Path) -> list[str]:
     return [
