@@ -20,6 +20,7 @@ from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.deltas import EditedWeights, WeightDelta, thawed
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
+from editors.parts.resume import block_input, resumed
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 
 # `prompt_last`: every target token is taught as the token right after the prompt; `target_new`:
@@ -94,18 +95,21 @@ class FineTuned:
 
 @torch.enable_grad()
 def fine_tune(
-    lm: LanguageModel, lessons: Sequence[Lesson], names: Sequence[str], hparams: FtHparams
+    lm: LanguageModel, lessons: Sequence[Lesson], layer: int, hparams: FtHparams
 ) -> FineTuned:
-    """Train the named parameters on all lessons with a fresh Adam; the model is left as found."""
+    """Train a block's output projection with a fresh Adam; the model is left as found."""
     losses: list[float] = []
+    names = parameter_names(lm, lm.architecture.mlp_out.format(layer))
+    entering = [block_input(lm, lesson.batch, layer) for lesson in lessons]
     with thawed(lm.model, names) as parameters:
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         optimizer = torch.optim.Adam(
             parameters.values(), lr=hparams.lr, weight_decay=hparams.weight_decay
         )
         for _ in range(hparams.num_steps):
-            for lesson in lessons:
-                losses.append(_step(lesson.loss(lm), optimizer))
+            for lesson, hidden in zip(lessons, entering, strict=True):
+                with resumed(lm, layer, hidden):
+                    losses.append(_step(lesson.loss(lm), optimizer))
                 _constrain(parameters, before, hparams.norm_constraint)
             if sum(losses[-len(lessons) :]) / len(lessons) < ENOUGH:
                 break
@@ -162,8 +166,7 @@ class FtEditor(Editor[FtHparams]):
 
     def __init__(self, lm: LanguageModel, hparams: FtHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
-        layer = block_number(hparams.layer, DEPTH, lm.n_layers)
-        self.parameters = parameter_names(lm, lm.architecture.mlp_out.format(layer))
+        self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
         self._weights = EditedWeights(lm.model)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
@@ -173,7 +176,7 @@ class FtEditor(Editor[FtHparams]):
 
     def edit_lessons(self, lessons: Sequence[Lesson]) -> FineTuned:
         """Fine-tune on ready-made rows and write the result."""
-        tuned = fine_tune(self.lm, lessons, self.parameters, self.hparams)
+        tuned = fine_tune(self.lm, lessons, self.layer, self.hparams)
         self._weights.add(tuned.deltas)
         return tuned
 

@@ -21,6 +21,7 @@ from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetL
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.resume import block_input, resumed
 from editors.parts.tokens import TokenBatch, batch_of
 
 # `default`: targets are compared as token ids, and each row is looked up at its own last prompt
@@ -97,7 +98,8 @@ class GraceEditor(Editor[GraceHparams]):
         super().__init__(lm, hparams, resources)
         row = lm.architecture
         path = row.mlp_out if hparams.projection == "mlp_out" else row.mlp_in[0]
-        self.module = lm.module(path, block_number(hparams.layer, DEPTH, lm.n_layers))
+        self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
+        self.module = lm.module(path, self.layer)
         self.codebook = Codebook(radius=hparams.eps, matching=_MATCHING[hparams.mode])
         self._dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
         self._generator = torch.Generator()
@@ -204,8 +206,9 @@ class GraceEditor(Editor[GraceHparams]):
         optimizer = torch.optim.Adam([value], lr=self.hparams.edit_lr)
         trained = bool(hit)
         losses = []
+        hidden = block_input(self.lm, batch, self.layer)
         for _ in range(self.hparams.n_iter):
-            with changed_output(self.module, answer):
+            with resumed(self.lm, self.layer, hidden), changed_output(self.module, answer):
                 loss = self.target_loss(batch)
             losses.append(loss.detach())
             if trained:

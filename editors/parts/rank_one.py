@@ -62,9 +62,8 @@ def rank_one_update(
         inverse_covariance: C^-1 [m, m]; without it the direction is the key itself.
     """
     problem = value_problem(lm, request, templates)
-    mlp = lm.module(lm.architecture.mlp, layer)
     with captured_input(lm.module(lm.architecture.mlp_out, layer)) as inputs:
-        solution = optimise_value(lm, problem, settings, module=mlp)
+        solution = optimise_value(lm, problem, settings, layer=layer)
     keys = inputs.value[problem.rows, problem.lookups][:-1].to(solution.delta)  # [R, m]
     bare, mean = keys[0], keys.mean(dim=0)
     direction = bare if form == "rebuilt_prompt" else mean

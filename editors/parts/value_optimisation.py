@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,14 @@ from torch.nn import functional
 from editors.base import EditRequest
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
+from editors.parts.resume import block_input, resumed
 from editors.parts.subjects import subject_last
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 
 # The prompt whose prediction must not drift, so that the subject stays what it is (ROME, eq. 4).
 ESSENCE = "{} is a"
+Steered = Literal["mlp", "block"]
+
 # The loop ends early below this total loss (original implementation).
 ENOUGH = 0.05
 
@@ -96,9 +100,16 @@ def value_problem(
 
 @torch.enable_grad()
 def optimise_value(
-    lm: LanguageModel, problem: ValueProblem, settings: ValueSettings, *, module: nn.Module
+    lm: LanguageModel,
+    problem: ValueProblem,
+    settings: ValueSettings,
+    *,
+    layer: int,
+    steered: Steered = "mlp",
 ) -> ValueSolution:
-    """Optimise a delta that, added to the output of `module` at every lookup, yields the target.
+    """Optimise a delta that, added to a block's output at every lookup, yields the target.
+
+    `steered` says whose output: that of the MLP of `layer`, or of the whole block.
 
     The loss is the target's mean negative log-likelihood over the rewrite rows, plus
     `kl_factor` KL(now || unedited) of the essence row at its lookup, plus
@@ -108,11 +119,14 @@ def optimise_value(
     dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
     delta = torch.zeros(lm.hidden_size, dtype=dtype, device=lm.device, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
+    architecture = lm.architecture
+    module = lm.module(architecture.mlp if steered == "mlp" else architecture.block, layer)
+    entering = block_input(lm, problem.batch, layer)
     outputs = torch.empty(0)
     unedited = torch.empty(0)
     steps: list[ValueStep] = []
     for _ in range(settings.v_num_grad_steps - 1):
-        with _steered(module, problem, delta) as seen:
+        with resumed(lm, layer, entering), _adding(module, problem, delta) as seen:
             target_logits, essence_logits = _logits(lm, problem)
         essence = functional.log_softmax(essence_logits.to(dtype), dim=-1)
         if not steps:
@@ -128,7 +142,7 @@ def optimise_value(
 
 
 @contextmanager
-def _steered(module: nn.Module, problem: ValueProblem, delta: Tensor) -> Iterator[list[Tensor]]:
+def _adding(module: nn.Module, problem: ValueProblem, delta: Tensor) -> Iterator[list[Tensor]]:
     """Add delta at the lookups of all rows; yields a list that gets the outputs before that."""
     places = (problem.rows, problem.lookups)
     seen: list[Tensor] = []

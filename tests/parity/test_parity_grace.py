@@ -15,7 +15,7 @@ from editors.base import Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of_ids
+from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
     COMPACT,
     Case,
@@ -51,11 +51,9 @@ class RecordedDraws(GraceEditor):
 
         The same number but for float32 rounding, which Adam magnifies where gradients are tiny.
         """
-        ids = torch.cat([batch.input_ids, batch.labels[None, -1:]], dim=1)
-        logits = self.lm.model(input_ids=ids).logits[0, :-1]
-        labels = torch.full_like(ids[0], -100)
+        labels = torch.full_like(batch.input_ids[0], -100)
         labels[batch.prompt_lengths[0] :] = batch.labels
-        loss = functional.cross_entropy(logits, labels[1:])
+        loss = functional.cross_entropy(self.lm.logits(batch)[0, :-1], labels[1:])
         torch.testing.assert_close(super().target_loss(batch), loss, rtol=1e-6, atol=1e-6)
         return loss
 
@@ -75,7 +73,7 @@ def check(root: Path, name: str) -> None:
     case = load_case(root, "grace", name)
     lm = model_of(case)
     editor = RecordedDraws(lm, hparams_of(case), Resources())
-    rows = [row_of(recorded, whole=True) for recorded in case.info["eval_prompts"]]
+    rows = [row_of(recorded) for recorded in case.info["eval_prompts"]]
     ours: dict[str, Any] = {key: case.arrays[key] for key in case.arrays if WEIGHTS in key}
     ours |= {key.replace("logits", "logits_pre"): x for key, x in logits(editor, rows).items()}
     for number, recorded in enumerate(case.info["edits"]):
@@ -125,12 +123,11 @@ def logits(editor: GraceEditor, rows: list[TokenBatch]) -> dict[str, Tensor]:
     return found
 
 
-def row_of(recorded: Mapping[str, Any], *, whole: bool = False) -> TokenBatch:
-    """A recorded prompt and target; with `whole` the last target token is fed too."""
-    target = recorded["target_ids"] + ([0] if whole else [])
-    return batch_of_ids(
-        [recorded["prompt_ids"]], [target], [""], padding=0, device=torch.device("cpu")
-    )
+def row_of(recorded: Mapping[str, Any]) -> TokenBatch:
+    """A recorded prompt with its whole target fed, the last token too, as in the recorded runs."""
+    prompt, target = recorded["prompt_ids"], recorded["target_ids"]
+    ids = torch.tensor([[*prompt, *target]])
+    return TokenBatch(ids, torch.ones_like(ids), (len(prompt),), (tuple(target),), ("",))
 
 
 def hparams_of(case: Case) -> GraceHparams:

@@ -7,6 +7,7 @@ from torch.nn import functional
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids, target_ids
 from editors.parts.value_optimisation import (
+    Steered,
     ValueSettings,
     ValueSolution,
     optimise_value,
@@ -23,11 +24,10 @@ SETTINGS = ValueSettings(
 )
 
 
-def solved(lm: LanguageModel, target: str = "mlp", **changes: float) -> ValueSolution:
+def solved(lm: LanguageModel, steered: Steered = "mlp", **changes: float) -> ValueSolution:
     problem = value_problem(lm, REQUEST, TEMPLATES)
-    module = lm.module(vars(lm.architecture)[target], 1)
     settings = ValueSettings(**(vars(SETTINGS) | changes))
-    return optimise_value(lm, problem, settings, module=module)
+    return optimise_value(lm, problem, settings, layer=1, steered=steered)
 
 
 def test_rows_are_templates_with_prompt_and_target_then_the_essence(tiny_lm: LanguageModel) -> None:

@@ -1,0 +1,1 @@
+"""Speed, memory and tuning of the package itself; not part of what is installed."""

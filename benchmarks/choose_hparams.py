@@ -1,0 +1,195 @@
+"""Choose an editor's hyper-parameters for a miniature backbone, on training edits only.
+
+    python -m benchmarks.choose_hparams [--editors ft,rome,grace] [--world-seed 0] [--out FILE]
+
+Every combination of the search space below is run with the benchmark's own protocol, metrics and
+resources, one edit and ten edits at a time. A trial's score is the mean, over data sets and numbers
+of edits, of the average of reliability, generality and locality (teacher-forced token accuracy).
+All trials go to a JSON file after each of them; finished ones are not run again. The choice is then
+written by hand into the editor's `presets`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import metrics
+from bench.backbones import Backbone, load, locate
+from bench.cell import Cell
+from bench.datasets import LoadedSamples, get_dataset
+from bench.driver import run_cell
+from bench.files import write_text
+from bench.resources import resources_for, sources_for
+from bench.rows import summarise
+from bench.world.store import data_dir
+from editors import registry
+from editors.base import Hparams
+from editors.parts.language_model import LanguageModel
+
+BACKBONE = "mini-llama"
+DATASETS = ("zsre", "counterfact", "ripple_edits")
+# Samples at each number of edits; the larger count contains the smaller: 60 training edits in all.
+SAMPLES = {1: 10, 10: 20}
+SEARCH: dict[str, dict[str, tuple[Any, ...]]] = {
+    "ft": {"layer": (0, 1, 2, 3), "lr": (5e-4, 2e-3, 5e-3, 1e-2)},
+    "rome": {
+        "layer": (0, 1, 2),
+        "v_lr": (0.1, 0.5),
+        "v_weight_decay": (1e-3, 0.5),
+        "kl_factor": (0.0625,),
+        "clamp_norm_factor": (4.0, 10.0),
+    },
+    "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0)},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all trials share."""
+
+    lm: LanguageModel
+    backbone: Backbone
+    world_seed: int
+    samples: dict[str, LoadedSamples]
+
+    def scores(self, editor: str, hparams: Hparams) -> dict[str, dict[str, Any]]:
+        """Scores by data set and number of edits."""
+        return {
+            dataset: {
+                str(n_edits): self._scores(editor, hparams, dataset, n_edits) for n_edits in SAMPLES
+            }
+            for dataset in self.samples
+        }
+
+    def _scores(self, key: str, hparams: Hparams, dataset: str, n_edits: int) -> dict[str, Any]:
+        sources = sources_for(
+            key, self.backbone.name, hparams, dataset=dataset, world_seed=self.world_seed
+        )
+        cls, loaded = registry.editor_class(key), self.samples[dataset]
+        editor = cls(self.lm, hparams, resources_for(self.lm, hparams, sources))
+        cell = Cell(
+            backbone=self.backbone.name,
+            backbone_digest=self.backbone.digest,
+            dtype="float32",
+            dataset=dataset,
+            dataset_revision=f"embedded world {self.world_seed}, training split",
+            dataset_digest=loaded.digest,
+            editor=key,
+            editor_version=cls.version,
+            hparams=hparams.to_dict(),
+            inputs=sources.digests(),
+            n_edits=n_edits,
+            seed=0,
+            limit=SAMPLES[n_edits],
+            metric_version=metrics.PROTOCOL_VERSION,
+            generation="none",
+        )
+        rows, _ = run_cell(cell, editor, loaded.samples)
+        found: dict[str, Any] = summarise(rows)["scores"]["after"]["teacher_forced"]
+        return dict(found["token_accuracy"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the trials that are missing, and print the best of each editor."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--editors", default=",".join(SEARCH), metavar="A,B")
+    parser.add_argument("--world-seed", type=int, default=0, metavar="N")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("hparams.json"))
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    backbone = locate(BACKBONE, world_seed=args.world_seed)
+    bench = Bench(
+        lm=load(backbone),
+        backbone=backbone,
+        world_seed=args.world_seed,
+        samples={
+            name: get_dataset(name).load("train", data_dir(args.world_seed)) for name in DATASETS
+        },
+    )
+    trials = _read(args.out, backbone.digest)
+    for editor in args.editors.split(","):
+        for changes in _combinations(editor):
+            if not any(t["editor"] == editor and t["changes"] == changes for t in trials):
+                trials.append(_trial(bench, editor, changes))
+                _write(args.out, bench, trials)
+                _say(trials[-1])
+    for best in _best(trials).values():
+        _say(best, "chosen: ")
+    return 0
+
+
+def _combinations(editor: str) -> Iterator[dict[str, Any]]:
+    names = SEARCH[editor]
+    for values in itertools.product(*names.values()):
+        yield dict(zip(names, values, strict=True))
+
+
+def _trial(bench: Bench, editor: str, changes: dict[str, Any]) -> dict[str, Any]:
+    cls, start = registry.editor_class(editor), time.perf_counter()
+    preset = registry.hparams_for(editor, BACKBONE).to_dict()
+    scores = bench.scores(editor, cls.hparams_class.from_dict(preset | changes))
+    averages = [by_edits["average"] for found in scores.values() for by_edits in found.values()]
+    return {
+        "editor": editor,
+        "changes": changes,
+        "score": sum(averages) / len(averages),
+        "scores": scores,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def _best(trials: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The first of the best trials of each editor."""
+    best: dict[str, dict[str, Any]] = {}
+    for trial in trials:
+        editor = trial["editor"]
+        if editor not in best or trial["score"] > best[editor]["score"]:
+            best[editor] = trial
+    return best
+
+
+def _read(path: Path, digest: str) -> list[dict[str, Any]]:
+    """Earlier trials of the same weights; those of others are started anew."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text("utf-8"))
+    return list(found["trials"]) if found["backbone_digest"] == digest else []
+
+
+def _write(path: Path, bench: Bench, trials: Sequence[dict[str, Any]]) -> None:
+    record = {
+        "schema": 1,
+        "backbone": bench.backbone.name,
+        "backbone_digest": bench.backbone.digest,
+        "world_seed": bench.world_seed,
+        "samples": SAMPLES,
+        "search": SEARCH,
+        "chosen": {name: trial["changes"] for name, trial in _best(trials).items()},
+        "trials": trials,
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def _say(trial: dict[str, Any], before: str = "") -> None:
+    line = f"{before}{trial['editor']} {trial['changes']}: {100 * trial['score']:.1f}"
+    for dataset, found in trial["scores"].items():
+        for n_edits, s in found.items():
+            values = "/".join(
+                f"{100 * s[name]:.0f}" for name in ("reliability", "generality", "locality")
+            )
+            line += f"  {dataset}@{n_edits} {values}"
+    sys.stderr.write(f"{line}  ({trial['seconds']} s)\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
