@@ -23,8 +23,9 @@ IGNORED = -100
 class Training:
     """How a miniature model is trained; all values are ours."""
 
-    steps: int
-    rows: int  # rows of a batch
+    steps: int  # of the cosine
+    polish: int = 0  # steps behind it, from a tenth of the rate down to none
+    rows: int  # of a batch
     width: int  # tokens of a row
     lr: float = 3e-3
     warmup: int = 200
@@ -35,7 +36,12 @@ class Training:
 
     @property
     def tokens(self) -> int:
-        return self.steps * self.rows * self.width
+        return self.total * self.rows * self.width
+
+    @property
+    def total(self) -> int:
+        """All steps."""
+        return self.steps + self.polish
 
 
 class CausalRows:

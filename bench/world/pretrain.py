@@ -32,7 +32,7 @@ from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, Training
 from bench.world.world import World
 
 Progress = Callable[[int, int, float], None]  # step, steps, loss
-BACKBONE_TRAINING = Training(steps=5000, rows=32, width=128)  # 20 M tokens
+BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 
 
@@ -95,7 +95,7 @@ def train(
     batches: tuple[Tensor, ...] = ()
     started = time.perf_counter() - seconds
     first = True
-    while step < training.steps:
+    while step < training.total:
         if first or step % CHUNK == 0:
             batches = tuple(t.to(device) for t in rows.chunk(step // CHUNK))
             first = False
@@ -109,8 +109,8 @@ def train(
         optimizer.step()
         step += 1
         if step % 10 == 0:
-            progress(step, training.steps, float(loss.detach()))
-        if step % training.checkpoint == 0 or step == training.steps:
+            progress(step, training.total, float(loss.detach()))
+        if step % training.checkpoint == 0 or step == training.total:
             _save(model, optimizer, checkpoint, step, time.perf_counter() - started, training)
     model.eval()
     return time.perf_counter() - started
@@ -127,11 +127,14 @@ def _optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, training: Training, step: int) -> None:
-    """Linear warm-up, then a cosine down to a hundredth."""
-    warm = min(1.0, (step + 1) / training.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / training.steps))
+    """Linear warm-up, a cosine down to a hundredth, then the polish: a tenth, linearly to none."""
+    factor = min(1.0, (step + 1) / training.warmup)
+    if step < training.steps:
+        factor *= max(0.5 * (1 + math.cos(math.pi * step / training.steps)), 0.01)
+    else:
+        factor *= 0.1 * (training.total - step) / training.polish
     for group in optimizer.param_groups:
-        group["lr"] = training.lr * warm * max(cosine, 0.01)
+        group["lr"] = training.lr * factor
 
 
 def _save(

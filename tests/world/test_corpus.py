@@ -25,7 +25,7 @@ def documents(world: World) -> list:
 
 
 def test_shares_are_those_declared() -> None:
-    for phase in range(3):
+    for phase in range(4):
         assert sum(shares[phase] for shares in KINDS.values()) == pytest.approx(1.0)
 
 
