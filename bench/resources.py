@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 CORPUS = "corpus.txt"  # one document a line
 DOCUMENTS = 100_000  # of the corpus, as many as the originals read of Wikipedia
-# Ours: some 500 tokens for each key dimension of a miniature backbone, read in seconds.
+# Ours, of the embedded world's corpus: some 500 tokens for each key dimension of a miniature
+# backbone, read in seconds.
 EMBEDDED_TOKENS = 200_000
 
 
@@ -38,6 +39,7 @@ class Sources:
     """Files that an editor's resources are made from; None where it needs none."""
 
     corpus: Path | None = None
+    corpus_tokens: int | None = None  # read no more of the corpus than that; None reads on
     encoder: Path | None = None
     artefact: Path | None = None
 
@@ -72,8 +74,12 @@ def sources_for(
     from editors.base import TrainableEditor
 
     trainable = issubclass(registry.editor_class(editor), TrainableEditor)
+    corpus, tokens = None, None
+    if hparams.uses_covariance:
+        corpus, tokens = _corpus(backbone, directory, world_seed)
     return Sources(
-        corpus=_corpus(backbone, directory, world_seed) if hparams.uses_covariance else None,
+        corpus=corpus,
+        corpus_tokens=tokens,
         encoder=require_assets(world_seed, "mini-roberta") if trainable else None,
         artefact=_artefact(editor, backbone, dataset, world_seed) if trainable else None,
     )
@@ -95,7 +101,7 @@ def resources_for(
     layers = hparams.covariance_layers(lm.n_layers)
     matrices: dict[int, Tensor] = {}
     if layers and sources.corpus is not None:
-        matrices = covariances(lm, sources.corpus, layers)
+        matrices = covariances(lm, sources.corpus, layers, max_tokens=sources.corpus_tokens)
     return Resources(
         encoder=sources.encoder,
         artefact=sources.artefact,
@@ -105,7 +111,9 @@ def resources_for(
     )
 
 
-def covariances(lm: LanguageModel, corpus: Path, layers: tuple[int, ...]) -> dict[int, Tensor]:
+def covariances(
+    lm: LanguageModel, corpus: Path, layers: tuple[int, ...], *, max_tokens: int | None = None
+) -> dict[int, Tensor]:
     """Key covariance [m, m] (float32) of each layer; what the cache lacks is computed in one pass.
 
     Raises:
@@ -116,14 +124,13 @@ def covariances(lm: LanguageModel, corpus: Path, layers: tuple[int, ...]) -> dic
 
     from editors.parts.covariance import second_moments
 
-    limit = EMBEDDED_TOKENS if lm.name in EMBEDDED else None
     length = int(lm.model.config.max_position_embeddings)
-    stem = _digest(_identity(lm), _file_digest(corpus), str((DOCUMENTS, limit, length)))
+    stem = _digest(_identity(lm), _file_digest(corpus), str((DOCUMENTS, max_tokens, length)))
     paths = {layer: _statistics() / f"covariance-{stem}-{layer}.safetensors" for layer in layers}
     missing = [layer for layer in layers if not paths[layer].exists()]
     if missing:
         texts = _documents(corpus)
-        found = second_moments(lm, texts, missing, max_length=length, max_tokens=limit)
+        found = second_moments(lm, texts, missing, max_length=length, max_tokens=max_tokens)
         for layer, moment in found.items():
             _write_tensor(paths[layer], moment.matrix.float(), tokens=moment.tokens)
     return {layer: load_file(path)["matrix"] for layer, path in paths.items()}
@@ -143,17 +150,20 @@ def context_templates(lm: LanguageModel, lengths: tuple[int, ...]) -> tuple[str,
     return tuple(json.loads(path.read_text("utf-8")))
 
 
-def _corpus(backbone: str, directory: Path | None, world_seed: int) -> Path:
-    """A corpus beside the data, else the embedded world's; never the latter for a named LLM."""
+def _corpus(backbone: str, directory: Path | None, world_seed: int) -> tuple[Path, int | None]:
+    """A corpus and how much of it to read.
+
+    One beside the data comes first, then the embedded world's; a named large model never gets that.
+    """
     if directory is not None and (directory / CORPUS).is_file():
-        return directory / CORPUS
+        return directory / CORPUS, None
     if backbone in HUB_IDS:
         raise FileNotFoundError(
             f"The key covariance of {backbone} needs a text corpus, one document a line, "
             f"at {(directory or Path('DATA')) / CORPUS}; the originals took 100,000 Wikipedia "
             "articles."
         )
-    return data_dir(world_seed) / CORPUS
+    return data_dir(world_seed) / CORPUS, EMBEDDED_TOKENS
 
 
 def _artefact(editor: str, backbone: str, dataset: str, world_seed: int) -> Path:

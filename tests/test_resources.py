@@ -87,11 +87,20 @@ def test_templates_are_stored_as_readable_json(cache: Path) -> None:
 
 def test_a_corpus_beside_the_data_comes_first(corpus: Path) -> None:
     sources = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", directory=corpus.parent)
-    assert sources.corpus == corpus
+    assert (sources.corpus, sources.corpus_tokens) == (corpus, None)
     assert set(sources.digests()) == {"corpus"}
     before = sources.digests()
     corpus.write_text("Another corpus altogether.", encoding="utf-8")
     assert sources.digests() != before
+
+
+def test_any_other_model_reads_some_of_the_made_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "data_dir", lambda seed: tmp_path / str(seed))
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", directory=tmp_path, world_seed=3)
+    assert sources.corpus == tmp_path / "3" / "corpus.txt"
+    assert sources.corpus_tokens == resources.EMBEDDED_TOKENS
 
 
 def test_a_named_large_model_never_gets_the_made_corpus(tmp_path: Path) -> None:
