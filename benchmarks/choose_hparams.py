@@ -41,11 +41,8 @@ DATASETS = ("zsre", "counterfact")
 # Samples at each number of edits; the larger count contains the smaller: 40 training edits in all.
 SAMPLES = {1: 10, 10: 20}
 SEARCH: dict[str, dict[str, tuple[Any, ...]]] = {
-    "ft": {"layer": (0, 1, 2, 3), "lr": (5e-4, 2e-3, 5e-3, 1e-2)},
-    "rome": {
-        "layer": (0, 1, 2),
-        "v_lr": (0.5, 1.0, 2.0),
-    },
+    "ft": {"layer": (0, 1, 2, 3), "lr": (2e-4, 5e-4, 1e-3)},
+    "rome": {"layer": (0, 1), "v_lr": (0.5, 1.0)},
     "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0)},
 }
 

@@ -90,7 +90,7 @@ class GraceEditor(Editor[GraceHparams]):
         "gpt-j-6b": GraceHparams(layer=25, n_iter=200),
         "gpt2-xl": GraceHparams(layer=35, projection="mlp_in", n_iter=200),
         # Ours: a layer that suits miniature models.
-        "mini-llama": GraceHparams(layer=3),
+        "mini-llama": GraceHparams(layer=2),
         "default": GraceHparams(layer=None),
     }
 
