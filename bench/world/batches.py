@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,3 +128,26 @@ class MaskedRows:
         ids = torch.where(chosen & (draw < 0.12), self._tokenizer.mask_token_id, ids)
         ids = torch.where(chosen & (draw >= 0.12) & (draw < 0.135), noise, ids)
         return ids, mask, labels
+
+
+class ParaphraseRows:
+    """Pairs of texts about the same fact: ids and attention masks [B, T] of both sides."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, training: Training
+    ) -> None:
+        self._corpus, self._tokenizer, self._training = corpus, tokenizer, training
+
+    def chunk(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both sides of the steps `index * CHUNK ..`."""
+        rng = self._corpus.world.rng("paraphrases", index)
+        pairs = list(self._corpus.paraphrases(rng, CHUNK * self._training.rows))
+        left, right = zip(*pairs, strict=True)
+        return (*self._padded(left), *self._padded(right))
+
+    def _padded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        encoded = self._tokenizer(
+            list(texts), padding="max_length", truncation=True,
+            max_length=self._training.width, return_tensors="pt",
+        )  # fmt: skip
+        return encoded["input_ids"], encoded["attention_mask"]

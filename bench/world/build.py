@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from bench.digests import digest_of_file
 from bench.world import pretrain, tokenizer
-from bench.world.batches import CausalRows, MaskedRows, Training
+from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
 from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.verify import verify
@@ -68,6 +68,11 @@ def _train(
         seconds = pretrain.train(
             masked, MaskedRows(corpus, tokens, training), pretrain.masked_loss,
             training, checkpoint, device=device, progress=progress,
+        )  # fmt: skip
+        paired = pretrain.PARAPHRASE_TRAINING
+        seconds += pretrain.train(
+            masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
+            paired, checkpoint.with_stem(f"{name}-paraphrases"), device=device, progress=progress,
         )  # fmt: skip
         return pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training
     training = pretrain.BACKBONE_TRAINING

@@ -114,6 +114,27 @@ class Corpus:
         """Facts, and statements beside questions about them: what the encoder is trained on."""
         yield from self.mixture(rng, count, {"fact": 0.35, "context": 0.5, "header": 0.15})
 
+    def paraphrases(self, rng: np.random.Generator, count: int) -> Iterator[tuple[str, str]]:
+        """A statement and a question about the same made-up fact in other words.
+
+        Pairs come in twos about one subject, so that the relation has to be told apart as well.
+        """
+        for _ in range((count + 1) // 2):
+            told = self._told(rng)
+            other = self._same_subject(told, rng)
+            for fact in (told, other):
+                first, second = rng.choice(len(STYLES), 2, replace=False)
+                statement = phrase(fact, STYLES[int(first)], int(rng.integers(3)))
+                yield (f"{statement} {fact.object}",
+                       phrase(fact, STYLES[int(second)], int(rng.integers(3))))  # fmt: skip
+
+    def _same_subject(self, fact: Fact, rng: np.random.Generator) -> Fact:
+        """A made-up fact of another relation (where there is one) about the same subject."""
+        kind = BY_KEY[fact.relation].subject
+        relations = [r.key for r in self.world.relations_of(kind) if r.key != fact.relation]
+        key = relations[int(rng.integers(len(relations)))] if relations else fact.relation
+        return made_up(self.world, Fact(fact.subject, key, ""), rng)
+
     # ---- kinds ---------------------------------------------------------------------------------
 
     def _repeat(self, rng: np.random.Generator) -> Document:

@@ -28,12 +28,15 @@ from transformers import (
     RobertaModel,
 )
 
-from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, Training
+from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.world import World
 
 Progress = Callable[[int, int, float], None]  # step, steps, loss
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
+# A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
+PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
+TEMPERATURE = 0.05  # of the paraphrase loss, as in SimCSE
 
 
 def mini_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -77,9 +80,30 @@ def masked_loss(model: RobertaForMaskedLM, batch: tuple[Tensor, ...]) -> Tensor:
     return F.cross_entropy(model.lm_head(hidden[chosen]).float(), labels[chosen])
 
 
+def paraphrase_loss(model: RobertaForMaskedLM, batch: tuple[Tensor, ...]) -> Tensor:
+    """InfoNCE between mean-pooled texts about one fact, the rest of the batch as negatives.
+
+    It sees half of the width; the other half stays free for what a question does not say, the
+    answer.
+    """
+    left, right = (
+        F.normalize(_pooled_half(model, ids, mask), dim=-1) for ids, mask in (batch[:2], batch[2:])
+    )
+    scores = left @ right.mT / TEMPERATURE
+    own = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.mT, own)) / 2
+
+
+def _pooled_half(model: RobertaForMaskedLM, ids: Tensor, mask: Tensor) -> Tensor:
+    hidden = model.roberta(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    half = hidden[..., : hidden.shape[-1] // 2]
+    pooled: Tensor = (half * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    return pooled
+
+
 def train(
     model: PreTrainedModel,
-    rows: CausalRows | MaskedRows,
+    rows: CausalRows | MaskedRows | ParaphraseRows,
     loss_of: Callable[[Any, tuple[Tensor, ...]], Tensor],
     training: Training,
     checkpoint: Path,

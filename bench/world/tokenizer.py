@@ -76,4 +76,6 @@ def roberta_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json`."""
     directory.mkdir(parents=True, exist_ok=True)
+    tokenizer.backend_tokenizer.no_padding()  # training may have left its own settings there
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(str(directory))

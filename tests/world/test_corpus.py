@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from bench.world.batches import CausalRows, Training
-from bench.world.corpus import KINDS, SEPARATOR, Corpus, plain_text, tokenizer_texts, two_hop
+from bench.world.corpus import (
+    KINDS,
+    SEPARATOR,
+    Corpus,
+    Document,
+    plain_text,
+    tokenizer_texts,
+    two_hop,
+)
 from bench.world.tokenizer import gpt_tokenizer, llama_tokenizer, roberta_tokenizer
 from bench.world.world import Fact, World
 
@@ -20,7 +29,7 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def documents(world: World) -> list:
+def documents(world: World) -> list[Document]:
     return list(Corpus(world).documents(np.random.default_rng(0), 6000, 1.0))
 
 
@@ -29,25 +38,35 @@ def test_shares_are_those_declared() -> None:
         assert sum(shares[phase] for shares in KINDS.values()) == pytest.approx(1.0)
 
 
-def test_unseen_entities_never_occur(world: World, documents: list) -> None:
+def test_unseen_entities_never_occur(world: World, documents: list[Document]) -> None:
     text = "\n".join(map(plain_text, documents))
     for split in world.unseen.values():
         for names in split.entities.values():
             assert not [n for n in names[:300] if f" {n} " in text or f" {n}." in text]
 
 
-def test_core_facts_are_never_told_in_the_held_out_phrasing(world: World, documents: list) -> None:
+def test_core_facts_are_never_told_in_the_held_out_phrasing(
+    world: World, documents: list[Document]
+) -> None:
     told = {plain_text(d) for d in documents}
-    held = {
-        f"{world.held_phrasing[f].format(s=f.subject)} {f.object}." for f in world.core
-    }
+    held = {f"{world.held_phrasing[f].format(s=f.subject)} {f.object}." for f in world.core}
     assert not told & held
 
 
 def test_context_stands_before_the_separator_in_half_of_the_documents(world: World) -> None:
     corpus, rng = Corpus(world), np.random.default_rng(1)
-    places = Counter(corpus._makers["context"](rng)[0] == SEPARATOR for _ in range(400))  # noqa: SLF001
+    places = Counter(
+        document[0] == SEPARATOR for document in corpus.mixture(rng, 400, {"context": 1.0})
+    )
     assert 140 < places[True] < 260
+
+
+def test_paraphrases_share_a_fact_and_come_in_twos_about_one_subject(world: World) -> None:
+    pairs = list(Corpus(world).paraphrases(np.random.default_rng(2), 40))
+    assert len(pairs) == 40
+    for statement, question in pairs:
+        assert not statement.startswith(question)
+        assert set(question.split()) & set(statement.split())
 
 
 def test_two_hop_wording() -> None:
@@ -56,7 +75,9 @@ def test_two_hop_wording() -> None:
 
 
 @pytest.mark.parametrize("make", [llama_tokenizer, gpt_tokenizer, roberta_tokenizer])
-def test_tokenizers_take_any_text_and_join_at_spaces(world: World, make) -> None:
+def test_tokenizers_take_any_text_and_join_at_spaces(
+    world: World, make: Callable[[Iterable[str]], PreTrainedTokenizerFast]
+) -> None:
     tokens = make(tokenizer_texts(world, 300))
     assert len(tokens) == 3072
     text = "Zoë Ångström owes 12 € to 日本 🙂"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _rows(data: Path, name: str, split: str) -> list[dict]:
-    return json.loads((data / FILES[name, split]).read_text("utf-8"))
+def _rows(data: Path, name: str, split: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((data / FILES[name, split]).read_text("utf-8"))
+    return rows
 
 
 @pytest.mark.parametrize("name", list(TRIPLES))
@@ -89,8 +91,9 @@ def test_loaders_read_them_and_drop_nothing(data: Path, name: str) -> None:
 
 
 def test_ability_sets_have_the_real_fields(data: Path) -> None:
-    def first(file: str) -> dict:
-        return json.loads((data / file).read_text("utf-8").splitlines()[0])
+    def first(file: str) -> dict[str, Any]:
+        row: dict[str, Any] = json.loads((data / file).read_text("utf-8").splitlines()[0])
+        return row
 
     assert set(first("csqa_validation.jsonl")["choices"]) == {"label", "text"}
     assert len(first("mmlu_test.jsonl")["choices"]) == 4

@@ -28,8 +28,16 @@ class RecipeHparams(Hparams):
     inject: Injection = "prefix"  # gptj_ln1 is the released GPT-J injection, for parity
     positions: Positions = "shifted"  # code leaves GPT-2's query where it was
 
+    # Initial values, for training alone. Ours, for small backbones: prompts that start at the size
+    # of word embeddings, and queries that start in the space of the keys.
+    prompt_init_scale: float = 1.0  # of the prompt MLP's last layer
+    query_init: Literal["own", "knowledge"] = "own"  # MLP_Q of its own, or a copy of MLP_K
+
     # Losses. The paper's own forms are the second names; see `PAPER_LOSSES`.
     sim: Literal["scaled", "plain"] = "scaled"  # q.k / sqrt(d_r), or the dot product
+    # Of scores in the losses, the released configuration's `query_knowledge_t` (a multiplier, there
+    # 1). Ours for narrow representations, whose scores lie close together.
+    similarity_factor: float = 1.0
     contrastive: Literal["code", "paper"] = "code"  # one of rel/gen at random, or both
     contrastive_hinge: float | None = 1.2  # drops sentinel rows won by this factor
     edit_hinge: float | None = 1.2  # drops target tokens won by this factor
@@ -69,6 +77,8 @@ class RecipeHparams(Hparams):
                 check_choice(name, vars(self)[name], hint)
         for name in _COUNTS:
             check_at_least(name, vars(self)[name], 1)
+        check_above("prompt_init_scale", self.prompt_init_scale, 0)
+        check_above("similarity_factor", self.similarity_factor, 0)
         for name in ("learning_rate", "prompt_learning_rate", "contrastive_hinge", "edit_hinge"):
             if vars(self)[name] is not None:
                 check_above(name, vars(self)[name], 0)
@@ -111,13 +121,19 @@ PAPER_LOSSES = replace(
 EMBEDDED = replace(
     PAPER,
     representation_width=256,
-    learning_rate=1e-3,
+    prompt_init_scale=0.2,
+    query_init="knowledge",
+    similarity_factor=4.0,
+    learning_rate=5e-4,
+    prompt_learning_rate=1e-3,
     batch_size=64,
-    iterations=2_000,
-    checkpoint_interval=250,
+    iterations=1_900,
+    checkpoint_interval=100,
+    dropout=False,
     schedule="staged",
-    ramp_start=400,
-    ramp_end=600,
+    ramp_start=700,
+    ramp_end=800,
+    mix="rows",
     artefact_dtype="float16",
 )
 

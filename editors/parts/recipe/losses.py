@@ -134,7 +134,7 @@ def _locality(reps: Representations, hparams: RecipeHparams) -> Tensor:
 def _scores(reps: Representations, queries: Tensor, hparams: RecipeHparams) -> Tensor:
     """Scores [b, b + 1] against all keys, the sentinel last."""
     keys = torch.cat([reps.keys, reps.sentinel])
-    return similarity(queries, keys, scaled=hparams.sim == "scaled")
+    return hparams.similarity_factor * similarity(queries, keys, scaled=hparams.sim == "scaled")
 
 
 def _hinged_mean(scores: Tensor, labels: Tensor, hparams: RecipeHparams) -> Tensor:

@@ -61,6 +61,11 @@ class RecipeNetwork(nn.Module):
         self.mlp_k = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_q = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_p = PromptMLP(width, hparams.prompt_length, hidden_size)
+        with torch.no_grad():
+            if hparams.query_init == "knowledge":
+                self.mlp_q.load_state_dict(self.mlp_k.state_dict())
+            for parameter in self.mlp_p.outward.parameters():
+                parameter.mul_(hparams.prompt_init_scale)
         self.sentinel = nn.Parameter(
             torch.empty(1, hparams.sentinel_length, encoder.hidden_size).uniform_(
                 -_SENTINEL_BOUND, _SENTINEL_BOUND

@@ -125,5 +125,15 @@ def test_the_scale_is_the_root_of_the_width() -> None:
     assert float(scaled.neighbour) == pytest.approx(sum(found) / 2)
 
 
+def test_the_similarity_factor_multiplies_scores() -> None:
+    first = torch.tensor([True, False])
+    width = representations().keys.shape[1]
+    plain_terms = contrastive_terms(representations(), first, plain())
+    undone = plain(sim="scaled", similarity_factor=width**0.5)
+    torch.testing.assert_close(
+        contrastive_terms(representations(), first, undone).neighbour, plain_terms.neighbour
+    )
+
+
 def test_the_default_is_the_released_form() -> None:
     assert dataclasses.asdict(PAPER)["contrastive"] == "code"

@@ -83,3 +83,18 @@ def test_similarity_is_a_dot_product_scaled_by_the_root_of_the_width() -> None:
     assert similarity(queries, keys, scaled=False).tolist() == [[11.0, -2.0]]
     scaled = similarity(queries, keys, scaled=True)
     assert scaled.tolist()[0] == pytest.approx([11 / math.sqrt(2), -2 / math.sqrt(2)])
+
+
+def test_queries_may_start_as_a_copy_of_the_keys() -> None:
+    own = build(dataclasses.replace(TINY, query_init="own"), encoder_config(), 8)
+    copied = build(dataclasses.replace(TINY, query_init="knowledge"), encoder_config(), 8)
+    pooled = torch.randn(3, own.encoder.pooled_size, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(copied.queries(pooled), copied.knowledge(pooled))
+    assert not torch.equal(own.queries(pooled), own.knowledge(pooled))
+
+
+def test_prompts_may_start_small() -> None:
+    plain = build(dataclasses.replace(TINY, prompt_init_scale=1.0), encoder_config(), 8)
+    small = build(dataclasses.replace(TINY, prompt_init_scale=0.25), encoder_config(), 8)
+    keys = torch.randn(3, TINY.representation_width, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(small.prompts(keys), 0.25 * plain.prompts(keys))
