@@ -12,7 +12,7 @@ from bench.backbones import Backbone, check_device, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.grids import GridPoint, Preset
-from bench.resources import Sources, sources_for
+from bench.resources import Sources, UntrainedEditorError, sources_for
 from editors import registry
 from editors.base import Hparams
 
@@ -52,6 +52,23 @@ def plan(points: Sequence[GridPoint], settings: Settings) -> list[Job]:
     return [planner.job(point) for point in points]
 
 
+def trained_points(
+    points: Sequence[GridPoint], settings: Settings
+) -> tuple[list[GridPoint], list[str]]:
+    """The points whose editors have the weights they need, and why the others are left out.
+
+    For grids whose editors nobody named: a table is printed without the rows that cannot be run.
+    """
+    planner, kept, reasons = _Planner(settings), [], []
+    for point in points:
+        try:
+            planner.sources(point)
+            kept.append(point)
+        except UntrainedEditorError as error:
+            reasons.append(str(error))
+    return kept, list(dict.fromkeys(reasons))
+
+
 class _Planner:
     """Reads every backbone's and data set's files once."""
 
@@ -69,20 +86,25 @@ class _Planner:
                 f"but {point.n_edits:,} sequential edits need as many."
             )
         hparams = registry.hparams_for(point.editor, backbone.name)
-        sources = sources_for(
-            point.editor,
-            backbone.name,
-            hparams,
-            dataset=point.dataset,
-            directory=self.settings.data_dir,
-            world_seed=self.settings.world_seed,
-        )
+        sources = self.sources(point)
         return Job(
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
             sources=sources,
             data_dir=self._data_dir(),
             device=self.settings.device,
+        )
+
+    def sources(self, point: GridPoint) -> Sources:
+        """The files that the point's editor needs."""
+        name = self.backbone(point.backbone).name
+        return sources_for(
+            point.editor,
+            name,
+            registry.hparams_for(point.editor, name),
+            dataset=point.dataset,
+            directory=self.settings.data_dir,
+            world_seed=self.settings.world_seed,
         )
 
     def _cell(

@@ -34,6 +34,10 @@ DOCUMENTS = 100_000  # of the corpus, as many as the originals read of Wikipedia
 EMBEDDED_TOKENS = 200_000
 
 
+class UntrainedEditorError(FileNotFoundError):
+    """An editor's own weights have not been trained for this backbone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """Files that an editor's resources are made from; None where it needs none."""
@@ -69,7 +73,8 @@ def sources_for(
         world_seed: of the embedded world.
 
     Raises:
-        FileNotFoundError: a corpus or trained weights are needed and not there.
+        FileNotFoundError: a corpus is needed and not there.
+        UntrainedEditorError: trained weights are needed and not there.
     """
     from editors.base import TrainableEditor
 
@@ -178,7 +183,7 @@ def _artefact(editor: str, backbone: str, dataset: str, world_seed: int) -> Path
             path = artefact_path(directory, key, backbone, trained_on)
             if path.is_file():
                 return path
-    raise FileNotFoundError(
+    raise UntrainedEditorError(
         f"{registry.describe(key).label} has no trained weights for {backbone} in "
         f"{directories[0]}; `python -m bench train --editor {key} --backbone {backbone}` "
         "makes them."

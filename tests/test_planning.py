@@ -9,7 +9,7 @@ import pytest
 from bench.datasets import get_dataset
 from bench.datasets.files import PublishedFile, git_blob_id
 from bench.grids import Selection, get_table, points
-from bench.planning import Job, Settings, plan
+from bench.planning import Job, Settings, plan, trained_points
 from bench.results import ResultStore
 from bench.worker import Worker
 from editors import registry
@@ -87,3 +87,16 @@ def test_data_that_changes_after_planning_fails_the_cell(
     assert "has changed since the run was planned" in finished.error
     assert store.lookup(job.cell) is None
     assert store.read(job.cell.key()) is not None
+
+
+def test_untrained_editors_are_left_out_of_grids_that_nobody_named(
+    backbone: Path, data: Path
+) -> None:
+    selection = Selection(
+        backbone=str(backbone), editors=("ft", "recipe"), datasets=("cf",), edits=(1,), limit=2
+    )
+    settings = Settings(data_dir=data.parent, generation="none")
+    kept, reasons = trained_points(points(get_table(1), selection), settings)
+    assert [point.editor for point in kept] == ["ft"]
+    assert len(reasons) == 1
+    assert "RECIPE has no trained weights" in reasons[0]

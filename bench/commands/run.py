@@ -10,7 +10,7 @@ from bench.commands import arguments
 from bench.commands.tables import show
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
-from bench.planning import Job, plan
+from bench.planning import Job, plan, trained_points
 from bench.results import ResultStore
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = points(table, arguments.selection(args))
     if args.dry_run:
         return _list(chosen)
-    jobs = plan(chosen, arguments.settings(args))
+    jobs = _planned(chosen, args)
     store = ResultStore(arguments.records_directory(args))
     todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
     failures = _compute(todo, store, args.jobs) if todo else []
@@ -71,6 +71,16 @@ def run(args: argparse.Namespace) -> int:
             f"{store.directory} hold the tracebacks, and the same command tries them again."
         )
     return int(bool(failures))
+
+
+def _planned(chosen: Sequence[GridPoint], args: argparse.Namespace) -> list[Job]:
+    """Jobs of all points; editors that were not asked for by name may lack trained weights."""
+    settings = arguments.settings(args)
+    if args.editors is None:
+        chosen, reasons = trained_points(chosen, settings)
+        for reason in reasons:
+            warn(f"left out: {reason}")
+    return plan(chosen, settings)
 
 
 def _list(chosen: Sequence[GridPoint]) -> int:
