@@ -160,7 +160,7 @@ class FtEditor(Editor[FtHparams]):
         "gpt2-xl/ft-l": FtHparams(layer=0, norm_constraint=5e-4),
         "gpt-j-6b/ft-l": FtHparams(layer=0, norm_constraint=5e-5),
         # Ours: a layer and a rate that suit miniature models.
-        "mini-llama": FtHparams(layer=2),
+        "mini-llama": FtHparams(layer=3, lr=1e-3),  # benchmarks/hparams.json
         "default": FtHparams(layer=None),
     }
 

@@ -59,7 +59,8 @@ class RecipeHparams(Hparams):
     # `staged` trains the editing terms alone up to `ramp_start` and then raises the locality and
     # contrastive terms linearly until `ramp_end`. Ours: on a small backbone the joint loss stays
     # on a plateau, because retrieval is learnt first and says nothing about prompts.
-    schedule: Literal["joint", "staged"] = "joint"
+    # `late_locality` holds back the locality term alone.
+    schedule: Literal["joint", "staged", "late_locality"] = "joint"
     ramp_start: int = 0  # iterations
     ramp_end: int = 0
     # `batch` draws each batch from one data set (code), `rows` each row (ours).
@@ -123,17 +124,17 @@ EMBEDDED = replace(
     representation_width=256,
     prompt_init_scale=0.2,
     query_init="knowledge",
-    similarity_factor=2.0,
+    similarity_factor=4.0,
     eps=0.0,  # a sentinel far above all keys has no gradient under the code's 1e-8
-    learning_rate=5e-4,
+    learning_rate=3e-4,
     prompt_learning_rate=1e-3,
     batch_size=64,
-    iterations=1_300,
+    iterations=2_000,
     checkpoint_interval=100,
     dropout=False,
-    schedule="staged",
-    ramp_start=600,
-    ramp_end=700,
+    schedule="late_locality",
+    ramp_start=1_200,
+    ramp_end=1_400,
     mix="rows",
     artefact_dtype="float16",
 )

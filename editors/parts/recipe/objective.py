@@ -35,14 +35,18 @@ class Terms:
     sentinel_locality: Tensor
 
     def total(self, hparams: RecipeHparams, ramp: float = 1.0) -> Tensor:
-        """Weighted sum; `ramp` scales the locality and contrastive terms."""
+        """Weighted sum; `ramp` scales the terms that the schedule holds back."""
         editing = (
             hparams.weight_reliability * self.reliability
             + hparams.weight_generality * self.generality
         )
-        contrastive = self.neighbour + self.sentinel_edit + self.sentinel_locality
-        keeping = hparams.weight_locality * self.locality + hparams.weight_contrastive * contrastive
-        return editing + ramp * keeping
+        retrieval = hparams.weight_contrastive * (
+            self.neighbour + self.sentinel_edit + self.sentinel_locality
+        )
+        locality = hparams.weight_locality * self.locality
+        if hparams.schedule == "late_locality":
+            return editing + retrieval + ramp * locality
+        return editing + ramp * (retrieval + locality)
 
     def floats(self) -> dict[str, float]:
         """Plain numbers for a log."""

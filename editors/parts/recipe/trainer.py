@@ -77,7 +77,8 @@ class Trainer:
         network.train(self.hparams.dropout)
         ramp = ramp_at(self.iteration, self.hparams)
         with self.dropout.active():
-            terms = self.objective.terms(self.sampler.draw(), editing_only=ramp == 0)
+            editing_only = ramp == 0 and self.hparams.schedule == "staged"
+            terms = self.objective.terms(self.sampler.draw(), editing_only=editing_only)
         loss = terms.total(self.hparams, ramp)
         self.optimiser.zero_grad()
         loss.backward()
@@ -173,7 +174,7 @@ def build_optimiser(network: RecipeNetwork, hparams: RecipeHparams) -> torch.opt
 
 
 def ramp_at(iteration: int, hparams: RecipeHparams) -> float:
-    """Factor of the locality and contrastive terms at the step after `iteration` steps."""
+    """Factor of the held-back terms at the step after `iteration` steps."""
     if hparams.schedule == "joint" or iteration >= hparams.ramp_end:
         return 1.0
     if iteration < hparams.ramp_start:
