@@ -36,7 +36,7 @@ _HUB_ENCODER = "FacebookAI/roberta-base"  # the paper's sentence encoder
 
 EXAMPLES = """examples:
   python -m bench train --editor recipe --backbone mini-llama
-      the shipped artefact: one network for all three data sets, under half an hour on two cores
+      one network for all three data sets of the embedded world
   python -m bench train --editor recipe --backbone mini-llama --world-seed 1
       the same for another made world, beside that world's models
   python -m bench train --editor recipe --preset paper --backbone gpt2-xl --datasets zsre \\

@@ -117,8 +117,9 @@ PAPER_LOSSES = replace(
     eps=0.0,
 )
 
-# Ours, for backbones of a few million parameters: narrow, staged, and half precision on disk
-# (rounded once; the rounded weights are the model).
+# Ours, for backbones of a few million parameters: narrow, locality held back, and half precision on
+# disk (rounded once; the rounded weights are the model). A trial's values: training with them has
+# not yet been shown to converge.
 EMBEDDED = replace(
     PAPER,
     representation_width=256,
