@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.digests import digest_of_files
+from bench.hub import snapshot
 from bench.names import unknown_name
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def locate(name: str, *, world_seed: int = 0, hub: bool = False) -> Backbone:
                 f"Backbone {name!r} comes from the hub; "
                 "use --preset paper, or give the path of a local copy."
             )
-        return at_directory(_snapshot(HUB_IDS[name]), name=name)
+        return at_directory(snapshot(HUB_IDS[name], _READ, option="--backbone"), name=name)
     directory = Path(name).expanduser()
     if directory.is_dir():
         return at_directory(directory, name=directory.resolve().name)
@@ -171,19 +172,6 @@ def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
             f"The tokenizer in {backbone.directory} knows {tokens} tokens, but the model has "
             f"{rows} embedding rows; they do not belong together."
         )
-
-
-def _snapshot(repository: str) -> Path:
-    """Local snapshot of a hub repository: safetensors, configuration and tokenizer files only."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=list(_READ)))
-    except Exception as error:  # the hub client raises many kinds: offline, gated, http, no cache
-        raise OSError(
-            f"Cannot get {repository} from the hub ({type(error).__name__}); check the network "
-            "and the access rights, or give the path of a local copy with --backbone."
-        ) from error
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from bench.backbones import EMBEDDED, HUB_IDS
 from bench.digests import digest_of_file
 from bench.files import write_text
+from bench.hub import ROBERTA_BASE, snapshot
 from bench.world.store import assets_dir, cache_root, data_dir, require_assets
 from editors import registry
 
@@ -85,9 +86,22 @@ def sources_for(
     return Sources(
         corpus=corpus,
         corpus_tokens=tokens,
-        encoder=require_assets(world_seed, "mini-roberta") if trainable else None,
+        encoder=encoder_directory(hub=backbone in HUB_IDS, world_seed=world_seed)
+        if trainable
+        else None,
         artefact=_artefact(editor, backbone, dataset, world_seed) if trainable else None,
     )
+
+
+def encoder_directory(*, hub: bool, world_seed: int = 0) -> Path:
+    """The retriever's pre-trained encoder: roberta-base of the hub, or the embedded world's.
+
+    Raises:
+        OSError: it is not there, or cannot be had.
+    """
+    if hub:
+        return snapshot(ROBERTA_BASE, ("*.json", "*.txt", "*.safetensors"), option="--encoder")
+    return require_assets(world_seed, "mini-roberta")
 
 
 def resources_for(

@@ -17,8 +17,9 @@ from bench.digests import digest_of_file
 from bench.files import write_text
 from bench.grids import DATASETS
 from bench.provenance import now, provenance
+from bench.resources import encoder_directory
 from bench.training_progress import SCORES, show_steps
-from bench.world.store import assets_dir, data_dir, require_assets
+from bench.world.store import assets_dir, data_dir
 from editors import registry
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 REPORT_SCHEMA = 1
 PRESETS = ("embedded", "paper")
 TRAIN_ON = ("mix", "each")
-_HUB_ENCODER = "FacebookAI/roberta-base"  # the paper's sentence encoder
 
 EXAMPLES = """examples:
   python -m bench train --editor recipe --backbone mini-llama
@@ -239,21 +239,7 @@ def _encoder(args: argparse.Namespace) -> Path:
 
         read_config(args.encoder)  # refused here, not after a large backbone was loaded
         return Path(args.encoder)
-    if args.preset == "paper":
-        return _from_hub(_HUB_ENCODER)
-    return require_assets(args.world_seed, "mini-roberta")
-
-
-def _from_hub(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # the hub client raises many kinds: offline, http, no cache
-        raise OSError(
-            f"Cannot get {repository} from the hub ({type(error).__name__}); check the network, "
-            "or give the path of a local copy with --encoder."
-        ) from error
+    return encoder_directory(hub=args.preset == "paper", world_seed=args.world_seed)
 
 
 def _default_out(args: argparse.Namespace) -> Path:

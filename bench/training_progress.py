@@ -1,4 +1,4 @@
-"""Progress of a training: losses, rate, time left; on a terminal only."""
+"""Progress of a training: losses, rate, time left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _LOSSES = ("running_loss", "held_out_loss")
 
 @contextmanager
 def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """A progress line on standard error with losses, rate and time left; nothing in a pipe."""
+    """A progress line on standard error with losses, rate and time left.
+
+    A pipe gets a line at each checkpoint alone.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("step"),
@@ -33,8 +36,8 @@ def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, disable=quiet, speed_estimate_period=120) as bar:
+    piped = not console.is_terminal
+    with Progress(*columns, console=console, disable=piped, speed_estimate_period=120) as bar:
         task = bar.add_task("training", state="")
         clock = _Clock()
 
@@ -42,8 +45,10 @@ def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
             state = f"loss {numbers['running_loss']:.3f}, {clock.rate():.1f}/s"
             total, completed = numbers["iterations"], numbers["iteration"]
             bar.update(task, total=total, completed=completed, state=state)
-            if "held_out_loss" in numbers and not quiet:
-                bar.console.print(_checkpoint_line(numbers), markup=False, highlight=False)
+            if "held_out_loss" in numbers:
+                bar.console.print(
+                    _checkpoint_line(numbers), markup=False, highlight=False, soft_wrap=True
+                )
 
         yield step
 

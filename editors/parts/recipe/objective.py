@@ -14,6 +14,7 @@ from editors.parts.prefix import prefixed
 from editors.parts.recipe.examples import Ids, RecipeBatch
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.losses import (
+    ContrastiveTerms,
     Representations,
     contrastive_terms,
     hinged_nll,
@@ -68,39 +69,30 @@ class Objective:
         self.batcher = batcher
         self.hparams = hparams
 
-    def terms(self, batch: RecipeBatch, *, editing_only: bool = False) -> Terms:
-        """All terms of a batch, or the reliability and generality terms alone.
+    def terms(self, batch: RecipeBatch, *, retrieval: bool = True, locality: bool = True) -> Terms:
+        """The loss terms of a batch: the editing terms, and what else is asked for.
 
         The gradient reaches the network through the prompts and the scores; the language model is
         frozen. One encoder and one language model forward each, plus the reference without
         prompts, and the head only where targets are predicted.
         """
-        if editing_only:
-            return self._editing_terms(batch)
-        reps = self._representations(batch)
-        first = torch.tensor(batch.generality_first, device=self.lm.device)
-        contrastive = contrastive_terms(reps, first, self.hparams)
-        reliability, generality, locality = self._answers(batch, self.network.prompts(reps.keys), 3)
+        zero = torch.zeros((), device=self.lm.device)
+        contrastive = ContrastiveTerms(zero, zero, zero)
+        if retrieval:
+            reps = self._representations(batch)
+            first = torch.tensor(batch.generality_first, device=self.lm.device)
+            contrastive = contrastive_terms(reps, first, self.hparams)
+            keys = reps.keys
+        else:
+            keys = self.network.knowledge(self._pooled(batch.knowledge))
+        answers = self._answers(batch, self.network.prompts(keys), 3 if locality else 2)
         return Terms(
-            reliability=self._nll(*reliability, len(batch)),
-            generality=self._nll(*generality, len(batch)),
-            locality=self._kl(batch, locality[0]),
+            reliability=self._nll(*answers[0], len(batch)),
+            generality=self._nll(*answers[1], len(batch)),
+            locality=self._kl(batch, answers[2][0]) if locality else zero,
             neighbour=contrastive.neighbour,
             sentinel_edit=contrastive.sentinel_edit,
             sentinel_locality=contrastive.sentinel_locality,
-        )
-
-    def _editing_terms(self, batch: RecipeBatch) -> Terms:
-        keys = self.network.knowledge(self._pooled(batch.knowledge))
-        reliability, generality = self._answers(batch, self.network.prompts(keys), 2)
-        zero = torch.zeros((), device=self.lm.device)
-        return Terms(
-            reliability=self._nll(*reliability, len(batch)),
-            generality=self._nll(*generality, len(batch)),
-            locality=zero,
-            neighbour=zero,
-            sentinel_edit=zero,
-            sentinel_locality=zero,
         )
 
     def _pooled(self, rows: Sequence[Ids]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -77,9 +78,14 @@ class Trainer:
         network.train(self.hparams.dropout)
         ramp = ramp_at(self.iteration, self.hparams)
         with self.dropout.active():
-            editing_only = ramp == 0 and self.hparams.schedule == "staged"
-            terms = self.objective.terms(self.sampler.draw(), editing_only=editing_only)
+            terms = self.objective.terms(
+                self.sampler.draw(),
+                retrieval=ramp > 0 or self.hparams.schedule != "staged",
+                locality=ramp > 0,
+            )
         loss = terms.total(self.hparams, ramp)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["full_lr"] * rate_factor(self.iteration, self.hparams)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -166,11 +172,19 @@ def build_optimiser(network: RecipeNetwork, hparams: RecipeHparams) -> torch.opt
     """Adam with PyTorch's defaults; the prompt MLP may have a rate of its own."""
     rate, prompt_rate = hparams.learning_rate, hparams.prompt_learning_rate
     others = [p for name, p in network.named_parameters() if not name.startswith("mlp_p.")]
+    prompt_rate = rate if prompt_rate is None else prompt_rate
     groups: list[dict[str, Any]] = [
-        {"params": others, "lr": rate},
-        {"params": network.mlp_p.parameters(), "lr": rate if prompt_rate is None else prompt_rate},
+        {"params": others, "lr": rate, "full_lr": rate},
+        {"params": network.mlp_p.parameters(), "lr": prompt_rate, "full_lr": prompt_rate},
     ]
     return torch.optim.Adam(groups)
+
+
+def rate_factor(iteration: int, hparams: RecipeHparams) -> float:
+    """Factor of the learning rates at the step after `iteration` steps."""
+    if hparams.learning_rate_decay == "none":
+        return 1.0
+    return (1 + math.cos(math.pi * iteration / hparams.iterations)) / 2
 
 
 def ramp_at(iteration: int, hparams: RecipeHparams) -> float:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from editors.parts.artefact import checkpoint_path, read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.fit import fit_recipe
 from editors.parts.recipe.hparams import TINY, RecipeHparams
-from editors.parts.recipe.trainer import ramp_at
+from editors.parts.recipe.trainer import ramp_at, rate_factor
 from tests.tiny import tiny_llama
 from tests.tiny_encoder import write_encoder
 from tests.tiny_recipe import samples
@@ -54,10 +55,12 @@ def test_the_losses_go_down(lm: LanguageModel, encoder: Path, tmp_path: Path) ->
         assert fmean(s[term] for s in steps[-10:]) < 0.95 * fmean(s[term] for s in steps[:10]), term
 
 
+@pytest.mark.parametrize("decay", ["none", "cosine"])
 def test_a_killed_training_ends_in_the_same_weights(
-    lm: LanguageModel, encoder: Path, tmp_path: Path
+    decay: Literal["none", "cosine"], lm: LanguageModel, encoder: Path, tmp_path: Path
 ) -> None:
-    whole, header = read_artefact(fit(lm, encoder, tmp_path / "whole"))
+    hparams = dataclasses.replace(QUICK, learning_rate_decay=decay)
+    whole, header = read_artefact(fit(lm, encoder, tmp_path / "whole", hparams))
 
     def kill(numbers: Mapping[str, float]) -> None:
         if numbers["iteration"] == 5:  # one step behind the checkpoint at 4
@@ -65,11 +68,11 @@ def test_a_killed_training_ends_in_the_same_weights(
 
     out = tmp_path / "killed"
     with pytest.raises(KilledError):
-        fit_recipe(lm, MADE, QUICK, encoder=encoder, seed=0, out=out, progress=kill)
+        fit_recipe(lm, MADE, hparams, encoder=encoder, seed=0, out=out, progress=kill)
     (left,) = out.iterdir()
     assert left == checkpoint_path(out / "recipe-tiny-llama-made.safetensors")
     steps: list[Mapping[str, float]] = []
-    path = fit_recipe(lm, MADE, QUICK, encoder=encoder, seed=0, out=out, progress=steps.append)
+    path = fit_recipe(lm, MADE, hparams, encoder=encoder, seed=0, out=out, progress=steps.append)
     assert steps[0]["iteration"] == 5
     assert list(out.iterdir()) == [path]
     resumed, resumed_header = read_artefact(path)
@@ -109,8 +112,9 @@ def test_the_header_says_where_the_weights_come_from(
     best = min(candidates, key=lambda entry: entry["held_out_loss"])
     assert header["selected_iteration"] == best["iteration"]
     assert header["selected_loss"] == best["held_out_loss"]
-    assert header["validation"]["made"]["edits"] == 4
-    assert set(header["validation"]["made"]) >= {"reliability", "generality", "locality"}
+    scores = header["validation"]["made"]
+    assert scores["edits"] == 4
+    assert set(scores) >= {"reliability", "generality", "locality", "prompt_reliability"}
     assert tensors["encoder.roberta.pooler.dense.weight"].dtype == torch.float32
 
 
@@ -172,3 +176,11 @@ def test_the_ramp_is_off_then_rises_then_stays() -> None:
     assert ramps == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1])
     joint = dataclasses.replace(QUICK, schedule="joint")
     assert ramp_at(0, joint) == 1
+
+
+def test_rates_stay_or_fall_along_a_cosine() -> None:
+    cosine = dataclasses.replace(QUICK, learning_rate_decay="cosine")
+    assert [rate_factor(i, QUICK) for i in (0, 4, 7)] == [1, 1, 1]
+    assert rate_factor(0, cosine) == 1
+    assert rate_factor(4, cosine) == pytest.approx(1 / 2)  # of 8
+    assert rate_factor(2, cosine) == pytest.approx((1 + 0.5**0.5) / 2)
