@@ -134,6 +134,7 @@ EMBEDDED = replace(
     eps=0.0,  # a sentinel far above all keys has no gradient under the code's 1e-8
     weight_reliability=3.0,
     weight_generality=3.0,
+    weight_locality=0.3,
     learning_rate=7e-4,
     prompt_learning_rate=3e-3,
     learning_rate_decay="cosine",
