@@ -31,6 +31,7 @@ TUNING: dict[str, dict[str, Any]] = {
     "rome": {"v_weight_decay": 0.0, "clamp_norm_factor": 20.0, "v_num_grad_steps": 10},
     "grace": {"n_iter": 8},
     "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
+    "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.9},
     "recipe": {
         "iterations": 60,
         "checkpoint_interval": 60,

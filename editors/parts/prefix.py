@@ -73,6 +73,9 @@ def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Itera
     Raises:
         ValueError: at a forward whose batch, mask or length does not fit.
     """
+    if not any(prefixes):
+        yield
+        return
     lengths = torch.tensor([len(ids) for ids in prefixes], device=lm.device)
     width = int(lengths.max())
     padded = [[pad_id(lm.tokenizer)] * (width - len(ids)) + [*ids] for ids in prefixes]

@@ -61,7 +61,8 @@ class TextVectors:
     @property
     def width(self) -> int:
         """Length of a vector."""
-        return int(self._model.get_submodule("embeddings.word_embeddings").embedding_dim)
+        weight = self._model.get_parameter("embeddings.word_embeddings.weight")
+        return int(weight.shape[1])
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:

@@ -65,7 +65,8 @@ def widen(module: nn.Module, keys: Tensor, biases: Tensor) -> None:
     else:
         module.weight = nn.Parameter(torch.cat([stored, keys], dim=0))
         inner = stored.shape[0]
-    own = torch.zeros(inner) if module.bias is None else module.get_parameter("bias").data
+    named = dict(module.named_parameters())
+    own = named["bias"].data if "bias" in named else torch.zeros(inner)
     module.bias = nn.Parameter(torch.cat([own, biases]))
 
 

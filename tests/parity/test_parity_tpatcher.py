@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPTJConfig, GPTJForCausalLM
+from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
@@ -61,7 +61,7 @@ class Recorded(TPatcher):
         return self.draw
 
     @property
-    def memory_rows(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # was cached
+    def memory_rows(self) -> tuple[Tensor, Tensor]:
         return self.recorded_memory, self.recorded_memory
 
 
@@ -122,11 +122,11 @@ def test_original(tmp_path: Path) -> None:
     for number, recorded in enumerate(case.info["edits"]):
         editor.draw = case[f"edit{number}/value_init"].T
         row = row_of(recorded)
-        found = first_step(editor, row, recorded["error_positions_in_input"])
+        found: dict[str, Any] = dict(first_step(editor, row, recorded["error_positions_in_input"]))
         trained = editor.edit_row(row)
         assert isinstance(trained, OriginalTraining)
         found |= {"loss_e_a_m_total_gradnorm": trained.steps} | parts(trained.patch, "{}_final")
-        width = editor.lm.model.get_submodule(f"transformer.h.{LAYER}.mlp.fc_in").out_features
+        width = len(case[f"{WEIGHTS}transformer.h.{LAYER}.mlp.fc_in.weight"])
         found |= {"ffn_sizes": [width + len(editor.store)] * 2}
         found |= {"memory_size": len(editor.recorded_memory) + len(editor._own_memory)}
         found |= logits(editor, case, "logits")
@@ -254,7 +254,9 @@ def model_of(case: Case) -> LanguageModel:
     }
     if sizes["model_type"] == "gptj":
         with torch.random.fork_rng():
-            model = GPTJForCausalLM(GPTJConfig(**sizes, bos_token_id=0, eos_token_id=0))
+            model: PreTrainedModel = GPTJForCausalLM(
+                GPTJConfig(**sizes, bos_token_id=0, eos_token_id=0)
+            )
         model.set_attn_implementation("eager")  # as recorded
     else:
         model = build_model(sizes["model_type"], sizes)

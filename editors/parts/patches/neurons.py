@@ -38,8 +38,9 @@ class Neurons:
     def responses(self, inputs: Tensor) -> Tensor:
         """Pre-activations [..., N, M] at MLP inputs [..., d]."""
         count, projections, _ = self.keys.shape
-        flat = inputs @ self.keys.flatten(0, 1).T  # [..., N * M]
-        return flat.unflatten(-1, (count, projections)) + self.biases
+        flat: Tensor = inputs @ self.keys.flatten(0, 1).T  # [..., N * M]
+        by_neuron: Tensor = flat.unflatten(-1, (count, projections))
+        return by_neuron + self.biases
 
     def contribution(self, inputs: Tensor, activation: Activation) -> Tensor:
         """What the neurons add to the MLP's output [..., d] at inputs [..., d]."""
