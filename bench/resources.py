@@ -81,7 +81,7 @@ def sources_for(
 
     trainable = issubclass(registry.editor_class(editor), TrainableEditor)
     corpus, tokens = None, None
-    if hparams.uses_covariance:
+    if hparams.uses_covariance or hparams.reads_corpus:
         corpus, tokens = _corpus(backbone, directory, world_seed)
     return Sources(
         corpus=corpus,
@@ -126,6 +126,7 @@ def resources_for(
         artefact=sources.artefact,
         covariance=matrices.__getitem__ if matrices else None,
         templates=context_templates(lm, hparams.template_lengths),
+        corpus=sources.corpus,
         seed=seed,
     )
 
@@ -178,9 +179,9 @@ def _corpus(backbone: str, directory: Path | None, world_seed: int) -> tuple[Pat
         return directory / CORPUS, None
     if backbone in HUB_IDS:
         raise FileNotFoundError(
-            f"The key covariance of {backbone} needs a text corpus, one document a line, "
-            f"at {(directory or Path('DATA')) / CORPUS}; the originals took 100,000 Wikipedia "
-            "articles."
+            f"This editor of {backbone} needs a text corpus, one document a line, at "
+            f"{(directory or Path('DATA')) / CORPUS}; the originals took Wikipedia: 100,000 "
+            "articles for a key covariance, WikiText-103 for T-Patcher's memory."
         )
     return data_dir(world_seed) / CORPUS, EMBEDDED_TOKENS
 

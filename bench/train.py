@@ -235,9 +235,9 @@ def _backbone(args: argparse.Namespace) -> str:
 def _encoder(args: argparse.Namespace) -> Path:
     """Directory of the sentence encoder that training starts from."""
     if args.encoder is not None:
-        from editors.parts.encoder import read_config
+        from editors.parts.text_vectors import check_files
 
-        read_config(args.encoder)  # refused here, not after a large backbone was loaded
+        check_files(args.encoder)  # refused here, not after a large backbone was loaded
         return Path(args.encoder)
     return encoder_directory(hub=args.preset == "paper", world_seed=args.world_seed)
 

@@ -85,6 +85,11 @@ class Hparams:
         return ()
 
     @property
+    def reads_corpus(self) -> bool:
+        """Whether the editor reads lines of plain text."""
+        return False
+
+    @property
     def template_lengths(self) -> tuple[int, ...]:
         """Tokens of each random context prefix that the editor wants beside the bare prompt."""
         return ()
@@ -106,6 +111,7 @@ class Resources:
     artefact: Path | None = None  # trained weights of a trainable editor (safetensors)
     covariance: Callable[[int], Tensor] | None = None
     templates: tuple[str, ...] = ("{}",)
+    corpus: Path | None = None  # plain text, one document a line
     seed: int = 0  # of the editor's own draws; the global generators are never touched
 
 

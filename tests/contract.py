@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tests.tiny import CONTEXT, LAYERS, REQUESTS, SAMPLES, TINY
 from tests.tiny_encoder import write_encoder
 
 TEMPLATES = ("{}", "It rains. {}", "In the north they say. {}")
+LONG_LINES = tuple(f"{letter} and then " * 6 + "some more words" for letter in "abcdefgh")
 CORPUS = tuple(f"{r.prompt} {r.target}. {'abcdefghij'[i:]}" for i, r in enumerate(REQUESTS * 8))
 
 # Beside the preset: what makes an edit tell on models that small and random, in little time.
@@ -28,6 +30,8 @@ TUNING: dict[str, dict[str, Any]] = {
     "ft": {"lr": 2e-2, "num_steps": 6},
     "rome": {"v_weight_decay": 0.0, "clamp_norm_factor": 20.0, "v_num_grad_steps": 10},
     "grace": {"n_iter": 8},
+    "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
+    "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.9},
     "recipe": {
         "iterations": 60,
         "checkpoint_interval": 60,
@@ -139,10 +143,13 @@ def _resources(architecture: str, directory: Path, seed: int) -> Resources:
     encoder = directory / "encoder"
     if not encoder.exists():
         write_encoder(encoder)
+    corpus = directory / "corpus.txt"
+    corpus.write_text("\n".join(LONG_LINES), encoding="utf-8")
     return Resources(
         covariance=lambda layer: moments[layer].matrix,
         templates=TEMPLATES,
         encoder=encoder,
+        corpus=corpus,
         seed=seed,
     )
 
@@ -161,10 +168,4 @@ def _artefact(key: str, architecture: str, directory: Path) -> Path:
 
 
 def _with_artefact(resources: Resources, artefact: Path | None) -> Resources:
-    return Resources(
-        encoder=resources.encoder,
-        artefact=artefact,
-        covariance=resources.covariance,
-        templates=resources.templates,
-        seed=resources.seed,
-    )
+    return dataclasses.replace(resources, artefact=artefact)

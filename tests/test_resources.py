@@ -108,6 +108,16 @@ def test_a_named_large_model_never_gets_the_made_corpus(tmp_path: Path) -> None:
         sources_for("rome", "gpt2-xl", ROME, dataset="cf", directory=tmp_path)
 
 
+def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
+    hparams = registry.hparams_for("t_patcher", "gpt2-xl")
+    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", directory=corpus.parent)
+    assert sources.corpus == corpus
+    assert set(sources.digests()) == {"corpus"}
+    made = resources_for(tiny_llama(), hparams, sources)
+    assert made.corpus == corpus
+    assert made.covariance is None
+
+
 def test_trained_weights_are_found_by_data_set_then_mixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

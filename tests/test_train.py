@@ -121,11 +121,27 @@ def test_the_same_command_changes_nothing_and_overwrite_trains_again(
     assert read_header(artefact)["hparams"]["learning_rate"] == 0.1
 
 
+def test_a_follower_is_trained_by_the_same_command(
+    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [f"--{name}={path}" for name, path in places.items()]
+    small = ("batch_size=4", "checkpoint_interval=1", "held_out=2", "calibration=10")
+    hparams = [f"--hparam={assignment}" for assignment in small]
+    command = ["train", "--editor", "LTE", "--datasets=zsre,cf", "--iterations=2"]
+    assert main([*command, *hparams, *where]) == 0
+    artefact = places["out"] / "lte-tiny-model.safetensors"
+    header = read_header(artefact)
+    assert header["editor"] == "lte"
+    assert artefact.with_suffix(".report.json").is_file()
+    shown = capsys.readouterr()
+    assert "counterfact, 2 held-out training edits at once: reliability" in shown.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--editor", "recpie"], "Unknown editor 'recpie'. Did you mean 'recipe'"),
-        (["--editor", "ft"], "FT has no weights to train. Trainable: recipe"),
+        (["--editor", "ft"], "FT has no weights to train. Trainable: "),
         (["--hparam", "batch_sise=3"], "'batch_sise' for RecipeHparams. Did you mean 'batch_size'"),
         (["--hparam", "batch_size"], "--hparam takes NAME=VALUE"),
         (["--iterations", "0"], "at least 1"),

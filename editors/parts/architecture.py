@@ -24,6 +24,7 @@ class Architecture:
     block: str  # one transformer block
     mlp: str  # the feed-forward module of a block
     mlp_in: tuple[str, ...]  # its input projections (gate first where there is one)
+    mlp_activation: str  # its activation function
     mlp_out: str  # its output projection, the matrix that ROME-like editors write
     attention_norm: str  # the norm in front of a block's attention
     final_norm: str
@@ -40,6 +41,7 @@ _GPT_NAMES = {
     "base": "transformer",
     "block": "transformer.h.{}",
     "mlp": "transformer.h.{}.mlp",
+    "mlp_activation": "transformer.h.{}.mlp.act",
     "attention_norm": "transformer.h.{}.ln_1",
     "final_norm": "transformer.ln_f",
     "embeddings": "transformer.wte",
@@ -54,6 +56,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             block="model.layers.{}",
             mlp="model.layers.{}.mlp",
             mlp_in=("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
+            mlp_activation="model.layers.{}.mlp.act_fn",
             mlp_out="model.layers.{}.mlp.down_proj",
             attention_norm="model.layers.{}.input_layernorm",
             final_norm="model.norm",

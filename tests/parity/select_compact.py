@@ -32,7 +32,9 @@ CASES = {
     "ft/llama_promptlast_unconstrained_BOSQUIRK_f64": _FT,
     "grace/orig_gpt2_replace_last_cold": _GRACE_GPT2,
     "grace/easyedit_llama_replace_last_cold": _GRACE_LLAMA,
+    "tpatcher/decoder_variant_llama": r"edit0/logits/.*|edit1/logits/[1-3]|logits_pre/.*",
 }
+UNITS = ("tpatcher/loss_units",)  # arrays without a description beside them
 # Arrays of the shared inputs that the cases above need.
 COMMON = {
     "gpt2_weights": r".*",
@@ -46,6 +48,8 @@ def main(source: Path) -> None:
     for name, dropped in CASES.items():
         _copy_arrays(source, name, rf"(?!(?:{dropped})$).*")
         shutil.copyfile(source / f"{name}.json", COMPACT / f"{name}.json")
+    for name in UNITS:
+        _copy_arrays(source, name, r".*")
     for name, kept in COMMON.items():
         _copy_arrays(source, f"common/{name}", kept)
     for name in ("model_configs.json", "tokenizer_gpt2", "tokenizer_llama"):

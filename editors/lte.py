@@ -1,0 +1,137 @@
+"""LTE: learning to edit (Jiang et al., ACL 2024), as the authors of RECIPE run it.
+
+A copy of the model is fine-tuned once to follow facts that stand in front of a question, and to
+leave other questions alone. An edit is then a line in a memory: a question that is near enough to
+a fact is asked behind that fact. Original code: YJiangcm/LTE; the default here is the variant of
+qizhou000/LiveEdit (`lte_vl`), the mode `original` retrieves as the original does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.parts.artefact import required_artefact
+from editors.parts.deltas import EditedWeights
+from editors.parts.language_model import LanguageModel
+from editors.parts.lte.examples import fact_of, prefix_ids
+from editors.parts.lte.fit import fit_lte, load_follower
+from editors.parts.lte.hparams import PRESETS, LteHparams
+from editors.parts.lte.memory import NONE, FactMemory
+from editors.parts.prefix import text_prefixed
+from editors.parts.text_vectors import TextVectors
+from editors.parts.tokens import TokenBatch
+
+
+class Lte(TrainableEditor[LteHparams]):
+    """Retrieves a fact for each question and lets the follower read it.
+
+    The follower's weights are part of the editor: the first edit puts them into the model, a reset
+    takes them out, and questions that retrieve nothing are answered by the follower too. Locality
+    is so measured against the model as it was.
+    """
+
+    family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
+    version = 1
+    label = "LTE"
+    retrieves_text = True
+    hparams_class = LteHparams
+    presets = PRESETS
+
+    def __init__(self, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> None:
+        """Load the encoder and the follower that `resources` names.
+
+        Raises:
+            ValueError: encoder or artefact not given, or trained for something else.
+            FileNotFoundError: one of them is not there.
+        """
+        super().__init__(lm, hparams, resources)
+        encoder = _encoder_directory(resources)
+        artefact = required_artefact(resources, key="lte", label=self.label)
+        self.follower = load_follower(artefact, lm, encoder, hparams)
+        self.vectors = TextVectors.from_directory(encoder, lm.device)
+        self.memory = FactMemory(self.vectors.width, lm.device)
+        self._weights = EditedWeights(lm.model)
+
+    @property
+    def threshold(self) -> float | None:
+        """Cosine above which a fact is used; None uses the nearest one always."""
+        return self.hparams.threshold_in_use(self.follower.threshold)
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Append one fact a request; nothing is replaced or merged."""
+        if not requests:
+            return
+        facts = [fact_of(request) for request in requests]
+        original = self.hparams.mode == "original"
+        keys = self.vectors([r.prompt for r in requests] if original else facts)
+        self._attach()
+        self.memory.append(facts, keys)
+
+    def reset(self) -> None:
+        """Forget all facts and take the follower's weights out."""
+        self._weights.restore()
+        self.memory = FactMemory(self.vectors.width, self.lm.device)
+
+    def retrieve(self, texts: Sequence[str]) -> Tensor:
+        """Row [B] of the fact that each text uses, counted from 0; -1 for none."""
+        if not len(self.memory):
+            return torch.full((len(texts),), NONE, device=self.lm.device)
+        return self.memory.retrieve(self.vectors(texts), self.threshold)
+
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        """Retrieve once for `batch.texts`; forwards inside read the facts in front."""
+        prefixes = [
+            [] if row == NONE else prefix_ids(self.lm.tokenizer, self.memory.facts[row])
+            for row in self.retrieve(batch.texts).tolist()
+        ]
+        return text_prefixed(self.lm, prefixes)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The memory; the follower's weights are the artefact's."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the memory, and attach the follower where there is an edit."""
+        self.reset()
+        self.memory.load_state_dict(state)
+        if len(self.memory):
+            self._attach()
+
+    @classmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Mapping[str, Sequence[EditSample]],
+        hparams: LteHparams,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> Path:
+        """Fine-tune the follower and calibrate the threshold; see `editors.parts.lte.fit`."""
+        return fit_lte(
+            lm,
+            samples,
+            hparams,
+            encoder=_encoder_directory(resources),
+            seed=resources.seed,
+            out=out,
+            progress=progress,
+        )
+
+    def _attach(self) -> None:
+        if not self._weights.touched:
+            self._weights.add(self.follower.deltas)
+
+
+def _encoder_directory(resources: Resources) -> Path:
+    if resources.encoder is None:
+        raise ValueError("LTE needs the directory of a sentence encoder, got none.")
+    return resources.encoder

@@ -1,0 +1,1 @@
+"""The parts of LTE: its hyper-parameters, memory, losses and training."""

@@ -1,0 +1,157 @@
+"""One neuron for each wrong token of an edit: T-Patcher as published.
+
+Written after the public implementation ZeroYuHuang/Transformer-Patcher (Huang et al.,
+"Transformer-Patcher: One Mistake Worth One Neuron"). Its driver is for BART and BERT; what it adds
+to the training of a single example there (label smoothing, the example repeated in a batch, a
+plateau schedule of the rate) is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from editors.parts.patches.last_block import LastBlock
+from editors.parts.patches.losses import activation_loss, memory_loss
+from editors.parts.patches.neurons import Neurons
+
+# Constants of the original's launch scripts.
+MAX_ERRORS = 5  # neurons of one edit
+AMPLIFY = 10.0  # initial factor of every value entry
+CLIP_NORM = 5.0
+ACTIVATION_SHAPE, ACTIVATION_MARGIN = "top5_exp", 0.0
+MEMORY_SHAPES = ("top1000_exp", "top1000_exp")
+MEMORY_MARGINS = (3.0, -3.0)  # as for FEVER; the shipped zsRE launcher forgets to pass them on
+FIRST_CHECK, CHECK_EVERY, ENOUGH_GAIN = 100, 25, 1e-3  # of the stopping rule, in steps
+
+
+@dataclass(frozen=True)
+class OriginalPatch:
+    """n neurons in training: the value of neuron j is `values[j] * amplify[j]`."""
+
+    keys: Tensor  # [n, d]
+    biases: Tensor  # [n]
+    values: Tensor  # [n, d]
+    amplify: Tensor  # [n, d]
+
+    @property
+    def neurons(self) -> Neurons:
+        """The neurons as an MLP with one input projection takes them."""
+        return Neurons(self.keys[:, None], self.biases[:, None], self.values * self.amplify)
+
+
+@dataclass(frozen=True)
+class OriginalTerms:
+    """Loss terms of one step, unweighted."""
+
+    edit: Tensor
+    activation: Tensor
+    memory: Tensor
+
+    def total(self, *, activation: float, memory: float) -> Tensor:
+        """Weighted sum."""
+        return self.edit + activation * self.activation + memory * self.memory
+
+
+@dataclass(frozen=True)
+class OriginalTraining:
+    """The trained patch; for each step edit, activation and memory loss, total, gradient norm."""
+
+    patch: OriginalPatch
+    steps: tuple[tuple[float, ...], ...]
+
+
+@torch.no_grad()
+def error_columns(scene: LastBlock) -> Tensor:
+    """The first positions whose most likely token is not the target's; at most `MAX_ERRORS`."""
+    nothing = Neurons.zeros(0, 1, scene.inputs.shape[1], scene.inputs)
+    wrong = scene.target_logits(nothing).argmax(-1) != scene.labels
+    return scene.columns[wrong][:MAX_ERRORS]
+
+
+def initial_patch(scene: LastBlock, columns: Tensor, draw: Tensor) -> OriginalPatch:
+    """Keys that answer 1 at their own positions [n], with standard normal values `draw` [n, d]."""
+    queries = scene.inputs[columns]
+    return OriginalPatch(
+        keys=queries / queries.square().sum(-1, keepdim=True),
+        biases=queries.new_zeros(len(queries)),
+        values=draw.to(queries),
+        amplify=torch.full_like(queries, AMPLIFY),
+    )
+
+
+def original_terms(
+    scene: LastBlock, patch: OriginalPatch, columns: Tensor, memory: Tensor
+) -> OriginalTerms:
+    """Loss terms; neuron j belongs to `columns[j]`, `memory` [M, d] holds MLP inputs."""
+    neurons = patch.neurons
+    own = neurons.responses(scene.inputs[columns])[..., 0].diagonal()[None]  # [1, n]
+    return OriginalTerms(
+        edit=scene.target_loss(neurons),
+        activation=activation_loss(own, shape=ACTIVATION_SHAPE, margin=ACTIVATION_MARGIN),
+        memory=_memory(neurons, own, memory),
+    )
+
+
+@torch.enable_grad()
+def train_original(
+    scene: LastBlock,
+    patch: OriginalPatch,
+    columns: Tensor,
+    memory: Tensor,
+    validation: Tensor,
+    *,
+    num_steps: int,
+    lr: float,
+    weight_decay: float,
+    activation: float,
+    silence: float,
+) -> OriginalTraining:
+    """Adam with L2 and clipped gradients until the stopping rule is met, or `num_steps`.
+
+    From step 100 on, every 25 steps: once the target is answered right, training ends at the first
+    check at which the loss on the `validation` rows [M', d] has not fallen by 0.001.
+    """
+    parts = [part.clone().requires_grad_() for part in vars(patch).values()]
+    trained = OriginalPatch(*parts)
+    optimizer = torch.optim.Adam(parts, lr=lr, weight_decay=weight_decay)
+    steps, rule = [], _StoppingRule(scene, columns, validation)
+    for number in range(num_steps):
+        if rule.met(number, trained):
+            break
+        terms = original_terms(scene, trained, columns, memory)
+        total = terms.total(activation=activation, memory=silence)
+        optimizer.zero_grad()
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parts, CLIP_NORM)
+        steps.append(tuple(value.item() for value in (*vars(terms).values(), total, norm)))
+        optimizer.step()
+    return OriginalTraining(OriginalPatch(*(part.detach() for part in parts)), tuple(steps))
+
+
+class _StoppingRule:
+    """Remembers the validation loss of the last check at which the answer was right."""
+
+    def __init__(self, scene: LastBlock, columns: Tensor, validation: Tensor) -> None:
+        self._scene, self._columns, self._validation = scene, columns, validation
+        self._last = float("inf")
+
+    @torch.no_grad()
+    def met(self, step: int, patch: OriginalPatch) -> bool:
+        if step < FIRST_CHECK or step % CHECK_EVERY:
+            return False
+        neurons = patch.neurons
+        if not torch.equal(self._scene.target_logits(neurons).argmax(-1), self._scene.labels):
+            return False
+        own = neurons.responses(self._scene.inputs[self._columns])[..., 0].diagonal()[None]
+        loss = float(_memory(neurons, own, self._validation))
+        stop = loss > self._last - ENOUGH_GAIN
+        self._last = loss
+        return stop
+
+
+def _memory(neurons: Neurons, own: Tensor, rows: Tensor) -> Tensor:
+    responses = neurons.responses(rows)[..., 0]  # [M, n]
+    return memory_loss(responses, own, shapes=MEMORY_SHAPES, margins=MEMORY_MARGINS)

@@ -1,0 +1,221 @@
+"""T-Patcher: new neurons in the last block's MLP for every edit (Huang et al., ICLR 2023).
+
+The default is the variant for decoders that the authors of RECIPE use (qizhou000/UniEdit, editor
+`tp`): one neuron an edit, which starts at zero; on LLaMA both the gate and the up projection get
+its keys. The mode `original` is the published method (ZeroYuHuang/Transformer-Patcher): one neuron
+for each wrong token, and only where the model is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.corpus import long_lines
+from editors.parts.hooks import changed_output
+from editors.parts.language_model import LanguageModel
+from editors.parts.patches.decoder import TrainedNeurons, train_decoder_neuron
+from editors.parts.patches.last_block import LastBlock, activation_of
+from editors.parts.patches.memory import MemoryText
+from editors.parts.patches.neurons import Neurons, PatchStore
+from editors.parts.patches.original import (
+    OriginalTraining,
+    error_columns,
+    initial_patch,
+    train_original,
+)
+from editors.parts.tokens import TokenBatch, batch_of
+
+TPatcherMode = Literal["decoder", "original"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TPatcherHparams(Hparams):
+    """Defaults are UniEdit's, which are the same for its three backbones."""
+
+    mode: TPatcherMode = "decoder"
+    num_steps: int = 75  # the most of them in the original mode
+    lr: float = 1e-2  # of Adam
+    weight_decay: float = 0.0  # L2 in the gradient
+    activation_weight: float = 0.1  # lambda_a: the neuron answers to the edit
+    memory_weight: float = 0.1  # lambda_m: it is silent elsewhere
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, TPatcherMode)
+        check_at_least("num_steps", self.num_steps, 1)
+        check_above("lr", self.lr, 0)
+        for name in ("weight_decay", "activation_weight", "memory_weight"):
+            check_at_least(name, vars(self)[name], 0)
+
+    @property
+    def reads_corpus(self) -> bool:
+        """The memory is made of text."""
+        return True
+
+
+# The original's launch script for zsRE (FEVER's takes a memory weight of 5).
+ORIGINAL = TPatcherHparams(
+    mode="original", num_steps=2000, weight_decay=0.01, activation_weight=1.0, memory_weight=10.0
+)
+
+
+class TPatcher(Editor[TPatcherHparams]):
+    """Keeps its neurons beside the model, whose weights never change.
+
+    A neuron is active on every input, also while later ones are trained; each is trained once.
+    """
+
+    family: ClassVar[Literal["MP", "AP", "RB"]] = "AP"
+    label: ClassVar[str] = "TP"
+    aliases: ClassVar[tuple[str, ...]] = ("T-Patcher", "tpatcher")
+    hparams_class = TPatcherHparams
+    presets: ClassVar[Mapping[str, TPatcherHparams]] = {
+        # qizhou000/UniEdit, configs of `tp` for gpt2-xl, gpt-j-6b and llama-3-8b
+        "gpt2-xl": TPatcherHparams(),
+        "gpt-j-6b": TPatcherHparams(),
+        "llama-2-7b": TPatcherHparams(),
+        # qizhou000/LiveEdit, for decoders of LLaMA-7B's size
+        "llama-2-7b/liveedit": TPatcherHparams(
+            num_steps=25, activation_weight=1e-4, memory_weight=1e-4
+        ),
+        "original": ORIGINAL,
+        # Ours, provisional: UniEdit's.
+        "mini-llama": TPatcherHparams(),
+        "default": TPatcherHparams(),
+    }
+
+    def __init__(self, lm: LanguageModel, hparams: TPatcherHparams, resources: Resources) -> None:
+        """Take hold of the last block and the memory text.
+
+        Raises:
+            ValueError: no text given, or the original mode on a gated MLP, which it cannot extend.
+            OSError: the text cannot be read.
+        """
+        super().__init__(lm, hparams, resources)
+        projections = len(lm.architecture.mlp_in)
+        if hparams.mode == "original" and projections > 1:
+            raise ValueError(
+                "The original T-Patcher extends MLPs with one input projection, but "
+                f"{lm.architecture.model_type} has a gated one; use the mode 'decoder'."
+            )
+        # Neurons are trained and applied in single precision at least.
+        self._dtype = torch.promote_types(lm.dtype, torch.float32)
+        self.store = PatchStore(projections, lm.hidden_size, dtype=self._dtype)
+        self._mlp = lm.module(lm.architecture.mlp, lm.n_layers - 1)
+        self._activation = activation_of(lm)
+        self._memory = MemoryText(lm, _lines(resources), dtype=self._dtype)
+        self._generator = torch.Generator()
+        self.reset()
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Train and keep the neurons of each request, one request after the other."""
+        for request in requests:
+            pair = (request.prompt, request.target)
+            self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
+
+    def edit_row(self, row: TokenBatch) -> TrainedNeurons | OriginalTraining:
+        """One edit of ready-made ids, a batch of one row; returns what was trained."""
+        with self.steering(row):
+            scene = LastBlock.of(self.lm, row, dtype=self._dtype)
+        if self.hparams.mode == "decoder":
+            return self._one_neuron(scene)
+        return self._one_per_error(scene)
+
+    def reset(self) -> None:
+        """Forget all neurons and start the editor's own draws anew."""
+        self.store.clear()
+        self._own_memory = torch.empty(
+            0, self.lm.hidden_size, dtype=self._dtype, device=self.lm.device
+        )
+        self._generator.manual_seed(self.resources.seed)
+
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        """Add what the neurons answer to the output of the last block's MLP."""
+        if not len(self.store):
+            return nullcontext()
+        neurons = self.store.neurons
+
+        def answer(inputs: Tensor, output: Tensor) -> Tensor:
+            added = neurons.contribution(inputs.to(self._dtype), self._activation)
+            return output + added.to(output.dtype)
+
+        return changed_output(self._mlp, answer)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Neurons, the edits' own rows of the memory (original mode), and state of the draws."""
+        return {
+            **self.store.state_dict(),
+            "own_memory": self._own_memory.clone(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace neurons, memory and draws by those of `state`."""
+        self.store.load_state_dict(state, device=self.lm.device)
+        self._own_memory = state["own_memory"].to(self.lm.device)
+        self._generator.set_state(state["generator"])
+
+    def memory_texts(self) -> list[Tensor]:
+        """MLP inputs [T, d] of a random line for each step of the next neuron."""
+        numbers = torch.randint(
+            len(self._memory), (self.hparams.num_steps,), generator=self._generator
+        )
+        return [self._memory.inputs(int(number)) for number in numbers]
+
+    def initial_values(self, count: int) -> Tensor:
+        """Standard normal values [count, d] of new neurons, for the original mode."""
+        return torch.randn(count, self.lm.hidden_size, generator=self._generator)
+
+    @cached_property
+    def memory_rows(self) -> tuple[Tensor, Tensor]:
+        """(memory [M, d], validation [M', d]) of the original mode, without the edits' own."""
+        return self._memory.split()
+
+    def _one_neuron(self, scene: LastBlock) -> TrainedNeurons:
+        width = scene.inputs.shape[1]
+        trained = train_decoder_neuron(
+            scene,
+            Neurons.zeros(1, len(self.lm.architecture.mlp_in), width, scene.inputs),
+            self.memory_texts(),
+            lr=self.hparams.lr,
+            weight_decay=self.hparams.weight_decay,
+            activation=self.hparams.activation_weight,
+            silence=self.hparams.memory_weight,
+        )
+        self.store.append(trained.neurons)
+        return trained
+
+    def _one_per_error(self, scene: LastBlock) -> OriginalTraining:
+        """Where nothing is wrong, nothing is trained or remembered."""
+        columns = error_columns(scene)
+        memory, validation = self.memory_rows
+        trained = train_original(
+            scene,
+            initial_patch(scene, columns, self.initial_values(len(columns))),
+            columns,
+            torch.cat([memory, self._own_memory]),
+            validation,
+            num_steps=self.hparams.num_steps if len(columns) else 0,
+            lr=self.hparams.lr,
+            weight_decay=self.hparams.weight_decay,
+            activation=self.hparams.activation_weight,
+            silence=self.hparams.memory_weight,
+        )
+        if len(columns):
+            self.store.append(trained.patch.neurons)
+            self._own_memory = torch.cat([self._own_memory, scene.inputs[1:-1]])
+        return trained
+
+
+def _lines(resources: Resources) -> tuple[str, ...]:
+    if resources.corpus is None:
+        raise ValueError("T-Patcher needs a file of plain text to draw its memory from, got none.")
+    return long_lines(resources.corpus)

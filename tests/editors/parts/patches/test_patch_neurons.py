@@ -1,0 +1,65 @@
+"""The store of neurons, and the last block that they are trained on."""
+
+from __future__ import annotations
+
+import torch
+
+from editors.parts.hooks import changed_output
+from editors.parts.language_model import LanguageModel
+from editors.parts.patches.last_block import LastBlock, activation_of, mlp_inputs
+from editors.parts.patches.memory import MemoryText
+from editors.parts.patches.neurons import Neurons, PatchStore
+from editors.parts.tokens import batch_of
+from tests.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
+
+
+def neurons(projections: int, count: int = 2) -> Neurons:
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((count, projections, HIDDEN), (count, projections), (count, HIDDEN))
+    return Neurons(*(torch.randn(*shape, generator=generator) for shape in shapes))
+
+
+def test_a_store_keeps_the_order_and_goes_through_its_state() -> None:
+    store, other = (PatchStore(2, HIDDEN, dtype=torch.float32) for _ in range(2))
+    assert store.neurons.keys.shape == (0, 2, HIDDEN)
+    first, both = neurons(2, 1), neurons(2, 2)
+    store.append(first)
+    store.append(both)
+    assert torch.equal(store.neurons.values, torch.cat([first.values, both.values]))
+    other.load_state_dict(store.state_dict(), device=torch.device("cpu"))
+    assert len(other) == 3
+    assert torch.equal(other.neurons.keys, store.neurons.keys)
+    other.load_state_dict(PatchStore(2, HIDDEN, dtype=torch.float32).state_dict(),
+                          device=torch.device("cpu"))  # fmt: skip
+    assert len(other) == 0
+
+
+@torch.no_grad()
+def test_the_cached_block_answers_as_the_whole_model(tiny_lm: LanguageModel) -> None:
+    added = neurons(len(tiny_lm.architecture.mlp_in))
+    request = REQUESTS[0]
+    row = batch_of(tiny_lm.tokenizer, [(request.prompt, request.target)], device=tiny_lm.device)
+    scene = LastBlock.of(tiny_lm, row, dtype=torch.float32)
+    mlp = tiny_lm.module(tiny_lm.architecture.mlp, LAYERS - 1)
+    act = activation_of(tiny_lm)
+    with changed_output(mlp, lambda inputs, output: output + added.contribution(inputs, act)):
+        whole = tiny_lm.target_logits(row)
+    torch.testing.assert_close(scene.target_logits(added), whole, atol=1e-5, rtol=1e-5)
+    assert torch.equal(scene.inputs, mlp_inputs(tiny_lm, row, dtype=torch.float32))
+
+
+def test_a_memory_line_is_cut_to_the_context_and_kept() -> None:
+    lm = tiny_gpt2()
+    memory = MemoryText(lm, ["x" * (CONTEXT + 20), "A line"], dtype=torch.float32)
+    assert len(memory.inputs(0)) == CONTEXT
+    assert memory.inputs(1) is memory.inputs(1)
+
+
+def test_every_tenth_line_validates() -> None:
+    lm = tiny_llama()
+    lines = [f"{number} and so on" for number in range(12)]
+    text = MemoryText(lm, lines, dtype=torch.float32)
+    memory, validation = text.split()
+    wanted = torch.cat([text.inputs(0), text.inputs(10)])
+    assert torch.equal(validation, wanted)
+    assert len(memory) + len(validation) == sum(len(text.inputs(i)) for i in range(12))

@@ -1,0 +1,230 @@
+"""T-Patcher: its neurons are columns and rows of the real MLP, and it keeps what it should."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from editors.base import EditRequest, Resources
+from editors.parts.language_model import LanguageModel
+from editors.parts.patches.decoder import TrainedNeurons
+from editors.parts.patches.last_block import LastBlock
+from editors.parts.patches.neurons import Neurons
+from editors.parts.patches.original import OriginalTraining
+from editors.parts.tokens import TokenBatch, batch_of
+from editors.t_patcher import ORIGINAL, TPatcher, TPatcherHparams
+from tests.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
+
+LAST = LAYERS - 1
+PAIRS = [(request.prompt, request.target) for request in REQUESTS]
+QUICK = TPatcherHparams(num_steps=4, lr=5e-2)
+SHORT_ORIGINAL = dataclasses.replace(ORIGINAL, num_steps=3)
+
+
+@pytest.fixture
+def resources(tmp_path: Path) -> Resources:
+    corpus = tmp_path / "corpus.txt"
+    lines = [f"{letter} and then " * 6 + "some more words" for letter in "abcdefghijkl"]
+    corpus.write_text("\n".join(lines), encoding="utf-8")
+    return Resources(corpus=corpus)
+
+
+def random_neurons(lm: LanguageModel, count: int = 2) -> Neurons:
+    generator = torch.Generator().manual_seed(3)
+    projections = len(lm.architecture.mlp_in)
+    shapes = ((count, projections, HIDDEN), (count, projections), (count, HIDDEN))
+    return Neurons(*(torch.randn(*shape, generator=generator) for shape in shapes))
+
+
+def extend(lm: LanguageModel, neurons: Neurons) -> list[nn.Module]:
+    """Bake neurons into the last MLP, behind its own; returns input and output projections."""
+    row = lm.architecture
+    modules = [lm.module(path, LAST) for path in (*row.mlp_in, row.mlp_out)]
+    for number, module in enumerate(modules[:-1]):
+        widen(module, neurons.keys[:, number], neurons.biases[:, number])
+    last = modules[-1]
+    stored = last.get_parameter("weight").data
+    axis = 0 if isinstance(last, Conv1D) else 1  # Conv1D stores (in, out), Linear (out, in)
+    values = neurons.values if axis == 0 else neurons.values.T
+    last.weight = nn.Parameter(torch.cat([stored, values], dim=axis))
+    return modules
+
+
+def widen(module: nn.Module, keys: Tensor, biases: Tensor) -> None:
+    """Give a projection of either kind more outputs."""
+    stored = module.get_parameter("weight").data
+    if isinstance(module, Conv1D):
+        module.weight = nn.Parameter(torch.cat([stored, keys.T], dim=1))
+        module.nf += len(keys)
+        inner = stored.shape[1]
+    else:
+        module.weight = nn.Parameter(torch.cat([stored, keys], dim=0))
+        inner = stored.shape[0]
+    named = dict(module.named_parameters())
+    own = named["bias"].data if "bias" in named else torch.zeros(inner)
+    module.bias = nn.Parameter(torch.cat([own, biases]))
+
+
+def editor_with(lm: LanguageModel, neurons: Neurons, resources: Resources) -> TPatcher:
+    editor = TPatcher(lm, QUICK, resources)
+    editor.store.append(neurons)
+    return editor
+
+
+def batch(lm: LanguageModel, pairs: list[tuple[str, str]] = PAIRS) -> TokenBatch:
+    return batch_of(lm.tokenizer, pairs, device=lm.device)
+
+
+@torch.no_grad()
+def test_neurons_answer_as_columns_and_rows_of_the_mlp(
+    tiny_lm: LanguageModel, resources: Resources
+) -> None:
+    neurons, rows = random_neurons(tiny_lm), batch(tiny_lm)
+    before = tiny_lm.target_logits(rows)
+    with editor_with(tiny_lm, neurons, resources).steering(rows):
+        ours = tiny_lm.target_logits(rows)
+    extend(tiny_lm, neurons)
+    torch.testing.assert_close(ours, tiny_lm.target_logits(rows), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(ours, before, atol=1e-2)
+
+
+def test_gradients_are_those_of_the_extended_weights(tiny_lm: LanguageModel) -> None:
+    """Of the target's loss, through the cached last block and through the whole model."""
+    neurons, row = random_neurons(tiny_lm), batch(tiny_lm, PAIRS[:1])
+    scene = LastBlock.of(tiny_lm, row, dtype=torch.float32)
+    leaves = Neurons(*(part.clone().requires_grad_() for part in vars(neurons).values()))
+    scene.target_loss(leaves).backward()
+    *inner, last = extend(tiny_lm, neurons)
+    logits = tiny_lm.target_logits(row)
+    nn.functional.cross_entropy(logits, row.labels).backward()
+    as_out_in = tiny_lm.architecture.as_out_in
+    count = len(neurons.values)
+    for number, module in enumerate(inner):
+        grown = as_out_in(gradient(module, "weight"))[-count:]
+        close(leaves.keys.grad, grown, number)
+        close(leaves.biases.grad, gradient(module, "bias")[-count:], number)
+    grown = as_out_in(gradient(last, "weight"))[:, -count:].T
+    assert leaves.values.grad is not None
+    torch.testing.assert_close(leaves.values.grad, grown, atol=1e-5, rtol=1e-4)
+
+
+def gradient(module: nn.Module, name: str) -> Tensor:
+    found = module.get_parameter(name).grad
+    assert found is not None
+    return found
+
+
+def close(ours: Tensor | None, grown: Tensor, projection: int) -> None:
+    assert ours is not None
+    torch.testing.assert_close(ours[:, projection], grown, atol=1e-5, rtol=1e-4)
+    assert grown.abs().max() > 1e-4
+
+
+def test_a_gated_neuron_by_hand() -> None:
+    neurons = Neurons(
+        torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]),  # gate and up
+        torch.tensor([[0.5, -1.0]]),
+        torch.tensor([[3.0, -2.0]]),
+    )
+    inputs = torch.tensor([[1.0, 2.0], [-4.0, 1.0]])
+    torch.testing.assert_close(
+        neurons.responses(inputs), torch.tensor([[[1.5, 3.0]], [[-3.5, 1.0]]])
+    )
+    # relu(1.5) * 3 = 4.5, times the value; the second gate is shut
+    expected = torch.tensor([[13.5, -9.0], [0.0, 0.0]])
+    torch.testing.assert_close(neurons.contribution(inputs, torch.relu), expected)
+
+
+def test_the_first_step_moves_the_keys_alone(resources: Resources) -> None:
+    """Zeros are a saddle: the value's gradient is exactly zero, Adam moves keys by their rate."""
+    editor = TPatcher(tiny_llama(), dataclasses.replace(QUICK, num_steps=1), resources)
+    editor.edit(REQUESTS[:1])
+    neurons = editor.store.neurons
+    assert not neurons.values.any()
+    torch.testing.assert_close(neurons.biases, torch.full((1, 2), QUICK.lr))
+
+
+def test_a_neuron_for_each_edit_and_older_ones_stay(
+    tiny_lm: LanguageModel, resources: Resources
+) -> None:
+    editor = TPatcher(tiny_lm, QUICK, resources)
+    editor.edit(REQUESTS[:1])
+    first = editor.store.state_dict()
+    editor.edit(REQUESTS[1:3])
+    assert len(editor.store) == 3
+    for name, tensor in first.items():
+        assert torch.equal(editor.store.state_dict()[name][:1], tensor)
+
+
+def test_memory_texts_are_drawn_anew_for_each_step(resources: Resources) -> None:
+    editor = TPatcher(tiny_gpt2(), dataclasses.replace(QUICK, num_steps=30), resources)
+    drawn = editor.memory_texts()
+    assert len(drawn) == 30
+    assert len({id(text) for text in drawn}) > 5  # of 12 lines, each kept once read
+    again = TPatcher(tiny_gpt2(), editor.hparams, resources).memory_texts()
+    assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
+
+
+def test_the_original_takes_a_neuron_for_each_wrong_token(resources: Resources) -> None:
+    editor = TPatcher(tiny_gptj(), SHORT_ORIGINAL, resources)
+    request = REQUESTS[0]
+    row = batch(editor.lm, [(request.prompt, request.target)])
+    wrong = int((editor.lm.target_logits(row).argmax(-1) != row.labels).sum())
+    assert wrong > 5
+    editor.edit([request])
+    assert len(editor.store) == 5  # the most of one edit
+    assert len(editor.state_dict()["own_memory"]) == row.lengths[0] - 2
+
+
+def test_the_original_leaves_right_answers_alone(resources: Resources) -> None:
+    editor = TPatcher(tiny_gptj(), SHORT_ORIGINAL, resources)
+    row = batch(editor.lm, PAIRS[:1])
+    known = [
+        int(token) for token in editor.lm.logits(row)[0, row.prompt_lengths[0] - 1 :].argmax(-1)
+    ]
+    right = dataclasses.replace(row, target_ids=((known[0],),))
+    trained = editor.edit_row(right)
+    assert isinstance(trained, OriginalTraining)
+    assert trained.steps == ()
+    assert len(editor.store) == 0
+    assert len(editor.state_dict()["own_memory"]) == 0
+
+
+def test_the_original_answers_right_and_stops_early(resources: Resources) -> None:
+    hparams = dataclasses.replace(ORIGINAL, num_steps=400, memory_weight=1e-6)
+    editor = TPatcher(tiny_gptj(), hparams, resources)
+    trained = editor.edit_row(batch(editor.lm, [("The sky is", "B")]))
+    assert isinstance(trained, OriginalTraining)
+    assert 100 <= len(trained.steps) < 400
+    assert len(trained.steps) % 25 == 0
+
+
+def test_the_loss_falls(resources: Resources) -> None:
+    editor = TPatcher(tiny_gpt2(), dataclasses.replace(QUICK, num_steps=40), resources)
+    trained = editor.edit_row(batch(editor.lm, PAIRS[:1]))
+    assert isinstance(trained, TrainedNeurons)
+    assert trained.losses[-1] < trained.losses[0] - 0.5
+
+
+def test_what_is_missing_or_cannot_be_is_named(resources: Resources) -> None:
+    with pytest.raises(ValueError, match="file of plain text to draw its memory from, got none"):
+        TPatcher(tiny_gpt2(), QUICK, Resources())
+    with pytest.raises(ValueError, match="llama has a gated one; use the mode 'decoder'"):
+        TPatcher(tiny_llama(), ORIGINAL, resources)
+    with pytest.raises(ValueError, match="Did you mean 'decoder'"):
+        TPatcherHparams.from_dict({"mode": "decoders"})
+    assert QUICK.reads_corpus
+
+
+def test_an_empty_request_list_changes_no_draw(resources: Resources) -> None:
+    editor = TPatcher(tiny_gpt2(), QUICK, resources)
+    before = editor.state_dict()["generator"]
+    editor.edit([])
+    assert torch.equal(editor.state_dict()["generator"], before)
+    editor.edit([EditRequest(prompt="A", target="B", subject="A")])
+    assert not torch.equal(editor.state_dict()["generator"], before)

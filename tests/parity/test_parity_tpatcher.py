@@ -1,0 +1,268 @@
+"""T-Patcher against the numbers of qizhou000/UniEdit and ZeroYuHuang/Transformer-Patcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
+
+from editors.base import Resources
+from editors.parts.language_model import LanguageModel
+from editors.parts.patches.decoder import TrainedNeurons, decoder_loss
+from editors.parts.patches.last_block import LastBlock, mlp_inputs
+from editors.parts.patches.losses import activation_loss, memory_loss
+from editors.parts.patches.neurons import Neurons
+from editors.parts.patches.original import (
+    OriginalPatch,
+    OriginalTraining,
+    error_columns,
+    initial_patch,
+    original_terms,
+)
+from editors.parts.tokens import TokenBatch, batch_of_ids
+from editors.t_patcher import TPatcher, TPatcherHparams
+from tests.parity.loading import (
+    COMPACT,
+    Case,
+    build_model,
+    full_directory,
+    load_arrays,
+    load_case,
+    with_weights,
+)
+from tests.tiny import byte_tokenizer
+
+DECODER = ("decoder_variant_gpt2", "decoder_variant_llama")
+WEIGHTS = "weights/"
+LAYER = 2
+RTOL, ATOL = 1e-5, 1e-6
+FULL = pytest.param(None, marks=pytest.mark.parity)  # the directory of all cases
+
+
+class Recorded(TPatcher):
+    """T-Patcher that draws what the recorded run drew."""
+
+    texts: Sequence[Tensor] = ()
+    draw: Tensor
+    recorded_memory: Tensor
+
+    def memory_texts(self) -> list[Tensor]:
+        return list(self.texts)
+
+    def initial_values(self, count: int) -> Tensor:
+        assert self.draw.shape[0] == count
+        return self.draw
+
+    @property
+    def memory_rows(self) -> tuple[Tensor, Tensor]:
+        return self.recorded_memory, self.recorded_memory
+
+
+@pytest.mark.parametrize("root", [COMPACT, FULL])
+def test_loss_shapes(root: Path | None) -> None:
+    recorded = load_arrays((root or full_directory()) / "tpatcher" / "loss_units.npz")
+    own, memory = recorded.pop("act_val"), recorded.pop("his")
+    assert recorded.pop("his_stacked_shape").tolist() == [len(memory), *own.shape]
+    assert len(recorded) == 18
+    for name, loss in recorded.items():
+        kind, shape, margins = name.split("/")
+        if kind == "act_loss":
+            ours = activation_loss(own, shape=shape, margin=float(margins[1:]))
+        else:
+            first, second = shape.split("+")
+            m1, m2 = (float(margin.partition("=")[2]) for margin in margins.split("_"))
+            ours = memory_loss(memory, own, shapes=(first, second), margins=(m1, m2))
+        torch.testing.assert_close(ours, loss, rtol=RTOL, atol=ATOL, msg=name)
+
+
+def test_decoder_variant_compact(tmp_path: Path) -> None:
+    check_decoder(load_case(COMPACT, "tpatcher", "decoder_variant_llama"), tmp_path)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", DECODER)
+def test_decoder_variant_full(name: str, tmp_path: Path) -> None:
+    check_decoder(load_case(full_directory(), "tpatcher", name), tmp_path)
+
+
+def check_decoder(case: Case, tmp_path: Path) -> None:
+    editor = editor_of(case, decoder_hparams(case), tmp_path)
+    lines = case.info["locality_token_ids"]
+    choices = np.random.default_rng(0)  # one stream over both edits, as recorded
+    ours = unchanged(case) | logits(editor, case, "logits_pre")
+    for number, recorded in enumerate(case.info["edits"]):
+        chosen = choices.integers(len(lines), size=editor.hparams.num_steps).tolist()
+        editor.texts = [memory_of(editor.lm, lines[line]) for line in chosen]
+        row = row_of(recorded)
+        found = first_gradients(editor, row) | {"locality_choice": chosen}
+        trained = editor.edit_row(row)
+        assert isinstance(trained, TrainedNeurons)
+        found |= {"total_losses": trained.losses} | named_weights(editor)
+        found |= logits(editor, case, "logits")
+        ours |= {f"edit{number}/{key}": value for key, value in found.items()}
+    case.compare(ours, rtol=RTOL, atol=ATOL)
+
+
+@pytest.mark.parity
+def test_original(tmp_path: Path) -> None:
+    case = load_case(full_directory(), "tpatcher", "original_gptj")
+    editor = editor_of(case, original_hparams(case), tmp_path)
+    editor.recorded_memory = torch.cat(
+        [memory_of(editor.lm, ids) for ids in case.info["memory_prompts"]]
+    )
+    ours = unchanged(case) | {"memory_initial": editor.recorded_memory}
+    ours |= logits(editor, case, "logits_pre")
+    for number, recorded in enumerate(case.info["edits"]):
+        editor.draw = case[f"edit{number}/value_init"].T
+        row = row_of(recorded)
+        found: dict[str, Any] = dict(first_step(editor, row, recorded["error_positions_in_input"]))
+        trained = editor.edit_row(row)
+        assert isinstance(trained, OriginalTraining)
+        found |= {"loss_e_a_m_total_gradnorm": trained.steps} | parts(trained.patch, "{}_final")
+        width = len(case[f"{WEIGHTS}transformer.h.{LAYER}.mlp.fc_in.weight"])
+        found |= {"ffn_sizes": [width + len(editor.store)] * 2}
+        found |= {"memory_size": len(editor.recorded_memory) + len(editor._own_memory)}
+        found |= logits(editor, case, "logits")
+        ours |= {f"edit{number}/{key}": value for key, value in found.items()}
+    # Its first gradients are sums of terms in the hundreds, of which little is left: one unit in
+    # the last place of these is more than 1e-6.
+    case.compare(ours, rtol=RTOL, atol=1e-5)
+
+
+def first_gradients(editor: Recorded, row: TokenBatch) -> dict[str, Tensor]:
+    """Gradients of the decoder loss at a neuron of zeros, by their recorded names."""
+    scene = scene_of(editor, row)
+    neuron = Neurons.zeros(1, editor.store.neurons.keys.shape[1], 32, scene.inputs)
+    for part in vars(neuron).values():
+        part.requires_grad_()
+    weights = (editor.hparams.activation_weight, editor.hparams.memory_weight)
+    loss = decoder_loss(scene, neuron, editor.texts[0], activation=weights[0], silence=weights[1])
+    gradients = Neurons(*torch.autograd.grad(loss, [*vars(neuron).values()]))
+    named = neuron_arrays(editor.lm, gradients)
+    return {f"step0_grad_{name}": value for name, value in named.items()}
+
+
+def first_step(editor: Recorded, row: TokenBatch, errors: list[int]) -> dict[str, Tensor]:
+    """The original's initial values and their gradients."""
+    scene = scene_of(editor, row)
+    columns = error_columns(scene)
+    assert columns.tolist() == errors
+    patch = initial_patch(scene, columns, editor.draw)
+    leaves = OriginalPatch(*(part.clone().requires_grad_() for part in vars(patch).values()))
+    memory = torch.cat([editor.recorded_memory, editor._own_memory])
+    total = original_terms(scene, leaves, columns, memory).total(
+        activation=editor.hparams.activation_weight, memory=editor.hparams.memory_weight
+    )
+    gradients = torch.autograd.grad(total, [*vars(leaves).values()])
+    return parts(patch, "{}_init") | parts(OriginalPatch(*gradients), "step0_grad_{}")
+
+
+def parts(patch: OriginalPatch, name: str) -> dict[str, Tensor]:
+    """A patch by its recorded names, values [d, n]."""
+    return {
+        name.format("key"): patch.keys,
+        name.format("key_bias"): patch.biases,
+        name.format("value"): patch.values.T,
+        name.format("amplify"): patch.amplify.T,
+    }
+
+
+def scene_of(editor: Recorded, row: TokenBatch) -> LastBlock:
+    with editor.steering(row):
+        return LastBlock.of(editor.lm, row, dtype=torch.float32)
+
+
+def named_weights(editor: Recorded) -> dict[str, Tensor]:
+    """All neurons by their recorded names, the newest first."""
+    stored = editor.store.neurons
+    turned = Neurons(*(part.flip(0) for part in vars(stored).values()))
+    return neuron_arrays(editor.lm, turned)
+
+
+def neuron_arrays(lm: LanguageModel, neurons: Neurons) -> dict[str, Tensor]:
+    row = lm.architecture
+    named = {f"out_w/{row.mlp_out.format(LAYER)}": neurons.values}
+    for number, path in enumerate(row.mlp_in):
+        named[f"in_w/{path.format(LAYER)}"] = neurons.keys[:, number].T
+        named[f"in_b/{path.format(LAYER)}"] = neurons.biases[:, number]
+    return named
+
+
+@torch.no_grad()
+def logits(editor: Recorded, case: Case, name: str) -> dict[str, Tensor]:
+    """Logits of the evaluation prompts at all positions."""
+    found = {}
+    for number, ids in enumerate(case.info["eval_prompts"]):
+        row = batch_of_ids([ids], [[]], [""], padding=0, device=editor.lm.device)
+        with editor.steering(row):
+            found[f"{name}/{number}"] = editor.lm.logits(row)[0]
+    return found
+
+
+def row_of(recorded: Mapping[str, Any]) -> TokenBatch:
+    prompt, target = recorded["prompt_ids"], recorded["target_ids"]
+    return batch_of_ids([prompt], [target], [""], padding=0, device=torch.device("cpu"))
+
+
+def memory_of(lm: LanguageModel, ids: list[int]) -> Tensor:
+    row = batch_of_ids([ids], [[]], [""], padding=0, device=lm.device)
+    return mlp_inputs(lm, row, dtype=torch.float32)
+
+
+def decoder_hparams(case: Case) -> TPatcherHparams:
+    settings = case.info["hparams"]
+    assert settings["edit_layer"] == LAYER
+    return TPatcherHparams(
+        num_steps=settings["num_steps"],
+        lr=settings["lr"],
+        weight_decay=settings["weight_decay"],
+        activation_weight=settings["loss_a_lambda"],
+        memory_weight=settings["loss_m_lambda"],
+    )
+
+
+def original_hparams(case: Case) -> TPatcherHparams:
+    return TPatcherHparams(
+        mode="original",
+        num_steps=case.info["steps"],
+        lr=case.info["lr"],
+        weight_decay=case.info["weight_decay"],
+        activation_weight=case.info["alpha_act"],
+        memory_weight=case.info["beta_mem"],
+    )
+
+
+def editor_of(case: Case, hparams: TPatcherHparams, directory: Path) -> Recorded:
+    corpus = directory / "corpus.txt"
+    corpus.write_text("word " * 30, encoding="utf-8")
+    editor = Recorded(model_of(case), hparams, Resources(corpus=corpus))
+    assert [field.name for field in fields(Neurons)] == ["keys", "biases", "values"]
+    return editor
+
+
+def model_of(case: Case) -> LanguageModel:
+    sizes = case.info["model_config"]
+    weights = {
+        name.removeprefix(WEIGHTS): case[name] for name in case.arrays if name.startswith(WEIGHTS)
+    }
+    if sizes["model_type"] == "gptj":
+        with torch.random.fork_rng():
+            model: PreTrainedModel = GPTJForCausalLM(
+                GPTJConfig(**sizes, bos_token_id=0, eos_token_id=0)
+            )
+        model.set_attn_implementation("eager")  # as recorded
+    else:
+        model = build_model(sizes["model_type"], sizes)
+    return with_weights(model, weights, byte_tokenizer(bos=False), torch.float32)
+
+
+def unchanged(case: Case) -> dict[str, Any]:
+    """Weights that were loaded, and draws that were taken from the recording."""
+    return {name: case.arrays[name] for name in case.arrays if name.startswith(WEIGHTS)}
