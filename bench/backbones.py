@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from editors.parts.language_model import LanguageModel
 
-EMBEDDED = ("mini-llama",)
+EMBEDDED = ("mini-llama", "mini-gptj", "mini-gpt2")
 HUB_IDS = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
     "gpt-j-6b": "EleutherAI/gpt-j-6b",
@@ -52,7 +52,7 @@ def locate(name: str, *, world_seed: int = 0, hub: bool = False) -> Backbone:
     """The backbone of a name, or of a local Hugging Face directory.
 
     Args:
-        name: `mini-llama`, a name of `HUB_IDS`, or a path.
+        name: a name of `EMBEDDED` or of `HUB_IDS`, or a path.
         world_seed: which embedded world's miniature backbones.
         hub: whether a hub model may be taken from the local hub cache or be downloaded.
 

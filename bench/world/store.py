@@ -12,9 +12,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.backbones import EMBEDDED
 from bench.world.world import DEFAULT_SEED
 
 DATA_VERSION = 1  # of the generated files; a change of the generator changes it
+ENCODER = "mini-roberta"
+MODELS = (*EMBEDDED, ENCODER)  # what `world build` trains
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -42,7 +45,7 @@ def require_assets(seed: int, name: str) -> Path:
     if not (path / "model.safetensors").exists():
         raise FileNotFoundError(
             f"{name} of world {seed} is not built: {path} is missing. "
-            f"Build it with `python -m bench world build --seed {seed}`."
+            f"Build it with `python -m bench world build --seed {seed} --models {name}`."
         )
     return path
 
