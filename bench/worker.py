@@ -94,10 +94,15 @@ class Worker:
         return cls(lm, hparams, resources_for(lm, hparams, job.sources))
 
     def _language_model(self, job: Job) -> LanguageModel:
-        place = (job.cell.backbone_digest, job.cell.dtype, job.device)
+        place = (job.cell.backbone_digest, job.cell.dtype, job.device, str(job.device_map))
         if self._lm is None or self._lm_place != place:
             self._lm = None  # never hold two
-            self._lm = load(job.backbone, dtype=job.cell.dtype, device=job.device)
+            self._lm = load(
+                job.backbone,
+                dtype=job.cell.dtype,
+                device=job.device,
+                device_map=job.device_map,
+            )
             self._lm_place = place
         return self._lm
 

@@ -130,7 +130,7 @@ def test_the_same_command_changes_nothing_and_overwrite_trains_again(
         (["--hparam", "batch_size"], "--hparam takes NAME=VALUE"),
         (["--iterations", "0"], "at least 1"),
         (["--datasets", "zsrf"], "'zsrf'"),
-        (["--encoder", "nowhere"], "No sentence encoder at nowhere"),
+        (["--encoder", "nowhere"], "Unknown encoder 'nowhere'. Available: mini-r"),
         (["--backbone", "./nowhere"], "nowhere"),
         (["--preset", "paper", "--device", "cpu", "--backbone", "lama"], "lama"),
     ],

@@ -18,7 +18,8 @@ from bench.digests import digest_of_file
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
-from bench.world.store import ENCODER, MODELS, assets_dir, cache_root, data_dir
+from bench.world.models import ENCODER, MODELS
+from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.verify import verify
 from bench.world.world import World
 from editors.parts.architecture import architecture_of

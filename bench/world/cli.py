@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.world.store import MODELS
+from bench.world.models import MODELS
 from bench.world.world import DEFAULT_SEED
 
 if TYPE_CHECKING:

@@ -12,12 +12,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.backbones import EMBEDDED
 from bench.world.world import DEFAULT_SEED
 
 DATA_VERSION = 1  # of the generated files; a change of the generator changes it
-ENCODER = "mini-roberta"
-MODELS = (*EMBEDDED, ENCODER)  # what `world build` trains
 ASSETS = Path(__file__).parent / "assets"
 
 

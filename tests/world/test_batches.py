@@ -45,7 +45,7 @@ def rows_of(
     monkeypatch.setattr(Corpus, "documents", lambda *_: [document] * 50)
     ids, weights, *_ = CausalRows(Corpus(world), tokens, TRAINING).chunk(0)
     kept = [round(float(w), 1) for w in weights[0]]
-    return tokens.decode(ids[0]), kept
+    return str(tokens.decode(ids[0])), kept
 
 
 def test_documents_are_joined_by_one_end_of_text_which_is_predicted(
