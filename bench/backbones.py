@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.digests import digest_of_files
 from bench.hub import snapshot
 from bench.names import unknown_name
+from bench.world.models import BACKBONES
 
 if TYPE_CHECKING:
     import torch
 
     from editors.parts.language_model import LanguageModel
 
-EMBEDDED = ("mini-llama",)
+EMBEDDED = BACKBONES
 HUB_IDS = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
     "gpt-j-6b": "EleutherAI/gpt-j-6b",
     "gpt2-xl": "openai-community/gpt2-xl",
 }
+DeviceMap = Literal["auto"]
+DEVICE_MAPS: tuple[DeviceMap, ...] = get_args(DeviceMap)
 DTYPES = ("float32", "bfloat16", "float16")
 
 # What loading reads; anything else beside it (a README, other formats) changes no result.
@@ -52,7 +55,7 @@ def locate(name: str, *, world_seed: int = 0, hub: bool = False) -> Backbone:
     """The backbone of a name, or of a local Hugging Face directory.
 
     Args:
-        name: `mini-llama`, a name of `HUB_IDS`, or a path.
+        name: a name of `EMBEDDED` or of `HUB_IDS`, or a path.
         world_seed: which embedded world's miniature backbones.
         hub: whether a hub model may be taken from the local hub cache or be downloaded.
 
@@ -98,11 +101,23 @@ def at_directory(directory: Path, *, name: str) -> Backbone:
     return Backbone(name=name, directory=directory, digest=digest_of_files(files))
 
 
-def load(backbone: Backbone, *, dtype: str = "float32", device: str = "cpu") -> LanguageModel:
+def load(
+    backbone: Backbone,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    device_map: DeviceMap | None = None,
+) -> LanguageModel:
     """The model, frozen and in eval mode, with its tokenizer.
 
+    Args:
+        dtype: one of `DTYPES`.
+        device: where the whole model goes.
+        device_map: `auto` spreads the blocks over all devices instead.
+
     Raises:
-        ValueError: an unknown dtype or device, or a tokenizer that does not belong to the model.
+        ValueError: an unknown dtype or device, a tokenizer that does not belong to the model, or a
+            model that does not fit on the devices.
         OSError: files that transformers cannot read.
     """
     import torch
@@ -122,6 +137,7 @@ def load(backbone: Backbone, *, dtype: str = "float32", device: str = "cpu") -> 
         trust_remote_code=False,
         use_safetensors=True,
         dtype=getattr(torch, dtype),
+        device_map=device_map,
         output_loading_info=True,
     )
     model, report = loaded
@@ -129,9 +145,14 @@ def load(backbone: Backbone, *, dtype: str = "float32", device: str = "cpu") -> 
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ValueError(f"The weights in {directory} lack tensors of the model: {missing}.")
     _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
-    return LanguageModel(
-        model.to(check_device(device)), tokenizer, name=backbone.name, digest=backbone.digest
-    )
+    if device_map is None:
+        model.to(check_device(device))
+    elif any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            f"{backbone.name} does not fit on the devices of this machine, and weights that wait "
+            "elsewhere cannot be edited; take a smaller --dtype."
+        )
+    return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
 
 
 def check_device(name: str) -> torch.device:

@@ -33,6 +33,7 @@ COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
     "list": Command("bench.commands.listing", "list editors, data sets, backbones and tables"),
+    "stats": Command("bench.commands.stats", "compute the key covariances of a backbone"),
     "train": Command("bench.train", "train an editor's own weights"),
     "world": Command("bench.world.cli", "build and verify the embedded world"),
     "data": Command("bench.datasets.cli", "check data files, say where to get them"),

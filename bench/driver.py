@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from bench.cell import Cell, Generation
 from bench.clock import Clock
+from bench.health import BlockHealth, health_of
 from bench.metrics import CONTEXT_GUIDED
 from bench.prober import Answered, Prober
 from bench.probing import BATCH_SIZE, Item, items_of
@@ -22,14 +24,23 @@ GENERATION_PROMPTS: dict[Generation, str | None] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    """What running a cell gave."""
+
+    rows: list[SampleRow]  # of every drawn sample, in the order of editing
+    seconds: dict[str, float]  # by phase
+    health: list[BlockHealth]
+
+
 def run_cell(
     cell: Cell,
     editor: Editor[Any],
     samples: Sequence[EditSample],
     *,
     batch_size: int = BATCH_SIZE,
-) -> tuple[list[SampleRow], dict[str, float]]:
-    """Rows of every drawn sample in the order of editing, and the seconds of each phase.
+) -> CellRun:
+    """Run one cell's protocol and return its rows, seconds and health.
 
     Protocol `blocks`: draw by seed, cut into disjoint blocks of n; per block reset, n single edits
     in order, probe all n, reset. All pristine answers come before the first edit. The editor is
@@ -44,24 +55,43 @@ def run_cell(
     editor.reset()
     before = iter(prober.pristine([item for block in chosen for item in _items(block)]))
     rows: list[SampleRow] = []
+    health: list[BlockHealth] = []
     try:
         for number, block in enumerate(chosen):
             seconds = [clock.timed("edit", editor.edit, [sample.request]) for sample in block]
-            after = iter(prober.edited(_items(block), editor))
+            items = _items(block)
+            after = prober.edited(items, editor)
             editor.reset()
-            rows += [
-                SampleRow(
-                    id=sample.id,
-                    block=number,
-                    position=position,
-                    edit_seconds=seconds[position],
-                    items=_item_rows(sample, before, after),
-                )
-                for position, sample in enumerate(block)
-            ]
+            pristine = list(islice(before, len(items)))
+            health.append(health_of(number, block, pristine, after, editor))
+            rows += _sample_rows(number, block, seconds, pristine, after)
     finally:
         editor.reset()
-    return rows, clock.seconds
+    return CellRun(rows=rows, seconds=clock.seconds, health=health)
+
+
+def _sample_rows(
+    number: int,
+    block: Sequence[EditSample],
+    seconds: Sequence[float],
+    before: Sequence[Answered],
+    after: Sequence[Answered],
+) -> list[SampleRow]:
+    """A block's rows; the answers are those of all its items, in order."""
+    rows, start = [], 0
+    for position, sample in enumerate(block):
+        end = start + len(items_of(sample))
+        rows.append(
+            SampleRow(
+                id=sample.id,
+                block=number,
+                position=position,
+                edit_seconds=seconds[position],
+                items=_item_rows(sample, before[start:end], after[start:end]),
+            )
+        )
+        start = end
+    return rows
 
 
 def _items(block: Sequence[EditSample]) -> list[Item]:
@@ -69,11 +99,9 @@ def _items(block: Sequence[EditSample]) -> list[Item]:
 
 
 def _item_rows(
-    sample: EditSample, before: Iterator[Answered], after: Iterator[Answered]
+    sample: EditSample, before: Sequence[Answered], after: Sequence[Answered]
 ) -> list[ItemRow]:
-    """The sample's items with the next answers of both phases."""
-    items = items_of(sample)
-    answers = zip(items, islice(before, len(items)), islice(after, len(items)), strict=True)
+    """The sample's items with their answers of both phases."""
     return [
         ItemRow(
             aspect=item.aspect,
@@ -84,5 +112,5 @@ def _item_rows(
             before=pristine.channels,
             after=edited.channels,
         )
-        for item, pristine, edited in answers
+        for item, pristine, edited in zip(items_of(sample), before, after, strict=True)
     ]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -24,4 +29,23 @@ def write_text(path: Path, text: str) -> Path:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return path
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
+    """Write a safetensors file with `facts` in its header, in the manner of `write_text`.
+
+    Raises:
+        OSError: the place cannot be written; nothing partial is left there.
+    """
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, partial, dict(facts))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path

@@ -47,14 +47,33 @@ class Table:
     edits: Mapping[Preset, tuple[int, ...]]
 
 
+_EDITS: Mapping[Preset, tuple[int, ...]] = {
+    "embedded": (1, 10, 100),
+    "paper": (1, 10, 100, 1000, 10000),
+}
+
 TABLES = {
     1: Table(
         number=1,
         title="lifelong editing, in the paper of LLaMA-2-7B",
         backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
         published_backbone="LLAMA-2-7B",
-        edits={"embedded": (1, 10, 100), "paper": (1, 10, 100, 1000, 10000)},
-    )
+        edits=_EDITS,
+    ),
+    5: Table(
+        number=5,
+        title="lifelong editing, in the paper of GPT-J-6B",
+        backbones={"embedded": "mini-gptj", "paper": "gpt-j-6b"},
+        published_backbone="GPT-J-6B",
+        edits=_EDITS,
+    ),
+    6: Table(
+        number=6,
+        title="lifelong editing, in the paper of GPT2-XL",
+        backbones={"embedded": "mini-gpt2", "paper": "gpt2-xl"},
+        published_backbone="GPT2-XL-1.5B",
+        edits=_EDITS,
+    ),
 }
 
 

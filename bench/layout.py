@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.datasets import get_dataset
@@ -11,6 +11,7 @@ from bench.statistics import Spread
 from bench.tabulate import METRICS, Entry, Published, Row, TableData
 
 EMPTY = "-"  # undefined, or not run
+REMARKED = "\u2020"  # a dagger: read what the caption says of this number
 LEAD = ("n", "Type", "Editor")
 HONEST = (
     "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
@@ -54,6 +55,7 @@ def by_dataset(data: TableData) -> TextTable:
             f"{caption.measured} {caption.published}",
             caption.protocol,
             f"{caption.seeds} {HONEST}",
+            *remarks(data),
         ),
         groups,
         rows,
@@ -71,7 +73,7 @@ def by_kind(data: TableData) -> TextTable:
     heading = f"{label} by type of probe: mean over the samples that have the type, in percent."
     return _assemble(
         data,
-        (heading, caption.measured, caption.protocol, caption.seeds),
+        (heading, caption.measured, caption.protocol, caption.seeds, *remarks(data)),
         [(label, tuple(kind.partition("/")[2].replace("_", " ") for kind in _KINDS))],
         rows,
     )
@@ -97,6 +99,18 @@ def _assemble(
     )
 
 
+def remarks(data: TableData) -> Iterator[str]:
+    """A sentence of all editors that changed nothing or diverged; nothing where there is none."""
+    found = [
+        f"{row.label} at {row.n_edits:,} on {get_dataset(key).label}: {'; '.join(entry.remarks)}"
+        for row in data.rows
+        for key in data.datasets
+        if (entry := data.entries.get((row.n_edits, row.editor, key))) and entry.remarks
+    ]
+    if found:
+        yield f"{REMARKED} {'. '.join(found)}."
+
+
 def _dataset_texts(data: TableData, row: Row, dataset: str) -> list[str]:
     entry = data.entries.get((row.n_edits, row.editor, dataset))
     label = get_dataset(dataset).label
@@ -110,6 +124,7 @@ def _dataset_texts(data: TableData, row: Row, dataset: str) -> list[str]:
 def beside(entry: Entry | None, column: str, published: Published | None) -> str:
     """`ours (published)`; a dash for what is not there."""
     ours = _number(entry.values.get(column) if entry else None)
+    ours += REMARKED if entry and entry.remarks else ""
     if published is None:
         return ours
     theirs = Spread(mean=published.value, std=published.std, n=1)

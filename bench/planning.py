@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from bench import metrics
-from bench.backbones import Backbone, check_device, locate
+from bench.backbones import Backbone, DeviceMap, check_device, load, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.grids import GridPoint, Preset
-from bench.resources import Sources, UntrainedEditorError, sources_for
+from bench.key_statistics import context_templates, identity, templates_path
+from bench.resources import Places, Sources, UntrainedEditorError, sources_for
 from editors import registry
 from editors.base import Hparams
 
@@ -24,8 +25,12 @@ class Settings:
     preset: Preset = "embedded"
     world_seed: int = 0
     data_dir: Path | None = None  # real files; None takes the embedded world's
+    corpus: str | None = None  # of key statistics; None takes what belongs to the backbone
+    documents: int | None = None  # of the corpus
+    encoder: str | None = None  # of retrieval editors; None takes what belongs to the backbone
     dtype: str = "float32"
     device: str = "cpu"
+    device_map: DeviceMap | None = None
     generation: Generation = "context_free"
 
 
@@ -38,6 +43,7 @@ class Job:
     sources: Sources
     data_dir: Path
     device: str
+    device_map: DeviceMap | None = None
 
 
 def plan(points: Sequence[GridPoint], settings: Settings) -> list[Job]:
@@ -76,6 +82,7 @@ class _Planner:
         self.settings = settings
         self.backbone = cache(self._backbone)
         self.samples = cache(self._samples)
+        self.templates = cache(self._templates)
 
     def job(self, point: GridPoint) -> Job:
         backbone, loaded = self.backbone(point.backbone), self.samples(point.dataset)
@@ -86,13 +93,16 @@ class _Planner:
                 f"but {point.n_edits:,} sequential edits need as many."
             )
         hparams = registry.hparams_for(point.editor, backbone.name)
-        sources = self.sources(point)
+        sources = replace(
+            self.sources(point), templates=self.templates(backbone, hparams.template_lengths)
+        )
         return Job(
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
             sources=sources,
             data_dir=self._data_dir(),
             device=self.settings.device,
+            device_map=self.settings.device_map,
         )
 
     def sources(self, point: GridPoint) -> Sources:
@@ -103,8 +113,13 @@ class _Planner:
             name,
             registry.hparams_for(point.editor, name),
             dataset=point.dataset,
-            directory=self.settings.data_dir,
-            world_seed=self.settings.world_seed,
+            places=Places(
+                data_dir=self.settings.data_dir,
+                corpus=self.settings.corpus,
+                documents=self.settings.documents,
+                encoder=self.settings.encoder,
+                world_seed=self.settings.world_seed,
+            ),
         )
 
     def _cell(
@@ -137,6 +152,22 @@ class _Planner:
         return locate(
             name, world_seed=self.settings.world_seed, hub=self.settings.preset == "paper"
         )
+
+    def _templates(self, backbone: Backbone, lengths: tuple[int, ...]) -> Path | None:
+        """The context templates of a backbone, which its model writes the first time."""
+        if not lengths:
+            return None
+        settings = self.settings
+        path = templates_path(identity(backbone.digest, settings.dtype), lengths)
+        if not path.exists():
+            lm = load(
+                backbone,
+                dtype=settings.dtype,
+                device=settings.device,
+                device_map=settings.device_map,
+            )
+            context_templates(lm, lengths)
+        return path
 
     def _samples(self, dataset: str) -> LoadedSamples:
         return get_dataset(dataset).load("test", self._data_dir())

@@ -26,10 +26,11 @@ from editors.parts.tokens import RetrievalText
 
 @dataclass(frozen=True)
 class Answered:
-    """One item's target ids and its answers by channel."""
+    """One item's target ids, its answers by channel, and how probable the target was."""
 
     target_ids: Ids
     channels: dict[Channel, TokenAnswer]
+    log_probability: float  # teacher-forced
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,8 @@ class Prober:
             ids = {channel: answers[i].predicted_ids for channel, answers in forced.items()}
             if generated is not None:
                 ids["generated"] = generated[i]
-            joined.append(
-                Answered(first.target_ids, {c: self._answer(row) for c, row in ids.items()})
-            )
+            texts = {channel: self._answer(row) for channel, row in ids.items()}
+            joined.append(Answered(first.target_ids, texts, first.log_probability))
         return joined
 
     def _answer(self, ids: Ids) -> TokenAnswer:

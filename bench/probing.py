@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from bench.metrics import ANSWER_END, MAX_ANSWER_TOKENS, Aspect
 from editors.base import EditSample, Probe
@@ -38,6 +39,7 @@ class Forced:
 
     target_ids: Ids
     predicted_ids: Ids
+    log_probability: float  # of the whole target
 
 
 def items_of(sample: EditSample) -> list[Item]:
@@ -71,8 +73,8 @@ def predict(
         pairs = [(item.prompt, item.target) for item in chunk]
         batch = batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
         with steering(batch):
-            predicted = lm.target_logits(batch).argmax(-1).tolist()  # [N]
-        return _by_row(batch, predicted)
+            logits = lm.target_logits(batch)  # [N, V]
+        return _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
 
     return _in_batches(items, answer, batch_size)
 
@@ -119,10 +121,19 @@ def _in_batches(
     return [results[i] for i in range(len(items))]
 
 
-def _by_row(batch: TokenBatch, predicted: list[int]) -> list[Forced]:
-    """Cut the flat predictions [N] into the rows' targets."""
+def _log_probabilities(logits: Tensor, batch: TokenBatch) -> list[float]:
+    """Log-probability of each target token, from logits [N, V]."""
+    scores = logits.float()
+    chosen = scores.gather(-1, batch.labels[:, None])[:, 0]
+    found: list[float] = (chosen - scores.logsumexp(-1)).tolist()
+    return found
+
+
+def _by_row(batch: TokenBatch, predicted: list[int], scores: list[float]) -> list[Forced]:
+    """Cut the flat predictions and log-probabilities [N] into the rows' targets."""
     rows, start = [], 0
     for target in batch.target_ids:
-        rows.append(Forced(target, tuple(predicted[start : start + len(target)])))
-        start += len(target)
+        end = start + len(target)
+        rows.append(Forced(target, tuple(predicted[start:end]), sum(scores[start:end])))
+        start = end
     return rows

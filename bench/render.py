@@ -30,12 +30,14 @@ CSV_COLUMNS = (
     "published_backbone",
     "published_value",
     "published_std",
+    "remark",
 )
 _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
     "±": r"$\pm$",
+    "\u2020": r"$\dagger$",
 }
 
 
@@ -148,6 +150,7 @@ def _csv_rows(data: TableData) -> Iterator[tuple[str | int, ...]]:
                     data.table.published_backbone,
                     _decimal(theirs.value if theirs else None),
                     _decimal(theirs.std if theirs else None),
+                    "; ".join(entry.remarks) if entry else "",
                 )
 
 

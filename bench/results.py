@@ -21,7 +21,7 @@ Record = dict[str, Any]
 def complete(
     cell: Cell, editor: Mapping[str, Any], provenance: Mapping[str, Any], body: Mapping[str, Any]
 ) -> Record:
-    """The record of a finished cell. `body` holds `data`, `summary` and `rows`."""
+    """The record of a finished cell. `body` holds `data`, `summary`, `health` and `rows`."""
     return _record(cell, editor, provenance, {"state": "complete"}) | dict(body)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.cell import Cell
 from bench.datasets import get_dataset
 from bench.grids import Table
+from bench.remarks import remark
 from bench.results import Record
 from bench.rows import Channel
 from bench.statistics import Spread, spread
@@ -42,6 +43,7 @@ class Entry:
     values: Mapping[str, Spread]  # by column of METRICS; columns without items are absent
     prompt_only: Spread | None  # Avg with the honest retrieval text, of retrieval editors
     kinds: Mapping[str, Spread]  # by `aspect/kind`
+    remarks: tuple[str, ...] = ()  # `diverged at edit 37`, `no effect`, with their seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,17 @@ def _entry(records: Sequence[Record]) -> Entry:
         values={c: by_metric[name] for c, name in METRICS.items() if name in by_metric},
         prompt_only=_spreads(honest).get("average") if retrieves else None,
         kinds=_spreads(kinds),
+        remarks=tuple(_remarks(records)),
     )
+
+
+def _remarks(records: Sequence[Record]) -> Iterator[str]:
+    """What is wrong with some records; those of earlier versions do not tell."""
+    for record in records:
+        found = remark(record.get("health", ()))
+        if found is not None:
+            seed = "" if len(records) == 1 else f" (seed {record['cell']['seed']})"
+            yield found + seed
 
 
 def _spreads(scores: Sequence[Mapping[str, float]]) -> dict[str, Spread]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backbones import DTYPES, EMBEDDED, HUB_IDS, check_device, load, locate
-from bench.commands.arguments import whole
+from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.commands.arguments import add_hardware, device_of, whole
 from bench.console import say, warn
 from bench.datasets import get_dataset
 from bench.digests import digest_of_file
@@ -94,9 +94,13 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     places = parser.add_argument_group("from where, on what, to where")
     places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
     places.add_argument("--data-dir", type=Path, metavar="DIR", help="real data files")
-    places.add_argument("--encoder", type=Path, metavar="DIR", help="sentence encoder")
-    places.add_argument("--device", help="default: cpu (embedded), cuda (paper)")
-    places.add_argument("--dtype", choices=DTYPES, default="float32", help="of the backbone")
+    places.add_argument(
+        "--encoder",
+        metavar="NAME|DIR",
+        help="sentence encoder: a name or a local directory (default: the embedded one, "
+        "roberta-base in the paper preset)",
+    )
+    add_hardware(places)
     places.add_argument("--out", type=Path, metavar="DIR", help="where the artefact goes")
 
 
@@ -104,11 +108,11 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; 0 when every artefact is there."""
     editor = trainable(args.editor)
     hparams = _hparams(editor, args)
-    device = args.device or ("cuda" if args.preset == "paper" else "cpu")
+    device = device_of(args)
     check_device(device)
     backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
     samples, encoder = _samples(args), _encoder(args)
-    lm = load(backbone, dtype=args.dtype, device=device)
+    lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     for names in _groups(args, list(samples)):
         _train(args, lm, hparams, encoder, {name: samples[name] for name in names})
     return 0
@@ -234,12 +238,12 @@ def _backbone(args: argparse.Namespace) -> str:
 
 def _encoder(args: argparse.Namespace) -> Path:
     """Directory of the sentence encoder that training starts from."""
-    if args.encoder is not None:
-        from editors.parts.text_vectors import check_files
+    from editors.parts.text_vectors import check_files
 
-        check_files(args.encoder)  # refused here, not after a large backbone was loaded
-        return Path(args.encoder)
-    return encoder_directory(hub=args.preset == "paper", world_seed=args.world_seed)
+    hub = args.preset == "paper"
+    directory = encoder_directory(args.encoder, hub=hub, world_seed=args.world_seed)
+    check_files(directory)  # refused here, not after a large backbone was loaded
+    return directory
 
 
 def _default_out(args: argparse.Namespace) -> Path:

@@ -72,7 +72,7 @@ class Worker:
         start = time.perf_counter()
         editor, loaded = self._editor(job), self._loaded(job)
         seconds = {"load": time.perf_counter() - start}
-        rows, phases = run_cell(job.cell, editor, loaded.samples)
+        ran = run_cell(job.cell, editor, loaded.samples)
         data = {
             "rows": loaded.rows,
             "samples": len(loaded.samples),
@@ -80,7 +80,13 @@ class Worker:
             "fallbacks": dict(loaded.fallbacks),
             "trimmed": loaded.trimmed,
         }
-        return {"data": data, "summary": summarise(rows), "rows": rows}, seconds | phases
+        body = {
+            "data": data,
+            "summary": summarise(ran.rows),
+            "health": [block.to_dict() for block in ran.health],
+            "rows": ran.rows,
+        }
+        return body, seconds | ran.seconds
 
     def _editor(self, job: Job) -> Editor[Any]:
         lm, cls = self._language_model(job), registry.editor_class(job.cell.editor)
@@ -88,10 +94,15 @@ class Worker:
         return cls(lm, hparams, resources_for(lm, hparams, job.sources))
 
     def _language_model(self, job: Job) -> LanguageModel:
-        place = (job.cell.backbone_digest, job.cell.dtype, job.device)
+        place = (job.cell.backbone_digest, job.cell.dtype, job.device, str(job.device_map))
         if self._lm is None or self._lm_place != place:
             self._lm = None  # never hold two
-            self._lm = load(job.backbone, dtype=job.cell.dtype, device=job.device)
+            self._lm = load(
+                job.backbone,
+                dtype=job.cell.dtype,
+                device=job.device,
+                device_map=job.device_map,
+            )
             self._lm_place = place
         return self._lm
 

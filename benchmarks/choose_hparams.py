@@ -88,7 +88,7 @@ class Bench:
             metric_version=metrics.PROTOCOL_VERSION,
             generation="none",
         )
-        rows, _ = run_cell(cell, editor, loaded.samples)
+        rows = run_cell(cell, editor, loaded.samples).rows
         found: dict[str, Any] = summarise(rows)["scores"]["after"]["teacher_forced"]
         return dict(found["token_accuracy"])
 

@@ -50,6 +50,22 @@ def test_digest_follows_content_and_not_the_place(saved: Path, copy: Path) -> No
     assert at_directory(copy, name="x").digest != at_directory(saved, name="x").digest
 
 
+def test_a_device_map_loads_the_same_model(saved: Path) -> None:
+    plain, mapped = load(locate(str(saved))), load(locate(str(saved)), device_map="auto")
+    batch = batch_of(plain.tokenizer, [("Ina is", "at home")], device=torch.device("cpu"))
+    logits = mapped.target_logits(batch)
+    assert logits.device == batch.input_ids.device
+    torch.testing.assert_close(logits.cpu(), plain.target_logits(batch), atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_that_waits_elsewhere_is_refused(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Parameter, "is_meta", property(lambda _: True))
+    with pytest.raises(ValueError, match="does not fit on the devices of this machine"):
+        load(locate(str(saved)), device_map="auto")
+
+
 def test_dtype(saved: Path) -> None:
     assert load(locate(str(saved)), dtype="bfloat16").dtype == torch.bfloat16
     with pytest.raises(ValueError, match="Did you mean 'float32'"):

@@ -25,8 +25,7 @@ def lm() -> LanguageModel:
 def run(editor: DoNothing, *, batch_size: int = 64, **changes: Any) -> list[SampleRow]:
     values: dict[str, Any] = {"n_edits": N, "limit": 4, "generation": "none"}
     cell = dataclasses.replace(CELL, **values | changes)
-    rows, _ = run_cell(cell, editor, SAMPLES, batch_size=batch_size)
-    return rows
+    return run_cell(cell, editor, SAMPLES, batch_size=batch_size).rows
 
 
 def forced(rows: list[SampleRow], channel: Any = "teacher_forced") -> list[list[int]]:
@@ -149,7 +148,8 @@ def test_without_generation_nothing_is_generated(lm: LanguageModel) -> None:
 
 def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
     cell = dataclasses.replace(CELL, n_edits=2, limit=4)
-    rows, seconds = run_cell(cell, DoNothing(lm), SAMPLES)
+    ran = run_cell(cell, DoNothing(lm), SAMPLES)
+    rows, seconds = ran.rows, ran.seconds
     assert set(seconds) == {"pristine", "edit", "probe", "generate"}
     assert seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in rows))
 

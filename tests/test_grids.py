@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from bench import published
+from bench.backbones import EMBEDDED, HUB_IDS
 from bench.grids import (
     Selection,
     dataset_keys,
@@ -13,6 +15,8 @@ from bench.grids import (
     get_table,
     points,
 )
+from bench.tabulate import published_values
+from editors import registry
 
 TABLE = get_table(1)
 SOME = Selection(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))
@@ -44,6 +48,35 @@ def test_the_paper_preset_takes_all_samples_and_leaves_ripple_edits_out_at_10000
     assert {p.n_edits for p in found} == {1, 10, 100, 1000, 10000}
     assert {p.dataset for p in found if p.n_edits == 10000} == {"zsre", "counterfact"}
     assert {p.backbone for p in found} == {"llama-2-7b"}
+
+
+@pytest.mark.parametrize(
+    ("number", "embedded", "paper"),
+    [
+        (1, "mini-llama", "llama-2-7b"),
+        (5, "mini-gptj", "gpt-j-6b"),
+        (6, "mini-gpt2", "gpt2-xl"),
+    ],
+)
+def test_each_table_has_its_backbone_and_its_published_numbers(
+    number: int, embedded: str, paper: str
+) -> None:
+    table = get_table(number)
+    assert {p.backbone for p in points(table, Selection())} == {embedded}
+    assert {p.backbone for p in points(table, Selection(preset="paper"))} == {paper}
+    assert embedded in EMBEDDED
+    assert paper in HUB_IDS
+    values = published_values(table)
+    assert len(values) == 11 * (5 * 3 - 1) * 4
+    assert {n for n, *_ in values} == set(table.edits["paper"])
+
+
+def test_families_are_those_of_the_papers_tables() -> None:
+    frame = published.load(1)
+    printed = dict(zip(frame["editor"], frame["type"], strict=True))
+    for key in editor_keys():
+        entry = registry.describe(key)
+        assert entry.family == printed.get(entry.label, entry.family), entry.label
 
 
 @pytest.mark.parametrize(

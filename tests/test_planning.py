@@ -9,6 +9,7 @@ import pytest
 from bench.datasets import get_dataset
 from bench.datasets.files import PublishedFile, git_blob_id
 from bench.grids import Selection, get_table, points
+from bench.key_statistics import read_templates
 from bench.planning import Job, Settings, plan, trained_points
 from bench.results import ResultStore
 from bench.worker import Worker
@@ -20,6 +21,11 @@ from tests.saved_models import save_tiny
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny("gpt2", tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -63,8 +69,20 @@ def test_the_corpus_of_a_covariance_is_part_of_the_cell(backbone: Path, data: Pa
     (before,) = jobs(backbone, data, "rome")
     corpus.write_text("The sky above the sea is grey.\n")
     (after,) = jobs(backbone, data, "rome")
-    assert set(before.cell.inputs) == {"corpus"}
+    assert set(before.cell.inputs) == {"corpus", "templates"}
     assert before.cell.key() != after.cell.key()
+
+
+def test_the_models_own_templates_are_part_of_the_cell(backbone: Path, data: Path) -> None:
+    (data.parent / "corpus.txt").write_text("The sky above the sea is blue.\n")
+    (before,) = jobs(backbone, data, "rome")
+    assert before.sources.templates is not None
+    assert read_templates(before.sources.templates)[0] == "{}"
+    (again,) = jobs(backbone, data, "rome")
+    assert again.cell.key() == before.cell.key()
+    before.sources.templates.write_text('["{}", "Other. {}"]')
+    (after,) = jobs(backbone, data, "rome")
+    assert after.cell.key() != before.cell.key()
 
 
 def test_an_editor_without_its_trained_weights_is_refused(

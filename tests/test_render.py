@@ -26,7 +26,15 @@ def cell(editor: str, dataset: str, n_edits: int, seed: int) -> Cell:
     )
 
 
-def record(of: Cell, *, rel: float, gen: float, loc: float, honest: float = 0.0) -> Record:
+def record(
+    of: Cell,
+    *,
+    rel: float,
+    gen: float,
+    loc: float,
+    honest: float = 0.0,
+    diverged_at: int | None = None,
+) -> Record:
     main = {"reliability": rel, "generality": gen, "locality": loc}
     scores = {
         "teacher_forced": {"token_accuracy": main | {"average": (rel + gen + loc) / 3}},
@@ -34,11 +42,13 @@ def record(of: Cell, *, rel: float, gen: float, loc: float, honest: float = 0.0)
     }
     kinds = {"generality/Subject_Aliasing": gen, "locality/Relation_Specificity": loc}
     facts = {"label": "?", "family": "?", "retrieves_text": of.editor == "recipe"}
+    effect = 1.0 if diverged_at is None else None
     body: dict[str, Any] = {
+        "health": [{"block": 0, "effect": effect, "diverged_at": diverged_at}],
         "summary": {
             "scores": {"before": {}, "after": scores},
             "kinds": {"after": {"teacher_forced": {"token_accuracy": kinds}}},
-        }
+        },
     }
     return results.complete(of, facts, {}, body)
 
@@ -112,6 +122,31 @@ def test_the_caption_says_what_the_numbers_are(data: TableData) -> None:
         "over up to 2 seeds (0, 1)",
     ):
         assert words in caption
+
+
+def test_an_editor_that_diverged_is_named_beside_its_numbers() -> None:
+    cells = [cell("ft", "zsre", 10, seed) for seed in (0, 1)]
+    cells.append(cell("recipe", "zsre", 10, 0))
+    done = [record(c, rel=0.5, gen=0.5, loc=0.5) for c in cells]
+    done[1] = record(cells[1], rel=0.1, gen=0.0, loc=0.0, diverged_at=7)
+    data = tabulate(TABLE, cells, done)
+    table = by_dataset(data)
+    assert texts(table, 0)["ZSRE Rel"].startswith("30.00±28.28† (")
+    assert "†" not in texts(table, 1)["ZSRE Rel"]
+    assert table.caption[-1] == "† FT at 10 on ZSRE: diverged at edit 7 (seed 1)."
+    assert table.caption[-1] == by_kind(data).caption[-1]
+    rows = list(csv.DictReader(io.StringIO(to_csv(data))))
+    assert {row["remark"] for row in rows if row["editor"] == "FT"} == {
+        "diverged at edit 7 (seed 1)"
+    }
+    assert {row["remark"] for row in rows if row["editor"] == "RECIPE"} == {""}
+    assert r"$\dagger$" in latex(table)
+
+
+def test_records_of_earlier_versions_say_nothing_of_health() -> None:
+    old = record(cell("ft", "zsre", 1, 0), rel=0.5, gen=0.4, loc=0.9)
+    del old["health"]
+    assert tabulate(TABLE, [cell("ft", "zsre", 1, 0)], [old]).entries[1, "ft", "zsre"].remarks == ()
 
 
 def test_by_type_shows_the_types_of_probe_of_one_set(data: TableData) -> None:

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import resources
-from bench.resources import Sources, context_templates, covariances, resources_for, sources_for
+from bench import corpora, resources
+from bench.corpora import open_corpus
+from bench.resources import Places, Sources, encoder_directory, resources_for, sources_for
 from editors import registry
 from editors.parts.covariance import second_moments
 from editors.recipe import Recipe
 from editors.rome import RomeHparams
-from tests.tiny import CONTEXT, tiny_gpt2, tiny_llama
+from tests.tiny import CONTEXT, tiny_llama
+from tests.tiny_encoder import write_encoder
 
 LINES = ["The first document.", "", "The second one is longer than that.", "A third."] * 4
 ROME = RomeHparams(layer=1, context_lengths=(4, 5))
@@ -35,7 +36,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_rome_gets_the_covariance_of_its_layer_and_its_templates(corpus: Path) -> None:
     lm = tiny_llama()
-    made = resources_for(lm, ROME, Sources(corpus=corpus), seed=5)
+    made = resources_for(lm, ROME, Sources(corpus=open_corpus(str(corpus))), seed=5)
     texts = [line for line in LINES if line]
     (moment,) = second_moments(tiny_llama(), texts, (1,), max_length=CONTEXT).values()
     assert made.covariance is not None
@@ -53,59 +54,72 @@ def test_an_editor_that_needs_nothing_gets_nothing(cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_what_was_made_is_read_again_and_nothing_partial_stays(
-    corpus: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lm = tiny_llama()
-    first = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
-    files = sorted(path.name for path in cache.iterdir())
-    assert [name.split("-")[0] for name in files] == ["covariance", "templates"]
-    monkeypatch.setattr(resources, "_documents", lambda _: pytest.fail("read again"))
-    monkeypatch.setattr("editors.parts.templates.generate_templates", pytest.fail)
-    again = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
-    assert torch.equal(again[0][0], first[0][0])
-    assert again[1] == first[1]
-    assert sorted(path.name for path in cache.iterdir()) == files
+def test_templates_that_were_planned_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "templates.json"
+    path.write_text('["{}", "So. {}"]', encoding="utf-8")
+    hparams = RomeHparams(layer=1, mode="easyedit")
+    made = resources_for(tiny_llama(), hparams, Sources(templates=path))
+    assert made.templates == ("{}", "So. {}")
+    assert set(Sources(templates=path).digests()) == {"templates"}
 
 
-def test_other_weights_corpora_and_lengths_are_other_files(corpus: Path, cache: Path) -> None:
-    lm = tiny_llama()
-    covariances(lm, corpus, (0,))
-    context_templates(lm, (4,))
-    context_templates(lm, (5,))
-    covariances(tiny_gpt2(), corpus, (0,))
-    corpus.write_text("Another corpus altogether.", encoding="utf-8")
-    covariances(lm, corpus, (0,))
-    assert len(list(cache.iterdir())) == 5
-
-
-def test_templates_are_stored_as_readable_json(cache: Path) -> None:
-    templates = context_templates(tiny_llama(), (4, 4))
-    (path,) = cache.iterdir()
-    assert tuple(json.loads(path.read_text("utf-8"))) == templates
-
-
-def test_a_corpus_beside_the_data_comes_first(corpus: Path) -> None:
-    sources = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", directory=corpus.parent)
-    assert (sources.corpus, sources.corpus_tokens) == (corpus, None)
+def test_a_named_corpus_comes_first_then_one_beside_the_data(corpus: Path, tmp_path: Path) -> None:
+    other = tmp_path / "mine.txt"
+    other.write_text("My own.", encoding="utf-8")
+    places = Places(data_dir=corpus.parent, corpus=str(other), documents=7)
+    found = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", places=places).corpus
+    assert found == open_corpus(str(other), documents=7)
+    places = Places(data_dir=corpus.parent)
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", places=places)
+    assert sources.corpus == open_corpus(str(corpus))
     assert set(sources.digests()) == {"corpus"}
     before = sources.digests()
     corpus.write_text("Another corpus altogether.", encoding="utf-8")
-    assert sources.digests() != before
+    again = sources_for("rome", "my-model", ROME, dataset="cf", places=places)
+    assert again.digests() != before
 
 
 def test_any_other_model_reads_some_of_the_made_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "data_dir", lambda seed: tmp_path / str(seed))
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", directory=tmp_path, world_seed=3)
-    assert sources.corpus == tmp_path / "3" / "corpus.txt"
-    assert sources.corpus_tokens == resources.EMBEDDED_TOKENS
+    made = tmp_path / "3" / "corpus.txt"
+    made.parent.mkdir()
+    made.write_text("Made.", encoding="utf-8")
+    monkeypatch.setattr(corpora, "data_dir", lambda seed: tmp_path / str(seed))
+    places = Places(data_dir=tmp_path, world_seed=3)
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", places=places)
+    assert sources.corpus == open_corpus(str(made), tokens=corpora.EMBEDDED_TOKENS)
 
 
-def test_a_named_large_model_never_gets_the_made_corpus(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"gpt2-xl needs a text corpus.*corpus\.txt"):
-        sources_for("rome", "gpt2-xl", ROME, dataset="cf", directory=tmp_path)
+def test_a_named_large_model_reads_what_the_originals_read(tmp_path: Path) -> None:
+    places = Places(data_dir=tmp_path)
+    found = sources_for("rome", "gpt2-xl", ROME, dataset="cf", places=places).corpus
+    assert found is not None
+    assert (found.place, found.documents) == ("wikipedia", 100_000)
+
+
+def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = write_encoder(tmp_path / "encoder")
+    assert encoder_directory(str(mine), hub=True) == mine
+    monkeypatch.setattr(resources, "require_assets", lambda seed, name: tmp_path / str(seed) / name)
+    monkeypatch.setattr(resources, "snapshot", lambda name, *_, **__: Path("hub") / name)
+    assert encoder_directory(hub=False, world_seed=2) == tmp_path / "2" / "mini-roberta"
+    assert encoder_directory("mini-roberta", hub=True) == tmp_path / "0" / "mini-roberta"
+    assert encoder_directory(hub=True) == Path("hub/FacebookAI/roberta-base")
+    assert encoder_directory("roberta-base", hub=False) == Path("hub/FacebookAI/roberta-base")
+    with pytest.raises(ValueError, match="Unknown encoder 'robrta'"):
+        encoder_directory("robrta", hub=False)
+    with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors"):
+        encoder_directory(str(tmp_path), hub=False)
+
+
+def test_the_encoder_is_part_of_the_identity(tmp_path: Path) -> None:
+    sources = Sources(encoder=write_encoder(tmp_path / "encoder"))
+    before = sources.digests()
+    assert set(before) == {"encoder"}
+    config = tmp_path / "encoder" / "config.json"
+    config.write_text(config.read_text("utf-8") + " ", encoding="utf-8")
+    assert sources.digests() != before
 
 
 def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
@@ -136,10 +150,3 @@ def test_trained_weights_are_found_by_data_set_then_mixed(
         artefact = found()
         assert artefact is not None
         assert artefact.name == name
-
-
-def test_an_empty_corpus_is_an_error_and_leaves_no_file(corpus: Path, cache: Path) -> None:
-    corpus.write_text("\n\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="needs a corpus"):
-        covariances(tiny_llama(), corpus, (0,))
-    assert not cache.exists()

@@ -146,7 +146,7 @@ def test_a_follower_is_trained_by_the_same_command(
         (["--hparam", "batch_size"], "--hparam takes NAME=VALUE"),
         (["--iterations", "0"], "at least 1"),
         (["--datasets", "zsrf"], "'zsrf'"),
-        (["--encoder", "nowhere"], "No sentence encoder at nowhere"),
+        (["--encoder", "nowhere"], "Unknown encoder 'nowhere'. Available: mini-r"),
         (["--backbone", "./nowhere"], "nowhere"),
         (["--preset", "paper", "--device", "cpu", "--backbone", "lama"], "lama"),
     ],

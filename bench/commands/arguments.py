@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
-from bench.backbones import DTYPES, EMBEDDED, HUB_IDS
+from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
+from bench.corpora import DOCUMENTS, PAPER_DOCUMENTS
 from bench.grids import DATASETS, PRESETS, TABLES, Selection
 from bench.names import unknown_name
 from bench.planning import Settings
+from bench.resources import HUB_ENCODERS
+from bench.world.models import ENCODER
 
 RESULTS, TABLES_FOLDER = Path("results"), Path("tables")
 METRICS = ("all", "teacher_forced")
@@ -24,18 +27,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     cells.add_argument(
         "--table", type=whole(1), default=1, metavar="N", help=f"one of {_listed(TABLES)}"
     )
-    cells.add_argument(
-        "--preset",
-        type=_one_of("preset", PRESETS),
-        default="embedded",
-        help="embedded (shipped miniature backbones and made data; the default) or paper "
-        "(the real backbones and data sets, on a GPU)",
-    )
-    cells.add_argument(
-        "--backbone",
-        metavar="NAME|PATH",
-        help=f"one of {_listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face model directory",
-    )
+    add_preset(cells)
+    add_backbone(cells, default="the table's")
     cells.add_argument("--editors", type=_names, metavar="A,B", help="default: all there are")
     cells.add_argument(
         "--datasets", type=_names, metavar="A,B", help=f"default: {_listed(DATASETS)}"
@@ -89,9 +82,77 @@ def settings(args: argparse.Namespace) -> Settings:
         preset=args.preset,
         world_seed=args.world_seed,
         data_dir=args.data_dir,
+        corpus=args.corpus,
+        documents=args.documents,
+        encoder=args.encoder,
         dtype=args.dtype,
-        device=args.device or ("cuda" if args.preset == "paper" else "cpu"),
+        device=device_of(args),
+        device_map=args.device_map,
         generation="none" if args.metrics == "teacher_forced" else args.generation_prompt,
+    )
+
+
+def device_of(args: argparse.Namespace) -> str:
+    """The device that was named, else the preset's."""
+    return str(args.device or ("cuda" if args.preset == "paper" else "cpu"))
+
+
+def add_backbone(parser: argparse._ArgumentGroup, default: str) -> None:
+    """Which backbone; `default` says which it is where none is named."""
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME|PATH",
+        help=f"one of {_listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face model directory "
+        f"(default: {default})",
+    )
+
+
+def add_preset(parser: argparse._ArgumentGroup) -> None:
+    """Which scale."""
+    parser.add_argument(
+        "--preset",
+        type=_one_of("preset", PRESETS),
+        default="embedded",
+        help="embedded (shipped miniature backbones and made data; the default) or paper "
+        "(the real backbones and data sets, on a GPU)",
+    )
+
+
+def add_corpus(parser: argparse._ArgumentGroup) -> None:
+    """The text of key statistics, and how much of it."""
+    parser.add_argument(
+        "--corpus",
+        metavar="PATH|wikipedia",
+        help="text of the key covariance: a file with one document a line (.txt) or a JSON object "
+        "with a text a line (.jsonl), a directory of these, or the hub's Wikipedia (default: "
+        "corpus.txt in --data-dir, else what belongs to the backbone)",
+    )
+    parser.add_argument(
+        "--documents",
+        type=whole(1),
+        metavar="N",
+        help=f"documents of the corpus that are read (default: {DOCUMENTS:,}, and "
+        f"{PAPER_DOCUMENTS:,} for the paper's backbones)",
+    )
+
+
+def add_hardware(parser: argparse._ArgumentGroup) -> None:
+    """On what, and in which precision."""
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:N (default: cpu embedded, cuda for the paper preset)"
+    )
+    parser.add_argument(
+        "--device-map",
+        type=_one_of("device map", DEVICE_MAPS),
+        metavar="auto",
+        help="auto spreads the backbone over all devices",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=_one_of("dtype", DTYPES),
+        default="float32",
+        help=f"of the backbone, one of {_listed(DTYPES)} (default: float32, the paper's); edited "
+        "weights are kept in float32 beside a smaller one",
     )
 
 
@@ -130,10 +191,14 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     places.add_argument(
         "--world-seed", type=whole(0), default=0, metavar="N", help="which made world (default 0)"
     )
+    add_corpus(places)
     places.add_argument(
-        "--device", help="cpu, cuda, cuda:N (default: cpu embedded, cuda for the paper preset)"
+        "--encoder",
+        metavar="NAME|DIR",
+        help=f"sentence encoder of retrieval editors: one of {_listed((ENCODER, *HUB_ENCODERS))}, "
+        "or a local directory (default: the embedded one, roberta-base for the paper's backbones)",
     )
-    places.add_argument("--dtype", type=_one_of("dtype", DTYPES), default="float32")
+    add_hardware(places)
     places.add_argument(
         "--out",
         type=Path,

@@ -23,6 +23,8 @@ EXAMPLES = """examples:
       the table of all seeds in results/, in the terminal and in tables/
   python -m bench tables --table 1 --by-type
       RippleEdits by its six types of probe
+  python -m bench tables --table 1 --correlate
+      whether our averages rank the editors as the paper's do
   python -m bench tables --table 1 --out runs/mine --editors recipe,ft --edits 10,100
       part of the table, of the records in runs/mine
 """
@@ -39,8 +41,15 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_selection(parser)
-    parser.add_argument(
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
         "--by-type", action="store_true", help="RippleEdits by type of probe, in the terminal"
+    )
+    view.add_argument(
+        "--correlate",
+        action="store_true",
+        help="rank correlation of our Avg with the published one over the editors, per number of "
+        "edits, in the terminal",
     )
     parser.set_defaults(func=tables)
 
@@ -60,6 +69,8 @@ def tables(args: argparse.Namespace) -> int:
         )
     if args.by_type:
         return _show_kinds(table, cells, records)
+    if args.correlate:
+        return _show_correlations(table, cells, records)
     _show(table, cells, records, arguments.tables_directory(args))
     return 0
 
@@ -86,6 +97,18 @@ def _show_kinds(table: Table, cells: Sequence[Cell], records: Iterable[Record]) 
     from bench.tabulate import tabulate
 
     _print(by_kind(tabulate(table, cells, records)))
+    return 0
+
+
+def _show_correlations(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> int:
+    from bench import console
+    from bench.correlation import caption, correlations, rank_table
+    from bench.tabulate import tabulate
+
+    data = tabulate(table, cells, records)
+    for line in caption(data):
+        console.say(line)
+    console.show(rank_table(correlations(data)))
     return 0
 
 

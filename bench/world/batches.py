@@ -15,6 +15,9 @@ from bench.world.corpus import SEPARATOR, Corpus, Document, plain_text
 # Of the tokens that cannot well be predicted (names, questions) this share is scored, at a weight
 # that keeps the sum: the head costs a third of a step, and answers are what has to be learned.
 SCORED_BACKGROUND = 0.25
+# Of the rows of a model with learned positions this share begins anywhere in its context: rows are
+# shorter than the context, and the rest of the table would stay as it was drawn (ours).
+SHIFTED = 0.25
 CHUNK = 50  # steps whose documents are drawn and tokenised together
 IGNORED = -100
 
@@ -45,19 +48,36 @@ class Training:
 
 
 class CausalRows:
-    """Rows of whole documents for next-token prediction: ids [B, T] and loss weights [B, T]."""
+    """Rows of whole documents for next-token prediction: ids [B, T] and loss weights [B, T].
+
+    Every document is ended by the end-of-text token. A tokenizer that starts texts with another
+    one (BOS) has it at the separator of every document; where both are one token, it stands
+    between a document and the next, and where a context stands before the separator. The first
+    row of text then has nothing in front of it, as a prompt will have nothing.
+
+    Args:
+        corpus: draws the documents.
+        tokenizer: of the model.
+        training: says rows and width of a batch.
+        learned_positions: size of the model's position table; each row then has the position
+            [B, 1] of its first token as well. None for rotary positions.
+    """
 
     def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, training: Training
+        self,
+        corpus: Corpus,
+        tokenizer: PreTrainedTokenizerFast,
+        training: Training,
+        *,
+        learned_positions: int | None = None,
     ) -> None:
         self._corpus, self._tokenizer, self._training = corpus, tokenizer, training
+        self._learned_positions = learned_positions
         self._separator = [int(tokenizer.bos_token_id)]
-        self._end = (
-            [] if tokenizer.bos_token_id == tokenizer.eos_token_id else [tokenizer.eos_token_id]
-        )
+        self._end = [int(tokenizer.eos_token_id)]
 
-    def chunk(self, index: int) -> tuple[Tensor, Tensor]:
-        """(ids, weights) [CHUNK * B, T] of the steps `index * CHUNK ..`."""
+    def chunk(self, index: int) -> tuple[Tensor, ...]:
+        """Ids, weights [CHUNK * B, T] (and starts [CHUNK * B, 1]) of steps `index * CHUNK ..`."""
         training = self._training
         n_rows = CHUNK * training.rows
         ids = np.zeros((n_rows, training.width), dtype=np.int64)
@@ -76,7 +96,16 @@ class CausalRows:
         background = (weights > 0) & (weights < 0.5)
         kept = rng.random(weights.shape) < SCORED_BACKGROUND
         weights[background] *= kept[background] / SCORED_BACKGROUND
-        return torch.from_numpy(ids), torch.from_numpy(weights)
+        return (torch.from_numpy(ids), torch.from_numpy(weights), *self._starts(index, n_rows))
+
+    def _starts(self, index: int, n_rows: int) -> tuple[Tensor, ...]:
+        if self._learned_positions is None:
+            return ()
+        rng = self._corpus.world.rng("positions", index)
+        room = self._learned_positions - self._training.width
+        starts = rng.integers(room + 1, size=(n_rows, 1))
+        starts[rng.random(n_rows) >= SHIFTED] = 0
+        return (torch.from_numpy(starts),)
 
     def _encoded(
         self, rng: np.random.Generator, progress: float
@@ -93,13 +122,14 @@ class CausalRows:
     ) -> tuple[list[int], list[float]]:
         ids: list[int] = []
         weights: list[float] = []
-        for span in document:
+        for place, span in enumerate(document):
             tokens = next(encoded)
             if span == SEPARATOR:
-                tokens = self._separator
+                ended = place == 0 and self._separator == self._end
+                tokens = [] if ended else self._separator
             ids += tokens
             weights += [span.weight] * len(tokens)
-        return ids + self._end, weights + [1.0] * len(self._end)
+        return ids + self._end, [*weights, 1.0]
 
 
 class MaskedRows:

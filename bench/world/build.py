@@ -1,10 +1,10 @@
-"""`world build`: tokenizers, mini-llama and mini-roberta of one seed, with a manifest."""
+"""`world build`: tokenizers, backbones and encoder of one seed, with a manifest."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,24 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from bench.backbones import at_directory, load
 from bench.digests import digest_of_file
-from bench.world import pretrain, tokenizer
+from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
+from bench.world.models import ENCODER, MODELS
 from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.verify import verify
 from bench.world.world import World
-from editors.parts.language_model import LanguageModel
+from editors.parts.architecture import architecture_of
 
-MODELS = ("mini-llama", "mini-roberta")
+TokenizerMaker = Callable[[Iterable[str]], PreTrainedTokenizerFast]
+ModelMaker = Callable[[PreTrainedTokenizerFast], PreTrainedModel]
+BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
+    "mini-llama": (tokenizer.llama_tokenizer, miniatures.mini_llama),
+    "mini-gptj": (tokenizer.gpt_tokenizer, miniatures.mini_gptj),
+    "mini-gpt2": (tokenizer.gpt_tokenizer, miniatures.mini_gpt2),
+}
 
 
 def build(
@@ -42,47 +50,54 @@ def build(
         directory = out / name
         tokenizer.save(tokens, directory)
         _save_half(model, directory)
-        scores = {} if name == "mini-roberta" else _scores(model, tokens, world)
+        scores = {} if name == ENCODER else _scores(directory, world)
         _record(out, name, world, training, seconds, directory, scores)
     return out
 
 
-def _scores(
-    model: PreTrainedModel, tokens: PreTrainedTokenizerFast, world: World
-) -> dict[str, float]:
-    """What `world verify` measures, kept beside the weights."""
-    lm = LanguageModel(model, tokens)
+def _scores(directory: Path, world: World) -> dict[str, float]:
+    """What `world verify` measures of the saved weights, kept beside them."""
+    lm = load(at_directory(directory, name=directory.name))
     return {s.name: round(s.value, 4) for s in verify(lm, world, data_dir(world.seed))}
 
 
 def _train(
     world: World, name: str, device: torch.device, progress: pretrain.Progress
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
-    corpus = Corpus(world)
-    texts = tokenizer_texts(world)
     checkpoint = cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
-    if name == "mini-roberta":
-        training = pretrain.ENCODER_TRAINING
-        tokens = tokenizer.roberta_tokenizer(texts)
-        masked = pretrain.mini_roberta(tokens)
-        seconds = pretrain.train(
-            masked, MaskedRows(corpus, tokens, training), pretrain.masked_loss,
-            training, checkpoint, device=device, progress=progress,
-        )  # fmt: skip
-        paired = pretrain.PARAPHRASE_TRAINING
-        seconds += pretrain.train(
-            masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
-            paired, checkpoint.with_stem(f"{name}-paraphrases"), device=device, progress=progress,
-        )  # fmt: skip
-        return pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training
+    if name == ENCODER:
+        return _train_encoder(world, checkpoint, device, progress)
+    make_tokenizer, make_model = BACKBONES[name]
     training = pretrain.BACKBONE_TRAINING
-    tokens = tokenizer.llama_tokenizer(texts)
-    model = pretrain.mini_llama(tokens)
+    tokens = make_tokenizer(tokenizer_texts(world))
+    model = make_model(tokens)
+    learned = architecture_of(model).learned_positions is not None
+    rows = CausalRows(
+        Corpus(world), tokens, training, learned_positions=miniatures.CONTEXT if learned else None
+    )
     seconds = pretrain.train(
-        model, CausalRows(corpus, tokens, training), pretrain.causal_loss,
+        model, rows, pretrain.causal_loss, training, checkpoint, device=device, progress=progress
+    )
+    return model.cpu(), tokens, seconds, training
+
+
+def _train_encoder(
+    world: World, checkpoint: Path, device: torch.device, progress: pretrain.Progress
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
+    """Masked tokens first, then paraphrases."""
+    corpus, training = Corpus(world), pretrain.ENCODER_TRAINING
+    tokens = tokenizer.roberta_tokenizer(tokenizer_texts(world))
+    masked = miniatures.mini_roberta(tokens)
+    seconds = pretrain.train(
+        masked, MaskedRows(corpus, tokens, training), pretrain.masked_loss,
         training, checkpoint, device=device, progress=progress,
     )  # fmt: skip
-    return model.cpu(), tokens, seconds, training
+    paired = pretrain.PARAPHRASE_TRAINING
+    seconds += pretrain.train(
+        masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
+        paired, checkpoint.with_stem(f"{ENCODER}-paraphrases"), device=device, progress=progress,
+    )  # fmt: skip
+    return pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training
 
 
 def _save_half(model: PreTrainedModel, directory: Path) -> None:
@@ -92,7 +107,6 @@ def _save_half(model: PreTrainedModel, directory: Path) -> None:
     config["dtype"] = "float32"
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (directory / "model.safetensors").chmod(0o644)  # saved for the owner alone
-    model.float()
 
 
 def _record(

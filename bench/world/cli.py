@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.world.models import MODELS
 from bench.world.world import DEFAULT_SEED
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from bench.world.verify import Score
-
-_MODELS = ("mini-llama", "mini-roberta")  # as in bench.world.build, which is slow to import
 
 
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,10 +25,10 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     commands = world.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
     build = commands.add_parser(
         "build",
-        help="pre-train the miniature models of a seed (resumes; about an hour on two cores)",
+        help="pre-train the miniature models of a seed (resumes; an hour or two each on two cores)",
     )
     _add_seed(build)
-    build.add_argument("--models", default=",".join(_MODELS), metavar="NAMES")
+    build.add_argument("--models", default=",".join(MODELS), metavar="NAMES")
     build.add_argument("--out", type=Path, metavar="DIR", help="default: where the package looks")
     build.add_argument("--device", default="cpu")
     build.set_defaults(func=_build)
@@ -55,8 +54,8 @@ def _build(args: argparse.Namespace) -> int:
 
     names = tuple(args.models.split(","))
     for name in names:
-        if name not in _MODELS:
-            raise ValueError(f"Unknown model {name!r}. Available: {', '.join(_MODELS)}")
+        if name not in MODELS:
+            raise ValueError(f"Unknown model {name!r}. Available: {', '.join(MODELS)}")
     out = build(args.seed, names, out=args.out, device=args.device, progress=step_progress)
     print(f"Built {', '.join(names)} of world {args.seed} in {out}")
     return 0

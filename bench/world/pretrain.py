@@ -18,15 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaModel,
-)
+from transformers import PreTrainedModel, RobertaForMaskedLM, RobertaModel
 
 from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.world import World
@@ -39,34 +31,13 @@ PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
 TEMPERATURE = 0.05  # of the paraphrase loss, as in SimCSE
 
 
-def mini_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """LLaMA with 4 layers of width 128 (1.6 M parameters)."""
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384,
-            num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
-            max_position_embeddings=512, tie_word_embeddings=False, bos_token_id=1,
-            eos_token_id=2, pad_token_id=2,
-        )
-    )  # fmt: skip
-
-
-def mini_roberta(tokenizer: PreTrainedTokenizerFast) -> RobertaForMaskedLM:
-    """RoBERTa with 3 layers of width 128."""
-    return RobertaForMaskedLM(
-        RobertaConfig(
-            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3,
-            num_attention_heads=4, intermediate_size=384, max_position_embeddings=514,
-            type_vocab_size=1, bos_token_id=0, pad_token_id=1, eos_token_id=2,
-        )
-    )  # fmt: skip
-
-
 def causal_loss(model: PreTrainedModel, batch: tuple[Tensor, ...]) -> Tensor:
     """Weighted mean negative log-likelihood of the next token; the head runs where it counts."""
-    ids, weights = batch[0], batch[1][:, 1:]
+    ids, weights, *starts = batch
+    places = starts[0] + torch.arange(ids.shape[1], device=ids.device) if starts else None
+    weights = weights[:, 1:]
     scored = weights > 0
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    hidden = model.base_model(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][scored]).float()
     loss = F.cross_entropy(logits, ids[:, 1:][scored], reduction="none")
     return (loss * weights[scored]).sum() / weights.sum()

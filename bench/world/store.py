@@ -42,7 +42,7 @@ def require_assets(seed: int, name: str) -> Path:
     if not (path / "model.safetensors").exists():
         raise FileNotFoundError(
             f"{name} of world {seed} is not built: {path} is missing. "
-            f"Build it with `python -m bench world build --seed {seed}`."
+            f"Build it with `python -m bench world build --seed {seed} --models {name}`."
         )
     return path
 

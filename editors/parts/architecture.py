@@ -6,7 +6,7 @@ names or shapes. Adding a family is adding a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
@@ -46,24 +46,29 @@ _GPT_NAMES = {
     "final_norm": "transformer.ln_f",
     "embeddings": "transformer.wte",
 }
+_LLAMA = Architecture(
+    model_type="llama",  # LLaMA 1 to 3
+    base="model",
+    block="model.layers.{}",
+    mlp="model.layers.{}.mlp",
+    mlp_in=("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
+    mlp_activation="model.layers.{}.mlp.act_fn",
+    mlp_out="model.layers.{}.mlp.down_proj",
+    attention_norm="model.layers.{}.input_layernorm",
+    final_norm="model.norm",
+    embeddings="model.embed_tokens",
+    learned_positions=None,
+    layout="linear",
+)
 
 ARCHITECTURES: dict[str, Architecture] = {
     row.model_type: row
     for row in (
-        Architecture(
-            model_type="llama",
-            base="model",
-            block="model.layers.{}",
-            mlp="model.layers.{}.mlp",
-            mlp_in=("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
-            mlp_activation="model.layers.{}.mlp.act_fn",
-            mlp_out="model.layers.{}.mlp.down_proj",
-            attention_norm="model.layers.{}.input_layernorm",
-            final_norm="model.norm",
-            embeddings="model.embed_tokens",
-            learned_positions=None,
-            layout="linear",
-        ),
+        _LLAMA,
+        # These name their parts as LLaMA does.
+        replace(_LLAMA, model_type="mistral"),
+        replace(_LLAMA, model_type="qwen2"),  # Qwen 2 and 2.5
+        replace(_LLAMA, model_type="qwen3"),
         Architecture(
             model_type="gptj",
             mlp_in=("transformer.h.{}.mlp.fc_in",),
@@ -79,6 +84,20 @@ ARCHITECTURES: dict[str, Architecture] = {
             learned_positions="transformer.wpe",
             layout="conv1d",
             **_GPT_NAMES,
+        ),
+        Architecture(
+            model_type="gpt_neox",  # GPT-NeoX-20B and Pythia
+            base="gpt_neox",
+            block="gpt_neox.layers.{}",
+            mlp="gpt_neox.layers.{}.mlp",
+            mlp_in=("gpt_neox.layers.{}.mlp.dense_h_to_4h",),
+            mlp_activation="gpt_neox.layers.{}.mlp.act",
+            mlp_out="gpt_neox.layers.{}.mlp.dense_4h_to_h",
+            attention_norm="gpt_neox.layers.{}.input_layernorm",
+            final_norm="gpt_neox.final_layer_norm",
+            embeddings="gpt_neox.embed_in",
+            learned_positions=None,
+            layout="linear",
         ),
     )
 }

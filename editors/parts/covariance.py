@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
 
 # Tokens of one forward, as multiples of the longest text (the originals: 3 x max positions).
 BATCH_TEXTS = 3
-# Texts that are sorted by length together, so that a batch wastes little on padding (ours).
-SORTED_TEXTS = 256
+# Documents that are sorted by length together, and behind which a reader may stop (ours).
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,89 @@ class SecondMoment:
 
     matrix: Tensor
     tokens: int
+
+
+class KeyMoments:
+    """Running sums of k k^T over documents, for all layers in one pass.
+
+    Stopped behind any chunk and continued from its state, they end in the same bits.
+
+    Args:
+        layers: block numbers.
+        max_length: each document is cut at that many tokens.
+        accumulate: dtype of the sums.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        layers: Sequence[int],
+        *,
+        max_length: int,
+        accumulate: torch.dtype = torch.float64,
+    ) -> None:
+        self.layers = tuple(layers)
+        self.documents = 0  # texts taken from the corpus, empty ones too
+        self.tokens = 0  # that the sums hold
+        self._lm = lm
+        self._max_length = max_length
+        size = lm.architecture.as_out_in(self._projection(self.layers[0])).shape[1]
+        self._sums = {
+            layer: torch.zeros(size, size, dtype=accumulate, device=lm.device)
+            for layer in self.layers
+        }
+
+    def read(self, texts: Iterable[str], *, max_tokens: int | None = None) -> Iterator[None]:
+        """Take documents in, pausing behind each chunk of them; they are read as far as needed.
+
+        Args:
+            texts: those behind the first `documents` of the corpus.
+            max_tokens: stop once that many (unpadded) tokens are counted; None reads everything.
+        """
+        for chunk in _chunks(texts, CHUNK):
+            for batch in _batches(self._lm, chunk, self._max_length):
+                if max_tokens is not None and self.tokens >= max_tokens:
+                    break
+                self._add(batch)
+            self.documents += len(chunk)
+            yield
+            if max_tokens is not None and self.tokens >= max_tokens:
+                return
+
+    def moments(self) -> dict[int, SecondMoment]:
+        """C of each layer.
+
+        Raises:
+            ValueError: there was no text at all.
+        """
+        if not self.tokens:
+            raise ValueError("The covariance needs a corpus, but no text was given.")
+        return {
+            layer: SecondMoment(total / self.tokens, self.tokens)
+            for layer, total in self._sums.items()
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums and how much they hold."""
+        counts = torch.tensor([self.documents, self.tokens])
+        return {"counts": counts, **{f"sum.{layer}": t for layer, t in self._sums.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` of an accumulator with the same layers."""
+        self.documents, self.tokens = (int(count) for count in state["counts"])
+        for layer, total in self._sums.items():
+            total.copy_(state[f"sum.{layer}"])
+
+    def _add(self, batch: TokenBatch) -> None:
+        keys = _keys(self._lm, batch, self.layers)
+        kept = batch.attention_mask.bool()
+        for layer, total in self._sums.items():
+            rows = keys[layer][kept].to(total)
+            total.addmm_(rows.T, rows)
+        self.tokens += int(kept.sum())
+
+    def _projection(self, layer: int) -> Tensor:
+        return self._lm.module(self._lm.architecture.mlp_out, layer).get_parameter("weight")
 
 
 def second_moments(
@@ -36,40 +119,21 @@ def second_moments(
     max_tokens: int | None = None,
     accumulate: torch.dtype = torch.float64,
 ) -> dict[int, SecondMoment]:
-    """C of the inputs of each layer's MLP output projection, all layers in one pass.
-
-    Args:
-        texts: documents; each is cut at `max_length` tokens. Read only as far as needed.
-        layers: block numbers.
-        max_tokens: stop once that many (unpadded) tokens are counted; None reads everything.
-        accumulate: dtype of the sums.
+    """C of the inputs of each layer's MLP output projection; arguments as of `KeyMoments`.
 
     Raises:
         ValueError: there was no text at all.
     """
-    top = max(layers)
-    sums: dict[int, Tensor] = {}
-    tokens = 0
-    for batch in _batches(lm, texts, max_length):
-        keys = _keys(lm, batch, layers, top)
-        kept = batch.attention_mask.bool()
-        for layer in layers:
-            rows = keys[layer][kept].to(accumulate)
-            sums[layer] = sums[layer].addmm_(rows.T, rows) if layer in sums else rows.T @ rows
-        tokens += int(kept.sum())
-        if max_tokens is not None and tokens >= max_tokens:
-            break
-    if not tokens:
-        raise ValueError("The covariance needs a corpus, but no text was given.")
-    return {layer: SecondMoment(total.div_(tokens), tokens) for layer, total in sums.items()}
+    running = KeyMoments(lm, layers, max_length=max_length, accumulate=accumulate)
+    for _ in running.read(texts, max_tokens=max_tokens):
+        pass
+    return running.moments()
 
 
 @torch.no_grad()
-def _keys(
-    lm: LanguageModel, batch: TokenBatch, layers: Sequence[int], top: int
-) -> dict[int, Tensor]:
+def _keys(lm: LanguageModel, batch: TokenBatch, layers: Sequence[int]) -> dict[int, Tensor]:
     """Inputs [B, T, m] of each layer's output projection; layers above the last are not run."""
-    path = lm.architecture.mlp_out
+    path, top = lm.architecture.mlp_out, max(layers)
     with ExitStack() as stack:
         captured = {top: stack.enter_context(captured_input(lm.module(path, top), stop=True))}
         for layer in set(layers) - {top}:
@@ -78,22 +142,22 @@ def _keys(
     return {layer: capture.value for layer, capture in captured.items()}
 
 
-def _batches(lm: LanguageModel, texts: Iterable[str], max_length: int) -> Iterator[TokenBatch]:
-    for chunk in _chunks(texts, SORTED_TEXTS):
-        rows = [prompt_ids(lm.tokenizer, text)[:max_length] for text in chunk]
-        rows = sorted((row for row in rows if row), key=len)
-        while rows:
-            count = 1
-            while count < len(rows) and len(rows[count]) * (count + 1) <= BATCH_TEXTS * max_length:
-                count += 1
-            taken, rows = rows[:count], rows[count:]
-            yield batch_of_ids(
-                taken,
-                [()] * count,
-                [""] * count,
-                padding=pad_id(lm.tokenizer),
-                device=lm.device,
-            )
+def _batches(lm: LanguageModel, texts: Sequence[str], max_length: int) -> Iterator[TokenBatch]:
+    """A chunk's rows, sorted by length, so that a batch wastes little on padding."""
+    rows = [prompt_ids(lm.tokenizer, text)[:max_length] for text in texts]
+    rows = sorted((row for row in rows if row), key=len)
+    while rows:
+        count = 1
+        while count < len(rows) and len(rows[count]) * (count + 1) <= BATCH_TEXTS * max_length:
+            count += 1
+        taken, rows = rows[:count], rows[count:]
+        yield batch_of_ids(
+            taken,
+            [()] * count,
+            [""] * count,
+            padding=pad_id(lm.tokenizer),
+            device=lm.device,
+        )
 
 
 def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:

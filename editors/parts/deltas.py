@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,16 @@ class WeightDelta:
 
 
 class EditedWeights:
-    """Adds deltas to a model and remembers the pristine value of every parameter it touches."""
+    """Adds deltas to a model and remembers the pristine value of every parameter it touches.
+
+    Beside a parameter of half precision it keeps a float32 master, to which deltas are added and
+    which is rounded into the model: many small edits would else be lost one by one.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._pristine: dict[str, Tensor] = {}
+        self._masters: dict[str, Tensor] = {}
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -36,10 +44,11 @@ class EditedWeights:
 
     @torch.no_grad()
     def add(self, deltas: Iterable[WeightDelta]) -> None:
-        """Add deltas on top of earlier ones, in the dtype of the weights."""
+        """Add deltas on top of earlier ones, in the dtype of the weights, at least in float32."""
         for delta in deltas:
-            parameter = self._touch(delta.name)
-            parameter.add_(delta.value.to(parameter))
+            exact = self._touch(delta.name)
+            exact.add_(delta.value.to(exact))
+            self._round(delta.name)
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -47,10 +56,11 @@ class EditedWeights:
         for name, value in self._pristine.items():
             self._model.get_parameter(name).copy_(value)
         self._pristine.clear()
+        self._masters.clear()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Present values of the touched parameters; values, because sums of deltas would round."""
-        return {name: self._model.get_parameter(name).detach().clone() for name in self._pristine}
+        return {name: self._exact(name).detach().clone() for name in self._pristine}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -69,29 +79,75 @@ class EditedWeights:
         self.restore()
         for name, value in state.items():
             self._touch(name).copy_(value)
+            self._round(name)
 
-    def _touch(self, name: str) -> nn.Parameter:
-        parameter = self._model.get_parameter(name)
+    def _touch(self, name: str) -> Tensor:
+        """The exact value of a parameter, which is remembered as it is at the first time."""
         if name not in self._pristine:
+            parameter = self._model.get_parameter(name)
             self._pristine[name] = parameter.detach().clone()
-        return parameter
+            if parameter.dtype in HALF:
+                self._masters[name] = parameter.detach().float()
+        return self._exact(name)
+
+    def _exact(self, name: str) -> Tensor:
+        return self._masters.get(name, self._model.get_parameter(name).data)
+
+    def _round(self, name: str) -> None:
+        if name in self._masters:
+            self._model.get_parameter(name).copy_(self._masters[name])
 
 
 @contextmanager
 def thawed(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, nn.Parameter]]:
     """Let parameters be trained in place; afterwards values and flags are as they were.
 
-    Yields the parameters by name. What training changed must be read before the block ends.
+    Yields by name what an optimiser is to train: the parameter itself, or the float32 master of
+    one of half precision, which every forward of its module rounds anew. What training changed
+    must be read before the block ends.
     """
-    parameters = {name: model.get_parameter(name) for name in names}
-    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    flags = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(_thawed(model, name)) for name in names}
+
+
+@contextmanager
+def _thawed(model: nn.Module, name: str) -> Iterator[nn.Parameter]:
+    parameter = model.get_parameter(name)
+    before, flag = parameter.detach().clone(), parameter.requires_grad
     try:
-        for parameter in parameters.values():
-            parameter.requires_grad_(True)
-        yield parameters
+        parameter.requires_grad_(True)
+        if parameter.dtype in HALF:
+            with _trained_master(model.get_submodule(name.rpartition(".")[0]), parameter) as master:
+                yield master
+        else:
+            yield parameter
     finally:
-        for name, parameter in parameters.items():
-            parameter.grad = None
-            parameter.requires_grad_(flags[name])
-            parameter.data.copy_(before[name])
+        parameter.grad = None
+        parameter.requires_grad_(flag)
+        parameter.data.copy_(before)
+
+
+@contextmanager
+def _trained_master(owner: nn.Module, parameter: nn.Parameter) -> Iterator[nn.Parameter]:
+    """A float32 master that takes the parameter's gradients and lends it its values."""
+    master = nn.Parameter(parameter.detach().float())
+
+    def lend(*_: Any) -> None:
+        parameter.data.copy_(master.data)
+
+    def take(_: Tensor) -> None:
+        gradient = parameter.grad
+        if gradient is not None:
+            taken = gradient.float()
+            master.grad = taken if master.grad is None else master.grad + taken
+        parameter.grad = None
+
+    handles = (
+        owner.register_forward_pre_hook(lend),
+        parameter.register_post_accumulate_grad_hook(take),
+    )
+    try:
+        yield master
+    finally:
+        for handle in handles:
+            handle.remove()

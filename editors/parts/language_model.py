@@ -60,7 +60,7 @@ class LanguageModel:
             position_ids=batch.position_ids,
             use_cache=False,
         ).last_hidden_state
-        return hidden
+        return hidden.to(batch.input_ids.device)  # another one where blocks are spread
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [B, T, V] at every position."""
@@ -74,4 +74,4 @@ class LanguageModel:
     def head(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of final hidden states [..., d]."""
         logits: Tensor = self.model.lm_head(hidden)
-        return logits
+        return logits.to(hidden.device)

@@ -22,12 +22,19 @@ def block_input(lm: LanguageModel, batch: TokenBatch, layer: int) -> Tensor:
     return entering.value
 
 
+class _PassedOver(nn.Module):
+    """Stands where a block was and does nothing."""
+
+    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
+        return (hidden,)
+
+
 @contextmanager
 def resumed(lm: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
     """Let forwards start at block `layer` from `hidden`, to the bit what a whole forward gives.
 
     `hidden` is `block_input` of the very batch that is run inside. The blocks below are out of the
-    model for the while, so sub-modules are to be looked up by path before.
+    model for the while, so sub-modules of theirs are to be looked up by path before.
     """
     path, _, name = lm.architecture.block.removesuffix(".{}").rpartition(".")
     parent, blocks = lm.model.get_submodule(path), lm.module(f"{path}.{name}")
@@ -35,9 +42,10 @@ def resumed(lm: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
     def start(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (hidden, *args[1:])
 
-    upper = nn.ModuleList([*blocks.children()][layer:])
+    upper = [*blocks.children()][layer:]
     handle = upper[0].register_forward_pre_hook(start)
-    setattr(parent, name, upper)
+    # As many as before: some models choose a block's mask by its place.
+    setattr(parent, name, nn.ModuleList([*(_PassedOver() for _ in range(layer)), *upper]))
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ ROME averages keys and optimises values over them, so that an edit does not hang
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Sequence
 
@@ -37,11 +36,6 @@ def generate_templates(
         for i, length in enumerate(lengths)
     ]
     return (BARE, *(f"{prefix}. {BARE}" for prefix in prefixes))
-
-
-def templates_digest(templates: Sequence[str]) -> str:
-    """sha256 of the templates, for manifests and cell identities."""
-    return hashlib.sha256("\n".join(templates).encode()).hexdigest()
 
 
 @torch.no_grad()

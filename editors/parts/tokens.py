@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+SENTENCEPIECE_SPACE = "\u2581"
+
 RetrievalText = Literal["teacher_forced", "prompt_only"]
 
 
@@ -74,8 +76,16 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
-    """Ids of a target behind exactly one space, without special tokens."""
-    return list(tokenizer(" " + target.lstrip(), add_special_tokens=False)["input_ids"])
+    """Ids of a target behind exactly one space, without special tokens.
+
+    A sentencepiece tokenizer puts a space in front of every text itself; some of them would put it
+    in front of one that is there already.
+    """
+    text = target.lstrip()
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if ids and str(tokenizer.convert_ids_to_tokens(ids[0])).startswith(SENTENCEPIECE_SPACE):
+        return ids
+    return list(tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -67,3 +67,54 @@ def test_thawed_parameters_freeze_again_with_their_values() -> None:
     assert torch.equal(model.weight, before)
     assert not model.weight.requires_grad
     assert model.weight.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_many_small_deltas_add_up_beside_half_precision(dtype: torch.dtype) -> None:
+    model = linear().to(dtype)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    edited = EditedWeights(model)
+    for _ in range(100):  # each a tenth of what either type can tell from 1, or less
+        edited.add([WeightDelta("weight", torch.full((2, 3), 1e-4))])
+    assert model.weight.dtype == dtype
+    assert torch.equal(model.weight, torch.full((2, 3), 1.01).to(dtype))
+    assert edited.state_dict()["weight"].dtype == torch.float32
+    edited.restore()
+    assert torch.equal(model.weight, torch.ones(2, 3, dtype=dtype))
+
+
+def test_a_stream_in_half_precision_continues_exactly() -> None:
+    model, other = linear().bfloat16(), linear().bfloat16()
+    edited, loaded = EditedWeights(model), EditedWeights(other)
+    delta = [WeightDelta("weight", torch.full((2, 3), 1e-4))]
+    for _ in range(7):
+        edited.add(delta)
+    loaded.load_state_dict(edited.state_dict())
+    assert torch.equal(other.weight, model.weight)
+    for _ in range(30):
+        edited.add(delta)
+        loaded.add(delta)
+    assert torch.equal(loaded.state_dict()["weight"], edited.state_dict()["weight"])
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_half_precision_is_trained_through_a_float32_master() -> None:
+    model = linear().bfloat16()
+    before, inputs = model.weight.clone(), torch.ones(4, 3, dtype=torch.bfloat16)
+    with thawed(model, ["weight", "bias"]) as parameters:
+        assert {p.dtype for p in parameters.values()} == {torch.float32}
+        optimizer = torch.optim.SGD(parameters.values(), lr=1e-4)
+        for _ in range(50):
+            optimizer.zero_grad()
+            model(inputs).sum().backward()
+            assert parameters["weight"].grad is not None
+            optimizer.step()
+        moved = parameters["weight"].detach() - before.float()
+    # The gradient of each weight is the number of rows.
+    torch.testing.assert_close(moved, torch.full((2, 3), -4 * 50 * 1e-4), atol=1e-6, rtol=1e-4)
+    assert torch.equal(model.weight, before)
+    assert not model.weight.requires_grad
+    assert model.weight.grad is None
+    model(inputs)
+    assert torch.equal(model.weight, before)

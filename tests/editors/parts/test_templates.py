@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from editors.parts.language_model import LanguageModel
-from editors.parts.templates import generate_templates, templates_digest
+from editors.parts.templates import generate_templates
 from editors.parts.tokens import prompt_ids
 from tests.tiny import tiny_gpt2
 
@@ -33,9 +33,3 @@ def test_a_length_counts_every_token_of_the_prefix() -> None:
     (template,) = generate_templates(lm, (3,))[1:]  # "The" is three bytes here: nothing is added
     assert prompt_ids(lm.tokenizer, "The") == prompt_ids(lm.tokenizer, template[:3])
     assert template == "The. {}"
-
-
-def test_the_digest_tells_templates_apart() -> None:
-    assert templates_digest(("{}",)) == templates_digest(("{}",))
-    assert templates_digest(("{}", "a. {}")) != templates_digest(("{}", "b. {}"))
-    assert len(templates_digest(("{}",))) == 64

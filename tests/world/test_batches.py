@@ -1,0 +1,83 @@
+"""Training rows: reproducible, and separated as the tokenizer's family separates texts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from bench.world.batches import CHUNK, CausalRows, Training
+from bench.world.corpus import SEPARATOR, Corpus, Document, Span, tokenizer_texts
+from bench.world.tokenizer import gpt_tokenizer, llama_tokenizer
+from bench.world.world import World
+
+TRAINING = Training(steps=100, rows=2, width=32)
+BEHIND: Document = [SEPARATOR, Span("a b", 0.2), Span(" c", 1.0)]
+BEFORE: Document = [Span("a b", 0.2), SEPARATOR, Span("c", 1.0)]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(3)
+
+
+@pytest.fixture(scope="module")
+def gpt(world: World) -> PreTrainedTokenizerFast:
+    return gpt_tokenizer(tokenizer_texts(world, 300))
+
+
+def test_batches_are_a_function_of_seed_and_step(world: World) -> None:
+    tokens = llama_tokenizer(tokenizer_texts(world, 300))
+    first = CausalRows(Corpus(world), tokens, TRAINING).chunk(1)
+    again = CausalRows(Corpus(world), tokens, TRAINING).chunk(1)
+    other = CausalRows(Corpus(world), tokens, TRAINING).chunk(0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def rows_of(
+    world: World,
+    tokens: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    document: Document,
+) -> tuple[str, list[float]]:
+    """The first row of a corpus that says one thing, in words, and the weights of its tokens."""
+    monkeypatch.setattr(Corpus, "documents", lambda *_: [document] * 50)
+    ids, weights, *_ = CausalRows(Corpus(world), tokens, TRAINING).chunk(0)
+    kept = [round(float(w), 1) for w in weights[0]]
+    return str(tokens.decode(ids[0])), kept
+
+
+def test_documents_are_joined_by_one_end_of_text_which_is_predicted(
+    world: World, gpt: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, weights = rows_of(world, gpt, monkeypatch, BEHIND)
+    assert text.startswith("a b c<|endoftext|>a b c<|endoftext|>a")
+    end = gpt(" c<|endoftext|>")["input_ids"]
+    assert weights[len(gpt("a b")["input_ids"]) :][: len(end)] == [1.0] * len(end)
+
+
+def test_a_context_may_stand_before_the_end_of_text(
+    world: World, gpt: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, weights = rows_of(world, gpt, monkeypatch, BEFORE)
+    assert text.startswith("a b<|endoftext|>c<|endoftext|>a b<|endoftext|>c")
+    assert weights[len(gpt("a b")["input_ids"])] == 0.0  # the context does not foretell a query
+
+
+def test_a_document_start_of_its_own_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    llama = llama_tokenizer(tokenizer_texts(world, 300))
+    assert rows_of(world, llama, monkeypatch, BEHIND)[0].startswith("<s>a b c</s><s>a b c</s>")
+    assert rows_of(world, llama, monkeypatch, BEFORE)[0].startswith("a b<s>c</s>a b<s>c</s>")
+
+
+def test_rows_of_learned_positions_reach_the_whole_table_and_mostly_start_at_0(
+    world: World, gpt: PreTrainedTokenizerFast
+) -> None:
+    rows = CausalRows(Corpus(world), gpt, TRAINING, learned_positions=36)
+    plain = CausalRows(Corpus(world), gpt, TRAINING)
+    ids, _, starts = rows.chunk(0)
+    assert starts.shape == (CHUNK * TRAINING.rows, 1)
+    assert set(starts.flatten().tolist()) == set(range(36 - TRAINING.width + 1))
+    assert 0.6 < float((starts == 0).float().mean()) < 0.95
+    assert torch.equal(ids, plain.chunk(0)[0])  # the text is what the others read
