@@ -91,16 +91,18 @@ def sources_for(
     from editors.base import TrainableEditor
 
     places = places or Places()
+    cls = registry.editor_class(editor)
     reads = hparams.uses_covariance or hparams.reads_corpus
-    corpus = corpus_for(backbone, places) if reads else None
-    if not issubclass(registry.editor_class(editor), TrainableEditor):
-        return Sources(corpus=corpus)
     return Sources(
-        corpus=corpus,
+        corpus=corpus_for(backbone, places) if reads else None,
         encoder=encoder_directory(
             places.encoder, hub=backbone in HUB_IDS, world_seed=places.world_seed
-        ),
-        artefact=_artefact(editor, backbone, dataset, places.world_seed),
+        )
+        if cls.uses_encoder
+        else None,
+        artefact=_artefact(editor, backbone, dataset, places.world_seed)
+        if issubclass(cls, TrainableEditor)
+        else None,
     )
 
 

@@ -40,6 +40,7 @@ class Lte(TrainableEditor[LteHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "LTE"
+    uses_encoder = True
     retrieves_text = True
     hparams_class = LteHparams
     presets = PRESETS
