@@ -67,9 +67,9 @@ class _Clock:
 
 def _checkpoint_line(numbers: Mapping[str, float]) -> str:
     shown = [f"{name} {value:.3f}" for name, value in numbers.items() if name in _LOSSES]
-    scores = [
+    scores = [  # `DATASET.SCORE`; a loss term may have the score's name alone
         f"{name} {100 * value:.1f}"
         for name, value in numbers.items()
-        if name.rpartition(".")[2] in SCORES
+        if "." in name and name.rpartition(".")[2] in SCORES
     ]
     return f"{int(numbers['iteration']):,}: " + ", ".join([*shown, *scores])

@@ -36,13 +36,15 @@ def step_progress(name: str) -> Report:
         disable=not console.is_terminal,
     )
     task = bar.add_task(name, total=None, loss=float("nan"), rate=0.0)
-    first: list[tuple[int, float]] = []  # (step, time) of the first report of this run
+    first: tuple[int, float] | None = None  # (step, time) of the first report of this stage
 
     def report(step: int, steps: int, loss: float) -> None:
-        if not first:
-            first.append((step, time.perf_counter()))
+        nonlocal first
+        if first is None:
             bar.start()
-        done, seconds = step - first[0][0], time.perf_counter() - first[0][1]
+        if first is None or step < first[0]:  # a stage behind another counts from its own start
+            first = step, time.perf_counter()
+        done, seconds = step - first[0], time.perf_counter() - first[1]
         rate = done / seconds if done else 0.0
         bar.update(task, completed=step, total=steps, loss=loss, rate=rate)
         if not console.is_terminal and step % PIPE_EVERY == 0:
