@@ -1,15 +1,17 @@
-"""Continuous prompts in front of the input: RECIPE's injection, as hooks on the base transformer.
+"""Prompts in front of the input, continuous ones or text, as hooks on the base transformer.
 
-Inside `prefixed` every forward of the base transformer sees l more positions in front of each row.
-Rows that retrieved something hold their prompt there (before BOS); for the others these positions
-are masked and positions stay as they were, so a mixed batch equals its rows alone. The extra
-positions are cut from the output again. With a KV cache only the first forward (the prefill) gets
-the prompts; later ones get the longer mask and the shifted positions.
+Inside `prefixed` (RECIPE's injection) or `text_prefixed` every forward of the base transformer sees
+l more positions in front of each row. Rows that retrieved something hold their prompt there; for
+the others these positions are masked and positions stay as they were, so a mixed batch equals its
+rows alone. The extra positions are cut from the output again. With a KV cache only the first
+forward (the prefill) gets the prompts; later ones get the longer mask and the shifted positions.
+
+A continuous prompt stands before BOS. A text starts with BOS itself, so the query's own is masked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import pad_id
+from editors.parts.tokens import pad_id, prompt_ids
 
 Injection = Literal["prefix", "gptj_ln1"]
 Positions = Literal["shifted", "code"]
@@ -52,7 +54,36 @@ def prefixed(
     Raises:
         ValueError: at a forward whose batch, mask or length does not fit.
     """
-    prefix = _Prefix(lm, prompts.to(lm.dtype), hits, inject=inject, positions=positions)
+    lengths = prompts.shape[1] * hits.long()
+    with _attached(_Prefix(lm, prompts.to(lm.dtype), lengths, inject=inject, positions=positions)):
+        yield
+
+
+@contextmanager
+def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Iterator[None]:
+    """Context in which forwards of `lm` read each row behind a text of its own.
+
+    A forward gives what it would give for the joined ids: those of the prefix and those of the row
+    without the special tokens in front (BOS), which the prefix brings itself.
+
+    Args:
+        prefixes: ids of each row's text with the tokenizer's special tokens in front; an empty
+            list for a row that is read as it is.
+
+    Raises:
+        ValueError: at a forward whose batch, mask or length does not fit.
+    """
+    lengths = torch.tensor([len(ids) for ids in prefixes], device=lm.device)
+    width = int(lengths.max())
+    padded = [[pad_id(lm.tokenizer)] * (width - len(ids)) + [*ids] for ids in prefixes]
+    words = lm.module(lm.architecture.embeddings)(torch.tensor(padded, device=lm.device))
+    leading = len(prompt_ids(lm.tokenizer, ""))
+    with _attached(_Prefix(lm, words, lengths, leading=leading)):
+        yield
+
+
+@contextmanager
+def _attached(prefix: _Prefix) -> Iterator[None]:
     with ExitStack() as stack:
         for handle in prefix.attach():
             stack.callback(handle.remove)
@@ -64,18 +95,22 @@ class _Prefix:
     """The hooks of one context."""
 
     lm: LanguageModel
-    prompts: Tensor  # [B, l, d]
-    hits: Tensor  # [B]
-    inject: Injection
-    positions: Positions
+    prompts: Tensor  # [B, l, d], shorter ones at the right end
+    lengths: Tensor  # [B] positions of each row's own prompt, 0 for none
+    inject: Injection = "prefix"
+    positions: Positions = "shifted"
+    leading: int = 0  # special tokens in front of a query that its prompt stands for
 
     def __post_init__(self) -> None:
         self.length = self.prompts.shape[1]
+        self.hits = self.lengths > 0
+        self.shift = self.lengths - self.leading * self.hits.long()  # [B] of the query's positions
         self.embed = self.lm.module(self.lm.architecture.embeddings)
         self.norm_input: Tensor | None = None  # what the first norm reads, set at a prefill
         table = self.lm.architecture.learned_positions
         self.table = self.lm.module(table).get_parameter("weight") if table else None
         self.prefilling = False
+        self.replaced: Tensor | None = None  # bool [B, T], the leading tokens in a prefill
 
     def attach(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
         base = self.lm.base
@@ -98,11 +133,12 @@ class _Prefix:
         self.prefilling = seen == 0
         self.norm_input = None
         inputs = self._embedded(kwargs)
-        query = self._query_positions(kwargs, inputs, seen)
         mask = self._mask(kwargs.get("attention_mask"), seen, inputs)
+        query = self._query_positions(kwargs, inputs, seen)
+        query = query * (mask[:, -inputs.shape[1] :] > 0)  # padding may lie beyond the last one
+        self._check_length(query)
         if self.prefilling:
             inputs, query = self._extended(inputs, query)
-        self._check_length(seen + query.shape[1])
         changed = {"inputs_embeds": inputs, "position_ids": query, "attention_mask": mask}
         return (), kwargs | {"input_ids": None} | changed
 
@@ -125,7 +161,7 @@ class _Prefix:
         query = query.expand(inputs.shape[:2])
         if self.prefilling and self.positions == "code" and self.table is not None:
             return query
-        return query + self.length * self.hits[:, None]
+        return query + self.shift[:, None]
 
     def _mask(self, mask: Tensor | None, seen: int, inputs: Tensor) -> Tensor:
         """Two-dimensional attention mask over prompt, cache and query."""
@@ -138,12 +174,27 @@ class _Prefix:
                 f"Continuous prompts need an attention mask [batch, length], got one with "
                 f"{mask.ndim} dimensions; use a cache that grows (DynamicCache)."
             )
-        slots = self.hits[:, None].expand(batch, self.length)
-        return torch.cat([slots.to(mask.dtype), mask], dim=1)
+        replaced = self._leading(mask)
+        self.replaced = replaced if self.prefilling else None
+        mask = mask * ~replaced
+        return torch.cat([self._own_slots(mask).to(mask.dtype), mask], dim=1)
+
+    def _own_slots(self, like: Tensor) -> Tensor:
+        """Which of the l positions hold a row's own prompt, bool [B, l]."""
+        slots = torch.arange(self.length, device=like.device)
+        return slots >= self.length - self.lengths[:, None]
+
+    def _leading(self, mask: Tensor) -> Tensor:
+        """Which columns of the query's mask [B, C] its prompt stands for, bool [B, C]."""
+        first = mask.long().argmax(dim=1, keepdim=True)  # not 0 where a batch is padded on the left
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        inside = (columns >= first) & (columns < first + self.leading)
+        return inside & self.hits[:, None]
 
     def _extended(self, inputs: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs [B, l + T, d] and positions [B, l + T] of a prefill."""
-        slots = torch.arange(self.length, device=query.device).expand(len(query), -1)
+        slots = torch.arange(self.length, device=query.device)
+        slots = (slots - self.length + self.lengths[:, None]).clamp(min=0)
         prompts = self.prompts
         if self.positions == "code" and self.table is not None:
             prompts = prompts - self.table[: self.length]  # what the model is about to add
@@ -162,12 +213,19 @@ class _Prefix:
         return args if self.norm_input is None else (self.norm_input, *args[1:])
 
     def _after(self, module: nn.Module, args: Arguments, output: Any) -> Any:
-        """Cut the prompt's positions from the hidden states."""
-        if self.prefilling:
-            output.last_hidden_state = output.last_hidden_state[:, self.length :]
+        """Cut the prompt's positions from the hidden states.
+
+        What a prompt stands for is answered by its last position.
+        """
+        if self.prefilling and self.replaced is not None:
+            hidden = output.last_hidden_state
+            last = hidden[:, self.length - 1 : self.length]
+            query = hidden[:, self.length :]
+            output.last_hidden_state = torch.where(self.replaced[..., None], last, query)
         return output
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, query: Tensor) -> None:
+        length = int(query.max()) + 1
         if self.table is not None and length > len(self.table):
             raise ValueError(
                 f"An input of {length} positions with its prompt is longer than the "

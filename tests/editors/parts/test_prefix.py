@@ -9,8 +9,15 @@ from transformers import DynamicCache
 
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
-from editors.parts.prefix import prefixed
-from editors.parts.tokens import TokenBatch, batch_of, pad_id
+from editors.parts.prefix import prefixed, text_prefixed
+from editors.parts.tokens import (
+    TokenBatch,
+    batch_of,
+    batch_of_ids,
+    pad_id,
+    prompt_ids,
+    target_ids,
+)
 
 LENGTH = 3
 PAIRS = [("The sky is", "blue"), ("A", "letter"), ("Ina works in the old city of", "Brenn")]
@@ -90,7 +97,7 @@ def test_hugging_face_generate_equals_our_decoding(
     rows = range(len(PAIRS)) if masked else range(1)
     bare = batch(tiny_lm, [(PAIRS[row][0], "") for row in rows])
     ids = left_padded(tiny_lm, bare) if masked else bare.input_ids
-    mask = (torch.arange(ids.shape[1]) >= ids.shape[1] - torch.tensor(bare.lengths)[:, None]).long()
+    mask = left_mask(bare)
     with prefixed(tiny_lm, prompts[: len(bare)], HITS[: len(bare)]):
         wanted = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
         made = tiny_lm.model.generate(  # type: ignore[operator]  # typed as a submodule
@@ -109,6 +116,11 @@ def left_padded(lm: LanguageModel, bare: TokenBatch) -> Tensor:
     for row, length in enumerate(bare.lengths):
         ids[row, ids.shape[1] - length :] = bare.input_ids[row, :length]
     return ids
+
+
+def left_mask(bare: TokenBatch) -> Tensor:
+    width = bare.input_ids.shape[1]
+    return (torch.arange(width) >= width - torch.tensor(bare.lengths)[:, None]).long()
 
 
 def test_the_gradient_reaches_the_prompts_only(tiny_lm: LanguageModel, prompts: Tensor) -> None:
@@ -203,3 +215,92 @@ def test_an_input_that_outgrows_learned_positions_is_refused() -> None:
         prefixed(lm, prompts, torch.tensor([True])),
     ):
         lm.base(input_ids=ids)
+
+
+# ---- text in front --------------------------------------------------------------------------
+
+TEXTS = ("[Note] Blue seas.", "", "It snows in the far north today.")
+
+
+def prefix_rows(lm: LanguageModel) -> list[list[int]]:
+    return [prompt_ids(lm.tokenizer, text) if text else [] for text in TEXTS]
+
+
+def joined(lm: LanguageModel) -> TokenBatch:
+    """The rows of PAIRS behind their texts, as ids; one BOS at most."""
+    leading = len(prompt_ids(lm.tokenizer, ""))
+    prompts = [prompt_ids(lm.tokenizer, prompt) for prompt, _ in PAIRS]
+    rows = [
+        [*prefix, *prompt[leading:]] if prefix else prompt
+        for prefix, prompt in zip(prefix_rows(lm), prompts, strict=True)
+    ]
+    targets = [target_ids(lm.tokenizer, target) for _, target in PAIRS]
+    return batch_of_ids(rows, targets, TEXTS, padding=pad_id(lm.tokenizer), device=lm.device)
+
+
+@torch.no_grad()
+def test_text_in_front_is_read_as_joined_ids_in_mixed_batches(tiny_lm: LanguageModel) -> None:
+    rows, prefixes = batch(tiny_lm, PAIRS), prefix_rows(tiny_lm)
+    with text_prefixed(tiny_lm, prefixes):
+        ours = tiny_lm.target_logits(rows)
+    torch.testing.assert_close(ours, tiny_lm.target_logits(joined(tiny_lm)), atol=1e-5, rtol=0)
+    counts = [len(target) for target in rows.target_ids]
+    for number, part in enumerate(ours.split(counts)):
+        one = batch(tiny_lm, PAIRS[number : number + 1])
+        with text_prefixed(tiny_lm, prefixes[number : number + 1]):
+            torch.testing.assert_close(part, tiny_lm.target_logits(one), atol=1e-5, rtol=0)
+
+
+def test_cached_decoding_behind_text_equals_that_of_joined_ids(tiny_lm: LanguageModel) -> None:
+    bare = batch(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
+    rows = joined(tiny_lm)
+    prompts = [
+        rows.input_ids[row, :length].tolist() for row, length in enumerate(rows.prompt_lengths)
+    ]
+    empty: list[list[int]] = [[] for _ in prompts]
+    whole = batch_of_ids(prompts, empty, TEXTS, padding=0, device=tiny_lm.device)
+    with text_prefixed(tiny_lm, prefix_rows(tiny_lm)):
+        ours = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
+        made = tiny_lm.model.generate(  # type: ignore[operator]  # typed as a submodule
+            left_padded(tiny_lm, bare),
+            attention_mask=left_mask(bare),
+            max_new_tokens=5,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=pad_id(tiny_lm.tokenizer),
+        )
+    assert ours == greedy(tiny_lm, whole, max_new_tokens=5, stop=NEVER)
+    assert ours != greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
+    assert made[:, bare.input_ids.shape[1] :].tolist() == ours
+
+
+@torch.no_grad()
+def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
+    from tests.tiny import tiny_llama
+
+    lm = tiny_llama()
+    prefix = prompt_ids(lm.tokenizer, "It snows")
+    empty, told = batch(lm, [("", "")]), batch(lm, [("It snows", "")])
+    with text_prefixed(lm, [prefix]):
+        ours = lm.logits(empty)[:, -1]
+    torch.testing.assert_close(ours, lm.logits(told)[:, -1], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_padding_behind_a_short_row_may_lie_beyond_the_positions() -> None:
+    """A long text with a short question, beside a long question without a text."""
+    from tests.tiny import CONTEXT, tiny_gpt2
+
+    lm = tiny_gpt2()
+    rows = batch(lm, [("A", "b"), ("x" * (CONTEXT - 10), "y")])
+    prefixes = [prompt_ids(lm.tokenizer, "z" * 100), []]
+    with text_prefixed(lm, prefixes):
+        ours = lm.target_logits(rows)
+    told = batch(lm, [("z" * 100 + "A", "b")])
+    counts = [len(target) for target in rows.target_ids]
+    torch.testing.assert_close(ours.split(counts)[0], lm.target_logits(told), atol=1e-5, rtol=0)
+    with (
+        pytest.raises(ValueError, match=f"longer than the model's {CONTEXT}"),
+        text_prefixed(lm, prefixes[::-1]),
+    ):
+        lm.target_logits(rows)
