@@ -35,6 +35,14 @@ TUNING: dict[str, dict[str, Any]] = {
     },
     "wilke": {"v_weight_decay": 0.0, "clamp_norm_factor": 60.0, "v_lr": 1.0},
     "grace": {"n_iter": 8},
+    "r_rome": {
+        "v_weight_decay": 0.0,
+        "clamp_norm_factor": 20.0,
+        "v_num_grad_steps": 10,
+        "iterations": 60,
+        "checkpoint_interval": 60,
+        "learning_rate": 4e-3,
+    },
     "recipe": {
         "iterations": 60,
         "checkpoint_interval": 60,

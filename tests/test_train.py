@@ -125,7 +125,7 @@ def test_the_same_command_changes_nothing_and_overwrite_trains_again(
     ("arguments", "message"),
     [
         (["--editor", "recpie"], "Unknown editor 'recpie'. Did you mean 'recipe'"),
-        (["--editor", "ft"], "FT has no weights to train. Trainable: recipe"),
+        (["--editor", "ft"], "FT has no weights to train. Trainable: "),
         (["--hparam", "batch_sise=3"], "'batch_sise' for RecipeHparams. Did you mean 'batch_size'"),
         (["--hparam", "batch_size"], "--hparam takes NAME=VALUE"),
         (["--iterations", "0"], "at least 1"),
