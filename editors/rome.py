@@ -12,14 +12,14 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from editors.base import Editor, EditRequest, Hparams, Resources
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.base import Editor, EditRequest, Resources
+from editors.parts.checks import check_choice
 from editors.parts.covariance import InverseCovariance
 from editors.parts.deltas import EditedWeights
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_update
-from editors.parts.value_optimisation import ValueSettings
+from editors.parts.value_hparams import ValueHparams
 
 # `easyedit` is the original form without covariance, as EasyEdit's configurations ship it.
 RomeMode = Literal["original", "easyedit", "rebuilt_prefix", "rebuilt_prompt"]
@@ -29,25 +29,15 @@ DEPTH = 5 / 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class RomeHparams(Hparams):
-    """Defaults are those of the original's GPT-J configuration, with Table names kept."""
+class RomeHparams(ValueHparams):
+    """Which block is written, and how; the value's defaults are the original's for GPT-J."""
 
     layer: int | None  # None: at a relative depth of 5/32
     mode: RomeMode = "original"
-    v_num_grad_steps: int = 20
-    v_lr: float = 0.5
-    v_weight_decay: float = 0.5
-    clamp_norm_factor: float = 4.0
-    kl_factor: float = 0.0625
-    context_lengths: tuple[int, ...] = (5,) * 10 + (10,) * 10  # tokens of each random prefix
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("mode", self.mode, RomeMode)
-        check_at_least("v_num_grad_steps", self.v_num_grad_steps, 2)
-        check_above("v_lr", self.v_lr, 0)
-        check_at_least("v_weight_decay", self.v_weight_decay, 0)
-        check_above("clamp_norm_factor", self.clamp_norm_factor, 0)
-        check_at_least("kl_factor", self.kl_factor, 0)
 
     @property
     def uses_covariance(self) -> bool:
@@ -61,25 +51,9 @@ class RomeHparams(Hparams):
         return (block_number(self.layer, DEPTH, n_layers),)
 
     @property
-    def template_lengths(self) -> tuple[int, ...]:
-        """Lengths of the context prefixes to generate."""
-        return self.context_lengths
-
-    @property
     def form(self) -> RankOneForm:
         """Which keys the rank-one write uses."""
         return "original" if self.mode == "easyedit" else self.mode
-
-    @property
-    def value_settings(self) -> ValueSettings:
-        """The part that the value optimisation needs."""
-        return ValueSettings(
-            v_num_grad_steps=self.v_num_grad_steps,
-            v_lr=self.v_lr,
-            v_weight_decay=self.v_weight_decay,
-            clamp_norm_factor=self.clamp_norm_factor,
-            kl_factor=self.kl_factor,
-        )
 
 
 class RomeEditor(Editor[RomeHparams]):

@@ -29,9 +29,24 @@ CORPUS = tuple(f"{r.prompt} {r.target}. {'abcdefghij'[i:]}" for i, r in enumerat
 TUNING: dict[str, dict[str, Any]] = {
     "ft": {"lr": 2e-2, "num_steps": 6},
     "rome": {"v_weight_decay": 0.0, "clamp_norm_factor": 20.0, "v_num_grad_steps": 10},
+    "memit": {
+        "v_weight_decay": 0.0,
+        "clamp_norm_factor": 20.0,
+        "v_num_grad_steps": 10,
+        "mom2_update_weight": 1.0,
+    },
+    "wilke": {"v_weight_decay": 0.0, "clamp_norm_factor": 60.0, "v_lr": 1.0},
     "grace": {"n_iter": 8},
     "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
     "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.9},
+    "r_rome": {
+        "v_weight_decay": 0.0,
+        "clamp_norm_factor": 20.0,
+        "v_num_grad_steps": 10,
+        "iterations": 60,
+        "checkpoint_interval": 60,
+        "learning_rate": 4e-3,
+    },
     "recipe": {
         "iterations": 60,
         "checkpoint_interval": 60,

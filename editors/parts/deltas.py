@@ -99,6 +99,16 @@ class EditedWeights:
 
 
 @contextmanager
+def tried_out(model: nn.Module) -> Iterator[EditedWeights]:
+    """Let deltas be added for the while; afterwards every weight has its earlier bits."""
+    weights = EditedWeights(model)
+    try:
+        yield weights
+    finally:
+        weights.restore()
+
+
+@contextmanager
 def thawed(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, nn.Parameter]]:
     """Let parameters be trained in place; afterwards values and flags are as they were.
 

@@ -18,6 +18,12 @@ from tests.parity.loading import COMPACT
 
 # Case -> pattern of the arrays that stay behind, because others imply them.
 _ROME = r"eval.*|weight_before|.*weight_update|cov|inv_cov_used|.*k_mean"
+_MEMIT = r"eval.*|.*weight_(before|update)|layer\d_cov|batch[01]_layer\d_weight_after"
+_MEMIT_LLAMA = r"eval.*|.*weight_(before|update)|layer\d_cov|.*_delta_(grads|after.*)"
+_WILKE = (
+    r"eval.*|.*weight_before|layer\d_cov|edit[12]_candidate.*|edit[01]_layer\d_weight_after"
+    r"|.*layer2_weight_after"
+)
 _FT = r"eval.*|before\|.*"
 _GRACE_LLAMA = r"edit[0-3]/logits.*|edit4/logits/[23]|logits_pre/[1-3]"
 _GRACE_GPT2 = rf"{_GRACE_LLAMA}|weights/lm_head.*"
@@ -33,6 +39,10 @@ CASES = {
     "rome/gpt2_rrome_promptkeys_f64": _ROME,
     "rome/gpt2_nocov_f64": _ROME,
     "rome/llama_single_f64": _ROME,
+    "memit/gpt2_seq3_f64": _MEMIT,
+    "memit/llama_batch3_f64": _MEMIT_LLAMA,
+    "wilke/gpt2_seq3_f64": _WILKE,
+    "rase/gate": "",
     "ft/gpt2_promptlast_constrained_f64": _FT,
     "ft/gpt2_targetnew_batch3_leftpad_f64": _FT,
     "ft/llama_promptlast_unconstrained_BOSQUIRK_f64": _FT,
@@ -47,7 +57,7 @@ CASES = {
 COMMON = {
     "gpt2_weights": r".*",
     "llama_weights": r".*",
-    "covariances": r"(gpt2|llama)_layer1",
+    "covariances": r"(gpt2|llama)_layer[01]",
 }
 PLAIN = ("malmen/normal_equation_unit", "tpatcher/loss_units")  # arrays without a description
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from editors.parts.deltas import EditedWeights, WeightDelta, thawed
+from editors.parts.deltas import EditedWeights, WeightDelta, thawed, tried_out
 
 
 def linear() -> nn.Linear:
@@ -118,3 +118,17 @@ def test_half_precision_is_trained_through_a_float32_master() -> None:
     assert model.weight.grad is None
     model(inputs)
     assert torch.equal(model.weight, before)
+
+
+def test_deltas_that_are_tried_out_go_again_also_by_an_exception() -> None:
+    model = linear()
+    edited = EditedWeights(model)
+    edited.add([WeightDelta("weight", torch.full((2, 3), 0.1))])
+    before = model.weight.clone()
+    with suppress(RuntimeError), tried_out(model) as weights:
+        weights.add([WeightDelta("weight", torch.ones(2, 3))])
+        torch.testing.assert_close(model.weight.data, before + 1)
+        raise RuntimeError
+    assert torch.equal(model.weight, before)
+    edited.restore()
+    assert torch.equal(model.weight, linear().weight)

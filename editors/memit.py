@@ -1,0 +1,213 @@
+"""MEMIT: many facts at once, spread over several MLPs ("Mass-Editing Memory", Meng et al., 2023).
+
+Written after the paper and the public implementation kmeng01/memit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from editors.base import Editor, EditRequest, Resources
+from editors.parts.checks import check_above, check_choice
+from editors.parts.deltas import EditedWeights, WeightDelta, tried_out
+from editors.parts.hooks import captured_input, captured_output
+from editors.parts.key_solver import KeySolver, Solver
+from editors.parts.language_model import LanguageModel
+from editors.parts.layers import block_number
+from editors.parts.value_hparams import ValueHparams
+from editors.parts.value_optimisation import (
+    ValueProblem,
+    ValueSolution,
+    optimise_value,
+    value_problem,
+)
+
+# Relative depths of the first and last edited block where none are named: EasyEdit's 4 to 8 of
+# LLaMA-2-7B's 32.
+DEPTHS = (4 / 32, 8 / 32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemitHparams(ValueHparams):
+    """Defaults are EasyEdit's for LLaMA-2-7B."""
+
+    layers: tuple[int, ...] | None  # ascending; None: at relative depths of 4/32 to 8/32
+    v_num_grad_steps: int = 25
+    v_weight_decay: float = 1e-3
+    mom2_update_weight: float = 15_000.0  # lambda: how many old keys the covariance stands for
+    context_lengths: tuple[int, ...] = (10,) * 5
+    solver: Solver = "cached"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_above("mom2_update_weight", self.mom2_update_weight, 0)
+        check_choice("solver", self.solver, Solver)
+        if self.layers is not None and not _ascending(self.layers):
+            raise ValueError(
+                f"layers must be one or more block numbers in ascending order, got {self.layers}."
+            )
+
+    @property
+    def uses_covariance(self) -> bool:
+        """It always does."""
+        return True
+
+    def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
+        """All edited layers.
+
+        Raises:
+            ValueError: the model has not all of them.
+        """
+        if self.layers is None:
+            first, last = (block_number(None, depth, n_layers) for depth in DEPTHS)
+            return tuple(range(first, last + 1))
+        return tuple(block_number(layer, 0, n_layers) for layer in self.layers)
+
+
+def _ascending(layers: Sequence[int]) -> bool:
+    return bool(layers) and list(layers) == sorted(set(layers))
+
+
+@dataclass(frozen=True)
+class LayerInsertion:
+    """Delta W = residual adjusted^T of one layer's MLP output projection, as (out, in)."""
+
+    layer: int
+    keys: Tensor  # [n, m], each the mean of the bare prompt's key and the contexts' mean key
+    current: Tensor  # [n, d], what the last layer's block answers just before this insertion
+    adjusted: Tensor  # [m, n], see `editors.parts.key_solver`
+    residual: Tensor  # [d, n], this layer's share of what is still missing
+
+    def delta(self, lm: LanguageModel) -> WeightDelta:
+        """The increment in the layout that the model stores."""
+        name = f"{lm.architecture.mlp_out.format(self.layer)}.weight"
+        return WeightDelta(name, lm.architecture.as_out_in(self.residual @ self.adjusted.T))
+
+
+@dataclass(frozen=True)
+class MemitUpdate:
+    """What one call writes: the wanted block outputs, and one insertion a layer from below."""
+
+    solutions: tuple[ValueSolution, ...]  # one a request
+    wanted: Tensor  # [n, d], at the subjects' last tokens
+    insertions: tuple[LayerInsertion, ...]
+
+
+class MemitEditor(Editor[MemitHparams]):
+    """Finds what the last edited block should answer, then lets each layer supply its share.
+
+    Requests of one call are solved for together; calls follow each other on the weights as edited
+    so far, with the covariance and the templates of the pristine model. Without templates in the
+    resources, the bare prompt is the only context.
+    """
+
+    family = "MP"
+    label: ClassVar[str] = "MEMIT"
+    hparams_class = MemitHparams
+    presets: ClassVar[Mapping[str, MemitHparams]] = {
+        # kmeng01/memit hparams/MEMIT/{gpt2-xl,EleutherAI_gpt-j-6B}.json
+        "gpt2-xl": MemitHparams(
+            layers=(13, 14, 15, 16, 17),
+            v_num_grad_steps=20,
+            v_weight_decay=0.5,
+            clamp_norm_factor=0.75,
+            mom2_update_weight=20_000.0,
+        ),
+        "gpt-j-6b": MemitHparams(
+            layers=(3, 4, 5, 6, 7, 8), v_weight_decay=0.5, clamp_norm_factor=0.75
+        ),
+        # zjunlp/EasyEdit hparams/MEMIT/llama-7b.yaml
+        "llama-2-7b": MemitHparams(layers=(4, 5, 6, 7, 8)),
+        # Ours, provisional: lower layers, and lambda in the ratio of the key widths, 384 / 11,008.
+        "mini-llama": MemitHparams(layers=(0, 1), mom2_update_weight=500.0),
+        "default": MemitHparams(layers=None),
+    }
+
+    def __init__(self, lm: LanguageModel, hparams: MemitHparams, resources: Resources) -> None:
+        super().__init__(lm, hparams, resources)
+        if resources.covariance is None:
+            raise ValueError("MEMIT needs the covariances of its layers' keys in its resources.")
+        self.layers = hparams.covariance_layers(lm.n_layers)
+        self._weights = EditedWeights(lm.model)
+        self._solve = KeySolver(resources.covariance, hparams.mom2_update_weight, hparams.solver)
+
+    def compute(self, requests: Sequence[EditRequest]) -> MemitUpdate:
+        """The update for one or more requests on the model as it is; nothing stays written."""
+        templates = self.resources.templates
+        problems = [value_problem(self.lm, request, templates) for request in requests]
+        solutions = [
+            optimise_value(
+                self.lm,
+                problem,
+                self.hparams.value_settings,
+                layer=self.layers[-1],
+                steered="block",
+            )
+            for problem in problems
+        ]
+        wanted = torch.stack([solution.outputs[0] + solution.delta for solution in solutions])
+        insertions = []
+        with tried_out(self.lm.model) as weights:
+            for number, layer in enumerate(self.layers):
+                remaining = len(self.layers) - number
+                insertions.append(self._insertion(layer, problems, wanted, remaining))
+                weights.add([insertions[-1].delta(self.lm)])
+        return MemitUpdate(tuple(solutions), wanted, tuple(insertions))
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Write all requests together."""
+        if requests:
+            insertions = self.compute(requests).insertions
+            self._weights.add(insertion.delta(self.lm) for insertion in insertions)
+
+    def reset(self) -> None:
+        """Restore the pristine weights."""
+        self._weights.restore()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The edited projections, as they stand."""
+        return self._weights.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore, then write the edited projections of `state`."""
+        self._weights.load_state_dict(state)
+
+    def _insertion(
+        self, layer: int, problems: Sequence[ValueProblem], wanted: Tensor, remaining: int
+    ) -> LayerInsertion:
+        """One layer's update, where `remaining` layers still share the residual."""
+        read = [self._read(layer, problem) for problem in problems]
+        keys = torch.stack([key for key, _ in read])
+        current = torch.stack([output for _, output in read]).to(wanted)
+        return LayerInsertion(
+            layer,
+            keys,
+            current,
+            adjusted=self._solve(layer, keys.T),
+            residual=(wanted - current).T.double() / remaining,
+        )
+
+    @torch.no_grad()
+    def _read(self, layer: int, problem: ValueProblem) -> tuple[Tensor, Tensor]:
+        """Key [m] of a layer, and output [d] of the last block for the bare prompt."""
+        architecture, last = self.lm.architecture, self.layers[-1]
+        with (
+            captured_output(self.lm.module(architecture.block, last), stop=True) as output,
+            captured_input(self.lm.module(architecture.mlp_out, layer)) as taken,
+        ):
+            self.lm.hidden_states(problem.batch)
+        keys = taken.value[problem.rows, problem.lookups][:-1]  # [R, m], the bare prompt first
+        return _grouped_mean(keys), output.value[0, problem.lookups[0]]
+
+
+def _grouped_mean(keys: Tensor) -> Tensor:
+    """Mean [m] of the bare prompt's key and of the mean key over the other contexts.
+
+    The original averages inside groups of templates first, and the bare one is a group of its own.
+    """
+    return keys[0] if len(keys) == 1 else (keys[0] + keys[1:].mean(dim=0)) / 2

@@ -1,0 +1,44 @@
+"""Hyper-parameters that all editors with an optimised value share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from editors.base import Hparams
+from editors.parts.checks import check_above, check_at_least
+from editors.parts.value_optimisation import ValueSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueHparams(Hparams):
+    """Defaults are those of the original ROME's GPT-J configuration, with its names kept."""
+
+    v_num_grad_steps: int = 20
+    v_lr: float = 0.5
+    v_weight_decay: float = 0.5
+    clamp_norm_factor: float = 4.0
+    kl_factor: float = 0.0625
+    context_lengths: tuple[int, ...] = (5,) * 10 + (10,) * 10  # tokens of each random prefix
+
+    def __post_init__(self) -> None:
+        check_at_least("v_num_grad_steps", self.v_num_grad_steps, 2)
+        check_above("v_lr", self.v_lr, 0)
+        check_at_least("v_weight_decay", self.v_weight_decay, 0)
+        check_above("clamp_norm_factor", self.clamp_norm_factor, 0)
+        check_at_least("kl_factor", self.kl_factor, 0)
+
+    @property
+    def template_lengths(self) -> tuple[int, ...]:
+        """Lengths of the context prefixes to generate."""
+        return self.context_lengths
+
+    @property
+    def value_settings(self) -> ValueSettings:
+        """The part that the value optimisation needs."""
+        return ValueSettings(
+            v_num_grad_steps=self.v_num_grad_steps,
+            v_lr=self.v_lr,
+            v_weight_decay=self.v_weight_decay,
+            clamp_norm_factor=self.clamp_norm_factor,
+            kl_factor=self.kl_factor,
+        )

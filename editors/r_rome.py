@@ -1,0 +1,193 @@
+"""R-ROME: retrieval-augmented ROME (RASE with ROME as its basic editor), not "rebuilt ROME".
+
+Each fact is edited by ROME on the pristine model, and the rank-one update is put aside. A query
+that retrieves a fact is answered with that one update; any other query by the model as it is. The
+weights never change, so edits do not disturb each other.
+
+"Improving Sequential Model Editing with Fact Retrieval" (Han et al., Findings of EMNLP 2023) and
+sev777/RASE. The released evaluation asks the gate once with the edited prompt and uses the answer
+for the paraphrases too; here the gate is asked with each actual input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.parts.artefact import required_artefact
+from editors.parts.language_model import LanguageModel
+from editors.parts.prefix import text_prefixed
+from editors.parts.rase.examples import fact_prompt, fact_text
+from editors.parts.rase.fit import fit_rase, load_retriever
+from editors.parts.rase.gate import Gate, rank
+from editors.parts.rase.hparams import RaseHparams
+from editors.parts.rase.memory import EditMemory, Remembered
+from editors.parts.rase.retriever import FactRetriever
+from editors.parts.row_updates import updated_rows
+from editors.parts.tokens import TokenBatch, prompt_ids
+from editors.rome import RomeEditor, RomeHparams
+
+_NONE = -1  # the row of a text that retrieves nothing
+
+# Ours: as many steps as a miniature encoder needs, and half precision on disk.
+EMBEDDED = {
+    "width": 256,
+    "iterations": 3_000,
+    "checkpoint_interval": 300,
+    "artefact_dtype": "float16",
+}
+# Ours, for tests: seconds on any model.
+TINY = {
+    "width": 16,
+    "batch_size": 4,
+    "iterations": 20,
+    "checkpoint_interval": 10,
+    "held_out": 4,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RRomeHparams(RomeHparams, RaseHparams):
+    """ROME's hyper-parameters, unchanged, and those of the retrieval."""
+
+    def __post_init__(self) -> None:
+        RomeHparams.__post_init__(self)
+        RaseHparams.__post_init__(self)
+
+
+class RRomeEditor(TrainableEditor[RRomeHparams]):
+    """Keeps the update of each edit and applies the retrieved one, row by row.
+
+    A later edit of the same fact (the same subject and prompt) replaces the earlier one.
+    """
+
+    family = "RB"
+    label: ClassVar[str] = "R-ROME"
+    aliases: ClassVar[tuple[str, ...]] = ("rase",)
+    retrieves_text = True
+    hparams_class = RRomeHparams
+    presets: ClassVar[Mapping[str, RRomeHparams]] = {
+        **{
+            name: RRomeHparams.from_dict(rome.to_dict())
+            for name, rome in RomeEditor.presets.items()
+        },
+        "mini-llama": RRomeHparams.from_dict(RomeEditor.presets["mini-llama"].to_dict() | EMBEDDED),
+        "tiny": RRomeHparams.from_dict(RomeEditor.presets["default"].to_dict() | TINY),
+    }
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        hparams: RRomeHparams,
+        resources: Resources,
+        *,
+        retriever: FactRetriever | None = None,
+    ) -> None:
+        """Load the retriever that `resources` names, unless it is given in memory.
+
+        Raises:
+            ValueError: encoder, artefact or covariance not given, or trained for something else.
+            FileNotFoundError: one of the files is not there.
+        """
+        super().__init__(lm, hparams, resources)
+        self._rome = RomeEditor(lm, hparams, resources)
+        if retriever is None:
+            encoder = _encoder_directory(resources)
+            artefact = required_artefact(resources, key="r_rome", label=self.label)
+            retriever = load_retriever(artefact, lm, encoder, hparams)
+        self.retriever = retriever
+        self.memory = EditMemory()
+
+    @property
+    def gate(self) -> Gate:
+        """The thresholds in use."""
+        if self.hparams.gate == "published":
+            return Gate()
+        return self.retriever.network.gate(two_way=self.hparams.two_way)
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Make each request's update on the pristine model and remember it."""
+        for request in requests:
+            fact = fact_prompt(request)
+            asked = request
+            if self.hparams.plus_prompt:
+                asked = replace(request, prompt=f"{fact} {request.prompt}")
+            update = self._rome.compute(asked)
+            key = self.retriever.facts([fact_text(request)])[0]
+            sentence = self.retriever.sentences([request.prompt])[0]
+            self.memory.put(Remembered(fact, key, sentence, update.left, update.right))
+
+    def reset(self) -> None:
+        """Forget all edits."""
+        self.memory.clear()
+
+    def retrieve(self, texts: Sequence[str]) -> Tensor:
+        """Row [B] of the edit that each text uses, counted from 0; -1 for none."""
+        if not len(self.memory):
+            return torch.full((len(texts),), _NONE, device=self.lm.device)
+        sentences = self.memory["sentence"] if self.hparams.two_way else None
+        ranking = rank(self.retriever.sentences(texts), self.memory["key"], sentences)
+        return torch.where(self.gate.fires(ranking.scores), ranking.best, _NONE)
+
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        """Retrieve once for `batch.texts`; forwards inside are answered with the updates."""
+        rows = self.retrieve(batch.texts)
+        if bool((rows == _NONE).all()):
+            return nullcontext()
+        return self._steered(rows)
+
+    def _steered(self, rows: Tensor) -> AbstractContextManager[None]:
+        stack = ExitStack()
+        if self.hparams.plus_prompt:
+            tokenizer, facts = self.lm.tokenizer, self.memory.facts
+            prefixes = [
+                [] if row == _NONE else prompt_ids(tokenizer, facts[row]) for row in rows.tolist()
+            ]
+            stack.enter_context(text_prefixed(self.lm, prefixes))
+        module = self.lm.module(self.lm.architecture.mlp_out, self._rome.layer)
+        left, right = self.memory["left"][rows], self.memory["right"][rows]
+        stack.enter_context(updated_rows(module, left, right, rows != _NONE))
+        return stack
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All remembered edits."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the memory by that of `state`."""
+        self.memory.load_state_dict(state, device=self.lm.device)
+
+    @classmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Mapping[str, Sequence[EditSample]],
+        hparams: RRomeHparams,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> Path:
+        """Train the heads and calibrate the gate; see `editors.parts.rase.fit`."""
+        return fit_rase(
+            lm,
+            samples,
+            hparams,
+            encoder=_encoder_directory(resources),
+            seed=resources.seed,
+            out=out,
+            progress=progress,
+        )
+
+
+def _encoder_directory(resources: Resources) -> Path:
+    if resources.encoder is None:
+        raise ValueError("R-ROME needs the directory of a sentence encoder, got none.")
+    return resources.encoder

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from editors.parts.key_solver import KeySolver, Solver
+
+COVARIANCE = torch.tensor([[2.0, 0.0], [0.0, 4.0]])
+
+
+@pytest.mark.parametrize("solver", ["cached", "direct"])
+def test_one_key_as_computed_by_hand(solver: Solver) -> None:
+    # lambda C + k k^T = diag(20, 40) + [[1, 2], [2, 4]] for k = (1, 2); its inverse times k.
+    solve = KeySolver(lambda _: COVARIANCE, 10.0, solver)
+    adjusted = solve(0, torch.tensor([[1.0], [2.0]]))
+    assert adjusted.dtype == torch.float64
+    expected = torch.tensor([[40.0], [40.0]], dtype=torch.float64) / (21 * 44 - 4)
+    torch.testing.assert_close(adjusted, expected)
+
+
+def test_both_solvers_agree_on_several_keys() -> None:
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(7, 20, generator=generator, dtype=torch.float64)
+    keys = torch.randn(7, 3, generator=generator)
+    found = [
+        KeySolver(lambda _: root @ root.T, 0.5, solver)(4, keys) for solver in ("cached", "direct")
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=0)
+
+
+def test_a_covariance_is_read_and_factorised_once_a_layer() -> None:
+    asked: list[int] = []
+
+    def covariance(layer: int) -> torch.Tensor:
+        asked.append(layer)
+        return COVARIANCE * (layer + 1)
+
+    solve = KeySolver(covariance, 1.0)
+    first = solve(0, torch.ones(2, 1))
+    solve(1, torch.ones(2, 1))
+    assert torch.equal(solve(0, torch.ones(2, 1)), first)
+    assert asked == [0, 1]
+
+
+@pytest.mark.parametrize("solver", ["cached", "direct"])
+def test_too_little_text_is_an_error(solver: Solver) -> None:
+    solve = KeySolver(lambda _: torch.zeros(2, 2), 1.0, solver)
+    with pytest.raises(ValueError, match="layer 3 is not positive definite; compute it over more"):
+        solve(3, torch.ones(2, 1))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from editors.base import Resources
+from editors.memit import MemitEditor, MemitHparams
+from tests.tiny import INNER, REQUESTS, tiny_llama
+
+HPARAMS = MemitHparams(layers=(0, 2), v_num_grad_steps=3, mom2_update_weight=0.1)
+TEMPLATES = ("{}", "So. {}", "It rains again. {}")
+
+
+def editor_of(templates: tuple[str, ...] = TEMPLATES, **changes: Any) -> MemitEditor:
+    resources = Resources(covariance=lambda _: torch.eye(INNER), templates=templates)
+    return MemitEditor(tiny_llama(), dataclasses.replace(HPARAMS, **changes), resources)
+
+
+def test_covariance_is_wanted() -> None:
+    with pytest.raises(ValueError, match="MEMIT needs the covariances"):
+        MemitEditor(tiny_llama(), HPARAMS, Resources())
+
+
+def test_needs_are_told_before_an_editor_exists() -> None:
+    assert HPARAMS.uses_covariance
+    assert HPARAMS.covariance_layers(3) == (0, 2)
+    assert MemitHparams(layers=None).covariance_layers(32) == (4, 5, 6, 7, 8)
+    assert MemitHparams(layers=None).covariance_layers(4) == (0, 1)
+    assert MemitEditor.presets["gpt-j-6b"].covariance_layers(28) == (3, 4, 5, 6, 7, 8)
+    assert len(MemitEditor.presets["mini-llama"].template_lengths) == 5
+    with pytest.raises(ValueError, match="Layer 2 was asked for, but the model has blocks 0 to 1"):
+        HPARAMS.covariance_layers(2)
+
+
+def test_computing_leaves_the_model_as_it_was() -> None:
+    editor = editor_of()
+    before = {name: p.detach().clone() for name, p in editor.lm.model.named_parameters()}
+    update = editor.compute(REQUESTS[:2])
+    assert [insertion.layer for insertion in update.insertions] == [0, 2]
+    assert all(torch.equal(p, before[name]) for name, p in editor.lm.model.named_parameters())
+
+
+def test_the_last_layer_takes_what_is_left() -> None:
+    """Little weight on old keys: the insertions together reach what is wanted."""
+    editor = editor_of(mom2_update_weight=1e-9)
+    update = editor.compute(REQUESTS[:2])
+    first, last = update.insertions
+    missing = [update.wanted - insertion.current for insertion in (first, last)]
+    torch.testing.assert_close(first.residual.T, missing[0].double() / 2)
+    torch.testing.assert_close(last.residual.T, missing[1].double())
+    reached = last.residual @ last.adjusted.T @ last.keys.T.double()
+    torch.testing.assert_close(reached.T, missing[1].double(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_bare_prompt_weighs_as_much_as_all_contexts() -> None:
+    keys = [
+        editor_of(templates).compute(REQUESTS[:1]).insertions[0].keys[0]
+        for templates in (TEMPLATES, TEMPLATES[:1], (TEMPLATES[0], TEMPLATES[1]))
+    ]
+    whole, bare, with_first = keys
+    first = 2 * with_first - bare
+    second = 4 * whole - 2 * bare - first
+    alone = editor_of((TEMPLATES[0], TEMPLATES[2])).compute(REQUESTS[:1]).insertions[0].keys[0]
+    torch.testing.assert_close((bare + second) / 2, alone)
+
+
+def test_requests_of_one_call_are_solved_together() -> None:
+    together, one_by_one = editor_of(), editor_of()
+    together.edit(REQUESTS[:2])
+    for request in REQUESTS[:2]:
+        one_by_one.edit([request])
+    states = together.state_dict(), one_by_one.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert any(not torch.allclose(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("solver", "cashed"),
+        ("mom2_update_weight", 0.0),
+        ("layers", ()),
+        ("layers", (2, 1)),
+        ("layers", (1, 1)),
+        ("v_num_grad_steps", 1),
+    ],
+)
+def test_impossible_settings_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be|Did you mean 'cached'"):
+        editor_of(**{field: value})

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from editors.base import Resources
+from editors.parts.deltas import EditedWeights
+from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.rank_one import rank_one_update
+from editors.parts.tokens import batch_of, target_ids
+from editors.wilke import WilkeEditor, WilkeHparams
+from tests.tiny import INNER, REQUESTS, tiny_gpt2
+
+HPARAMS = WilkeHparams(scanning_ceiling=3, v_num_grad_steps=3)
+FIRST, SECOND = REQUESTS[:2]
+
+
+def editor_of(**changes: Any) -> WilkeEditor:
+    resources = Resources(covariance=lambda _: torch.eye(INNER), templates=("{}", "So. {}"))
+    return WilkeEditor(tiny_gpt2(), dataclasses.replace(HPARAMS, **changes), resources)
+
+
+def test_covariance_is_wanted() -> None:
+    with pytest.raises(ValueError, match="WILKE needs the covariances"):
+        WilkeEditor(tiny_gpt2(), HPARAMS, Resources())
+
+
+def test_needs_are_told_before_an_editor_exists() -> None:
+    assert HPARAMS.uses_covariance
+    assert HPARAMS.covariance_layers(4) == (0, 1, 2)
+    automatic = WilkeHparams(scanning_ceiling=None)
+    assert [len(automatic.covariance_layers(n)) for n in (28, 32, 4, 1)] == [7, 8, 2, 1]
+    assert WilkeEditor.presets["mini-llama"].covariance_layers(4) == (0, 1)
+    with pytest.raises(ValueError, match="Layer 2 was asked for, but the model has blocks 0 to 1"):
+        HPARAMS.covariance_layers(2)
+
+
+def test_the_relatively_smallest_update_is_written_and_the_model_is_scanned_unchanged() -> None:
+    editor = editor_of()
+    before = {name: p.detach().clone() for name, p in editor.lm.model.named_parameters()}
+    candidates = editor.scan(FIRST)
+    assert all(torch.equal(p, before[name]) for name, p in editor.lm.model.named_parameters())
+    sizes = []
+    for layer, candidate in enumerate(candidates):
+        delta = candidate.update.delta(editor.lm)
+        assert delta.name == f"transformer.h.{layer}.mlp.c_proj.weight"
+        sizes.append(float(delta.value.norm() / before[delta.name].norm()))
+    assert [candidate.score for candidate in candidates] == pytest.approx(sizes)
+    best = candidates[sizes.index(min(sizes))].update.delta(editor.lm)
+    editor.edit([FIRST])
+    changed = {n: p for n, p in editor.lm.model.named_parameters() if not torch.equal(p, before[n])}
+    assert list(changed) == [best.name]
+    assert torch.equal(changed[best.name], before[best.name] + best.value)
+
+
+def test_a_roll_back_edits_the_former_answer_into_the_same_layer_before_the_next_edit() -> None:
+    rolled, kept = editor_of(mode="rollback"), editor_of()
+    lm, scores = kept.lm, [candidate.score for candidate in kept.scan(FIRST)]
+    length = len(target_ids(lm.tokenizer, FIRST.target))
+    prompt = batch_of(lm.tokenizer, [(FIRST.prompt, "")], device=lm.device)
+    answer = text_of(lm.tokenizer, greedy(lm, prompt, max_new_tokens=length, stop=Stop())[0])
+    assert answer.strip()
+    for editor in (rolled, kept):
+        editor.edit([FIRST])
+    assert_same_weights(rolled, kept)
+    undone = rank_one_update(
+        lm,
+        dataclasses.replace(FIRST, target=answer.strip()),
+        kept.resources.templates,
+        layer=scores.index(min(scores)),
+        settings=HPARAMS.value_settings,
+        inverse_covariance=torch.eye(INNER),
+    )
+    EditedWeights(lm.model).add([undone.delta(lm)])
+    for editor in (rolled, kept):
+        editor.edit([SECOND])
+    assert_same_weights(rolled, kept)
+
+
+def test_what_is_to_be_rolled_back_is_part_of_the_state() -> None:
+    editor, other = editor_of(mode="rollback"), editor_of(mode="rollback")
+    editor.edit([FIRST])
+    other.load_state_dict(editor.state_dict())
+    for one in (editor, other):
+        one.edit([SECOND])
+    states = editor.state_dict(), other.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    editor.reset()
+    assert editor.state_dict() == {}
+
+
+@pytest.mark.parametrize(("field", "value"), [("mode", "roll_back"), ("scanning_ceiling", 0)])
+def test_impossible_settings_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be|Did you mean 'rollback'"):
+        editor_of(**{field: value})
+
+
+def assert_same_weights(one: WilkeEditor, other: WilkeEditor) -> None:
+    pairs = zip(one.lm.model.parameters(), other.lm.model.parameters(), strict=True)
+    assert all(torch.equal(mine, yours) for mine, yours in pairs)

@@ -1,0 +1,145 @@
+"""MEMIT against the numbers of zjunlp/EasyEdit (kmeng01/memit agrees but for a float32 cast)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from editors.base import EditRequest, Resources
+from editors.memit import LayerInsertion, MemitEditor, MemitHparams
+from editors.parts.key_solver import Solver
+from editors.parts.language_model import LanguageModel
+from editors.parts.value_optimisation import ValueSolution, value_problem
+from tests.parity.loading import (
+    COMPACT,
+    Case,
+    full_directory,
+    load_arrays,
+    load_case,
+    load_common_model,
+    recorded_logits,
+)
+
+FULL = (
+    *(
+        f"gpt2_{run}_{dtype}"
+        for run in ("single", "batch3", "batch3_lambda15000")
+        for dtype in ("f32", "f64")
+    ),
+    "gpt2_seq3_f64",
+    "llama_batch3_f32",
+    "llama_batch3_f64",
+)
+SELECTED = ("gpt2_seq3_f64", "llama_batch3_f64")
+
+
+@pytest.mark.parametrize("solver", ["cached", "direct"])
+@pytest.mark.parametrize("name", SELECTED)
+def test_compact(name: str, solver: Solver) -> None:
+    check(COMPACT, name, solver)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("solver", ["cached", "direct"])
+@pytest.mark.parametrize("name", FULL)
+def test_full(name: str, solver: Solver) -> None:
+    check(full_directory(), name, solver)
+
+
+def check(root: Path, name: str, solver: Solver) -> None:
+    case = load_case(root, "memit", name)
+    lm = load_common_model(
+        root, case.info["model"], torch.float64 if name.endswith("f64") else torch.float32
+    )
+    moments = load_arrays(root / "common" / "covariances.npz")
+    covariances = {n: moments[f"{case.info['model']}_layer{n}"] for n in case.info["layers"]}
+    editor = editor_for(case, lm, covariances, solver)
+    last = len(case.info["batches"]) - 1
+    case.require(*(f"batch{last}_layer{n}_weight_after" for n in covariances), "batch0_z")
+    before = {f"layer{n}_weight_before": weight(lm, n) for n in covariances}
+    ours: dict[str, Any] = before | {f"layer{n}_cov": c for n, c in covariances.items()}
+    ours |= recorded_logits(lm, case, "before")
+    for number, recorded in enumerate(case.info["batches"]):
+        batch = run_batch(editor, recorded)
+        ours |= {f"batch{number}_{key}": value for key, value in batch.items()}
+    ours |= recorded_logits(lm, case, "after")
+    # LLaMA's norms and softmax compute in float32 even in a float64 model.
+    case.compare(ours, atol=1e-9 if name.startswith("gpt2") and name.endswith("f64") else 1e-5)
+    editor.reset()
+    assert all(torch.equal(weight(lm, n), before[f"layer{n}_weight_before"]) for n in covariances)
+
+
+def editor_for(
+    case: Case, lm: LanguageModel, covariances: dict[int, Tensor], solver: Solver
+) -> MemitEditor:
+    names = ("v_num_grad_steps", "v_lr", "v_weight_decay", "clamp_norm_factor", "kl_factor")
+    settings = case.info["hyperparameters"]
+    values = {name: settings[name] for name in (*names, "mom2_update_weight")}
+    hparams = MemitHparams.from_dict(values | {"layers": case.info["layers"], "solver": solver})
+    templates = [template for group in case.info["context_templates_grouped"] for template in group]
+    resources = Resources(covariance=covariances.__getitem__, templates=tuple(templates))
+    return MemitEditor(lm, hparams, resources)
+
+
+def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, Any]:
+    """Apply the requests of one call; returns what the recorded arrays hold, by their names."""
+    requests = [
+        EditRequest(
+            prompt=row["prompt"].format(row["subject"]),
+            target=row["target_new"],
+            subject=row["subject"],
+        )
+        for row in recorded
+    ]
+    update = editor.compute(requests)
+    editor.edit(requests)
+    found: dict[str, Any] = {"z": update.wanted}
+    for number, (row, request) in enumerate(zip(recorded, requests, strict=True)):
+        solution = update.solutions[number]
+        assert len(solution.steps) == row["adam_steps"]
+        arrays = [*rows_of(editor, request), *optimisation_of(solution)]
+        found |= {f"req{number}_{key}": value for key, value in arrays}
+    for insertion in update.insertions:
+        arrays = [*insertion_of(editor.lm, insertion)]
+        found |= {f"layer{insertion.layer}_{key}": value for key, value in arrays}
+    return found
+
+
+def rows_of(editor: MemitEditor, request: EditRequest) -> Iterator[tuple[str, Any]]:
+    problem = value_problem(editor.lm, request, editor.resources.templates)
+    mask = problem.batch.attention_mask
+    yield "opt_input_ids", torch.where(mask == 1, problem.batch.input_ids, pad(editor.lm))
+    yield "opt_attention_mask", mask
+    yield "target_ids", problem.batch.target_ids[0]
+    yield "lookup_idx", problem.lookups
+
+
+def pad(lm: LanguageModel) -> int:
+    return int(lm.tokenizer.pad_token_id)
+
+
+def optimisation_of(solution: ValueSolution) -> Iterator[tuple[str, Any]]:
+    yield "delta_final", solution.delta
+    yield "delta_grads", torch.stack([step.gradient for step in solution.steps])
+    unclamped = torch.stack([step.unclamped for step in solution.steps])
+    yield "delta_after_adam_before_clamp", unclamped
+    yield "losses_backpropagated", [step.loss for step in solution.steps]
+
+
+def insertion_of(lm: LanguageModel, insertion: LayerInsertion) -> Iterator[tuple[str, Any]]:
+    yield "keys", insertion.keys
+    yield "z_current", insertion.current
+    yield "adj_k", insertion.adjusted
+    yield "resid", insertion.residual
+    yield "weight_update", insertion.delta(lm).value
+    yield "weight_after", weight(lm, insertion.layer)
+
+
+def weight(lm: LanguageModel, layer: int) -> Tensor:
+    module = lm.module(lm.architecture.mlp_out, layer)
+    return module.get_parameter("weight").detach().clone()
