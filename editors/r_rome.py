@@ -71,6 +71,7 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
     family = "RB"
     label: ClassVar[str] = "R-ROME"
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
+    uses_encoder = True
     retrieves_text = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
