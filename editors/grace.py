@@ -89,8 +89,8 @@ class GraceEditor(Editor[GraceHparams]):
         "llama-2-7b": GraceHparams(layer=27),
         "gpt-j-6b": GraceHparams(layer=25, n_iter=200),
         "gpt2-xl": GraceHparams(layer=35, projection="mlp_in", n_iter=200),
-        # Ours: a layer that suits miniature models.
-        "mini-llama": GraceHparams(layer=2),
+        # Ours: layer and radius that benchmarks/choose_hparams.py found on training edits.
+        "mini-llama": GraceHparams(layer=2, eps=3.0),
         "default": GraceHparams(layer=None),
     }
 
