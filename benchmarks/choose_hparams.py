@@ -29,7 +29,7 @@ from bench.cell import Cell
 from bench.datasets import LoadedSamples, get_dataset
 from bench.driver import run_cell
 from bench.files import write_text
-from bench.resources import resources_for, sources_for
+from bench.resources import Places, resources_for, sources_for
 from bench.rows import summarise
 from bench.world.store import data_dir
 from editors import registry
@@ -66,9 +66,8 @@ class Bench:
         }
 
     def _scores(self, key: str, hparams: Hparams, dataset: str, n_edits: int) -> dict[str, Any]:
-        sources = sources_for(
-            key, self.backbone.name, hparams, dataset=dataset, world_seed=self.world_seed
-        )
+        places = Places(world_seed=self.world_seed)
+        sources = sources_for(key, self.backbone.name, hparams, dataset=dataset, places=places)
         cls, loaded = registry.editor_class(key), self.samples[dataset]
         editor = cls(self.lm, hparams, resources_for(self.lm, hparams, sources))
         cell = Cell(
