@@ -98,6 +98,10 @@ class MemitUpdate:
     insertions: tuple[LayerInsertion, ...]
 
 
+# Ours, provisional: low layers, and lambda in the ratio of the key widths, 384 / 11,008.
+MINIATURE = MemitHparams(layers=(0, 1), mom2_update_weight=500.0)
+
+
 class MemitEditor(Editor[MemitHparams]):
     """Finds what the last edited block should answer, then lets each layer supply its share.
 
@@ -123,8 +127,7 @@ class MemitEditor(Editor[MemitHparams]):
         ),
         # zjunlp/EasyEdit hparams/MEMIT/llama-7b.yaml
         "llama-2-7b": MemitHparams(layers=(4, 5, 6, 7, 8)),
-        # Ours, provisional: lower layers, and lambda in the ratio of the key widths, 384 / 11,008.
-        "mini-llama": MemitHparams(layers=(0, 1), mom2_update_weight=500.0),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": MemitHparams(layers=None),
     }
 

@@ -11,11 +11,11 @@ for the paraphrases too; here the gate is asked with each actual input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,14 +37,14 @@ from editors.rome import RomeEditor, RomeHparams
 _NONE = -1  # the row of a text that retrieves nothing
 
 # Ours: as many steps as a miniature encoder needs, and half precision on disk.
-EMBEDDED = {
+EMBEDDED: dict[str, Any] = {
     "width": 256,
     "iterations": 3_000,
     "checkpoint_interval": 300,
     "artefact_dtype": "float16",
 }
 # Ours, for tests: seconds on any model.
-TINY = {
+TINY: dict[str, Any] = {
     "width": 16,
     "batch_size": 4,
     "iterations": 20,
@@ -62,6 +62,12 @@ class RRomeHparams(RomeHparams, RaseHparams):
         RaseHparams.__post_init__(self)
 
 
+def with_rome(preset: str, **retrieval: Any) -> RRomeHparams:
+    """ROME's preset of a name (`default` where it has none) with settings of the retrieval."""
+    rome = RomeEditor.presets.get(preset, RomeEditor.presets["default"])
+    return RRomeHparams.from_dict(rome.to_dict() | retrieval)
+
+
 class RRomeEditor(TrainableEditor[RRomeHparams]):
     """Keeps the update of each edit and applies the retrieved one, row by row.
 
@@ -73,14 +79,12 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
     uses_encoder = True
     retrieves_text = True
+    uses_encoder: ClassVar[bool] = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
-        **{
-            name: RRomeHparams.from_dict(rome.to_dict())
-            for name, rome in RomeEditor.presets.items()
-        },
-        "mini-llama": RRomeHparams.from_dict(RomeEditor.presets["mini-llama"].to_dict() | EMBEDDED),
-        "tiny": RRomeHparams.from_dict(RomeEditor.presets["default"].to_dict() | TINY),
+        **{name: with_rome(name) for name in RomeEditor.presets},
+        **{name: with_rome(name, **EMBEDDED) for name in ("mini-llama", "mini-gptj", "mini-gpt2")},
+        "tiny": with_rome("default", **TINY),
     }
 
     def __init__(
@@ -144,18 +148,22 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
             return nullcontext()
         return self._steered(rows)
 
-    def _steered(self, rows: Tensor) -> AbstractContextManager[None]:
-        stack = ExitStack()
-        if self.hparams.plus_prompt:
-            tokenizer, facts = self.lm.tokenizer, self.memory.facts
-            prefixes = [
-                [] if row == _NONE else prompt_ids(tokenizer, facts[row]) for row in rows.tolist()
-            ]
-            stack.enter_context(text_prefixed(self.lm, prefixes))
+    @contextmanager
+    def _steered(self, rows: Tensor) -> Iterator[None]:
         module = self.lm.module(self.lm.architecture.mlp_out, self._rome.layer)
         left, right = self.memory["left"][rows], self.memory["right"][rows]
-        stack.enter_context(updated_rows(module, left, right, rows != _NONE))
-        return stack
+        with self._prefixed(rows), updated_rows(module, left, right, rows != _NONE):
+            yield
+
+    def _prefixed(self, rows: Tensor) -> AbstractContextManager[None]:
+        """The facts in front of the rows that use them, where that is asked for."""
+        if not self.hparams.plus_prompt:
+            return nullcontext()
+        tokenizer, facts = self.lm.tokenizer, self.memory.facts
+        prefixes = [
+            [] if row == _NONE else prompt_ids(tokenizer, facts[row]) for row in rows.tolist()
+        ]
+        return text_prefixed(self.lm, prefixes)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All remembered edits."""

@@ -83,6 +83,10 @@ class _Written:
     layer: int
 
 
+# Ours, provisional: half of a miniature model's four blocks, and the decay that ROME has there.
+MINIATURE = WilkeHparams(scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5)
+
+
 class WilkeEditor(Editor[WilkeHparams]):
     """Makes the ROME update of every candidate layer and writes the relatively smallest one.
 
@@ -99,10 +103,7 @@ class WilkeEditor(Editor[WilkeHparams]):
         "gpt-j-6b": WilkeHparams(scanning_ceiling=7),
         # Ours, none is published: GPT-J's ratio, and the values of EasyEdit's ROME/llama-7b.yaml.
         "llama-2-7b": WilkeHparams(scanning_ceiling=8, v_num_grad_steps=25, v_weight_decay=1e-3),
-        # Ours: half of a miniature model's four blocks, and a decay that suits it.
-        "mini-llama": WilkeHparams(
-            scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5
-        ),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": WilkeHparams(scanning_ceiling=None, context_lengths=(10,) * 5),
     }
 
@@ -145,21 +146,22 @@ class WilkeEditor(Editor[WilkeHparams]):
         self._weights.load_state_dict(weights)
 
     def _candidate(self, request: EditRequest, layer: int) -> Candidate:
-        weight = self.lm.module(self.lm.architecture.mlp_out, layer).get_parameter("weight")
         update = self._update(request, layer)
         change = update.delta(self.lm).value
-        return Candidate(update, float(change.norm() / weight.to(change).norm()))
+        return Candidate(update, float(change.norm() / self._weight(layer).to(change).norm()))
 
     def _update(self, request: EditRequest, layer: int) -> RankOneUpdate:
-        weight = self.lm.module(self.lm.architecture.mlp_out, layer).get_parameter("weight")
         return rank_one_update(
             self.lm,
             request,
             self.resources.templates,
             layer=layer,
             settings=self.hparams.value_settings,
-            inverse_covariance=self._inverse(layer, weight),
+            inverse_covariance=self._inverse(layer, self._weight(layer)),
         )
+
+    def _weight(self, layer: int) -> Tensor:
+        return self.lm.module(self.lm.architecture.mlp_out, layer).get_parameter("weight")
 
     def _roll_back(self) -> None:
         if self._last is None:

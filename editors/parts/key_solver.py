@@ -18,7 +18,7 @@ Solver = Literal["cached", "direct"]
 
 
 class KeySolver:
-    """(lambda C + K K^T)^-1 K by layer, in float64."""
+    """(lambda C + K K^T)^-1 K by layer, in float64; a layer's factor [m, m] stays on its device."""
 
     def __init__(
         self, covariance: Callable[[int], Tensor], weight: float, solver: Solver = "cached"
@@ -40,6 +40,7 @@ class KeySolver:
 
     def _direct(self, layer: int, keys: Tensor) -> Tensor:
         matrix = self._weight * self._moment(layer, keys) + keys @ keys.T
+        solved: Tensor
         solved, failed = torch.linalg.solve_ex(matrix, keys)
         _check(layer, failed)
         return solved
@@ -51,7 +52,8 @@ class KeySolver:
             self._factors[layer] = factor
         spread = torch.cholesky_solve(keys, self._factors[layer]) / self._weight  # [m, n]
         inner = torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device) + keys.T @ spread
-        return torch.linalg.solve(inner, spread, left=False)
+        solved: Tensor = torch.linalg.solve(inner, spread, left=False)
+        return solved
 
     def _moment(self, layer: int, like: Tensor) -> Tensor:
         return self._covariance(layer).to(like)

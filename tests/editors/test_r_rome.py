@@ -140,6 +140,6 @@ def test_romes_settings_are_its_own() -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("v_lr", 0.0), ("temperature", 0.0)])
-def test_impossible_settings_of_both_parts_are_refused(field: str, value: float) -> None:
+def test_impossible_settings_of_both_parts_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{field} must be"):
         replace(HPARAMS, **{field: value})
