@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.parts.artefact import required_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.checkpoint import Trained, load_trained
@@ -58,7 +59,8 @@ class Recipe(TrainableEditor[RecipeHparams]):
         """
         super().__init__(lm, hparams, resources)
         if trained is None:
-            encoder, artefact = _encoder_directory(resources), _artefact(resources)
+            encoder = _encoder_directory(resources)
+            artefact = required_artefact(resources, key="recipe", label=self.label)
             trained = load_trained(artefact, lm, encoder, hparams)
         self.network = trained.network.eval().requires_grad_(False)
         self.batcher = trained.batcher
@@ -141,12 +143,3 @@ def _encoder_directory(resources: Resources) -> Path:
     if resources.encoder is None:
         raise ValueError("RECIPE needs the directory of a RoBERTa sentence encoder, got none.")
     return resources.encoder
-
-
-def _artefact(resources: Resources) -> Path:
-    if resources.artefact is None:
-        raise ValueError(
-            "RECIPE needs trained weights for this backbone, got none; "
-            "`python -m bench train --editor recipe` makes them."
-        )
-    return resources.artefact

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from editors.base import Resources
+
 _HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def artefact_path(directory: Path, editor: str, backbone: str, data_sets: Sequence[str]) -> Path:
@@ -27,6 +31,25 @@ def artefact_path(directory: Path, editor: str, backbone: str, data_sets: Sequen
 def checkpoint_path(artefact: Path) -> Path:
     """Where an unfinished training keeps its state: beside its artefact, until it is done."""
     return artefact.with_suffix(".checkpoint.safetensors")
+
+
+def required_artefact(resources: Resources, *, key: str, label: str) -> Path:
+    """The artefact that an editor's resources name.
+
+    Raises:
+        ValueError: they name none.
+    """
+    if resources.artefact is None:
+        raise ValueError(
+            f"{label} needs trained weights for this backbone, got none; "
+            f"`python -m bench train --editor {key}` makes them."
+        )
+    return resources.artefact
+
+
+def rounded(weights: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """Weights as they are written to disk, as `float32` or `float16`."""
+    return {name: tensor.to(_DTYPES[dtype]) for name, tensor in weights.items()}
 
 
 def write_artefact(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -18,10 +18,10 @@ from editors.parts.prefix import prefixed
 from editors.parts.recipe.checkpoint import Trained
 from editors.parts.recipe.examples import RecipeBatch, knowledge_string
 from editors.parts.recipe.hparams import RecipeHparams
+from editors.parts.recipe.learner import build_optimiser
 from editors.parts.recipe.losses import hinged_nll, kl_divergence
 from editors.parts.recipe.network import RecipeNetwork, similarity
 from editors.parts.recipe.objective import Objective, Terms
-from editors.parts.recipe.trainer import build_optimiser
 from editors.parts.repository import PromptRepository
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
 from editors.recipe import Recipe

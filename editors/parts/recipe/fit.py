@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from editors.base import EditSample
-from editors.parts.artefact import artefact_path, checkpoint_path, read_header
+from editors.parts.artefact import artefact_path
 from editors.parts.encoder import SentenceEncoder, TextBatcher
 from editors.parts.language_model import LanguageModel
-from editors.parts.recipe.checkpoint import check_identity, identity, rounded, save_artefact
-from editors.parts.recipe.examples import Example, split_held_out, tokenise
+from editors.parts.recipe.checkpoint import identity
+from editors.parts.recipe.examples import Example, tokenise
 from editors.parts.recipe.hparams import RecipeHparams
+from editors.parts.recipe.learner import RecipeLearner
 from editors.parts.recipe.network import RecipeNetwork
 from editors.parts.recipe.objective import Objective
-from editors.parts.recipe.trainer import Progress, Trainer
-from editors.parts.recipe.validation import validation_scores
+from editors.parts.training.loop import LoopSettings, Progress
+from editors.parts.training.run import trained_artefact
+from editors.parts.training.sampling import split_held_out
+from editors.parts.training.state import data_facts
 
 Pools = dict[str, list[Example]]
 
@@ -51,36 +52,26 @@ def fit_recipe(
     Raises:
         ValueError: too few usable samples, or the artefact or checkpoint of another run lies there.
     """
-    if not samples:
-        raise ValueError("Training needs at least one data set, got none.")
-    run = identity(lm, encoder, hparams) | {"seed": seed, "data": _data_facts(samples)}
-    path = artefact_path(out, "recipe", lm.name, list(samples))
-    if path.exists():
-        check_identity(path, read_header(path), run)
-        return path
-    batcher, network = _fresh_network(lm, hparams, encoder, seed)
-    training, held_out = _pools(lm, samples, hparams, batcher, seed)
-    trainer = Trainer(Objective(lm, network, batcher, hparams), training, held_out, seed)
-    trainer.run(checkpoint_path(path), run, progress)
-    best = rounded(trainer.best, hparams.artefact_dtype)
-    network.load_state_dict(best)
-    save_artefact(path, best, run | _summary(trainer), hparams.artefact_dtype)
-    checkpoint_path(path).unlink()
-    return path
+    run = identity(lm, encoder, hparams) | {"seed": seed, "data": data_facts(samples)}
 
+    def learner() -> RecipeLearner:
+        batcher, network = _fresh_network(lm, hparams, encoder, seed)
+        training, held_out = _pools(lm, samples, hparams, batcher, seed)
+        return RecipeLearner(Objective(lm, network, batcher, hparams), training, held_out, seed)
 
-def _summary(trainer: Trainer) -> dict[str, Any]:
-    """What a finished training says of itself; the network holds the weights of the artefact."""
-    trainer.objective.network.eval()
-    return {
-        "selected_iteration": trainer.best_iteration,
-        "selected_loss": trainer.best_loss,
-        "history": trainer.history,
-        "validation": {
-            name: {"edits": len(pool)} | validation_scores(trainer.objective, pool)
-            for name, pool in trainer.held_out.items()
-        },
-    }
+    return trained_artefact(
+        artefact_path(out, "recipe", lm.name, list(samples)),
+        run,
+        learner,
+        LoopSettings(
+            iterations=hparams.iterations,
+            checkpoint_interval=hparams.checkpoint_interval,
+            selection=hparams.selection,
+            first_selectable=hparams.ramp_end,
+        ),
+        dtype=hparams.artefact_dtype,
+        progress=progress,
+    )
 
 
 def _fresh_network(
@@ -108,14 +99,3 @@ def _pools(
         examples = tokenise(rows, lm.tokenizer, batcher)
         training[name], held_out[name] = split_held_out(examples, hparams.held_out, seed)
     return training, held_out
-
-
-def _data_facts(samples: Mapping[str, Sequence[EditSample]]) -> dict[str, Any]:
-    """Number and digest of each data set's samples."""
-    return {
-        name: {
-            "samples": len(rows),
-            "sha256": hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest(),
-        }
-        for name, rows in samples.items()
-    }

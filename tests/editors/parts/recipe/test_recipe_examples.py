@@ -14,7 +14,6 @@ from editors.parts.recipe.examples import (
     Example,
     Row,
     knowledge_string,
-    split_held_out,
     tokenise,
 )
 from editors.parts.recipe.hparams import TINY
@@ -114,19 +113,3 @@ def test_a_restored_sampler_continues_with_the_same_batches() -> None:
     other = BatchSampler(pools, TINY, seed=99)
     other.load_state_dict(state)
     assert [other.draw() for _ in range(4)] == expected
-
-
-def test_held_out_examples_are_at_most_a_tenth_and_never_trained_on() -> None:
-    examples = pool(0, 100)
-    training, held_out = split_held_out(examples, 50, seed=1)
-    assert len(held_out) == 10
-    names = [e.knowledge[0] for e in (*training, *held_out)]
-    assert sorted(names) == list(range(100))
-    assert split_held_out(examples, 50, seed=1)[1] == held_out
-    assert split_held_out(examples, 50, seed=2)[1] != held_out
-    assert len(split_held_out(examples, 3, seed=1)[1]) == 3
-
-
-def test_too_few_examples_to_hold_one_out_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least 10 samples .* got 9"):
-        split_held_out(pool(0, 9), 5, seed=1)

@@ -15,7 +15,7 @@ from editors.parts.artefact import checkpoint_path, read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.fit import fit_recipe
 from editors.parts.recipe.hparams import TINY, RecipeHparams
-from editors.parts.recipe.trainer import ramp_at, rate_factor
+from editors.parts.recipe.learner import ramp_at, rate_factor
 from tests.tiny import tiny_llama
 from tests.tiny_encoder import write_encoder
 from tests.tiny_recipe import samples

@@ -1,0 +1,1 @@
+"""Training the weights of trainable editors: draws, held-out selection, resume, artefact."""

@@ -1,0 +1,171 @@
+"""The training loop: steps, checkpoints, held-out selection, early stopping, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from editors.parts.artefact import read_artefact, write_artefact
+from editors.parts.training.state import check_identity, flatten_state, group_of, optimiser_state
+
+Progress = Callable[[Mapping[str, float]], None]
+Selection = Literal["held_out", "ema", "last"]
+
+
+class Learner(Protocol):
+    """What the loop drives: a network and what changes it.
+
+    All its draws come from private generators whose states `draws` returns, so that a run that is
+    killed and resumed from its last checkpoint ends in the same numbers.
+    """
+
+    @property
+    def network(self) -> nn.Module:
+        """The weights to train; all of its state is saved."""
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The one optimiser; rates that vary are set anew at each step."""
+
+    def step(self, iteration: int) -> Mapping[str, float]:
+        """Change the network; `iteration` counts from 0. Returns numbers, `loss` among them."""
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Numbers of the present weights on held-out samples, `held_out_loss` among them."""
+
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Held-out scores of the present weights by data set, for the artefact's header."""
+
+    def draws(self) -> dict[str, Tensor]:
+        """States of all generators and samplers."""
+
+    def set_draws(self, state: Mapping[str, Tensor]) -> None:
+        """Continue the draws where `draws` was taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """When to look, what to keep, when to end; all counts are in iterations."""
+
+    iterations: int
+    checkpoint_interval: int
+    # The checkpoint that is kept: the one with the smallest loss on held-out samples, with the
+    # smallest running loss, or the last one.
+    selection: Selection = "held_out"
+    first_selectable: int = 0  # earlier checkpoints are never kept
+    patience: int | None = None  # ends when no better checkpoint came for that long; None: never
+
+
+class TrainingLoop:
+    """Trains a learner's network in place; `run` ends with the selected weights in `best`."""
+
+    def __init__(self, learner: Learner, settings: LoopSettings) -> None:
+        self.learner = learner
+        self.settings = settings
+        self.iteration = 0
+        self.ema = 1.0  # where RECIPE's released code starts its running loss
+        self.best: dict[str, Tensor] = {}
+        self.best_loss = float("inf")
+        self.best_iteration = 0
+        self.history: list[dict[str, float]] = []  # one entry a checkpoint
+
+    def run(self, checkpoint: Path, identity: Mapping[str, Any], progress: Progress | None) -> None:
+        """Train to the end, continuing from `checkpoint` if it exists.
+
+        Raises:
+            ValueError: the checkpoint belongs to another run, or no checkpoint was worth keeping.
+        """
+        if checkpoint.exists():
+            self.load(checkpoint, identity)
+        while not self._ended():
+            numbers = self._step()
+            if self._at_checkpoint():
+                numbers |= self._evaluate()
+                self.save(checkpoint, identity)
+            if progress is not None:
+                progress(numbers)
+        if not self.best:
+            raise ValueError(
+                f"The training diverged: none of its {len(self.history)} checkpoints has a finite "
+                f"loss. A smaller learning rate may help; {checkpoint} is to be deleted first."
+            )
+
+    def summary(self) -> dict[str, Any]:
+        """What a finished training says of itself in its artefact's header."""
+        return {
+            "selected_iteration": self.best_iteration,
+            "selected_loss": self.best_loss,
+            "history": self.history,
+        }
+
+    def _ended(self) -> bool:
+        patience = self.settings.patience
+        waited = self.iteration - max(self.best_iteration, self.settings.first_selectable)
+        return self.iteration >= self.settings.iterations or (
+            patience is not None and self._at_checkpoint() and waited >= patience
+        )
+
+    def _at_checkpoint(self) -> bool:
+        last = self.iteration == self.settings.iterations
+        return last or self.iteration % self.settings.checkpoint_interval == 0
+
+    def _step(self) -> dict[str, float]:
+        numbers = self.learner.step(self.iteration)
+        self.iteration += 1
+        self.ema += (numbers["loss"] - self.ema) / 10  # as in RECIPE's released code
+        return {
+            "iteration": self.iteration,
+            "iterations": self.settings.iterations,
+            "running_loss": self.ema,
+            **numbers,
+        }
+
+    def _evaluate(self) -> dict[str, float]:
+        """Held-out numbers of the present weights; keeps them if they are the best so far."""
+        numbers = dict(self.learner.evaluate())
+        loss = self.ema if self.settings.selection == "ema" else numbers["held_out_loss"]
+        better = self.settings.selection == "last" or loss < self.best_loss
+        if self.iteration >= self.settings.first_selectable and better:
+            self.best_loss, self.best_iteration = loss, self.iteration
+            self.best = {k: v.clone() for k, v in self.learner.network.state_dict().items()}
+        self.history.append({"iteration": self.iteration, "running_loss": self.ema, **numbers})
+        return numbers
+
+    def save(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Write everything that the rest of the run depends on."""
+        learner = self.learner
+        tensors = flatten_state(
+            learner.network.state_dict(), self.best, learner.optimiser.state_dict(), learner.draws()
+        )
+        header = {
+            "identity": identity,
+            "iteration": self.iteration,
+            "ema": self.ema,
+            "best_loss": self.best_loss if self.best else None,
+            "best_iteration": self.best_iteration,
+            "history": self.history,
+        }
+        write_artefact(path, tensors, header)
+
+    def load(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Continue the run that `save` wrote.
+
+        Raises:
+            ValueError: it was another run, by the first thing that differs.
+        """
+        tensors, header = read_artefact(path)
+        check_identity(path, header["identity"], identity)
+        learner = self.learner
+        learner.network.load_state_dict(group_of(tensors, "network"))
+        moments = group_of(tensors, "optimiser")
+        learner.optimiser.load_state_dict(optimiser_state(moments, learner.optimiser))
+        learner.set_draws(group_of(tensors, "draws"))
+        self.best = group_of(tensors, "best")
+        self.iteration, self.ema = header["iteration"], header["ema"]
+        self.best_loss = float("inf") if header["best_loss"] is None else header["best_loss"]
+        self.best_iteration, self.history = header["best_iteration"], header["history"]
