@@ -1,0 +1,1 @@
+"""Editors that learn to turn gradients into weight changes: what MEND and MALMEN share."""

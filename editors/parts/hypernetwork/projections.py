@@ -1,0 +1,143 @@
+"""Which linear maps a hypernetwork edits, and what one backward pass says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from editors.parts.deltas import WeightDelta
+from editors.parts.hooks import hidden_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.layers import block_number
+from editors.parts.tokens import TokenBatch
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear map y = x W (+ b) inside the feed-forward part of a block."""
+
+    path: str
+    d_in: int
+    d_out: int
+    index: int  # among the edited projections of the same shape, in their order
+
+    @property
+    def shape(self) -> str:
+        """Name of the shape, which selects the editor network."""
+        return f"{self.d_in}x{self.d_out}"
+
+    def delta(self, lm: LanguageModel, matrix: Tensor) -> WeightDelta:
+        """The increment of the stored weight for `matrix` [d_in, d_out]."""
+        return WeightDelta(f"{self.path}.weight", lm.architecture.as_out_in(matrix.mT))
+
+
+def last_blocks(lm: LanguageModel, count: int) -> tuple[int, ...]:
+    """Numbers of the last `count` blocks, or of all where the model has fewer."""
+    return tuple(range(max(lm.n_layers - count, 0), lm.n_layers))
+
+
+def projections_of(
+    lm: LanguageModel, layers: Sequence[int], *, inputs: bool
+) -> tuple[Projection, ...]:
+    """The projections of these blocks' MLPs, block by block.
+
+    Args:
+        lm: the model.
+        layers: block numbers.
+        inputs: whether the input projections are meant too, in front of the output projection.
+
+    Raises:
+        ValueError: the model has no such block.
+    """
+    row = lm.architecture
+    templates = (*(row.mlp_in if inputs else ()), row.mlp_out)
+    counts: dict[tuple[int, int], int] = {}
+    found = []
+    for layer in layers:
+        number = block_number(layer, 0, lm.n_layers)
+        for path in (template.format(number) for template in templates):
+            d_out, d_in = row.as_out_in(lm.module(path).get_parameter("weight")).shape
+            index = counts.get((d_in, d_out), 0)
+            counts[d_in, d_out] = index + 1
+            found.append(Projection(path, d_in, d_out, index))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The gradient of a projection in factors: dL/dW = sum of the outer products of its rows."""
+
+    inputs: Tensor  # [B, T, d_in], float32
+    gradients: Tensor  # [B, T, d_out], of the loss at the projection's output, float32
+
+    @property
+    def matter(self) -> Tensor:
+        """[B, T], whether a position counts: neither factor is zero throughout."""
+        return (self.inputs != 0).any(-1) & (self.gradients != 0).any(-1)
+
+
+@torch.enable_grad()
+def gradient_factors(
+    lm: LanguageModel,
+    projections: Sequence[Projection],
+    batch: TokenBatch,
+    token_weights: Tensor,
+) -> dict[str, Factors]:
+    """Factors of each projection, by path, for one loss over a batch.
+
+    Args:
+        lm: the model; no parameter of it needs a gradient.
+        projections: where to look.
+        batch: rows with targets.
+        token_weights: [N] weight of each target token's negative log-likelihood in the loss.
+    """
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def recorder(path: str) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            tensor = hidden_of(output)
+            if not tensor.requires_grad:  # the lowest projection: gradients go no deeper
+                tensor.requires_grad_(True)
+            inputs[path], outputs[path] = args[0].detach(), tensor
+
+        return hook
+
+    with ExitStack() as hooks:
+        for projection in projections:
+            handle = lm.module(projection.path).register_forward_hook(recorder(projection.path))
+            hooks.callback(handle.remove)
+        losses = functional.cross_entropy(
+            lm.target_logits(batch).float(), batch.labels, reduction="none"
+        )
+    loss = (losses * token_weights).sum()
+    paths = [projection.path for projection in projections]
+    gradients = torch.autograd.grad(loss, [outputs[path] for path in paths])
+    return {
+        path: Factors(inputs[path].float(), gradient.float())
+        for path, gradient in zip(paths, gradients, strict=True)
+    }
+
+
+def group_means(batch: TokenBatch, groups: int) -> Tensor:
+    """Token weights [N] that make a sum over tokens the sum of the means of equal row groups.
+
+    The rows of a batch belong to `groups` groups of the same number of rows, in order.
+    """
+    rows, _ = batch.scored_positions
+    owner = rows // (len(batch) // groups)
+    counts = torch.bincount(owner, minlength=groups)
+    return 1 / counts[owner].float()
+
+
+def deltas_of(
+    lm: LanguageModel, projections: Sequence[Projection], matrices: Mapping[str, Tensor]
+) -> tuple[WeightDelta, ...]:
+    """Increments of the stored weights for matrices [d_in, d_out] by path."""
+    return tuple(p.delta(lm, matrices[p.path]) for p in projections if p.path in matrices)
