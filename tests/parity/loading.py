@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from transformers import (
 from editors.parts.language_model import LanguageModel
 
 COMPACT = Path(__file__).parent / "compact"
+# Cases whose models MEND's and MALMEN's were recorded on too.
+_SHARED = {"llama": "easyedit_llama_replace_last_cold"}
 VARIABLE = "EDIT_BENCH_PARITY"
 
 
@@ -56,10 +58,24 @@ class Case:
                 actual, recorded, atol=atol, rtol=rtol, err_msg=f"{self.name}: {name}"
             )
 
+    def compare_scaled(self, ours: Mapping[str, Any], tolerance: Callable[[str], float]) -> None:
+        """Check every recorded array relative to its largest entry, with a tolerance by name."""
+        for name, recorded in self.arrays.items():
+            assert name in ours, f"{self.name}: {name} was not computed"
+            close(f"{self.name}: {name}", ours[name], recorded, tolerance(name))
+
     def require(self, *names: str) -> None:
         """Check that arrays which a test relies on are recorded at all."""
         missing = [name for name in names if name not in self.arrays]
         assert not missing, f"{self.name} lacks {missing}"
+
+
+def close(name: str, ours: Any, recorded: Any, tolerance: float) -> None:
+    """Check an array relative to its largest recorded entry; NaN where NaN is recorded."""
+    actual, wanted = np.asarray(ours, dtype=float), np.asarray(recorded, dtype=float)
+    assert actual.shape == wanted.shape, name
+    scale = np.nanmax(np.abs(wanted)) if np.isfinite(wanted).any() else 0.0
+    np.testing.assert_allclose(actual, wanted, atol=tolerance * scale, rtol=0, err_msg=name)
 
 
 def full_directory() -> Path:
@@ -95,6 +111,16 @@ def load_common_model(root: Path, kind: str, dtype: torch.dtype) -> LanguageMode
         _tokenizer(common / f"tokenizer_{kind}", sizes),
         dtype,
     )
+
+
+def recorded_weights(root: Path, case: Case) -> dict[str, Tensor]:
+    """Model weights of a case, `weights/*`; a compact one may share those of a GRACE case."""
+    stem = "weights/"
+    held = {name.removeprefix(stem): case[name] for name in case.arrays if name.startswith(stem)}
+    if held:
+        return held
+    shared = load_arrays(root / "grace" / f"{_SHARED[case.info['model_config']['model_type']]}.npz")
+    return {name.removeprefix(stem): x for name, x in shared.items() if name.startswith(stem)}
 
 
 def build_model(kind: str, sizes: Mapping[str, Any]) -> PreTrainedModel:

@@ -21,6 +21,12 @@ _ROME = r"eval.*|weight_before|.*weight_update|cov|inv_cov_used|.*k_mean"
 _FT = r"eval.*|before\|.*"
 _GRACE_LLAMA = r"edit[0-3]/logits.*|edit4/logits/[23]|logits_pre/[1-3]"
 _GRACE_GPT2 = rf"{_GRACE_LLAMA}|weights/lm_head.*"
+# GRACE's LLaMA case has the same weights; what edit 1 and the first halves imply stays behind.
+_MEND = (
+    r"weights/.*|.*/pseudo_grad/.*|edit1/(raw|factor|outer).*|edit[01]/(update|logits).*"
+    r"|edit0/outer.*|edit2/(raw.*|logits_loc_pre)"
+)
+_MALMEN = r"weights/.*|edited_logits/edit/0"
 CASES = {
     "rome/gpt2_seq3_f64": _ROME,
     "rome/gpt2_rrome_prefixkeys_f64": _ROME,
@@ -32,6 +38,9 @@ CASES = {
     "ft/llama_promptlast_unconstrained_BOSQUIRK_f64": _FT,
     "grace/orig_gpt2_replace_last_cold": _GRACE_GPT2,
     "grace/easyedit_llama_replace_last_cold": _GRACE_LLAMA,
+    "mend/editor_unit": r"",
+    "mend/llama_full": _MEND,
+    "malmen/llama_full": _MALMEN,
 }
 # Arrays of the shared inputs that the cases above need.
 COMMON = {
@@ -39,6 +48,7 @@ COMMON = {
     "llama_weights": r".*",
     "covariances": r"(gpt2|llama)_layer1",
 }
+PLAIN = ("malmen/normal_equation_unit",)  # arrays without a description
 
 
 def main(source: Path) -> None:
@@ -46,6 +56,8 @@ def main(source: Path) -> None:
     for name, dropped in CASES.items():
         _copy_arrays(source, name, rf"(?!(?:{dropped})$).*")
         shutil.copyfile(source / f"{name}.json", COMPACT / f"{name}.json")
+    for name in PLAIN:
+        _copy_arrays(source, name, r".*")
     for name, kept in COMMON.items():
         _copy_arrays(source, f"common/{name}", kept)
     for name in ("model_configs.json", "tokenizer_gpt2", "tokenizer_llama"):
