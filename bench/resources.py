@@ -79,7 +79,8 @@ def sources_for(
     """
     from editors.base import TrainableEditor
 
-    trainable = issubclass(registry.editor_class(editor), TrainableEditor)
+    cls = registry.editor_class(editor)
+    trainable = issubclass(cls, TrainableEditor)
     corpus, tokens = None, None
     if hparams.uses_covariance:
         corpus, tokens = _corpus(backbone, directory, world_seed)
@@ -87,7 +88,7 @@ def sources_for(
         corpus=corpus,
         corpus_tokens=tokens,
         encoder=encoder_directory(hub=backbone in HUB_IDS, world_seed=world_seed)
-        if trainable
+        if cls.uses_encoder
         else None,
         artefact=_artefact(editor, backbone, dataset, world_seed) if trainable else None,
     )

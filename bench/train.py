@@ -107,7 +107,8 @@ def main(args: argparse.Namespace) -> int:
     device = args.device or ("cuda" if args.preset == "paper" else "cpu")
     check_device(device)
     backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
-    samples, encoder = _samples(args), _encoder(args)
+    samples = _samples(args)
+    encoder = _encoder(args) if editor.uses_encoder else None
     lm = load(backbone, dtype=args.dtype, device=device)
     for names in _groups(args, list(samples)):
         _train(args, lm, hparams, encoder, {name: samples[name] for name in names})
@@ -141,7 +142,7 @@ def _train(
     args: argparse.Namespace,
     lm: LanguageModel,
     hparams: Hparams,
-    encoder: Path,
+    encoder: Path | None,
     samples: Samples,
 ) -> None:
     """Make one artefact and its report."""
@@ -178,7 +179,12 @@ def _say_result(path: Path, header: Mapping[str, Any], seconds: float) -> None:
     say(f"{path}: iteration {header['selected_iteration']:,}, {seconds / 60:.1f} minutes")
     for name, scores in header["validation"].items():
         values = ", ".join(f"{key} {100 * scores[key]:.1f}" for key in SCORES)
-        say(f"  {name}, {scores['edits']} held-out training edits at once: {values}")
+        say(f"  {name}, {scores['edits']} held-out training edits {_how(scores)}: {values}")
+
+
+def _how(scores: Mapping[str, Any]) -> str:
+    together = scores.get("together", scores["edits"])
+    return "at once" if together == scores["edits"] else f"{together} at a time"
 
 
 def _hparams(editor: type[TrainableEditor[Any]], args: argparse.Namespace) -> Hparams:

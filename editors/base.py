@@ -122,6 +122,7 @@ class Editor(ABC, Generic[HparamsT]):
     label: ClassVar[str]  # as the paper's tables print it
     aliases: ClassVar[tuple[str, ...]] = ()
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
+    uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
     hparams_class: ClassVar[type[Hparams]]
     presets: ClassVar[Mapping[str, Hparams]]  # backbone name -> its hyper-parameters
 

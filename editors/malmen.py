@@ -10,7 +10,7 @@ ChenmienTan/malmen at 1df295dc.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -78,6 +78,29 @@ class MalmenHparams(HypernetworkHparams):
         super().__post_init__()
         check_choice("mode", self.mode, MalmenMode)
         check_at_least("n_edits", self.n_edits, 1)
+
+
+MINIATURE = MalmenHparams(
+    rank=64,
+    edit_rate=1e-2,
+    learning_rate=3e-4,
+    batch_size=32,
+    iterations=4_000,
+    checkpoint_interval=200,
+    patience=None,
+)
+
+# Ours, for tests: seconds on any model.
+TINY = replace(
+    MINIATURE,
+    rank=8,
+    edit_rate=0.1,
+    learning_rate=3e-3,
+    batch_size=4,
+    iterations=30,
+    checkpoint_interval=15,
+    held_out=4,
+)
 
 
 def malmen_projections(lm: LanguageModel, hparams: MalmenHparams) -> tuple[Projection, ...]:
@@ -180,7 +203,11 @@ class MalmenEditor(TrainableEditor[MalmenHparams]):
         "gpt2-xl": MalmenHparams(layers=(42, 43, 44, 45, 46, 47)),
         "gpt-j-6b": MalmenHparams(layers=(22, 23, 24, 25, 26, 27)),
         "llama-2-7b": MalmenHparams(layers=(26, 27, 28, 29, 30, 31)),
+        # Ours, for miniature models; provisional.
+        "mini-llama": MINIATURE,
         "default": MalmenHparams(),
+        "original": MalmenHparams(mode="original"),
+        "tiny": TINY,
     }
 
     def __init__(self, lm: LanguageModel, hparams: MalmenHparams, resources: Resources) -> None:

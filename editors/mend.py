@@ -11,7 +11,7 @@ Written after the paper and the public implementation eric-mitchell/mend at e04f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -79,6 +79,34 @@ class MendHparams(HypernetworkHparams):
                 "The mode 'easyedit' never stops early: patience must be None, "
                 f"got {self.patience}."
             )
+
+
+MINIATURE = MendHparams(
+    rank=64,
+    edit_rate=1e-3,
+    edit_rate_learning_rate=1e-4,
+    learning_rate=3e-4,
+    weight_edit=1.0,
+    batch_size=32,
+    micro_batch=32,
+    iterations=3_000,
+    checkpoint_interval=200,
+    patience=1_000,
+)
+
+# Ours, for tests: seconds on any model.
+TINY = replace(
+    MINIATURE,
+    rank=8,
+    edit_rate_learning_rate=1e-3,
+    learning_rate=3e-3,
+    batch_size=4,
+    micro_batch=4,
+    iterations=30,
+    checkpoint_interval=15,
+    patience=None,
+    held_out=4,
+)
 
 
 def mend_projections(lm: LanguageModel, hparams: MendHparams) -> tuple[Projection, ...]:
@@ -207,12 +235,16 @@ class MendEditor(TrainableEditor[MendHparams]):
         "gpt2-xl": MendHparams(layers=(45, 46, 47)),
         "gpt-j-6b": MendHparams(layers=(25, 26, 27)),
         "llama-2-7b": MendHparams(layers=(29, 30, 31)),
+        # Ours, for miniature models; provisional. Narrow networks, rates that suit small weights,
+        # and as much weight on the edit as on locality.
+        "mini-llama": MINIATURE,
         "default": MendHparams(),
         "original": MendHparams(mode="original"),
         # its TRAINING/MEND configurations: 100,000 examples, held-out scores every 1,000
         "easyedit": MendHparams(
             mode="easyedit", iterations=10_000, checkpoint_interval=100, patience=None
         ),
+        "tiny": TINY,
     }
 
     def __init__(self, lm: LanguageModel, hparams: MendHparams, resources: Resources) -> None:

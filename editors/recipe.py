@@ -40,6 +40,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
     version = 1
     label = "RECIPE"
     retrieves_text = True
+    uses_encoder = True
     hparams_class = RecipeHparams
     presets = PRESETS
 

@@ -99,7 +99,11 @@ class HypernetworkLearner:
     def validation(self) -> dict[str, dict[str, float]]:
         """Scores of each data set's held-out examples, each system edited alone."""
         self.network.eval()
-        return {name: {"edits": len(p)} | self._scores(p) for name, p in self.held_out.items()}
+        together = self.objective.n_edits
+        return {
+            name: {"edits": len(pool), "together": together} | self._scores(pool)
+            for name, pool in self.held_out.items()
+        }
 
     @torch.no_grad()
     def _scores(self, examples: Sequence[Example]) -> dict[str, float]:

@@ -1,0 +1,76 @@
+"""Editor networks by hand: statistics, blocks, what they are at the start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from editors.parts.hypernetwork.network import Block, Hypernetwork, RunningStatistics
+from editors.parts.hypernetwork.projections import Projection
+
+ROWS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
+
+
+def test_statistics_are_mean_and_unbiased_deviation_however_rows_come() -> None:
+    whole, parts = RunningStatistics(2, eps=1e-7), RunningStatistics(2, eps=1e-7)
+    whole.update(ROWS)
+    for row in ROWS:
+        parts.update(row[None])
+    parts.update(ROWS[:0])
+    for statistics in (whole, parts):
+        assert statistics.mean.tolist() == pytest.approx([3, 4])
+        assert statistics.deviation.tolist() == pytest.approx([2, 12**0.5])
+        assert float(statistics.count) == 3
+    assert whole(ROWS[:1]).tolist() == [pytest.approx([-1, -(3**-0.5)])]
+
+
+def test_inflated_statistics_count_one_row_too_many_and_break_on_one() -> None:
+    statistics = RunningStatistics(2, eps=1e-7, inflated=True)
+    statistics.update(ROWS)
+    assert statistics.squares.tolist() == pytest.approx([12, 36])  # 3 (not 2) times 4 and 12
+    statistics.update(ROWS[:1])
+    assert bool(statistics.deviation.isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("modulation", "wanted"),
+    # a = z down up + bias = 2 (1, -1) + (1, 0) = (3, -2); scale (2, -1), shift (-10, 1)
+    [("before_clamp", [1 + 0, 1 + 3]), ("after_clamp", [1 + 6 - 10, 1 + 0 + 1])],
+)
+def test_scale_and_shift_act_before_or_after_the_clamp(modulation: str, wanted: list[int]) -> None:
+    block = Block(2, 1, 2, "before_clamp" if modulation == "before_clamp" else "after_clamp")
+    with torch.no_grad():
+        block.down.copy_(torch.tensor([[1.0], [1.0]]))
+        block.up.copy_(torch.tensor([[1.0, -1.0]]))
+        block.bias.copy_(torch.tensor([1.0, 0.0]))
+        block.scale[1].copy_(torch.tensor([2.0, -1.0]))
+        block.shift[1].copy_(torch.tensor([-10.0, 1.0]))
+    assert block(torch.ones(1, 2), 1).tolist() == [wanted]
+    assert block(torch.ones(1, 2), 0).tolist() == [[4, 1]]  # the other layer's are 1 and 0
+
+
+@pytest.mark.parametrize("modulation", ["before_clamp", "after_clamp"])
+def test_a_new_network_normalises_and_can_learn(modulation: str) -> None:
+    projections = [Projection("a", 2, 1, 0), Projection("b", 1, 2, 0), Projection("c", 2, 1, 1)]
+    with torch.random.fork_rng():
+        network = Hypernetwork(
+            projections,
+            rank=9,
+            n_blocks=2,
+            edit_rate=0.5,
+            modulation="before_clamp" if modulation == "before_clamp" else "after_clamp",
+            eps=1e-7,
+        )
+    assert network.edit_rates.tolist() == [0.5] * 3
+    editor = network.network_of(projections[0])
+    assert network.network_of(projections[2]) is editor
+    assert network.network_of(projections[1]) is not editor
+    assert editor.blocks[0].get_parameter("down").shape == (3, 3)  # no wider than the space
+    editor.observe(ROWS, torch.tensor([[1.0], [2.0], [3.0]]))
+    inputs, gradients = editor(ROWS[2:], torch.tensor([[3.0]]), 1)
+    assert inputs[0].tolist() == pytest.approx([1, 4 / 12**0.5])
+    assert gradients[0].tolist() == pytest.approx([1])
+    gradients.sum().backward()
+    up = editor.blocks[0].get_parameter("up")
+    assert up.grad is not None  # although all of `up` is 0
+    assert bool(up.grad.any())

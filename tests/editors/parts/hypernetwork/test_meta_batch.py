@@ -1,0 +1,120 @@
+"""What hypernetworks train on: systems, chunks, micro-batches, losses of rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from editors.parts.deltas import EditedWeights, WeightDelta
+from editors.parts.hypernetwork.examples import (
+    MetaBatch,
+    MetaSampler,
+    request_rows,
+    token_batch,
+    tokenise,
+)
+from editors.parts.hypernetwork.outer import accuracies, answer_nll, locality_kl
+from editors.parts.hypernetwork.projections import projections_of
+from editors.parts.hypernetwork.shifts import DenseShift
+from editors.parts.language_model import LanguageModel
+from tests.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
+
+
+@pytest.fixture(scope="module")
+def lm() -> LanguageModel:
+    return tiny_llama()
+
+
+@pytest.fixture(scope="module")
+def shifts(lm: LanguageModel) -> dict[str, DenseShift]:
+    """A change of the middle block that is felt."""
+    (projection,) = projections_of(lm, (1,), inputs=False)
+    values = torch.randn(1, INNER, HIDDEN, generator=torch.Generator().manual_seed(3))
+    return {projection.path: DenseShift(values)}
+
+
+def numbered(systems: int, n_edits: int) -> MetaBatch:
+    rows = [([number], [number]) for number in range(systems * n_edits)]
+    return MetaBatch(rows, rows, rows, systems)
+
+
+def first_ids(batch: MetaBatch) -> list[int]:
+    return [prompt[0] for prompt, _ in batch.edits]
+
+
+def test_chunks_are_whole_systems() -> None:
+    parts = [*numbered(3, 2).chunks(2)]
+    assert [first_ids(part) for part in parts] == [[0, 1, 2, 3], [4, 5]]
+    assert [(part.systems, part.n_edits) for part in parts] == [(2, 2), (1, 2)]
+
+
+def test_micro_batches_take_edits_of_every_system() -> None:
+    parts = [*numbered(2, 3).micro_batches(2)]
+    assert [first_ids(part) for part in parts] == [[0, 1, 3, 4], [2, 5]]
+    assert [part.systems for part in parts] == [2, 2]
+
+
+def test_samples_become_rows(lm: LanguageModel) -> None:
+    examples = tokenise(SAMPLES, lm.tokenizer)
+    sampler = MetaSampler({"tiny": examples}, seed=0)
+    batch = sampler.batch(examples, systems=2)
+    assert list(batch.edits) == request_rows(REQUESTS, lm.tokenizer)
+    decode = lm.tokenizer.decode
+    assert decode(list(batch.rephrases[1][0])) == f"<s>It is said: {REQUESTS[1].prompt}"
+    assert decode(list(batch.unrelated[1][1])) == " blue"
+    assert batch.n_edits == 2
+
+
+def test_answers_are_scored_by_system(lm: LanguageModel, shifts: dict[str, DenseShift]) -> None:
+    rows = request_rows(REQUESTS[:2], lm.tokenizer)
+    alone = []
+    for row in rows:
+        batch = token_batch(lm, [row])
+        alone.append(functional.cross_entropy(lm.target_logits(batch), batch.labels))
+    torch.testing.assert_close(answer_nll(lm, rows, {}, systems=2), alone[0] + alone[1])
+    batch = token_batch(lm, rows)
+    pooled = functional.cross_entropy(lm.target_logits(batch), batch.labels)
+    torch.testing.assert_close(answer_nll(lm, rows, {}, systems=1), pooled)
+    assert not torch.isclose(answer_nll(lm, rows, shifts, systems=1), pooled, atol=0.1)
+
+
+@pytest.mark.parametrize("positions", ["all", "answer"])
+def test_locality_is_the_divergence_from_the_unedited_model(
+    positions: str, lm: LanguageModel, shifts: dict[str, DenseShift]
+) -> None:
+    rows = request_rows(REQUESTS[:2], lm.tokenizer)
+    where = "all" if positions == "all" else "answer"
+    assert float(locality_kl(lm, rows, {}, 2, where)) == pytest.approx(0, abs=1e-6)
+    (path,) = shifts
+    twice = {path: DenseShift(shifts[path].values.expand(2, -1, -1))}
+    together = locality_kl(lm, rows, twice, 2, where)
+    alone = sum(locality_kl(lm, [row], shifts, 1, where) for row in rows)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    prompt, target = rows[0]
+    before = lm.logits(token_batch(lm, [rows[0]]))[0].double().softmax(-1)
+    weights = EditedWeights(lm.model)
+    weights.add([WeightDelta(f"{path}.weight", shifts[path].values[0].mT)])
+    after = lm.logits(token_batch(lm, [rows[0]]))[0].double().softmax(-1)
+    weights.restore()
+    divergences = (before * (before / after).log()).sum(-1)
+    start = 0 if positions == "all" else len(prompt) - 1
+    assert len(divergences) == len(prompt) + len(target) - 1
+    found = locality_kl(lm, [rows[0]], shifts, 1, where)
+    assert float(found) == pytest.approx(float(divergences[start:].mean()), rel=1e-3)
+
+
+def test_accuracies_are_shares_of_each_rows_tokens(
+    lm: LanguageModel, shifts: dict[str, DenseShift]
+) -> None:
+    row = request_rows(REQUESTS[:1], lm.tokenizer)[0]
+    best = lm.target_logits(token_batch(lm, [row])).argmax(-1).tolist()
+    right = (row[0], [*row[1][:-1], best[-1]])  # the last token is what the model says itself
+    batch = MetaBatch([right], [row], [right], systems=1)
+    found = accuracies(lm, batch, {})
+    share = 1 / len(best)
+    expected = sum(a == b for a, b in zip(row[1], best, strict=True)) * share
+    assert found["generality"] == [pytest.approx(expected)]
+    assert found["reliability"][0] >= share
+    assert found["locality"] == [1.0]
+    assert accuracies(lm, batch, shifts)["locality"][0] < 1

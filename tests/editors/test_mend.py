@@ -1,0 +1,152 @@
+"""MEND: its modes, its optimiser, its training, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from editors.base import Resources
+from editors.mend import (
+    TINY,
+    MendEditor,
+    MendHparams,
+    mend_network,
+    mend_optimiser,
+    mend_projections,
+)
+from editors.parts.artefact import checkpoint_path, read_artefact, read_header
+from editors.parts.language_model import LanguageModel
+from tests.tiny import REQUESTS, tiny_gptj, tiny_llama
+from tests.tiny_recipe import samples
+
+MADE = {"made": samples()}
+QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)
+
+
+class KilledError(Exception):
+    """Ends a training in the middle."""
+
+
+def fit(
+    out: Path, hparams: MendHparams = QUICK, *, lm: LanguageModel | None = None, **more: Any
+) -> Path:
+    return MendEditor.fit(lm or tiny_llama(), MADE, hparams, Resources(), out=out, **more)
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("mend"))
+
+
+def test_training_makes_the_edit_loss_fall(tmp_path: Path) -> None:
+    steps: list[Mapping[str, float]] = []
+    path = fit(tmp_path, TINY, progress=steps.append)
+    assert steps[-1]["edit"] < 0.8 * steps[0]["edit"]
+    assert not any(step["skipped"] for step in steps)
+    header = read_header(path)
+    assert [entry["iteration"] for entry in header["history"]] == [15, 30]
+    scores = header["validation"]["made"]
+    assert (scores["edits"], scores["together"]) == (4, 1)
+    assert set(scores) >= {"reliability", "generality", "locality", "loss"}
+    assert header["selected_loss"] == pytest.approx(scores["loss"])
+
+
+def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path, artefact: Path) -> None:
+    def kill(numbers: Mapping[str, float]) -> None:
+        if numbers["iteration"] == 3:  # one step behind the checkpoint at 2
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(tmp_path, progress=kill)
+    (left,) = tmp_path.iterdir()
+    assert left == checkpoint_path(tmp_path / artefact.name)
+    assert fit(tmp_path).read_bytes() == artefact.read_bytes()
+
+
+@pytest.mark.parametrize(("mode", "live"), [("live_rate", True), ("original", False)])
+def test_the_edit_rates_learn_by_their_own_rate_or_hardly(mode: str, live: bool) -> None:
+    hparams = MendHparams.from_dict(
+        TINY.to_dict() | {"mode": mode, "learning_rate": 1e-6, "edit_rate_learning_rate": 1e-2}
+    )
+    with torch.random.fork_rng():
+        network = mend_network(mend_projections(tiny_llama(), hparams), hparams)
+    optimiser = mend_optimiser(network, hparams)
+    before = network.edit_rates.detach().clone()
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    moved = (before - network.edit_rates).detach()
+    expected = 1e-2 if live else 1e-6
+    torch.testing.assert_close(moved, torch.full_like(moved, expected), rtol=1e-3, atol=1e-9)
+
+
+def test_the_easyedit_mode_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    hparams = dataclasses.replace(QUICK, mode="easyedit", learning_rate=0.3)  # it gets worse
+    header = read_header(fit(tmp_path, hparams))
+    losses = [entry["held_out_loss"] for entry in header["history"]]
+    assert losses[-1] > min(losses)
+    assert header["selected_iteration"] == 6
+    with pytest.raises(ValueError, match="patience must be None, got 5"):
+        dataclasses.replace(hparams, patience=5)
+
+
+def test_a_step_that_is_not_finite_changes_no_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = torch.tensor(float("nan"), requires_grad=True)
+    monkeypatch.setattr("editors.mend.answer_nll", lambda *_: nothing * 1)
+    steps: list[Mapping[str, float]] = []
+    with pytest.raises(ValueError, match="diverged"):
+        fit(tmp_path, progress=steps.append)
+    assert all(step["skipped"] for step in steps)
+    tensors, _ = read_artefact(checkpoint_path(tmp_path / "mend-tiny-llama-made.safetensors"))
+    ups = [tensor for name, tensor in tensors.items() if name.endswith("up")]
+    assert ups
+    assert not any(bool(up.any()) for up in ups)
+
+
+def test_several_requests_are_one_loss(artefact: Path) -> None:
+    editor = MendEditor(tiny_llama(), QUICK, Resources(artefact=artefact))
+    editor.edit(REQUESTS[:2])
+    together = editor.state_dict()
+    editor.reset()
+    for request in REQUESTS[:2]:
+        editor.edit([request])
+    for name, weight in editor.state_dict().items():
+        assert not torch.allclose(weight, together[name], atol=1e-4)
+
+
+def test_missing_or_foreign_weights_are_refused(artefact: Path, tmp_path: Path) -> None:
+    lm = tiny_llama()
+    with pytest.raises(ValueError, match="bench train --editor mend"):
+        MendEditor(lm, QUICK, Resources())
+    given = Resources(artefact=artefact)
+    with pytest.raises(ValueError, match="rank is 8 there, wanted 9"):
+        MendEditor(lm, dataclasses.replace(QUICK, rank=9), given)
+    with pytest.raises(ValueError, match="projections is"):
+        MendEditor(tiny_gptj(), QUICK, given)
+    with pytest.raises(ValueError, match="projections is"):
+        MendEditor(lm, dataclasses.replace(QUICK, layers=(1,)), given)
+    with pytest.raises(FileNotFoundError, match="No trained weights"):
+        MendEditor(lm, QUICK, Resources(artefact=tmp_path / "none.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mode": "orignal"}, "Unknown mode 'orignal'. Did you mean 'original'"),
+        ({"rank": 0}, "rank must be a number of at least 1"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0"),
+        ({"edit_rate_learning_rate": -1}, "edit_rate_learning_rate must be a number above 0"),
+        ({"patience": 0}, "patience must be a number of at least 1"),
+        ({"layers": []}, "layers must name at least one block"),
+    ],
+)
+def test_bad_hyper_parameters_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MendHparams.from_dict(TINY.to_dict() | changes)
