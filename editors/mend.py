@@ -81,6 +81,8 @@ class MendHparams(HypernetworkHparams):
             )
 
 
+# Ours, for miniature models, provisional: narrow networks, rates that suit small weights, as much
+# weight on the edit as on locality.
 MINIATURE = MendHparams(
     rank=64,
     edit_rate=1e-3,
@@ -89,9 +91,9 @@ MINIATURE = MendHparams(
     weight_edit=1.0,
     batch_size=32,
     micro_batch=32,
-    iterations=3_000,
-    checkpoint_interval=200,
-    patience=1_000,
+    iterations=1_200,
+    checkpoint_interval=100,
+    patience=400,
 )
 
 # Ours, for tests: seconds on any model.
@@ -235,8 +237,6 @@ class MendEditor(TrainableEditor[MendHparams]):
         "gpt2-xl": MendHparams(layers=(45, 46, 47)),
         "gpt-j-6b": MendHparams(layers=(25, 26, 27)),
         "llama-2-7b": MendHparams(layers=(29, 30, 31)),
-        # Ours, for miniature models; provisional. Narrow networks, rates that suit small weights,
-        # and as much weight on the edit as on locality.
         "mini-llama": MINIATURE,
         "default": MendHparams(),
         "original": MendHparams(mode="original"),
