@@ -26,7 +26,7 @@ from editors.parts.hypernetwork.examples import MetaBatch, Row, request_rows, to
 from editors.parts.hypernetwork.fit import fit_hypernetwork, load_hypernetwork
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.network import Hypernetwork
-from editors.parts.hypernetwork.outer import answer_nll, locality_kl
+from editors.parts.hypernetwork.outer import Positions, Shifts, answer_nll, locality_kl
 from editors.parts.hypernetwork.projections import (
     Factors,
     Projection,
@@ -198,11 +198,11 @@ class MendObjective:
         """Changes of the weights for the edits of each system."""
         return mend_shifts(self.lm, self.network, batch.edits, batch.systems)
 
-    def losses(self, batch: MetaBatch, shifts: Mapping[str, LowRankShift]) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: MetaBatch, shifts: Shifts) -> tuple[Tensor, Tensor]:
         """(edit loss, locality loss), summed over systems."""
         easyedit = self.hparams.mode == "easyedit"
         rows = batch.edits if easyedit else batch.rephrases
-        positions: Literal["answer", "all"] = "answer" if easyedit else "all"
+        positions: Positions = "answer" if easyedit else "all"
         return (
             answer_nll(self.lm, rows, shifts, batch.systems),
             locality_kl(self.lm, batch.unrelated, shifts, batch.systems, positions),
