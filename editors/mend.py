@@ -22,20 +22,18 @@ from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_above, check_choice
 from editors.parts.deltas import EditedWeights
-from editors.parts.hypernetwork.examples import MetaBatch, Row, request_rows, token_batch
+from editors.parts.hypernetwork.examples import MetaBatch, request_rows
 from editors.parts.hypernetwork.fit import fit_hypernetwork, load_hypernetwork
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.network import Hypernetwork
 from editors.parts.hypernetwork.outer import Positions, Shifts, answer_nll, locality_kl
 from editors.parts.hypernetwork.projections import (
-    Factors,
     Projection,
     deltas_of,
-    gradient_factors,
-    group_means,
     last_blocks,
     projections_of,
 )
+from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shifts
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
 
@@ -140,45 +138,6 @@ def mend_optimiser(network: Hypernetwork, hparams: MendHparams) -> torch.optim.A
     )
 
 
-def mend_shift(
-    network: Hypernetwork, number: int, factors: Factors, systems: int
-) -> tuple[LowRankShift, Tensor, Tensor]:
-    """The change of projection `number`, and the pseudo-factors [N, d_in], [N, d_out] in it.
-
-    Rows of the factors belong to the systems in order, as many to each. Positions without
-    influence are left out. In training mode the running statistics first take in the rows.
-    """
-    projection = network.projections[number]
-    editor, matter = network.network_of(projection), factors.matter
-    inputs, gradients = factors.inputs[matter], factors.gradients[matter]
-    if network.training:
-        editor.observe(inputs, gradients)
-    pseudo_inputs, pseudo_gradients = editor(inputs, gradients, projection.index)
-    left = torch.zeros_like(factors.inputs)
-    right = torch.zeros_like(factors.gradients)
-    left[matter] = pseudo_inputs
-    right[matter] = network.edit_rates[number] * pseudo_gradients
-    shift = LowRankShift(
-        left.reshape(systems, -1, projection.d_in), right.reshape(systems, -1, projection.d_out)
-    )
-    return shift, pseudo_inputs, pseudo_gradients
-
-
-def mend_shifts(
-    lm: LanguageModel, network: Hypernetwork, edits: Sequence[Row], systems: int
-) -> dict[str, LowRankShift]:
-    """Changes of all projections for the edits of each system, one loss over a system's tokens.
-
-    The gradient reaches the network through the pseudo-factors; the factors are constants.
-    """
-    batch = token_batch(lm, edits)
-    factors = gradient_factors(lm, network.projections, batch, group_means(batch, systems))
-    return {
-        projection.path: mend_shift(network, number, factors[projection.path], systems)[0]
-        for number, projection in enumerate(network.projections)
-    }
-
-
 class MendObjective:
     """Training by what the edited model answers to a rephrase and to an unrelated question."""
 
@@ -196,7 +155,7 @@ class MendObjective:
 
     def shifts(self, batch: MetaBatch) -> dict[str, LowRankShift]:
         """Changes of the weights for the edits of each system."""
-        return mend_shifts(self.lm, self.network, batch.edits, batch.systems)
+        return pseudo_gradient_shifts(self.lm, self.network, batch.edits, batch.systems)
 
     def losses(self, batch: MetaBatch, shifts: Shifts) -> tuple[Tensor, Tensor]:
         """(edit loss, locality loss), summed over systems."""
@@ -268,7 +227,7 @@ class MendEditor(TrainableEditor[MendHparams]):
         if not requests:
             return
         rows = request_rows(requests, self.lm.tokenizer)
-        shifts = mend_shifts(self.lm, self.network, rows, systems=1)
+        shifts = pseudo_gradient_shifts(self.lm, self.network, rows, systems=1)
         matrices = {path: shift.matrices()[0] for path, shift in shifts.items()}
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
 
