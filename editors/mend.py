@@ -22,20 +22,18 @@ from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_above, check_choice
 from editors.parts.deltas import EditedWeights
-from editors.parts.hypernetwork.examples import MetaBatch, Row, request_rows, token_batch
+from editors.parts.hypernetwork.examples import MetaBatch, request_rows
 from editors.parts.hypernetwork.fit import fit_hypernetwork, load_hypernetwork
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.network import Hypernetwork
-from editors.parts.hypernetwork.outer import answer_nll, locality_kl
+from editors.parts.hypernetwork.outer import Positions, Shifts, answer_nll, locality_kl
 from editors.parts.hypernetwork.projections import (
-    Factors,
     Projection,
     deltas_of,
-    gradient_factors,
-    group_means,
     last_blocks,
     projections_of,
 )
+from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shifts
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
 
@@ -81,6 +79,8 @@ class MendHparams(HypernetworkHparams):
             )
 
 
+# Ours, for miniature models, provisional: narrow networks, rates that suit small weights, as much
+# weight on the edit as on locality.
 MINIATURE = MendHparams(
     rank=64,
     edit_rate=1e-3,
@@ -89,9 +89,9 @@ MINIATURE = MendHparams(
     weight_edit=1.0,
     batch_size=32,
     micro_batch=32,
-    iterations=3_000,
-    checkpoint_interval=200,
-    patience=1_000,
+    iterations=1_200,
+    checkpoint_interval=100,
+    patience=400,
 )
 
 # Ours, for tests: seconds on any model.
@@ -138,45 +138,6 @@ def mend_optimiser(network: Hypernetwork, hparams: MendHparams) -> torch.optim.A
     )
 
 
-def mend_shift(
-    network: Hypernetwork, number: int, factors: Factors, systems: int
-) -> tuple[LowRankShift, Tensor, Tensor]:
-    """The change of projection `number`, and the pseudo-factors [N, d_in], [N, d_out] in it.
-
-    Rows of the factors belong to the systems in order, as many to each. Positions without
-    influence are left out. In training mode the running statistics first take in the rows.
-    """
-    projection = network.projections[number]
-    editor, matter = network.network_of(projection), factors.matter
-    inputs, gradients = factors.inputs[matter], factors.gradients[matter]
-    if network.training:
-        editor.observe(inputs, gradients)
-    pseudo_inputs, pseudo_gradients = editor(inputs, gradients, projection.index)
-    left = torch.zeros_like(factors.inputs)
-    right = torch.zeros_like(factors.gradients)
-    left[matter] = pseudo_inputs
-    right[matter] = network.edit_rates[number] * pseudo_gradients
-    shift = LowRankShift(
-        left.reshape(systems, -1, projection.d_in), right.reshape(systems, -1, projection.d_out)
-    )
-    return shift, pseudo_inputs, pseudo_gradients
-
-
-def mend_shifts(
-    lm: LanguageModel, network: Hypernetwork, edits: Sequence[Row], systems: int
-) -> dict[str, LowRankShift]:
-    """Changes of all projections for the edits of each system, one loss over a system's tokens.
-
-    The gradient reaches the network through the pseudo-factors; the factors are constants.
-    """
-    batch = token_batch(lm, edits)
-    factors = gradient_factors(lm, network.projections, batch, group_means(batch, systems))
-    return {
-        projection.path: mend_shift(network, number, factors[projection.path], systems)[0]
-        for number, projection in enumerate(network.projections)
-    }
-
-
 class MendObjective:
     """Training by what the edited model answers to a rephrase and to an unrelated question."""
 
@@ -194,13 +155,13 @@ class MendObjective:
 
     def shifts(self, batch: MetaBatch) -> dict[str, LowRankShift]:
         """Changes of the weights for the edits of each system."""
-        return mend_shifts(self.lm, self.network, batch.edits, batch.systems)
+        return pseudo_gradient_shifts(self.lm, self.network, batch.edits, batch.systems)
 
-    def losses(self, batch: MetaBatch, shifts: Mapping[str, LowRankShift]) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: MetaBatch, shifts: Shifts) -> tuple[Tensor, Tensor]:
         """(edit loss, locality loss), summed over systems."""
         easyedit = self.hparams.mode == "easyedit"
         rows = batch.edits if easyedit else batch.rephrases
-        positions: Literal["answer", "all"] = "answer" if easyedit else "all"
+        positions: Positions = "answer" if easyedit else "all"
         return (
             answer_nll(self.lm, rows, shifts, batch.systems),
             locality_kl(self.lm, batch.unrelated, shifts, batch.systems, positions),
@@ -235,8 +196,6 @@ class MendEditor(TrainableEditor[MendHparams]):
         "gpt2-xl": MendHparams(layers=(45, 46, 47)),
         "gpt-j-6b": MendHparams(layers=(25, 26, 27)),
         "llama-2-7b": MendHparams(layers=(29, 30, 31)),
-        # Ours, for miniature models; provisional. Narrow networks, rates that suit small weights,
-        # and as much weight on the edit as on locality.
         "mini-llama": MINIATURE,
         "default": MendHparams(),
         "original": MendHparams(mode="original"),
@@ -268,7 +227,7 @@ class MendEditor(TrainableEditor[MendHparams]):
         if not requests:
             return
         rows = request_rows(requests, self.lm.tokenizer)
-        shifts = mend_shifts(self.lm, self.network, rows, systems=1)
+        shifts = pseudo_gradient_shifts(self.lm, self.network, rows, systems=1)
         matrices = {path: shift.matrices()[0] for path, shift in shifts.items()}
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
 

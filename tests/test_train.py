@@ -97,6 +97,22 @@ def test_an_artefact_and_a_report_are_made(
     assert "step" not in shown.err  # no progress line in a pipe
 
 
+def test_an_editor_without_an_encoder_asks_for_none(
+    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del places["encoder"]
+    small = {"rank": 4, "batch_size": 2, "held_out": 2, "checkpoint_interval": 2}
+    arguments = [f"--hparam={name}={value}" for name, value in small.items()]
+    where = [f"--{name}={path}" for name, path in places.items()]
+    command = ["train", "--editor", "mend", "--datasets=zsre,cf", "--iterations=2"]
+    assert main([*command, *arguments, *where]) == 0
+    header = read_header(places["out"] / "mend-tiny-model.safetensors")
+    assert header["selected_iteration"] == 2
+    shown = capsys.readouterr()
+    assert "zsre, 2 held-out training edits 1 at a time: reliability" in shown.out
+    assert "2: running_loss" in shown.err  # a line at the checkpoint
+
+
 def test_one_artefact_for_each_data_set(places: dict[str, Path]) -> None:
     assert main(command(places, "--train-on", "each")) == 0
     made = {path.name for path in places["out"].glob("*.safetensors")}

@@ -36,7 +36,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_makes_the_edit_loss_fall(tmp_path: Path) -> None:
     steps: list[Mapping[str, float]] = []
     path = fit(tmp_path, TINY, progress=steps.append)
-    assert steps[-1]["edit"] < 0.8 * steps[0]["edit"]
+    assert steps[-1]["edit"] < 0.9 * steps[0]["edit"]
     header = read_header(path)
     assert header["hparams"]["n_edits"] == 1
     scores = header["validation"]["made"]

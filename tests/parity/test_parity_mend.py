@@ -15,11 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from editors.mend import MendHparams, MendObjective, mend_network, mend_projections, mend_shift
+from editors.mend import MendHparams, MendObjective, mend_network, mend_projections
 from editors.parts.hypernetwork.examples import MetaBatch
 from editors.parts.hypernetwork.network import EditorNetwork, Hypernetwork
 from editors.parts.hypernetwork.outer import locality_kl
 from editors.parts.hypernetwork.projections import Factors, Projection, gradient_factors
+from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shift
 from editors.parts.hypernetwork.shifts import LowRankShift, shifted
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
@@ -76,7 +77,7 @@ def check_unit(root: Path) -> None:
         stem = f"step{step['step']}/"
         network.train(step["training"])
         factors = Factors(case[stem + "u"], case[stem + "v"])
-        shift, out_u, out_v = mend_shift(network, step["mode"], factors, systems=1)
+        shift, out_u, out_v = pseudo_gradient_shift(network, step["mode"], factors, systems=1)
         assert len(out_u) == step["n_rows_kept"]
         found = {"u": factors.inputs, "v": factors.gradients, "out_u": out_u, "out_v": out_v}
         found["pseudo_grad_in_out"] = shift.matrices()[0]
@@ -127,7 +128,7 @@ def one_edit(case: Case, objective: MendObjective, edit: Mapping[str, Any]) -> d
     shifts: dict[str, LowRankShift] = {}
     for number, projection in enumerate(network.projections):
         path, name = projection.path, f"{projection.path}.weight"
-        shifts[path], u, v = mend_shift(network, number, factors[path], systems=1)
+        shifts[path], u, v = pseudo_gradient_shift(network, number, factors[path], systems=1)
         change = projection.delta(lm, shifts[path].matrices()[0]).value
         found |= {f"raw_u/{name}": factors[path].inputs, f"factor_u/{name}": u}
         found |= {f"raw_delta/{name}": factors[path].gradients, f"factor_v/{name}": v}

@@ -42,7 +42,8 @@ class NormalNetwork(nn.Module):
         editor = self.editors.network_of(projection)
         pseudo_keys, pseudo_gradients = editor(keys, gradients, projection.index)
         weights = (keys * pseudo_keys).sum(-1, keepdim=True)
-        return -self.editors.edit_rates[number] * weights * pseudo_gradients
+        differences: Tensor = -self.editors.edit_rates[number] * weights * pseudo_gradients
+        return differences
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,16 @@ def test_statistics_move_in_training_alone(lm: LanguageModel, network: NormalNet
     assert float(statistics.count) == before + len(network.projections) * len(rows[0][1])
 
 
-@pytest.mark.parametrize("systems", [1, 2])
+@pytest.mark.parametrize(("systems", "chunk"), [(1, 1024), (2, 3)])
 def test_both_phases_together_are_the_whole_gradient(
-    lm: LanguageModel, network: NormalNetwork, systems: int
+    lm: LanguageModel,
+    network: NormalNetwork,
+    systems: int,
+    chunk: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Against differentiation straight through language model, solve and networks."""
+    monkeypatch.setattr("editors.parts.hypernetwork.aggregation._CHUNK", chunk)
     objective = MalmenObjective(lm, network, TINY)
     given = batch(lm, systems)
     numbers = objective.backward(given)

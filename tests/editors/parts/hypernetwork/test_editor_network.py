@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.hypernetwork.network import Block, Hypernetwork, RunningStatistics
+from editors.parts.hypernetwork.network import (
+    Block,
+    Hypernetwork,
+    Modulation,
+    RunningStatistics,
+)
 from editors.parts.hypernetwork.projections import Projection
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
@@ -37,8 +42,10 @@ def test_inflated_statistics_count_one_row_too_many_and_break_on_one() -> None:
     # a = z down up + bias = 2 (1, -1) + (1, 0) = (3, -2); scale (2, -1), shift (-10, 1)
     [("before_clamp", [1 + 0, 1 + 3]), ("after_clamp", [1 + 6 - 10, 1 + 0 + 1])],
 )
-def test_scale_and_shift_act_before_or_after_the_clamp(modulation: str, wanted: list[int]) -> None:
-    block = Block(2, 1, 2, "before_clamp" if modulation == "before_clamp" else "after_clamp")
+def test_scale_and_shift_act_before_or_after_the_clamp(
+    modulation: Modulation, wanted: list[int]
+) -> None:
+    block = Block(2, 1, 2, modulation)
     with torch.no_grad():
         block.down.copy_(torch.tensor([[1.0], [1.0]]))
         block.up.copy_(torch.tensor([[1.0, -1.0]]))
@@ -50,7 +57,7 @@ def test_scale_and_shift_act_before_or_after_the_clamp(modulation: str, wanted: 
 
 
 @pytest.mark.parametrize("modulation", ["before_clamp", "after_clamp"])
-def test_a_new_network_normalises_and_can_learn(modulation: str) -> None:
+def test_a_new_network_normalises_and_can_learn(modulation: Modulation) -> None:
     projections = [Projection("a", 2, 1, 0), Projection("b", 1, 2, 0), Projection("c", 2, 1, 1)]
     with torch.random.fork_rng():
         network = Hypernetwork(
@@ -58,7 +65,7 @@ def test_a_new_network_normalises_and_can_learn(modulation: str) -> None:
             rank=9,
             n_blocks=2,
             edit_rate=0.5,
-            modulation="before_clamp" if modulation == "before_clamp" else "after_clamp",
+            modulation=modulation,
             eps=1e-7,
         )
     assert network.edit_rates.tolist() == [0.5] * 3

@@ -14,7 +14,7 @@ from editors.parts.hypernetwork.examples import (
     token_batch,
     tokenise,
 )
-from editors.parts.hypernetwork.outer import accuracies, answer_nll, locality_kl
+from editors.parts.hypernetwork.outer import Positions, accuracies, answer_nll, locality_kl
 from editors.parts.hypernetwork.projections import projections_of
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
@@ -79,17 +79,16 @@ def test_answers_are_scored_by_system(lm: LanguageModel, shifts: dict[str, Dense
     assert not torch.isclose(answer_nll(lm, rows, shifts, systems=1), pooled, atol=0.1)
 
 
-@pytest.mark.parametrize("positions", ["all", "answer"])
+@pytest.mark.parametrize("where", ["all", "answer"])
 def test_locality_is_the_divergence_from_the_unedited_model(
-    positions: str, lm: LanguageModel, shifts: dict[str, DenseShift]
+    where: Positions, lm: LanguageModel, shifts: dict[str, DenseShift]
 ) -> None:
     rows = request_rows(REQUESTS[:2], lm.tokenizer)
-    where = "all" if positions == "all" else "answer"
     assert float(locality_kl(lm, rows, {}, 2, where)) == pytest.approx(0, abs=1e-6)
     (path,) = shifts
     twice = {path: DenseShift(shifts[path].values.expand(2, -1, -1))}
     together = locality_kl(lm, rows, twice, 2, where)
-    alone = sum(locality_kl(lm, [row], shifts, 1, where) for row in rows)
+    alone = torch.stack([locality_kl(lm, [row], shifts, 1, where) for row in rows]).sum()
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     prompt, target = rows[0]
     before = lm.logits(token_batch(lm, [rows[0]]))[0].double().softmax(-1)
@@ -98,7 +97,7 @@ def test_locality_is_the_divergence_from_the_unedited_model(
     after = lm.logits(token_batch(lm, [rows[0]]))[0].double().softmax(-1)
     weights.restore()
     divergences = (before * (before / after).log()).sum(-1)
-    start = 0 if positions == "all" else len(prompt) - 1
+    start = 0 if where == "all" else len(prompt) - 1
     assert len(divergences) == len(prompt) + len(target) - 1
     found = locality_kl(lm, [rows[0]], shifts, 1, where)
     assert float(found) == pytest.approx(float(divergences[start:].mean()), rel=1e-3)

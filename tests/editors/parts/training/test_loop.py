@@ -31,22 +31,26 @@ class Toy:
         self.optimiser = torch.optim.Adam(self.network.parameters())
         self.losses = list(losses)
 
+    @property
+    def count(self) -> int:
+        return int(self.network.weight.detach())
+
     def step(self, iteration: int) -> dict[str, float]:
-        assert iteration == int(self.network.weight)
+        assert iteration == self.count
         self.network.weight.data.add_(1)
         return {"loss": float(iteration)}
 
     def evaluate(self) -> dict[str, float]:
-        return {"held_out_loss": self.losses[int(self.network.weight) // 2 - 1]}
+        return {"held_out_loss": self.losses[self.count // 2 - 1]}
 
     def validation(self) -> dict[str, dict[str, float]]:
-        return {"made": {"edits": 1, "weight": float(self.network.weight)}}
+        return {"made": {"edits": 1, "weight": float(self.count)}}
 
     def draws(self) -> dict[str, Tensor]:
-        return {"drawn": torch.tensor([int(self.network.weight)])}
+        return {"drawn": torch.tensor([self.count])}
 
     def set_draws(self, state: Mapping[str, Tensor]) -> None:
-        assert int(state["drawn"]) == int(self.network.weight)
+        assert int(state["drawn"]) == self.count
 
 
 def settings(**changes: Any) -> LoopSettings:
