@@ -77,9 +77,8 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
     family = "RB"
     label: ClassVar[str] = "R-ROME"
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
-    uses_encoder = True
-    retrieves_text = True
     uses_encoder: ClassVar[bool] = True
+    retrieves_text = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
         **{name: with_rome(name) for name in RomeEditor.presets},

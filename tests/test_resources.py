@@ -124,8 +124,10 @@ def test_the_encoder_is_part_of_the_identity(tmp_path: Path) -> None:
 
 def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
     hparams = registry.hparams_for("t_patcher", "gpt2-xl")
-    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", directory=corpus.parent)
-    assert sources.corpus == corpus
+    places = Places(data_dir=corpus.parent)
+    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", places=places)
+    assert sources.corpus is not None
+    assert sources.corpus.place == str(corpus)
     assert set(sources.digests()) == {"corpus"}
     made = resources_for(tiny_llama(), hparams, sources)
     assert made.corpus == corpus
