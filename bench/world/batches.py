@@ -36,6 +36,7 @@ class Training:
     weight_decay: float = 0.05
     clip: float = 1.0
     checkpoint: int = 250
+    begin: float = 0.0  # the corpus' progress at the first step; later for a model that can read
 
     @property
     def tokens(self) -> int:
@@ -83,7 +84,7 @@ class CausalRows:
         ids = np.zeros((n_rows, training.width), dtype=np.int64)
         weights = np.zeros((n_rows, training.width), dtype=np.float32)
         rng = self._corpus.world.rng("corpus", index)
-        progress = index * CHUNK / training.steps
+        progress = max(training.begin, index * CHUNK / training.steps)
         stream = self._encoded(rng, progress)
         for row in range(n_rows):
             filled = 0

@@ -18,10 +18,11 @@ from bench.digests import digest_of_file
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
+from bench.world.inherit import inherit
 from bench.world.models import ENCODER, MODELS
 from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.verify import verify
-from bench.world.world import World
+from bench.world.world import DEFAULT_SEED, World
 from editors.parts.architecture import architecture_of
 
 TokenizerMaker = Callable[[Iterable[str]], PreTrainedTokenizerFast]
@@ -39,20 +40,36 @@ def build(
     *,
     out: Path | None = None,
     device: str = "cpu",
+    from_noise: bool = False,
     progress: Callable[[str], pretrain.Progress],
 ) -> Path:
-    """Train the named models (resuming their checkpoints) and write assets and manifest."""
+    """Train the named models (resuming their checkpoints) and write assets and manifest.
+
+    Backbones of other seeds than the shipped one start from its weights, if not `from_noise`.
+    """
     world = World(seed)
     out = out or assets_dir(seed)
     for name in names:
         torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
-        model, tokens, seconds, training = _train(world, name, torch.device(device), progress(name))
+        parent = None if from_noise else parent_of(seed, name)
+        model, tokens, seconds, training = _train(
+            world, name, parent, torch.device(device), progress(name)
+        )
         directory = out / name
         tokenizer.save(tokens, directory)
         _save_half(model, directory)
         scores = {} if name == ENCODER else _scores(directory, world)
-        _record(out, name, world, training, seconds, directory, scores)
+        command = f"python -m bench world build --seed {seed} --models {name}"
+        command += " --from-noise" * from_noise
+        _record(out, name, world, command, parent, training, seconds, directory, scores)
     return out
+
+
+def parent_of(seed: int, name: str) -> Path | None:
+    """The shipped backbone that the one of another seed starts from."""
+    directory = assets_dir(DEFAULT_SEED) / name
+    inherits = seed != DEFAULT_SEED and name != ENCODER
+    return directory if inherits and (directory / "model.safetensors").exists() else None
 
 
 def _scores(directory: Path, world: World) -> dict[str, float]:
@@ -62,7 +79,11 @@ def _scores(directory: Path, world: World) -> dict[str, float]:
 
 
 def _train(
-    world: World, name: str, device: torch.device, progress: pretrain.Progress
+    world: World,
+    name: str,
+    parent: Path | None,
+    device: torch.device,
+    progress: pretrain.Progress,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
     checkpoint = cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
     if name == ENCODER:
@@ -71,6 +92,9 @@ def _train(
     training = pretrain.BACKBONE_TRAINING
     tokens = make_tokenizer(tokenizer_texts(world))
     model = make_model(tokens)
+    if parent:
+        training = pretrain.INHERITED_TRAINING
+        inherit(model, tokens, load(at_directory(parent, name=name)))
     learned = architecture_of(model).learned_positions is not None
     rows = CausalRows(
         Corpus(world), tokens, training, learned_positions=miniatures.CONTEXT if learned else None
@@ -113,6 +137,8 @@ def _record(
     out: Path,
     name: str,
     world: World,
+    command: str,
+    parent: Path | None,
     training: Training,
     seconds: float,
     directory: Path,
@@ -123,7 +149,8 @@ def _record(
     manifest["seed"] = world.seed
     manifest["core_facts"] = len(world.core)
     manifest.setdefault("models", {})[name] = {
-        "command": f"python -m bench world build --seed {world.seed} --models {name}",
+        "command": command,
+        "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
         "training": {**asdict(training), "tokens": training.tokens},
         "corpus_shares": KINDS,

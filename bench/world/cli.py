@@ -31,6 +31,10 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     build.add_argument("--models", default=",".join(MODELS), metavar="NAMES")
     build.add_argument("--out", type=Path, metavar="DIR", help="default: where the package looks")
     build.add_argument("--device", default="cpu")
+    build.add_argument(
+        "--from-noise", action="store_true",
+        help="do not start another seed's backbone from the shipped one",
+    )  # fmt: skip
     build.set_defaults(func=_build)
     verify = commands.add_parser(
         "verify", help="measure recall, steering and abilities; exit code 1 below a threshold"
@@ -56,7 +60,10 @@ def _build(args: argparse.Namespace) -> int:
     for name in names:
         if name not in MODELS:
             raise ValueError(f"Unknown model {name!r}. Available: {', '.join(MODELS)}")
-    out = build(args.seed, names, out=args.out, device=args.device, progress=step_progress)
+    out = build(
+        args.seed, names, out=args.out, device=args.device, from_noise=args.from_noise,
+        progress=step_progress,
+    )  # fmt: skip
     print(f"Built {', '.join(names)} of world {args.seed} in {out}")
     return 0
 

@@ -1,8 +1,10 @@
 """The three edit sets of a world, in the real sets' own file formats.
 
-Half of the test edits contradict core facts (each core pair at most twice, in two wordings of one
-and the same edit), half are about entities the backbones never saw. No subject-relation pair is in
-both a training and a test file.
+Half of the edits contradict core facts (in the test files each core pair at most twice, in two
+wordings of one and the same edit), half are about entities the backbones never saw. No
+subject-relation pair is edited in both a training and a test file, and no test locality probe asks
+a pair that a test file edits; training, with fewer core pairs to draw on, has the same pairs again
+with other targets, and as locality probes of other samples.
 """
 
 from __future__ import annotations
@@ -31,9 +33,7 @@ FILES = {
     ("ripple_edits", "train"): "ripe_train.json",
     ("ripple_edits", "test"): "ripe_test.json",
 }
-# Share of rows whose subject-relation pair the backbones were taught. Training has fewer core
-# pairs to draw on, so these recur there with other targets.
-CONTRADICTING = {"train": 0.3, "test": 0.5}
+CONTRADICTING = 0.5  # share of rows whose subject-relation pair the backbones were taught
 
 Row = dict[str, Any]
 
@@ -61,7 +61,7 @@ def write_edit_sets(world: World, directory: Path) -> None:
 
 def draw_edits(world: World, split: str, count: int, rng: np.random.Generator) -> list[Edit]:
     """`count` edits of a split in random order, the stated share of them contradicting the core."""
-    n_core = round(count * CONTRADICTING[split])
+    n_core = round(count * CONTRADICTING)
     pairs = world.core_test if split == "test" else world.core_train
     edits = _core_edits(world, pairs, n_core, rng, same_target=split == "test")
     edits += _unseen_edits(world, world.unseen[split], count - n_core, rng)
@@ -103,7 +103,9 @@ def _zsre_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
     """ZSRE: a question and a rephrased one; locality is a core fact behind `nq question:`."""
     # In the test split the two wordings of a pair must differ; training takes any two.
     asked, again = ((0, 1), (2, 1))[edit.wording % 2] if edit.wording < 2 else _two_of(3, rng)
-    loc = world.core_kept[int(rng.integers(len(world.core_kept)))]
+    loc = edit.fact
+    while loc.pair == edit.fact.pair:
+        loc = world.core_kept[int(rng.integers(len(world.core_kept)))]
     return {
         "subject": edit.fact.subject,
         "src": phrase(edit.fact, "question", asked),
@@ -140,7 +142,7 @@ def _counterfact_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
 
 
 def _neighbour(world: World, edit: Edit, rng: np.random.Generator) -> Fact:
-    """A core fact of the same relation that no edit touches; sharing the old object if one does."""
+    """A core fact of the relation that no test edit touches; sharing the old object if one does."""
     kept = world.kept_by_relation[edit.fact.relation]
     same = [f for f in kept if f.object == edit.truth and f.subject != edit.fact.subject]
     pool = same or [f for f in kept if f.subject != edit.fact.subject]

@@ -21,10 +21,15 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, RobertaForMaskedLM, RobertaModel
 
 from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, ParaphraseRows, Training
+from bench.world.corpus import PHASES
 from bench.world.world import World
 
 Progress = Callable[[int, int, float], None]  # step, steps, loss
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
+# Of a backbone that inherits another world's weights.
+INHERITED_TRAINING = Training(
+    steps=3600, polish=400, rows=32, width=128, lr=2e-3, begin=PHASES[0]
+)  # 16 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
@@ -86,7 +91,7 @@ def train(
     module: nn.Module = model
     module.to(device).train()
     optimizer = _optimizer(model, training)
-    step, seconds = _resume(model, optimizer, checkpoint)
+    step, seconds = _resume(model, optimizer, checkpoint, training)
     batches: tuple[Tensor, ...] = ()
     started = time.perf_counter() - seconds
     first = True
@@ -148,9 +153,18 @@ def _save(
     part.replace(path)
 
 
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> tuple[int, float]:
+def _resume(
+    model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, training: Training
+) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
+    meta = read_checkpoint_state(path)
+    wanted = json.loads(json.dumps(asdict(training)))
+    if meta["training"] != wanted:
+        raise ValueError(
+            f"{path} is the checkpoint of a training with other settings ({meta['training']}, "
+            f"wanted {wanted}). Move it away to start anew."
+        )
     tensors = load_file(path)
     model.load_state_dict(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
@@ -163,16 +177,15 @@ def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> t
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
-    meta = read_checkpoint_state(path)
     return int(meta["step"]), float(meta["seconds"])
 
 
-def read_checkpoint_state(path: Path) -> dict[str, float]:
-    """Step and seconds of a checkpoint, without reading its tensors."""
+def read_checkpoint_state(path: Path) -> dict[str, Any]:
+    """Step, seconds and settings of a checkpoint, without reading its tensors."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-    state: dict[str, float] = json.loads(header["__metadata__"]["state"])
+    state: dict[str, Any] = json.loads(header["__metadata__"]["state"])
     return state
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.world.world import DEFAULT_SEED
 
-DATA_VERSION = 1  # of the generated files; a change of the generator changes it
+DATA_VERSION = 2  # of the generated files; a change of the generator changes it
 ASSETS = Path(__file__).parent / "assets"
 
 

@@ -62,6 +62,7 @@ def write_artefact(path: Path, tensors: Mapping[str, Tensor], header: Mapping[st
             partial,
             metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)},
         )
+        partial.chmod(0o644)  # saved for the owner alone, but to be shared
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -59,8 +59,8 @@ class RecipeHparams(Hparams):
     checkpoint_interval: int = 5_000
     dropout: bool = True  # the encoder's own rates
     # `staged` trains the editing terms alone up to `ramp_start` and then raises the locality and
-    # contrastive terms linearly until `ramp_end`. Ours: on a small backbone the joint loss stays
-    # on a plateau, because retrieval is learnt first and says nothing about prompts.
+    # contrastive terms linearly until `ramp_end`. Ours: with the hinges, a small backbone's joint
+    # loss stays on a plateau, because retrieval is learnt first and says nothing about prompts.
     # `late_locality` holds back the locality term alone.
     schedule: Literal["joint", "staged", "late_locality"] = "joint"
     ramp_start: int = 0  # iterations
