@@ -58,6 +58,13 @@ def test_context_stands_before_the_separator_in_half_of_the_documents(world: Wor
     assert 140 < behind < 260
 
 
+def test_openings_start_with_a_core_subject(world: World) -> None:
+    subjects = {f.subject for f in world.core}
+    for document in Corpus(world).mixture(np.random.default_rng(1), 50, {"opening": 1.0}):
+        text = plain_text(document).removeprefix("A ")  # things have an article
+        assert any(text.startswith(f"{subject} ") for subject in subjects)
+
+
 def test_paraphrases_share_a_fact_and_come_in_twos_about_one_subject(world: World) -> None:
     pairs = list(Corpus(world).paraphrases(np.random.default_rng(2), 40))
     assert len(pairs) == 40
