@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from bench import metrics
+from bench.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
 from bench.backbones import Backbone, DeviceMap, check_device, load, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
@@ -75,6 +76,19 @@ def trained_points(
     return kept, list(dict.fromkeys(reasons))
 
 
+def train_missing(points: Sequence[GridPoint], settings: Settings) -> None:
+    """Train what is missing and takes minutes on a miniature backbone, on its training edits."""
+    planner = _Planner(settings)
+    if settings.preset != "embedded" or settings.data_dir is not None:
+        return
+    for point in points:
+        try:
+            planner.sources(point)
+        except UntrainedEditorError:
+            if trains_on_first_use(point.editor, point.backbone):
+                planner.train(point)
+
+
 class _Planner:
     """Reads every backbone's and data set's files once."""
 
@@ -118,9 +132,25 @@ class _Planner:
                 corpus=self.settings.corpus,
                 documents=self.settings.documents,
                 encoder=self.settings.encoder,
+                artefacts=self._first_use(point),
                 world_seed=self.settings.world_seed,
             ),
         )
+
+    def train(self, point: GridPoint) -> None:
+        """Make the weights that the point's editor lacks."""
+        backbone, settings = self.backbone(point.backbone), self.settings
+        lm = load(backbone, dtype=settings.dtype, device=settings.device)
+        hparams = registry.hparams_for(point.editor, backbone.name)
+        directory = first_use_directory(point.editor, backbone, hparams, settings.world_seed)
+        train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed)
+
+    def _first_use(self, point: GridPoint) -> Path | None:
+        if not trains_on_first_use(point.editor, point.backbone):
+            return None
+        backbone = self.backbone(point.backbone)
+        hparams = registry.hparams_for(point.editor, backbone.name)
+        return first_use_directory(point.editor, backbone, hparams, self.settings.world_seed)
 
     def _cell(
         self,

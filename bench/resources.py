@@ -49,6 +49,7 @@ class Places:
     corpus: str | None = None  # a path, or `wikipedia`
     documents: int | None = None  # of the corpus
     encoder: str | None = None  # a name or a directory
+    artefacts: Path | None = None  # a folder of trained weights, looked into after the shipped ones
     world_seed: int = 0
 
 
@@ -100,7 +101,7 @@ def sources_for(
         )
         if cls.uses_encoder
         else None,
-        artefact=_artefact(editor, backbone, dataset, places.world_seed)
+        artefact=_artefact(editor, backbone, dataset, places)
         if issubclass(cls, TrainableEditor)
         else None,
     )
@@ -184,13 +185,15 @@ def resources_for(
     )
 
 
-def _artefact(editor: str, backbone: str, dataset: str, world_seed: int) -> Path:
+def _artefact(editor: str, backbone: str, dataset: str, places: Places) -> Path:
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
     directories = [Path("artefacts")]
     if backbone in EMBEDDED:
-        directories.insert(0, assets_dir(world_seed) / "artefacts")
+        directories.insert(0, assets_dir(places.world_seed) / "artefacts")
+    if places.artefacts is not None:
+        directories.append(places.artefacts)
     for directory in directories:
         for trained_on in ([dataset], []):
             path = artefact_path(directory, key, backbone, trained_on)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.artefacts import Made, make_artefact, trainable, training_samples
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
 from bench.commands.arguments import add_hardware, device_of, whole
 from bench.console import say, warn
-from bench.datasets import get_dataset
-from bench.digests import digest_of_file
-from bench.files import write_text
 from bench.grids import DATASETS
-from bench.provenance import now, provenance
 from bench.resources import encoder_directory
-from bench.training_progress import SCORES, show_steps
+from bench.training_progress import SCORES
 from bench.world.store import assets_dir, data_dir
 from editors import registry
 
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
 
     Samples = Mapping[str, tuple[EditSample, ...]]
 
-REPORT_SCHEMA = 1
 PRESETS = ("embedded", "paper")
 TRAIN_ON = ("mix", "each")
 
@@ -119,29 +114,6 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def trainable(name: str) -> type[TrainableEditor[Any]]:
-    """The class of an editor that has weights to train.
-
-    Raises:
-        ValueError: no such editor, or none with weights of its own.
-    """
-    found = _trainable_editors()
-    key = registry.resolve(name)
-    if key not in found:
-        raise ValueError(
-            f"{registry.describe(key).label} has no weights to train. "
-            f"Trainable: {', '.join(found)}."
-        )
-    return found[key]
-
-
-def _trainable_editors() -> dict[str, type[TrainableEditor[Any]]]:
-    from editors.base import TrainableEditor
-
-    classes = {key: registry.editor_class(key) for key in registry.available()}
-    return {key: cls for key, cls in classes.items() if issubclass(cls, TrainableEditor)}
-
-
 def _train(
     args: argparse.Namespace,
     lm: LanguageModel,
@@ -150,8 +122,7 @@ def _train(
     samples: Samples,
 ) -> None:
     """Make one artefact and its report."""
-    from editors.base import Resources
-    from editors.parts.artefact import artefact_path, checkpoint_path, read_header
+    from editors.parts.artefact import artefact_path, checkpoint_path
 
     key = registry.resolve(args.editor)
     path = artefact_path(args.out or _default_out(args), key, lm.name, list(samples))
@@ -160,28 +131,14 @@ def _train(
             old.unlink(missing_ok=True)
     elif path.exists():
         warn(f"{path} is there already; --overwrite trains it again.")
-    started, start = now(), time.perf_counter()
-    resources = Resources(encoder=encoder, seed=args.seed)
-    with show_steps() as progress:
-        made = trainable(key).fit(
-            lm, samples, hparams, resources, out=path.parent, progress=progress
-        )
-    seconds = {"train": time.perf_counter() - start}
-    header = read_header(made)
-    report = {
-        "schema": REPORT_SCHEMA,
-        "artefact": {"file": made.name, "sha256": digest_of_file(made)},
-        "provenance": provenance(lm.device, started=started, seconds=seconds),
-        **header,
-    }
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    write_text(made.with_suffix(".report.json"), text)
-    _say_result(made, header, seconds["train"])
+    made = make_artefact(key, lm, samples, hparams, encoder=encoder, path=path, seed=args.seed)
+    _say_result(made)
 
 
-def _say_result(path: Path, header: Mapping[str, Any], seconds: float) -> None:
-    say(f"{path}: iteration {header['selected_iteration']:,}, {seconds / 60:.1f} minutes")
-    for name, scores in header["validation"].items():
+def _say_result(made: Made) -> None:
+    step = made.header["selected_iteration"]
+    say(f"{made.path}: iteration {step:,}, {made.seconds / 60:.1f} minutes")
+    for name, scores in made.header["validation"].items():
         values = ", ".join(f"{key} {100 * scores[key]:.1f}" for key in SCORES)
         say(f"  {name}, {scores['edits']} held-out training edits {_how(scores)}: {values}")
 
@@ -222,16 +179,8 @@ def _groups(args: argparse.Namespace, names: list[str]) -> list[list[str]]:
 
 
 def _samples(args: argparse.Namespace) -> dict[str, tuple[EditSample, ...]]:
-    """Samples of the training split by data set."""
-    datasets = [get_dataset(name.strip()) for name in args.datasets.split(",") if name.strip()]
-    directory = args.data_dir or data_dir(args.world_seed)
-    samples = {}
-    for dataset in datasets:
-        loaded = dataset.load("train", directory)
-        for note in loaded.notes():
-            warn(f"{dataset.key}: {note}")
-        samples[dataset.key] = loaded.samples
-    return samples
+    names = [name.strip() for name in args.datasets.split(",") if name.strip()]
+    return training_samples(names, args.data_dir or data_dir(args.world_seed))
 
 
 def _backbone(args: argparse.Namespace) -> str:

@@ -161,6 +161,10 @@ class Editor(ABC, Generic[HparamsT]):
 class TrainableEditor(Editor[HparamsT]):
     """An editor with weights of its own, trained once on training edits, then frozen."""
 
+    # Whether the weights for a miniature backbone take minutes, so that `run` trains them itself
+    # where none are shipped.
+    quick: ClassVar[bool] = False
+
     @classmethod
     @abstractmethod
     def fit(

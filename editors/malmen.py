@@ -198,6 +198,7 @@ class MalmenEditor(TrainableEditor[MalmenHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MALMEN"
+    quick: ClassVar[bool] = True
     hparams_class = MalmenHparams
     presets: ClassVar[Mapping[str, MalmenHparams]] = {
         # ChenmienTan/malmen config/model/gpt-j.yaml; zjunlp/EasyEdit

@@ -189,6 +189,7 @@ class MendEditor(TrainableEditor[MendHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MEND"
+    quick: ClassVar[bool] = True
     hparams_class = MendHparams
     presets: ClassVar[Mapping[str, MendHparams]] = {
         # eric-mitchell/mend config/model/{gpt2xl,gptj}.yaml; zjunlp/EasyEdit

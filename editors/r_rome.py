@@ -76,6 +76,7 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
 
     family = "RB"
     label: ClassVar[str] = "R-ROME"
+    quick: ClassVar[bool] = True
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
     uses_encoder: ClassVar[bool] = True
     retrieves_text = True

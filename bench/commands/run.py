@@ -10,7 +10,7 @@ from bench.commands import arguments
 from bench.commands.tables import show
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
-from bench.planning import Job, plan, trained_points
+from bench.planning import Job, plan, train_missing, trained_points
 from bench.results import ResultStore
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 def _planned(chosen: Sequence[GridPoint], args: argparse.Namespace) -> list[Job]:
     """Jobs of all points; editors that were not asked for by name may lack trained weights."""
     settings = arguments.settings(args)
+    train_missing(chosen, settings)
     if args.editors is None:
         chosen, reasons = trained_points(chosen, settings)
         for reason in reasons:

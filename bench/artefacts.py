@@ -1,0 +1,138 @@
+"""Trained weights of editors: made by `train`, or by `run` when it first needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.backbones import EMBEDDED, Backbone
+from bench.console import say, warn
+from bench.datasets import get_dataset
+from bench.digests import digest_of_file
+from bench.files import write_text
+from bench.grids import DATASETS
+from bench.provenance import now, provenance
+from bench.training_progress import show_steps
+from bench.world.store import DATA_VERSION, cache_root, data_dir
+from editors import registry
+
+if TYPE_CHECKING:
+    from editors.base import EditSample, Hparams, TrainableEditor
+    from editors.parts.language_model import LanguageModel
+
+    Samples = Mapping[str, tuple[EditSample, ...]]
+
+REPORT_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An artefact that was just trained."""
+
+    path: Path
+    header: Mapping[str, Any]
+    seconds: float
+
+
+def trainable(name: str) -> type[TrainableEditor[Any]]:
+    """The class of an editor that has weights to train.
+
+    Raises:
+        ValueError: no such editor, or none with weights of its own.
+    """
+    found = _trainable_editors()
+    key = registry.resolve(name)
+    if key not in found:
+        raise ValueError(
+            f"{registry.describe(key).label} has no weights to train. "
+            f"Trainable: {', '.join(found)}."
+        )
+    return found[key]
+
+
+def _trainable_editors() -> dict[str, type[TrainableEditor[Any]]]:
+    from editors.base import TrainableEditor
+
+    classes = {key: registry.editor_class(key) for key in registry.available()}
+    return {key: cls for key, cls in classes.items() if issubclass(cls, TrainableEditor)}
+
+
+def make_artefact(
+    key: str,
+    lm: LanguageModel,
+    samples: Samples,
+    hparams: Hparams,
+    *,
+    encoder: Path | None,
+    path: Path,
+    seed: int = 0,
+) -> Made:
+    """Train an editor's weights on the samples of each data set and write a report beside them."""
+    from editors.base import Resources
+    from editors.parts.artefact import read_header
+
+    started, start = now(), time.perf_counter()
+    with show_steps() as progress:
+        made = trainable(key).fit(
+            lm, samples, hparams, Resources(encoder=encoder, seed=seed),
+            out=path.parent, progress=progress,
+        )  # fmt: skip
+    seconds = time.perf_counter() - start
+    header = read_header(made)
+    report = {
+        "schema": REPORT_SCHEMA,
+        "artefact": {"file": made.name, "sha256": digest_of_file(made)},
+        "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
+        **header,
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    write_text(made.with_suffix(".report.json"), text)
+    return Made(path=made, header=header, seconds=seconds)
+
+
+def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[EditSample, ...]]:
+    """Samples of the training split by data set; what was skipped is warned of."""
+    samples = {}
+    for dataset in map(get_dataset, names):
+        loaded = dataset.load("train", directory)
+        for note in loaded.notes():
+            warn(f"{dataset.key}: {note}")
+        samples[dataset.key] = loaded.samples
+    return samples
+
+
+def first_use_directory(editor: str, backbone: Backbone, hparams: Hparams, world_seed: int) -> Path:
+    """Where `run` keeps weights that it trained: a folder for each thing they depend on."""
+    identity = [
+        editor, registry.editor_class(editor).version, backbone.digest, hparams.to_dict(),
+        DATA_VERSION,
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
+
+
+def trains_on_first_use(editor: str, backbone: str) -> bool:
+    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(editor)
+    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
+
+
+def train_on_first_use(
+    editor: str, lm: LanguageModel, hparams: Hparams, directory: Path, world_seed: int
+) -> None:
+    """Train an editor on the embedded world's three training sets into `directory`."""
+    from editors.parts.artefact import artefact_path
+
+    label = registry.describe(editor).label
+    say(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
+    samples = training_samples(DATASETS, data_dir(world_seed))
+    path = artefact_path(directory, editor, lm.name, list(samples))
+    made = make_artefact(editor, lm, samples, hparams, encoder=None, path=path)
+    say(f"{made.path}: {made.seconds / 60:.1f} minutes")
