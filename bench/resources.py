@@ -180,7 +180,7 @@ def resources_for(
         artefact=sources.artefact,
         covariance=matrices.__getitem__ if matrices else None,
         templates=templates,
-        corpus=None if corpus is None or corpus.remote else Path(corpus.place),
+        corpus=None if corpus is None else corpus.texts,
         seed=seed,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ class Resources:
     artefact: Path | None = None  # trained weights of a trainable editor (safetensors)
     covariance: Callable[[int], Tensor] | None = None
     templates: tuple[str, ...] = ("{}",)
-    corpus: Path | None = None  # plain text, one document a line
+    corpus: Callable[[], Iterable[str]] | None = None  # reads documents of plain text
     seed: int = 0  # of the editor's own draws; the global generators are never touched
 
 

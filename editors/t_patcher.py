@@ -217,5 +217,7 @@ class TPatcher(Editor[TPatcherHparams]):
 
 def _lines(resources: Resources) -> tuple[str, ...]:
     if resources.corpus is None:
-        raise ValueError("T-Patcher needs a file of plain text to draw its memory from, got none.")
-    return long_lines(resources.corpus)
+        raise ValueError(
+            "T-Patcher needs a corpus of plain text to draw memory from, got none."
+        )
+    return long_lines(resources.corpus())

@@ -158,13 +158,11 @@ def _resources(architecture: str, directory: Path, seed: int) -> Resources:
     encoder = directory / "encoder"
     if not encoder.exists():
         write_encoder(encoder)
-    corpus = directory / "corpus.txt"
-    corpus.write_text("\n".join(LONG_LINES), encoding="utf-8")
     return Resources(
         covariance=lambda layer: moments[layer].matrix,
         templates=TEMPLATES,
         encoder=encoder,
-        corpus=corpus,
+        corpus=lambda: LONG_LINES,
         seed=seed,
     )
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench import artefacts, planning, resources
 from bench.artefacts import first_use_directory, trains_on_first_use
+from bench.backbones import locate
 from bench.grids import Selection, get_table, points
 from bench.planning import Settings, train_missing
 from editors import registry
@@ -60,7 +61,7 @@ def test_only_on_the_embedded_world(trained: list[str], tmp_path: Path) -> None:
 
 
 def test_other_settings_are_other_weights() -> None:
-    backbone = planning.locate("mini-llama")
+    backbone = locate("mini-llama")
     preset = registry.hparams_for("mend", "mini-llama")
     other = registry.hparams_for("mend", "gpt2-xl")
     assert preset != other

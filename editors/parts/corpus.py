@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 
 # A line counts from this many words on and if it is no heading (` = Title = `), which is how
 # qizhou000/UniEdit picks lines of WikiText-103.
@@ -12,22 +11,20 @@ MIN_WORDS = 21
 MAX_LINES = 100_000  # ours: as many as are read of a corpus elsewhere
 
 
-def long_lines(path: Path) -> tuple[str, ...]:
-    """The running text of a file: its first long lines, without headings.
+def long_lines(documents: Iterable[str]) -> tuple[str, ...]:
+    """The running text of documents: their first long lines, without headings.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no such line.
+        ValueError: they hold no such line.
     """
-    with path.open(encoding="utf-8") as file:
-        lines = tuple(islice(_running_text(file), MAX_LINES))
+    lines = tuple(islice(_running_text(documents), MAX_LINES))
     if not lines:
-        raise ValueError(f"{path} has no line of at least {MIN_WORDS} words.")
+        raise ValueError(f"The corpus has no line of at least {MIN_WORDS} words.")
     return lines
 
 
-def _running_text(lines: Iterator[str]) -> Iterator[str]:
-    for line in map(str.strip, lines):
+def _running_text(documents: Iterable[str]) -> Iterator[str]:
+    for line in (line.strip() for document in documents for line in document.splitlines()):
         heading = line.startswith("=") and line.endswith("=")
         if not heading and len(line.split()) >= MIN_WORDS:
             yield line

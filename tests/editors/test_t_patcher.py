@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,11 +26,9 @@ SHORT_ORIGINAL = dataclasses.replace(ORIGINAL, num_steps=3)
 
 
 @pytest.fixture
-def resources(tmp_path: Path) -> Resources:
-    corpus = tmp_path / "corpus.txt"
+def resources() -> Resources:
     lines = [f"{letter} and then " * 6 + "some more words" for letter in "abcdefghijkl"]
-    corpus.write_text("\n".join(lines), encoding="utf-8")
-    return Resources(corpus=corpus)
+    return Resources(corpus=lambda: lines)
 
 
 def random_neurons(lm: LanguageModel, count: int = 2) -> Neurons:
@@ -212,7 +209,7 @@ def test_the_loss_falls(resources: Resources) -> None:
 
 
 def test_what_is_missing_or_cannot_be_is_named(resources: Resources) -> None:
-    with pytest.raises(ValueError, match="file of plain text to draw its memory from, got none"):
+    with pytest.raises(ValueError, match="corpus of plain text to draw memory from, got none"):
         TPatcher(tiny_gpt2(), QUICK, Resources())
     with pytest.raises(ValueError, match="llama has a gated one; use the mode 'decoder'"):
         TPatcher(tiny_llama(), ORIGINAL, resources)

@@ -82,18 +82,18 @@ def test_loss_shapes(root: Path | None) -> None:
         torch.testing.assert_close(ours, loss, rtol=RTOL, atol=ATOL, msg=name)
 
 
-def test_decoder_variant_compact(tmp_path: Path) -> None:
-    check_decoder(load_case(COMPACT, "tpatcher", "decoder_variant_llama"), tmp_path)
+def test_decoder_variant_compact() -> None:
+    check_decoder(load_case(COMPACT, "tpatcher", "decoder_variant_llama"))
 
 
 @pytest.mark.parity
 @pytest.mark.parametrize("name", DECODER)
-def test_decoder_variant_full(name: str, tmp_path: Path) -> None:
-    check_decoder(load_case(full_directory(), "tpatcher", name), tmp_path)
+def test_decoder_variant_full(name: str) -> None:
+    check_decoder(load_case(full_directory(), "tpatcher", name))
 
 
-def check_decoder(case: Case, tmp_path: Path) -> None:
-    editor = editor_of(case, decoder_hparams(case), tmp_path)
+def check_decoder(case: Case) -> None:
+    editor = editor_of(case, decoder_hparams(case))
     lines = case.info["locality_token_ids"]
     choices = np.random.default_rng(0)  # one stream over both edits, as recorded
     ours = unchanged(case) | logits(editor, case, "logits_pre")
@@ -111,9 +111,9 @@ def check_decoder(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parity
-def test_original(tmp_path: Path) -> None:
+def test_original() -> None:
     case = load_case(full_directory(), "tpatcher", "original_gptj")
-    editor = editor_of(case, original_hparams(case), tmp_path)
+    editor = editor_of(case, original_hparams(case))
     editor.recorded_memory = torch.cat(
         [memory_of(editor.lm, ids) for ids in case.info["memory_prompts"]]
     )
@@ -239,10 +239,8 @@ def original_hparams(case: Case) -> TPatcherHparams:
     )
 
 
-def editor_of(case: Case, hparams: TPatcherHparams, directory: Path) -> Recorded:
-    corpus = directory / "corpus.txt"
-    corpus.write_text("word " * 30, encoding="utf-8")
-    editor = Recorded(model_of(case), hparams, Resources(corpus=corpus))
+def editor_of(case: Case, hparams: TPatcherHparams) -> Recorded:
+    editor = Recorded(model_of(case), hparams, Resources(corpus=lambda: ["word " * 30]))
     assert [field.name for field in fields(Neurons)] == ["keys", "biases", "values"]
     return editor
 
