@@ -28,8 +28,8 @@ Progress = Callable[[int, int, float], None]  # step, steps, loss
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
 # Of a backbone that inherits another world's weights.
 INHERITED_TRAINING = Training(
-    steps=3600, polish=400, rows=32, width=128, lr=2e-3, weight_decay=0.5, begin=PHASES[0]
-)  # 16 M tokens; the decay makes options about facts never seen in options easier (+9 points)
+    steps=3600, polish=400, rows=32, width=128, weight_decay=0.5, begin=PHASES[0]
+)  # 16 M tokens; the decay is for options about facts that were never seen in options
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
