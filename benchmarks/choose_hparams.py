@@ -43,7 +43,7 @@ SAMPLES = {1: 10, 10: 20}
 SEARCH: dict[str, dict[str, tuple[Any, ...]]] = {
     "ft": {"layer": (0, 1, 2, 3), "lr": (2e-4, 5e-4, 1e-3)},
     "rome": {"layer": (0, 1), "v_lr": (0.5, 1.0)},
-    "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0)},
+    "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0), "eps_unit": ("absolute",)},
 }
 
 
