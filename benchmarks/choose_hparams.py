@@ -48,7 +48,7 @@ SEARCH: dict[str, dict[str, tuple[Any, ...]]] = {
         "mom2_update_weight": (50.0, 500.0, 5_000.0),
     },
     "wilke": {"v_lr": (0.5, 1.0)},
-    "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0)},
+    "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0), "eps_unit": ("absolute",)},
 }
 
 

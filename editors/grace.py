@@ -33,6 +33,7 @@ GraceMode = Literal["default", "original", "easyedit"]
 Replacement = Literal["replace_last", "replace_all", "replace_prompt"]
 ValueInit = Literal["cold", "warm"]  # U(0, 1), or the layer's own output
 Projection = Literal["mlp_in", "mlp_out"]
+EpsUnit = Literal["absolute", "key_norm"]
 
 _MATCHING: Mapping[GraceMode, LabelMatching] = {
     "default": "token_ids",
@@ -50,6 +51,9 @@ class GraceHparams(Hparams):
     layer: int | None  # None: at a relative depth of 27/32
     projection: Projection = "mlp_out"
     eps: float = 1.0  # first deferral radius of a key
+    # `key_norm`: eps in units of the new key's norm (ours), for models whose activations may be of
+    # any size, as those of made worlds are.
+    eps_unit: EpsUnit = "absolute"
     n_iter: int = 50  # Adam steps on the value
     edit_lr: float = 1.0
     val_init: ValueInit = "cold"
@@ -58,6 +62,7 @@ class GraceHparams(Hparams):
 
     def __post_init__(self) -> None:
         check_choice("projection", self.projection, Projection)
+        check_choice("eps_unit", self.eps_unit, EpsUnit)
         check_choice("val_init", self.val_init, ValueInit)
         check_choice("replacement", self.replacement, Replacement)
         check_choice("mode", self.mode, GraceMode)
@@ -89,8 +94,9 @@ class GraceEditor(Editor[GraceHparams]):
         "llama-2-7b": GraceHparams(layer=27),
         "gpt-j-6b": GraceHparams(layer=25, n_iter=200),
         "gpt2-xl": GraceHparams(layer=35, projection="mlp_in", n_iter=200),
-        # Ours: layer and radius that benchmarks/choose_hparams.py found on training edits.
-        "mini-llama": GraceHparams(layer=2, eps=3.0),
+        # Ours: the layer that benchmarks/choose_hparams.py found on training edits, and the radius,
+        # 3.0, over the keys' norm there, about 5.9.
+        "mini-llama": GraceHparams(layer=2, eps=0.5, eps_unit="key_norm"),
         "default": GraceHparams(layer=None),
     }
 
@@ -100,7 +106,11 @@ class GraceEditor(Editor[GraceHparams]):
         path = row.mlp_out if hparams.projection == "mlp_out" else row.mlp_in[0]
         self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
         self.module = lm.module(path, self.layer)
-        self.codebook = Codebook(radius=hparams.eps, matching=_MATCHING[hparams.mode])
+        self.codebook = Codebook(
+            radius=hparams.eps,
+            matching=_MATCHING[hparams.mode],
+            relative=hparams.eps_unit == "key_norm",
+        )
         self._dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
         self._generator = torch.Generator()
         self.reset()

@@ -40,9 +40,12 @@ class TargetLabel:
 class Codebook:
     """N keys [m] with a radius, a value [d] and a label each, in order of insertion."""
 
-    def __init__(self, *, radius: float, matching: LabelMatching) -> None:
-        """Start empty; new keys get `radius` unless they split an older one."""
-        self._radius = radius
+    def __init__(self, *, radius: float, matching: LabelMatching, relative: bool = False) -> None:
+        """Start empty; new keys get `radius` unless they split an older one.
+
+        A `relative` radius is in units of the new key's norm.
+        """
+        self._radius, self._relative = radius, relative
         self._matching = matching
         self.clear()
 
@@ -93,13 +96,14 @@ class Codebook:
 
         `initial` gives the value of a new key and is only called for one.
         """
+        first = self._radius * query.norm() if self._relative else query.new_tensor(self._radius)
         if not len(self):
-            self._append(query, label, initial(), torch.full_like(query[0], self._radius))
+            self._append(query, label, initial(), first)
             return "init"
         index, distance = (result[0] for result in self.nearest(query[None]))
         radius = self.radii[index]
-        if distance > self._radius + radius:
-            self._append(query, label, initial(), torch.full_like(query[0], self._radius))
+        if distance > first + radius:
+            self._append(query, label, initial(), first)
             return "new"
         if not self._same(int(index), label):
             return self._split(int(index), distance, query, label, initial)

@@ -131,8 +131,17 @@ def test_the_weights_never_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("replacement", "replace_lst"), ("eps", 0.0), ("n_iter", 0)]
+    ("field", "value"),
+    [("replacement", "replace_lst"), ("eps", 0.0), ("eps_unit", "metres"), ("n_iter", 0)],
 )
 def test_impossible_settings_are_refused(field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"must be|Did you mean 'replace_last'"):
+    with pytest.raises(ValueError, match=r"must be|eps_unit|Did you mean 'replace_last'"):
         editor_of(tiny_llama(), **{field: value})
+
+
+def test_a_radius_in_units_of_the_key_fits_activations_of_any_size() -> None:
+    hparams = dataclasses.replace(HPARAMS, eps_unit="key_norm")
+    editor = GraceEditor(tiny_llama(), hparams, Resources())
+    editor.edit(REQUESTS[:1])
+    book = editor.codebook
+    torch.testing.assert_close(book.radii, 0.5 * book.keys.norm(dim=1))

@@ -114,3 +114,12 @@ def test_state_round_trips_and_an_empty_one_clears() -> None:
         assert torch.equal(other.state_dict()[name], tensor)
     other.load_state_dict({}, device=torch.device("cpu"))
     assert len(other) == 0
+
+
+def test_a_relative_radius_is_in_units_of_the_new_key_s_norm() -> None:
+    book = Codebook(radius=0.5, matching="token_ids", relative=True)
+    for key in (at(4.0), at(-8.0)):
+        book.insert(key, HERE, value)
+    assert book.radii.tolist() == [2.0, 4.0]
+    assert book.insert(at(17.0), THERE, value) == "new"  # 13 away, beyond 2 and its own 8.5
+    assert book.insert(at(7.0), THERE, value) == "split"  # 3 away, within 2 and its own 3.5
