@@ -43,7 +43,8 @@ SEPARATOR = Span("", 0.0)  # compared by identity of value: the only empty span
 # without documents that answer from their context no prefix can steer the model. Picking an option
 # by its letter comes when facts can be recalled and found again in the context. The last phase, at
 # a low rate, is for the facts that are still missing. The manifest has the shares that each shipped
-# model was trained with; mini-llama's had up to 0.10 more of facts and 0.06 less of options.
+# model was trained with; mini-llama's had no openings, up to 0.10 more of facts in all and
+# 0.06 less of options.
 KINDS: dict[str, tuple[float, float, float, float]] = {
     "repeat": (0.30, 0.04, 0.02, 0.01),
     "fact": (0.30, 0.28, 0.26, 0.42),

@@ -2,9 +2,9 @@
 
 Half of the edits contradict core facts (in the test files each core pair at most twice, in two
 wordings of one and the same edit), half are about entities the backbones never saw. No
-subject-relation pair is edited in both a training and a test file, and no test locality probe asks
-a pair that a test file edits; training, with fewer core pairs to draw on, has the same pairs again
-with other targets, and as locality probes of other samples.
+subject-relation pair is edited in both a training and a test file, and no test locality probe of
+ZSRE and CF asks a pair that a test file edits; training, with fewer core pairs to draw on, has the
+same pairs again with other targets, and as locality probes of other samples.
 """
 
 from __future__ import annotations
