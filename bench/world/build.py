@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -19,12 +19,21 @@ from bench.world import pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
 from bench.world.inherit import inherit
+from bench.world.revision import revise
 from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.verify import verify
 from bench.world.world import DEFAULT_SEED, World
 from editors.parts.language_model import LanguageModel
 
 MODELS = ("mini-llama", "mini-roberta")
+
+
+class _Trained(NamedTuple):
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    seconds: float
+    training: Training
+    revisions: int = 0  # rounds of `revision.revise`
 
 
 def build(
@@ -45,16 +54,14 @@ def build(
     for name in names:
         torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
         parent = None if from_noise else parent_of(seed, name)
-        model, tokens, seconds, training = _train(
-            world, name, parent, torch.device(device), progress(name)
-        )
+        made = _train(world, name, parent, torch.device(device), progress(name))
         directory = out / name
-        tokenizer.save(tokens, directory)
-        _save_half(model, directory)
-        scores = {} if name == "mini-roberta" else _scores(model, tokens, world)
+        tokenizer.save(made.tokenizer, directory)
+        _save_half(made.model, directory)
+        scores = {} if name == "mini-roberta" else _scores(made.model, made.tokenizer, world)
         command = f"python -m bench world build --seed {seed} --models {name}"
         command += " --from-noise" * from_noise
-        _record(out, name, world, command, parent, training, seconds, directory, scores)
+        _record(out, name, world, command, parent, made, directory, scores)
     return out
 
 
@@ -79,7 +86,7 @@ def _train(
     parent: Path | None,
     device: torch.device,
     progress: pretrain.Progress,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
+) -> _Trained:
     corpus = Corpus(world)
     texts = tokenizer_texts(world)
     checkpoint = cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
@@ -96,18 +103,25 @@ def _train(
             masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
             paired, checkpoint.with_stem(f"{name}-paraphrases"), device=device, progress=progress,
         )  # fmt: skip
-        return pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training
+        return _Trained(pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training)
     training = pretrain.BACKBONE_TRAINING
     tokens = tokenizer.llama_tokenizer(texts)
     model = pretrain.mini_llama(tokens)
     if parent:
         training = pretrain.INHERITED_TRAINING
         inherit(model, tokens, load(at_directory(parent, name=name)))
+
+    def rows_of(corpus: Corpus, training: Training) -> CausalRows:
+        return CausalRows(corpus, tokens, training)
+
     seconds = pretrain.train(
-        model, CausalRows(corpus, tokens, training), pretrain.causal_loss,
+        model, rows_of(corpus, training), pretrain.causal_loss,
         training, checkpoint, device=device, progress=progress,
     )  # fmt: skip
-    return model.cpu(), tokens, seconds, training
+    rounds, more = revise(
+        model, tokens, world, rows_of, checkpoint, device=device, progress=progress
+    )
+    return _Trained(model.cpu(), tokens, seconds + more, training, rounds)
 
 
 def _save_half(model: PreTrainedModel, directory: Path) -> None:
@@ -126,8 +140,7 @@ def _record(
     world: World,
     command: str,
     parent: Path | None,
-    training: Training,
-    seconds: float,
+    made: _Trained,
     directory: Path,
     scores: dict[str, float],
 ) -> None:
@@ -139,9 +152,10 @@ def _record(
         "command": command,
         "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
-        "training": {**asdict(training), "tokens": training.tokens},
+        "training": {**asdict(made.training), "tokens": made.training.tokens},
+        "revisions": made.revisions,
         "corpus_shares": KINDS,
-        "seconds": round(seconds),
+        "seconds": round(made.seconds),
         "scores": scores,
         "versions": {
             "python": platform.python_version(),
