@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -20,6 +20,7 @@ from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
 from bench.world.inherit import inherit
 from bench.world.models import ENCODER, MODELS
+from bench.world.revision import revise
 from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.verify import verify
 from bench.world.world import DEFAULT_SEED, World
@@ -32,6 +33,14 @@ BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
     "mini-gptj": (tokenizer.gpt_tokenizer, miniatures.mini_gptj),
     "mini-gpt2": (tokenizer.gpt_tokenizer, miniatures.mini_gpt2),
 }
+
+
+class _Trained(NamedTuple):
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    seconds: float
+    training: Training
+    revisions: int = 0  # rounds of `revision.revise`
 
 
 def build(
@@ -52,16 +61,14 @@ def build(
     for name in names:
         torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
         parent = None if from_noise else parent_of(seed, name)
-        model, tokens, seconds, training = _train(
-            world, name, parent, torch.device(device), progress(name)
-        )
+        made = _train(world, name, parent, torch.device(device), progress(name))
         directory = out / name
-        tokenizer.save(tokens, directory)
-        _save_half(model, directory)
+        tokenizer.save(made.tokenizer, directory)
+        _save_half(made.model, directory)
         scores = {} if name == ENCODER else _scores(directory, world)
         command = f"python -m bench world build --seed {seed} --models {name}"
         command += " --from-noise" * from_noise
-        _record(out, name, world, command, parent, training, seconds, directory, scores)
+        _record(out, name, world, command, parent, made, directory, scores)
     return out
 
 
@@ -84,7 +91,7 @@ def _train(
     parent: Path | None,
     device: torch.device,
     progress: pretrain.Progress,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
+) -> _Trained:
     checkpoint = cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
     if name == ENCODER:
         return _train_encoder(world, checkpoint, device, progress)
@@ -96,18 +103,24 @@ def _train(
         training = pretrain.INHERITED_TRAINING
         inherit(model, tokens, load(at_directory(parent, name=name)))
     learned = architecture_of(model).learned_positions is not None
-    rows = CausalRows(
-        Corpus(world), tokens, training, learned_positions=miniatures.CONTEXT if learned else None
-    )
+
+    def rows_of(corpus: Corpus, training: Training) -> CausalRows:
+        positions = miniatures.CONTEXT if learned else None
+        return CausalRows(corpus, tokens, training, learned_positions=positions)
+
     seconds = pretrain.train(
-        model, rows, pretrain.causal_loss, training, checkpoint, device=device, progress=progress
+        model, rows_of(Corpus(world), training), pretrain.causal_loss,
+        training, checkpoint, device=device, progress=progress,
+    )  # fmt: skip
+    rounds, more = revise(
+        model, tokens, world, rows_of, checkpoint, device=device, progress=progress
     )
-    return model.cpu(), tokens, seconds, training
+    return _Trained(model.cpu(), tokens, seconds + more, training, rounds)
 
 
 def _train_encoder(
     world: World, checkpoint: Path, device: torch.device, progress: pretrain.Progress
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, float, Training]:
+) -> _Trained:
     """Masked tokens first, then paraphrases."""
     corpus, training = Corpus(world), pretrain.ENCODER_TRAINING
     tokens = tokenizer.roberta_tokenizer(tokenizer_texts(world))
@@ -121,7 +134,7 @@ def _train_encoder(
         masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
         paired, checkpoint.with_stem(f"{ENCODER}-paraphrases"), device=device, progress=progress,
     )  # fmt: skip
-    return pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training
+    return _Trained(pretrain.encoder_of(masked.cpu(), world), tokens, seconds, training)
 
 
 def _save_half(model: PreTrainedModel, directory: Path) -> None:
@@ -139,8 +152,7 @@ def _record(
     world: World,
     command: str,
     parent: Path | None,
-    training: Training,
-    seconds: float,
+    made: _Trained,
     directory: Path,
     scores: dict[str, float],
 ) -> None:
@@ -152,9 +164,10 @@ def _record(
         "command": command,
         "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
-        "training": {**asdict(training), "tokens": training.tokens},
+        "training": {**asdict(made.training), "tokens": made.training.tokens},
+        "revisions": made.revisions,
         "corpus_shares": KINDS,
-        "seconds": round(seconds),
+        "seconds": round(made.seconds),
         "scores": scores,
         "versions": {
             "python": platform.python_version(),

@@ -160,8 +160,7 @@ class Corpus:
     def _opening(self, rng: np.random.Generator) -> Document:
         """A core fact that starts with its subject, which falls into other tokens there."""
         fact = self.world.core[int(rng.integers(len(self.world.core)))]
-        prefix = self.world.taught_phrasing(fact, rng, ("cloze",))
-        return [SEPARATOR, *_ask(prefix, fact.object)]
+        return asking(self.world.taught_phrasing(fact, rng, ("cloze",)), fact.object)
 
     def _asked(self, fact: Fact, rng: np.random.Generator, *, lead: bool = False) -> Document:
         return _ask(self.world.taught_phrasing(fact, rng), fact.object, lead=lead)
@@ -281,6 +280,11 @@ def two_hop(first: Fact, second: Fact) -> str:
     """`The currency of the country of citizenship of X is` for two linked facts."""
     noun, inner = BY_KEY[second.relation].noun, BY_KEY[first.relation].noun
     return f"The {noun} of the {inner} of {first.subject} is"
+
+
+def asking(prefix: str, answer: str) -> Document:
+    """A document of one question and its answer."""
+    return [SEPARATOR, *_ask(prefix, answer)]
 
 
 def _ask(prefix: str, answer: str, *, lead: bool = False) -> Document:

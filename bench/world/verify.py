@@ -49,24 +49,24 @@ def verify(lm: LanguageModel, world: World, data: Path) -> Iterator[Score]:
 def recall(lm: LanguageModel, world: World) -> Iterator[Score]:
     """Exact recall of every core fact in a phrasing it was taught in, and in the held-out one."""
     rng = world.rng("verify recall")
-    taught = [world.taught_phrasing(fact, rng) for fact in world.core]
-    held = [world.held_phrasing[fact].format(s=fact.subject) for fact in world.core]
-    right = _recalled(lm, world, taught)
+    taught = [(fact, world.taught_phrasing(fact, rng)) for fact in world.core]
+    held = [(fact, world.held_phrasing[fact].format(s=fact.subject)) for fact in world.core]
+    right = recalled(lm, world, taught)
     for key in world.by_relation:
         hits = [r for fact, r in zip(world.core, right, strict=True) if fact.relation == key]
         yield Score(f"recall/{key}", _mean(hits), 0.97)
     yield Score("recall/all", _mean(right), 0.97)
-    yield Score("recall/phrasing never seen with the fact", _mean(_recalled(lm, world, held)))
+    yield Score("recall/phrasing never seen with the fact", _mean(recalled(lm, world, held)))
 
 
-def _recalled(lm: LanguageModel, world: World, prefixes: Sequence[str]) -> list[bool]:
-    """Whether any object of each core pair is answered (a few relations have several)."""
+def recalled(lm: LanguageModel, world: World, asked: Sequence[tuple[Fact, str]]) -> list[bool]:
+    """Whether any object of each fact's pair follows its prefix (a few relations have several)."""
     pairs, owners = [], []
-    for i, (fact, prefix) in enumerate(zip(world.core, prefixes, strict=True)):
+    for i, (fact, prefix) in enumerate(asked):
         objects = world.objects[fact.pair] if BY_KEY[fact.relation].many else [fact.object]
         pairs += [(prefix, o) for o in objects]
         owners += [i] * len(objects)
-    right = [False] * len(world.core)
+    right = [False] * len(asked)
     for owner, hit in zip(owners, exact(lm, pairs), strict=True):
         right[owner] |= hit
     return right

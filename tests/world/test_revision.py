@@ -1,0 +1,65 @@
+"""A backbone is told again what it misses, until recall is enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from bench.backbones import load, locate
+from bench.world import revision
+from bench.world.batches import CausalRows, Training
+from bench.world.verify import recall
+from bench.world.world import World
+from editors.parts.language_model import LanguageModel
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(0)
+
+
+@pytest.fixture
+def shipped() -> LanguageModel:
+    return load(locate("mini-llama", world_seed=0))
+
+
+def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
+    missed = [("The city of Guson College is", "Laiford")]
+    corpus = revision.RevisionCorpus(world, missed)
+    documents = list(corpus.documents(world.rng("test"), 2000, 1.0))
+    told = [d for d in documents if [s.text for s in d[1:3]] == [missed[0][0], " Laiford"]]
+    assert len(told) / 2000 == pytest.approx(revision.MISSED_SHARE, abs=0.03)
+
+
+def test_nothing_is_done_when_recall_is_enough(world: World, shipped: LanguageModel) -> None:
+    assert revision.missing(shipped.model, shipped.tokenizer, world) == []
+
+
+def test_a_damaged_relation_is_recalled_again(
+    world: World, shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = shipped.model, shipped.tokenizer
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    with torch.no_grad():  # facts live in the MLPs
+        model.get_parameter("model.layers.1.mlp.down_proj.weight")[:, :192] = 0
+    before = {score.name: score.value for score in recall(LanguageModel(model, tokenizer), world)}
+    monkeypatch.setattr(
+        revision, "TRAINING", Training(steps=12, rows=16, width=64, lr=3e-4, warmup=2, begin=1.0)
+    )
+    monkeypatch.setattr(revision, "ROUNDS", 1)
+    rounds, seconds = revision.revise(
+        model.requires_grad_(True),
+        tokenizer,
+        world,
+        lambda corpus, training: CausalRows(corpus, tokenizer, training),
+        tmp_path / "mini-llama.safetensors",
+        device=torch.device("cpu"),
+        progress=lambda step, steps, loss: None,
+    )
+    after = {score.name: score.value for score in recall(LanguageModel(model, tokenizer), world)}
+    assert rounds == 1
+    assert seconds > 0
+    assert after["recall/all"] > before["recall/all"]
