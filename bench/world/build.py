@@ -18,6 +18,7 @@ from bench.digests import digest_of_file
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
+from bench.world.imitation import Imitation
 from bench.world.inherit import inherit
 from bench.world.models import ENCODER, MODELS
 from bench.world.revision import revise
@@ -33,6 +34,7 @@ BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
     "mini-gptj": (tokenizer.gpt_tokenizer, miniatures.mini_gptj),
     "mini-gpt2": (tokenizer.gpt_tokenizer, miniatures.mini_gpt2),
 }
+TEACHER = "mini-llama"
 
 
 class _Trained(NamedTuple):
@@ -54,21 +56,23 @@ def build(
 ) -> Path:
     """Train the named models (resuming their checkpoints) and write assets and manifest.
 
-    Backbones of other seeds than the shipped one start from its weights, if not `from_noise`.
+    If not `from_noise`, backbones of other seeds start from the shipped one's weights, and those of
+    the shipped seed that are not mini-llama imitate it at first.
     """
     world = World(seed)
     out = out or assets_dir(seed)
     for name in names:
         torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
         parent = None if from_noise else parent_of(seed, name)
-        made = _train(world, name, parent, torch.device(device), progress(name))
+        teacher = None if from_noise else teacher_of(seed, name)
+        made = _train(world, name, parent, teacher, torch.device(device), progress(name))
         directory = out / name
         tokenizer.save(made.tokenizer, directory)
         _save_half(made.model, directory)
         scores = {} if name == ENCODER else _scores(directory, world)
         command = f"python -m bench world build --seed {seed} --models {name}"
         command += " --from-noise" * from_noise
-        _record(out, name, world, command, parent, made, directory, scores)
+        _record(out, name, world, command, parent, teacher, made, directory, scores)
     return out
 
 
@@ -77,6 +81,13 @@ def parent_of(seed: int, name: str) -> Path | None:
     directory = assets_dir(DEFAULT_SEED) / name
     inherits = seed != DEFAULT_SEED and name != ENCODER
     return directory if inherits and (directory / "model.safetensors").exists() else None
+
+
+def teacher_of(seed: int, name: str) -> Path | None:
+    """The backbone that the shipped seed's other two imitate at first."""
+    directory = assets_dir(seed) / TEACHER
+    imitates = seed == DEFAULT_SEED and name not in (TEACHER, ENCODER)
+    return directory if imitates and (directory / "model.safetensors").exists() else None
 
 
 def _scores(directory: Path, world: World) -> dict[str, float]:
@@ -89,6 +100,7 @@ def _train(
     world: World,
     name: str,
     parent: Path | None,
+    teacher: Path | None,
     device: torch.device,
     progress: pretrain.Progress,
 ) -> _Trained:
@@ -103,6 +115,10 @@ def _train(
         training = pretrain.INHERITED_TRAINING
         inherit(model, tokens, load(at_directory(parent, name=name)))
     learned = architecture_of(model).learned_positions is not None
+    imitation = None
+    if teacher:
+        training = pretrain.IMITATING_TRAINING
+        imitation = Imitation(model, tokens, load(at_directory(teacher, name=teacher.name)))
 
     def rows_of(corpus: Corpus, training: Training) -> CausalRows:
         positions = miniatures.CONTEXT if learned else None
@@ -110,8 +126,10 @@ def _train(
 
     seconds = pretrain.train(
         model, rows_of(Corpus(world), training), pretrain.causal_loss,
-        training, checkpoint, device=device, progress=progress,
+        training, checkpoint, device=device, progress=progress, hint=imitation,
     )  # fmt: skip
+    if imitation:
+        imitation.finish(model)
     rounds, more = revise(
         model, tokens, world, rows_of, checkpoint, device=device, progress=progress
     )
@@ -152,6 +170,7 @@ def _record(
     world: World,
     command: str,
     parent: Path | None,
+    teacher: Path | None,
     made: _Trained,
     directory: Path,
     scores: dict[str, float],
@@ -163,6 +182,7 @@ def _record(
     manifest.setdefault("models", {})[name] = {
         "command": command,
         "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
+        "imitates": digest_of_file(teacher / "model.safetensors") if teacher else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
         "training": {**asdict(made.training), "tokens": made.training.tokens},
         "revisions": made.revisions,

@@ -30,15 +30,16 @@ def mini_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def mini_gptj(tokenizer: PreTrainedTokenizerFast) -> GPTJForCausalLM:
-    """GPT-J with 4 layers of width 128 (1.6 M parameters).
+    """GPT-J with 8 layers of width 128 (1.8 M parameters).
 
-    Half of a head's 32 dimensions are rotated. GPT-J rotates 64 of 256, but a quarter would leave
-    a head this narrow four frequencies to tell positions by (ours).
+    Its attention and MLP read the same input, so that what another model does in one layer takes
+    it two; each MLP is half as wide instead. All of a head's 32 dimensions are rotated: GPT-J
+    rotates 64 of 256, but a quarter would leave a head this narrow four frequencies (ours).
     """
     return GPTJForCausalLM(
         GPTJConfig(
-            vocab_size=len(tokenizer), n_positions=CONTEXT, n_embd=128, n_layer=4, n_head=4,
-            rotary_dim=16, bos_token_id=0, eos_token_id=0,
+            vocab_size=len(tokenizer), n_positions=CONTEXT, n_embd=128, n_layer=8, n_head=4,
+            n_inner=256, rotary_dim=32, bos_token_id=0, eos_token_id=0,
         )
     )  # fmt: skip
 

@@ -25,11 +25,14 @@ from bench.world.corpus import PHASES
 from bench.world.world import World
 
 Progress = Callable[[int, int, float], None]  # step, steps, loss
+Hint = Callable[[Tensor, int], Tensor]  # a term of the loss behind the forward of ids [B, T]; step
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
 # Of a backbone that inherits another world's weights.
 INHERITED_TRAINING = Training(
     steps=3600, polish=400, rows=32, width=128, weight_decay=0.5, begin=PHASES[0]
 )  # 16 M tokens; the decay is for options about facts that were never seen in options
+# Of a backbone that imitates mini-llama at first.
+IMITATING_TRAINING = Training(steps=3000, polish=400, rows=32, width=128)  # 14 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
@@ -86,6 +89,7 @@ def train(
     *,
     device: torch.device,
     progress: Progress,
+    hint: Hint | None = None,
 ) -> float:
     """Train in place; returns seconds spent (all runs together). Resumes from `checkpoint`."""
     module: nn.Module = model
@@ -102,7 +106,10 @@ def train(
         part = slice((step % CHUNK) * training.rows, (step % CHUNK + 1) * training.rows)
         _set_rate(optimizer, training, step)
         with torch.autocast(device.type, torch.bfloat16):
-            loss = loss_of(model, tuple(t[part] for t in batches))
+            batch = tuple(t[part] for t in batches)
+            loss = loss_of(model, batch)
+            if hint is not None:
+                loss = loss + hint(batch[0], step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), training.clip)
