@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from bench.world import pretrain
 from bench.world.batches import CausalRows, Training
@@ -72,7 +72,7 @@ def revise(
 
 
 def missing(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, world: World
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World
 ) -> list[Missed]:
     """What the model, as it would be shipped, answers wrongly; empty when recall is enough."""
     lm = LanguageModel(pretrain.rounded_to_half(copy.deepcopy(model).cpu()), tokenizer)
