@@ -1,6 +1,7 @@
 """Choose an editor's hyper-parameters for a miniature backbone, on training edits only.
 
-    python -m benchmarks.choose_hparams [--editors ft,rome,grace] [--world-seed 0] [--out FILE]
+    python -m benchmarks.choose_hparams [--backbone mini-llama] [--editors ft,rome,grace]
+        [--world-seed 0] [--out FILE]
 
 Every combination of the search space below is run with the benchmark's own protocol, metrics and
 resources, one edit and ten edits at a time. A trial's score is the mean, over data sets and numbers
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 
 from bench import metrics
-from bench.backbones import Backbone, load, locate
+from bench.backbones import EMBEDDED, Backbone, load, locate
 from bench.cell import Cell
 from bench.datasets import LoadedSamples, get_dataset
 from bench.driver import run_cell
@@ -36,20 +37,26 @@ from editors import registry
 from editors.base import Hparams
 from editors.parts.language_model import LanguageModel
 
-BACKBONE = "mini-llama"
 DATASETS = ("zsre", "counterfact")
 # Samples at each number of edits; the larger count contains the smaller: 40 training edits in all.
 SAMPLES = {1: 10, 10: 20}
-SEARCH: dict[str, dict[str, tuple[Any, ...]]] = {
-    "ft": {"layer": (0, 1, 2, 3), "lr": (2e-4, 5e-4, 1e-3)},
-    "rome": {"layer": (0, 1), "v_lr": (0.5, 1.0)},
-    "memit": {
-        "layers": ([0], [0, 1], [0, 1, 2]),
-        "mom2_update_weight": (50.0, 500.0, 5_000.0),
-    },
-    "wilke": {"v_lr": (0.5, 1.0)},
-    "grace": {"layer": (0, 1, 2, 3), "eps": (0.3, 1.0, 3.0), "eps_unit": ("absolute",)},
-}
+Space = dict[str, tuple[Any, ...]]
+
+
+def search_space(n_layers: int) -> dict[str, Space]:
+    """Values to try, by editor and field, on a model of `n_layers` blocks: layers are quarters."""
+    quarters = tuple(range(n_layers // 4 - 1, n_layers, n_layers // 4))
+    return {
+        "ft": {"layer": quarters, "lr": (2e-4, 5e-4, 1e-3)},
+        "rome": {"layer": quarters[:2], "v_lr": (0.5, 1.0)},
+        "memit": {
+            "layers": tuple(list(quarters[:n]) for n in (1, 2, 3)),
+            "mom2_update_weight": (50.0, 500.0, 5_000.0),
+        },
+        "wilke": {"scanning_ceiling": (quarters[1] + 1,), "v_lr": (0.5, 1.0)},
+        "grace": {"layer": quarters, "eps": (0.05, 0.2, 0.5), "eps_unit": ("key_norm",)},
+        "t_patcher": {"memory_weight": (0.1, 1.0, 10.0)},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +107,14 @@ class Bench:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the trials that are missing, and print the best of each editor."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--editors", default=",".join(SEARCH), metavar="A,B")
+    parser.add_argument("--backbone", choices=EMBEDDED, default=EMBEDDED[0])
+    parser.add_argument("--editors", metavar="A,B", help="default: all that have a search space")
     parser.add_argument("--world-seed", type=int, default=0, metavar="N")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("hparams.json"))
+    parser.add_argument("--out", type=Path, help="default: benchmarks/hparams/BACKBONE.json")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    backbone = locate(BACKBONE, world_seed=args.world_seed)
+    out = args.out or Path(__file__).with_name("hparams") / f"{args.backbone}.json"
+    backbone = locate(args.backbone, world_seed=args.world_seed)
     bench = Bench(
         lm=load(backbone),
         backbone=backbone,
@@ -114,27 +123,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: get_dataset(name).load("train", data_dir(args.world_seed)) for name in DATASETS
         },
     )
-    trials = _read(args.out, backbone.digest)
-    for editor in args.editors.split(","):
-        for changes in _combinations(editor):
+    space = search_space(bench.lm.n_layers)
+    trials = _read(out, bench)
+    for editor in args.editors.split(",") if args.editors else space:
+        for changes in _combinations(space[editor]):
             if not any(t["editor"] == editor and t["changes"] == changes for t in trials):
                 trials.append(_trial(bench, editor, changes))
-                _write(args.out, bench, trials)
+                _write(out, bench, trials)
                 _say(trials[-1])
     for best in _best(trials).values():
         _say(best, "chosen: ")
     return 0
 
 
-def _combinations(editor: str) -> Iterator[dict[str, Any]]:
-    names = SEARCH[editor]
-    for values in itertools.product(*names.values()):
-        yield dict(zip(names, values, strict=True))
+def _combinations(space: Space) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*space.values()):
+        yield dict(zip(space, values, strict=True))
 
 
 def _trial(bench: Bench, editor: str, changes: dict[str, Any]) -> dict[str, Any]:
     cls, start = registry.editor_class(editor), time.perf_counter()
-    preset = registry.hparams_for(editor, BACKBONE).to_dict()
+    preset = registry.hparams_for(editor, bench.backbone.name).to_dict()
     scores = bench.scores(editor, cls.hparams_class.from_dict(preset | changes))
     averages = [by_edits["average"] for found in scores.values() for by_edits in found.values()]
     return {
@@ -156,22 +165,31 @@ def _best(trials: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return best
 
 
-def _read(path: Path, digest: str) -> list[dict[str, Any]]:
-    """Earlier trials of the same weights; those of others are started anew."""
+def _read(path: Path, bench: Bench) -> list[dict[str, Any]]:
+    """Earlier trials of the same weights and samples; those of others are started anew."""
     if not path.exists():
         return []
     found = json.loads(path.read_text("utf-8"))
-    return list(found["trials"]) if found["backbone_digest"] == digest else []
+    same = found.get("subject") == _subject(bench)
+    return list(found["trials"]) if same else []
+
+
+def _subject(bench: Bench) -> dict[str, Any]:
+    """What trials depend on, beside the code."""
+    return {
+        "backbone": bench.backbone.name,
+        "backbone_digest": bench.backbone.digest,
+        "world_seed": bench.world_seed,
+        "samples": {str(n_edits): count for n_edits, count in SAMPLES.items()},
+        "data": {name: loaded.digest for name, loaded in bench.samples.items()},
+    }
 
 
 def _write(path: Path, bench: Bench, trials: Sequence[dict[str, Any]]) -> None:
     record = {
-        "schema": 1,
-        "backbone": bench.backbone.name,
-        "backbone_digest": bench.backbone.digest,
-        "world_seed": bench.world_seed,
-        "samples": SAMPLES,
-        "search": SEARCH,
+        "schema": 2,
+        "subject": _subject(bench),
+        "search": search_space(bench.lm.n_layers),
         "chosen": {name: trial["changes"] for name, trial in _best(trials).items()},
         "trials": trials,
     }

@@ -88,7 +88,7 @@ class TPatcher(Editor[TPatcherHparams]):
         ),
         "original": ORIGINAL,
         # Ours, provisional: UniEdit's.
-        "mini-llama": TPatcherHparams(),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), TPatcherHparams()),
         "default": TPatcherHparams(),
     }
 
@@ -217,7 +217,5 @@ class TPatcher(Editor[TPatcherHparams]):
 
 def _lines(resources: Resources) -> tuple[str, ...]:
     if resources.corpus is None:
-        raise ValueError(
-            "T-Patcher needs a corpus of plain text to draw memory from, got none."
-        )
+        raise ValueError("T-Patcher needs a corpus of plain text to draw memory from, got none.")
     return long_lines(resources.corpus())

@@ -87,7 +87,7 @@ PRESETS: dict[str, LteHparams] = {
     "gpt-j-6b": REAL,
     "gpt2-xl": REAL,
     "original": replace(REAL, mode="original", threshold=None),
-    "mini-llama": EMBEDDED,
+    **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), EMBEDDED),
     "default": LteHparams(),
     "tiny": TINY,
 }

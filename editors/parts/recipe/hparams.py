@@ -167,7 +167,7 @@ TINY = replace(
 )
 
 PRESETS: dict[str, RecipeHparams] = {
-    "mini-llama": EMBEDDED,
+    **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), EMBEDDED),
     "llama-2-7b": PAPER,
     "gpt-j-6b": PAPER,
     "gpt2-xl": PAPER,
