@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import editors
+
 if TYPE_CHECKING:
     from editors.base import Editor, Hparams, Resources
     from editors.parts.language_model import LanguageModel
@@ -123,7 +125,8 @@ def get_editor(
 @cache
 def _entries() -> dict[str, EditorEntry]:
     entries = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    paths = [path for folder in editors.__path__ for path in Path(folder).glob("*.py")]
+    for path in sorted(paths, key=lambda path: path.stem):
         if path.stem not in _NOT_EDITORS and (entry := _read_entry(path)) is not None:
             entries[entry.key] = entry
     return entries
