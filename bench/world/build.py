@@ -130,6 +130,11 @@ def _train(
     )  # fmt: skip
     if imitation:
         imitation.finish(model)
+        training = pretrain.INHERITED_TRAINING
+        seconds += pretrain.train(
+            model, rows_of(Corpus(world), training), pretrain.causal_loss, training,
+            checkpoint.with_stem(f"{name}-after-imitation"), device=device, progress=progress,
+        )  # fmt: skip
     rounds, more = revise(
         model, tokens, world, rows_of, checkpoint, device=device, progress=progress
     )
@@ -183,6 +188,7 @@ def _record(
         "command": command,
         "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
         "imitates": digest_of_file(teacher / "model.safetensors") if teacher else None,
+        "imitation": asdict(pretrain.IMITATING_TRAINING) if teacher else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
         "training": {**asdict(made.training), "tokens": made.training.tokens},
         "revisions": made.revisions,

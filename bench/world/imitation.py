@@ -8,6 +8,7 @@ step by itself (ours; hints between layers are those of FitNets, Romero et al. 2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,9 +22,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from bench.world.corpus import PHASES, Corpus, plain_text
+from bench.world.world import DEFAULT_SEED, World
 from editors.parts.language_model import LanguageModel
 
 STEPS = 1500  # with the term; it has its full weight in the first half, and fades in the second
+QUICK = 6  # pairs of a head that turn by more than a radian over thirty tokens
 _MAPS = "imitation"  # name of the maps in the model while it is trained
 
 Streams = Mapping[int, nn.Module]  # by half block: a module whose input is the stream there
@@ -56,10 +60,12 @@ class Imitation:
         self._states: dict[int, Tensor] = {}
         streams = _streams(model, len(self._teacher.model.layers))
         self._places = tuple(streams)
-        _start(model, self._teacher, self._tokens)
+        _start(model, self._teacher, self._tokens, _sample(teacher))
         self._maps: nn.ModuleList | None = None
         if isinstance(model, GPT2LMHeadModel):
-            self._maps = nn.ModuleList(_identity(model) for _ in streams)
+            self._maps = nn.ModuleList(
+                _identity(model, self._teacher.config.hidden_size) for _ in streams
+            )
             model.add_module(_MAPS, self._maps)  # trained and resumed with the model
         self._hooks = [
             module.register_forward_pre_hook(_keep(kept, place))
@@ -111,6 +117,15 @@ def _teachers_tokens(tokenizer: PreTrainedTokenizerFast, teacher: LanguageModel)
     return ids
 
 
+def _sample(teacher: LanguageModel) -> Tensor:
+    """Some of the world's text [B, T] behind BOS."""
+    corpus = Corpus(World(DEFAULT_SEED))
+    documents = corpus.documents(corpus.world.rng("imitation"), 400, PHASES[0])
+    ids = teacher.tokenizer(" ".join(map(plain_text, documents)))["input_ids"][1:]
+    rows = torch.tensor(ids[: len(ids) // 127 * 127]).view(-1, 127)
+    return torch.cat([torch.full_like(rows[:, :1], int(teacher.tokenizer.bos_token_id)), rows], 1)
+
+
 def _teachers_streams(teacher: Any) -> Streams:
     layers = teacher.model.layers
     behind = [*(layer.input_layernorm for layer in layers[1:]), teacher.model.norm]
@@ -136,14 +151,13 @@ def _streams(model: Any, n_layers: int) -> Streams:
 
 
 @torch.no_grad()
-def _start(model: Any, teacher: Any, tokens: Tensor) -> None:
+def _start(model: Any, teacher: Any, tokens: Tensor, text: Tensor) -> None:
     """Give the model what the teacher has in a like place."""
+    if isinstance(model, GPT2LMHeadModel):
+        _start_gpt2(model, teacher, tokens, text)
+        return
     embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     embedding.copy_(teacher.get_input_embeddings().weight[tokens])
-    if isinstance(model, GPT2LMHeadModel):
-        places = model.transformer.wpe.weight
-        places.normal_(0.0, 0.5 * float(embedding.std()))
-        return
     head.copy_(teacher.get_output_embeddings().weight[tokens])
     blocks: Any = model.transformer.h
     for layer, first, second in zip(teacher.model.layers, blocks[::2], blocks[1::2], strict=True):
@@ -160,14 +174,80 @@ def _start(model: Any, teacher: Any, tokens: Tensor) -> None:
     model.transformer.ln_f.weight.copy_(teacher.model.norm.weight)
 
 
+@torch.no_grad()
+def _start_gpt2(model: Any, teacher: Any, tokens: Tensor, text: Tensor) -> None:
+    """Content in the first dimensions as the teacher has it, positions in the others as waves.
+
+    A rotated pair of a head turns too slowly to tell neighbours apart, and is copied; or it is
+    quick, and reads the wave of its own rate, turned as the pair's mean content is: that is what
+    the head would do if only distance mattered.
+    """
+    width, places = teacher.config.hidden_size, model.transformer.wpe.weight
+    embedding = model.transformer.wte.weight
+    embedding.zero_()
+    embedding[:, :width] = teacher.get_input_embeddings().weight[tokens]
+    size = float(embedding[:, :width].pow(2).mean().sqrt())
+    rates = teacher.model.rotary_emb.inv_freq[: (places.shape[1] - width) // 2]
+    angles = torch.arange(len(places))[:, None] * rates
+    places.zero_()
+    places[:, width:] = (
+        math.sqrt(2) * size * torch.stack([angles.cos(), angles.sin()], -1).flatten(1)
+    )
+    means = _mean_inputs(teacher, text)
+    for (layer, block), (mean, rms) in zip(
+        zip(teacher.model.layers, model.transformer.h, strict=True), means, strict=True
+    ):
+        theirs, ours = layer.self_attn, block.attn
+        n_heads = teacher.config.num_attention_heads
+        norm = math.sqrt((width * rms**2 + (places.shape[1] - width) * size**2) / places.shape[1])
+        for part, name in enumerate(("q", "k", "v")):
+            weight = getattr(theirs, f"{name}_proj").weight
+            start = part * places.shape[1]
+            table = ours.c_attn.weight[:, start : start + width]
+            table.zero_()
+            table[:width] = weight.mT * norm / rms
+            if name == "v":
+                continue
+            about = (weight @ mean).view(n_heads, 2, -1)  # [H, half, pair]
+            half = about.shape[2]
+            for head in range(n_heads):
+                for pair in range(QUICK):
+                    first, second = (head * 2 * half + side * half + pair for side in (0, 1))
+                    x, y = about[head, :, pair].tolist()
+                    table[:width, [first, second]] = 0
+                    cos, sin = width + 2 * pair, width + 2 * pair + 1
+                    scale = norm / (math.sqrt(2) * size)
+                    table[cos, first], table[sin, first] = x * scale, -y * scale
+                    table[cos, second], table[sin, second] = y * scale, x * scale
+        ours.c_proj.weight.zero_()
+        ours.c_proj.weight[:width, :width] = theirs.o_proj.weight.mT
+        block.ln_1.weight[:width] = layer.input_layernorm.weight
+        block.ln_2.weight[:width] = layer.post_attention_layernorm.weight
+
+
+@torch.no_grad()
+def _mean_inputs(teacher: Any, text: Tensor) -> list[tuple[Tensor, float]]:
+    """Of each attention: its mean input [d], and the root mean square of the stream before it."""
+    found: list[tuple[Tensor, float]] = []
+
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        found.append((output[:, 1:].mean((0, 1)), float(args[0][:, 1:].pow(2).mean().sqrt())))
+
+    hooks = [layer.input_layernorm.register_forward_hook(hook) for layer in teacher.model.layers]
+    teacher.model(input_ids=text, use_cache=False)
+    for each in hooks:
+        each.remove()
+    return found
+
+
 def _interleaved(weight: Tensor, head: int) -> Tensor:
     """Rows of a head from LLaMA's order of rotated pairs (halves) to GPT-J's (neighbours)."""
     order = torch.arange(head).view(2, head // 2).mT.flatten()
     return weight.view(-1, head, weight.shape[1])[:, order].reshape(weight.shape)
 
 
-def _identity(model: GPT2LMHeadModel) -> nn.Linear:
-    linear = nn.Linear(model.config.n_embd, model.config.n_embd, bias=False)
+def _identity(model: GPT2LMHeadModel, width: int) -> nn.Linear:
+    linear = nn.Linear(model.config.n_embd, width, bias=False)
     nn.init.eye_(linear.weight)
     return linear
 

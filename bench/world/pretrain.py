@@ -27,11 +27,11 @@ from bench.world.world import World
 Progress = Callable[[int, int, float], None]  # step, steps, loss
 Hint = Callable[[Tensor, int], Tensor]  # a term of the loss behind the forward of ids [B, T]; step
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
-# Of a backbone that inherits another world's weights.
+# Of a backbone that can read: it inherits another world's weights, or has imitated.
 INHERITED_TRAINING = Training(
     steps=3600, polish=400, rows=32, width=128, weight_decay=0.5, begin=PHASES[0]
 )  # 16 M tokens; the decay is for options about facts that were never seen in options
-# Of a backbone that imitates mini-llama at first.
+# Of a backbone that imitates mini-llama at first; `INHERITED_TRAINING` follows.
 IMITATING_TRAINING = Training(steps=3000, polish=400, rows=32, width=128)  # 14 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
@@ -167,7 +167,7 @@ def _resume(
         return 0, 0.0
     meta = read_checkpoint_state(path)
     wanted = json.loads(json.dumps(asdict(training)))
-    if meta["training"] != wanted:
+    if {**meta["training"], "checkpoint": training.checkpoint} != wanted:  # saved as often or not
         raise ValueError(
             f"{path} is the checkpoint of a training with other settings ({meta['training']}, "
             f"wanted {wanted}). Move it away to start anew."
