@@ -8,13 +8,13 @@ from pathlib import Path
 ROBERTA_BASE = "FacebookAI/roberta-base"  # the paper's sentence encoder
 
 
-def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
+def snapshot(repository: str, patterns: Sequence[str], *, option: str | None) -> Path:
     """Local snapshot of a hub repository, from the hub's cache or downloaded.
 
     Args:
         repository: `owner/name`.
         patterns: the files to fetch; never pickles.
-        option: the command-line option that takes a local copy instead.
+        option: the command-line option that takes a local copy instead, where there is one.
 
     Raises:
         OSError: it cannot be had.
@@ -24,7 +24,8 @@ def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except Exception as error:  # the hub client raises many kinds: offline, gated, http, no cache
+        instead = f"give the path of a local copy with {option}" if option else "fill its cache"
         raise OSError(
             f"Cannot get {repository} from the hub ({type(error).__name__}); check the network "
-            f"and the access rights, or give the path of a local copy with {option}."
+            f"and the access rights, or {instead}."
         ) from error

@@ -93,14 +93,14 @@ def sources_for(
     )
 
 
-def encoder_directory(*, hub: bool, world_seed: int = 0) -> Path:
+def encoder_directory(*, hub: bool, world_seed: int = 0, option: str | None = None) -> Path:
     """The retriever's pre-trained encoder: roberta-base of the hub, or the embedded world's.
 
     Raises:
         OSError: it is not there, or cannot be had.
     """
     if hub:
-        return snapshot(ROBERTA_BASE, ("*.json", "*.txt", "*.safetensors"), option="--encoder")
+        return snapshot(ROBERTA_BASE, ("*.json", "*.txt", "*.safetensors"), option=option)
     return require_assets(world_seed, "mini-roberta")
 
 

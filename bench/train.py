@@ -239,7 +239,9 @@ def _encoder(args: argparse.Namespace) -> Path:
 
         read_config(args.encoder)  # refused here, not after a large backbone was loaded
         return Path(args.encoder)
-    return encoder_directory(hub=args.preset == "paper", world_seed=args.world_seed)
+    return encoder_directory(
+        hub=args.preset == "paper", world_seed=args.world_seed, option="--encoder"
+    )
 
 
 def _default_out(args: argparse.Namespace) -> Path:

@@ -86,7 +86,7 @@ class GraceEditor(Editor[GraceHparams]):
     taken when the prompt is read, once.
     """
 
-    family = "AP"
+    family = "RB"  # as the paper's tables group it
     label: ClassVar[str] = "GRACE"
     hparams_class = GraceHparams
     presets: ClassVar[Mapping[str, GraceHparams]] = {
