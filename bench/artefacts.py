@@ -16,7 +16,6 @@ from bench.datasets import get_dataset
 from bench.digests import digest_of_file
 from bench.files import write_text
 from bench.grids import DATASETS
-from bench.provenance import now, provenance
 from bench.training_progress import show_steps
 from bench.world.store import DATA_VERSION, cache_root, data_dir
 from editors import registry
@@ -73,6 +72,7 @@ def make_artefact(
     seed: int = 0,
 ) -> Made:
     """Train an editor's weights on the samples of each data set and write a report beside them."""
+    from bench.provenance import now, provenance
     from editors.base import Resources
     from editors.parts.artefact import read_header
 
