@@ -56,7 +56,11 @@ def revise(
     device: torch.device,
     progress: pretrain.Progress,
 ) -> tuple[int, float]:
-    """Train in place until `verify.recall` is content; returns rounds and seconds they took."""
+    """Train in place until `verify.recall` is content, or `ROUNDS` times: `verify` says which.
+
+    Returns:
+        Number of rounds, and the seconds they took.
+    """
     seconds = 0.0
     for done in range(ROUNDS):
         missed = missing(model, tokenizer, world)
