@@ -27,15 +27,21 @@ def shipped() -> LanguageModel:
 
 
 def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
-    missed = [("The city of Guson College is", "Laiford")]
+    missed = [("The city of Guson College is", "Laiford")] * 100
     corpus = revision.RevisionCorpus(world, missed)
     documents = list(corpus.documents(world.rng("test"), 2000, 1.0))
     told = [d for d in documents if [s.text for s in d[1:3]] == [missed[0][0], " Laiford"]]
-    assert len(told) / 2000 == pytest.approx(revision.MISSED_SHARE, abs=0.03)
+    assert corpus.share == pytest.approx(1000 * 25 / (150 * 32 * 128))
+    assert len(told) / 2000 == pytest.approx(corpus.share, abs=0.01)
+
+
+def test_many_missed_phrasings_are_not_all_there_is(world: World) -> None:
+    missed = [("The city of Guson College is", "Laiford")] * 10_000
+    assert revision.RevisionCorpus(world, missed).share == revision.MOST
 
 
 def test_nothing_is_done_when_recall_is_enough(world: World, shipped: LanguageModel) -> None:
-    assert revision.missing(shipped.model, shipped.tokenizer, world) == []
+    assert revision.missing(shipped.model, shipped.tokenizer, world) == (0, [])
 
 
 def test_a_damaged_relation_is_recalled_again(
@@ -63,3 +69,33 @@ def test_a_damaged_relation_is_recalled_again(
     assert rounds == 1
     assert seconds > 0
     assert after["recall/all"] > before["recall/all"]
+
+
+def test_a_round_that_made_it_worse_is_undone(
+    world: World, shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = shipped.model, shipped.tokenizer
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = iter([(2, [("a", "b")] * 3), (2, [("a", "b")] * 2), (2, [("a", "b")] * 4)])
+
+    def change(module: torch.nn.Module, *args: object, **options: object) -> float:
+        with torch.no_grad():
+            module.get_parameter("model.norm.weight").add_(1.0)
+        return 1.0
+
+    monkeypatch.setattr(revision, "missing", lambda *_: next(found))
+    monkeypatch.setattr(revision.pretrain, "train", change)
+    monkeypatch.setattr(revision, "ROUNDS", 2)
+    rounds, seconds = revision.revise(
+        model,
+        tokenizer,
+        world,
+        lambda corpus, training: CausalRows(corpus, tokenizer, training),
+        tmp_path / "mini-llama.safetensors",
+        device=torch.device("cpu"),
+        progress=lambda step, steps, loss: None,
+    )
+    assert (rounds, seconds) == (1, 2.0)
+    after = model.state_dict()
+    assert torch.equal(after["model.norm.weight"], before["model.norm.weight"] + 1.0)
