@@ -17,12 +17,14 @@ from bench.backbones import at_directory, load
 from bench.digests import digest_of_file
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
+from bench.world.blockwise import Blockwise
 from bench.world.corpus import KINDS, Corpus, tokenizer_texts
 from bench.world.imitation import Imitation
 from bench.world.inherit import inherit
 from bench.world.models import ENCODER, MODELS
 from bench.world.revision import revise
 from bench.world.store import assets_dir, cache_root, data_dir
+from bench.world.teacher import Teacher
 from bench.world.verify import verify
 from bench.world.world import DEFAULT_SEED, World
 from editors.parts.architecture import architecture_of
@@ -35,6 +37,11 @@ BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
     "mini-gpt2": (tokenizer.gpt_tokenizer, miniatures.mini_gpt2),
 }
 TEACHER = "mini-llama"
+# How the others of the shipped world imitate it at first.
+IMITATES: dict[str, Training] = {
+    "mini-gptj": pretrain.IMITATING_TRAINING,
+    "mini-gpt2": pretrain.BLOCKWISE_TRAINING,
+}
 
 
 class _Trained(NamedTuple):
@@ -86,7 +93,7 @@ def parent_of(seed: int, name: str) -> Path | None:
 def teacher_of(seed: int, name: str) -> Path | None:
     """The backbone that the shipped seed's other two imitate at first."""
     directory = assets_dir(seed) / TEACHER
-    imitates = seed == DEFAULT_SEED and name not in (TEACHER, ENCODER)
+    imitates = seed == DEFAULT_SEED and name in IMITATES
     return directory if imitates and (directory / "model.safetensors").exists() else None
 
 
@@ -108,33 +115,37 @@ def _train(
     if name == ENCODER:
         return _train_encoder(world, checkpoint, device, progress)
     make_tokenizer, make_model = BACKBONES[name]
-    training = pretrain.BACKBONE_TRAINING
     tokens = make_tokenizer(tokenizer_texts(world))
     model = make_model(tokens)
-    if parent:
-        training = pretrain.INHERITED_TRAINING
-        inherit(model, tokens, load(at_directory(parent, name=name)))
     learned = architecture_of(model).learned_positions is not None
-    imitation = None
-    if teacher:
-        training = pretrain.IMITATING_TRAINING
-        imitation = Imitation(model, tokens, load(at_directory(teacher, name=teacher.name)))
 
     def rows_of(corpus: Corpus, training: Training) -> CausalRows:
         positions = miniatures.CONTEXT if learned else None
         return CausalRows(corpus, tokens, training, learned_positions=positions)
 
-    seconds = pretrain.train(
-        model, rows_of(Corpus(world), training), pretrain.causal_loss,
-        training, checkpoint, device=device, progress=progress, hint=imitation,
-    )  # fmt: skip
-    if imitation:
-        imitation.finish(model)
-        training = pretrain.INHERITED_TRAINING
-        seconds += pretrain.train(
-            model, rows_of(Corpus(world), training), pretrain.causal_loss, training,
-            checkpoint.with_stem(f"{name}-after-imitation"), device=device, progress=progress,
+    def leg(training: Training, suffix: str = "", **terms: Any) -> float:
+        return pretrain.train(
+            model, rows_of(Corpus(world), training), terms.pop("loss", pretrain.causal_loss),
+            training, checkpoint.with_stem(name + suffix), device=device, progress=progress,
+            **terms,
         )  # fmt: skip
+
+    seconds, training, suffix = 0.0, pretrain.BACKBONE_TRAINING, ""
+    if parent or teacher:
+        training = pretrain.INHERITED_TRAINING
+    if parent:
+        inherit(model, tokens, load(at_directory(parent, name=name)))
+    elif teacher:
+        shown = Teacher(load(at_directory(teacher, name=teacher.name)), tokens)
+        if IMITATES[name] == pretrain.BLOCKWISE_TRAINING:
+            seconds = leg(IMITATES[name], loss=Blockwise(model, shown).loss)
+        else:
+            imitation = Imitation(model, shown)
+            seconds = leg(IMITATES[name], hint=imitation)
+            imitation.finish()
+        shown.release()
+        suffix = "-after-imitation"
+    seconds += leg(training, suffix)
     rounds, more = revise(
         model, tokens, world, rows_of, checkpoint, device=device, progress=progress
     )
@@ -188,7 +199,7 @@ def _record(
         "command": command,
         "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
         "imitates": digest_of_file(teacher / "model.safetensors") if teacher else None,
-        "imitation": asdict(pretrain.IMITATING_TRAINING) if teacher else None,
+        "imitation": asdict(IMITATES[name]) if teacher else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
         "training": {**asdict(made.training), "tokens": made.training.tokens},
         "revisions": made.revisions,

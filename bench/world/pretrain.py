@@ -31,8 +31,9 @@ BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M
 INHERITED_TRAINING = Training(
     steps=3600, polish=400, rows=32, width=128, weight_decay=0.5, begin=PHASES[0]
 )  # 16 M tokens; the decay is for options about facts that were never seen in options
-# Of a backbone that imitates mini-llama at first; `INHERITED_TRAINING` follows.
+# Of backbones that imitate mini-llama at first; `INHERITED_TRAINING` follows.
 IMITATING_TRAINING = Training(steps=3000, polish=400, rows=32, width=128)  # 14 M tokens
+BLOCKWISE_TRAINING = Training(steps=600, rows=32, width=128, begin=PHASES[0])  # 2.5 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
@@ -40,12 +41,17 @@ TEMPERATURE = 0.05  # of the paraphrase loss, as in SimCSE
 
 
 def causal_loss(model: PreTrainedModel, batch: tuple[Tensor, ...]) -> Tensor:
-    """Weighted mean negative log-likelihood of the next token; the head runs where it counts."""
+    """Weighted mean negative log-likelihood of the next token."""
     ids, weights, *starts = batch
     places = starts[0] + torch.arange(ids.shape[1], device=ids.device) if starts else None
+    hidden = model.base_model(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state
+    return weighted_loss(model, hidden, ids, weights)
+
+
+def weighted_loss(model: Any, hidden: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+    """The loss of final states [B, T, d]; the head runs where a weight [B, T] counts."""
     weights = weights[:, 1:]
     scored = weights > 0
-    hidden = model.base_model(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][scored]).float()
     loss = F.cross_entropy(logits, ids[:, 1:][scored], reduction="none")
     return (loss * weights[scored]).sum() / weights.sum()

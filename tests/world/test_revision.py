@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from bench.backbones import load, locate
-from bench.world import revision
+from bench.world import pretrain, revision
 from bench.world.batches import CausalRows, Training
 from bench.world.verify import recall
 from bench.world.world import World
@@ -85,7 +85,7 @@ def test_a_round_that_made_it_worse_is_undone(
         return 1.0
 
     monkeypatch.setattr(revision, "missing", lambda *_: next(found))
-    monkeypatch.setattr(revision.pretrain, "train", change)
+    monkeypatch.setattr(pretrain, "train", change)
     monkeypatch.setattr(revision, "ROUNDS", 2)
     rounds, seconds = revision.revise(
         model,

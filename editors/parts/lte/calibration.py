@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,42 +12,55 @@ from editors.parts.lte.memory import FactMemory
 from editors.parts.text_vectors import TextVectors
 
 
-def calibrated_threshold(vectors: TextVectors, examples: Sequence[LteExample]) -> float:
-    """The threshold that maximises hit rate - false-hit rate, all examples edited at once.
+def calibrated_threshold(
+    vectors: TextVectors, streams: Mapping[str, Sequence[LteExample]]
+) -> float:
+    """The threshold that maximises hit rate - false-hit rate, averaged over data sets.
 
-    Questions about an edit are its own prompt and its generality probes, unrelated ones its
-    locality probes. The threshold is rounded to half precision, as artefacts keep it.
+    The edits of a data set are all in memory, as they will be at the end of a stream; edits of
+    other data sets are not. Questions about an edit are its own prompt and its generality probes,
+    unrelated ones its locality probes. The threshold is rounded to half precision, as artefacts
+    keep it.
     """
+    rates = [_rates(vectors, examples) for examples in streams.values()]
+    scores, weights = (torch.cat(parts) for parts in zip(*rates, strict=True))
+    return float(torch.tensor(best_threshold(scores, weights)).half())
+
+
+def best_threshold(scores: Tensor, weights: Tensor) -> float:
+    """The threshold of the largest sum of weights [N] whose scores [N] lie above it.
+
+    Candidates lie in the middle between neighbouring scores, and just below and above all; of
+    equals the lowest is taken.
+    """
+    levels, where = scores.double().unique(return_inverse=True)  # ascending
+    gains = torch.zeros(len(levels)).double().index_add(0, where, weights.double())
+    above = torch.cat([gains.flip(0).cumsum(0).flip(0), torch.zeros(1).double()])
+    edges = torch.cat([levels[:1] - 1e-3, (levels[1:] + levels[:-1]) / 2, levels[-1:] + 1e-3])
+    return float(edges[int(above.argmax())])
+
+
+def hit_weights(right: Tensor, unrelated: int) -> Tensor:
+    """What each score above the threshold adds to hit rate - false-hit rate [R + U].
+
+    Args:
+        right: bool [R], whether the nearest edit to a question about an edit is that edit.
+        unrelated: U, number of other questions.
+    """
+    false = torch.full((unrelated,), -1 / max(unrelated, 1)).double()
+    return torch.cat([right.double() / len(right), false])
+
+
+def _rates(vectors: TextVectors, examples: Sequence[LteExample]) -> tuple[Tensor, Tensor]:
+    """Best scores [R + U] and weights [R + U] of the questions of one stream."""
     memory = FactMemory(vectors.width, torch.device("cpu"))
     facts = [example.fact for example in examples]
     memory.append(facts, vectors(facts).cpu())
     owners, texts = _questions(examples, related=True)
-    found, scores = memory.nearest(vectors(texts).cpu())
+    found, related = memory.nearest(vectors(texts).cpu())
     _, unrelated = memory.nearest(vectors(_questions(examples, related=False)[1]).cpu())
-    best = best_threshold(scores, found == torch.tensor(owners), unrelated)
-    return float(torch.tensor(best).half())
-
-
-def best_threshold(related: Tensor, right: Tensor, unrelated: Tensor) -> float:
-    """The threshold t of the largest P(score > t and right) - P(unrelated score > t).
-
-    Candidates lie in the middle between neighbouring scores, and just below and above all; of
-    equals the lowest is taken.
-
-    Args:
-        related: best scores [R] of questions about an edit.
-        right: bool [R], whether that score is the edit's own.
-        unrelated: best scores [U] of other questions.
-    """
-    scores = torch.cat([related, unrelated]).double()
-    weights = torch.cat(
-        [right.double() / len(related), -torch.ones(len(unrelated)).double() / len(unrelated)]
-    )
-    levels, where = scores.unique(return_inverse=True)  # ascending
-    gains = torch.zeros(len(levels)).double().index_add(0, where, weights)
-    above = torch.cat([gains.flip(0).cumsum(0).flip(0), torch.zeros(1).double()])
-    edges = torch.cat([levels[:1] - 1e-3, (levels[1:] + levels[:-1]) / 2, levels[-1:] + 1e-3])
-    return float(edges[int(above.argmax())])
+    weights = hit_weights(found == torch.tensor(owners), len(unrelated))
+    return torch.cat([related, unrelated]), weights
 
 
 def _questions(examples: Sequence[LteExample], *, related: bool) -> tuple[list[int], list[str]]:

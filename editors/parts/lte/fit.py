@@ -67,7 +67,7 @@ def fit_lte(
     def learner() -> LteLearner:
         training, held_out = _pools(lm, samples, hparams, seed)
         vectors = TextVectors.from_directory(encoder, lm.device)
-        calibrating = [e for pool in training.values() for e in pool[: hparams.calibration]]
+        calibrating = {name: pool[: hparams.calibration] for name, pool in training.items()}
         calibrated = calibrated_threshold(vectors, calibrating)
         network = FollowerWeights(lm.model, calibrated)
         objective = LteObjective(lm, copy_to_train(lm))

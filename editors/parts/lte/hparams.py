@@ -36,7 +36,9 @@ class LteHparams(Hparams):
     iterations: int = 10_000
     checkpoint_interval: int = 1_000
     held_out: int = 200  # training edits of each data set that select the weights
-    calibration: int = 500  # training edits of each data set that set the threshold
+    # Ours: length of the streams of training edits, one of each data set, that set the threshold.
+    # The more edits there are, the more questions come near one of them by chance.
+    calibration: int = 100
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, LteMode)

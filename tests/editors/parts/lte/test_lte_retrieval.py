@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.lte.calibration import best_threshold
+from editors.parts.lte.calibration import best_threshold, hit_weights
 from editors.parts.lte.memory import NONE, FactMemory
 
 CPU = torch.device("cpu")
@@ -57,5 +57,6 @@ def test_facts_go_through_their_bytes() -> None:
 def test_the_threshold_by_hand(
     related: list[float], right: list[bool], unrelated: list[float], expected: float
 ) -> None:
-    found = best_threshold(torch.tensor(related), torch.tensor(right), torch.tensor(unrelated))
+    weights = hit_weights(torch.tensor(right), len(unrelated))
+    found = best_threshold(torch.tensor(related + unrelated), weights)
     assert found == pytest.approx(expected)
