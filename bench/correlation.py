@@ -92,6 +92,7 @@ def caption(data: TableData) -> tuple[str, ...]:
         data.caption.measured,
         data.caption.protocol,
         data.caption.seeds,
+        *filter(None, [data.caption.changes]),
     )
 
 

@@ -55,6 +55,7 @@ def by_dataset(data: TableData) -> TextTable:
             f"{caption.measured} {caption.published}",
             caption.protocol,
             f"{caption.seeds} {HONEST}",
+            *filter(None, [caption.changes]),
             *remarks(data),
         ),
         groups,
@@ -73,7 +74,14 @@ def by_kind(data: TableData) -> TextTable:
     heading = f"{label} by type of probe: mean over the samples that have the type, in percent."
     return _assemble(
         data,
-        (heading, caption.measured, caption.protocol, caption.seeds, *remarks(data)),
+        (
+            heading,
+            caption.measured,
+            caption.protocol,
+            caption.seeds,
+            *filter(None, [caption.changes]),
+            *remarks(data),
+        ),
         [(label, tuple(kind.partition("/")[2].replace("_", " ") for kind in _KINDS))],
         rows,
     )

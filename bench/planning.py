@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bench import metrics
 from bench.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
@@ -33,6 +34,8 @@ class Settings:
     device: str = "cpu"
     device_map: DeviceMap | None = None
     generation: Generation = "context_free"
+    # By editor key: what differs from its preset.
+    hparams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,13 @@ def plan(points: Sequence[GridPoint], settings: Settings) -> list[Job]:
         OSError: files that are missing or cannot be read.
     """
     check_device(settings.device)
+    present = {point.editor for point in points}
+    for editor in settings.hparams:
+        if editor not in present:
+            raise ValueError(
+                f"--hparam changes {registry.describe(editor).label}, which is not among the "
+                f"editors of this run: {', '.join(sorted(present))}."
+            )
     planner = _Planner(settings)
     return [planner.job(point) for point in points]
 
@@ -106,7 +116,7 @@ class _Planner:
                 f"Data set {point.dataset} has {count:,} samples in {loaded.path}, "
                 f"but {point.n_edits:,} sequential edits need as many."
             )
-        hparams = registry.hparams_for(point.editor, backbone.name)
+        hparams = self._hparams(point.editor, backbone.name)
         sources = replace(
             self.sources(point), templates=self.templates(backbone, hparams.template_lengths)
         )
@@ -125,7 +135,7 @@ class _Planner:
         return sources_for(
             point.editor,
             name,
-            registry.hparams_for(point.editor, name),
+            self._hparams(point.editor, name),
             dataset=point.dataset,
             places=Places(
                 data_dir=self.settings.data_dir,
@@ -141,15 +151,21 @@ class _Planner:
         """Make the weights that the point's editor lacks."""
         backbone, settings = self.backbone(point.backbone), self.settings
         lm = load(backbone, dtype=settings.dtype, device=settings.device)
-        hparams = registry.hparams_for(point.editor, backbone.name)
+        hparams = self._hparams(point.editor, backbone.name)
         directory = first_use_directory(point.editor, backbone, hparams, settings.world_seed)
         train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed)
+
+    def _hparams(self, editor: str, backbone: str) -> Hparams:
+        """The preset with what the user changed."""
+        preset = registry.hparams_for(editor, backbone)
+        changes = self.settings.hparams.get(editor, {})
+        return type(preset).from_dict(preset.to_dict() | dict(changes)) if changes else preset
 
     def _first_use(self, point: GridPoint) -> Path | None:
         if not trains_on_first_use(point.editor, point.backbone):
             return None
         backbone = self.backbone(point.backbone)
-        hparams = registry.hparams_for(point.editor, backbone.name)
+        hparams = self._hparams(point.editor, backbone.name)
         return first_use_directory(point.editor, backbone, hparams, self.settings.world_seed)
 
     def _cell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Caption:
     published: str
     protocol: str
     seeds: str
+    changes: str = ""  # of presets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,7 @@ def caption_of(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}.",
         seeds=_seeds(sorted(seeds)),
+        changes=_changes(cells),
     )
 
 
@@ -181,6 +184,18 @@ def _origins(cells: Sequence[Cell]) -> str:
         for cell in cells
     }
     return ", ".join(origins.values())
+
+
+def _changes(cells: Sequence[Cell]) -> str:
+    """`GRACE with mode=easyedit.`: what differs from the presets; empty where nothing does."""
+    found = {cell.editor: cell for cell in cells}
+    parts = []
+    for editor, cell in found.items():
+        preset = json.loads(json.dumps(registry.hparams_for(editor, cell.backbone).to_dict()))
+        changed = [f"{k}={v}" for k, v in cell.hparams.items() if preset.get(k) != v]
+        if changed:
+            parts.append(f"{registry.describe(editor).label} with {', '.join(changed)}.")
+    return " ".join(parts)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import Made, make_artefact, trainable, training_samples
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
-from bench.commands.arguments import add_hardware, device_of, whole
+from bench.commands.arguments import add_hardware, assignment, device_of, whole
 from bench.console import say, warn
 from bench.grids import DATASETS
 from bench.resources import encoder_directory
@@ -155,21 +154,10 @@ def _hparams(editor: type[TrainableEditor[Any]], args: argparse.Namespace) -> Hp
         preset = editor.presets["paper"]
     else:
         preset = registry.hparams_for(key, _backbone(args))
-    changes = dict(_assignment(text) for text in args.hparam)
+    changes = dict(assignment(text) for text in args.hparam)
     if args.iterations is not None:
         changes["iterations"] = args.iterations
     return editor.hparams_class.from_dict(preset.to_dict() | changes)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """(name, value) of `NAME=VALUE`; a value that is no JSON is taken as a string."""
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ValueError(f"--hparam takes NAME=VALUE, got {text!r}.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _groups(args: argparse.Namespace, names: list[str]) -> list[list[str]]:

@@ -252,6 +252,11 @@ BAD = [
     ("--jobs", "0", "expected a whole number of at least 1, got '0'"),
     ("--edits", "6", "got a limit of 4 for 6 edits"),
     ("--data-dir", "missing", "missing"),
+    ("--hparam", "mode=easyedit", "--hparam takes EDITOR.NAME=VALUE, got 'mode=easyedit'."),
+    ("--hparam", "ft.lr", "--hparam takes EDITOR.NAME=VALUE, got 'ft.lr'."),
+    ("--hparam", "grce.eps=1", "Unknown editor 'grce'. Did you mean 'grace'?"),
+    ("--hparam", "ft.lrr=1", "'lrr' for FtHparams. Did you mean 'lr'"),
+    ("--hparam", "malmen.seed=1", "--hparam changes MALMEN, which is not among the editors"),
 ]
 
 

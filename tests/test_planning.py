@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bench.grids import Selection, get_table, points
 from bench.key_statistics import read_templates
 from bench.planning import Job, Settings, plan, trained_points
 from bench.results import ResultStore
+from bench.tabulate import caption_of
 from bench.worker import Worker
 from editors import registry
 from tests.datasets.made import counterfact_row, write
@@ -118,3 +120,21 @@ def test_untrained_editors_are_left_out_of_grids_that_nobody_named(
     assert [point.editor for point in kept] == ["ft"]
     assert len(reasons) == 1
     assert "RECIPE has no trained weights" in reasons[0]
+
+
+def test_a_hyper_parameter_of_the_user_is_part_of_the_cell(backbone: Path, data: Path) -> None:
+    selection = Selection(
+        backbone=str(backbone), editors=("grace",), datasets=("cf",), edits=(1,), limit=2
+    )
+    changes = {"grace": {"mode": "easyedit", "n_iter": 3}}
+    settings = Settings(data_dir=data.parent, generation="none", hparams=changes)
+    (job,) = plan(points(get_table(1), selection), settings)
+    assert (job.cell.hparams["mode"], job.cell.hparams["n_iter"]) == ("easyedit", 3)
+    assert caption_of(get_table(1), [job.cell], seeds=(0,)).changes == (
+        "GRACE with mode=easyedit, n_iter=3."
+    )
+    (before,) = plan(points(get_table(1), selection), replace(settings, hparams={}))
+    assert before.cell.key() != job.cell.key()
+    assert caption_of(get_table(1), [before.cell], seeds=(0,)).changes == ""
+    with pytest.raises(ValueError, match="changes FT, which is not among the editors"):
+        plan(points(get_table(1), selection), replace(settings, hparams={"ft": {"lr": 1.0}}))

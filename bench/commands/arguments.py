@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
@@ -15,6 +16,7 @@ from bench.names import unknown_name
 from bench.planning import Settings
 from bench.resources import HUB_ENCODERS
 from bench.world.models import ENCODER
+from editors import registry
 
 RESULTS, TABLES_FOLDER = Path("results"), Path("tables")
 METRICS = ("all", "teacher_forced")
@@ -53,6 +55,13 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="all (the default) or teacher_forced, which skips generation",
     )
     cells.add_argument(
+        "--hparam",
+        action="append",
+        default=[],
+        metavar="EDITOR.NAME=VALUE",
+        help="another hyper-parameter or mode than the editor's preset has; may be repeated",
+    )
+    cells.add_argument(
         "--generation-prompt",
         type=_one_of("generation prompt", GENERATION_PROMPTS),
         default="context_free",
@@ -89,7 +98,23 @@ def settings(args: argparse.Namespace) -> Settings:
         device=device_of(args),
         device_map=args.device_map,
         generation="none" if args.metrics == "teacher_forced" else args.generation_prompt,
+        hparams=_by_editor(args.hparam),
     )
+
+
+def assignment(text: str, form: str = "NAME=VALUE") -> tuple[str, Any]:
+    """(name, value) of a `--hparam`; a value that is no JSON is taken as a string.
+
+    Raises:
+        ValueError: text of another form.
+    """
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ValueError(f"--hparam takes {form}, got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def device_of(args: argparse.Namespace) -> str:
@@ -205,6 +230,19 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="records to DIR and tables to DIR/tables (default: results and tables)",
     )
+
+
+def _by_editor(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Changes of each editor's preset, by its key."""
+    form = "EDITOR.NAME=VALUE"
+    changes: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        place, value = assignment(text, form)
+        editor, dot, name = place.partition(".")
+        if not dot or not name:
+            raise ValueError(f"--hparam takes {form}, got {text!r}.")
+        changes.setdefault(registry.resolve(editor), {})[name] = value
+    return changes
 
 
 def _names(text: str) -> tuple[str, ...]:

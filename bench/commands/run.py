@@ -23,6 +23,8 @@ EXAMPLES = """examples:
       Table 1 on the shipped miniature backbone: minutes on two cores, no download
   python -m bench run --table 1 --editors ft,rome --datasets cf --edits 1,10 --n-seeds 5
       part of the table, mean and spread over five seeds
+  python -m bench run --table 1 --editors grace,lte --hparam grace.mode=easyedit
+      another mode than the preset's; the table says so
   python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model
       a real data set on any local Hugging Face model of a known architecture
 
