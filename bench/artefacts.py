@@ -88,6 +88,8 @@ def make_artefact(
         "schema": REPORT_SCHEMA,
         "artefact": {"file": made.name, "sha256": digest_of_file(made)},
         "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
+        # Training selects among its checkpoints alone; the other hyper-parameters are the preset's.
+        "search_space": {"iteration": [entry["iteration"] for entry in header["history"]]},
         **header,
     }
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"

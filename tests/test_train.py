@@ -92,6 +92,7 @@ def test_an_artefact_and_a_report_are_made(
     assert header["data"].keys() == {"zsre", "counterfact"}
     assert report["provenance"]["seconds"]["train"] > 0
     assert len(report["artefact"]["sha256"]) == 64
+    assert report["search_space"] == {"iteration": [2, 4]}
     shown = capsys.readouterr()
     assert "zsre, 2 held-out training edits at once: reliability" in shown.out
     assert "step" not in shown.err  # no progress line in a pipe
