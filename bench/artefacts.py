@@ -71,11 +71,15 @@ def make_artefact(
     path: Path,
     seed: int = 0,
 ) -> Made:
-    """Train an editor's weights on the samples of each data set and write a report beside them."""
+    """Train an editor's weights on the samples of each data set and write a report beside them.
+
+    Weights that are there already, of the same settings, keep the report of their training.
+    """
     from bench.provenance import now, provenance
     from editors.base import Resources
     from editors.parts.artefact import read_header
 
+    report_path, finished = path.with_suffix(".report.json"), path.exists()
     started, start = now(), time.perf_counter()
     with show_steps() as progress:
         made = trainable(key).fit(
@@ -84,16 +88,19 @@ def make_artefact(
         )  # fmt: skip
     seconds = time.perf_counter() - start
     header = read_header(made)
+    if finished and report_path.exists():
+        earlier = json.loads(report_path.read_text("utf-8"))["provenance"]["seconds"]["train"]
+        return Made(path=made, header=header, seconds=earlier)
     report = {
         "schema": REPORT_SCHEMA,
         "artefact": {"file": made.name, "sha256": digest_of_file(made)},
         "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
         # Training selects among its checkpoints alone; the other hyper-parameters are the preset's.
-        "search_space": {"iteration": [entry["iteration"] for entry in header["history"]]},
+        "search_space": {"iteration": [entry["iteration"] for entry in header.get("history", [])]},
         **header,
     }
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    write_text(made.with_suffix(".report.json"), text)
+    write_text(report_path, text)
     return Made(path=made, header=header, seconds=seconds)
 
 
@@ -108,11 +115,13 @@ def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[E
     return samples
 
 
-def first_use_directory(editor: str, backbone: Backbone, hparams: Hparams, world_seed: int) -> Path:
+def first_use_directory(
+    editor: str, backbone: Backbone, hparams: Hparams, world_seed: int, encoder: Path | None = None
+) -> Path:
     """Where `run` keeps weights that it trained: a folder for each thing they depend on."""
     identity = [
         editor, registry.editor_class(editor).version, backbone.digest, hparams.to_dict(),
-        DATA_VERSION,
+        DATA_VERSION, encoder and digest_of_file(encoder / "model.safetensors"),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
@@ -127,7 +136,12 @@ def trains_on_first_use(editor: str, backbone: str) -> bool:
 
 
 def train_on_first_use(
-    editor: str, lm: LanguageModel, hparams: Hparams, directory: Path, world_seed: int
+    editor: str,
+    lm: LanguageModel,
+    hparams: Hparams,
+    directory: Path,
+    world_seed: int,
+    encoder: Path | None = None,
 ) -> None:
     """Train an editor on the embedded world's three training sets into `directory`."""
     from editors.parts.artefact import artefact_path
@@ -136,5 +150,5 @@ def train_on_first_use(
     say(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
     samples = training_samples(DATASETS, data_dir(world_seed))
     path = artefact_path(directory, editor, lm.name, list(samples))
-    made = make_artefact(editor, lm, samples, hparams, encoder=None, path=path)
+    made = make_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
     say(f"{made.path}: {made.seconds / 60:.1f} minutes")

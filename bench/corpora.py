@@ -1,4 +1,4 @@
-"""Text corpora for key statistics: a file, a directory, the embedded world's, the hub's Wikipedia.
+"""Text corpora: a file, a directory, the embedded world's, Wikipedia or WikiText from the hub.
 
 A `.txt` file holds one document a line, a `.jsonl` file one object with `text` a line; a directory
 holds such files, read in the order of their paths.
@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.digests import cached_digest, combined_digest
 from bench.world.store import data_dir
 
-WIKIPEDIA = "wikipedia"
+WIKIPEDIA, WIKITEXT = "wikipedia", "wikitext-103"
 DOCUMENTS = 4_000  # read by default, ours
 PAPER_DOCUMENTS = 100_000  # articles that ROME and MEMIT read
 # Ours, of the embedded world's corpus: some 500 tokens for each key dimension of a miniature
@@ -23,9 +23,15 @@ PAPER_DOCUMENTS = 100_000  # articles that ROME and MEMIT read
 EMBEDDED_TOKENS = 200_000
 BESIDE_DATA = "corpus.txt"
 
-_HUB = "wikimedia/wikipedia"
-_HUB_CONFIGURATION = "20231101.en"
-_HUB_REVISION = "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"
+# Repository, configuration and revision of each.
+HUB_TEXTS = {
+    WIKIPEDIA: ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
+    WIKITEXT: (
+        "Salesforce/wikitext",
+        "wikitext-103-raw-v1",
+        "b08601e04326c79dfdd32d625aee71d232d685c3",
+    ),
+}
 # The originals draw their articles at random; a stream is shuffled in a window (sizes are ours).
 _HUB_SHUFFLE = {"seed": 0, "buffer_size": 10_000}
 _SUFFIXES = (".txt", ".jsonl")
@@ -35,7 +41,7 @@ _SUFFIXES = (".txt", ".jsonl")
 class Corpus:
     """Documents in a fixed order, and how much of them is read."""
 
-    place: str  # a path, or `wikipedia`
+    place: str  # a path, or a name of `HUB_TEXTS`
     digest: str  # of the contents
     documents: int  # at most
     tokens: int | None = None  # at most; None reads on
@@ -48,7 +54,7 @@ class Corpus:
     @property
     def remote(self) -> bool:
         """Whether it is streamed from the hub."""
-        return self.place == WIKIPEDIA
+        return self.place in HUB_TEXTS
 
     def texts(self) -> Iterator[str]:
         """The documents that are read; empty ones are none.
@@ -57,19 +63,20 @@ class Corpus:
             OSError: a file cannot be read, or the hub cannot be reached.
             ValueError: a line of a `.jsonl` file that is no object with a `text`.
         """
-        lines = _hub_texts() if self.remote else _file_texts(Path(self.place))
+        lines = _hub_texts(self.place) if self.remote else _file_texts(Path(self.place))
         whole = (text.strip() for text in lines)
         return islice((text for text in whole if text), self.documents)
 
 
 def open_corpus(place: str, *, documents: int = DOCUMENTS, tokens: int | None = None) -> Corpus:
-    """The corpus at a path, or `wikipedia`.
+    """The corpus at a path, or one of the hub by its name.
 
     Raises:
         OSError: nothing is there, or no file of a known form.
     """
-    if place == WIKIPEDIA:
-        digest = f"{_HUB}@{_HUB_REVISION}/{_HUB_CONFIGURATION}/{_HUB_SHUFFLE}"
+    if place in HUB_TEXTS:
+        repository, configuration, revision = HUB_TEXTS[place]
+        digest = f"{repository}@{revision}/{configuration}/{_HUB_SHUFFLE}"
     else:
         files = _files(Path(place))
         digest = cached_digest(files[0]) if len(files) == 1 else combined_digest(files)
@@ -88,7 +95,7 @@ def _files(place: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(
             f"No corpus at {place}: expected a {' or '.join(_SUFFIXES)} file, a directory of "
-            f"them, or {WIKIPEDIA!r}."
+            f"them, or one of {', '.join(HUB_TEXTS)}."
         )
     return found
 
@@ -107,18 +114,19 @@ def _text_of(line: str, path: Path, number: int) -> str:
         raise ValueError(f"{path}, line {number} is no JSON object with a text.") from error
 
 
-def _hub_texts() -> Iterator[str]:
-    """Articles of English Wikipedia, streamed: nothing is kept on this machine."""
+def _hub_texts(name: str) -> Iterator[str]:
+    """Articles or lines, streamed: nothing is kept on this machine."""
     from datasets import load_dataset
 
+    repository, configuration, revision = HUB_TEXTS[name]
     try:
         rows = load_dataset(
-            _HUB, _HUB_CONFIGURATION, split="train", revision=_HUB_REVISION, streaming=True
+            repository, configuration, split="train", revision=revision, streaming=True
         )
         for row in rows.shuffle(**_HUB_SHUFFLE):
             yield str(row["text"])
     except Exception as error:  # the hub client raises many kinds: offline, http, no such file
         raise OSError(
-            f"Cannot stream {_HUB} from the hub ({type(error).__name__}); check the network, or "
-            "give a local text corpus with --corpus."
+            f"Cannot stream {repository} from the hub ({type(error).__name__}); check the network, "
+            "or give a local text corpus with --corpus."
         ) from error

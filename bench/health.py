@@ -18,7 +18,9 @@ class BlockHealth:
 
     block: int
     effect: float | None  # largest change of any item's log-probability; None: no number
-    diverged_at: int | None = None  # the edit, from 1, behind which the model answers no number
+    # The edit, from 1, behind which its own request is answered by no number; None where another
+    # question of the block is.
+    diverged_at: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -45,7 +47,7 @@ def health_of(
     return BlockHealth(block=number, effect=None, diverged_at=_first_divergence(block, editor))
 
 
-def _first_divergence(block: Sequence[EditSample], editor: Editor[Any]) -> int:
+def _first_divergence(block: Sequence[EditSample], editor: Editor[Any]) -> int | None:
     """Number, from 1, of the first edit whose own request is no longer answered by numbers."""
     try:
         for number, sample in enumerate(block, start=1):
@@ -59,4 +61,4 @@ def _first_divergence(block: Sequence[EditSample], editor: Editor[Any]) -> int:
                 return number
     finally:
         editor.reset()
-    return len(block)
+    return None

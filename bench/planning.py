@@ -10,12 +10,18 @@ from typing import Any
 
 from bench import metrics
 from bench.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
-from bench.backbones import Backbone, DeviceMap, check_device, load, locate
+from bench.backbones import HUB_IDS, Backbone, DeviceMap, check_device, load, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.grids import GridPoint, Preset
 from bench.key_statistics import context_templates, identity, templates_path
-from bench.resources import Places, Sources, UntrainedEditorError, sources_for
+from bench.resources import (
+    Places,
+    Sources,
+    UntrainedEditorError,
+    encoder_directory,
+    sources_for,
+)
 from editors import registry
 from editors.base import Hparams
 
@@ -58,15 +64,29 @@ def plan(points: Sequence[GridPoint], settings: Settings) -> list[Job]:
         OSError: files that are missing or cannot be read.
     """
     check_device(settings.device)
-    present = {point.editor for point in points}
-    for editor in settings.hparams:
+    check_hparams(points, settings)
+    planner = _Planner(settings)
+    return [planner.job(point) for point in points]
+
+
+def check_hparams(points: Sequence[GridPoint], settings: Settings) -> None:
+    """Refuse hyper-parameters that no editor of the run has.
+
+    Raises:
+        ValueError: an editor that is not there, or a name or value that it does not take.
+    """
+    present = {point.editor: point.backbone for point in points}
+    for editor, changes in settings.hparams.items():
         if editor not in present:
             raise ValueError(
                 f"--hparam changes {registry.describe(editor).label}, which is not among the "
                 f"editors of this run: {', '.join(sorted(present))}."
             )
-    planner = _Planner(settings)
-    return [planner.job(point) for point in points]
+        _changed(registry.hparams_for(editor, present[editor]), changes)
+
+
+def _changed(preset: Hparams, changes: Mapping[str, Any]) -> Hparams:
+    return type(preset).from_dict(preset.to_dict() | dict(changes)) if changes else preset
 
 
 def trained_points(
@@ -143,6 +163,7 @@ class _Planner:
                 documents=self.settings.documents,
                 encoder=self.settings.encoder,
                 artefacts=self._first_use(point),
+                changed=self._changes(point.editor, name),
                 world_seed=self.settings.world_seed,
             ),
         )
@@ -152,21 +173,41 @@ class _Planner:
         backbone, settings = self.backbone(point.backbone), self.settings
         lm = load(backbone, dtype=settings.dtype, device=settings.device)
         hparams = self._hparams(point.editor, backbone.name)
-        directory = first_use_directory(point.editor, backbone, hparams, settings.world_seed)
-        train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed)
+        encoder = self._encoder(point)
+        directory = first_use_directory(
+            point.editor, backbone, hparams, settings.world_seed, encoder
+        )
+        train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed, encoder)
 
     def _hparams(self, editor: str, backbone: str) -> Hparams:
         """The preset with what the user changed."""
         preset = registry.hparams_for(editor, backbone)
-        changes = self.settings.hparams.get(editor, {})
-        return type(preset).from_dict(preset.to_dict() | dict(changes)) if changes else preset
+        return _changed(preset, self.settings.hparams.get(editor, {}))
+
+    def _changes(self, editor: str, backbone: str) -> frozenset[str]:
+        """Names of hyper-parameters that are not the preset's."""
+        preset, wanted = (
+            made.to_dict()
+            for made in (registry.hparams_for(editor, backbone), self._hparams(editor, backbone))
+        )
+        return frozenset(name for name in wanted if wanted[name] != preset[name])
 
     def _first_use(self, point: GridPoint) -> Path | None:
         if not trains_on_first_use(point.editor, point.backbone):
             return None
         backbone = self.backbone(point.backbone)
         hparams = self._hparams(point.editor, backbone.name)
-        return first_use_directory(point.editor, backbone, hparams, self.settings.world_seed)
+        return first_use_directory(
+            point.editor, backbone, hparams, self.settings.world_seed, self._encoder(point)
+        )
+
+    def _encoder(self, point: GridPoint) -> Path | None:
+        """The sentence encoder of an editor that has one."""
+        settings = self.settings
+        if not registry.editor_class(point.editor).uses_encoder:
+            return None
+        hub = self.backbone(point.backbone).name in HUB_IDS
+        return encoder_directory(settings.encoder, hub=hub, world_seed=settings.world_seed)
 
     def _cell(
         self,

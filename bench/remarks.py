@@ -11,11 +11,13 @@ ROUNDING = 1e-4
 
 def remark(blocks: Sequence[Mapping[str, Any]]) -> str | None:
     """`diverged at edit 37`, `no effect`, or both of a record's blocks; None where all is well."""
-    diverged = [block["diverged_at"] for block in blocks if block["effect"] is None]
+    diverged = [block for block in blocks if block["effect"] is None]
     idle = [block for block in blocks if block["effect"] is not None and block["effect"] < ROUNDING]
     parts = []
     if diverged:
-        parts.append(f"diverged at edit {min(diverged)}" + _share(len(diverged), len(blocks)))
+        edits = [block["diverged_at"] for block in diverged if block["diverged_at"] is not None]
+        where = f" at edit {min(edits)}" if edits else ""
+        parts.append(f"diverged{where}" + _share(len(diverged), len(blocks)))
     if idle:
         parts.append("no effect" + _share(len(idle), len(blocks)))
     return ", ".join(parts) or None

@@ -6,15 +6,18 @@ Everything here describes the pristine model, so it is made before the first edi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.backbones import EMBEDDED, HUB_IDS
+from bench.console import warn
 from bench.corpora import (
     BESIDE_DATA,
     DOCUMENTS,
     PAPER_DOCUMENTS,
     WIKIPEDIA,
+    WIKITEXT,
     Corpus,
     embedded_corpus,
     open_corpus,
@@ -50,6 +53,7 @@ class Places:
     documents: int | None = None  # of the corpus
     encoder: str | None = None  # a name or a directory
     artefacts: Path | None = None  # a folder of trained weights, looked into after the shipped ones
+    changed: frozenset[str] = frozenset()  # hyper-parameters that are not the preset's
     world_seed: int = 0
 
 
@@ -95,13 +99,13 @@ def sources_for(
     cls = registry.editor_class(editor)
     reads = hparams.uses_covariance or hparams.reads_corpus
     return Sources(
-        corpus=corpus_for(backbone, places) if reads else None,
+        corpus=corpus_for(backbone, places, lines=not hparams.uses_covariance) if reads else None,
         encoder=encoder_directory(
             places.encoder, hub=backbone in HUB_IDS, world_seed=places.world_seed
         )
         if cls.uses_encoder
         else None,
-        artefact=_artefact(editor, backbone, dataset, places)
+        artefact=_artefact(editor, backbone, hparams, dataset, places)
         if issubclass(cls, TrainableEditor)
         else None,
     )
@@ -133,11 +137,11 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
     return directory
 
 
-def corpus_for(backbone: str, places: Places) -> Corpus:
-    """The text that key statistics of a backbone are made from.
+def corpus_for(backbone: str, places: Places, *, lines: bool = False) -> Corpus:
+    """The text that key statistics of a backbone are made from, or `lines` of memory text.
 
     The one that was named comes first, then one beside the data. Else a backbone of the hub takes
-    Wikipedia, as in the originals, and any other the embedded world's.
+    Wikipedia or WikiText-103, as in the originals, and any other the embedded world's.
 
     Raises:
         OSError: there is no such corpus.
@@ -148,9 +152,21 @@ def corpus_for(backbone: str, places: Places) -> Corpus:
         return open_corpus(places.corpus, documents=documents)
     if places.data_dir is not None and (places.data_dir / BESIDE_DATA).is_file():
         return open_corpus(str(places.data_dir / BESIDE_DATA), documents=documents)
+    if hub and lines:
+        return open_corpus(WIKITEXT, documents=places.documents or DOCUMENTS)
     if hub:
         return open_corpus(WIKIPEDIA, documents=documents)
+    if backbone not in EMBEDDED:
+        _warn_of_embedded_text(backbone)
     return embedded_corpus(places.world_seed)
+
+
+@cache
+def _warn_of_embedded_text(backbone: str) -> None:
+    warn(
+        f"{backbone}: key statistics and memory texts come from the embedded world's corpus, which "
+        "no real model was trained on; --corpus names another text."
+    )
 
 
 def resources_for(
@@ -185,10 +201,12 @@ def resources_for(
     )
 
 
-def _artefact(editor: str, backbone: str, dataset: str, places: Places) -> Path:
+def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places: Places) -> Path:
+    """The first trained weights that are there, and were trained as the user wants them."""
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
+    others = ""
     directories = [Path("artefacts")]
     if backbone in EMBEDDED:
         directories.insert(0, assets_dir(places.world_seed) / "artefacts")
@@ -197,10 +215,29 @@ def _artefact(editor: str, backbone: str, dataset: str, places: Places) -> Path:
     for directory in directories:
         for trained_on in ([dataset], []):
             path = artefact_path(directory, key, backbone, trained_on)
-            if path.is_file():
+            if not path.is_file():
+                continue
+            changed = _trained_otherwise(path, key, hparams, places.changed)
+            if not changed:
                 return path
+            others = f" with {', '.join(changed)}"
     raise UntrainedEditorError(
-        f"{registry.describe(key).label} has no trained weights for {backbone} in "
+        f"{registry.describe(key).label} has no trained weights for {backbone}{others} in "
         f"{directories[0]}; `python -m bench train --editor {key} --backbone {backbone}` "
         "makes them."
     )
+
+
+def _trained_otherwise(
+    path: Path, editor: str, hparams: Hparams, changed: frozenset[str]
+) -> list[str]:
+    """`name=value` of what the user changed and these weights were trained without."""
+    from editors.base import TrainableEditor
+    from editors.parts.artefact import read_header
+
+    cls = registry.editor_class(editor)
+    names = changed - (cls.edit_time if issubclass(cls, TrainableEditor) else changed)
+    if not names:
+        return []
+    trained, wanted = read_header(path).get("hparams", {}), hparams.to_dict()
+    return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]

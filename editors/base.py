@@ -129,10 +129,18 @@ class Editor(ABC, Generic[HparamsT]):
     aliases: ClassVar[tuple[str, ...]] = ()
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
+    # Whether it works on a model whose blocks lie on several devices.
+    spans_devices: ClassVar[bool] = False
     hparams_class: ClassVar[type[Hparams]]
     presets: ClassVar[Mapping[str, Hparams]]  # backbone name -> its hyper-parameters
 
     def __init__(self, lm: LanguageModel, hparams: HparamsT, resources: Resources) -> None:
+        devices = {str(parameter.device) for parameter in lm.model.parameters()}
+        if len(devices) > 1 and not self.spans_devices:
+            raise ValueError(
+                f"{self.label} works inside the blocks and wants the model on one device, got it "
+                f"on {', '.join(sorted(devices))}."
+            )
         self.lm = lm
         self.hparams = hparams
         self.resources = resources
@@ -164,6 +172,8 @@ class TrainableEditor(Editor[HparamsT]):
     # Whether the weights for a miniature backbone take minutes, so that `run` trains them itself
     # where none are shipped.
     quick: ClassVar[bool] = False
+    # Hyper-parameters that only matter once the weights are trained.
+    edit_time: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     @abstractmethod

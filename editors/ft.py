@@ -150,6 +150,7 @@ class FtEditor(Editor[FtHparams]):
     family = "MP"
     label: ClassVar[str] = "FT"
     aliases: ClassVar[tuple[str, ...]] = ("fine-tuning",)
+    spans_devices = True
     hparams_class = FtHparams
     presets: ClassVar[Mapping[str, FtHparams]] = {
         # zjunlp/EasyEdit hparams/FT/{gpt2-xl,gpt-j-6B,llama-7b}.yaml
@@ -160,7 +161,7 @@ class FtEditor(Editor[FtHparams]):
         "gpt2-xl/ft-l": FtHparams(layer=0, norm_constraint=5e-4),
         "gpt-j-6b/ft-l": FtHparams(layer=0, norm_constraint=5e-5),
         # Ours: a layer and a rate that suit miniature models.
-        "mini-llama": FtHparams(layer=3, lr=1e-3),  # benchmarks/hparams.json
+        "mini-llama": FtHparams(layer=3, lr=1e-3),  # benchmarks/choose_hparams.py
         "default": FtHparams(layer=None),
     }
 

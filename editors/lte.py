@@ -42,6 +42,8 @@ class Lte(TrainableEditor[LteHparams]):
     label = "LTE"
     uses_encoder = True
     retrieves_text = True
+    edit_time = frozenset({"mode", "threshold"})
+    spans_devices = True
     hparams_class = LteHparams
     presets = PRESETS
 

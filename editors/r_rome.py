@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,6 +77,9 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
     family = "RB"
     label: ClassVar[str] = "R-ROME"
     quick: ClassVar[bool] = True
+    edit_time: ClassVar[frozenset[str]] = frozenset(
+        {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
+    )
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
     uses_encoder: ClassVar[bool] = True
     retrieves_text = True
@@ -156,7 +159,10 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
             yield
 
     def _prefixed(self, rows: Tensor) -> AbstractContextManager[None]:
-        """The facts in front of the rows that use them, where that is asked for."""
+        """The facts in front of the rows that use them, where that is asked for.
+
+        Ids are joined: with a tokenizer that marks spaces, the question has none in front of it.
+        """
         if not self.hparams.plus_prompt:
             return nullcontext()
         tokenizer, facts = self.lm.tokenizer, self.memory.facts

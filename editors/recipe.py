@@ -41,6 +41,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
     label = "RECIPE"
     retrieves_text = True
     uses_encoder = True
+    spans_devices = True
     hparams_class = RecipeHparams
     presets = PRESETS
 

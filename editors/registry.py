@@ -93,6 +93,21 @@ def hparams_for(name: str, backbone: str) -> Hparams:
     )
 
 
+def preset_of(name: str, preset: str) -> Hparams:
+    """An editor's preset by its own name.
+
+    Raises:
+        ValueError: no such editor or preset.
+    """
+    presets = editor_class(name).presets
+    if preset not in presets:
+        raise ValueError(
+            f"{describe(name).label} has no preset {preset!r}. "
+            f"Available: {', '.join(sorted(presets))}."
+        )
+    return presets[preset]
+
+
 def get_editor(
     name: str,
     lm: LanguageModel,

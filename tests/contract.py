@@ -38,7 +38,7 @@ TUNING: dict[str, dict[str, Any]] = {
     "wilke": {"v_weight_decay": 0.0, "clamp_norm_factor": 60.0, "v_lr": 1.0},
     "grace": {"n_iter": 8},
     "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
-    "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.9},
+    "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.98},
     "r_rome": {
         "v_weight_decay": 0.0,
         "clamp_norm_factor": 20.0,
@@ -74,14 +74,17 @@ class Subject:
     architecture: str
     directory: Path = field(compare=False)  # for the artefacts of this test session
 
-    def editor(self, *, seed: int = 0) -> Editor[Any]:
-        """A fresh editor on a fresh model."""
+    def editor(self, *, seed: int = 0, dtype: torch.dtype | None = None) -> Editor[Any]:
+        """A fresh editor on a fresh model, of another dtype where one is named."""
         cls = registry.editor_class(self.key)
         resources = _resources(self.architecture, self.directory, seed)
         artefact = None
         if issubclass(cls, TrainableEditor):
             artefact = _artefact(self.key, self.architecture, self.directory)
         lm = TINY[self.architecture]()
+        if dtype is not None:
+            model: Any = lm.model
+            lm = LanguageModel(model.to(dtype), lm.tokenizer)
         return cls(lm, tuned(self.key), _with_artefact(resources, artefact))
 
 

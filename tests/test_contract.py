@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from editors import registry
 from editors.base import EditRequest
 from editors.parts.generation import Stop, greedy
+from editors.parts.lte.memory import NONE
 from editors.parts.tokens import batch_of, batch_of_ids
 from tests.contract import (
     InterruptedEditError,
@@ -143,6 +145,16 @@ def test_answers_do_not_depend_on_the_batch(subject: Subject) -> None:
     torch.testing.assert_close(logits(editor, PAIRS[::-1]), turned, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", TINY)
+def test_the_batch_mixes_rows_with_and_without_a_fact(architecture: str, directory: Path) -> None:
+    """Else the suite would not see an LTE that mixes them up; others differ on the same pairs."""
+    editor: Any = Subject(key="lte", architecture=architecture, directory=directory).editor()
+    editor.edit([FIRST, SECOND])
+    found = editor.retrieve([prompt for prompt, _ in PAIRS]).tolist()
+    assert found[:2] == [0, 1]
+    assert found[-1] == NONE
+
+
 def test_edits_accumulate(subject: Subject) -> None:
     editor = subject.editor()
     pairs = PAIRS[:2]
@@ -187,6 +199,20 @@ def test_cached_generation_equals_teacher_forcing(subject: Subject) -> None:
     with torch.no_grad(), editor.steering(forced):
         best = lm.target_logits(forced).argmax(dim=-1)
     assert best.tolist() == [token for ids in generated for token in ids]
+
+
+def test_a_model_on_several_devices_is_refused_where_blocks_are_worked_in(
+    subject: Subject,
+) -> None:
+    editor = subject.editor()
+    lm, cls = editor.lm, type(editor)
+    lm.model.lm_head.to("meta")
+    make = partial(cls, lm, editor.hparams, editor.resources)
+    if cls.spans_devices:
+        make()
+    else:
+        with pytest.raises(ValueError, match="wants the model on one device, got it on cpu, meta"):
+            make()
 
 
 def test_hparams_round_trip_and_refuse_unknown_fields_by_name(key: str) -> None:

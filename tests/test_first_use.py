@@ -12,7 +12,10 @@ from bench.artefacts import first_use_directory, trains_on_first_use
 from bench.backbones import locate
 from bench.grids import Selection, get_table, points
 from bench.planning import Settings, train_missing
+from bench.world.store import assets_dir
 from editors import registry
+
+ENCODER_DIRECTORY = assets_dir(0) / "mini-roberta"
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Editors for which weights were asked, which then lie where they belong."""
     asked = []
 
-    def pretend(editor: str, lm: Any, hparams: Any, directory: Path, world_seed: int) -> None:
+    def pretend(editor: str, lm: Any, hparams: Any, directory: Path, *_: Any) -> None:
         asked.append(editor)
         directory.mkdir(parents=True)
         (directory / f"{editor}-{lm.name}.safetensors").write_bytes(b"weights")
@@ -85,3 +88,40 @@ def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_p
     artefacts.train_on_first_use("mend", lm, hparams, tmp_path / "to", 0)
     assert list(seen["samples"]) == ["zsre", "counterfact", "ripple_edits"]
     assert seen["path"] == tmp_path / "to" / "mend-mini-llama.safetensors"
+
+
+QUICK = [key for key in registry.available() if trains_on_first_use(key, "mini-llama")]
+
+
+def test_three_editors_are_quick() -> None:
+    assert sorted(QUICK) == ["malmen", "mend", "r_rome"]
+
+
+@pytest.mark.parametrize("editor", QUICK)
+def test_they_are_trained_in_earnest(
+    editor: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a few steps: encoder and samples are there, and the weights are found afterwards."""
+    presets = registry.editor_class(editor).presets
+    few = {"iterations": 2, "checkpoint_interval": 1, "held_out": 4, "batch_size": 4}
+    short = type(presets["tiny"]).from_dict(presets["mini-llama"].to_dict() | few)
+    monkeypatch.setattr(registry.editor_class(editor), "presets", {**presets, "mini-llama": short})
+    monkeypatch.setattr(planning, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
+    monkeypatch.setattr(resources, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
+    full = artefacts.training_samples
+    monkeypatch.setattr(
+        artefacts, "training_samples",
+        lambda names, where: {name: samples[:40] for name, samples in full(names, where).items()},
+    )  # fmt: skip
+    train_missing([point(editor)], Settings())
+    (made,) = (tmp_path / "cache").glob("world-0/artefacts/*/*.safetensors")
+    (job,) = planning.plan([point(editor)], Settings())
+    assert job.sources.artefact == made
+
+
+def test_weights_of_another_training_are_not_taken_for_it(trained: list[str]) -> None:
+    """MEND's mode acts in training alone; LTE's in retrieval."""
+    train_missing([point("mend")], Settings())
+    changed = Settings(hparams={"mend": {"mode": "original"}})
+    train_missing([point("mend")], changed)
+    assert trained == ["mend", "mend"]

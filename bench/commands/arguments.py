@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
-from bench.corpora import DOCUMENTS, PAPER_DOCUMENTS
+from bench.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
 from bench.grids import DATASETS, PRESETS, TABLES, Selection
 from bench.names import unknown_name
 from bench.planning import Settings
@@ -59,7 +59,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="EDITOR.NAME=VALUE",
-        help="another hyper-parameter or mode than the editor's preset has; may be repeated",
+        help="another hyper-parameter or mode than the editor's preset has, or another of its "
+        "presets: EDITOR=PRESET; may be repeated",
     )
     cells.add_argument(
         "--generation-prompt",
@@ -147,10 +148,10 @@ def add_corpus(parser: argparse._ArgumentGroup) -> None:
     """The text of key statistics, and how much of it."""
     parser.add_argument(
         "--corpus",
-        metavar="PATH|wikipedia",
+        metavar="PATH|NAME",
         help="text of the key covariance: a file with one document a line (.txt) or a JSON object "
-        "with a text a line (.jsonl), a directory of these, or the hub's Wikipedia (default: "
-        "corpus.txt in --data-dir, else what belongs to the backbone)",
+        f"with a text a line (.jsonl), a directory of these, or of the hub {_listed(HUB_TEXTS)} "
+        "(default: corpus.txt in --data-dir, else what belongs to the backbone)",
     )
     parser.add_argument(
         "--documents",
@@ -233,16 +234,21 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def _by_editor(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Changes of each editor's preset, by its key."""
-    form = "EDITOR.NAME=VALUE"
+    """Hyper-parameters by editor key; those of a named preset come first."""
+    form = "EDITOR.NAME=VALUE or EDITOR=PRESET"
+    presets: dict[str, dict[str, Any]] = {}
     changes: dict[str, dict[str, Any]] = {}
     for text in texts:
         place, value = assignment(text, form)
         editor, dot, name = place.partition(".")
-        if not dot or not name:
+        if dot and not name:
             raise ValueError(f"--hparam takes {form}, got {text!r}.")
-        changes.setdefault(registry.resolve(editor), {})[name] = value
-    return changes
+        key = registry.resolve(editor)
+        if dot:
+            changes.setdefault(key, {})[name] = value
+        else:
+            presets[key] = registry.preset_of(key, str(value)).to_dict()
+    return {key: presets.get(key, {}) | changes.get(key, {}) for key in presets | changes}
 
 
 def _names(text: str) -> tuple[str, ...]:

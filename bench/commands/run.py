@@ -10,7 +10,7 @@ from bench.commands import arguments
 from bench.commands.tables import show
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
-from bench.planning import Job, plan, train_missing, trained_points
+from bench.planning import Job, check_hparams, plan, train_missing, trained_points
 from bench.results import ResultStore
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 where a cell failed."""
     table = get_table(args.table)
     chosen = points(table, arguments.selection(args))
+    check_hparams(chosen, arguments.settings(args))
     if args.dry_run:
         return _list(chosen)
     jobs = _planned(chosen, args)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.cell import Cell
 from bench.commands import arguments
 from bench.grids import Table, get_table, points
-from bench.planning import plan
+from bench.planning import plan, trained_points
 from bench.results import Record, ResultStore, is_complete
 
 if TYPE_CHECKING:
@@ -60,7 +60,11 @@ def tables(args: argparse.Namespace) -> int:
     store = ResultStore(arguments.records_directory(args))
     records = [record for record in store.records() if is_complete(record)]
     seeds = tuple(sorted({int(record["cell"]["seed"]) for record in records})) or (0,)
-    jobs = plan(points(table, arguments.selection(args, seeds)), arguments.settings(args))
+    settings = arguments.settings(args)
+    chosen = list(points(table, arguments.selection(args, seeds)))
+    if args.editors is None:  # some may have no trained weights, and so no records
+        chosen, _ = trained_points(chosen, settings)
+    jobs = plan(chosen, settings)
     cells = [job.cell for job in jobs]
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(

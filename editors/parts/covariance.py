@@ -179,7 +179,9 @@ class InverseCovariance:
         self._inverses: dict[int, Tensor] = {}
 
     def __call__(self, layer: int, like: Tensor) -> Tensor:
-        """C^-1 [m, m] of a layer in the dtype and on the device of `like`.
+        """C^-1 [m, m] of a layer in single precision on the device of `like`.
+
+        In half precision a badly conditioned one would not be its own inverse's any more.
 
         Raises:
             ValueError: C is singular, which means that it saw too little text.
@@ -193,4 +195,4 @@ class InverseCovariance:
                     "compute it over more text."
                 )
             self._inverses[layer] = inverse.float()
-        return self._inverses[layer].to(like)
+        return self._inverses[layer].to(like.device)

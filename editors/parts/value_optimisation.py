@@ -148,9 +148,10 @@ def _adding(module: nn.Module, problem: ValueProblem, delta: Tensor) -> Iterator
     seen: list[Tensor] = []
 
     def add(_: Tensor, output: Tensor) -> Tensor:
-        seen.append(output[places].detach())
-        added = delta.to(output.dtype).expand(len(problem.rows), -1)
-        return output.index_put(places, added, accumulate=True)
+        here = tuple(place.to(output.device) for place in places)  # the layer's own device
+        seen.append(output[here].detach())
+        added = delta.to(output).expand(len(problem.rows), -1)
+        return output.index_put(here, added, accumulate=True)
 
     with changed_output(module, add):
         yield seen

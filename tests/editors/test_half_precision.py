@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from editors.base import Editor, Resources
+from editors import registry
+from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
-from editors.grace import GraceEditor, GraceHparams
+from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
-from editors.rome import RomeEditor, RomeHparams
-from tests.contract import leftovers, log_probability, weights
+from tests.contract import Subject, leftovers, log_probability, weights
 from tests.tiny import REQUESTS
 
 FIRST, SECOND, *_ = REQUESTS
 
 
-@pytest.fixture(params=[torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
-def lm(tiny_lm: LanguageModel, request: pytest.FixtureRequest) -> LanguageModel:
-    return LanguageModel(tiny_lm.model.to(request.param), tiny_lm.tokenizer)
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artefacts")
 
 
-def made(key: str, lm: LanguageModel) -> Editor[Any]:
-    editors: dict[str, Editor[Any]] = {
-        "ft": FtEditor(lm, FtHparams(layer=1, lr=1e-2, num_steps=4), Resources()),
-        "rome": RomeEditor(
-            lm, RomeHparams(layer=1, mode="easyedit", v_num_grad_steps=4), Resources()
-        ),
-        "grace": GraceEditor(lm, GraceHparams(layer=1, n_iter=4), Resources()),
-    }
-    return editors[key]
-
-
-@pytest.mark.parametrize("key", ["ft", "rome", "grace"])
-def test_edits_are_made_continued_and_undone(lm: LanguageModel, key: str) -> None:
-    editor, before = made(key, lm), weights(lm.model)
-    unedited = log_probability(editor, FIRST)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("key", registry.available())
+def test_edits_are_made_continued_and_undone(key: str, dtype: torch.dtype, directory: Path) -> None:
+    editor = Subject(key=key, architecture="llama", directory=directory).editor(dtype=dtype)
+    lm = editor.lm
+    before, unedited = weights(lm.model), log_probability(editor, FIRST)
     editor.edit([FIRST])
     state, answer = editor.state_dict(), log_probability(editor, FIRST)
+    assert math.isfinite(answer)
     assert answer != unedited
     editor.edit([SECOND])
     editor.reset()
@@ -48,6 +41,17 @@ def test_edits_are_made_continued_and_undone(lm: LanguageModel, key: str) -> Non
     editor.load_state_dict(state)
     assert log_probability(editor, FIRST) == answer
     assert leftovers(lm.model) == []
+
+
+def test_the_inverse_of_a_covariance_stays_in_single_precision() -> None:
+    """Rounded to half precision it would be another matrix, or none: a small C has a large one."""
+    spectrum = torch.logspace(-6, 0, 16)
+    basis = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(0)))[0]
+    matrix = basis * spectrum @ basis.T * 1e-3
+    inverse = InverseCovariance(lambda layer: matrix)(0, torch.zeros(1, dtype=torch.float16))
+    assert inverse.isfinite().all()
+    identity = inverse.double() @ matrix.double()
+    torch.testing.assert_close(identity, torch.eye(16).double(), atol=0.05, rtol=0)
 
 
 def test_steps_that_half_precision_would_lose_are_kept(tiny_lm: LanguageModel) -> None:

@@ -58,9 +58,9 @@ class LteHparams(Hparams):
         return calibrated if self.threshold is None else self.threshold
 
 
-# LiveEdit's threshold, for encoders that were trained to compare sentences. A plain roberta-base
-# puts all of them near each other and wants a calibrated one.
-REAL = LteHparams(threshold=0.3)
+# LiveEdit's threshold belongs to its encoder, multi-qa-mpnet-base-dot-v1. A plain roberta-base, the
+# package's for these backbones, puts all sentences near each other, so the default calibrates.
+LIVE_EDIT = LteHparams(threshold=0.3)
 
 # Ours, provisional: a rate and a length that suit a few million parameters.
 EMBEDDED = replace(
@@ -85,10 +85,9 @@ TINY = replace(
 )
 
 PRESETS: dict[str, LteHparams] = {
-    "llama-2-7b": REAL,
-    "gpt-j-6b": REAL,
-    "gpt2-xl": REAL,
-    "original": replace(REAL, mode="original", threshold=None),
+    **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), LteHparams()),
+    "liveedit": LIVE_EDIT,
+    "original": LteHparams(mode="original"),
     **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), EMBEDDED),
     "default": LteHparams(),
     "tiny": TINY,

@@ -10,6 +10,7 @@ from torch import Tensor
 from editors.parts.growing_rows import GrowingRows
 
 NONE = -1  # no fact is near enough
+ROUNDING = 1e-6  # of a cosine in single precision
 
 
 class FactMemory:
@@ -37,11 +38,14 @@ class FactMemory:
             self.facts.append(fact)
 
     def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """(row [B], cosine [B]) of the key nearest to each query [B, H]; of equals the newest."""
+        """(row [B], cosine [B]) of the key nearest to each query [B, H]; of equals the newest.
+
+        Equal is what differs by rounding: how a product is rounded depends on its shape.
+        """
         scores = queries @ self.keys.T
         best = scores.amax(dim=1)
         index = torch.arange(len(self), device=scores.device)
-        return torch.where(scores == best[:, None], index, NONE).amax(dim=1), best
+        return torch.where(scores >= best[:, None] - ROUNDING, index, NONE).amax(dim=1), best
 
     def retrieve(self, queries: Tensor, threshold: float | None) -> Tensor:
         """Row [B] of the nearest key, `NONE` where its cosine is not above the threshold."""

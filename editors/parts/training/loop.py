@@ -132,7 +132,8 @@ class TrainingLoop:
         better = self.settings.selection == "last" or loss < self.best_loss
         if self.iteration >= self.settings.first_selectable and better:
             self.best_loss, self.best_iteration = loss, self.iteration
-            self.best = {k: v.clone() for k, v in self.learner.network.state_dict().items()}
+            state = self.learner.network.state_dict()
+            self.best = {k: v.detach().to("cpu", copy=True) for k, v in state.items()}
         self.history.append({"iteration": self.iteration, "running_loss": self.ema, **numbers})
         return numbers
 
