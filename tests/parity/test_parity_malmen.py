@@ -107,7 +107,7 @@ def check(root: Path, name: str) -> None:
     ours |= edited_logits(case, lm, shifts)
     gradients, terms = objective.weight_gradients(batch, shifts)
     np.testing.assert_allclose([t[0] for t in terms], case.info["gen_losses"], rtol=GRADIENT)
-    # A KL of nearly equal distributions is a difference of sums a thousand times as large.
+    # Small KLs are quadratic in the shift, whose single-precision solve agrees to 1e-4 at best.
     np.testing.assert_allclose([t[1] for t in terms], case.info["loc_losses"], rtol=10 * GRADIENT)
     for projection in network.projections:
         gradient = projection.delta(lm, gradients[projection.path][0]).value
