@@ -1,0 +1,101 @@
+"""The constants of the paper's backbones, as the repositories that the presets name have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from editors import registry
+
+BACKBONES = ("llama-2-7b", "gpt-j-6b", "gpt2-xl")
+# One value, or one for each backbone in this order.
+CONSTANTS: dict[str, dict[str, Any]] = {
+    "ft": {
+        "layer": (21, 21, 0),
+        "num_steps": 25,
+        "lr": 5e-4,
+        "weight_decay": 0.0,
+        "norm_constraint": (None, None, 5e-4),
+        "objective": "prompt_last",
+    },
+    "rome": {
+        "layer": (5, 5, 17),
+        "v_num_grad_steps": (25, 20, 20),
+        "v_lr": 0.5,
+        "v_weight_decay": (1e-3, 0.5, 0.5),
+        "clamp_norm_factor": 4.0,
+        "kl_factor": 0.0625,
+        "mode": "original",
+    },
+    "memit": {
+        "layers": ((4, 5, 6, 7, 8), (3, 4, 5, 6, 7, 8), (13, 14, 15, 16, 17)),
+        "v_num_grad_steps": (25, 25, 20),
+        "v_lr": 0.5,
+        "v_weight_decay": (1e-3, 0.5, 0.5),
+        "clamp_norm_factor": (4.0, 0.75, 0.75),
+        "kl_factor": 0.0625,
+        "mom2_update_weight": (15_000.0, 15_000.0, 20_000.0),
+    },
+    "wilke": {
+        "scanning_ceiling": (8, 7, 24),  # LLaMA's is ours: a quarter, as GPT-J's
+        "v_num_grad_steps": (25, 20, 20),
+        "v_lr": 0.5,
+        "v_weight_decay": (1e-3, 0.5, 0.5),
+        "clamp_norm_factor": 4.0,
+        "kl_factor": 0.0625,
+        "mode": "keep",
+    },
+    "t_patcher": {"mode": "decoder", "num_steps": 75, "lr": 1e-2, "weight_decay": 0.0},
+    "grace": {
+        "layer": (27, 25, 35),
+        "eps": 1.0,
+        "eps_unit": "absolute",
+        "n_iter": (50, 200, 200),
+        "edit_lr": 1.0,
+        "replacement": "replace_last",
+        "mode": "default",
+    },
+    "r_rome": {"layer": (5, 5, 17), "temperature": 0.1, "two_way": False, "heads": "trained"},
+    "mend": {
+        "layers": ((29, 30, 31), (25, 26, 27), (45, 46, 47)),
+        "edit_rate": 1e-4,
+        "learning_rate": 1e-6,
+        "edit_rate_learning_rate": 1e-4,
+        "weight_edit": 0.1,
+        "max_grad_norm": 100.0,
+        "batch_size": 10,
+        "rank": 1920,
+    },
+    "malmen": {
+        "layers": (tuple(range(26, 32)), tuple(range(22, 28)), tuple(range(42, 48))),
+        "edit_rate": 1e-6,
+        "learning_rate": 1e-5,
+        "max_grad_norm": 1.0,
+        "rank": 1920,
+        "n_blocks": 2,
+        "n_edits": 1,
+    },
+    "lte": {"learning_rate": 5e-6, "mode": "author", "threshold": None},
+    "recipe": {
+        "prompt_length": 3,
+        "sentinel_length": 10,
+        "learning_rate": 1e-5,
+        "batch_size": 8,
+        "iterations": 150_000,
+    },
+}
+
+
+def test_every_editor_is_there() -> None:
+    assert sorted(CONSTANTS) == sorted(registry.available())
+
+
+@pytest.mark.parametrize("place", range(3), ids=BACKBONES)
+@pytest.mark.parametrize("editor", CONSTANTS)
+def test_constants(editor: str, place: int) -> None:
+    hparams = registry.hparams_for(editor, BACKBONES[place])
+    for name, value in CONSTANTS[editor].items():
+        each = isinstance(value, tuple) and len(value) == 3
+        wanted = value[place] if each else value
+        assert getattr(hparams, name) == wanted, name
