@@ -42,6 +42,7 @@ IMITATES: dict[str, Training] = {
     "mini-gptj": pretrain.IMITATING_TRAINING,
     "mini-gpt2": pretrain.BLOCKWISE_TRAINING,
 }
+CONSOLIDATES = ("mini-gpt2",)  # with `CONSOLIDATION_TRAINING` at the end
 
 
 class _Trained(NamedTuple):
@@ -137,19 +138,29 @@ def _train(
         inherit(model, tokens, load(at_directory(parent, name=name)))
     elif teacher:
         shown = Teacher(load(at_directory(teacher, name=teacher.name)), tokens)
-        if IMITATES[name] == pretrain.BLOCKWISE_TRAINING:
-            seconds = leg(IMITATES[name], loss=Blockwise(model, shown).loss)
-        else:
-            imitation = Imitation(model, shown)
-            seconds = leg(IMITATES[name], hint=imitation)
-            imitation.finish()
-        shown.release()
+        seconds = _imitate(model, shown, leg, IMITATES[name])
         suffix = "-after-imitation"
     seconds += leg(training, suffix)
+    if name in CONSOLIDATES:
+        seconds += leg(pretrain.CONSOLIDATION_TRAINING, "-consolidation")
     rounds, more = revise(
         model, tokens, world, rows_of, checkpoint, device=device, progress=progress
     )
     return _Trained(model.cpu(), tokens, seconds + more, training, rounds)
+
+
+def _imitate(
+    model: PreTrainedModel, teacher: Teacher, leg: Callable[..., float], training: Training
+) -> float:
+    """Block by block, or with hints; returns the seconds it took."""
+    if training == pretrain.BLOCKWISE_TRAINING:
+        seconds = leg(training, loss=Blockwise(model, teacher).loss)
+    else:
+        imitation = Imitation(model, teacher)
+        seconds = leg(training, hint=imitation)
+        imitation.finish()
+    teacher.release()
+    return seconds
 
 
 def _train_encoder(
@@ -200,6 +211,7 @@ def _record(
         "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
         "imitates": digest_of_file(teacher / "model.safetensors") if teacher else None,
         "imitation": asdict(IMITATES[name]) if teacher else None,
+        "consolidation": asdict(pretrain.CONSOLIDATION_TRAINING) if name in CONSOLIDATES else None,
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
         "training": {**asdict(made.training), "tokens": made.training.tokens},
         "revisions": made.revisions,

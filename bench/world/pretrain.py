@@ -34,6 +34,12 @@ INHERITED_TRAINING = Training(
 # Of backbones that imitate mini-llama at first; `INHERITED_TRAINING` follows.
 IMITATING_TRAINING = Training(steps=3000, polish=400, rows=32, width=128)  # 14 M tokens
 BLOCKWISE_TRAINING = Training(steps=600, rows=32, width=128, begin=PHASES[0])  # 2.5 M tokens
+# For a backbone whose facts take longer than its skills: the last phase's documents, and a third of
+# the rate.
+CONSOLIDATION_TRAINING = Training(
+    steps=1200, polish=200, rows=32, width=128, lr=1e-3, warmup=50, weight_decay=0.1,
+    begin=PHASES[-1],
+)  # 6 M tokens  # fmt: skip
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
