@@ -54,7 +54,7 @@ def search_space(n_layers: int) -> dict[str, Space]:
             "mom2_update_weight": (50.0, 500.0, 5_000.0),
         },
         "wilke": {"scanning_ceiling": (quarters[1] + 1,), "v_lr": (0.5, 1.0)},
-        "grace": {"layer": quarters, "eps": (0.05, 0.2, 0.5, 1.0), "eps_unit": ("key_norm",)},
+        "grace": {"layer": quarters, "eps": (0.05, 0.2, 0.5, 1.0, 2.0), "eps_unit": ("key_norm",)},
         "t_patcher": {"memory_weight": (0.1, 1.0, 10.0)},
     }
 

@@ -160,8 +160,8 @@ class FtEditor(Editor[FtHparams]):
         # kmeng01/rome hparams/FT/{gpt2-xl_constr,EleutherAI_gpt-j-6B_constr}.json: FT+L
         "gpt2-xl/ft-l": FtHparams(layer=0, norm_constraint=5e-4),
         "gpt-j-6b/ft-l": FtHparams(layer=0, norm_constraint=5e-5),
-        # Ours: a layer and a rate that suit miniature models.
-        "mini-llama": FtHparams(layer=3, lr=1e-3),  # benchmarks/choose_hparams.py
+        # Ours: layer and rate that benchmarks/choose_hparams.py found on training edits.
+        "mini-llama": FtHparams(layer=3, lr=1e-3),
         "default": FtHparams(layer=None),
     }
 

@@ -94,9 +94,8 @@ class GraceEditor(Editor[GraceHparams]):
         "llama-2-7b": GraceHparams(layer=27),
         "gpt-j-6b": GraceHparams(layer=25, n_iter=200),
         "gpt2-xl": GraceHparams(layer=35, projection="mlp_in", n_iter=200),
-        # Ours: the layer that benchmarks/choose_hparams.py found on training edits, and the radius,
-        # 3.0, over the keys' norm there, about 5.9.
-        "mini-llama": GraceHparams(layer=2, eps=0.5, eps_unit="key_norm"),
+        # Ours: layer and radius that benchmarks/choose_hparams.py found on training edits.
+        "mini-llama": GraceHparams(layer=3, eps=1.0, eps_unit="key_norm"),
         "default": GraceHparams(layer=None),
     }
 

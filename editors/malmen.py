@@ -80,7 +80,7 @@ class MalmenHparams(HypernetworkHparams):
         check_at_least("n_edits", self.n_edits, 1)
 
 
-# Ours, for miniature models, provisional: narrow networks, rates that suit small weights, and the
+# Ours, set by hand for miniature models: narrow networks, rates that suit small weights, and the
 # mean gradient of several single edits in each step.
 MINIATURE = MalmenHparams(
     rank=64,

@@ -79,7 +79,7 @@ class MendHparams(HypernetworkHparams):
             )
 
 
-# Ours, for miniature models, provisional: narrow networks, rates that suit small weights, as much
+# Ours, set by hand for miniature models: narrow networks, rates that suit small weights, as much
 # weight on the edit as on locality.
 MINIATURE = MendHparams(
     rank=64,

@@ -87,7 +87,7 @@ class TPatcher(Editor[TPatcherHparams]):
             num_steps=25, activation_weight=1e-4, memory_weight=1e-4
         ),
         "original": ORIGINAL,
-        # Ours, provisional: UniEdit's.
+        # UniEdit's, which benchmarks/choose_hparams.py prefers to other memory weights.
         **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), TPatcherHparams()),
         "default": TPatcherHparams(),
     }

@@ -83,7 +83,7 @@ class _Written:
     layer: int
 
 
-# Ours, provisional: half of a miniature model's four blocks, and the decay that ROME has there.
+# Ours: half of a miniature model's four blocks, and the decay that ROME has there.
 MINIATURE = WilkeHparams(scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5)
 
 

@@ -62,7 +62,7 @@ class LteHparams(Hparams):
 # package's for these backbones, puts all sentences near each other, so the default calibrates.
 LIVE_EDIT = LteHparams(threshold=0.3)
 
-# Ours, provisional: a rate and a length that suit a few million parameters.
+# Ours, set by hand: a rate and a length that suit a few million parameters.
 EMBEDDED = replace(
     LteHparams(),
     learning_rate=3e-4,
