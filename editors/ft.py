@@ -162,6 +162,7 @@ class FtEditor(Editor[FtHparams]):
         "gpt-j-6b/ft-l": FtHparams(layer=0, norm_constraint=5e-5),
         # Ours: layer and rate that benchmarks/choose_hparams.py found on training edits.
         "mini-llama": FtHparams(layer=3, lr=1e-3),
+        "mini-gptj": FtHparams(layer=7, lr=1e-3),
         "default": FtHparams(layer=None),
     }
 

@@ -96,6 +96,7 @@ class GraceEditor(Editor[GraceHparams]):
         "gpt2-xl": GraceHparams(layer=35, projection="mlp_in", n_iter=200),
         # Ours: layer and radius that benchmarks/choose_hparams.py found on training edits.
         "mini-llama": GraceHparams(layer=3, eps=1.0, eps_unit="key_norm"),
+        "mini-gptj": GraceHparams(layer=7, eps=1.0, eps_unit="key_norm"),
         "default": GraceHparams(layer=None),
     }
 

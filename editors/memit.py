@@ -6,7 +6,7 @@ Written after the paper and the public implementation kmeng01/memit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -127,7 +127,8 @@ class MemitEditor(Editor[MemitHparams]):
         ),
         # zjunlp/EasyEdit hparams/MEMIT/llama-7b.yaml
         "llama-2-7b": MemitHparams(layers=(4, 5, 6, 7, 8)),
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
+        **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
+        "mini-gptj": replace(MINIATURE, layers=(1,), mom2_update_weight=500.0),
         "default": MemitHparams(layers=None),
     }
 

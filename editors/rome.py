@@ -75,6 +75,7 @@ class RomeEditor(Editor[RomeHparams]):
         "llama-2-7b": RomeHparams(layer=5, v_num_grad_steps=25, v_weight_decay=1e-3),
         # Ours: five prefixes, and layer and rate that benchmarks/choose_hparams.py found.
         "mini-llama": RomeHparams(layer=0, v_weight_decay=1e-3, context_lengths=(10,) * 5),
+        "mini-gptj": RomeHparams(layer=3, context_lengths=(10,) * 5),
         "default": RomeHparams(layer=None, context_lengths=(10,) * 5),
     }
 

@@ -87,8 +87,9 @@ class TPatcher(Editor[TPatcherHparams]):
             num_steps=25, activation_weight=1e-4, memory_weight=1e-4
         ),
         "original": ORIGINAL,
-        # UniEdit's, which benchmarks/choose_hparams.py prefers to other memory weights.
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), TPatcherHparams()),
+        # Ours: UniEdit's, with the memory weight that benchmarks/choose_hparams.py found.
+        **dict.fromkeys(("mini-llama", "mini-gpt2"), TPatcherHparams()),
+        "mini-gptj": TPatcherHparams(memory_weight=1.0),
         "default": TPatcherHparams(),
     }
 

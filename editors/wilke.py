@@ -8,7 +8,7 @@ and `rollback` a named mode.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -83,7 +83,7 @@ class _Written:
     layer: int
 
 
-# Ours: half of a miniature model's four blocks, and the decay that ROME has there.
+# Ours: half of a miniature model's blocks, and the decay that ROME has there.
 MINIATURE = WilkeHparams(scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5)
 
 
@@ -103,7 +103,8 @@ class WilkeEditor(Editor[WilkeHparams]):
         "gpt-j-6b": WilkeHparams(scanning_ceiling=7),
         # Ours, none is published: GPT-J's ratio, and the values of EasyEdit's ROME/llama-7b.yaml.
         "llama-2-7b": WilkeHparams(scanning_ceiling=8, v_num_grad_steps=25, v_weight_decay=1e-3),
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
+        **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
+        "mini-gptj": replace(MINIATURE, scanning_ceiling=4),
         "default": WilkeHparams(scanning_ceiling=None, context_lengths=(10,) * 5),
     }
 
