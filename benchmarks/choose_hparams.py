@@ -47,7 +47,7 @@ def search_space(n_layers: int) -> dict[str, Space]:
     """Values to try, by editor and field, on a model of `n_layers` blocks: layers are quarters."""
     quarters = tuple(range(n_layers // 4 - 1, n_layers, n_layers // 4))
     return {
-        "ft": {"layer": quarters, "lr": (2e-4, 5e-4, 1e-3)},
+        "ft": {"layer": quarters, "lr": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)},
         "rome": {"layer": quarters[:2], "v_lr": (0.5, 1.0)},
         "memit": {
             "layers": tuple(list(quarters[:n]) for n in (1, 2, 3)),

@@ -163,6 +163,7 @@ class FtEditor(Editor[FtHparams]):
         # Ours: layer and rate that benchmarks/choose_hparams.py found on training edits.
         "mini-llama": FtHparams(layer=3, lr=1e-3),
         "mini-gptj": FtHparams(layer=7, lr=1e-3),
+        "mini-gpt2": FtHparams(layer=3, lr=2e-4),
         "default": FtHparams(layer=None),
     }
 

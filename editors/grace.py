@@ -97,6 +97,7 @@ class GraceEditor(Editor[GraceHparams]):
         # Ours: layer and radius that benchmarks/choose_hparams.py found on training edits.
         "mini-llama": GraceHparams(layer=3, eps=1.0, eps_unit="key_norm"),
         "mini-gptj": GraceHparams(layer=7, eps=1.0, eps_unit="key_norm"),
+        "mini-gpt2": GraceHparams(layer=3, eps=1.0, eps_unit="key_norm"),
         "default": GraceHparams(layer=None),
     }
 

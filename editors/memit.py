@@ -127,7 +127,8 @@ class MemitEditor(Editor[MemitHparams]):
         ),
         # zjunlp/EasyEdit hparams/MEMIT/llama-7b.yaml
         "llama-2-7b": MemitHparams(layers=(4, 5, 6, 7, 8)),
-        **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
+        "mini-llama": MINIATURE,
+        "mini-gpt2": replace(MINIATURE, layers=(0,), mom2_update_weight=500.0),
         "mini-gptj": replace(MINIATURE, layers=(1,), mom2_update_weight=500.0),
         "default": MemitHparams(layers=None),
     }

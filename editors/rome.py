@@ -76,6 +76,7 @@ class RomeEditor(Editor[RomeHparams]):
         # Ours: five prefixes, and layer and rate that benchmarks/choose_hparams.py found.
         "mini-llama": RomeHparams(layer=0, v_weight_decay=1e-3, context_lengths=(10,) * 5),
         "mini-gptj": RomeHparams(layer=3, context_lengths=(10,) * 5),
+        "mini-gpt2": RomeHparams(layer=0, v_lr=1.0, context_lengths=(10,) * 5),
         "default": RomeHparams(layer=None, context_lengths=(10,) * 5),
     }
 

@@ -88,8 +88,8 @@ class TPatcher(Editor[TPatcherHparams]):
         ),
         "original": ORIGINAL,
         # Ours: UniEdit's, with the memory weight that benchmarks/choose_hparams.py found.
-        **dict.fromkeys(("mini-llama", "mini-gpt2"), TPatcherHparams()),
-        "mini-gptj": TPatcherHparams(memory_weight=1.0),
+        "mini-llama": TPatcherHparams(),
+        **dict.fromkeys(("mini-gptj", "mini-gpt2"), TPatcherHparams(memory_weight=1.0)),
         "default": TPatcherHparams(),
     }
 
