@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import required_artefact
+from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.examples import fact_of, prefix_ids
@@ -55,7 +55,7 @@ class Lte(TrainableEditor[LteHparams]):
             FileNotFoundError: one of them is not there.
         """
         super().__init__(lm, hparams, resources)
-        encoder = _encoder_directory(resources)
+        encoder = required_encoder(resources, label=self.label)
         artefact = required_artefact(resources, key="lte", label=self.label)
         self.follower = load_follower(artefact, lm, encoder, hparams)
         self.vectors = TextVectors.from_directory(encoder, lm.device)
@@ -123,7 +123,7 @@ class Lte(TrainableEditor[LteHparams]):
             lm,
             samples,
             hparams,
-            encoder=_encoder_directory(resources),
+            encoder=required_encoder(resources, label=cls.label),
             seed=resources.seed,
             out=out,
             progress=progress,
@@ -132,9 +132,3 @@ class Lte(TrainableEditor[LteHparams]):
     def _attach(self) -> None:
         if not self._weights.touched:
             self._weights.add(self.follower.deltas)
-
-
-def _encoder_directory(resources: Resources) -> Path:
-    if resources.encoder is None:
-        raise ValueError("LTE needs the directory of a sentence encoder, got none.")
-    return resources.encoder

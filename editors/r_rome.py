@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import required_artefact
+from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
 from editors.parts.rase.examples import fact_prompt, fact_text
@@ -107,7 +107,7 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
         super().__init__(lm, hparams, resources)
         self._rome = RomeEditor(lm, hparams, resources)
         if retriever is None:
-            encoder = _encoder_directory(resources)
+            encoder = required_encoder(resources, label=self.label)
             artefact = required_artefact(resources, key="r_rome", label=self.label)
             retriever = load_retriever(artefact, lm, encoder, hparams)
         self.retriever = retriever
@@ -195,14 +195,8 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
             lm,
             samples,
             hparams,
-            encoder=_encoder_directory(resources),
+            encoder=required_encoder(resources, label=cls.label),
             seed=resources.seed,
             out=out,
             progress=progress,
         )
-
-
-def _encoder_directory(resources: Resources) -> Path:
-    if resources.encoder is None:
-        raise ValueError("R-ROME needs the directory of a sentence encoder, got none.")
-    return resources.encoder

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import required_artefact
+from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.checkpoint import Trained, load_trained
@@ -61,7 +61,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
         """
         super().__init__(lm, hparams, resources)
         if trained is None:
-            encoder = _encoder_directory(resources)
+            encoder = required_encoder(resources, label=self.label)
             artefact = required_artefact(resources, key="recipe", label=self.label)
             trained = load_trained(artefact, lm, encoder, hparams)
         self.network = trained.network.eval().requires_grad_(False)
@@ -131,7 +131,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
             lm,
             samples,
             hparams,
-            encoder=_encoder_directory(resources),
+            encoder=required_encoder(resources, label=cls.label),
             seed=resources.seed,
             out=out,
             progress=progress,
@@ -139,9 +139,3 @@ class Recipe(TrainableEditor[RecipeHparams]):
 
     def _pooled(self, texts: Sequence[str]) -> Tensor:
         return self.network.pooled(*self.batcher.pad(self.batcher.ids(texts), self.lm.device))
-
-
-def _encoder_directory(resources: Resources) -> Path:
-    if resources.encoder is None:
-        raise ValueError("RECIPE needs the directory of a RoBERTa sentence encoder, got none.")
-    return resources.encoder

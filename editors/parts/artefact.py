@@ -33,6 +33,17 @@ def checkpoint_path(artefact: Path) -> Path:
     return artefact.with_suffix(".checkpoint.safetensors")
 
 
+def required_encoder(resources: Resources, *, label: str) -> Path:
+    """The sentence encoder's directory that an editor's resources name.
+
+    Raises:
+        ValueError: they name none.
+    """
+    if resources.encoder is None:
+        raise ValueError(f"{label} needs the directory of a sentence encoder, got none.")
+    return resources.encoder
+
+
 def required_artefact(resources: Resources, *, key: str, label: str) -> Path:
     """The artefact that an editor's resources name.
 

@@ -110,7 +110,7 @@ def test_the_same_request_twice_stays_two_rows(editor: Recipe) -> None:
 
 def test_missing_resources_are_named(trained: Resources, tmp_path: Path) -> None:
     lm = tiny_llama()
-    with pytest.raises(ValueError, match="directory of a RoBERTa sentence encoder, got none"):
+    with pytest.raises(ValueError, match="directory of a sentence encoder, got none"):
         Recipe(lm, HPARAMS, Resources(artefact=trained.artefact))
     with pytest.raises(ValueError, match="bench train --editor recipe"):
         Recipe(lm, HPARAMS, Resources(encoder=trained.encoder))
