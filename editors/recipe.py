@@ -22,13 +22,13 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
-from editors.parts.prefix import prefixed
+from editors.parts.packed_texts import pack_texts, unpack_texts
+from editors.parts.prefix import prefixed, words_prefixed
 from editors.parts.recipe.checkpoint import Trained, load_trained
 from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.fit import fit_recipe
-from editors.parts.recipe.hparams import PRESETS, RecipeHparams
-from editors.parts.repository import PromptRepository
-from editors.parts.tokens import TokenBatch
+from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
+from editors.parts.tokens import TokenBatch, prompt_ids
 
 _CHUNK = 64  # texts of one encoder forward; results do not depend on it
 
@@ -42,6 +42,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
     retrieves_text = True
     uses_encoder = True
     spans_devices = True
+    edit_time = EDIT_TIME
     hparams_class = RecipeHparams
     presets = PRESETS
 
@@ -75,15 +76,13 @@ class Recipe(TrainableEditor[RecipeHparams]):
         for start in range(0, len(texts), _CHUNK):
             keys = self.network.knowledge(self._pooled(texts[start : start + _CHUNK]))
             self.repository.append(keys, self.network.prompts(keys))
+        self.texts += texts
 
     @torch.no_grad()
     def reset(self) -> None:
         """Forget all edits; the repository holds the sentinel alone."""
-        self.repository = PromptRepository(
-            self.network.sentinel_key(),
-            prompt_length=self.hparams.prompt_length,
-            hidden_size=self.lm.hidden_size,
-        )
+        self.repository = self.network.repository()
+        self.texts: list[str] = []  # of the edits, for prompts that are words
 
     @torch.no_grad()
     def retrieve(self, texts: Sequence[str]) -> Tensor:
@@ -97,6 +96,8 @@ class Recipe(TrainableEditor[RecipeHparams]):
         rows = self.retrieve(batch.texts)
         if not bool(rows.any()):
             return nullcontext()
+        if self.hparams.prompts == "words":
+            return words_prefixed(self.lm, [self._words(row) for row in rows.tolist()])
         return prefixed(
             self.lm,
             self.repository.prompts[rows],
@@ -106,14 +107,15 @@ class Recipe(TrainableEditor[RecipeHparams]):
         )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Keys and prompts, the sentinel's row included."""
-        return self.repository.state_dict()
+        """Keys and prompts, the sentinel's row included, and the edits' texts."""
+        return self.repository.state_dict() | pack_texts(self.texts, "texts")
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Replace the repository by the rows of `state_dict`."""
-        self.repository = PromptRepository.from_state_dict(
-            {name: tensor.to(self.lm.device) for name, tensor in state.items()}
+        self.repository = self.network.repository(
+            {name: state[name].to(self.lm.device) for name in ("keys", "prompts")}
         )
+        self.texts = unpack_texts(state, "texts")
 
     @classmethod
     def fit(
@@ -136,6 +138,13 @@ class Recipe(TrainableEditor[RecipeHparams]):
             out=out,
             progress=progress,
         )
+
+    def _words(self, row: int) -> list[int]:
+        """Ids of the text of a repository row, without special tokens; none of the sentinel's."""
+        if row == 0:
+            return []
+        tokenizer = self.lm.tokenizer
+        return [*prompt_ids(tokenizer, self.texts[row - 1])][len(prompt_ids(tokenizer, "")) :]
 
     def _pooled(self, texts: Sequence[str]) -> Tensor:
         return self.network.pooled(*self.batcher.pad(self.batcher.ids(texts), self.lm.device))

@@ -1,10 +1,11 @@
 """Prompts in front of the input, continuous ones or text, as hooks on the base transformer.
 
-Inside `prefixed` (RECIPE's injection) or `text_prefixed` every forward of the base transformer sees
-l more positions in front of each row. Rows that retrieved something hold their prompt there; for
-the others these positions are masked and positions stay as they were, so a mixed batch equals its
-rows alone. The extra positions are cut from the output again. With a KV cache only the first
-forward (the prefill) gets the prompts; later ones get the longer mask and the shifted positions.
+Inside `prefixed` (RECIPE's injection), `words_prefixed` or `text_prefixed` every forward of the
+base transformer sees l more positions in front of each row. Rows that retrieved something hold
+their prompt there; for the others these positions are masked and positions stay as they were, so a
+mixed batch equals its rows alone. The extra positions are cut from the output again. With a KV
+cache only the first forward (the prefill) gets the prompts; later ones get the longer mask and the
+shifted positions.
 
 A continuous prompt stands before BOS. A text starts with BOS itself, so the query's own is masked.
 """
@@ -73,6 +74,30 @@ def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Itera
     Raises:
         ValueError: at a forward whose batch, mask or length does not fit.
     """
+    with _words_in_front(lm, prefixes, leading=len(prompt_ids(lm.tokenizer, ""))):
+        yield
+
+
+@contextmanager
+def words_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Iterator[None]:
+    """Context in which word embeddings stand where `prefixed` has continuous prompts: before BOS.
+
+    Args:
+        prefixes: ids of each row's words without special tokens; an empty list for a row that is
+            read as it is.
+
+    Raises:
+        ValueError: at a forward whose batch, mask or length does not fit.
+    """
+    with _words_in_front(lm, prefixes, leading=0):
+        yield
+
+
+@contextmanager
+def _words_in_front(
+    lm: LanguageModel, prefixes: Sequence[Sequence[int]], *, leading: int
+) -> Iterator[None]:
+    """`leading` special tokens of each row with a prefix are the prefix's own."""
     if not any(prefixes):
         yield
         return
@@ -80,7 +105,6 @@ def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Itera
     width = int(lengths.max())
     padded = [[pad_id(lm.tokenizer)] * (width - len(ids)) + [*ids] for ids in prefixes]
     words = lm.module(lm.architecture.embeddings)(torch.tensor(padded, device=lm.device))
-    leading = len(prompt_ids(lm.tokenizer, ""))
     with _attached(_Prefix(lm, words, lengths, leading=leading)):
         yield
 

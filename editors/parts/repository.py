@@ -14,11 +14,20 @@ class PromptRepository:
     """n + 1 rows of a key [d_r] and a continuous prompt [l, d]; row 0 is the knowledge sentinel.
 
     Rows are appended in amortised constant time and never changed (RECIPE section 4.1). A query
-    uses the best row only if it beats the sentinel strictly.
+    uses the best row only if it beats the sentinel strictly, or a threshold in the sentinel's
+    place.
     """
 
-    def __init__(self, sentinel: Tensor, *, prompt_length: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        sentinel: Tensor,
+        *,
+        prompt_length: int,
+        hidden_size: int,
+        threshold: float | None = None,
+    ) -> None:
         """Start with the sentinel's key [1, d_r] and an all-zero prompt."""
+        self.threshold = threshold
         self._keys = GrowingRows()
         self._prompts = GrowingRows()
         self.append(sentinel, sentinel.new_zeros(1, prompt_length, hidden_size))
@@ -49,6 +58,8 @@ class PromptRepository:
         Of several equal best rows the oldest is taken.
         """
         scores = queries @ self.keys.T
+        if self.threshold is not None:
+            scores[:, 0] = self.threshold
         best = scores.amax(dim=1, keepdim=True)
         index = torch.arange(scores.shape[1], device=scores.device)
         oldest = torch.where(scores == best, index, scores.shape[1]).amin(dim=1)
@@ -59,9 +70,12 @@ class PromptRepository:
         return {"keys": self.keys.clone(), "prompts": self.prompts.clone()}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> PromptRepository:
+    def from_state_dict(
+        cls, state: Mapping[str, Tensor], threshold: float | None = None
+    ) -> PromptRepository:
         """The repository that `state_dict` described."""
         keys, prompts = state["keys"], state["prompts"]
-        repository = cls(keys[:1], prompt_length=prompts.shape[1], hidden_size=prompts.shape[2])
+        length, hidden = prompts.shape[1:]
+        repository = cls(keys[:1], prompt_length=length, hidden_size=hidden, threshold=threshold)
         repository.append(keys[1:], prompts[1:])
         return repository

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
+from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.hparams import TINY
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
 from editors.recipe import Recipe
 from tests.tiny import REQUESTS, tiny_llama
 from tests.tiny_recipe import resources, samples
@@ -33,8 +34,7 @@ def editor(trained: Resources) -> Recipe:
     """An editor whose sentinel never wins, so that every query retrieves something."""
     made = Recipe(tiny_llama(), HPARAMS, trained)
     far = torch.full_like(made.repository.keys[:1], -1e3) * made.repository.keys.sign()
-    state = {"keys": far, "prompts": made.repository.prompts.clone()}
-    made.load_state_dict(state)
+    made.load_state_dict(made.state_dict() | {"keys": far})
     return made
 
 
@@ -139,3 +139,45 @@ def test_another_backbones_weights_are_refused(tmp_path: Path) -> None:
     other = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="b" * 64)
     with pytest.raises(ValueError, match="backbone_digest is 'aaaa"):
         Recipe(other, HPARAMS, dataclasses.replace(given, artefact=artefact))
+
+
+def test_words_stand_where_the_continuous_prompt_does(editor: Recipe, trained: Resources) -> None:
+    """The ablation without continuous prompts, with the same weights and the same retrieval."""
+    words = Recipe(tiny_llama(), dataclasses.replace(HPARAMS, prompts="words"), trained)
+    words.load_state_dict(editor.state_dict())
+    words.edit(REQUESTS[:2])
+    lm, asked = words.lm, REQUESTS[0].prompt
+    rows = batch(lm, [asked, REQUESTS[1].prompt])
+    hits = words.retrieve(rows.texts).tolist()
+    with words.steering(rows):
+        ours = lm.logits(rows)[0, : rows.prompt_lengths[0]]
+    told = knowledge_string(REQUESTS[hits[0] - 1])
+    ids = [*prompt_ids(lm.tokenizer, told)[1:], *prompt_ids(lm.tokenizer, asked)]  # before BOS
+    joined = batch_of_ids([ids], [[]], [""], padding=0, device=lm.device)
+    theirs = lm.logits(joined)[0, -rows.prompt_lengths[0] :]
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    state = words.state_dict()
+    words.reset()
+    assert words.texts == []
+    words.load_state_dict(state)
+    assert words.texts == [knowledge_string(request) for request in REQUESTS[:2]]
+
+
+def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
+    given = resources(tmp_path)
+    hparams = dataclasses.replace(HPARAMS, gate="threshold", calibration=10)
+    artefact = Recipe.fit(tiny_llama(), {"made": samples()}, hparams, given, out=tmp_path)
+    with pytest.raises(ValueError, match="gate is 'threshold' there"):
+        Recipe(tiny_llama(), HPARAMS, dataclasses.replace(given, artefact=artefact))
+    editor = Recipe(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
+    threshold = editor.repository.threshold
+    assert threshold is not None
+    assert threshold == float(editor.network.threshold) != 0
+    editor.edit(REQUESTS)
+    queries = editor.network.queries(editor._pooled([r.prompt for r in REQUESTS]))
+    best, row = (queries @ editor.repository.keys[1:].T).max(dim=1)
+    expected = torch.where(best > threshold, row + 1, 0)
+    assert editor.retrieve([r.prompt for r in REQUESTS]).tolist() == expected.tolist()
+    other = Recipe(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
+    other.load_state_dict(editor.state_dict())
+    assert other.repository.threshold == threshold

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from editors.parts.lte.examples import LteExample, Row
 from editors.parts.lte.memory import FactMemory
+from editors.parts.retrieval_threshold import best_threshold, hit_weights
 from editors.parts.text_vectors import TextVectors
 
 
@@ -25,30 +26,6 @@ def calibrated_threshold(
     rates = [_rates(vectors, examples) for examples in streams.values()]
     scores, weights = (torch.cat(parts) for parts in zip(*rates, strict=True))
     return float(torch.tensor(best_threshold(scores, weights)).half())
-
-
-def best_threshold(scores: Tensor, weights: Tensor) -> float:
-    """The threshold of the largest sum of weights [N] whose scores [N] lie above it.
-
-    Candidates lie in the middle between neighbouring scores, and just below and above all; of
-    equals the lowest is taken.
-    """
-    levels, where = scores.double().unique(return_inverse=True)  # ascending
-    gains = torch.zeros(len(levels)).double().index_add(0, where, weights.double())
-    above = torch.cat([gains.flip(0).cumsum(0).flip(0), torch.zeros(1).double()])
-    edges = torch.cat([levels[:1] - 1e-3, (levels[1:] + levels[:-1]) / 2, levels[-1:] + 1e-3])
-    return float(edges[int(above.argmax())])
-
-
-def hit_weights(right: Tensor, unrelated: int) -> Tensor:
-    """What each score above the threshold adds to hit rate - false-hit rate [R + U].
-
-    Args:
-        right: bool [R], whether the nearest edit to a question about an edit is that edit.
-        unrelated: U, number of other questions.
-    """
-    false = torch.full((unrelated,), -1 / max(unrelated, 1)).double()
-    return torch.cat([right.double() / len(right), false])
 
 
 def _rates(vectors: TextVectors, examples: Sequence[LteExample]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from editors.parts.artefact import files_digest, read_artefact
 from editors.parts.encoder import SentenceEncoder, TextBatcher, read_config
 from editors.parts.language_model import LanguageModel
-from editors.parts.recipe.hparams import RecipeHparams
+from editors.parts.recipe.hparams import RecipeHparams, trained_values
 from editors.parts.recipe.network import RecipeNetwork
 from editors.parts.training.state import backbone_facts, check_fits
 
@@ -30,6 +30,7 @@ _MODEL_FIELDS = (
     "prompt_length",
     "inject",
     "positions",
+    "gate",
 )
 
 
@@ -38,7 +39,7 @@ def identity(lm: LanguageModel, encoder: Path, hparams: RecipeHparams) -> dict[s
     return {
         "editor": "recipe",
         "format": ARTEFACT_FORMAT,
-        "hparams": hparams.to_dict(),
+        "hparams": trained_values(hparams),
         **backbone_facts(lm),
         "encoder_digest": encoder_digest(encoder),
     }

@@ -7,7 +7,7 @@ Paper: "Lifelong Knowledge Editing for LLMs with Retrieval-Augmented Continuous 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_origin, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 from editors.base import Hparams
 from editors.parts.checks import check_above, check_at_least, check_choice
@@ -27,6 +27,14 @@ class RecipeHparams(Hparams):
     prompt_length: int = 3  # l, continuous prompt tokens
     inject: Injection = "prefix"  # gptj_ln1 is the released GPT-J injection, for parity
     positions: Positions = "shifted"  # code leaves GPT-2's query where it was
+
+    # The paper's ablations (Table 4). `words` puts the word embeddings of the edit's own text where
+    # the continuous prompt stands; it is chosen when edits are asked for, the weights are the same.
+    # `threshold` trains the retriever with a plain contrastive loss, and an edit's score must beat
+    # a number chosen on `calibration` training edits of each data set, not the sentinel's score.
+    prompts: Literal["continuous", "words"] = "continuous"
+    gate: Literal["sentinel", "threshold"] = "sentinel"
+    calibration: int = 100
 
     # Initial values, for training alone. Ours, for small backbones: prompts that start at the size
     # of word embeddings, and queries that start in the space of the keys.
@@ -99,7 +107,11 @@ _COUNTS = (
     "iterations",
     "checkpoint_interval",
     "held_out",
+    "calibration",
 )
+
+# Chosen when edits are made or asked for: weights are the same.
+EDIT_TIME = frozenset({"prompts"})
 
 
 # The paper's setting by name: 150,000 iterations of 8, learning rate 1e-5, a checkpoint every
@@ -176,3 +188,12 @@ PRESETS: dict[str, RecipeHparams] = {
     "paper-losses": PAPER_LOSSES,
     "tiny": TINY,
 }
+
+
+def trained_values(hparams: RecipeHparams) -> dict[str, Any]:
+    """The hyper-parameters that weights depend on, as artefacts record them.
+
+    Without a threshold they say nothing of one.
+    """
+    left_out = EDIT_TIME | (set() if hparams.gate == "threshold" else {"gate", "calibration"})
+    return {name: value for name, value in hparams.to_dict().items() if name not in left_out}

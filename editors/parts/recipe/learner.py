@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from editors.parts.randomness import GeneratorScope
+from editors.parts.recipe.calibration import calibrated_threshold
 from editors.parts.recipe.examples import BatchSampler, Example
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
@@ -32,6 +33,9 @@ class RecipeLearner:
     ) -> None:
         self.objective = objective
         self.held_out = held_out
+        self.calibrating = {
+            name: pool[: objective.hparams.calibration] for name, pool in training.items()
+        }
         self.optimiser: torch.optim.Optimizer = build_optimiser(objective.network, self.hparams)
         self.sampler = BatchSampler(training, self.hparams, seed)
         self.dropout = GeneratorScope(seed, objective.lm.device)
@@ -65,8 +69,10 @@ class RecipeLearner:
         return {"loss": loss.item(), **terms.floats()}
 
     def evaluate(self) -> dict[str, float]:
-        """Held-out loss, and the scores of each data set."""
+        """Held-out loss, and the scores of each data set, behind a threshold chosen anew."""
         self.network.eval()
+        if self.network.threshold is not None:
+            self.network.threshold.fill_(calibrated_threshold(self.objective, self.calibrating))
         numbers = {"held_out_loss": self._held_out_loss()}
         for name, examples in self.held_out.items():
             scores = validation_scores(self.objective, examples)

@@ -90,7 +90,11 @@ def contrastive_terms(
         generality_first: bool [b]. In the released code each sample gives one of its two edit
             queries to the neighbour-oriented term and the other to the sentinel-oriented one;
             True sends the generality query to the former. The paper's form uses both in both.
+
+    Without a sentinel the loss is the plain contrastive one, and locality queries take no part.
     """
+    if hparams.gate == "threshold":
+        return _plain(reps, hparams)
     if hparams.contrastive == "paper":
         pairs = [(reps.reliability, reps.generality), (reps.generality, reps.reliability)]
     else:
@@ -107,6 +111,20 @@ def contrastive_terms(
         sentinel_edit=torch.stack([own_removed for _, own_removed in terms]).sum(),
         sentinel_locality=_locality(reps, hparams),
     )
+
+
+def _plain(reps: Representations, hparams: RecipeHparams) -> ContrastiveTerms:
+    """Each edit query must find its own key among the keys alone.
+
+    InfoNCE is our reading: the paper names a plain contrastive loss without a formula.
+    """
+    own = torch.arange(len(reps.keys), device=reps.keys.device)
+    losses = [
+        negative_log(_scores(reps, queries, hparams)[:, :-1], own, hparams.eps).mean()
+        for queries in (reps.reliability, reps.generality)
+    ]
+    zero = torch.zeros((), device=reps.keys.device)
+    return ContrastiveTerms(torch.stack(losses).sum(), zero, zero)
 
 
 def _neighbour(reps: Representations, queries: Tensor, hparams: RecipeHparams) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.recipe.hparams import RecipeHparams
+from editors.parts.repository import PromptRepository
 
 # Bound of the sentinel's uniform initialisation, from the released code.
 _SENTINEL_BOUND = 0.05
@@ -57,6 +59,9 @@ class RecipeNetwork(nn.Module):
         super().__init__()
         width = hparams.representation_width
         self.embeds_sentinel = hparams.sentinel == "embedded"
+        # In the sentinel's place, where there is one; `calibration` chooses it.
+        self.threshold: Tensor | None
+        self.register_buffer("threshold", torch.zeros(()) if hparams.gate == "threshold" else None)
         self.encoder = encoder
         self.mlp_k = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_q = RepresentationMLP(encoder.pooled_size, width)
@@ -97,6 +102,16 @@ class RecipeNetwork(nn.Module):
         if self.embeds_sentinel:
             return self.knowledge(self.encoder.forward_embedded(self.sentinel))
         return self.knowledge(self.encoder.forward_hidden(self.sentinel))
+
+    def repository(self, state: Mapping[str, Tensor] | None = None) -> PromptRepository:
+        """A repository without edits, or with those of its `state_dict`."""
+        threshold = None if self.threshold is None else float(self.threshold)
+        if state is not None:
+            return PromptRepository.from_state_dict(state, threshold)
+        length, hidden = self.mlp_p.shape
+        return PromptRepository(
+            self.sentinel_key(), prompt_length=length, hidden_size=hidden, threshold=threshold
+        )
 
 
 def similarity(queries: Tensor, keys: Tensor, *, scaled: bool) -> Tensor:

@@ -54,11 +54,7 @@ class _Scored:
 def build_repository(objective: Objective, knowledge: Sequence[Ids]) -> PromptRepository:
     """A repository that holds the edits of all knowledge rows."""
     network, device = objective.network, objective.lm.device
-    repository = PromptRepository(
-        network.sentinel_key(),
-        prompt_length=objective.hparams.prompt_length,
-        hidden_size=objective.lm.hidden_size,
-    )
+    repository = network.repository()
     for start in range(0, len(knowledge), _CHUNK):
         ids, mask = objective.batcher.pad(knowledge[start : start + _CHUNK], device)
         keys = network.knowledge(network.pooled(ids, mask))

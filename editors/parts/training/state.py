@@ -82,7 +82,7 @@ def check_fits(
     if wanted["backbone_digest"] and header.get("backbone_digest"):
         pairs.append(("backbone_digest", header["backbone_digest"], wanted["backbone_digest"]))
     trained = header.get("hparams", {})
-    pairs += [(name, trained.get(name), wanted["hparams"][name]) for name in hparams]
+    pairs += [(name, trained.get(name), wanted["hparams"].get(name)) for name in hparams]
     for name, found, value in pairs:
         if found != value:
             raise ValueError(

@@ -39,6 +39,19 @@ def test_of_equal_keys_the_oldest_is_used() -> None:
     assert store.retrieve(torch.tensor([[1.0, 0.0]])).tolist() == [2]
 
 
+def test_a_threshold_stands_in_for_the_sentinel() -> None:
+    store = PromptRepository(
+        torch.tensor([[9.0, 0.0]]), prompt_length=2, hidden_size=3, threshold=-1.0
+    )
+    add(store, [0.0, 1.0], [0.0, -3.0])
+    queries = torch.tensor([[1.0, 1.0], [1.0, -0.5], [5.0, 0.0]])
+    # best scores 1, 1.5 and 0, all above -1; the sentinel's key would have won two of them
+    assert store.retrieve(queries).tolist() == [1, 2, 1]
+    store.threshold = 1.0  # must be beaten strictly
+    assert store.retrieve(queries).tolist() == [0, 2, 0]
+    assert PromptRepository.from_state_dict(store.state_dict(), 1.0).retrieve(queries)[1] == 2
+
+
 def test_rows_stay_as_they_were_while_the_repository_grows() -> None:
     store = repository([0.0, 0.0])
     for number in range(300):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.lte.calibration import best_threshold, hit_weights
 from editors.parts.lte.memory import NONE, FactMemory
+from editors.parts.retrieval_threshold import best_threshold, hit_weights
 
 CPU = torch.device("cpu")
 KEYS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])

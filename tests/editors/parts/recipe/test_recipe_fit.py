@@ -150,6 +150,16 @@ def test_a_finished_training_is_left_as_it_is(
     assert path.stat().st_mtime_ns == written
 
 
+def test_weights_that_differ_in_use_alone_are_the_same(
+    lm: LanguageModel, encoder: Path, tmp_path: Path
+) -> None:
+    path = fit(lm, encoder, tmp_path)
+    words = dataclasses.replace(QUICK, prompts="words", calibration=7)  # of a threshold it lacks
+    assert fit(lm, encoder, tmp_path, words) == path
+    with pytest.raises(ValueError, match="another training run: hparams is"):
+        fit(lm, encoder, tmp_path, dataclasses.replace(QUICK, gate="threshold"))
+
+
 def test_another_runs_files_are_never_overwritten(
     lm: LanguageModel, encoder: Path, tmp_path: Path
 ) -> None:

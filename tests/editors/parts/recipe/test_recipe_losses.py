@@ -117,6 +117,15 @@ def test_the_hinge_drops_rows_that_the_sentinel_wins_and_never_touches_the_first
     assert float(hinged.sentinel_edit) == 0
 
 
+def test_without_a_sentinel_each_query_finds_its_key_among_the_keys() -> None:
+    first = torch.tensor([True, False])  # plays no part
+    terms = contrastive_terms(representations(), first, plain(gate="threshold"))
+    reliability = [nll([2, 0], 0), nll([0, 1], 1)]
+    generality = [nll([1, 0], 0), nll([0, 3], 1)]
+    assert float(terms.neighbour) == pytest.approx(sum(reliability + generality) / 2)
+    assert float(terms.sentinel_edit) == float(terms.sentinel_locality) == 0
+
+
 def test_the_scale_is_the_root_of_the_width() -> None:
     first = torch.tensor([False, False])
     scaled = contrastive_terms(representations(), first, plain(sim="scaled"))
