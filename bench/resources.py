@@ -5,6 +5,7 @@ Everything here describes the pristine model, so it is made before the first edi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,7 @@ from bench.hub import ROBERTA_BASE, snapshot
 from bench.key_statistics import context_templates, covariances, read_templates
 from bench.names import unknown_name
 from bench.world.models import ENCODER
-from bench.world.store import assets_dir, require_assets
+from bench.world.store import assets_dir, require_assets, variants_dir
 from editors import registry
 
 if TYPE_CHECKING:
@@ -212,15 +213,18 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
         directories.insert(0, assets_dir(places.world_seed) / "artefacts")
     if places.artefacts is not None:
         directories.append(places.artefacts)
-    for directory in directories:
+    variants = _variants_in([variants_dir(places.world_seed), Path("artefacts")])
+    for directory in (*directories, *variants):
         for trained_on in ([dataset], []):
             path = artefact_path(directory, key, backbone, trained_on)
             if not path.is_file():
                 continue
-            changed = _trained_otherwise(path, key, hparams, places.changed)
+            of_variant = directory not in directories
+            changed = _trained_otherwise(path, key, hparams, None if of_variant else places.changed)
             if not changed:
                 return path
-            others = f" with {', '.join(changed)}"
+            if not of_variant:
+                others = f" with {', '.join(changed)}"
     raise UntrainedEditorError(
         f"{registry.describe(key).label} has no trained weights for {backbone}{others} in "
         f"{directories[0]}; `python -m bench train --editor {key} --backbone {backbone}` "
@@ -228,16 +232,29 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
     )
 
 
+def _variants_in(directories: Sequence[Path]) -> Iterator[Path]:
+    """Folders of weights that were trained with other hyper-parameters than the preset's."""
+    for directory in directories:
+        if directory.is_dir():
+            yield from sorted(path for path in directory.iterdir() if path.is_dir())
+
+
 def _trained_otherwise(
-    path: Path, editor: str, hparams: Hparams, changed: frozenset[str]
+    path: Path, editor: str, hparams: Hparams, changed: frozenset[str] | None
 ) -> list[str]:
-    """`name=value` of what the user changed and these weights were trained without."""
+    """`name=value` of what the user changed and these weights were trained without.
+
+    Of a variant's weights (`changed` is None) everything that they were trained with is compared.
+    """
     from editors.base import TrainableEditor
     from editors.parts.artefact import read_header
 
     cls = registry.editor_class(editor)
-    names = changed - (cls.edit_time if issubclass(cls, TrainableEditor) else changed)
+    wanted = hparams.to_dict()
+    in_use = cls.edit_time if issubclass(cls, TrainableEditor) else frozenset(wanted)
+    names = (frozenset(wanted) if changed is None else changed) - in_use
     if not names:
         return []
-    trained, wanted = read_header(path).get("hparams", {}), hparams.to_dict()
+    header = read_header(path).get("hparams", {})
+    trained = cls.hparams_class.from_dict(header).to_dict() | header
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]

@@ -14,16 +14,14 @@ from bench.console import say, warn
 from bench.grids import DATASETS
 from bench.resources import encoder_directory
 from bench.training_progress import SCORES
-from bench.world.store import assets_dir, data_dir
+from bench.variants import EDITOR, Variant, variant
+from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from editors.base import EditSample, Hparams, TrainableEditor
-    from editors.parts.language_model import LanguageModel
-
-    Samples = Mapping[str, tuple[EditSample, ...]]
 
 PRESETS = ("embedded", "paper")
 TRAIN_ON = ("mix", "each")
@@ -33,6 +31,8 @@ EXAMPLES = """examples:
       one network for all three data sets of the embedded world
   python -m bench train --editor recipe --backbone mini-llama --world-seed 1
       the same for another made world, beside that world's models
+  python -m bench train --variant cpt=5
+      RECIPE with prompts of 5 tokens, beside the preset's weights, for Figure 3
   python -m bench train --editor recipe --preset paper --backbone gpt2-xl --datasets zsre \\
       --data-dir DATA --out artefacts
       the paper's setting: 150,000 iterations of 8, learning rate 1e-5
@@ -49,7 +49,14 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--editor", required=True, metavar="NAME")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--editor", metavar="NAME")
+    what.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="of RECIPE, in a folder of its own: cpt=N for prompts of N tokens, no-ks for the "
+        "ablation without the knowledge sentinel",
+    )
     parser.add_argument("--backbone", metavar="NAME|PATH", help="default: mini-llama (embedded)")
     parser.add_argument("--preset", choices=PRESETS, default="embedded")
     parser.add_argument(
@@ -100,8 +107,13 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; 0 when every artefact is there."""
-    editor = trainable(args.editor)
-    hparams = _hparams(editor, args)
+    from editors.parts.artefact import artefact_path
+
+    chosen = None if args.variant is None else variant(args.variant)
+    key = registry.resolve(args.editor if chosen is None else EDITOR)
+    editor = trainable(key)
+    hparams = _hparams(key, args, _trained_changes(editor, chosen))
+    directory = args.out or _default_out(args, chosen)
     device = device_of(args)
     check_device(device)
     backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
@@ -109,29 +121,25 @@ def main(args: argparse.Namespace) -> int:
     encoder = _encoder(args) if editor.uses_encoder else None
     lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     for names in _groups(args, list(samples)):
-        _train(args, lm, hparams, encoder, {name: samples[name] for name in names})
+        path = artefact_path(directory, key, lm.name, names)
+        _make_room(path, overwrite=args.overwrite)
+        chosen_samples = {name: samples[name] for name in names}
+        made = make_artefact(
+            key, lm, chosen_samples, hparams, encoder=encoder, path=path, seed=args.seed
+        )
+        _say_result(made)
     return 0
 
 
-def _train(
-    args: argparse.Namespace,
-    lm: LanguageModel,
-    hparams: Hparams,
-    encoder: Path | None,
-    samples: Samples,
-) -> None:
-    """Make one artefact and its report."""
-    from editors.parts.artefact import artefact_path, checkpoint_path
+def _make_room(path: Path, *, overwrite: bool) -> None:
+    """Remove an earlier training where the user asked for it."""
+    from editors.parts.artefact import checkpoint_path
 
-    key = registry.resolve(args.editor)
-    path = artefact_path(args.out or _default_out(args), key, lm.name, list(samples))
-    if args.overwrite:
+    if overwrite:
         for old in (path, checkpoint_path(path)):
             old.unlink(missing_ok=True)
     elif path.exists():
         warn(f"{path} is there already; --overwrite trains it again.")
-    made = make_artefact(key, lm, samples, hparams, encoder=encoder, path=path, seed=args.seed)
-    _say_result(made)
 
 
 def _say_result(made: Made) -> None:
@@ -147,17 +155,35 @@ def _how(scores: Mapping[str, Any]) -> str:
     return "at once" if together == scores["edits"] else f"{together} at a time"
 
 
-def _hparams(editor: type[TrainableEditor[Any]], args: argparse.Namespace) -> Hparams:
-    """The preset's hyper-parameters with those named on the command line."""
-    key = registry.resolve(args.editor)
-    if args.preset == "paper" and "paper" in editor.presets:
-        preset = editor.presets["paper"]
+def _trained_changes(
+    editor: type[TrainableEditor[Any]], chosen: Variant | None
+) -> Mapping[str, Any]:
+    """What a variant changes of the preset.
+
+    Raises:
+        ValueError: nothing that weights depend on.
+    """
+    if chosen is None:
+        return {}
+    if editor.edit_time.issuperset(chosen.hparams):
+        raise ValueError(
+            f"The variant {chosen.key!r} has no weights of its own: "
+            f"it uses those of {editor.label}."
+        )
+    return chosen.hparams
+
+
+def _hparams(key: str, args: argparse.Namespace, changes: Mapping[str, Any]) -> Hparams:
+    """The preset's hyper-parameters with the variant's and those named on the command line."""
+    presets = registry.editor_class(key).presets
+    if args.preset == "paper" and "paper" in presets:
+        preset = presets["paper"]
     else:
         preset = registry.hparams_for(key, _backbone(args))
-    changes = dict(assignment(text) for text in args.hparam)
+    named = dict(assignment(text) for text in args.hparam)
     if args.iterations is not None:
-        changes["iterations"] = args.iterations
-    return editor.hparams_class.from_dict(preset.to_dict() | changes)
+        named["iterations"] = args.iterations
+    return type(preset).from_dict({**preset.to_dict(), **changes, **named})
 
 
 def _groups(args: argparse.Namespace, names: list[str]) -> list[list[str]]:
@@ -189,8 +215,12 @@ def _encoder(args: argparse.Namespace) -> Path:
     return directory
 
 
-def _default_out(args: argparse.Namespace) -> Path:
-    """Beside the models of the world, or in the working directory for other backbones."""
-    if _backbone(args) in EMBEDDED and args.data_dir is None:
-        return assets_dir(args.world_seed) / "artefacts"
-    return Path("artefacts")
+def _default_out(args: argparse.Namespace, chosen: Variant | None) -> Path:
+    """Beside the models of the world, or in the working directory for other backbones.
+
+    Variants have a folder each, those of the embedded world in the cache: they are not shipped.
+    """
+    embedded = _backbone(args) in EMBEDDED and args.data_dir is None
+    if chosen is not None:
+        return (variants_dir(args.world_seed) if embedded else Path("artefacts")) / chosen.key
+    return assets_dir(args.world_seed) / "artefacts" if embedded else Path("artefacts")

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.resources import Places, UntrainedEditorError, sources_for
 from editors.parts.artefact import read_header
+from editors.parts.recipe.hparams import RecipeHparams
 from tests.tiny import tiny_llama
 from tests.tiny_encoder import write_encoder
 
@@ -73,6 +75,49 @@ def command(places: dict[str, Path], *more: str, **changes: Any) -> list[str]:
     where = [f"--{name}={path}" for name, path in places.items()]
     sets = "--datasets=zsre,cf"
     return ["train", "--editor", "recipe", sets, "--iterations", "4", *hparams, *where, *more]
+
+
+def test_a_variant_is_trained_beside_the_preset_and_found_by_its_hyper_parameters(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places["out"].parent)
+    del places["out"]
+    arguments = command(places)
+    arguments[1:3] = ["--variant", "cpt=4"]
+    assert main(arguments) == 0
+    path = Path("artefacts/cpt=4/recipe-tiny-model.safetensors")
+    assert read_header(path)["hparams"]["prompt_length"] == 4
+
+    def found(**changes: object) -> Path | None:
+        hparams = RecipeHparams.from_dict(read_header(path)["hparams"] | changes)
+        return sources_for(
+            "recipe",
+            "tiny-model",
+            hparams,
+            dataset="zsre",
+            places=Places(encoder=str(places["encoder"]), changed=frozenset(changes)),
+        ).artefact
+
+    assert found(prompt_length=4) == path
+    assert found(prompt_length=4, prompts="words") == path  # the same weights
+    for changes in ({"prompt_length": 3}, {"gate": "threshold"}, {"batch_size": 5}):
+        with pytest.raises(UntrainedEditorError, match="makes them"):
+            found(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("no-cpt", "The variant 'no-cpt' has no weights of its own: it uses those of RECIPE."),
+        ("no-sk", "Unknown variant 'no-sk'. Did you mean 'no-ks'?"),
+        ("cpt=0", "Unknown variant 'cpt=0'."),
+    ],
+)
+def test_variants_that_cannot_be_trained_are_refused(
+    name: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--variant", name]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_an_artefact_and_a_report_are_made(

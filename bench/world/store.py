@@ -32,6 +32,11 @@ def assets_dir(seed: int = DEFAULT_SEED) -> Path:
     return ASSETS if seed == DEFAULT_SEED else cache_root() / f"world-{seed}" / "assets"
 
 
+def variants_dir(seed: int = DEFAULT_SEED) -> Path:
+    """Trained weights of variants of editors, a folder each; none of them are shipped."""
+    return cache_root() / f"world-{seed}" / "variants"
+
+
 def require_assets(seed: int, name: str) -> Path:
     """The directory of one shipped or built model.
 

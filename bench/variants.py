@@ -1,0 +1,58 @@
+"""Named variants of RECIPE: what the paper's Table 4 and Figure 3 compare.
+
+A variant is a few hyper-parameters other than the preset's. Its weights lie in a folder of its own
+beside the preset's, and are not shipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from bench.names import unknown_name
+
+EDITOR = "recipe"
+LENGTHS = (1, 2, 3, 4, 5, 8)  # of continuous prompts in Figure 3, and 8 (ours)
+_LENGTH = re.compile(r"cpt=([1-9][0-9]*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A variant by its key, with what it changes of the preset."""
+
+    key: str
+    label: str
+    hparams: Mapping[str, Any]
+
+
+def _of(key: str, label: str, **hparams: Any) -> Variant:
+    return Variant(key=key, label=label, hparams=MappingProxyType(hparams))
+
+
+# Table 4: the knowledge text's word embeddings in place of the continuous prompt (CPT), a plain
+# contrastive loss with an absolute threshold in place of the knowledge sentinel (KS).
+ABLATIONS = (
+    _of("no-cpt", "- CPT", prompts="words"),
+    _of("no-ks", "- KS", gate="threshold"),
+    _of("no-cpt-no-ks", "- BOTH", prompts="words", gate="threshold"),
+)
+
+
+def variant(name: str) -> Variant:
+    """The variant of that name; `cpt=N` is RECIPE with prompts of N tokens.
+
+    Raises:
+        ValueError: no variant of that name.
+    """
+    key = name.strip().lower()
+    found = _LENGTH.fullmatch(key)
+    if found:
+        length = int(found[1])
+        return _of(key, f"RECIPE, {length} CPT" + "s" * (length > 1), prompt_length=length)
+    named = {one.key: one for one in ABLATIONS}
+    if key not in named:
+        raise unknown_name("variant", name, (*named, *(f"cpt={length}" for length in LENGTHS)))
+    return named[key]
