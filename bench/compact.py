@@ -1,0 +1,114 @@
+"""A record without its rows: what tables, figures and checks need, small enough to be committed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, quantiles
+from typing import Any
+
+from bench.results import Record
+from bench.rows import MEASURES, SampleRow, score
+
+DIGITS = 6  # decimals of scores in [0, 1]; four more than tables print in percent
+WORST = 5  # samples kept with their texts
+WORST_ITEMS = 3  # of each of them
+AGES = 10  # groups of edits by age
+_KEPT = ("schema", "key", "status", "cell", "editor", "data")
+_PLACES = ("backbone", "data")  # of this machine
+
+
+def compact(record: Record) -> Record:
+    """The record with summaries in place of rows.
+
+    Beside the summary it holds quartiles of the seconds per edit, reliability and generality by the
+    age of the edit, and the worst samples with their texts. It is itself left alone by `compact`.
+    """
+    if "rows" not in record:
+        return record
+    rows: Sequence[SampleRow] = record["rows"]
+    made = {k: v for k, v in record["provenance"].items() if k not in _PLACES}
+    derived = {
+        "provenance": made,
+        "summary": _summary(record["summary"]),
+        "health": record.get("health", []),
+        "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
+        "by_age": list(_by_age(rows, record["cell"]["n_edits"])),
+        "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
+    }
+    return {**{name: record[name] for name in _KEPT}, **_rounded(derived)}
+
+
+def line(record: Record) -> str:
+    """A compact record as one line of JSON."""
+    return json.dumps(
+        compact(record), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+
+
+def _summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores of both phases; those by type after editing alone."""
+    kinds = {"after": summary["kinds"]["after"]}
+    return {**summary, "kinds": kinds}
+
+
+def _quartiles(values: Sequence[float]) -> list[float]:
+    """Lower quartile, median, upper quartile."""
+    return quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+
+
+def _by_age(rows: Sequence[SampleRow], n_edits: int) -> Iterator[dict[str, Any]]:
+    """Token accuracy by the number of edits that came after, in equal groups, youngest first."""
+    groups = min(AGES, n_edits)
+    for number in range(groups):
+        first, last = number * n_edits // groups, (number + 1) * n_edits // groups
+        ages = range(first, last)
+        members = [row for row in rows if n_edits - 1 - row["position"] in ages]
+        scores = {aspect: _mean(members, aspect) for aspect in ("reliability", "generality")}
+        yield {"from": first, "to": last - 1, "samples": len(members), **scores}
+
+
+def _mean(rows: Sequence[SampleRow], aspect: str) -> float | None:
+    """Mean over samples of their mean over items, as cells have it; None without any item."""
+    values = [
+        fmean(found)
+        for row in rows
+        if (found := [_accuracy(item) for item in row["items"] if item["aspect"] == aspect])
+    ]
+    return fmean(values) if values else None
+
+
+def _accuracy(item: Any) -> float:
+    (channel, measures), *_ = MEASURES.items()
+    return score(item, "after", channel, measures[0])
+
+
+def _goodness(row: SampleRow) -> tuple[float, str]:
+    return fmean(_accuracy(item) for item in row["items"]), row["id"]
+
+
+def _sample(row: SampleRow) -> dict[str, Any]:
+    """A sample's request and the items that went most wrong, with the answers."""
+    items = sorted(row["items"], key=_accuracy)[:WORST_ITEMS]
+    return {
+        "id": row["id"],
+        "score": _goodness(row)[0],
+        "items": [
+            {
+                "kind": f"{item['aspect']}/{item['kind']}",
+                "prompt": item["prompt"],
+                "target": item["target"],
+                **{phase: item[phase]["teacher_forced"]["text"] for phase in ("before", "after")},
+            }
+            for item in items
+        ],
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """The same with floats of `DIGITS` decimals."""
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, Mapping):
+        return {name: _rounded(part) for name, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list | tuple) else value
