@@ -1,0 +1,111 @@
+"""Seconds per edit and per inference of an editor: the paper's Table 3.
+
+One inference is what one query costs: the retriever's encoder and its look-up where there is one,
+and one teacher-forced forward with batch size 1. Tokenising for the language model is not counted,
+because it is the same for every editor. Device work is waited for at both ends of every timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any
+
+import torch
+
+from bench.clock import Clock
+from bench.probing import Steering, unsteered
+from editors.base import Editor, EditRequest
+from editors.parts.generation import Stop, greedy
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch, batch_of
+
+WARM_UP = 5  # actions of each kind that are done first and not counted (ours)
+QUERIES = 100  # inferences that are timed (ours)
+NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
+NEVER = Stop()  # so that every answer is decoded to its full length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """How long an action took, over its repetitions."""
+
+    median: float
+    lower: float  # quartile
+    upper: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Seconds:
+        """Of at least one value."""
+        lower, middle, upper = (
+            quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+        )
+        return cls(median=middle, lower=lower, upper=upper, count=len(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """Seconds per query, of one teacher-forced forward and of `NEW_TOKENS` decoded tokens."""
+
+    forward: Seconds
+    generation: Seconds
+
+
+def edit_seconds(editor: Editor[Any], requests: Sequence[EditRequest]) -> Seconds:
+    """Seconds per edit, one request at a time; the editor keeps all edits but the warm-up's.
+
+    Raises:
+        ValueError: no request.
+    """
+    if not requests:
+        raise ValueError("Timing needs at least one edit, got none.")
+    clock = Clock(editor.lm.device)
+    for request in requests[:WARM_UP]:
+        editor.edit([request])
+    editor.reset()
+    return Seconds.of([clock.timed("edit", editor.edit, [request]) for request in requests])
+
+
+def inference_seconds(
+    lm: LanguageModel, requests: Sequence[EditRequest], editor: Editor[Any] | None
+) -> Inference:
+    """Seconds per query with the editor's present edits, or of the unedited model.
+
+    Args:
+        lm: the model, which the editor edits.
+        requests: whose prompts are asked, in turn, until `QUERIES` were.
+        editor: None for the model as it is.
+    """
+    steering = unsteered if editor is None else editor.steering
+    forced = [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
+    free = [batch_of(lm.tokenizer, [(r.prompt, "")], device=lm.device) for r in requests]
+    return Inference(
+        forward=_repeated(lm, forced, lambda batch: _forward(lm, steering, batch)),
+        generation=_repeated(lm, free, lambda batch: _decode(lm, steering, batch)),
+    )
+
+
+def _repeated(
+    lm: LanguageModel, batches: Sequence[TokenBatch], work: Callable[[TokenBatch], None]
+) -> Seconds:
+    clock = Clock(lm.device)
+    for batch in _in_turn(batches, WARM_UP):
+        work(batch)
+    return Seconds.of([clock.timed("query", work, batch) for batch in _in_turn(batches, QUERIES)])
+
+
+def _in_turn(batches: Sequence[TokenBatch], count: int) -> Iterator[TokenBatch]:
+    return (batches[number % len(batches)] for number in range(count))
+
+
+@torch.inference_mode()
+def _forward(lm: LanguageModel, steering: Steering, batch: TokenBatch) -> None:
+    with steering(batch):
+        lm.target_logits(batch)
+
+
+def _decode(lm: LanguageModel, steering: Steering, batch: TokenBatch) -> None:
+    with steering(batch):
+        greedy(lm, batch, max_new_tokens=NEW_TOKENS, stop=NEVER)
