@@ -1,0 +1,45 @@
+"""What a number of the paper's tables is the number of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
+
+UNEDITED = "N/A"  # the unedited model, as the tables print it
+
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """One number: the columns of the published tables that tell it from every other."""
+
+    table: int
+    n_edits: int
+    editor: str  # label; `UNEDITED` for the model as it was
+    dataset: str  # label; empty in Table 3
+    metric: str
+
+    @property
+    def cell(self) -> str:
+        """`ZSRE, 1,000 edits`: where in its table, in words."""
+        return ", ".join(filter(None, [self.dataset, edits(self.n_edits)]))
+
+
+def distinct(places: Iterable[Place], table: int, read: Callable[[Place], T]) -> tuple[T, ...]:
+    """What `read` finds in the places of one table, each once, in their order."""
+    return tuple(dict.fromkeys(read(place) for place in places if place.table == table))
+
+
+def rivals(places: Iterable[Place], place: Place) -> tuple[Place, ...]:
+    """The same number of every other editor; the unedited model competes for nothing."""
+    return tuple(
+        other
+        for other in places
+        if other.editor not in (place.editor, UNEDITED)
+        and other._replace(editor=place.editor) == place
+    )
+
+
+def edits(count: int) -> str:
+    """`1 edit`, `1,000 edits`."""
+    return f"{count:,} edit" + ("" if count == 1 else "s")
