@@ -24,6 +24,20 @@ class Place(NamedTuple):
         """`ZSRE, 1,000 edits`: where in its table, in words."""
         return ", ".join(filter(None, [self.dataset, edits(self.n_edits)]))
 
+    @property
+    def decimals(self) -> int:
+        """How many the paper prints: times in seconds with four, percentages with two."""
+        return 4 if self.metric.endswith("_s") else 2
+
+    @property
+    def unit(self) -> float:
+        """One in the last printed place."""
+        return float(f"1e-{self.decimals}")
+
+    def text(self, value: float) -> str:
+        """A value as the paper would print it here."""
+        return f"{value:.{self.decimals}f}"
+
 
 def distinct(places: Iterable[Place], table: int, read: Callable[[Place], T]) -> tuple[T, ...]:
     """What `read` finds in the places of one table, each once, in their order."""
