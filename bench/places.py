@@ -46,12 +46,16 @@ def distinct(places: Iterable[Place], table: int, read: Callable[[Place], T]) ->
 
 def rivals(places: Iterable[Place], place: Place) -> tuple[Place, ...]:
     """The same number of every other editor; the unedited model competes for nothing."""
+    same = _but_editor(place)
     return tuple(
         other
         for other in places
-        if other.editor not in (place.editor, UNEDITED)
-        and other._replace(editor=place.editor) == place
+        if _but_editor(other) == same and other.editor not in (place.editor, UNEDITED)
     )
+
+
+def _but_editor(place: Place) -> tuple[object, ...]:
+    return place.table, place.n_edits, place.dataset, place.metric
 
 
 def edits(count: int) -> str:

@@ -67,6 +67,11 @@ def numbers(table: int) -> dict[Place, Published]:
     }
 
 
+def all_numbers() -> dict[Place, Published]:
+    """The printed numbers of all tables."""
+    return {place: number for table in TABLES for place, number in numbers(table).items()}
+
+
 def tables_folder(name: str) -> Traversable:
     """`tables/NAME`, where a wheel carries it (`bench/_data/NAME`) or where a checkout has it.
 

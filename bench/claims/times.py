@@ -81,7 +81,7 @@ CLAIMS = (
     ),
     Claim(
         key="weight-editors-infer-as-unedited",
-        text=f"inference with edited weights takes as long as without an edit, within "
+        text="inference with edited weights takes as long as without an edit, within "
         f"{EQUAL_WITHIN:.0%} (of their median where the unedited model is not timed)",
         source="discussion of Table 3; the share is ours",
         tables=(TABLE,),
@@ -97,7 +97,7 @@ CLAIMS = (
     Claim(
         key="recipe-shortest-total",
         text="RECIPE's total of edit and inference time is the shortest",
-        source="Table 3 and its discussion",
+        source="Table 3",
         tables=(TABLE,),
         cases=_shortest_total,
     ),

@@ -190,7 +190,7 @@ def test_a_score_of_nothing_at_one_edit_has_no_share() -> None:
 
 
 def test_without_the_unedited_model_the_median_of_edited_weights_stands_for_it() -> None:
-    values = {}
+    values: dict[Place, float] = {}
     for editor, time in (("FT", 1.0), ("ROME", 1.0), ("MEND", 1.03)):
         values |= seconds(editor, "infer_time_s", time)
     found = judged("weight-editors-infer-as-unedited", 3, values)
