@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bench.datasets import get_dataset
 from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
+from bench.published import Published
 from bench.statistics import Spread
-from bench.tabulate import METRICS, Entry, Published, Row, TableData
+from bench.tabulate import METRICS, Entry, Row, TableData
 
 EMPTY = "-"  # undefined, or not run
 REMARKED = "\u2020"  # a dagger: read what the caption says of this number

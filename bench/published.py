@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.places import Place
+
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = (1, 2, 3, 4, 5, 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A number of the paper, with its printed spread where there is one."""
+
+    value: float
+    std: float | None
 
 
 def load(table: int) -> pd.DataFrame:
@@ -30,6 +42,34 @@ def load(table: int) -> pd.DataFrame:
     # Only numbers can be missing: "N/A" is the name of a row.
     with (tables_folder("published") / f"table{table}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, keep_default_na=False, na_values={"value": [""], "std": [""]})
+
+
+def numbers(table: int) -> dict[Place, Published]:
+    """The printed numbers of one table, in the order and the units of `load`.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    frame = load(table)
+    frame = frame[frame["value"].notna()]
+    places = zip(
+        frame["table"].astype(int),
+        frame["n_edits"].astype(int),
+        frame["editor"].astype(str),
+        frame["dataset"].astype(str),
+        frame["metric"].astype(str),
+        strict=True,
+    )
+    printed = zip(frame["value"].astype(float), frame["std"].astype(float), strict=True)
+    return {
+        Place(*place): Published(value=value, std=None if math.isnan(std) else std)
+        for place, (value, std) in zip(places, printed, strict=True)
+    }
+
+
+def all_numbers() -> dict[Place, Published]:
+    """The printed numbers of all tables."""
+    return {place: number for table in TABLES for place, number in numbers(table).items()}
 
 
 def tables_folder(name: str) -> Traversable:

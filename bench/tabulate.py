@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.cell import Cell
 from bench.datasets import get_dataset
 from bench.grids import Table
+from bench.published import Published, numbers
 from bench.remarks import remark
 from bench.results import Record
 from bench.rows import Channel
@@ -45,14 +45,6 @@ class Entry:
     prompt_only: Spread | None  # Avg with the honest retrieval text, of retrieval editors
     kinds: Mapping[str, Spread]  # by `aspect/kind`
     remarks: tuple[str, ...] = ()  # `diverged at edit 37`, `no effect`, with their seeds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A number of the paper, with its printed spread where there is one."""
-
-    value: float
-    std: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,22 +116,7 @@ def caption_of(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -
 
 def published_values(table: Table) -> dict[tuple[int, str, str, str], Published]:
     """(n, editor label, data set label, column) -> the paper's number."""
-    from bench import published
-
-    frame = published.load(table.number)
-    frame = frame[(frame["backbone"] == table.published_backbone) & frame["value"].notna()]
-    places = zip(
-        frame["n_edits"].astype(int),
-        frame["editor"].astype(str),
-        frame["dataset"].astype(str),
-        frame["metric"].astype(str),
-        strict=True,
-    )
-    numbers = zip(frame["value"].astype(float), frame["std"].astype(float), strict=True)
-    return {
-        place: Published(value=value, std=None if math.isnan(std) else std)
-        for place, (value, std) in zip(places, numbers, strict=True)
-    }
+    return {place[1:]: number for place, number in numbers(table.number).items()}
 
 
 def _row(n_edits: int, editor: str) -> Row:

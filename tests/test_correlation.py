@@ -9,7 +9,8 @@ import pytest
 
 from bench.correlation import caption, correlate, correlations, rank_table
 from bench.grids import get_table
-from bench.tabulate import Published, TableData, tabulate
+from bench.published import Published
+from bench.tabulate import TableData, tabulate
 from tests.test_render import cell, record
 
 
