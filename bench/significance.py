@@ -1,13 +1,15 @@
-"""Whether means over seeds differ: Welch's test from means and spreads, Holm's correction."""
+"""Whether means over seeds differ: Welch's test, the paired test, Holm's correction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from bench.statistics import Spread
 
 LEVEL = 0.05  # of p, two-sided: the paper's
+ROUNDING = 1e-9  # points: differences that are nearer together are equal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,30 @@ def welch(first: Spread, second: Spread) -> Welch | None:
         equal_var=False,
     )
     return Welch(t=float(found.statistic), df=_degrees(first, second), p=float(found.pvalue))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Student's paired t of first minus second, the two-sided p, and the effect size."""
+
+    t: float
+    p: float
+    effect: float  # Cohen's d_z: mean difference over the standard deviation of the differences
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
+    """The paired t-test of values that belong together one by one; None where it is not defined.
+
+    It is not with fewer than two pairs, and where all differences are equal.
+    """
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    if len(differences) < 2 or max(differences) - min(differences) < ROUNDING:
+        return None
+    from scipy.stats import ttest_rel
+
+    found = ttest_rel(first, second)
+    effect = fmean(differences) / stdev(differences)
+    return Paired(t=float(found.statistic), p=float(found.pvalue), effect=effect)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
