@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.base import EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
-from editors.parts.deltas import EditedWeights, WeightDelta, thawed
+from editors.parts.deltas import WeightDelta, thawed
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
 from editors.parts.resume import block_input, resumed
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.weight_editor import WeightEditor
 
 # `prompt_last`: every target token is taught as the token right after the prompt; `target_new`:
 # the target is taught token by token. `bos_label` is `prompt_last` with EasyEdit's defect that the
@@ -140,7 +141,7 @@ def _constrain(
         parameter.clamp_(min=centres[name] - radius, max=centres[name] + radius)
 
 
-class FtEditor(Editor[FtHparams]):
+class FtEditor(WeightEditor[FtHparams]):
     """Fine-tunes on each call's requests, starting from the weights that earlier calls left.
 
     The norm constraint is centred anew at each call, as in the originals, so over a stream the
@@ -170,7 +171,6 @@ class FtEditor(Editor[FtHparams]):
     def __init__(self, lm: LanguageModel, hparams: FtHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
         self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
-        self._weights = EditedWeights(lm.model)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Fine-tune on all requests together, `batch_size` of them in a step."""
@@ -182,18 +182,6 @@ class FtEditor(Editor[FtHparams]):
         tuned = fine_tune(self.lm, lessons, self.layer, self.hparams)
         self._weights.add(tuned.deltas)
         return tuned
-
-    def reset(self) -> None:
-        """Restore the pristine weights."""
-        self._weights.restore()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The fine-tuned parameters, as they stand."""
-        return self._weights.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the parameters of `state`."""
-        self._weights.load_state_dict(state)
 
     def _lessons(self, requests: Sequence[EditRequest]) -> Iterator[Lesson]:
         size = self.hparams.batch_size

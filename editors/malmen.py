@@ -20,7 +20,6 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_at_least, check_choice
-from editors.parts.deltas import EditedWeights
 from editors.parts.hypernetwork.aggregation import (
     Cache,
     NormalNetwork,
@@ -41,6 +40,7 @@ from editors.parts.hypernetwork.projections import (
 )
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
+from editors.parts.weight_editor import WeightEditor
 
 # `original` has the defects of the released code's running statistics: too much spread for each
 # batch of rows, and no statistics at all after a batch of one row. In both modes statistics are
@@ -192,7 +192,7 @@ class MalmenObjective:
         return gradients, terms
 
 
-class MalmenEditor(TrainableEditor[MalmenHparams]):
+class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
     """Adds a hypernetwork's least-squares shift to the last blocks' MLP output projections.
 
     Over a stream the shifts add up: keys and gradients are those of the model as edited so far,
@@ -227,11 +227,9 @@ class MalmenEditor(TrainableEditor[MalmenHparams]):
         super().__init__(lm, hparams, resources)
         path = required_artefact(resources, key="malmen", label=self.label)
         projections = malmen_projections(lm, hparams)
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-            network = malmen_network(projections, hparams)
-        load_hypernetwork(path, "malmen", network, lm, hparams, projections)
-        self.network = network.to(lm.device).eval().requires_grad_(False)
-        self._weights = EditedWeights(lm.model)
+        self.network = load_hypernetwork(
+            path, "malmen", lambda: malmen_network(projections, hparams), lm, hparams, projections
+        )
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Add the shift for all requests together."""
@@ -243,18 +241,6 @@ class MalmenEditor(TrainableEditor[MalmenHparams]):
         shifts = normal_shifts(self.network, cached(self.lm, self.network, parts, systems=1))
         matrices = {path: shift.values[0] for path, shift in shifts.items()}
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
-
-    def reset(self) -> None:
-        """Restore the pristine weights."""
-        self._weights.restore()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The edited projections, as they stand."""
-        return self._weights.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the projections of `state`."""
-        self._weights.load_state_dict(state)
 
     @classmethod
     def fit(

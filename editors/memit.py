@@ -12,9 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from editors.base import Editor, EditRequest, Resources
+from editors.base import EditRequest, Resources
 from editors.parts.checks import check_above, check_choice
-from editors.parts.deltas import EditedWeights, WeightDelta, tried_out
+from editors.parts.deltas import WeightDelta, tried_out
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.key_solver import KeySolver, Solver
 from editors.parts.language_model import LanguageModel
@@ -26,6 +26,7 @@ from editors.parts.value_optimisation import (
     optimise_value,
     value_problem,
 )
+from editors.parts.weight_editor import WeightEditor
 
 # Relative depths of the first and last edited block where none are named: EasyEdit's 4 to 8 of
 # LLaMA-2-7B's 32.
@@ -102,7 +103,7 @@ class MemitUpdate:
 MINIATURE = MemitHparams(layers=(0, 1), mom2_update_weight=50.0)
 
 
-class MemitEditor(Editor[MemitHparams]):
+class MemitEditor(WeightEditor[MemitHparams]):
     """Finds what the last edited block should answer, then lets each layer supply its share.
 
     Requests of one call are solved for together; calls follow each other on the weights as edited
@@ -138,7 +139,6 @@ class MemitEditor(Editor[MemitHparams]):
         if resources.covariance is None:
             raise ValueError("MEMIT needs the covariances of its layers' keys in its resources.")
         self.layers = hparams.covariance_layers(lm.n_layers)
-        self._weights = EditedWeights(lm.model)
         self._solve = KeySolver(resources.covariance, hparams.mom2_update_weight, hparams.solver)
 
     def compute(self, requests: Sequence[EditRequest]) -> MemitUpdate:
@@ -169,18 +169,6 @@ class MemitEditor(Editor[MemitHparams]):
         if requests:
             insertions = self.compute(requests).insertions
             self._weights.add(insertion.delta(self.lm) for insertion in insertions)
-
-    def reset(self) -> None:
-        """Restore the pristine weights."""
-        self._weights.restore()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The edited projections, as they stand."""
-        return self._weights.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the edited projections of `state`."""
-        self._weights.load_state_dict(state)
 
     def _insertion(
         self, layer: int, problems: Sequence[ValueProblem], wanted: Tensor, remaining: int

@@ -21,7 +21,6 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_above, check_choice
-from editors.parts.deltas import EditedWeights
 from editors.parts.hypernetwork.examples import MetaBatch, request_rows
 from editors.parts.hypernetwork.fit import fit_hypernetwork, load_hypernetwork
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
@@ -36,6 +35,7 @@ from editors.parts.hypernetwork.projections import (
 from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shifts
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
+from editors.parts.weight_editor import WeightEditor
 
 # `live_rate` trains the edit rates with `edit_rate_learning_rate`. In `original` they move with the
 # networks' own rate, because the released code clears their gradients before it steps their
@@ -182,7 +182,7 @@ class MendObjective:
         return {"loss": self.hparams.total(edit, locality), "edit": edit, "drift": locality}
 
 
-class MendEditor(TrainableEditor[MendHparams]):
+class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
     """Adds a trained network's pseudo-gradient to the last blocks' MLPs.
 
     Over a stream the changes add up: each edit's gradients are those of the model as edited so
@@ -221,11 +221,9 @@ class MendEditor(TrainableEditor[MendHparams]):
         super().__init__(lm, hparams, resources)
         path = required_artefact(resources, key="mend", label=self.label)
         projections = mend_projections(lm, hparams)
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-            network = mend_network(projections, hparams)
-        load_hypernetwork(path, "mend", network, lm, hparams, projections)
-        self.network = network.to(lm.device).eval().requires_grad_(False)
-        self._weights = EditedWeights(lm.model)
+        self.network = load_hypernetwork(
+            path, "mend", lambda: mend_network(projections, hparams), lm, hparams, projections
+        )
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Add the change for all requests together."""
@@ -235,18 +233,6 @@ class MendEditor(TrainableEditor[MendHparams]):
         shifts = pseudo_gradient_shifts(self.lm, self.network, rows, systems=1)
         matrices = {path: shift.matrices()[0] for path, shift in shifts.items()}
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
-
-    def reset(self) -> None:
-        """Restore the pristine weights."""
-        self._weights.restore()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The edited projections, as they stand."""
-        return self._weights.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the projections of `state`."""
-        self._weights.load_state_dict(state)
 
     @classmethod
     def fit(

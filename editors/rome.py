@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
-from editors.base import Editor, EditRequest, Resources
+from editors.base import EditRequest, Resources
 from editors.parts.checks import check_choice
 from editors.parts.covariance import InverseCovariance
-from editors.parts.deltas import EditedWeights
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_update
 from editors.parts.value_hparams import ValueHparams
+from editors.parts.weight_editor import WeightEditor
 
 # `easyedit` is the original form without covariance, as EasyEdit's configurations ship it.
 RomeMode = Literal["original", "easyedit", "rebuilt_prefix", "rebuilt_prompt"]
@@ -56,7 +54,7 @@ class RomeHparams(ValueHparams):
         return "original" if self.mode == "easyedit" else self.mode
 
 
-class RomeEditor(Editor[RomeHparams]):
+class RomeEditor(WeightEditor[RomeHparams]):
     """Writes each fact into one MLP's output projection as a rank-one update, one after another.
 
     Keys, values and the essence distribution are those of the model as edited so far; covariance
@@ -83,7 +81,6 @@ class RomeEditor(Editor[RomeHparams]):
     def __init__(self, lm: LanguageModel, hparams: RomeHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
         self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
-        self._weights = EditedWeights(lm.model)
         self._inverse: InverseCovariance | None = None
         if hparams.uses_covariance:
             if resources.covariance is None:
@@ -111,15 +108,3 @@ class RomeEditor(Editor[RomeHparams]):
         """Write the requests one after another."""
         for request in requests:
             self._weights.add([self.compute(request).delta(self.lm)])
-
-    def reset(self) -> None:
-        """Restore the pristine weights."""
-        self._weights.restore()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The edited projection, as it stands."""
-        return self._weights.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the edited projection of `state`."""
-        self._weights.load_state_dict(state)

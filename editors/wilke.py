@@ -14,10 +14,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from editors.base import Editor, EditRequest, Resources
+from editors.base import EditRequest, Resources
 from editors.parts.checks import check_at_least, check_choice
 from editors.parts.covariance import InverseCovariance
-from editors.parts.deltas import EditedWeights
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
@@ -25,6 +24,7 @@ from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.rank_one import RankOneUpdate, rank_one_update
 from editors.parts.tokens import batch_of, target_ids
 from editors.parts.value_hparams import ValueHparams
+from editors.parts.weight_editor import WeightEditor
 
 # `rollback`: before a request is written, the one before it is edited back, in the layer it was
 # written to, to what the model answered before it.
@@ -87,7 +87,7 @@ class _Written:
 MINIATURE = WilkeHparams(scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5)
 
 
-class WilkeEditor(Editor[WilkeHparams]):
+class WilkeEditor(WeightEditor[WilkeHparams]):
     """Makes the ROME update of every candidate layer and writes the relatively smallest one.
 
     Keys, values and scores are those of the model as edited so far; covariances and templates those
@@ -114,7 +114,6 @@ class WilkeEditor(Editor[WilkeHparams]):
             raise ValueError("WILKE needs the covariances of its layers' keys in its resources.")
         self.layers = hparams.covariance_layers(lm.n_layers)
         self._inverse = InverseCovariance(resources.covariance)
-        self._weights = EditedWeights(lm.model)
         self._last: _Written | None = None
 
     def scan(self, request: EditRequest) -> tuple[Candidate, ...]:
@@ -134,17 +133,17 @@ class WilkeEditor(Editor[WilkeHparams]):
 
     def reset(self) -> None:
         """Restore the pristine weights."""
-        self._weights.restore()
+        super().reset()
         self._last = None
 
     def state_dict(self) -> dict[str, Tensor]:
         """The edited projections, as they stand, and what the next edit would roll back."""
-        return self._weights.state_dict() | _packed(self._last)
+        return super().state_dict() | _packed(self._last)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore, then write the edited projections of `state`."""
         weights, self._last = _unpacked(state)
-        self._weights.load_state_dict(weights)
+        super().load_state_dict(weights)
 
     def _candidate(self, request: EditRequest, layer: int) -> Candidate:
         update = self._update(request, layer)

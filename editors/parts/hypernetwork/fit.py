@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +22,8 @@ from editors.parts.training.sampling import split_held_out
 from editors.parts.training.state import backbone_facts, check_fits, data_facts
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def fit_hypernetwork(
@@ -86,12 +88,12 @@ def fit_hypernetwork(
 def load_hypernetwork(
     path: Path,
     key: str,
-    network: nn.Module,
+    make: Callable[[], NetworkT],
     lm: LanguageModel,
     hparams: HypernetworkHparams,
     projections: Sequence[Projection],
-) -> None:
-    """Fill a network of the right shape with the weights of an artefact.
+) -> NetworkT:
+    """A network of the shape that `make` gives, with the weights of an artefact, for use only.
 
     Raises:
         FileNotFoundError: no such file.
@@ -105,7 +107,10 @@ def load_hypernetwork(
         facts=("editor", "format", "projections"),
         hparams=("rank", "n_blocks"),
     )
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
+        network = make()
     network.load_state_dict(tensors)
+    return network.to(lm.device).eval().requires_grad_(False)
 
 
 def identity(
