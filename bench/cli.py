@@ -52,10 +52,11 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code, 2 where the input was bad, 130 where interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    offline = "HF_HUB_OFFLINE" in os.environ  # a user's own setting holds
     _quiet_libraries()
     try:
         args = _parser(arguments).parse_args(arguments)
-        if vars(args).get("preset") == "paper":
+        if vars(args).get("preset") == "paper" and not offline:
             _allow_hub()
         return int(args.func(args))
     except (ValueError, OSError) as error:

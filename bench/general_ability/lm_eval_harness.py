@@ -43,9 +43,7 @@ def ask(
         asked = build_tasks(sets, built_in=built_in, count_tokens=model.count_tokens)
         loaded = {"tasks": {name: one.task for name, one in asked.items()}}
         results = evaluate(lm=model, task_dict=loaded, bootstrap_iters=0, log_samples=True)
-    rows = [
-        row for name, one in asked.items() for row in _rows(one, results["samples"][name])
-    ]
+    rows = [row for name, one in asked.items() for row in _rows(one, results["samples"][name])]
     order = {key: number for number, key in enumerate(sets)}
     return sorted(rows, key=lambda row: (order[row["task"]], row["index"]))
 

@@ -105,7 +105,9 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
         return [
             answer
             for start in range(0, len(requests), self.batch_size)
-            for answer in self._generated([r.args for r in requests[start : start + self.batch_size]])
+            for answer in self._generated(
+                [r.args for r in requests[start : start + self.batch_size]]
+            )
         ]
 
     def count_tokens(self, context: str, continuation: str) -> int:

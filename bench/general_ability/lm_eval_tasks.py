@@ -69,16 +69,16 @@ def _by_task(key: str, questions: Numbered, *, built_in: bool) -> dict[str, Numb
 def _task(
     manager: TaskManager, name: str, questions: Numbered, count_tokens: CountTokens
 ) -> ConfigurableTask:
-    config = _config(manager, name)
-    split = config.get("test_split") or config["validation_split"]
     documents = [_document(item) for _, item in questions]
     # The documents are these alone: no split to draw examples from, nothing to download.
-    config |= {
+    config = _config(manager, name) | {
         "training_split": None,
+        "validation_split": None,
+        "test_split": "test",
         "fewshot_split": None,
         "fewshot_config": None,
         "num_fewshot": 0,
-        "custom_dataset": lambda **_: {split: Dataset.from_list(documents)},
+        "custom_dataset": lambda **_: {"test": Dataset.from_list(documents)},
     }
     if config["output_type"] == "generate_until":
         return ReadingTask(config, [item for _, item in questions], count_tokens)

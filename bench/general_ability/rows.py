@@ -12,6 +12,9 @@ from bench.general_ability.items import AbilityItem
 from bench.general_ability.reading import answer_of, exact_match, f1
 from bench.general_ability.sets import SETS
 
+# Raised when any definition of this package changes a score; part of a record's identity.
+PROTOCOL_VERSION = 1
+
 Measure = Literal["score", "f1", "exact"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
@@ -49,9 +52,7 @@ def choice_mark(item: AbilityItem, prediction: int | None) -> Mark:
     return Mark(prediction=prediction, score=float(prediction == item.answer))
 
 
-def reading_mark(
-    item: AbilityItem, generated: str, *, log_probability: float, tokens: int
-) -> Mark:
+def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, tokens: int) -> Mark:
     """Of an item without options.
 
     Args:
@@ -109,7 +110,5 @@ def _task(rows: Sequence[AbilityRow]) -> dict[str, Any]:
 def _means(rows: Iterable[AbilityRow]) -> dict[str, Any]:
     """Number of rows, and the mean of each measure that they have."""
     found = list(rows)
-    means = {
-        name: fmean(row[name] for row in found) for name in MEASURES if name in found[0]
-    }
+    means = {name: fmean(row[name] for row in found) for name in MEASURES if name in found[0]}
     return {"items": len(found), **means}

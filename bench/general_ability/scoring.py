@@ -27,6 +27,7 @@ from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of, target_ids
 
+
 def ask(
     lm: LanguageModel,
     task: str,

@@ -10,6 +10,4 @@ from bench.general_ability.sets.squad2 import Squad2
 
 __all__ = ["SETS", "AbilitySet"]
 
-SETS: dict[str, AbilitySet] = {
-    one.key: one for one in (CommonsenseQA(), Mmlu(), Anli(), Squad2())
-}
+SETS: dict[str, AbilitySet] = {one.key: one for one in (CommonsenseQA(), Mmlu(), Anli(), Squad2())}

@@ -63,11 +63,11 @@ class AbilitySet(ABC):
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     try:
         values: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    except pyarrow.ArrowException as error:
+    except pa.ArrowException as error:
         raise ValueError(f"{path} is not usable parquet: {error}") from None
     return (Row(value, f"{path}, row {number}") for number, value in enumerate(values))

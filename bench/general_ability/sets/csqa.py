@@ -50,5 +50,7 @@ class CommonsenseQA(AbilitySet):
         """Question and options of either form."""
         if isinstance(row.fields.get("question"), dict):
             inner = row.row("question")
-            return inner.text("stem"), tuple(option.text("text") for option in inner.rows("choices"))
+            return inner.text("stem"), tuple(
+                option.text("text") for option in inner.rows("choices")
+            )
         return row.text("question"), row.row("choices").texts("text")
