@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
+
+from bench.identity import Identity, plain
 
 Generation = Literal["none", "context_free", "context_guided"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """The identity of one result. Two runs with equal cells must end in equal numbers.
+class Cell(Identity):
+    """One editing result: reliability, generality and locality behind n edits of one data set."""
 
-    Digests stand for contents; paths, machines, processes and the time are provenance instead.
-    """
+    kind: ClassVar[None] = None
 
-    backbone: str
-    backbone_digest: str
-    dtype: str
     dataset: str
     dataset_revision: str
     dataset_digest: str
@@ -40,27 +35,9 @@ class Cell:
     generation: Generation
 
     def __post_init__(self) -> None:
-        plain = json.loads(_canonical({"hparams": self.hparams, "inputs": self.inputs}))
-        object.__setattr__(self, "hparams", plain["hparams"])
-        object.__setattr__(self, "inputs", plain["inputs"])
+        object.__setattr__(self, "hparams", plain(self.hparams))
+        object.__setattr__(self, "inputs", plain(self.inputs))
         check_counts(n_edits=self.n_edits, limit=self.limit, seed=self.seed)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The cell of a record; `to_dict` of it gives equal values."""
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, one per field."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def canonical(self) -> str:
-        """The one JSON text of this cell: sorted names, no white space, no NaN."""
-        return _canonical(self.to_dict())
-
-    def key(self) -> str:
-        """sha256 of the canonical JSON, in hexadecimal."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def describe(self) -> str:
         """A short human name, for progress and messages."""
@@ -86,9 +63,3 @@ def check_counts(*, n_edits: int, limit: int | None, seed: int) -> None:
             f"The sample limit must be at least the number of edits, "
             f"got a limit of {limit} for {n_edits} edits."
         )
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )

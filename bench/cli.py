@@ -53,10 +53,11 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code, 2 where the input was bad, 130 where interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    offline = "HF_HUB_OFFLINE" in os.environ  # a user's own setting holds
     _quiet_libraries()
     try:
         args = _parser(arguments).parse_args(arguments)
-        if vars(args).get("preset") == "paper":
+        if vars(args).get("preset") == "paper" and not offline:
             _allow_hub()
         return int(args.func(args))
     except (ValueError, OSError) as error:
@@ -98,6 +99,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def _allow_hub() -> None:

@@ -14,6 +14,7 @@ from bench.names import unknown_name
 
 Preset = Literal["embedded", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+Measured = Literal["editing", "general_ability"]
 
 DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
 # The paper's row order, by label; other editors follow alphabetically.
@@ -45,6 +46,8 @@ class Table:
     backbones: Mapping[Preset, str]
     published_backbone: str  # as the published table names it
     edits: Mapping[Preset, tuple[int, ...]]
+    datasets: tuple[str, ...] = DATASETS
+    measures: Measured = "editing"
 
 
 _EDITS: Mapping[Preset, tuple[int, ...]] = {
@@ -59,6 +62,15 @@ TABLES = {
         backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
         published_backbone="LLAMA-2-7B",
         edits=_EDITS,
+    ),
+    2: Table(
+        number=2,
+        title="general ability",
+        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
+        published_backbone="LLAMA-2-7B",
+        edits={"embedded": (1000,), "paper": (1000,)},
+        datasets=("zsre",),  # the paper does not say which
+        measures="general_ability",
     ),
     5: Table(
         number=5,
@@ -161,7 +173,8 @@ def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
 
 def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
     backbone = selection.backbone or table.backbones[selection.preset]
-    editors, datasets = editor_keys(selection.editors), dataset_keys(selection.datasets)
+    editors = editor_keys(selection.editors)
+    datasets = dataset_keys(selection.datasets or table.datasets)
     for n_edits in sorted(set(selection.edits or table.edits[selection.preset])):
         limit = selection.limit or default_limit(selection.preset, n_edits)
         for seed in selection.seeds:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from bench.prober import Answered
 from bench.probing import Item, predict
 from editors.base import Editor, EditSample
 
@@ -27,11 +26,18 @@ class BlockHealth:
         return asdict(self)
 
 
+class Scored(Protocol):
+    """An answer that says how probable the target was."""
+
+    @property
+    def log_probability(self) -> float: ...
+
+
 def health_of(
     number: int,
     block: Sequence[EditSample],
-    before: Sequence[Answered],
-    after: Sequence[Answered],
+    before: Sequence[Scored],
+    after: Sequence[Scored],
     editor: Editor[Any],
 ) -> BlockHealth:
     """Compare the answers of both phases; `editor` holds no edit, and holds none afterwards.

@@ -27,12 +27,21 @@ _KINDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """Groups of columns, and rows of text; `breaks` are the rows in front of which a rule goes."""
+    """Groups of columns, and rows of text; `breaks` are the rows in front of which a rule goes.
+
+    The first group holds the columns that name a row: the number of edits, then words.
+    """
 
     caption: tuple[str, ...]
     groups: tuple[tuple[str, tuple[str, ...]], ...]  # (heading, column names)
     rows: tuple[tuple[str, ...], ...]
     breaks: tuple[int, ...]
+    best: frozenset[tuple[int, int]] = frozenset()  # (row, column) of the largest numbers
+
+    @property
+    def lead(self) -> int:
+        """How many columns name a row."""
+        return len(self.groups[0][1])
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -70,7 +79,7 @@ def by_kind(data: TableData) -> TextTable:
     rows = []
     for row in data.rows:
         entry = data.entries.get((row.n_edits, row.editor, RIPPLE_EDITS))
-        rows.append([_number(entry.kinds.get(kind) if entry else None) for kind in _KINDS])
+        rows.append([number(entry.kinds.get(kind) if entry else None) for kind in _KINDS])
     caption = data.caption
     heading = f"{label} by type of probe: mean over the samples that have the type, in percent."
     return _assemble(
@@ -127,20 +136,26 @@ def _dataset_texts(data: TableData, row: Row, dataset: str) -> list[str]:
         beside(entry, column, data.published.get((row.n_edits, row.label, label, column)))
         for column in METRICS
     ]
-    return [*texts, _number(entry.prompt_only if entry else None)]
+    return [*texts, number(entry.prompt_only if entry else None)]
 
 
 def beside(entry: Entry | None, column: str, published: Published | None) -> str:
-    """`ours (published)`; a dash for what is not there."""
-    ours = _number(entry.values.get(column) if entry else None)
-    ours += REMARKED if entry and entry.remarks else ""
+    """An entry's number in one column, with the published one."""
+    ours = entry.values.get(column) if entry else None
+    return with_published(ours, published, remarked=bool(entry and entry.remarks))
+
+
+def with_published(ours: Spread | None, published: Published | None, *, remarked: bool) -> str:
+    """`ours (published)`; a dash for what is not there, a dagger where there are remarks."""
+    text = number(ours) + (REMARKED if remarked else "")
     if published is None:
-        return ours
+        return text
     theirs = Spread(mean=published.value, std=published.std, n=1)
-    return f"{ours} ({_number(theirs)})"
+    return f"{text} ({number(theirs)})"
 
 
-def _number(spread: Spread | None) -> str:
+def number(spread: Spread | None) -> str:
+    """A mean with its spread, where there is one; a dash for none."""
     if spread is None:
         return EMPTY
     return f"{spread.mean:.2f}" + (f"±{spread.std:.2f}" if spread.std is not None else "")

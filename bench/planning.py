@@ -13,6 +13,7 @@ from bench.artefacts import first_use_directory, train_on_first_use, trains_on_f
 from bench.backbones import HUB_IDS, Backbone, DeviceMap, check_device, load, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
+from bench.edit_job import EditJob
 from bench.grids import GridPoint, Preset
 from bench.key_statistics import context_templates, identity, templates_path
 from bench.resources import (
@@ -44,19 +45,7 @@ class Settings:
     hparams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A cell with the places of its inputs; plain values, so that it can go to a worker."""
-
-    cell: Cell
-    backbone: Backbone
-    sources: Sources
-    data_dir: Path
-    device: str
-    device_map: DeviceMap | None = None
-
-
-def plan(points: Sequence[GridPoint], settings: Settings) -> list[Job]:
+def plan(points: Sequence[GridPoint], settings: Settings) -> list[EditJob]:
     """A job for every point, in order; everything that can be refused is refused here.
 
     Raises:
@@ -128,7 +117,7 @@ class _Planner:
         self.samples = cache(self._samples)
         self.templates = cache(self._templates)
 
-    def job(self, point: GridPoint) -> Job:
+    def job(self, point: GridPoint) -> EditJob:
         backbone, loaded = self.backbone(point.backbone), self.samples(point.dataset)
         count = len(loaded.samples)
         if count < point.n_edits:
@@ -140,7 +129,7 @@ class _Planner:
         sources = replace(
             self.sources(point), templates=self.templates(backbone, hparams.template_lengths)
         )
-        return Job(
+        return EditJob(
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
             sources=sources,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,19 @@ BATCH_SIZE = 64  # ours: past it two CPU cores gain nothing; results do not depe
 Steering = Callable[[TokenBatch], AbstractContextManager[None]]
 Ids = tuple[int, ...]
 ResultT = TypeVar("ResultT")
+
+
+class Question(Protocol):
+    """A prompt to the model, and the text that is forced behind it."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+
+QuestionT = TypeVar("QuestionT", bound=Question)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +74,7 @@ def unsteered(_: TokenBatch) -> AbstractContextManager[None]:
 @torch.no_grad()
 def predict(
     lm: LanguageModel,
-    items: Sequence[Item],
+    items: Sequence[Question],
     steering: Steering = unsteered,
     *,
     retrieval_text: RetrievalText = "prompt_only",
@@ -69,19 +82,19 @@ def predict(
 ) -> list[Forced]:
     """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
 
-    def answer(chunk: Sequence[Item]) -> list[Forced]:
+    def answer(chunk: Sequence[Question]) -> list[Forced]:
         pairs = [(item.prompt, item.target) for item in chunk]
         batch = batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
         with steering(batch):
             logits = lm.target_logits(batch)  # [N, V]
         return _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
 
-    return _in_batches(items, answer, batch_size)
+    return in_batches(items, answer, batch_size)
 
 
 def generate(
     lm: LanguageModel,
-    items: Sequence[Item],
+    items: Sequence[Question],
     steering: Steering = unsteered,
     *,
     template: str = "{}",
@@ -93,23 +106,19 @@ def generate(
     """
     stop = Stop.natural(lm.tokenizer, ANSWER_END)
 
-    def answer(chunk: Sequence[Item]) -> list[Ids]:
+    def answer(chunk: Sequence[Question]) -> list[Ids]:
         pairs = [(template.format(item.prompt), "") for item in chunk]
         batch = batch_of(lm.tokenizer, pairs, device=lm.device)
         with steering(batch):
             rows = greedy(lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop)
         return [tuple(row) for row in rows]
 
-    return _in_batches(items, answer, batch_size)
+    return in_batches(items, answer, batch_size)
 
 
-def _item(aspect: Aspect, probe: Probe) -> Item:
-    return Item(aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target)
-
-
-def _in_batches(
-    items: Sequence[Item],
-    answer: Callable[[Sequence[Item]], list[ResultT]],
+def in_batches(
+    items: Sequence[QuestionT],
+    answer: Callable[[Sequence[QuestionT]], list[ResultT]],
     batch_size: int,
 ) -> list[ResultT]:
     """Answer items of similar length together (little padding), then restore their order."""
@@ -119,6 +128,10 @@ def _in_batches(
         chunk = order[start : start + batch_size]
         results.update(zip(chunk, answer([items[i] for i in chunk]), strict=True))
     return [results[i] for i in range(len(items))]
+
+
+def _item(aspect: Aspect, probe: Probe) -> Item:
+    return Item(aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target)
 
 
 def _log_probabilities(logits: Tensor, batch: TokenBatch) -> list[float]:

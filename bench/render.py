@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets import get_dataset
 from bench.files import write_text
-from bench.layout import LEAD, TextTable, by_dataset
+from bench.layout import TextTable
 from bench.tabulate import METRICS, TableData
 
 if TYPE_CHECKING:
@@ -41,25 +42,24 @@ _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
 }
 
 
-def write_table(data: TableData, directory: Path) -> list[Path]:
+def write_table(number: int, text: TextTable, csv_text: str, directory: Path) -> list[Path]:
     """Write `table<number>.md`, `.csv` and `.tex`; each appears whole or not at all.
 
     Raises:
         OSError: the directory cannot be written.
     """
-    text = by_dataset(data)
-    stem = f"table{data.table.number}"
-    contents = {"md": markdown(text), "csv": to_csv(data), "tex": latex(text)}
+    contents = {"md": markdown(text), "csv": csv_text, "tex": latex(text)}
     return [
-        write_text(directory / f"{stem}.{suffix}", content) for suffix, content in contents.items()
+        write_text(directory / f"table{number}.{suffix}", content)
+        for suffix, content in contents.items()
     ]
 
 
 def markdown(table: TextTable) -> str:
     """A GitHub table under its caption; the leading columns are aligned left, numbers right."""
-    lead = len(LEAD)
-    rule = ["---"] * lead + ["---:"] * (len(table.columns) - lead)
-    lines = (_markdown_row(row) for row in (table.columns, rule, *table.rows))
+    rule = ["---"] * table.lead + ["---:"] * (len(table.columns) - table.lead)
+    rows = _marked(table, "**{}**")
+    lines = (_markdown_row(row) for row in (table.columns, rule, *rows))
     return "\n".join((*table.caption, "", *lines, ""))
 
 
@@ -71,24 +71,30 @@ def latex(table: TextTable) -> str:
         r"\centering\scriptsize",
         r"\setlength{\tabcolsep}{2pt}",
         rf"\caption{{{_escape(' '.join(table.caption))}}}",
-        rf"\begin{{tabular}}{{{'l' * len(LEAD)}{'r' * (width - len(LEAD))}}}",
+        rf"\begin{{tabular}}{{{'l' * table.lead}{'r' * (width - table.lead)}}}",
         r"\toprule",
         *_latex_head(table),
         r"\midrule",
     ]
-    for i, row in enumerate(table.rows):
+    escaped = replace(table, rows=tuple(tuple(map(_escape, row)) for row in table.rows))
+    for i, row in enumerate(_marked(escaped, r"\textbf{{{}}}")):
         lines += [r"\midrule"] if i in table.breaks else []
-        lines.append(" & ".join(map(_escape, row)) + r" \\")
+        lines.append(" & ".join(row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     return "\n".join(lines)
 
 
 def to_csv(data: TableData) -> str:
     """One line per number, in the form of the published tables, both values side by side."""
+    return csv_of(CSV_COLUMNS, _csv_rows(data))
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+    """CSV text with a head."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(_csv_rows(data))
+    writer.writerow(columns)
+    writer.writerows(rows)
     return buffer.getvalue()
 
 
@@ -96,19 +102,27 @@ def terminal(table: TextTable) -> Iterator[RichTable]:
     """One rich table per group of columns: a whole row of the paper is wider than a terminal."""
     from rich.table import Table
 
-    lead = len(LEAD)
-    start = lead
+    lead = start = table.lead
+    rows = _marked(table, "[bold]{}[/bold]")
     for heading, columns in table.groups[1:]:
-        rich = Table(title=heading, title_justify="left")
-        for i, name in enumerate((*LEAD, *columns)):
+        rich = Table(title=heading or None, title_justify="left")
+        for i, name in enumerate((*table.groups[0][1], *columns)):
             # In a narrow terminal numbers go on a second line; names stay whole.
-            rich.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=i < lead)
-        for i, row in enumerate(table.rows):
+            rich.add_column(name, justify="left" if 0 < i < lead else "right", no_wrap=i < lead)
+        for i, row in enumerate(rows):
             if i in table.breaks:
                 rich.add_section()
             rich.add_row(*row[:lead], *row[start : start + len(columns)])
         start += len(columns)
         yield rich
+
+
+def _marked(table: TextTable, form: str) -> list[list[str]]:
+    """The rows, with `form` around the best numbers."""
+    return [
+        [form.format(text) if (i, j) in table.best else text for j, text in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
 
 
 def _markdown_row(texts: Iterable[str]) -> str:
@@ -144,17 +158,18 @@ def _csv_rows(data: TableData) -> Iterator[tuple[str | int, ...]]:
                     row.label,
                     label,
                     metric,
-                    _decimal(ours.mean if ours else None),
-                    _decimal(ours.std if ours else None),
+                    decimal(ours.mean if ours else None),
+                    decimal(ours.std if ours else None),
                     ours.n if ours else 0,
                     data.table.published_backbone,
-                    _decimal(theirs.value if theirs else None),
-                    _decimal(theirs.std if theirs else None),
+                    decimal(theirs.value if theirs else None),
+                    decimal(theirs.std if theirs else None),
                     "; ".join(entry.remarks) if entry else "",
                 )
 
 
-def _decimal(value: float | None) -> str:
+def decimal(value: float | None) -> str:
+    """Two decimals; empty for no number."""
     return "" if value is None else f"{value:.2f}"
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cell import Cell
 from bench.files import write_text
+from bench.identity import Identity
+from bench.record_kinds import identity_of
 
 SCHEMA_VERSION = 1
 
@@ -19,14 +20,17 @@ Record = dict[str, Any]
 
 
 def complete(
-    cell: Cell, editor: Mapping[str, Any], provenance: Mapping[str, Any], body: Mapping[str, Any]
+    cell: Identity,
+    editor: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    body: Mapping[str, Any],
 ) -> Record:
     """The record of a finished cell. `body` holds `data`, `summary`, `health` and `rows`."""
     return _record(cell, editor, provenance, {"state": "complete"}) | dict(body)
 
 
 def failed(
-    cell: Cell, editor: Mapping[str, Any], provenance: Mapping[str, Any], error: BaseException
+    cell: Identity, editor: Mapping[str, Any], provenance: Mapping[str, Any], error: BaseException
 ) -> Record:
     """The record of a cell that raised: no results, the error instead."""
     status = {
@@ -39,7 +43,7 @@ def failed(
 
 
 def _record(
-    cell: Cell,
+    cell: Identity,
     editor: Mapping[str, Any],
     provenance: Mapping[str, Any],
     status: Mapping[str, Any],
@@ -96,7 +100,7 @@ class ResultStore:
             return None
         return _checked(path, text)
 
-    def lookup(self, cell: Cell) -> Record | None:
+    def lookup(self, cell: Identity) -> Record | None:
         """The complete record of a cell, None if it has not been run or has failed."""
         record = self.read(cell.key())
         return record if record is not None and is_complete(record) else None
@@ -117,7 +121,7 @@ def _checked(path: Path, text: str) -> Record:
     try:
         record = json.loads(text)
         schema, key = record["schema"], record["key"]
-        matches = key == path.stem == Cell.from_dict(record["cell"]).key()
+        matches = key == path.stem == identity_of(record["cell"]).key()
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is no result record; move it away.") from error
     if schema != SCHEMA_VERSION:

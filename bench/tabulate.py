@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.cell import Cell
 from bench.datasets import get_dataset
 from bench.grids import Table
+from bench.identity import plain
 from bench.published import Published, numbers
 from bench.remarks import remark
 from bench.results import Record
@@ -109,8 +110,8 @@ def caption_of(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -
         protocol=f"Teacher-forced token accuracy, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}.",
-        seeds=_seeds(sorted(seeds)),
-        changes=_changes(cells),
+        seeds=seeds_sentence(sorted(seeds)),
+        changes=changes_sentence(first.backbone, {cell.editor: cell.hparams for cell in cells}),
     )
 
 
@@ -163,19 +164,19 @@ def _origins(cells: Sequence[Cell]) -> str:
     return ", ".join(origins.values())
 
 
-def _changes(cells: Sequence[Cell]) -> str:
+def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) -> str:
     """`GRACE with mode=easyedit.`: what differs from the presets; empty where nothing does."""
-    found = {cell.editor: cell for cell in cells}
     parts = []
-    for editor, cell in found.items():
-        preset = json.loads(json.dumps(registry.hparams_for(editor, cell.backbone).to_dict()))
-        changed = [f"{k}={v}" for k, v in cell.hparams.items() if preset.get(k) != v]
+    for editor, values in hparams.items():
+        preset = plain(registry.hparams_for(editor, backbone).to_dict())
+        changed = [f"{k}={v}" for k, v in values.items() if preset.get(k) != v]
         if changed:
             parts.append(f"{registry.describe(editor).label} with {', '.join(changed)}.")
     return " ".join(parts)
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def seeds_sentence(seeds: Sequence[int]) -> str:
+    """What the seeds were, and what they vary."""
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}), which draws and orders the samples."
     return (

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench.console import warn
-from bench.planning import Job
+from bench.jobs import Job
 from bench.results import ResultStore
 from bench.worker import Finished, Worker
 
@@ -29,7 +29,7 @@ def run_jobs(jobs: Sequence[Job], *, directory: Path, processes: int) -> Iterato
     Raises:
         OSError: a record cannot be written, or a worker process was killed.
     """
-    ordered = sorted(jobs, key=_size, reverse=True)
+    ordered = sorted(jobs, key=lambda job: job.size, reverse=True)
     if processes == 1:
         worker = _single_threaded(directory)
         yield from map(worker.run, ordered)
@@ -54,10 +54,6 @@ def run_jobs(jobs: Sequence[Job], *, directory: Path, processes: int) -> Iterato
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _size(job: Job) -> tuple[int, int]:
-    return job.cell.n_edits, job.cell.limit or 0
 
 
 def _single_threaded(directory: Path) -> Worker:

@@ -79,7 +79,7 @@ def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("bench.worker.load", refuse)
+    monkeypatch.setattr("bench.loaded.load", refuse)
 
 
 def test_run_computes_prints_and_writes_then_only_prints(

@@ -9,9 +9,10 @@ import pytest
 
 from bench.datasets import get_dataset
 from bench.datasets.files import PublishedFile, git_blob_id
+from bench.edit_job import EditJob
 from bench.grids import Selection, get_table, points
 from bench.key_statistics import read_templates
-from bench.planning import Job, Settings, plan, trained_points
+from bench.planning import Settings, plan, trained_points
 from bench.results import ResultStore
 from bench.tabulate import caption_of
 from bench.worker import Worker
@@ -35,7 +36,7 @@ def data(tmp_path: Path) -> Path:
     return write(tmp_path / "data", "counterfact", "test", [counterfact_row()] * 3)
 
 
-def jobs(backbone: Path, data: Path, *editors: str) -> list[Job]:
+def jobs(backbone: Path, data: Path, *editors: str) -> list[EditJob]:
     selection = Selection(
         backbone=str(backbone), editors=editors, datasets=("cf",), edits=(1,), limit=2
     )

@@ -11,6 +11,8 @@ from typing import Any, get_args
 from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
 from bench.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
+from bench.general_ability.cell import SCORINGS
+from bench.general_ability.planning import Asking
 from bench.grids import DATASETS, PRESETS, TABLES, Selection
 from bench.names import unknown_name
 from bench.planning import Settings
@@ -33,7 +35,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     add_backbone(cells, default="the table's")
     cells.add_argument("--editors", type=_names, metavar="A,B", help="default: all there are")
     cells.add_argument(
-        "--datasets", type=_names, metavar="A,B", help=f"default: {_listed(DATASETS)}"
+        "--datasets",
+        type=_names,
+        metavar="A,B",
+        help=f"default: {_listed(DATASETS)}; zsre for Table 2",
     )
     cells.add_argument(
         "--edits", type=_counts(1), metavar="N,M", help="numbers of sequential edits"
@@ -54,6 +59,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all (the default) or teacher_forced, which skips generation",
     )
+    add_asking(cells)
     cells.add_argument(
         "--hparam",
         action="append",
@@ -70,6 +76,38 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "in front)",
     )
     _add_places(parser)
+
+
+def add_asking(cells: argparse._ArgumentGroup) -> None:
+    """How Table 2 asks its questions. Without a default: other tables refuse them."""
+    cells.add_argument(
+        "--scoring",
+        type=_one_of("scoring", SCORINGS),
+        help="of Table 2: paper (options by their first token, as the released code; the default) "
+        "or lm-eval (through lm-eval, by log-likelihood)",
+    )
+    cells.add_argument(
+        "--task-limit",
+        type=whole(1),
+        metavar="N",
+        help="of Table 2: questions of each set, drawn at random (default: all)",
+    )
+    cells.add_argument(
+        "--ability-dir",
+        type=Path,
+        metavar="DIR",
+        help="of Table 2: files of the question sets (default: in --data-dir, else made ones, or "
+        "the hub's in the paper preset)",
+    )
+
+
+def asking(args: argparse.Namespace) -> Asking:
+    """How the questions of general ability are asked."""
+    return Asking(
+        scoring=args.scoring or "paper",
+        task_limit=args.task_limit,
+        ability_dir=args.ability_dir,
+    )
 
 
 def selection(args: argparse.Namespace, seeds: tuple[int, ...] = (0,)) -> Selection:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.commands import arguments
-from bench.commands.tables import show
+from bench.commands.kinds import KINDS, TableKind, show
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
-from bench.planning import Job, check_hparams, plan, train_missing, trained_points
+from bench.jobs import Job
+from bench.planning import check_hparams, train_missing, trained_points
 from bench.results import ResultStore
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ EXAMPLES = """examples:
       part of the table, mean and spread over five seeds
   python -m bench run --table 1 --editors grace,lte --hparam grace.mode=easyedit
       another mode than the preset's; the table says so
+  python -m bench run --table 2 --editors recipe,grace,lte --edits 100
+      general ability after 100 edits, beside that of the unedited model
   python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model
       a real data set on any local Hugging Face model of a known architecture
 
@@ -57,15 +60,19 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 where a cell failed."""
     table = get_table(args.table)
+    kind = KINDS[table.measures]
+    kind.check(args)
     chosen = points(table, arguments.selection(args))
     check_hparams(chosen, arguments.settings(args))
     if args.dry_run:
-        return _list(chosen)
-    jobs = _planned(chosen, args)
+        return _list(kind.lines(chosen))
+    jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
     todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
     failures = _compute(todo, store, args.jobs) if todo else []
-    show(table, [job.cell for job in jobs], store, arguments.tables_directory(args))
+    cells = [job.cell for job in jobs]
+    found = [record for cell in cells if (record := store.lookup(cell)) is not None]
+    show(table, cells, found, arguments.tables_directory(args))
     for failure in failures:
         warn(f"failed: {failure.name}: {failure.error}")
     if failures:
@@ -76,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(failures))
 
 
-def _planned(chosen: Sequence[GridPoint], args: argparse.Namespace) -> list[Job]:
+def _planned(
+    kind: TableKind, chosen: Sequence[GridPoint], args: argparse.Namespace
+) -> Sequence[Job]:
     """Jobs of all points; editors that were not asked for by name may lack trained weights."""
     settings = arguments.settings(args)
     train_missing(chosen, settings)
@@ -84,17 +93,14 @@ def _planned(chosen: Sequence[GridPoint], args: argparse.Namespace) -> list[Job]
         chosen, reasons = trained_points(chosen, settings)
         for reason in reasons:
             warn(f"left out: {reason}")
-    return plan(chosen, settings)
+    return kind.plan(chosen, args)
 
 
-def _list(chosen: Sequence[GridPoint]) -> int:
-    for point in chosen:
-        limit = "all" if point.limit is None else f"{point.limit:,}"
-        say(
-            f"{point.backbone}  {point.editor}  {point.dataset}  edits {point.n_edits:,}  "
-            f"seed {point.seed}  samples {limit}"
-        )
-    say(f"{len(chosen)} cells")
+def _list(lines: Iterable[str]) -> int:
+    listed = list(lines)
+    for line in listed:
+        say(line)
+    say(f"{len(listed)} cells")
     return 0
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cell import Cell
 from bench.commands import arguments
+from bench.commands.kinds import KINDS, show, show_text
 from bench.grids import Table, get_table, points
-from bench.planning import plan, trained_points
+from bench.planning import trained_points
 from bench.results import Record, ResultStore, is_complete
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-    from bench.layout import TextTable
 
 EXAMPLES = """examples:
   python -m bench tables --table 1
@@ -57,50 +55,36 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def tables(args: argparse.Namespace) -> int:
     """Exit code 0; no record at all is an error."""
     table = get_table(args.table)
+    kind = KINDS[table.measures]
+    kind.check(args)
     store = ResultStore(arguments.records_directory(args))
-    records = [record for record in store.records() if is_complete(record)]
-    seeds = tuple(sorted({int(record["cell"]["seed"]) for record in records})) or (0,)
+    records = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    stored = {seed for record in records if (seed := kind.seed(record)) is not None}
+    seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
     chosen = list(points(table, arguments.selection(args, seeds)))
     if args.editors is None:  # some may have no trained weights, and so no records
         chosen, _ = trained_points(chosen, settings)
-    jobs = plan(chosen, settings)
-    cells = [job.cell for job in jobs]
+    cells = [job.cell for job in kind.plan(chosen, args)]
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(
             f"No record in {store.directory} belongs to this selection of table {table.number}; "
             "make them with python -m bench run and the same arguments."
         )
+    editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for these two views
     if args.by_type:
-        return _show_kinds(table, cells, records)
+        return _show_kinds(table, editing, records)
     if args.correlate:
-        return _show_correlations(table, cells, records)
-    _show(table, cells, records, arguments.tables_directory(args))
+        return _show_correlations(table, editing, records)
+    show(table, cells, records, arguments.tables_directory(args))
     return 0
-
-
-def show(table: Table, cells: Sequence[Cell], store: ResultStore, directory: Path) -> None:
-    """Print the table of these cells and write it under `directory`."""
-    found = (store.lookup(cell) for cell in cells)
-    _show(table, cells, [record for record in found if record is not None], directory)
-
-
-def _show(table: Table, cells: Sequence[Cell], records: Iterable[Record], directory: Path) -> None:
-    from bench import console
-    from bench.layout import by_dataset
-    from bench.render import write_table
-    from bench.tabulate import tabulate
-
-    data = tabulate(table, cells, records)
-    _print(by_dataset(data))
-    console.say("written: " + ", ".join(str(path) for path in write_table(data, directory)))
 
 
 def _show_kinds(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> int:
     from bench.layout import by_kind
     from bench.tabulate import tabulate
 
-    _print(by_kind(tabulate(table, cells, records)))
+    show_text(by_kind(tabulate(table, cells, records)))
     return 0
 
 
@@ -114,14 +98,3 @@ def _show_correlations(table: Table, cells: Sequence[Cell], records: Iterable[Re
         console.say(line)
     console.show(rank_table(correlations(data)))
     return 0
-
-
-def _print(text: TextTable) -> None:
-    """The caption, then one table per group of columns."""
-    from bench import console
-    from bench.render import terminal
-
-    for line in text.caption:
-        console.say(line)
-    for rich_table in terminal(text):
-        console.show(rich_table)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from bench.datasets.files import PublishedFile, git_blob_id, locate
 from bench.datasets.rows import Row, read_rows
@@ -48,6 +48,16 @@ class LoadedSamples:
     trimmed: int  # targets whose leading white space was taken off
     digest: str  # git blob id of the file
     path: Path
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON values for a record."""
+        return {
+            "rows": self.rows,
+            "samples": len(self.samples),
+            "skipped": dict(self.skipped),
+            "fallbacks": dict(self.fallbacks),
+            "trimmed": self.trimmed,
+        }
 
     def notes(self) -> tuple[str, ...]:
         """One line for each count that is not zero, for reports."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,33 +38,52 @@ class Row:
         rows = []
         for number, value in enumerate(self._list(field, wanted)):
             if not isinstance(value, dict):
-                raise self._error(field, wanted, f"one with {_describe(value)} as item {number}")
+                raise self.refusal(field, wanted, f"one with {_describe(value)} as item {number}")
             rows.append(Row(value, f"{self.where}, field {field!r}, item {number}"))
         return tuple(rows)
+
+    def row(self, field: str) -> Row:
+        """A field that is an object; errors as in `text`."""
+        value = self._get(field, "an object")
+        if not isinstance(value, dict):
+            raise self.refusal(field, "an object", _describe(value))
+        return Row(value, f"{self.where}, field {field!r}")
+
+    def choice(self, field: str, names: Sequence[str]) -> int:
+        """A field that names one of a few things, or numbers it from 0; errors as in `text`."""
+        wanted = f"one of {', '.join(names)}, or a number from 0 to {len(names) - 1}"
+        value = self._get(field, wanted)
+        numbers = {str(number): number for number in range(len(names))}
+        found = {name: number for number, name in enumerate(names)} | numbers
+        text = value if isinstance(value, str) else json.dumps(value)
+        if text not in found:
+            raise self.refusal(field, wanted, _describe(value))
+        return found[text]
 
     def _get(self, field: str, wanted: str) -> object:
         if field not in self.fields:
             present = ", ".join(map(repr, self.fields)) or "no field at all"
-            raise self._error(field, wanted, f"no such field (the row has: {present})")
+            raise self.refusal(field, wanted, f"no such field (the row has: {present})")
         return self.fields[field]
 
     def _list(self, field: str, wanted: str) -> list[object]:
         value = self._get(field, wanted)
         if not isinstance(value, list):
-            raise self._error(field, wanted, _describe(value))
+            raise self.refusal(field, wanted, _describe(value))
         return value
 
     def _as_text(self, field: str, value: object, wanted: str = "a string") -> str:
         if not isinstance(value, str):
-            raise self._error(field, wanted, _describe(value))
+            raise self.refusal(field, wanted, _describe(value))
         try:
             value.encode()
         except UnicodeEncodeError:
             # JSON can spell half of a surrogate pair; no tokenizer takes it.
-            raise self._error(field, "Unicode text", f"a lone surrogate in {value!r}") from None
+            raise self.refusal(field, "Unicode text", f"a lone surrogate in {value!r}") from None
         return value
 
-    def _error(self, field: str, wanted: str, got: str) -> ValueError:
+    def refusal(self, field: str, wanted: str, got: str) -> ValueError:
+        """The error for a field that is not what was wanted; `got` says what it is in words."""
         return ValueError(f"{self.where}, field {field!r}: wanted {wanted}, got {got}.")
 
 
@@ -84,20 +105,66 @@ def read_rows(path: Path, content: bytes) -> Iterator[Row]:
         yield Row(value, where)
 
 
-def _parse(path: Path, content: bytes) -> object:
+def read_json_lines(path: Path, content: bytes) -> Iterator[Row]:
+    """Rows of a file with one JSON object a line, numbered from 0; empty lines do not count.
+
+    Raises:
+        ValueError: `content` is not UTF-8, or a line is no JSON object.
+    """
+    lines = (line for line in _decoded(path, content).split("\n") if line.strip())
+    for number, line in enumerate(lines):
+        where = f"{path}, row {number}"
+        value = _parsed(where, line)
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: wanted an object, got {_describe(value)}.")
+        yield Row(value, where)
+
+
+def read_csv(path: Path, content: bytes, columns: Sequence[str]) -> Iterator[Row]:
+    """Rows of a CSV file with these columns, as strings; a first row that names them is no row.
+
+    Raises:
+        ValueError: `content` is not UTF-8, or a row has another number of columns.
+    """
+    reader = csv.reader(io.StringIO(_decoded(path, content), newline=""), strict=True)
+    number = 0
     try:
-        return json.loads(content.decode("utf-8"))
+        for values in reader:
+            if not values or values == list(columns):
+                continue
+            where = f"{path}, row {number}"
+            if len(values) != len(columns):
+                wanted = f"wanted {len(columns)} columns ({', '.join(columns)})"
+                raise ValueError(f"{where}: {wanted}, got {len(values)}.")
+            yield Row(dict(zip(columns, values, strict=True)), where)
+            number += 1
+    except csv.Error as error:
+        raise ValueError(f"{path} is not usable CSV: {error} (line {reader.line_num}).") from None
+
+
+def _parse(path: Path, content: bytes) -> object:
+    return _parsed(str(path), _decoded(path, content))
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = content[error.start]
         raise ValueError(
             f"{path} is not UTF-8 text: byte {byte:#04x} at offset {error.start}."
         ) from None
+
+
+def _parsed(where: str, text: str) -> object:
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{path} is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+            f"{where} is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
     except (ValueError, RecursionError) as error:  # a number too long, lists nested too deeply
-        raise ValueError(f"{path} is not usable JSON: {error}.") from None
+        raise ValueError(f"{where} is not usable JSON: {error}.") from None
 
 
 def _describe(value: object) -> str:

@@ -112,7 +112,7 @@ def batch_of(
     texts = []
     for (prompt, _), target in zip(pairs, targets, strict=True):
         seen = target[:-1] if retrieval_text == "teacher_forced" else []
-        texts.append(prompt + _continuation(tokenizer, seen))
+        texts.append(prompt + continuation(tokenizer, seen))
     return batch_of_ids(prompts, targets, texts, padding=pad_id(tokenizer), device=device)
 
 
@@ -141,9 +141,9 @@ def batch_of_ids(
     )
 
 
-def _continuation(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Text of the first tokens of a target, with the space that joins it to the prompt."""
+def continuation(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Text of the first ids of a target, with the space that joins it to the prompt."""
     if not ids:
         return ""
-    text = str(tokenizer.decode(ids, skip_special_tokens=True))
+    text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
     return text if text.startswith(" ") else " " + text

@@ -1,0 +1,177 @@
+"""What differs between tables that measure different things, for `run` and `tables` alike."""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from bench.cell import Cell
+from bench.commands import arguments
+from bench.general_ability.cell import AbilityCell
+from bench.grids import GridPoint, Measured, Table
+from bench.identity import Identity
+from bench.jobs import Job
+from bench.results import Record
+
+if TYPE_CHECKING:
+    from bench.layout import TextTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A table as it is shown and written."""
+
+    text: TextTable
+    csv: str
+
+
+class TableKind(ABC):
+    """How cells of a table are planned and shown."""
+
+    identity: ClassVar[type[Identity]]
+    # Options of the command line that only other kinds of table take: name of the argument -> why.
+    refused: ClassVar[dict[str, str]]
+
+    def check(self, args: argparse.Namespace) -> None:
+        """Refuse options that would do nothing.
+
+        Raises:
+            ValueError: such an option was given.
+        """
+        for name, reason in self.refused.items():
+            if vars(args).get(name):
+                option = name.replace("_", "-")
+                raise ValueError(f"Table {args.table} takes no --{option}: {reason}.")
+
+    def owns(self, record: Record) -> bool:
+        """Whether a record is of this kind."""
+        return record["cell"].get("kind") == self.identity.kind
+
+    @abstractmethod
+    def seed(self, record: Record) -> int | None:
+        """The seed of a record of this kind, None where it has none."""
+
+    @abstractmethod
+    def plan(self, points: Sequence[GridPoint], args: argparse.Namespace) -> Sequence[Job]:
+        """A job for every cell; see `bench.planning.plan`."""
+
+    @abstractmethod
+    def view(self, table: Table, cells: Sequence[Identity], records: Iterable[Record]) -> View:
+        """The table of these cells."""
+
+    @abstractmethod
+    def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
+        """One line for each cell, for a dry run."""
+
+
+class EditingTables(TableKind):
+    """Tables 1, 5 and 6: reliability, generality, locality."""
+
+    identity = Cell
+    refused: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("scoring", "task_limit", "ability_dir"), "it asks no questions of general ability"
+    )
+
+    def seed(self, record: Record) -> int:
+        """See the base class."""
+        return int(record["cell"]["seed"])
+
+    def plan(self, points: Sequence[GridPoint], args: argparse.Namespace) -> Sequence[Job]:
+        """See the base class."""
+        from bench.planning import plan
+
+        return plan(points, arguments.settings(args))
+
+    def view(self, table: Table, cells: Sequence[Identity], records: Iterable[Record]) -> View:
+        """See the base class."""
+        from bench.layout import by_dataset
+        from bench.render import to_csv
+        from bench.tabulate import tabulate
+
+        data = tabulate(table, cast("Sequence[Cell]", cells), records)
+        return View(text=by_dataset(data), csv=to_csv(data))
+
+    def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
+        """See the base class."""
+        for point in points:
+            limit = "all" if point.limit is None else f"{point.limit:,}"
+            yield f"{_line(point)}  samples {limit}"
+
+
+class AbilityTables(TableKind):
+    """Table 2: general ability."""
+
+    identity = AbilityCell
+    _of_editing = "it asks questions of general ability, not about the edits"
+    refused: ClassVar[dict[str, str]] = {
+        "limit": "it makes n edits once; --task-limit limits its questions",
+        "by_type": _of_editing,
+        "correlate": _of_editing,
+    }
+
+    def seed(self, record: Record) -> int | None:
+        """See the base class."""
+        edits: dict[str, Any] | None = record["cell"]["edits"]
+        return None if edits is None else int(edits["seed"])
+
+    def plan(self, points: Sequence[GridPoint], args: argparse.Namespace) -> Sequence[Job]:
+        """See the base class."""
+        from bench.general_ability.planning import plan
+
+        return plan(points, arguments.settings(args), arguments.asking(args))
+
+    def view(self, table: Table, cells: Sequence[Identity], records: Iterable[Record]) -> View:
+        """See the base class."""
+        from bench.general_ability.layout import by_task, to_csv
+        from bench.general_ability.tabulate import tabulate
+
+        data = tabulate(table, cast("Sequence[AbilityCell]", cells), records)
+        return View(text=by_task(data), csv=to_csv(data))
+
+    def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
+        """See the base class."""
+        yield from (
+            f"{backbone}  unedited" for backbone in dict.fromkeys(p.backbone for p in points)
+        )
+        yield from map(_line, points)
+
+
+KINDS: dict[Measured, TableKind] = {
+    "editing": EditingTables(),
+    "general_ability": AbilityTables(),
+}
+
+
+def show(
+    table: Table, cells: Sequence[Identity], records: Iterable[Record], directory: Path
+) -> None:
+    """Print the table of these cells and write it under `directory`."""
+    from bench import console
+    from bench.render import write_table
+
+    view = KINDS[table.measures].view(table, cells, records)
+    show_text(view.text)
+    paths = write_table(table.number, view.text, view.csv, directory)
+    console.say("written: " + ", ".join(map(str, paths)))
+
+
+def show_text(text: TextTable) -> None:
+    """Print the caption, then one table per group of columns."""
+    from bench import console
+    from bench.render import terminal
+
+    for line in text.caption:
+        console.say(line)
+    for rich_table in terminal(text):
+        console.show(rich_table)
+
+
+def _line(point: GridPoint) -> str:
+    return (
+        f"{point.backbone}  {point.editor}  {point.dataset}  edits {point.n_edits:,}  "
+        f"seed {point.seed}"
+    )

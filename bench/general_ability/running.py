@@ -1,0 +1,110 @@
+"""One row of Table 2: n edits, then every question, then reset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from bench.clock import Clock
+from bench.general_ability import scoring
+from bench.general_ability.cell import BUILT_IN, AbilityCell
+from bench.general_ability.loading import LoadedSet, chosen
+from bench.general_ability.rows import AbilityRow, Numbered
+from bench.health import BlockHealth, health_of
+from bench.metrics import token_accuracy
+from bench.probing import BATCH_SIZE, Steering, items_of, predict, unsteered
+from bench.seeds import draw
+from editors.base import Editor, EditSample
+from editors.parts.language_model import LanguageModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityRun:
+    """What asking a model gave."""
+
+    rows: list[AbilityRow]
+    seconds: dict[str, float]  # by phase
+    health: list[BlockHealth] = field(default_factory=list)
+    # Token accuracy of the edit requests behind the last edit, in [0, 1]: an editor keeps every
+    # ability that learns nothing.
+    reliability: float | None = None
+
+
+def run_unedited(
+    cell: AbilityCell,
+    lm: LanguageModel,
+    sets: Mapping[str, LoadedSet],
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> AbilityRun:
+    """Ask the model as it is."""
+    clock = Clock(lm.device)
+    with clock.phase("ask"):
+        rows = _asked(cell, lm, sets, unsteered, batch_size)
+    return AbilityRun(rows=rows, seconds=clock.seconds)
+
+
+def run_edited(
+    cell: AbilityCell,
+    editor: Editor[Any],
+    samples: Sequence[EditSample],
+    sets: Mapping[str, LoadedSet],
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> AbilityRun:
+    """Edit the first n samples of the seed's draw, one after another, and ask.
+
+    The editor is reset before, and however it ends.
+
+    Raises:
+        ValueError: a cell without edits, or fewer samples than edits.
+    """
+    edits = cell.edits
+    if edits is None or len(samples) < edits.n_edits:
+        raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
+    lm, clock = editor.lm, Clock(editor.lm.device)
+    block = draw(samples, seed=edits.seed, limit=edits.n_edits)
+    requests = [items_of(sample)[0] for sample in block]
+    editor.reset()
+    before = predict(lm, requests, batch_size=batch_size)
+    try:
+        for sample in block:
+            clock.timed("edit", editor.edit, [sample.request])
+        after = predict(
+            lm, requests, editor.steering, retrieval_text="teacher_forced", batch_size=batch_size
+        )
+        with clock.phase("ask"):
+            rows = _asked(cell, lm, sets, editor.steering, batch_size)
+    finally:
+        editor.reset()
+    return AbilityRun(
+        rows=rows,
+        seconds=clock.seconds,
+        health=[health_of(0, block, before, after, editor)],
+        reliability=fmean(token_accuracy(one.predicted_ids, one.target_ids) for one in after),
+    )
+
+
+def _asked(
+    cell: AbilityCell,
+    lm: LanguageModel,
+    sets: Mapping[str, LoadedSet],
+    steering: Steering,
+    batch_size: int,
+) -> list[AbilityRow]:
+    questions: dict[str, Numbered] = {
+        key: chosen(loaded, cell.task_limit) for key, loaded in sets.items()
+    }
+    if cell.scoring == "lm-eval":
+        from bench.general_ability import lm_eval_harness
+
+        return lm_eval_harness.ask(
+            lm, questions, steering, built_in=cell.wording == BUILT_IN, batch_size=batch_size
+        )
+    return [
+        row
+        for key, part in questions.items()
+        for row in scoring.ask(lm, key, part, steering, batch_size=batch_size)
+    ]

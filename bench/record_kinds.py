@@ -1,0 +1,25 @@
+"""The kinds of record there are. A new kind is one more class in this table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.cell import Cell
+from bench.general_ability.cell import AbilityCell
+from bench.identity import Identity
+
+KINDS: dict[str | None, type[Identity]] = {cls.kind: cls for cls in (Cell, AbilityCell)}
+
+
+def identity_of(values: Mapping[str, Any]) -> Identity:
+    """The identity that a record's `cell` holds.
+
+    Raises:
+        ValueError: a kind that there is not.
+        TypeError: other fields than the kind's.
+    """
+    kind = values.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"Unknown kind of record {kind!r}.")
+    return KINDS[kind].from_dict(values)
