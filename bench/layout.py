@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
+from bench.comparisons import FAVOURITE, Comparison, ahead_of_the_best, comparisons
 from bench.datasets import get_dataset
 from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
 from bench.published import Published
+from bench.significance import LEVEL
 from bench.statistics import Spread
 from bench.tabulate import METRICS, Entry, Row, TableData
 
 EMPTY = "-"  # undefined, or not run
 REMARKED = "\u2020"  # a dagger: read what the caption says of this number
 LEAD = ("n", "Type", "Editor")
+SIGNIFICANT = "\u2021"  # a double dagger
 HONEST = (
     "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
     "tokens. A dash: undefined, or not run."
 )
+LED = "Avg"  # the column in which leads are tested
 RIPPLE_EDITS = RippleEdits.key
+_COLUMNS = (*METRICS, "P-only")
 _KINDS = (
     *(f"generality/{kind}" for kind in GENERALITY_TYPES),
     *(f"locality/{kind}" for kind in LOCALITY_TYPES),
@@ -51,10 +57,11 @@ class TextTable:
 
 def by_dataset(data: TableData) -> TextTable:
     """The paper's layout: per data set Rel, Gen, Loc, Avg, each with the published value."""
-    columns = (*METRICS, "P-only")
-    groups = [(get_dataset(key).label, columns) for key in data.datasets]
+    groups = [(get_dataset(key).label, _COLUMNS) for key in data.datasets]
+    compared = comparisons(data.averages)
+    leads = ahead_of_the_best(compared)
     rows = [
-        [text for key in data.datasets for text in _dataset_texts(data, row, key)]
+        [text for key in data.datasets for text in _dataset_texts(data, row, key, leads)]
         for row in data.rows
     ]
     caption = data.caption
@@ -65,11 +72,13 @@ def by_dataset(data: TableData) -> TextTable:
             f"{caption.measured} {caption.published}",
             caption.protocol,
             f"{caption.seeds} {HONEST}",
+            _emphasis(compared),
             *filter(None, [caption.changes]),
             *remarks(data),
         ),
         groups,
         rows,
+        best=frozenset(_best(data)),
     )
 
 
@@ -102,6 +111,7 @@ def _assemble(
     caption: tuple[str, ...],
     groups: Sequence[tuple[str, tuple[str, ...]]],
     texts: Sequence[Sequence[str]],
+    best: frozenset[tuple[int, int]] = frozenset(),
 ) -> TextTable:
     """Put the leading columns in front."""
     return TextTable(
@@ -114,6 +124,33 @@ def _assemble(
         breaks=tuple(
             i for i, row in enumerate(data.rows) if i and row.n_edits != data.rows[i - 1].n_edits
         ),
+        best=best,
+    )
+
+
+def _best(data: TableData) -> Iterator[tuple[int, int]]:
+    """(row, column) of the largest numbers of each block, as they are printed."""
+    columns = enumerate(product(data.datasets, _COLUMNS), start=len(LEAD))
+    for (j, (dataset, metric)), n_edits in product(columns, {row.n_edits for row in data.rows}):
+        means = {
+            i: round(entry.values[metric].mean, 2)
+            for i, row in enumerate(data.rows)
+            if row.n_edits == n_edits
+            and (entry := data.entries.get((n_edits, row.editor, dataset)))
+            and metric in entry.values
+        }
+        if len(means) > 1:
+            yield from ((i, j) for i, mean in means.items() if mean == max(means.values()))
+
+
+def _emphasis(compared: Sequence[Comparison]) -> str:
+    """What bold numbers and the mark mean, or why there is no mark."""
+    tests = sum(one.paired is not None for one in compared)
+    if not tests:
+        return "Bold: the best editor. Significance is not tested: that takes several seeds."
+    return (
+        f"Bold: the best editor. {SIGNIFICANT}: {FAVOURITE} is above the best other editor by a "
+        f"two-sided paired t-test over seeds, p < {LEVEL} after Holm's correction of {tests} tests."
     )
 
 
@@ -129,25 +166,36 @@ def remarks(data: TableData) -> Iterator[str]:
         yield f"{REMARKED} {'. '.join(found)}."
 
 
-def _dataset_texts(data: TableData, row: Row, dataset: str) -> list[str]:
+def _dataset_texts(
+    data: TableData, row: Row, dataset: str, leads: Collection[tuple[int, str]]
+) -> list[str]:
     entry = data.entries.get((row.n_edits, row.editor, dataset))
     label = get_dataset(dataset).label
+    lead = row.label == FAVOURITE and (row.n_edits, label) in leads
     texts = [
-        beside(entry, column, data.published.get((row.n_edits, row.label, label, column)))
+        beside(
+            entry,
+            column,
+            data.published.get((row.n_edits, row.label, label, column)),
+            marks=SIGNIFICANT if lead and column == LED else "",
+        )
         for column in METRICS
     ]
     return [*texts, number(entry.prompt_only if entry else None)]
 
 
-def beside(entry: Entry | None, column: str, published: Published | None) -> str:
-    """An entry's number in one column, with the published one."""
+def beside(
+    entry: Entry | None, column: str, published: Published | None, *, marks: str = ""
+) -> str:
+    """An entry's number in one column, with marks and the published one."""
     ours = entry.values.get(column) if entry else None
-    return with_published(ours, published, remarked=bool(entry and entry.remarks))
+    remarked = REMARKED if entry and entry.remarks else ""
+    return with_published(ours, published, marks=marks + remarked)
 
 
-def with_published(ours: Spread | None, published: Published | None, *, remarked: bool) -> str:
-    """`ours (published)`; a dash for what is not there, a dagger where there are remarks."""
-    text = number(ours) + (REMARKED if remarked else "")
+def with_published(ours: Spread | None, published: Published | None, *, marks: str = "") -> str:
+    """`ours (published)`; a dash for what is not there."""
+    text = number(ours) + marks
     if published is None:
         return text
     theirs = Spread(mean=published.value, std=published.std, n=1)

@@ -39,6 +39,7 @@ _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "~": r"\textasciitilde{}",
     "±": r"$\pm$",
     "\u2020": r"$\dagger$",
+    "\u2021": r"$\ddagger$",
 }
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.cell import Cell
+from bench.comparisons import Averages
 from bench.datasets import get_dataset
 from bench.grids import Table
 from bench.identity import plain
 from bench.published import Published, numbers
 from bench.remarks import remark
 from bench.results import Record
-from bench.rows import Channel
+from bench.shown import MAIN, SHOWN, Shown
 from bench.statistics import Spread, spread
 from editors import registry
 
@@ -24,8 +25,9 @@ METRICS = {
     "Loc": "locality",
     "Avg": "average",
 }
-MAIN_CHANNEL: Channel = "teacher_forced"
-MAIN_MEASURE = "token_accuracy"
+
+
+NOT_PUBLISHED = "The paper prints no such numbers."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Entry:
     values: Mapping[str, Spread]  # by column of METRICS; columns without items are absent
     prompt_only: Spread | None  # Avg with the honest retrieval text, of retrieval editors
     kinds: Mapping[str, Spread]  # by `aspect/kind`
+    averages: Mapping[int, float] = field(default_factory=dict)  # Avg by seed
     remarks: tuple[str, ...] = ()  # `diverged at edit 37`, `no effect`, with their seeds
 
 
@@ -72,47 +75,66 @@ class TableData:
     entries: Mapping[tuple[int, str, str], Entry]  # by n, editor key, data set key
     published: Mapping[tuple[int, str, str, str], Published]  # by n, labels, column
 
+    @property
+    def averages(self) -> Averages:
+        """Avg in percent by seed, of every editor."""
+        labels = {(row.n_edits, row.editor): row.label for row in self.rows}
+        return {
+            (n, labels[n, editor], get_dataset(dataset).label): entry.averages
+            for (n, editor, dataset), entry in self.entries.items()
+        }
 
-def tabulate(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> TableData:
+
+def tabulate(
+    table: Table, cells: Sequence[Cell], records: Iterable[Record], shown: Shown = SHOWN[MAIN]
+) -> TableData:
     """The table of a plan's cells; cells without a complete record stay empty.
 
-    `cells` are of one plan, so they share protocol, metric version and, per n, the limit.
+    `cells` are of one plan, so they share protocol, metric version and, per n, the limit. Records
+    that were not asked in the way that is `shown` count as missing.
     """
     by_key = {record["key"]: record for record in records}
     groups: dict[tuple[int, str, str], list[Record]] = {}
     for cell in cells:
         found = groups.setdefault((cell.n_edits, cell.editor, cell.dataset), [])
-        found += [by_key[cell.key()]] if cell.key() in by_key else []
+        record = by_key.get(cell.key())
+        found += [record] if record is not None and _was_asked(record, shown) else []
     done = [cell for cell in cells if cell.key() in by_key]
     return TableData(
         table=table,
         backbone=cells[0].backbone,
-        caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}),
+        caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}, shown=shown),
         rows=tuple(_row(n, editor) for n, editor in dict.fromkeys((n, e) for n, e, _ in groups)),
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
-        entries={place: _entry(found) for place, found in groups.items() if found},
-        published=published_values(table),
+        entries={place: _entry(found, shown) for place, found in groups.items() if found},
+        published=published_values(table) if shown.published else {},
     )
 
 
-def caption_of(table: Table, cells: Sequence[Cell], *, seeds: Collection[int]) -> Caption:
+def caption_of(
+    table: Table, cells: Sequence[Cell], *, seeds: Collection[int], shown: Shown = SHOWN[MAIN]
+) -> Caption:
     """Says what was measured and how; `cells` share backbone, protocol and, per n, the limit."""
     first = cells[0]
-    same = first.backbone == table.backbones["paper"]
     limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
     drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
     return Caption(
         title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
         "in percent.",
         measured=f"Measured on {first.backbone} ({first.dtype}), data: {_origins(cells)}.",
-        published=f"In parentheses the published value on {table.published_backbone}"
-        + ("." if same else ", another backbone: compare shapes, not values."),
-        protocol=f"Teacher-forced token accuracy, metric protocol {first.metric_version}; "
+        published=_published_sentence(table, first.backbone) if shown.published else NOT_PUBLISHED,
+        protocol=f"{shown.name}, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}.",
         seeds=seeds_sentence(sorted(seeds)),
         changes=changes_sentence(first.backbone, {cell.editor: cell.hparams for cell in cells}),
     )
+
+
+def _published_sentence(table: Table, backbone: str) -> str:
+    same = backbone == table.backbones["paper"]
+    rest = "." if same else ", another backbone: compare shapes, not values."
+    return f"In parentheses the published value on {table.published_backbone}{rest}"
 
 
 def published_values(table: Table) -> dict[tuple[int, str, str, str], Published]:
@@ -125,20 +147,33 @@ def _row(n_edits: int, editor: str) -> Row:
     return Row(n_edits=n_edits, editor=editor, label=entry.label, family=entry.family)
 
 
-def _entry(records: Sequence[Record]) -> Entry:
+def _was_asked(record: Record, shown: Shown) -> bool:
+    return shown.channel in record["summary"]["scores"]["after"]
+
+
+def _entry(records: Sequence[Record], shown: Shown) -> Entry:
     """Spread over the records of different seeds."""
     after = [record["summary"]["scores"]["after"] for record in records]
-    main = [scores[MAIN_CHANNEL][MAIN_MEASURE] for scores in after]
-    honest = [scores["prompt_only"][MAIN_MEASURE] for scores in after]
-    kinds = [record["summary"]["kinds"]["after"][MAIN_CHANNEL][MAIN_MEASURE] for record in records]
-    retrieves = records[0]["editor"]["retrieves_text"]
+    main = [scores[shown.channel][shown.measure] for scores in after]
+    by_kind = [record["summary"]["kinds"]["after"] for record in records]
+    kinds = [scores[shown.channel][shown.measure] for scores in by_kind]
+    seeds = [record["cell"]["seed"] for record in records]
     by_metric = _spreads(main)
     return Entry(
         values={c: by_metric[name] for c, name in METRICS.items() if name in by_metric},
-        prompt_only=_spreads(honest).get("average") if retrieves else None,
+        prompt_only=_prompt_only(records, shown),
         kinds=_spreads(kinds),
+        averages={seed: 100 * one["average"] for seed, one in zip(seeds, main, strict=True)},
         remarks=tuple(_remarks(records)),
     )
+
+
+def _prompt_only(records: Sequence[Record], shown: Shown) -> Spread | None:
+    """Avg with the honest retrieval text; decoded answers have no other."""
+    if not records[0]["editor"]["retrieves_text"] or shown.channel == "generated":
+        return None
+    after = [record["summary"]["scores"]["after"] for record in records]
+    return _spreads([scores["prompt_only"][shown.measure] for scores in after]).get("average")
 
 
 def _remarks(records: Sequence[Record]) -> Iterator[str]:

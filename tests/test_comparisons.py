@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from bench.comparisons import Averages, ahead_of_the_best, comparisons
@@ -9,7 +11,7 @@ from bench.comparisons import Averages, ahead_of_the_best, comparisons
 SEEDS = range(5)
 
 
-def averages(**editors: list[float]) -> Averages:
+def averages(**editors: Sequence[float]) -> Averages:
     return {
         (10, name.replace("_", "-"), "CF"): dict(zip(SEEDS, values, strict=False))
         for name, values in editors.items()

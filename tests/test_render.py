@@ -14,6 +14,7 @@ from bench.grids import get_table
 from bench.layout import TextTable, by_dataset, by_kind
 from bench.render import latex, markdown, terminal, to_csv, write_table
 from bench.results import Record
+from bench.shown import SHOWN
 from bench.tabulate import TableData, tabulate
 from tests.test_cell import CELL
 
@@ -210,3 +211,65 @@ def test_three_files_are_written_and_nothing_else(data: TableData, tmp_path: Pat
     paths = write_table(1, by_dataset(data), to_csv(data), tmp_path / "tables")
     assert sorted(p.name for p in paths) == ["table1.csv", "table1.md", "table1.tex"]
     assert sorted((tmp_path / "tables").iterdir()) == sorted(paths)
+
+
+def over_seeds(**averages: tuple[float, ...]) -> TableData:
+    """Editors on ZSRE at 10 edits, one average in [0, 1] per seed."""
+    cells = {
+        (editor, seed): cell(editor, "zsre", 10, seed)
+        for editor, values in averages.items()
+        for seed in range(len(values))
+    }
+    done = [
+        record(
+            of, rel=averages[editor][seed], gen=averages[editor][seed], loc=averages[editor][seed]
+        )
+        for (editor, seed), of in cells.items()
+    ]
+    return tabulate(TABLE, [*cells.values()], done)
+
+
+def test_the_best_numbers_are_bold_and_a_significant_lead_is_marked() -> None:
+    data = over_seeds(
+        ft=(0.5, 0.6, 0.7, 0.8, 0.9), recipe=(0.51, 0.61, 0.71, 0.82, 0.91)
+    )  # differences 1, 1, 1, 2, 1 points: t = 6, p = 0.004
+    table = by_dataset(data)
+    assert table.best == {(1, column) for column in range(3, 7)}
+    assert texts(table, 1)["ZSRE Avg"] == "71.20±15.97\u2021 (99.31±0.43)"
+    assert texts(table, 1)["ZSRE Rel"] == "71.20±15.97 (99.11)"
+    assert "| **71.20±15.97 (99.11)** |" in markdown(table)
+    assert r"$\ddagger$" in latex(table)
+    assert "p < 0.05 after Holm's correction of 1 tests" in " ".join(table.caption)
+
+
+def test_a_lead_that_may_be_chance_is_not() -> None:
+    data = over_seeds(ft=(0.5, 0.9, 0.7), recipe=(0.6, 0.8, 0.9))
+    assert "\u2021" not in texts(by_dataset(data), 1)["ZSRE Avg"]
+
+
+def test_one_seed_is_not_tested() -> None:
+    table = by_dataset(over_seeds(ft=(0.5,), recipe=(0.6,)))
+    assert "Significance is not tested" in " ".join(table.caption)
+
+
+def test_equal_numbers_are_best_together_and_a_single_editor_is_not() -> None:
+    assert {row for row, _ in by_dataset(over_seeds(ft=(0.5,), recipe=(0.5,))).best} == {0, 1}
+    assert by_dataset(over_seeds(ft=(0.5,))).best == frozenset()
+
+
+def test_another_metric_stands_without_published_numbers() -> None:
+    of = cell("ft", "zsre", 1, 0)
+    made = record(of, rel=0.5, gen=0.5, loc=0.5)
+    scores = made["summary"]["scores"]["after"]["teacher_forced"]
+    scores["exact"] = dict.fromkeys(scores["token_accuracy"], 0.25)
+    made["summary"]["kinds"]["after"]["teacher_forced"]["exact"] = {}
+    table = by_dataset(tabulate(TABLE, [of], [made], SHOWN["exact"]))
+    assert texts(table, 0)["ZSRE Rel"] == "25.00"
+    assert "Teacher-forced exact match" in " ".join(table.caption)
+    assert "The paper prints no such numbers." in " ".join(table.caption)
+
+
+def test_records_without_generated_answers_count_as_missing() -> None:
+    of = cell("ft", "zsre", 1, 0)
+    data = tabulate(TABLE, [of], [record(of, rel=1, gen=1, loc=1)], SHOWN["generated"])
+    assert texts(by_dataset(data), 0)["ZSRE Rel"] == "-"

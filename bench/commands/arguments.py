@@ -55,7 +55,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
     cells.add_argument(
         "--metrics",
-        type=_one_of("metrics", METRICS),
+        type=one_of("metrics", METRICS),
         default="all",
         help="all (the default) or teacher_forced, which skips generation",
     )
@@ -70,7 +70,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
     cells.add_argument(
         "--generation-prompt",
-        type=_one_of("generation prompt", GENERATION_PROMPTS),
+        type=one_of("generation prompt", GENERATION_PROMPTS),
         default="context_free",
         help="context_free (the bare prompt; the default) or context_guided (an instruction "
         "in front)",
@@ -82,7 +82,7 @@ def add_asking(cells: argparse._ArgumentGroup) -> None:
     """How Table 2 asks its questions. Without a default: other tables refuse them."""
     cells.add_argument(
         "--scoring",
-        type=_one_of("scoring", SCORINGS),
+        type=one_of("scoring", SCORINGS),
         help="of Table 2: paper (options by their first token, as the released code; the default) "
         "or lm-eval (through lm-eval, by log-likelihood)",
     )
@@ -175,7 +175,7 @@ def add_preset(parser: argparse._ArgumentGroup) -> None:
     """Which scale."""
     parser.add_argument(
         "--preset",
-        type=_one_of("preset", PRESETS),
+        type=one_of("preset", PRESETS),
         default="embedded",
         help="embedded (shipped miniature backbones and made data; the default) or paper "
         "(the real backbones and data sets, on a GPU)",
@@ -207,13 +207,13 @@ def add_hardware(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--device-map",
-        type=_one_of("device map", DEVICE_MAPS),
+        type=one_of("device map", DEVICE_MAPS),
         metavar="auto",
         help="auto spreads the backbone over all devices",
     )
     parser.add_argument(
         "--dtype",
-        type=_one_of("dtype", DTYPES),
+        type=one_of("dtype", DTYPES),
         default="float32",
         help=f"of the backbone, one of {_listed(DTYPES)} (default: float32, the paper's); edited "
         "weights are kept in float32 beside a smaller one",
@@ -302,7 +302,7 @@ def _counts(least: int) -> Callable[[str], tuple[int, ...]]:
     return lambda text: tuple(one(part) for part in _names(text))
 
 
-def _one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
+def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
     """A reader of one of a few names."""
     allowed = tuple(choices)
 

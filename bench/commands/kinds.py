@@ -16,6 +16,7 @@ from bench.grids import GridPoint, Measured, Table
 from bench.identity import Identity
 from bench.jobs import Job
 from bench.results import Record
+from bench.shown import MAIN, SHOWN
 
 if TYPE_CHECKING:
     from bench.layout import TextTable
@@ -49,7 +50,7 @@ class TableKind(ABC):
 
     def owns(self, record: Record) -> bool:
         """Whether a record is of this kind."""
-        return record["cell"].get("kind") == self.identity.kind
+        return bool(record["cell"].get("kind") == self.identity.kind)
 
     @abstractmethod
     def seed(self, record: Record) -> int | None:
@@ -60,8 +61,10 @@ class TableKind(ABC):
         """A job for every cell; see `bench.planning.plan`."""
 
     @abstractmethod
-    def view(self, table: Table, cells: Sequence[Identity], records: Iterable[Record]) -> View:
-        """The table of these cells."""
+    def view(
+        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
+    ) -> View:
+        """The table of these cells; `metric` is a name of `bench.shown`."""
 
     @abstractmethod
     def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
@@ -86,13 +89,15 @@ class EditingTables(TableKind):
 
         return plan(points, arguments.settings(args))
 
-    def view(self, table: Table, cells: Sequence[Identity], records: Iterable[Record]) -> View:
+    def view(
+        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
+    ) -> View:
         """See the base class."""
         from bench.layout import by_dataset
         from bench.render import to_csv
         from bench.tabulate import tabulate
 
-        data = tabulate(table, cast("Sequence[Cell]", cells), records)
+        data = tabulate(table, cast("Sequence[Cell]", cells), records, SHOWN[metric])
         return View(text=by_dataset(data), csv=to_csv(data))
 
     def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
@@ -111,6 +116,8 @@ class AbilityTables(TableKind):
         "limit": "it makes n edits once; --task-limit limits its questions",
         "by_type": _of_editing,
         "correlate": _of_editing,
+        "significance": _of_editing,
+        "metric": _of_editing,
     }
 
     def seed(self, record: Record) -> int | None:
@@ -124,8 +131,10 @@ class AbilityTables(TableKind):
 
         return plan(points, arguments.settings(args), arguments.asking(args))
 
-    def view(self, table: Table, cells: Sequence[Identity], records: Iterable[Record]) -> View:
-        """See the base class."""
+    def view(
+        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
+    ) -> View:
+        """See the base class; its scores have no other metric."""
         from bench.general_ability.layout import by_task, to_csv
         from bench.general_ability.tabulate import tabulate
 
@@ -147,13 +156,17 @@ KINDS: dict[Measured, TableKind] = {
 
 
 def show(
-    table: Table, cells: Sequence[Identity], records: Iterable[Record], directory: Path
+    table: Table,
+    cells: Sequence[Identity],
+    records: Iterable[Record],
+    directory: Path,
+    metric: str = MAIN,
 ) -> None:
     """Print the table of these cells and write it under `directory`."""
     from bench import console
     from bench.render import write_table
 
-    view = KINDS[table.measures].view(table, cells, records)
+    view = KINDS[table.measures].view(table, cells, records, metric)
     show_text(view.text)
     paths = write_table(table.number, view.text, view.csv, directory)
     console.say("written: " + ", ".join(map(str, paths)))

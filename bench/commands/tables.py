@@ -12,6 +12,7 @@ from bench.commands.kinds import KINDS, show, show_text
 from bench.grids import Table, get_table, points
 from bench.planning import trained_points
 from bench.results import Record, ResultStore, is_complete
+from bench.shown import MAIN, SHOWN
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -23,6 +24,10 @@ EXAMPLES = """examples:
       RippleEdits by its six types of probe
   python -m bench tables --table 1 --correlate
       whether our averages rank the editors as the paper's do
+  python -m bench tables --table 1 --significance
+      RECIPE against every other editor, over the seeds there are
+  python -m bench tables --table 1 --metric generated
+      exact matches of greedy answers
   python -m bench tables --table 1 --out runs/mine --editors recipe,ft --edits 10,100
       part of the table, of the records in runs/mine
 """
@@ -48,6 +53,17 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         action="store_true",
         help="rank correlation of our Avg with the published one over the editors, per number of "
         "edits, in the terminal",
+    )
+    view.add_argument(
+        "--significance",
+        action="store_true",
+        help="RECIPE against every other editor over the seeds, in the terminal",
+    )
+    parser.add_argument(
+        "--metric",
+        type=arguments.one_of("metric", SHOWN),
+        metavar="NAME",
+        help=f"{', '.join(SHOWN)} (default: {MAIN}, the paper's)",
     )
     parser.set_defaults(func=tables)
 
@@ -76,7 +92,25 @@ def tables(args: argparse.Namespace) -> int:
         return _show_kinds(table, editing, records)
     if args.correlate:
         return _show_correlations(table, editing, records)
-    show(table, cells, records, arguments.tables_directory(args))
+    if args.significance:
+        return _show_significance(table, editing, records, args.metric or MAIN)
+    show(table, cells, records, arguments.tables_directory(args), args.metric or MAIN)
+    return 0
+
+
+def _show_significance(
+    table: Table, cells: Sequence[Cell], records: Iterable[Record], metric: str
+) -> int:
+    from bench import console
+    from bench.comparisons import comparisons
+    from bench.significance_layout import caption, comparison_table
+    from bench.tabulate import tabulate
+
+    data = tabulate(table, cells, records, SHOWN[metric])
+    found = comparisons(data.averages)
+    for line in caption(data, found):
+        console.say(line)
+    console.show(comparison_table(found))
     return 0
 
 

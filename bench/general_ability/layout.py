@@ -40,7 +40,9 @@ def to_csv(data: AbilityTable) -> str:
 
 def _texts(row: AbilityRowData) -> tuple[str, ...]:
     numbers = (
-        with_published(row.values.get(c), row.published.get(c), remarked=bool(row.remarks))
+        with_published(
+            row.values.get(c), row.published.get(c), marks=REMARKED if row.remarks else ""
+        )
         for c in SHOWN
     )
     return (f"{row.n_edits:,}", row.dataset or "-", row.family or "-", row.label, *numbers)

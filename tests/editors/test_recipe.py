@@ -172,6 +172,7 @@ def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     editor = Recipe(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
     threshold = editor.repository.threshold
     assert threshold is not None
+    assert editor.network.threshold is not None
     assert threshold == float(editor.network.threshold) != 0
     editor.edit(REQUESTS)
     queries = editor.network.queries(editor._pooled([r.prompt for r in REQUESTS]))
