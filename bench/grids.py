@@ -171,6 +171,11 @@ def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
     return tuple(sorted(keys, key=lambda key: (_position(DATASETS, key), key)))
 
 
+def place_of(editor: str, dataset: str) -> tuple[int, str, int, str]:
+    """What rows and columns of a table are ordered by."""
+    return *_row(editor), _position(DATASETS, dataset), dataset
+
+
 def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
     backbone = selection.backbone or table.backbones[selection.preset]
     editors = editor_keys(selection.editors)

@@ -116,16 +116,28 @@ def is_complete(record: Record) -> bool:
     return bool(record["status"]["state"] == "complete")
 
 
-def _checked(path: Path, text: str) -> Record:
-    """The record in a file's text, refused where it is not what the file's name promises."""
+def parse(text: str, place: str) -> Record:
+    """The record in a text.
+
+    Raises:
+        ValueError: it is none, or its key is that of another cell; `place` is named.
+    """
     try:
         record = json.loads(text)
         schema, key = record["schema"], record["key"]
-        matches = key == path.stem == identity_of(record["cell"]).key()
+        matches = key == identity_of(record["cell"]).key()
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no result record; move it away.") from error
+        raise ValueError(f"{place} is no result record; move it away.") from error
     if schema != SCHEMA_VERSION:
-        raise ValueError(f"{path} has record schema {schema}, expected {SCHEMA_VERSION}.")
+        raise ValueError(f"{place} has record schema {schema}, expected {SCHEMA_VERSION}.")
     if not matches:
-        raise ValueError(f"{path} holds another cell than its name says; move it away.")
+        raise ValueError(f"{place} holds another cell than its key says; move it away.")
     return dict(record)
+
+
+def _checked(path: Path, text: str) -> Record:
+    """The record in a file's text, refused where it is not what the file's name promises."""
+    record = parse(text, str(path))
+    if record["key"] != path.stem:
+        raise ValueError(f"{path} holds another cell than its name says; move it away.")
+    return record

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from bench.cell import Cell
 from bench.commands import arguments
-from bench.general_ability.cell import AbilityCell
-from bench.grids import GridPoint, Measured, Table
+from bench.general_ability.cell import AbilityCell, EditStream
+from bench.grids import GridPoint, Measured, Table, dataset_keys, editor_keys, place_of
 from bench.identity import Identity
 from bench.jobs import Job
 from bench.results import Record
@@ -61,6 +61,10 @@ class TableKind(ABC):
         """A job for every cell; see `bench.planning.plan`."""
 
     @abstractmethod
+    def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
+        """Those of some cells that were asked for, in the order of the table."""
+
+    @abstractmethod
     def view(
         self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
     ) -> View:
@@ -88,6 +92,13 @@ class EditingTables(TableKind):
         from bench.planning import plan
 
         return plan(points, arguments.settings(args))
+
+    def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
+        """See the base class."""
+        found = [cell for cell in cells if isinstance(cell, Cell) and _wanted(cell, args)]
+        return sorted(
+            found, key=lambda cell: (cell.n_edits, place_of(cell.editor, cell.dataset), cell.seed)
+        )
 
     def view(
         self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
@@ -130,6 +141,12 @@ class AbilityTables(TableKind):
         from bench.general_ability.planning import plan
 
         return plan(points, arguments.settings(args), arguments.asking(args))
+
+    def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
+        """See the base class."""
+        found = [cell for cell in cells if isinstance(cell, AbilityCell)]
+        edited = [cell for cell in found if cell.edits is not None and _wanted(cell.edits, args)]
+        return [cell for cell in found if cell.edits is None] + sorted(edited, key=_ability_order)
 
     def view(
         self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
@@ -181,6 +198,22 @@ def show_text(text: TextTable) -> None:
         console.say(line)
     for rich_table in terminal(text):
         console.show(rich_table)
+
+
+def _ability_order(cell: AbilityCell) -> tuple[object, ...]:
+    one = cell.edits
+    return () if one is None else (one.n_edits, place_of(one.editor, one.dataset), one.seed)
+
+
+def _wanted(stream: Cell | EditStream, args: argparse.Namespace) -> bool:
+    """Whether a stream of edits is among those that were asked for."""
+    seeds = range(args.n_seeds) if args.n_seeds else args.seeds
+    return (
+        (args.editors is None or stream.editor in editor_keys(args.editors))
+        and (args.datasets is None or stream.dataset in dataset_keys(args.datasets))
+        and (args.edits is None or stream.n_edits in args.edits)
+        and (seeds is None or stream.seed in seeds)
+    )
 
 
 def _line(point: GridPoint) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cell import Cell
 from bench.commands import arguments
-from bench.commands.kinds import KINDS, show, show_text
+from bench.commands.kinds import KINDS, TableKind, show, show_text
+from bench.console import say
 from bench.grids import Table, get_table, points
+from bench.identity import Identity
 from bench.planning import trained_points
+from bench.record_kinds import identity_of
+from bench.reference import reference_records, write_reference
 from bench.results import Record, ResultStore, is_complete
 from bench.shown import MAIN, SHOWN
 
@@ -24,6 +29,8 @@ EXAMPLES = """examples:
       RippleEdits by its six types of probe
   python -m bench tables --table 1 --correlate
       whether our averages rank the editors as the paper's do
+  python -m bench tables --table 1 --reference
+      the table of the committed reference results, without a model
   python -m bench tables --table 1 --significance
       RECIPE against every other editor, over the seeds there are
   python -m bench tables --table 1 --metric generated
@@ -59,6 +66,17 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         action="store_true",
         help="RECIPE against every other editor over the seeds, in the terminal",
     )
+    view.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write the records, without their rows, as JSON lines",
+    )
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="of the committed reference results, instead of the records in results/",
+    )
     parser.add_argument(
         "--metric",
         type=arguments.one_of("metric", SHOWN),
@@ -73,21 +91,13 @@ def tables(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
-    store = ResultStore(arguments.records_directory(args))
-    records = [r for r in store.records() if is_complete(r) and kind.owns(r)]
-    stored = {seed for record in records if (seed := kind.seed(record)) is not None}
-    seeds = tuple(sorted(stored)) or (0,)
-    settings = arguments.settings(args)
-    chosen = list(points(table, arguments.selection(args, seeds)))
-    if args.editors is None:  # some may have no trained weights, and so no records
-        chosen, _ = trained_points(chosen, settings)
-    cells = [job.cell for job in kind.plan(chosen, args)]
-    if not {cell.key() for cell in cells} & {record["key"] for record in records}:
-        raise ValueError(
-            f"No record in {store.directory} belongs to this selection of table {table.number}; "
-            "make them with python -m bench run and the same arguments."
-        )
-    editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for these two views
+    cells, records = (_committed if args.reference else _stored)(table, kind, args)
+    if args.export is not None:
+        keys = {cell.key() for cell in cells}
+        kept = [record for record in records if record["key"] in keys]
+        say(f"written: {write_reference(args.export, kept)}, {len(kept):,} records")
+        return 0
+    editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for these views
     if args.by_type:
         return _show_kinds(table, editing, records)
     if args.correlate:
@@ -112,6 +122,47 @@ def _show_significance(
         console.say(line)
     console.show(comparison_table(found))
     return 0
+
+
+def _stored(
+    table: Table, kind: TableKind, args: argparse.Namespace
+) -> tuple[Sequence[Identity], list[Record]]:
+    """The cells of this selection, planned anew, and all complete records of their kind.
+
+    Raises:
+        ValueError: none of the cells has a record.
+    """
+    store = ResultStore(arguments.records_directory(args))
+    records = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    stored = {seed for record in records if (seed := kind.seed(record)) is not None}
+    seeds = tuple(sorted(stored)) or (0,)
+    settings = arguments.settings(args)
+    chosen = list(points(table, arguments.selection(args, seeds)))
+    if args.editors is None:  # some may have no trained weights, and so no records
+        chosen, _ = trained_points(chosen, settings)
+    cells = [job.cell for job in kind.plan(chosen, args)]
+    if not {cell.key() for cell in cells} & {record["key"] for record in records}:
+        raise ValueError(
+            f"No record in {store.directory} belongs to this selection of table {table.number}; "
+            "make them with python -m bench run and the same arguments."
+        )
+    return cells, records
+
+
+def _committed(
+    table: Table, kind: TableKind, args: argparse.Namespace
+) -> tuple[Sequence[Identity], list[Record]]:
+    """The selected cells of the committed reference, and their records.
+
+    Raises:
+        FileNotFoundError: no reference of this table is committed.
+        ValueError: none of its cells is selected.
+    """
+    records = reference_records(f"table{table.number}")
+    cells = kind.chosen([identity_of(record["cell"]) for record in records], args)
+    if not cells:
+        raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
+    return cells, records
 
 
 def _show_kinds(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> int:
