@@ -24,8 +24,8 @@ def find(numbers: Numbers) -> Iterator[Finding]:
         yield from _needed(numbers, dataset.label, dataset.files["test"].rows)
     ripe = get_dataset("ripple_edits")
     yield _stated(ripe.label, ripe.files["test"].rows, "in the released test file")
-    yield _stated("MMLU", *SCORED["MMLU"], "in the test files of its 57 subjects")
-    yield _stated("CSQA", *SCORED["CSQA"], "in the validation split, whose answers are public")
+    yield _stated("MMLU", sum(SCORED["MMLU"]), "in the test files of its 57 subjects")
+    yield _stated("CSQA", sum(SCORED["CSQA"]), "in the validation split, whose answers are public")
 
 
 def _needed(numbers: Numbers, label: str, rows: int) -> Iterator[Finding]:

@@ -96,14 +96,18 @@ def _cell(numbers: Numbers, place: Place, tests: Sequence[_Test]) -> Finding:
     if best is None:
         return _untested(place, other)
     weak = [test.rival.editor for test in tests if not test.significant]
-    rest = f"not against {', '.join(weak)}" if weak else f"against all {len(tests)}"
+    rest = (
+        f"not significant against {', '.join(weak)}"
+        if weak
+        else f"significant against all {len(tests)}"
+    )
     return Finding(
         place=f"table{place.table}/{place.dataset}/{place.n_edits}",
         verdict="fails" if weak else "holds",
         sentence=f"Table {place.table}, {place.cell}: RECIPE {shown(place, numbers[place])}, best "
         f"other {other.editor} {shown(other, numbers[other])}: t = {best.found.t:.2f}, df = "
         f"{best.found.df:.1f}, p = {best.found.p:.2g}, after Holm {best.corrected:.2g}; "
-        f"significant {rest}.",
+        f"{rest}.",
         numbers={
             "t": best.found.t,
             "df": best.found.df,

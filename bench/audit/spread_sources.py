@@ -51,9 +51,7 @@ def _alone(numbers: Numbers, place: Place, rows: int) -> Iterator[Finding]:
     for std in _std(numbers, place):
         most = most_samples(numbers[place].value, std) if std else rows
         drawn = f"at most {most:,.0f}" if most < rows else "some"
-        yield _finding(
-            place, std, why, f"which runs over {drawn} of them, drawn at random, explain"
-        )
+        yield _finding(place, std, why, f"runs over {drawn} of them, drawn at random, explain it")
 
 
 def _whole(numbers: Numbers, place: Place) -> Iterator[Finding]:
@@ -62,7 +60,7 @@ def _whole(numbers: Numbers, place: Place) -> Iterator[Finding]:
         "retrieves does not depend on their order"
     )
     for std in _std(numbers, place):
-        yield _finding(place, std, why, "so it has another source, such as training again")
+        yield _finding(place, std, why, "it has another source, such as training again")
 
 
 def _std(numbers: Numbers, place: Place) -> Iterator[float]:
@@ -74,7 +72,7 @@ def _std(numbers: Numbers, place: Place) -> Iterator[float]:
 
 def _finding(place: Place, std: float, why: str, source: str) -> Finding:
     """A spread that order alone cannot bring about, unless it is printed as none."""
-    printed = f"±{std:.2f} is printed" + (f", {source}" if std else "")
+    printed = f"±{std:.2f} is printed" + (f"; {source}" if std else "")
     return Finding(
         place=f"table{place.table}/order/{place.dataset}/{place.n_edits}/{place.editor}",
         verdict="impossible" if std else "holds",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Values, beaten, of
+from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Values, beaten, select
 from bench.places import UNEDITED, Place, rivals
 
 TABLE = 2
@@ -17,19 +17,19 @@ KEEPERS = ("GRACE", "R-ROME", RECIPE)
 
 
 def _lost(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=LOSERS, metrics=(MEAN,)):
+    for place in select(values, table, editors=LOSERS, metrics=(MEAN,)):
         for before in _unedited(values, place):
             yield _case(values, place, before, margin=before - values[place] - KEPT_WITHIN)
 
 
 def _kept(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=KEEPERS, metrics=(MEAN, *TASK_METRICS)):
+    for place in select(values, table, editors=KEEPERS, metrics=(MEAN, *TASK_METRICS)):
         for before in _unedited(values, place):
             yield _case(values, place, before, margin=KEPT_WITHIN - abs(before - values[place]))
 
 
 def _best(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=(RECIPE,), metrics=(MEAN,)):
+    for place in select(values, table, editors=(RECIPE,), metrics=(MEAN,)):
         yield from beaten(values, place, rivals(values, place), low=False)
 
 
@@ -52,7 +52,7 @@ CLAIMS = (
         key="general-ability-lost",
         text="editors that modify weights, T-Patcher and LTE lose general ability: their mean over "
         f"the tasks is more than {KEPT_WITHIN:.0f} point below the unedited model's",
-        source="discussion of Table 2; the margin is that of the next claim",
+        source="discussion of Table 2; the margin is that of general-ability-kept",
         tables=(TABLE,),
         cases=_lost,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.claims.base import RECIPE, Case, Claim, Values, of
+from bench.claims.base import RECIPE, Case, Claim, Values, select
 from bench.places import UNEDITED
 
 TABLE = 4
@@ -14,7 +14,7 @@ UNEDITED_WITHIN = 1.0  # points (ours)
 
 
 def _without_cpt(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=(NO_CPT, NEITHER), metrics=METRICS):
+    for place in select(values, table, editors=(NO_CPT, NEITHER), metrics=METRICS):
         before = values.get(place._replace(editor=UNEDITED))
         if before is not None:
             yield Case(
@@ -25,7 +25,7 @@ def _without_cpt(values: Values, table: int) -> Iterator[Case]:
 
 
 def _without_ks(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=(NO_KS,), metrics=("Gen", "Loc")):
+    for place in select(values, table, editors=(NO_KS,), metrics=("Gen", "Loc")):
         reliability = place._replace(metric="Rel")
         whole = [one._replace(editor=RECIPE) for one in (place, reliability)]
         if values.keys() >= {reliability, *whole}:

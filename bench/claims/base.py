@@ -92,7 +92,7 @@ class Judgement:
         return f"{len(self.broken)} of {len(self.cases)} against it: {against}"
 
 
-def of(
+def select(
     values: Values, table: int, *, editors: Collection[str], metrics: Collection[str]
 ) -> Iterator[Place]:
     """The places of some editors and metrics, in the order of the table."""

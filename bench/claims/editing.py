@@ -13,7 +13,7 @@ from bench.claims.base import (
     Claim,
     Values,
     beaten,
-    of,
+    select,
 )
 from bench.places import Place, edits, rivals
 
@@ -26,36 +26,36 @@ NOTHING_LEFT = 1.0  # points: scores that are both below it tell nothing apart (
 
 
 def _best_average(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=(RECIPE,), metrics=("Avg",)):
+    for place in select(values, table, editors=(RECIPE,), metrics=("Avg",)):
         yield from beaten(values, place, rivals(values, place), low=False)
 
 
 def _locality_kept(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=RETRIEVAL_EDITORS, metrics=("Loc",)):
+    for place in select(values, table, editors=RETRIEVAL_EDITORS, metrics=("Loc",)):
         if place.n_edits > 1:
             yield from _share(values, place, kept=True)
 
 
 def _collapse(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=WEIGHT_EDITORS, metrics=("Avg",)):
+    for place in select(values, table, editors=WEIGHT_EDITORS, metrics=("Avg",)):
         if place.n_edits == LONG:
             yield from _share(values, place, kept=False)
 
 
 def _t_patcher_keeps_edits(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=("TP",), metrics=("Rel", "Gen")):
+    for place in select(values, table, editors=("TP",), metrics=("Rel", "Gen")):
         if place.n_edits == LONG:
             yield from _share(values, place, kept=True)
 
 
 def _t_patcher_loses_locality(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=("TP",), metrics=("Loc",)):
+    for place in select(values, table, editors=("TP",), metrics=("Loc",)):
         if (place.n_edits, place.dataset) == (LONG, "ZSRE"):
             yield from _share(values, place, kept=False)
 
 
 def _worse_on_llama(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=("ROME", "MEMIT"), metrics=("Avg",)):
+    for place in select(values, table, editors=("ROME", "MEMIT"), metrics=("Avg",)):
         llama = values.get(place._replace(table=LLAMA_TABLE))
         if llama is not None and max(llama, values[place]) >= NOTHING_LEFT:
             yield Case(
@@ -88,7 +88,7 @@ CLAIMS = (
     Claim(
         key="retrieval-keeps-locality",
         text=f"editors that retrieve keep more than {KEPT:.0%} of their Loc at 1 edit",
-        source="discussion of Table 1; the share is ours",
+        source="discussion of the editing results; the share is ours",
         tables=EDITING_TABLES,
         cases=_locality_kept,
     ),
@@ -96,14 +96,14 @@ CLAIMS = (
         key="weight-editors-collapse",
         text=f"editors that modify weights have less than {KEPT:.0%} of their Avg at 1 edit left "
         f"by {edits(LONG)}",
-        source="discussion of Table 1; the share is ours",
+        source="discussion of the editing results; the share is ours",
         tables=EDITING_TABLES,
         cases=_collapse,
     ),
     Claim(
         key="t-patcher-keeps-edits",
         text=f"T-Patcher keeps more than {KEPT:.0%} of its Rel and Gen at 1 edit by {edits(LONG)}",
-        source="discussion of Table 1; the share is ours",
+        source="discussion of the editing results; the share is ours",
         tables=EDITING_TABLES,
         cases=_t_patcher_keeps_edits,
     ),
@@ -111,14 +111,14 @@ CLAIMS = (
         key="t-patcher-loses-zsre-locality",
         text=f"T-Patcher has less than {KEPT:.0%} of its Loc at 1 edit left on ZSRE by "
         f"{edits(LONG)}",
-        source="discussion of Table 1; the share is ours",
+        source="discussion of the editing results; the share is ours",
         tables=EDITING_TABLES,
         cases=_t_patcher_loses_locality,
     ),
     Claim(
         key="rome-memit-worse-on-llama",
         text="ROME and MEMIT have a lower Avg on LLaMA-2 (Table 1) than on this backbone",
-        source="discussion of Tables 5 and 6",
+        source="discussion of the editing results",
         tables=(5, 6),
         cases=_worse_on_llama,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Values, beaten, of
+from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Values, beaten, select
 from bench.places import UNEDITED, Place, rivals
 
 TABLE = 3
@@ -18,15 +18,15 @@ EQUAL_WITHIN = 0.02
 
 
 def _edit_faster(values: Values, table: int) -> Iterator[Case]:
-    slow = tuple(of(values, table, editors=BACK_PROPAGATING, metrics=(EDIT,)))
-    for place in of(values, table, editors=META_TRAINED, metrics=(EDIT,)):
+    slow = tuple(select(values, table, editors=BACK_PROPAGATING, metrics=(EDIT,)))
+    for place in select(values, table, editors=META_TRAINED, metrics=(EDIT,)):
         for other in slow:
             yield _faster(values, place, other)
 
 
 def _weights_add_nothing(values: Values, table: int) -> Iterator[Case]:
     reference = plain_inference(values, table)
-    for place in of(values, table, editors=WEIGHT_EDITORS, metrics=(INFERENCE,)):
+    for place in select(values, table, editors=WEIGHT_EDITORS, metrics=(INFERENCE,)):
         if reference is not None:
             off = values[place] / reference - 1
             yield Case(
@@ -37,14 +37,14 @@ def _weights_add_nothing(values: Values, table: int) -> Iterator[Case]:
 
 
 def _memory_costs(values: Values, table: int) -> Iterator[Case]:
-    plain = tuple(of(values, table, editors=WEIGHT_EDITORS, metrics=(INFERENCE,)))
-    for place in of(values, table, editors=("TP", "GRACE"), metrics=(INFERENCE,)):
+    plain = tuple(select(values, table, editors=WEIGHT_EDITORS, metrics=(INFERENCE,)))
+    for place in select(values, table, editors=("TP", "GRACE"), metrics=(INFERENCE,)):
         for other in plain:
             yield _faster(values, other, place)
 
 
 def _shortest_total(values: Values, table: int) -> Iterator[Case]:
-    for place in of(values, table, editors=(RECIPE,), metrics=(TOTAL,)):
+    for place in select(values, table, editors=(RECIPE,), metrics=(TOTAL,)):
         yield from beaten(values, place, rivals(values, place), low=True)
 
 
@@ -55,7 +55,7 @@ def plain_inference(values: Values, table: int) -> float | None:
     but other weights behind.
     """
     for editors in ((UNEDITED,), WEIGHT_EDITORS):
-        found = [values[p] for p in of(values, table, editors=editors, metrics=(INFERENCE,))]
+        found = [values[p] for p in select(values, table, editors=editors, metrics=(INFERENCE,))]
         if found:
             return statistics.median(found)
     return None

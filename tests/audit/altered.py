@@ -35,6 +35,6 @@ def found(check: Check, numbers: Numbers) -> dict[str, Finding]:
     return by_place
 
 
-def of(values: dict[Place, float]) -> dict[Place, Published]:
+def bare(values: dict[Place, float]) -> dict[Place, Published]:
     """Made numbers without a spread."""
     return {place: Published(value=value, std=None) for place, value in values.items()}

@@ -7,7 +7,7 @@ import pytest
 from bench.audit import ablation, averages
 from bench.audit.rounding import explains
 from bench.places import Place
-from tests.audit.altered import altered, found, of, published
+from tests.audit.altered import altered, bare, found, published
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from tests.audit.altered import altered, found, of, published
 )
 def test_a_mean_by_hand(average: float, exact: int, outside: int) -> None:
     parts = {"Rel": 1.01, "Gen": 2.00, "Loc": 3.01, "Avg": average}
-    numbers = of({Place(1, 1, "FT", "CF", metric): value for metric, value in parts.items()})
+    numbers = bare({Place(1, 1, "FT", "CF", metric): value for metric, value in parts.items()})
     findings = found(averages.CHECK, numbers)
     assert findings["table1"].numbers["exact"] == exact
     assert findings["table1"].numbers["outside"] == outside
@@ -29,12 +29,12 @@ def test_a_mean_by_hand(average: float, exact: int, outside: int) -> None:
 )
 def test_a_sum_by_hand(total: float, verdict: str) -> None:
     parts = {"edit_time_s": 0.1, "infer_time_s": 0.2, "total_time_s": total}
-    numbers = of({Place(3, 1, "FT", "", metric): value for metric, value in parts.items()})
+    numbers = bare({Place(3, 1, "FT", "", metric): value for metric, value in parts.items()})
     assert found(averages.CHECK, numbers)["table3"].verdict == verdict
 
 
 def test_a_mean_is_over_its_own_data_set_and_editor() -> None:
-    numbers = of(
+    numbers = bare(
         {
             Place(1, n, editor, dataset, metric): 10.0 * i
             for i, (n, editor, dataset) in enumerate(
