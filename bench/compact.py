@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any
 
+from bench.cell import Cell
 from bench.results import Record
 from bench.rows import MEASURES, SampleRow, score
 
@@ -21,22 +22,27 @@ _PLACES = ("backbone", "data")  # of this machine
 def compact(record: Record) -> Record:
     """The record with summaries in place of rows.
 
-    Beside the summary it holds quartiles of the seconds per edit, reliability and generality by the
-    age of the edit, and the worst samples with their texts. It is itself left alone by `compact`.
+    An editing record keeps quartiles of the seconds per edit, reliability and generality by the
+    age of the edit, and the worst samples with their texts. A record without rows stays as it is.
     """
     if "rows" not in record:
         return record
-    rows: Sequence[SampleRow] = record["rows"]
     made = {k: v for k, v in record["provenance"].items() if k not in _PLACES}
-    derived = {
-        "provenance": made,
-        "summary": _summary(record["summary"]),
-        "health": record.get("health", []),
+    derived = {"provenance": made, "health": record.get("health", [])}
+    if record["cell"].get("kind") == Cell.kind:
+        derived |= {"summary": _summary(record["summary"]), **_of_edits(record)}
+    else:
+        derived |= {"summary": record["summary"]}
+    return {**{name: record[name] for name in _KEPT}, **_rounded(derived)}
+
+
+def _of_edits(record: Record) -> dict[str, Any]:
+    rows: Sequence[SampleRow] = record["rows"]
+    return {
         "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
         "by_age": list(_by_age(rows, record["cell"]["n_edits"])),
         "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
     }
-    return {**{name: record[name] for name in _KEPT}, **_rounded(derived)}
 
 
 def line(record: Record) -> str:

@@ -93,3 +93,10 @@ def test_the_worst_samples_keep_their_texts() -> None:
 def test_a_compact_record_stays_as_it_is() -> None:
     text = line(record(ROWS, 3))
     assert line(json.loads(text)) == text
+
+
+def test_other_kinds_of_record_lose_their_rows_alone() -> None:
+    made = record(ROWS, 3) | {"cell": {"kind": "other"}, "summary": {"average": 1 / 3}}
+    small = compact(made)
+    assert small["summary"] == {"average": 0.333333}
+    assert not {"rows", "worst", "by_age"} & small.keys()

@@ -92,7 +92,7 @@ def test_values_that_are_not_json_are_refused_before_a_file_appears(store: Resul
         (lambda text: text[: len(text) // 2], "is no result record"),
         (lambda text: "[]", "is no result record"),
         (lambda text: "{}", "is no result record"),
-        (lambda text: text.replace('"seed":0', '"seed":1'), "another cell than its name says"),
+        (lambda text: text.replace('"seed":0', '"seed":1'), "another cell than its key says"),
         (lambda text: text.replace('"schema":1', '"schema":9'), "record schema 9, expected 1"),
     ],
 )

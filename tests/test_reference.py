@@ -1,0 +1,71 @@
+"""Committed reference records: written in one order, read with their keys checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import reference
+from bench.cli import main
+from bench.compact import compact
+from bench.reference import reference_records, write_reference
+from bench.results import Record
+from tests.test_render import cell, record
+
+CELLS = [cell("ft", "zsre", 10, 1), cell("ft", "zsre", 10, 0), cell("grace", "zsre", 1, 0)]
+
+
+def records() -> list[Record]:
+    """Records that have no rows, as references have none."""
+    made = [record(of, rel=0.5, gen=0.4, loc=0.3) for of in CELLS]
+    made[1]["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]["reliability"] = 0.7
+    return [one | {"data": {}} for one in made]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(reference, "tables_folder", lambda name: tmp_path / name)
+    (tmp_path / "reference").mkdir()
+    return tmp_path / "reference"
+
+
+def test_what_is_written_is_read_and_equal_records_make_equal_files(folder: Path) -> None:
+    path = write_reference(folder / "table1.jsonl", records())
+    first = path.read_bytes()
+    assert write_reference(path, records()[::-1]).read_bytes() == first
+    found = reference_records("table1")
+    assert [one["key"] for one in found] == sorted(one["key"] for one in records())
+    assert all(compact(one) == one for one in found)
+
+
+def test_a_line_of_another_cell_is_named(folder: Path) -> None:
+    path = write_reference(folder / "table1.jsonl", records())
+    lines = path.read_text("utf-8").splitlines()
+    changed = json.loads(lines[1])
+    changed["cell"]["seed"] = 7
+    path.write_text("\n".join([lines[0], json.dumps(changed)]), "utf-8")
+    with pytest.raises(ValueError, match=r"table1.jsonl, line 2 holds another cell"):
+        reference_records("table1")
+
+
+def test_no_reference_is_said(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no reference results of table9"):
+        reference_records("table9")
+
+
+def test_tables_come_from_the_reference_alone(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_reference(folder / "table1.jsonl", records())
+    assert main(["tables", "--reference", "--editors", "ft"]) == 0
+    text = (tmp_path / "tables" / "table1.md").read_text("utf-8")
+    assert "| 10 | MP | FT | 60.00±14.14 (44.08)" in text
+    assert "GRACE" not in text
+    assert main(["tables", "--reference", "--editors", "rome"]) == 2
+    assert "The reference of table 1 has no cell of this selection." in capsys.readouterr().err
