@@ -11,10 +11,11 @@ from typing import Literal, get_args
 
 from bench.cell import check_counts
 from bench.names import unknown_name
+from bench.variants import ABLATIONS, EDITOR
 
 Preset = Literal["embedded", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
-Measured = Literal["editing", "general_ability"]
+Measured = Literal["editing", "general_ability", "ablation"]
 
 DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
 # The paper's row order, by label; other editors follow alphabetically.
@@ -47,6 +48,8 @@ class Table:
     published_backbone: str  # as the published table names it
     edits: Mapping[Preset, tuple[int, ...]]
     datasets: tuple[str, ...] = DATASETS
+    editors: tuple[str, ...] | None = None  # None: all there are
+    variants: tuple[str | None, ...] = (None,)  # of `bench.variants`; None is the preset
     measures: Measured = "editing"
 
 
@@ -71,6 +74,16 @@ TABLES = {
         edits={"embedded": (1000,), "paper": (1000,)},
         datasets=("zsre",),  # the paper does not say which
         measures="general_ability",
+    ),
+    4: Table(
+        number=4,
+        title="RECIPE without its parts",
+        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
+        published_backbone="LLAMA-2-7B",
+        edits={"embedded": (100, 1000), "paper": (100, 1000)},
+        editors=(EDITOR,),
+        variants=(None, *(one.key for one in ABLATIONS)),
+        measures="ablation",
     ),
     5: Table(
         number=5,
@@ -112,6 +125,7 @@ class GridPoint:
     n_edits: int
     seed: int
     limit: int | None
+    variant: str | None = None  # of the editor; None is its preset
 
 
 def get_table(number: int) -> Table:
@@ -178,7 +192,7 @@ def place_of(editor: str, dataset: str) -> tuple[int, str, int, str]:
 
 def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
     backbone = selection.backbone or table.backbones[selection.preset]
-    editors = editor_keys(selection.editors)
+    editors = editor_keys(selection.editors or table.editors)
     datasets = dataset_keys(selection.datasets or table.datasets)
     for n_edits in sorted(set(selection.edits or table.edits[selection.preset])):
         limit = selection.limit or default_limit(selection.preset, n_edits)
@@ -192,8 +206,10 @@ def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
                 n_edits=n_edits,
                 seed=seed,
                 limit=limit,
+                variant=variant,
             )
             for editor in editors
+            for variant in table.variants
             for dataset in datasets
             if (dataset, n_edits) not in UNDEFINED
             for seed in selection.seeds

@@ -23,6 +23,7 @@ from bench.resources import (
     encoder_directory,
     sources_for,
 )
+from bench.variants import variant
 from editors import registry
 from editors.base import Hparams
 
@@ -125,7 +126,7 @@ class _Planner:
                 f"Data set {point.dataset} has {count:,} samples in {loaded.path}, "
                 f"but {point.n_edits:,} sequential edits need as many."
             )
-        hparams = self._hparams(point.editor, backbone.name)
+        hparams = self._hparams(point, backbone.name)
         sources = replace(
             self.sources(point), templates=self.templates(backbone, hparams.template_lengths)
         )
@@ -144,7 +145,7 @@ class _Planner:
         return sources_for(
             point.editor,
             name,
-            self._hparams(point.editor, name),
+            self._hparams(point, name),
             dataset=point.dataset,
             places=Places(
                 data_dir=self.settings.data_dir,
@@ -152,7 +153,7 @@ class _Planner:
                 documents=self.settings.documents,
                 encoder=self.settings.encoder,
                 artefacts=self._first_use(point),
-                changed=self._changes(point.editor, name),
+                changed=self._changes(point, name),
                 world_seed=self.settings.world_seed,
             ),
         )
@@ -161,31 +162,30 @@ class _Planner:
         """Make the weights that the point's editor lacks."""
         backbone, settings = self.backbone(point.backbone), self.settings
         lm = load(backbone, dtype=settings.dtype, device=settings.device)
-        hparams = self._hparams(point.editor, backbone.name)
+        hparams = self._hparams(point, backbone.name)
         encoder = self._encoder(point)
         directory = first_use_directory(
             point.editor, backbone, hparams, settings.world_seed, encoder
         )
         train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed, encoder)
 
-    def _hparams(self, editor: str, backbone: str) -> Hparams:
-        """The preset with what the user changed."""
-        preset = registry.hparams_for(editor, backbone)
-        return _changed(preset, self.settings.hparams.get(editor, {}))
+    def _hparams(self, point: GridPoint, backbone: str) -> Hparams:
+        """The preset with what the point's variant is, and what the user changed."""
+        preset = registry.hparams_for(point.editor, backbone)
+        varied = {} if point.variant is None else variant(point.variant).hparams
+        return _changed(preset, {**varied, **self.settings.hparams.get(point.editor, {})})
 
-    def _changes(self, editor: str, backbone: str) -> frozenset[str]:
+    def _changes(self, point: GridPoint, backbone: str) -> frozenset[str]:
         """Names of hyper-parameters that are not the preset's."""
-        preset, wanted = (
-            made.to_dict()
-            for made in (registry.hparams_for(editor, backbone), self._hparams(editor, backbone))
-        )
+        preset = registry.hparams_for(point.editor, backbone).to_dict()
+        wanted = self._hparams(point, backbone).to_dict()
         return frozenset(name for name in wanted if wanted[name] != preset[name])
 
     def _first_use(self, point: GridPoint) -> Path | None:
         if not trains_on_first_use(point.editor, point.backbone):
             return None
         backbone = self.backbone(point.backbone)
-        hparams = self._hparams(point.editor, backbone.name)
+        hparams = self._hparams(point, backbone.name)
         return first_use_directory(
             point.editor, backbone, hparams, self.settings.world_seed, self._encoder(point)
         )

@@ -32,6 +32,7 @@ def _of(key: str, label: str, **hparams: Any) -> Variant:
     return Variant(key=key, label=label, hparams=MappingProxyType(hparams))
 
 
+_WHOLE = {"prompts": "continuous", "gate": "sentinel"}  # RECIPE as it is
 # Table 4: the knowledge text's word embeddings in place of the continuous prompt (CPT), a plain
 # contrastive loss with an absolute threshold in place of the knowledge sentinel (KS).
 ABLATIONS = (
@@ -39,6 +40,16 @@ ABLATIONS = (
     _of("no-ks", "- KS", gate="threshold"),
     _of("no-cpt-no-ks", "- BOTH", prompts="words", gate="threshold"),
 )
+
+
+def ablation_of(hparams: Mapping[str, Any]) -> Variant | None:
+    """Which row of Table 4 RECIPE's hyper-parameters are of; None for RECIPE as it is."""
+    parts = {name for one in ABLATIONS for name in one.hparams}
+    for one in ABLATIONS:
+        changed = {**_WHOLE, **one.hparams}
+        if all(hparams.get(name) == changed[name] for name in parts):
+            return one
+    return None
 
 
 def variant(name: str) -> Variant:

@@ -118,6 +118,28 @@ class EditingTables(TableKind):
             yield f"{_line(point)}  samples {limit}"
 
 
+class AblationTables(EditingTables):
+    """Table 4: RECIPE without its parts, as cells of editing."""
+
+    _of_recipe = "its rows are RECIPE with and without its parts"
+    refused: ClassVar[dict[str, str]] = EditingTables.refused | {
+        "editors": _of_recipe,
+        "by_type": _of_recipe,
+        "correlate": _of_recipe,
+        "significance": _of_recipe,
+    }
+
+    def view(
+        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
+    ) -> View:
+        """See the base class."""
+        from bench.ablation.layout import by_part, to_csv
+        from bench.ablation.tabulate import tabulate
+
+        data = tabulate(table, cast("Sequence[Cell]", cells), records, SHOWN[metric])
+        return View(text=by_part(data), csv=to_csv(data))
+
+
 class AbilityTables(TableKind):
     """Table 2: general ability."""
 
@@ -169,6 +191,7 @@ class AbilityTables(TableKind):
 KINDS: dict[Measured, TableKind] = {
     "editing": EditingTables(),
     "general_ability": AbilityTables(),
+    "ablation": AblationTables(),
 }
 
 
@@ -217,7 +240,8 @@ def _wanted(stream: Cell | EditStream, args: argparse.Namespace) -> bool:
 
 
 def _line(point: GridPoint) -> str:
+    variant = "" if point.variant is None else f" ({point.variant})"
     return (
-        f"{point.backbone}  {point.editor}  {point.dataset}  edits {point.n_edits:,}  "
+        f"{point.backbone}  {point.editor}{variant}  {point.dataset}  edits {point.n_edits:,}  "
         f"seed {point.seed}"
     )

@@ -1,0 +1,108 @@
+"""Records to Table 4: RECIPE without its parts, each number the mean over the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from bench.cell import Cell
+from bench.grids import Table
+from bench.places import UNEDITED
+from bench.published import Published, numbers
+from bench.results import Record
+from bench.rows import Phase
+from bench.shown import Shown
+from bench.statistics import Spread, spread
+from bench.tabulate import METRICS, Caption, caption_of
+from bench.variants import ABLATIONS, ablation_of
+
+MEAN = "MEAN3"  # the published table's name for the mean over the data sets
+# Row -> (label, the published table's name); the first two are no variants.
+ROWS: dict[str, tuple[str, str]] = {
+    "unedited": ("unedited", UNEDITED),
+    "whole": ("RECIPE", "RECIPE"),
+    "no-cpt": (ABLATIONS[0].label, "minus_CPT"),
+    "no-ks": (ABLATIONS[1].label, "minus_KS"),
+    "no-cpt-no-ks": (ABLATIONS[2].label, "minus_BOTH"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationRow:
+    """One line of the table, in percent."""
+
+    n_edits: int
+    part: str  # key of ROWS
+    values: Mapping[str, Spread]  # by column; empty where a data set is missing
+    published: Mapping[str, Published]
+
+    @property
+    def label(self) -> str:
+        """As it is printed."""
+        return ROWS[self.part][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationTable:
+    """Everything that a rendered Table 4 shows."""
+
+    table: Table
+    backbone: str
+    caption: Caption
+    rows: tuple[AblationRow, ...]
+    datasets: tuple[str, ...]
+
+
+def tabulate(
+    table: Table, cells: Sequence[Cell], records: Iterable[Record], shown: Shown
+) -> AblationTable:
+    """The table of a plan's cells; a row needs the records of all data sets at a seed."""
+    by_key = {record["key"]: record for record in records}
+    done = [(cell, by_key[cell.key()]) for cell in cells if cell.key() in by_key]
+    datasets = tuple(dict.fromkeys(cell.dataset for cell in cells))
+    published = numbers(table.number) if shown.published else {}
+    rows = []
+    for n_edits in dict.fromkeys(cell.n_edits for cell in cells):
+        here = [(cell, record) for cell, record in done if cell.n_edits == n_edits]
+        for part, (_, printed) in ROWS.items():
+            rows.append(
+                AblationRow(
+                    n_edits=n_edits,
+                    part=part,
+                    values=_values(part, here, datasets, shown),
+                    published={
+                        place.metric: number
+                        for place, number in published.items()
+                        if (place.n_edits, place.editor, place.dataset) == (n_edits, printed, MEAN)
+                    },
+                )
+            )
+    return AblationTable(
+        table=table,
+        backbone=cells[0].backbone,
+        caption=caption_of(table, cells, seeds={cell.seed for cell, _ in done} or {0}, shown=shown),
+        rows=tuple(rows),
+        datasets=datasets,
+    )
+
+
+def _values(
+    part: str, done: Sequence[tuple[Cell, Record]], datasets: Sequence[str], shown: Shown
+) -> dict[str, Spread]:
+    """Column -> spread over the seeds that have all data sets."""
+    phase: Phase = "before" if part == "unedited" else "after"
+    key = "whole" if part == "unedited" else part
+    by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
+    for cell, record in done:
+        found = ablation_of(cell.hparams)
+        scores = record["summary"]["scores"][phase]
+        if (found.key if found else "whole") == key and shown.channel in scores:
+            by_seed.setdefault(cell.seed, {})[cell.dataset] = scores[shown.channel][shown.measure]
+    whole = [scores for scores in by_seed.values() if scores.keys() >= set(datasets)]
+    if not whole:
+        return {}
+    return {
+        column: spread([100 * fmean(one[name] for one in scores.values()) for scores in whole])
+        for column, name in METRICS.items()
+    }
