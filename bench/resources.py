@@ -27,6 +27,7 @@ from bench.digests import cached_digest, combined_digest
 from bench.hub import ROBERTA_BASE, snapshot
 from bench.key_statistics import context_templates, covariances, read_templates
 from bench.names import unknown_name
+from bench.variants import variant_with
 from bench.world.models import ENCODER
 from bench.world.store import assets_dir, require_assets, variants_dir
 from editors import registry
@@ -207,7 +208,7 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
-    others = ""
+    others: list[str] = []
     directories = [Path("artefacts")]
     if backbone in EMBEDDED:
         directories.insert(0, assets_dir(places.world_seed) / "artefacts")
@@ -224,11 +225,13 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
             if not changed:
                 return path
             if not of_variant:
-                others = f" with {', '.join(changed)}"
+                others = changed
+    named = variant_with(key, others, hparams)
+    what = f"--editor {key}" if named is None else f"--variant {named.key}"
     raise UntrainedEditorError(
-        f"{registry.describe(key).label} has no trained weights for {backbone}{others} in "
-        f"{directories[0]}; `python -m bench train --editor {key} --backbone {backbone}` "
-        "makes them."
+        f"{registry.describe(key).label} has no trained weights for {backbone}"
+        + (f" with {', '.join(others)}" if others else f" in {directories[0]}")
+        + f"; `python -m bench train {what} --backbone {backbone}` makes them."
     )
 
 

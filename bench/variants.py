@@ -7,12 +7,15 @@ beside the preset's, and are not shipped.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.names import unknown_name
+
+if TYPE_CHECKING:
+    from editors.base import Hparams
 
 EDITOR = "recipe"
 LENGTHS = (1, 2, 3, 4, 5, 8)  # of continuous prompts in Figure 3, and 8 (ours)
@@ -48,6 +51,16 @@ def ablation_of(hparams: Mapping[str, Any]) -> Variant | None:
     for one in ABLATIONS:
         changed = {**_WHOLE, **one.hparams}
         if all(hparams.get(name) == changed[name] for name in parts):
+            return one
+    return None
+
+
+def variant_with(editor: str, changed: Sequence[str], hparams: Hparams) -> Variant | None:
+    """The variant whose weights have these `name=value` changes of the preset, if it has a name."""
+    values = hparams.to_dict()
+    lengths = (variant(f"cpt={n}") for n in [values.get("prompt_length")] if n)
+    for one in (*ABLATIONS, *lengths):
+        if editor == EDITOR and changed == [f"{name}={v}" for name, v in one.hparams.items()]:
             return one
     return None
 

@@ -103,6 +103,10 @@ def test_a_variant_is_trained_beside_the_preset_and_found_by_its_hyper_parameter
     for changes in ({"prompt_length": 3}, {"gate": "threshold"}, {"batch_size": 5}):
         with pytest.raises(UntrainedEditorError, match="makes them"):
             found(**changes)
+    shipped = Path("artefacts/recipe-tiny-model.safetensors")
+    shipped.write_bytes(path.read_bytes())
+    with pytest.raises(UntrainedEditorError, match="gate=threshold; .*bench train --variant no-ks"):
+        found(gate="threshold")
 
 
 @pytest.mark.parametrize(
