@@ -15,7 +15,7 @@ from bench.variants import ABLATIONS, EDITOR
 
 Preset = Literal["embedded", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
-Measured = Literal["editing", "general_ability", "ablation"]
+Measured = Literal["editing", "general_ability", "times", "ablation"]
 
 DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
 # The paper's row order, by label; other editors follow alphabetically.
@@ -74,6 +74,15 @@ TABLES = {
         edits={"embedded": (1000,), "paper": (1000,)},
         datasets=("zsre",),  # the paper does not say which
         measures="general_ability",
+    ),
+    3: Table(
+        number=3,
+        title="time of an edit and of an inference",
+        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
+        published_backbone="LLAMA-2-7B",
+        edits={"embedded": (100,), "paper": (10000,)},
+        datasets=("counterfact",),
+        measures="times",
     ),
     4: Table(
         number=4,

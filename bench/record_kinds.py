@@ -8,8 +8,9 @@ from typing import Any
 from bench.cell import Cell
 from bench.general_ability.cell import AbilityCell
 from bench.identity import Identity
+from bench.timing.cell import TimingCell
 
-KINDS: dict[str | None, type[Identity]] = {cls.kind: cls for cls in (Cell, AbilityCell)}
+KINDS: dict[str | None, type[Identity]] = {cls.kind: cls for cls in (Cell, AbilityCell, TimingCell)}
 
 
 def identity_of(values: Mapping[str, Any]) -> Identity:

@@ -17,6 +17,7 @@ from bench.identity import Identity
 from bench.jobs import Job
 from bench.results import Record
 from bench.shown import MAIN, SHOWN
+from bench.timing.cell import TimingCell
 
 if TYPE_CHECKING:
     from bench.layout import TextTable
@@ -34,6 +35,7 @@ class TableKind(ABC):
     """How cells of a table are planned and shown."""
 
     identity: ClassVar[type[Identity]]
+    alone: ClassVar[bool] = False  # its cells run one after another, whatever `--jobs` is
     # Options of the command line that only other kinds of table take: name of the argument -> why.
     refused: ClassVar[dict[str, str]]
 
@@ -140,6 +142,47 @@ class AblationTables(EditingTables):
         return View(text=by_part(data), csv=to_csv(data))
 
 
+class TimeTables(TableKind):
+    """Table 3: seconds per edit and per inference."""
+
+    identity = TimingCell
+    alone = True
+    refused: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("scoring", "task_limit", "ability_dir", "limit", "by_type", "correlate", "significance",
+         "metric"),
+        "it measures times",
+    )  # fmt: skip
+
+    def seed(self, record: Record) -> int:
+        """See the base class."""
+        return int(record["cell"]["seed"])
+
+    def plan(self, points: Sequence[GridPoint], args: argparse.Namespace) -> Sequence[Job]:
+        """See the base class."""
+        from bench.timing.planning import plan
+
+        return plan(points, arguments.settings(args))
+
+    def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
+        """See the base class."""
+        found = [cell for cell in cells if isinstance(cell, TimingCell)]
+        edited = [cell for cell in found if cell.editor is not None and _wanted(cell, args)]
+        return [cell for cell in found if cell.editor is None] + sorted(edited, key=_time_order)
+
+    def view(
+        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
+    ) -> View:
+        """See the base class; times have no other metric."""
+        from bench.timing.table import by_editor, time_rows, to_csv
+
+        rows = time_rows(table, cast("Sequence[TimingCell]", cells), records)
+        return View(text=by_editor(table, rows), csv=to_csv(table, rows))
+
+    def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
+        """See the base class."""
+        yield from AbilityTables().lines(points)
+
+
 class AbilityTables(TableKind):
     """Table 2: general ability."""
 
@@ -191,6 +234,7 @@ class AbilityTables(TableKind):
 KINDS: dict[Measured, TableKind] = {
     "editing": EditingTables(),
     "general_ability": AbilityTables(),
+    "times": TimeTables(),
     "ablation": AblationTables(),
 }
 
@@ -228,7 +272,11 @@ def _ability_order(cell: AbilityCell) -> tuple[object, ...]:
     return () if one is None else (one.n_edits, place_of(one.editor, one.dataset), one.seed)
 
 
-def _wanted(stream: Cell | EditStream, args: argparse.Namespace) -> bool:
+def _time_order(cell: TimingCell) -> tuple[object, ...]:
+    return cell.n_edits, place_of(cell.editor or "", cell.dataset), cell.seed
+
+
+def _wanted(stream: Cell | EditStream | TimingCell, args: argparse.Namespace) -> bool:
     """Whether a stream of edits is among those that were asked for."""
     seeds = range(args.n_seeds) if args.n_seeds else args.seeds
     return (

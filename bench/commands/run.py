@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
     todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
-    failures = _compute(todo, store, args.jobs) if todo else []
+    failures = _compute(todo, store, 1 if kind.alone else args.jobs) if todo else []
     cells = [job.cell for job in jobs]
     found = [record for cell in cells if (record := store.lookup(cell)) is not None]
     show(table, cells, found, arguments.tables_directory(args))

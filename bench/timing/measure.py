@@ -22,8 +22,6 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
 
 WARM_UP = 5  # actions of each kind that are done first and not counted (ours)
-QUERIES = 100  # inferences that are timed (ours)
-NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
 NEVER = Stop()  # so that every answer is decoded to its full length
 
 
@@ -47,7 +45,7 @@ class Seconds:
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """Seconds per query, of one teacher-forced forward and of `NEW_TOKENS` decoded tokens."""
+    """Seconds per query, of one teacher-forced forward and of some decoded tokens."""
 
     forward: Seconds
     generation: Seconds
@@ -69,31 +67,43 @@ def edit_seconds(editor: Editor[Any], requests: Sequence[EditRequest]) -> Second
 
 
 def inference_seconds(
-    lm: LanguageModel, requests: Sequence[EditRequest], editor: Editor[Any] | None
+    lm: LanguageModel,
+    requests: Sequence[EditRequest],
+    editor: Editor[Any] | None,
+    *,
+    queries: int,
+    new_tokens: int,
 ) -> Inference:
     """Seconds per query with the editor's present edits, or of the unedited model.
 
     Args:
         lm: the model, which the editor edits.
-        requests: whose prompts are asked, in turn, until `QUERIES` were.
+        requests: whose prompts are asked, in turn.
         editor: None for the model as it is.
+        queries: how many inferences of each kind are timed.
+        new_tokens: how many tokens the longer one decodes.
     """
     steering = unsteered if editor is None else editor.steering
     forced = [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
     free = [batch_of(lm.tokenizer, [(r.prompt, "")], device=lm.device) for r in requests]
+
+    def decode(batch: TokenBatch) -> None:
+        with steering(batch):
+            greedy(lm, batch, max_new_tokens=new_tokens, stop=NEVER)
+
     return Inference(
-        forward=_repeated(lm, forced, lambda batch: _forward(lm, steering, batch)),
-        generation=_repeated(lm, free, lambda batch: _decode(lm, steering, batch)),
+        forward=_repeated(lm, forced, queries, lambda batch: _forward(lm, steering, batch)),
+        generation=_repeated(lm, free, queries, decode),
     )
 
 
 def _repeated(
-    lm: LanguageModel, batches: Sequence[TokenBatch], work: Callable[[TokenBatch], None]
+    lm: LanguageModel, batches: Sequence[TokenBatch], count: int, work: Callable[[TokenBatch], None]
 ) -> Seconds:
     clock = Clock(lm.device)
     for batch in _in_turn(batches, WARM_UP):
         work(batch)
-    return Seconds.of([clock.timed("query", work, batch) for batch in _in_turn(batches, QUERIES)])
+    return Seconds.of([clock.timed("query", work, batch) for batch in _in_turn(batches, count)])
 
 
 def _in_turn(batches: Sequence[TokenBatch], count: int) -> Iterator[TokenBatch]:
@@ -104,8 +114,3 @@ def _in_turn(batches: Sequence[TokenBatch], count: int) -> Iterator[TokenBatch]:
 def _forward(lm: LanguageModel, steering: Steering, batch: TokenBatch) -> None:
     with steering(batch):
         lm.target_logits(batch)
-
-
-def _decode(lm: LanguageModel, steering: Steering, batch: TokenBatch) -> None:
-    with steering(batch):
-        greedy(lm, batch, max_new_tokens=NEW_TOKENS, stop=NEVER)

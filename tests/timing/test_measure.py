@@ -8,11 +8,13 @@ from time import sleep
 
 import pytest
 
-from bench.timing import QUERIES, WARM_UP, Seconds, edit_seconds, inference_seconds
+from bench.timing.measure import WARM_UP, Seconds, edit_seconds, inference_seconds
 from editors.base import EditRequest
 from editors.parts.tokens import TokenBatch
 from tests.fake_editors import DoNothing
 from tests.tiny import REQUESTS, tiny_llama
+
+QUERIES = 12
 
 
 class Slow(DoNothing):
@@ -56,7 +58,7 @@ def test_edits_are_made_one_at_a_time_and_stay_without_the_warm_ups() -> None:
 def test_queries_are_steered_one_by_one() -> None:
     editor = Slow()
     editor.edit(REQUESTS)
-    found = inference_seconds(editor.lm, REQUESTS, editor)
+    found = inference_seconds(editor.lm, REQUESTS, editor, queries=QUERIES, new_tokens=3)
     assert found.forward.count == found.generation.count == QUERIES
     assert len(editor.batches) == 2 * (QUERIES + WARM_UP)
     assert all(len(batch) == 1 for batch in editor.batches)
@@ -65,5 +67,5 @@ def test_queries_are_steered_one_by_one() -> None:
 
 def test_the_unedited_model_is_asked_without_an_editor() -> None:
     lm = tiny_llama()
-    found = inference_seconds(lm, REQUESTS, None)
+    found = inference_seconds(lm, REQUESTS, None, queries=QUERIES, new_tokens=3)
     assert found.forward.count == QUERIES

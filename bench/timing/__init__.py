@@ -1,0 +1,1 @@
+"""Table 3: how long editing and asking take."""

@@ -1,0 +1,44 @@
+"""Identity of a timing record. Equal identities end in similar times, on the same machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.cell import check_counts
+from bench.identity import Identity, plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingCell(Identity):
+    """One row of Table 3; without an editor it is the unedited model."""
+
+    kind: ClassVar[str | None] = "timing"
+
+    dataset: str  # of the edits, whose prompts are asked
+    dataset_revision: str
+    dataset_digest: str
+    editor: str | None
+    editor_version: int | None
+    hparams: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    n_edits: int
+    seed: int
+    queries: int  # timed inferences
+    new_tokens: int  # of the longer inference
+    timing_version: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hparams", plain(self.hparams))
+        object.__setattr__(self, "inputs", plain(self.inputs))
+        check_counts(n_edits=max(self.n_edits, 1), limit=None, seed=self.seed)
+
+    def describe(self) -> str:
+        """A short human name, for progress and messages."""
+        if self.editor is None:
+            return f"unedited {self.backbone}, times"
+        return (
+            f"{self.editor} on {self.dataset}, {self.n_edits} edits, times, {self.backbone}, "
+            f"seed {self.seed}"
+        )

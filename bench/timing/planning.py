@@ -1,0 +1,55 @@
+"""Points of Table 3 to jobs: the unedited model, and every editor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench import planning
+from bench.edit_job import EditJob
+from bench.grids import GridPoint
+from bench.planning import Settings
+from bench.timing.cell import TimingCell
+from bench.timing.job import TimingJob
+
+TIMING_VERSION = 1  # raised when what is timed changes
+QUERIES = 100  # inferences that are timed (ours)
+NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
+
+
+def plan(points: Sequence[GridPoint], settings: Settings) -> list[TimingJob]:
+    """The job of the unedited model, then one for every point.
+
+    Raises:
+        ValueError: anything that cannot work; see `bench.planning.plan`.
+        OSError: files that are missing or cannot be read.
+    """
+    streams = planning.plan(points, settings)
+    unedited = [_job(streams[0], edited=False)] if streams else []
+    return unedited + [_job(stream, edited=True) for stream in streams]
+
+
+def _job(stream: EditJob, *, edited: bool) -> TimingJob:
+    cell = stream.cell
+    return TimingJob(
+        cell=TimingCell(
+            backbone=cell.backbone,
+            backbone_digest=cell.backbone_digest,
+            dtype=cell.dtype,
+            dataset=cell.dataset,
+            dataset_revision=cell.dataset_revision,
+            dataset_digest=cell.dataset_digest,
+            editor=cell.editor if edited else None,
+            editor_version=cell.editor_version if edited else None,
+            hparams=cell.hparams if edited else {},
+            inputs=cell.inputs if edited else {},
+            n_edits=cell.n_edits if edited else 0,
+            seed=cell.seed,
+            queries=QUERIES,
+            new_tokens=NEW_TOKENS,
+            timing_version=TIMING_VERSION,
+        ),
+        backbone=stream.backbone,
+        device=stream.device,
+        device_map=stream.device_map,
+        stream=stream,
+    )

@@ -1,0 +1,195 @@
+"""Timing records to Table 3, as columns of text and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bench.datasets import get_dataset
+from bench.grids import Table
+from bench.layout import EMPTY, TextTable
+from bench.places import UNEDITED
+from bench.published import Published
+from bench.render import CSV_COLUMNS, csv_of
+from bench.results import Record
+from bench.tabulate import changes_sentence, published_values
+from bench.timing.cell import TimingCell
+from editors import registry
+
+LEAD = ("n", "Type", "Editor")
+# Column -> the published metric, None for what the paper does not have.
+COLUMNS: dict[str, str | None] = {
+    "Edit": "edit_time_s",
+    "Inference": "infer_time_s",
+    "Total": "total_time_s",
+    "20 tokens": None,
+    "Trained": None,
+}
+HOW = (
+    "One inference: the editor's encoder and look-up, where it has them, and one teacher-forced "
+    "forward of one prompt, batch size 1. Total: the sum of both medians. 20 tokens: greedy, with "
+    "a cache. Trained: numbers in the editor's own weights. A dash: none, or not run."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeRow:
+    """One line of the table, in seconds."""
+
+    cell: TimingCell
+    record: Record | None
+    published: Mapping[str, Published]  # by column
+
+    @property
+    def label(self) -> str:
+        """Of the editor."""
+        return "unedited" if self.cell.editor is None else self._entry.label
+
+    @property
+    def family(self) -> str:
+        """Of the editor; a dash for none."""
+        return EMPTY if self.cell.editor is None else self._entry.family
+
+    @property
+    def _entry(self) -> registry.EditorEntry:
+        return registry.describe(self.cell.editor or "")
+
+    def seconds(self, column: str) -> tuple[float, float, float] | None:
+        """(median, lower quartile, upper quartile); the total has its median three times."""
+        if self.record is None:
+            return None
+        summary = self.record["summary"]
+        if column == "Total":
+            if summary["edit"] is None:
+                return None
+            total = summary["edit"]["median"] + summary["forward"]["median"]
+            return total, total, total
+        name = {"Edit": "edit", "Inference": "forward", "20 tokens": "generation"}[column]
+        found = summary[name]
+        return None if found is None else (found["median"], found["lower"], found["upper"])
+
+    @property
+    def trained(self) -> int | None:
+        """Numbers in the editor's own weights."""
+        if self.record is None:
+            return None
+        count: int | None = self.record["summary"]["trained_parameters"]
+        return count
+
+
+def time_rows(
+    table: Table, cells: Sequence[TimingCell], records: Iterable[Record]
+) -> tuple[TimeRow, ...]:
+    """A row for each cell of a plan, with its record where there is one."""
+    by_key = {record["key"]: record for record in records}
+    values = published_values(table)
+    (printed,) = {place[0] for place in values}  # the one number of edits that the paper has
+    return tuple(
+        TimeRow(
+            cell=cell,
+            record=by_key.get(cell.key()),
+            published={
+                column: values[place]
+                for column, metric in COLUMNS.items()
+                if (place := (printed, _published_label(cell), "", metric or "")) in values
+            },
+        )
+        for cell in cells
+    )
+
+
+def by_editor(table: Table, rows: Sequence[TimeRow]) -> TextTable:
+    """The paper's layout: edit, inference and total time of every editor."""
+    return TextTable(
+        caption=tuple(_caption(table, rows)),
+        groups=(("", LEAD), ("seconds: median [quartiles]", tuple(COLUMNS))),
+        rows=tuple(
+            (
+                f"{row.cell.n_edits:,}",
+                row.family,
+                row.label,
+                *(_text(row, column) for column in COLUMNS),
+            )
+            for row in rows
+        ),
+        breaks=tuple(
+            i
+            for i, (before, row) in enumerate(pairwise(rows), start=1)
+            if before.cell.n_edits != row.cell.n_edits
+        ),
+    )
+
+
+def to_csv(table: Table, rows: Sequence[TimeRow]) -> str:
+    """One line per number, in the form of the published tables, with the quartiles."""
+    return csv_of((*CSV_COLUMNS, "lower_quartile", "upper_quartile"), _csv_rows(table, rows))
+
+
+def _published_label(cell: TimingCell) -> str:
+    return UNEDITED if cell.editor is None else registry.describe(cell.editor).label
+
+
+def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
+    cell = rows[0].cell
+    machines = {_machine(row.record): None for row in rows if row.record is not None}
+    same = cell.backbone == table.backbones["paper"]
+    yield (
+        f"Table {table.number}: {table.title}, behind n edits of "
+        f"{get_dataset(cell.dataset).label} ({cell.dataset_revision}), seed {cell.seed}."
+    )
+    yield (
+        f"Measured on {cell.backbone} ({cell.dtype}), {' and '.join(machines) or 'not yet'}. In "
+        f"parentheses the published value on {table.published_backbone} behind 10,000 edits"
+        + ("." if same else ", another backbone on another machine: compare ratios.")
+    )
+    yield f"{cell.queries} inferences, warmed up. {HOW}"
+    changed = changes_sentence(
+        cell.backbone, {row.cell.editor: row.cell.hparams for row in rows if row.cell.editor}
+    )
+    yield from filter(None, [changed])
+
+
+def _machine(record: Record) -> str:
+    made = record["provenance"]
+    hardware, threads = made["hardware"], made["threads"]
+    return f"{hardware.get('device_name') or hardware['processor']}, {threads} thread" + (
+        "s" if threads > 1 else ""
+    )
+
+
+def _text(row: TimeRow, column: str) -> str:
+    if column == "Trained":
+        return EMPTY if row.trained is None else f"{row.trained:,}"
+    found, theirs = row.seconds(column), row.published.get(column)
+    text = EMPTY
+    if found is not None:
+        median, lower, upper = found
+        text = f"{median:.4f}" + ("" if lower == upper else f" [{lower:.4f}, {upper:.4f}]")
+    return text if theirs is None else f"{text} ({theirs.value:.4f})"
+
+
+def _csv_rows(table: Table, rows: Sequence[TimeRow]) -> Iterator[tuple[str | int, ...]]:
+    for row in rows:
+        for column, metric in COLUMNS.items():
+            if column == "Trained":
+                continue
+            found, theirs = row.seconds(column), row.published.get(column)
+            yield (
+                table.number,
+                row.cell.backbone,
+                row.cell.n_edits,
+                row.family,
+                row.label,
+                "",
+                metric or "20_tokens_s",
+                "" if found is None else f"{found[0]:.6f}",
+                "",
+                int(found is not None),
+                table.published_backbone,
+                "" if theirs is None else f"{theirs.value:.4f}",
+                "",
+                "",
+                "" if found is None else f"{found[1]:.6f}",
+                "" if found is None else f"{found[2]:.6f}",
+            )

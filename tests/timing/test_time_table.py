@@ -1,0 +1,88 @@
+"""Table 3 from records, and the run that makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import results
+from bench.cli import main
+from bench.grids import get_table
+from bench.record_kinds import identity_of
+from bench.results import Record, ResultStore
+from bench.timing.cell import TimingCell
+from bench.timing.table import by_editor, time_rows, to_csv
+
+TABLE = get_table(3)
+
+
+def cell(editor: str | None, n_edits: int = 10) -> TimingCell:
+    return TimingCell(
+        backbone="mini-llama",
+        backbone_digest="0" * 64,
+        dtype="float32",
+        dataset="counterfact",
+        dataset_revision="made",
+        dataset_digest="1" * 64,
+        editor=editor,
+        editor_version=None if editor is None else 1,
+        hparams={},
+        inputs={},
+        n_edits=0 if editor is None else n_edits,
+        seed=0,
+        queries=100,
+        new_tokens=20,
+        timing_version=1,
+    )
+
+
+def seconds(middle: float) -> dict[str, float]:
+    return {"median": middle, "lower": middle / 2, "upper": 2 * middle, "count": 10}
+
+
+def record(of: TimingCell, *, trained: int | None = None) -> Record:
+    summary: dict[str, Any] = {
+        "edit": None if of.editor is None else seconds(0.4),
+        "forward": seconds(0.1),
+        "generation": seconds(0.5),
+        "trained_parameters": trained,
+    }
+    made = {"hardware": {"processor": "CPU"}, "threads": 1}
+    return results.complete(of, {"label": "?"}, made, {"summary": summary})
+
+
+def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
+    records = [record(of, trained=1234 if of.editor == "recipe" else None) for of in cells]
+    table = by_editor(TABLE, time_rows(TABLE, [*cells, cell("mend")], records))
+    return {row[2]: row for row in table.rows}
+
+
+def test_times_stand_beside_the_published_ones() -> None:
+    found = rows(cell(None), cell("recipe"))
+    assert found["RECIPE"][3] == "0.4000 [0.2000, 0.8000] (0.0078)"
+    assert found["RECIPE"][5] == "0.5000 (0.0676)"  # of both medians
+    assert found["RECIPE"][7] == "1,234"
+    assert found["unedited"][3:6] == ("-", "0.1000 [0.0500, 0.2000]", "-")
+    assert found["MEND"][3] == "- (0.0987)"
+
+
+def test_csv_has_the_quartiles() -> None:
+    of = cell("recipe")
+    text = to_csv(TABLE, time_rows(TABLE, [of], [record(of)]))
+    assert "3,mini-llama,10,RB,RECIPE,,edit_time_s,0.400000,,1,LLAMA-2-7B,0.0078" in text
+
+
+def test_a_timing_record_is_read_back(tmp_path: Path) -> None:
+    store, of = ResultStore(tmp_path), cell("recipe")
+    store.write(record(of))
+    found = store.lookup(of)
+    assert found is not None
+    assert identity_of(found["cell"]) == of
+    assert identity_of(found["cell"]).key() != cell("recipe", 11).key()
+
+
+def test_options_of_other_tables_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--table", "3", "--limit", "5"]) == 2
+    assert "Table 3 takes no --limit: it measures times." in capsys.readouterr().err
