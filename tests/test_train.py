@@ -106,7 +106,7 @@ def test_a_variant_is_trained_beside_the_preset_and_found_by_its_hyper_parameter
     shipped = Path("artefacts/recipe-tiny-model.safetensors")
     shipped.write_bytes(path.read_bytes())
     with pytest.raises(
-        UntrainedEditorError, match=r"gate=threshold; .*bench train --variant no-ks"
+        UntrainedEditorError, match="bench train --variant no-ks"
     ):
         found(gate="threshold")
 
