@@ -32,6 +32,7 @@ class Command:
 COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
+    "check": Command("bench.commands.check", "check the numbers: references, claims, cells"),
     "audit": Command("bench.commands.audit", "check the published tables against themselves"),
     "list": Command("bench.commands.listing", "list editors, data sets, backbones and tables"),
     "stats": Command("bench.commands.stats", "compute the key covariances of a backbone"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.datasets import get_dataset
 from bench.files import write_text
 from bench.layout import TextTable
+from bench.markdown import line
 from bench.tabulate import METRICS, TableData
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def markdown(table: TextTable) -> str:
     """A GitHub table under its caption; the leading columns are aligned left, numbers right."""
     rule = ["---"] * table.lead + ["---:"] * (len(table.columns) - table.lead)
     rows = _marked(table, "**{}**")
-    lines = (_markdown_row(row) for row in (table.columns, rule, *rows))
+    lines = (line(texts) for texts in (table.columns, rule, *rows))
     return "\n".join((*table.caption, "", *lines, ""))
 
 
@@ -124,10 +125,6 @@ def _marked(table: TextTable, form: str) -> list[list[str]]:
         [form.format(text) if (i, j) in table.best else text for j, text in enumerate(row)]
         for i, row in enumerate(table.rows)
     ]
-
-
-def _markdown_row(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
 
 
 def _latex_head(table: TextTable) -> Iterator[str]:

@@ -105,9 +105,7 @@ def test_a_variant_is_trained_beside_the_preset_and_found_by_its_hyper_parameter
             found(**changes)
     shipped = Path("artefacts/recipe-tiny-model.safetensors")
     shipped.write_bytes(path.read_bytes())
-    with pytest.raises(
-        UntrainedEditorError, match="bench train --variant no-ks"
-    ):
+    with pytest.raises(UntrainedEditorError, match="bench train --variant no-ks"):
         found(gate="threshold")
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.audit.findings import MEANINGS, VERDICTS, Finding, Section
+from bench.markdown import table
 
 SCHEMA = 1
 _ABOUT = (
@@ -37,7 +38,7 @@ def markdown(sections: Sequence[Section]) -> str:
     parts = [
         "# Audit of the published tables",
         _ABOUT,
-        _table(("check", *VERDICTS), map(_count_row, sections)),
+        table(("check", *VERDICTS), map(_count_row, sections)),
         "\n".join(f"* **{verdict}**: {meaning}" for verdict, meaning in MEANINGS.items()),
     ]
     for section in sections:
@@ -45,7 +46,7 @@ def markdown(sections: Sequence[Section]) -> str:
         parts += [
             f"## {section.check.title}",
             section.check.rule,
-            _table(("verdict", "finding", "id"), rows),
+            table(("verdict", "finding", "id"), rows),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -87,8 +88,3 @@ def _counts(findings: Iterable[Finding]) -> dict[str, int]:
 def _count_row(section: Section) -> tuple[str, ...]:
     counts = _counts(section.findings).values()
     return (section.check.title, *(str(count or "") for count in counts))
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lined = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(c.replace("|", r"\|") for c in row) + " |" for row in lined)

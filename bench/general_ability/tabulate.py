@@ -29,7 +29,7 @@ FURTHER_COLUMNS: dict[str, tuple[str | None, str]] = {
 }
 COLUMNS = MAIN_COLUMNS | FURTHER_COLUMNS
 # Our column -> (data set, metric) of the published table, where they differ from its own label.
-_PUBLISHED_NAMES = {
+PUBLISHED_NAMES = {
     **{one.label: (one.label, one.measure) for one in SETS.values()},
     "Avg": ("ALL4", "mean"),
 }
@@ -119,7 +119,7 @@ def _row(
 ) -> AbilityRowData:
     n_edits = 0 if key is None else key[1]
     label = UNEDITED if key is None else registry.describe(key[2]).label
-    places = {column: (n_edits, label, *names) for column, names in _PUBLISHED_NAMES.items()}
+    places = {column: (n_edits, label, *names) for column, names in PUBLISHED_NAMES.items()}
     return AbilityRowData(
         key=key,
         values={c: spread([100 * _value(r, c) for r in records]) for c in COLUMNS if records},

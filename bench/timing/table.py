@@ -83,8 +83,7 @@ def time_rows(
 ) -> tuple[TimeRow, ...]:
     """A row for each cell of a plan, with its record where there is one."""
     by_key = {record["key"]: record for record in records}
-    values = published_values(table)
-    (printed,) = {place[0] for place in values}  # the one number of edits that the paper has
+    values, printed = published_values(table), printed_edits(table)
     return tuple(
         TimeRow(
             cell=cell,
@@ -97,6 +96,12 @@ def time_rows(
         )
         for cell in cells
     )
+
+
+def printed_edits(table: Table) -> int:
+    """The one number of edits behind which the paper has times."""
+    (found,) = {place[0] for place in published_values(table)}
+    return found
 
 
 def by_editor(table: Table, rows: Sequence[TimeRow]) -> TextTable:

@@ -1,0 +1,94 @@
+"""A part of the reference, run again now."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cell import Cell
+from bench.check.compare import Outcome, changed_identity, compare
+from bench.grids import GridPoint, Selection, Table, points
+from bench.jobs import Job
+from bench.planning import Settings, plan
+from bench.reference import reference_records
+from bench.results import Record, ResultStore
+from bench.workers import available_cores, run_jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Cells of a table that take seconds each."""
+
+    editors: tuple[str, ...] | None  # None: all there are
+    datasets: tuple[str, ...]
+    edits: tuple[int, ...]
+
+
+# Every editor once; those that retrieve also with several edits in their memory.
+QUICK = (
+    Part(editors=None, datasets=("zsre",), edits=(1,)),
+    Part(editors=("grace", "r_rome", "lte", "recipe"), datasets=("counterfact",), edits=(10,)),
+)
+SEED = 0
+
+
+def rerun(
+    table: Table, parts: Sequence[Part] = QUICK, jobs: int | None = None
+) -> Iterator[Outcome]:
+    """The outcome of each cell of the parts that the reference has.
+
+    Raises:
+        FileNotFoundError: no reference of this table is committed.
+        ValueError: it has none of these cells.
+        OSError: records cannot be written to the temporary directory.
+    """
+    references = {_place(r): r for r in reference_records(f"table{table.number}")}
+    chosen = [point for part in parts for point in _points(table, part)]
+    wanted = [point for point in chosen if _name(point) in references]
+    if not wanted:
+        raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
+    planned = list(zip(wanted, plan(wanted, Settings()), strict=True))
+    current = []
+    for point, job in planned:
+        reference = references[_name(point)]
+        if job.cell.key() == reference["key"]:
+            current.append((job, reference))
+        else:
+            detail = changed_identity(reference, job.cell.to_dict())
+            yield Outcome(cell=job.cell.describe(), verdict="stale", detail=detail)
+    yield from _run(current, jobs)
+
+
+def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outcome]:
+    from bench.progress import track
+
+    by_key = {job.cell.key(): (job, reference) for job, reference in pairs}
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        store = ResultStore(Path(folder))
+        todo = [job for job, _ in pairs]
+        processes = min(jobs or available_cores(), max(len(todo), 1))
+        finished = run_jobs(todo, directory=store.directory, processes=processes) if todo else ()
+        for one in track(finished, total=len(todo)):
+            job, reference = by_key[one.key]
+            now = store.read(one.key)
+            if now is not None:
+                yield compare(reference, now, job.cell.describe())
+
+
+def _points(table: Table, part: Part) -> tuple[GridPoint, ...]:
+    selection = Selection(
+        editors=part.editors, datasets=part.datasets, edits=part.edits, seeds=(SEED,)
+    )
+    return points(table, selection)
+
+
+def _name(point: GridPoint) -> tuple[object, ...]:
+    return point.backbone, point.editor, point.dataset, point.n_edits, point.seed, point.variant
+
+
+def _place(record: Record) -> tuple[object, ...]:
+    """Of a record of the preset, in the manner of `_name`."""
+    cell = Cell.from_dict(record["cell"])
+    return cell.backbone, cell.editor, cell.dataset, cell.n_edits, cell.seed, None

@@ -1,0 +1,88 @@
+"""Our records as numbers at the places of the published tables, for the paper's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.cell import Cell
+from bench.datasets import get_dataset
+from bench.general_ability.cell import AbilityCell
+from bench.grids import Table
+from bench.identity import Identity
+from bench.places import UNEDITED, Place
+from bench.results import Record
+from bench.shown import MAIN, SHOWN
+from bench.timing.cell import TimingCell
+
+
+def values(
+    table: Table, cells: Sequence[Identity], records: Sequence[Record]
+) -> dict[Place, float]:
+    """Means over seeds in the units of the published table, by place."""
+    readers = {
+        "editing": _editing,
+        "general_ability": _ability,
+        "times": _times,
+        "ablation": _ablation,
+    }
+    return readers[table.measures](table, cells, records)
+
+
+def _editing(
+    table: Table, cells: Sequence[Identity], records: Sequence[Record]
+) -> dict[Place, float]:
+    from bench.tabulate import tabulate
+
+    data = tabulate(table, [cell for cell in cells if isinstance(cell, Cell)], records)
+    labels = {(row.n_edits, row.editor): row.label for row in data.rows}
+    return {
+        Place(table.number, n, labels[n, editor], get_dataset(dataset).label, column): spread.mean
+        for (n, editor, dataset), entry in data.entries.items()
+        for column, spread in entry.values.items()
+    }
+
+
+def _ability(
+    table: Table, cells: Sequence[Identity], records: Sequence[Record]
+) -> dict[Place, float]:
+    from bench.general_ability.tabulate import PUBLISHED_NAMES, tabulate
+
+    data = tabulate(table, [cell for cell in cells if isinstance(cell, AbilityCell)], records)
+    return {
+        Place(
+            table.number, row.n_edits, UNEDITED if row.key is None else row.label, *names
+        ): row.values[column].mean
+        for row in data.rows
+        for column, names in PUBLISHED_NAMES.items()
+        if column in row.values
+    }
+
+
+def _times(
+    table: Table, cells: Sequence[Identity], records: Sequence[Record]
+) -> dict[Place, float]:
+    """Times behind however many edits stand at the one number of edits that the paper has."""
+    from bench.timing.table import COLUMNS, printed_edits, time_rows
+
+    rows = time_rows(table, [cell for cell in cells if isinstance(cell, TimingCell)], records)
+    found = {}
+    for row in rows:
+        label = UNEDITED if row.cell.editor is None else row.label
+        for column, metric in COLUMNS.items():
+            if metric is not None and (seconds := row.seconds(column)) is not None:
+                found[Place(table.number, printed_edits(table), label, "", metric)] = seconds[0]
+    return found
+
+
+def _ablation(
+    table: Table, cells: Sequence[Identity], records: Sequence[Record]
+) -> dict[Place, float]:
+    from bench.ablation.tabulate import MEAN, ROWS, tabulate
+
+    editing = [cell for cell in cells if isinstance(cell, Cell)]
+    data = tabulate(table, editing, records, SHOWN[MAIN])
+    return {
+        Place(table.number, row.n_edits, ROWS[row.part][1], MEAN, column): spread.mean
+        for row in data.rows
+        for column, spread in row.values.items()
+    }

@@ -1,0 +1,15 @@
+"""Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def line(texts: Iterable[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose columns are aligned left."""
+    return "\n".join(line(texts) for texts in (columns, ["---"] * len(columns), *rows))
