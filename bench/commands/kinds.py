@@ -49,7 +49,7 @@ class TableKind(ABC):
 
     def owns(self, record: Record) -> bool:
         """Whether a record is of this kind."""
-        return record["cell"].get("kind") == self.identity.kind
+        return bool(record["cell"].get("kind") == self.identity.kind)
 
     @abstractmethod
     def seed(self, record: Record) -> int | None:
