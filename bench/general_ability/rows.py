@@ -110,5 +110,7 @@ def _task(rows: Sequence[AbilityRow]) -> dict[str, Any]:
 def _means(rows: Iterable[AbilityRow]) -> dict[str, Any]:
     """Number of rows, and the mean of each measure that they have."""
     found = list(rows)
-    means = {name: fmean(row[name] for row in found) for name in MEASURES if name in found[0]}
+    means: dict[str, float] = {
+        name: fmean(row[name] for row in found) for name in MEASURES if name in found[0]
+    }
     return {"items": len(found), **means}
