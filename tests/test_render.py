@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import subprocess
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -273,3 +275,19 @@ def test_records_without_generated_answers_count_as_missing() -> None:
     of = cell("ft", "zsre", 1, 0)
     data = tabulate(TABLE, [of], [record(of, rel=1, gen=1, loc=1)], SHOWN["generated"])
     assert texts(by_dataset(data), 0)["ZSRE Rel"] == "-"
+
+
+TEX = next((name for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if which(name)), None)
+
+
+@pytest.mark.skipif(TEX is None, reason="no TeX engine")
+def test_latex_compiles(data: TableData, tmp_path: Path) -> None:
+    parts = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}")
+    document = "\n".join((*parts, latex(by_dataset(data)), r"\end{document}"))
+    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
+    options = [] if TEX == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run(
+        [str(TEX), *options, "table.tex"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "table.pdf").stat().st_size > 1000
