@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,17 @@ class Numbers:
 
     arrays: dict[str, np.ndarray[Any, Any]]
     texts: dict[str, Any]
+    read: set[str] = field(default_factory=set)  # names that any test asked for
+
+    def array(self, name: str) -> np.ndarray[Any, Any]:
+        self.read.add(name)
+        return self.arrays[name]
 
     def tensor(self, name: str) -> Tensor:
-        return torch.from_numpy(self.arrays[name].copy())
+        return torch.from_numpy(self.array(name).copy())
 
     def number(self, name: str) -> float:
-        return float(self.arrays[name])
+        return float(self.array(name))
 
 
 def load(directory: Path) -> Numbers:

@@ -273,7 +273,7 @@ def test_single_edits_score_like_the_original(
     samples = [numbers.texts["edit_samples"][i] for i in loaded]
     scores = np.array([single_edit_scores(editor, sample) for sample in samples])
     for column, metric in enumerate(("reliability", "generality", "locality")):
-        recorded = numbers.arrays[f"{lm.name}.eval.single.{metric}"]
+        recorded = numbers.array(f"{lm.name}.eval.single.{metric}")
         np.testing.assert_allclose(scores[:, column], recorded, atol=1e-6)
 
 
@@ -286,12 +286,10 @@ def test_general_scorers_of_an_unedited_model(numbers: Numbers, family: str) -> 
         logits = lm.model(input_ids=torch.tensor([lm.tokenizer(question)["input_ids"]])).logits
         first = [lm.tokenizer(option)["input_ids"][0] for option in options]
         hits.append(options[int(logits[0, -1, first].argmax())] == answer)
-    assert hits == numbers.arrays[f"{family}.general.mc_hit"].astype(bool).tolist()
+    assert hits == numbers.array(f"{family}.general.mc_hit").astype(bool).tolist()
     assert np.mean(hits) == pytest.approx(numbers.number(f"{family}.general.mc_accuracy"))
     inverse = [inverse_perplexity(lm, item) for item in numbers.texts["ppl_items"]]
-    np.testing.assert_allclose(
-        inverse, numbers.arrays[f"{family}.general.inv_ppl_items"], atol=1e-6
-    )
+    np.testing.assert_allclose(inverse, numbers.array(f"{family}.general.inv_ppl_items"), atol=1e-6)
     assert np.mean(inverse) == pytest.approx(numbers.number(f"{family}.general.inv_ppl"), abs=1e-6)
 
 
@@ -426,3 +424,12 @@ def inverse_perplexity(lm: LanguageModel, item: list[str]) -> float:
     batch = batch_of(lm.tokenizer, [(item[0], item[1])], device=lm.device)
     chosen = lm.target_logits(batch).log_softmax(-1).gather(-1, batch.labels[:, None])
     return float(chosen.mean().exp())
+
+
+def test_every_recorded_array_is_used(numbers: Numbers, request: pytest.FixtureRequest) -> None:
+    """Comes last, behind every test that reads arrays."""
+    module = request.module
+    here = {item.originalname for item in request.session.items if item.module is module}
+    if here < {name for name in vars(module) if name.startswith("test_")}:
+        pytest.skip("only some tests of this module were asked for")
+    assert numbers.arrays.keys() - numbers.read == set()
