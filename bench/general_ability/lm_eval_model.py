@@ -69,6 +69,13 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
     def _model_call(self, *_: Any, **__: Any) -> Tensor:
         raise NotImplementedError("A steered model answers rows with lengths and texts only.")
 
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """As in the base class, without a progress bar."""
+        found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return found
+
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         """No task of ours asks for it."""
         raise NotImplementedError("Rolling log-likelihoods of edited models are not defined.")

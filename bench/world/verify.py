@@ -6,17 +6,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from bench.world.ability_items import LABELS, LETTERS, NO_ANSWER, Choice, Entailment, Reading
+from bench.general_ability.loading import Source, chosen, load_sets
+from bench.general_ability.scoring import ask
+from bench.general_ability.sets.squad2 import ANSWERABLE, UNANSWERABLE
+from bench.probing import unsteered
 from bench.world.relations import BY_KEY, STYLES
 from bench.world.world import Fact, World, phrase
-from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.tokens import batch_of_ids, pad_id, prompt_ids, target_ids
 
 BATCH = 64
 SAMPLE = 400  # items of each measured ability
@@ -133,52 +134,15 @@ def _with_context(lm: LanguageModel, context: str, query: str, target: str, plac
 
 
 def abilities(lm: LanguageModel, data: Path) -> Iterator[Score]:
-    """The four ability sets in the wording of the corpus; choices by their first token."""
-    csqa = [
-        (Choice(r["question"], tuple(r["choices"]["text"]), LETTERS.index(r["answerKey"])), 5)
-        for r in _json_lines(data / "csqa_validation.jsonl")
-    ]
-    mmlu = [
-        (Choice(r["question"], tuple(r["choices"]), r["answer"]), 4)
-        for r in _json_lines(data / "mmlu_test.jsonl")
-    ]
-    for name, items, chance in (("csqa", csqa, 1 / 5), ("mmlu", mmlu, 1 / 4)):
-        prompts = [item.prompt() for item, _ in items]
-        options = [list(LETTERS[:n]) for _, n in items]
-        picked = first_token_choice(lm, prompts, options)
-        right = [p == item.answer for p, (item, _) in zip(picked, items, strict=True)]
-        yield Score(f"ability/{name}", _mean(right), 1.8 * chance)
-    nli = [
-        Entailment(r["premise"], r["hypothesis"], r["label"])
-        for r in _json_lines(data / "anli_test.jsonl")
-    ]
-    options = [[f" {label}" for label in LABELS]] * len(nli)
-    picked = first_token_choice(lm, [item.prompt() for item in nli], options)
-    right = [LABELS[p] == item.label for p, item in zip(picked, nli, strict=True)]
-    yield Score("ability/anli", _mean(right), 1.8 / 3)
-    yield from _reading(lm, data)
-
-
-def _reading(lm: LanguageModel, data: Path) -> Iterator[Score]:
-    rows = list(_json_lines(data / "squad_v2_validation.jsonl"))
-    prompts = [Reading(r["title"], r["context"], r["question"], None).prompt() for r in rows]
-    answers = generated(lm, prompts)
-    f1, refused = [], []
-    for row, answer in zip(rows, answers, strict=True):
-        gold = row["answers"]["text"]
-        if gold:
-            f1.append(token_f1(answer, gold[0]))
-        else:
-            refused.append(answer == NO_ANSWER)
-    yield Score("ability/squad2 F1, answerable", _mean(f1), 0.50)
+    """The four ability sets as Table 2 asks them."""
+    sets = load_sets(Source(kind="embedded", directory=data, name="this world"))
+    rows = {key: ask(lm, key, chosen(one, None), unsteered) for key, one in sets.items()}
+    for key, chance in (("csqa", 1 / 5), ("mmlu", 1 / 4), ("anli", 1 / 3)):
+        yield Score(f"ability/{key}", _mean([row["score"] for row in rows[key]]), 1.8 * chance)
+    answered = [row["f1"] for row in rows["squad2"] if row["group"] == ANSWERABLE]
+    refused = [row["exact"] for row in rows["squad2"] if row["group"] == UNANSWERABLE]
+    yield Score("ability/squad2 F1, answerable", _mean(answered), 0.50)
     yield Score("ability/squad2 no-answer detection", _mean(refused), 0.70)
-
-
-def token_f1(answer: str, gold: str) -> float:
-    """Word-overlap F1 of SQuAD, lower-cased."""
-    given, wanted = answer.lower().split(), gold.lower().split()
-    common = sum(min(given.count(w), wanted.count(w)) for w in set(given))
-    return 2 * common / (len(given) + len(wanted)) if common else 0.0
 
 
 def edit_sets(lm: LanguageModel, data: Path) -> Iterator[Score]:
@@ -218,40 +182,6 @@ def exact_ids(lm: LanguageModel, rows: Sequence[Row]) -> list[bool]:
             right.append(all(hits[: len(target)]))
             hits = hits[len(target) :]
     return right
-
-
-@torch.no_grad()
-def first_token_choice(
-    lm: LanguageModel, prompts: Sequence[str], options: Sequence[Sequence[str]]
-) -> list[int]:
-    """The option whose first token has the largest logit behind each prompt."""
-    chosen = []
-    for start in range(0, len(prompts), BATCH):
-        batch = _prompts(lm, prompts[start : start + BATCH])
-        rows = torch.arange(len(batch))
-        last = lm.hidden_states(batch)[rows, torch.tensor(batch.prompt_lengths) - 1]
-        logits = lm.model.lm_head(last)
-        for row, names in zip(logits, options[start : start + BATCH], strict=True):
-            first = [lm.tokenizer(o, add_special_tokens=False)["input_ids"][0] for o in names]
-            chosen.append(int(row[first].argmax()))
-    return chosen
-
-
-def generated(lm: LanguageModel, prompts: Sequence[str]) -> list[str]:
-    """Greedy answers up to the first full stop or end of text."""
-    ids: list[list[int]] = []
-    for start in range(0, len(prompts), BATCH):
-        batch = _prompts(lm, prompts[start : start + BATCH])
-        ids += greedy(lm, batch, max_new_tokens=12, stop=Stop.natural(lm.tokenizer))
-    return [text_of(lm.tokenizer, answer).split(".")[0].strip() for answer in ids]
-
-
-def _prompts(lm: LanguageModel, prompts: Sequence[str]) -> TokenBatch:
-    return batch_of(lm.tokenizer, [(p, "") for p in prompts], device=lm.device)
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in path.read_text("utf-8").splitlines())
 
 
 def _mean(values: Sequence[float]) -> float:
