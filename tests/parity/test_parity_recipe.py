@@ -431,6 +431,7 @@ def test_every_recorded_array_is_used(numbers: Numbers, request: pytest.FixtureR
     module = request.module
     functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
     here = {function.originalname for function in functions if function.module is module}
-    if here < {name for name in vars(module) if name.startswith("test_")}:
+    reading = vars(module).keys() - {test_no_array_of_the_full_recordings_is_missing.__name__}
+    if not here >= {name for name in reading if name.startswith("test_")}:
         pytest.skip("only some tests of this module were asked for")
     assert numbers.arrays.keys() - numbers.read == set()
