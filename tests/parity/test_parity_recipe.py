@@ -429,7 +429,9 @@ def inverse_perplexity(lm: LanguageModel, item: list[str]) -> float:
 def test_every_recorded_array_is_used(numbers: Numbers, request: pytest.FixtureRequest) -> None:
     """Comes last, behind every test that reads arrays."""
     module = request.module
-    here = {item.originalname for item in request.session.items if item.module is module}
-    if here < {name for name in vars(module) if name.startswith("test_")}:
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    here = {function.originalname for function in functions if function.module is module}
+    reading = vars(module).keys() - {test_no_array_of_the_full_recordings_is_missing.__name__}
+    if not here >= {name for name in reading if name.startswith("test_")}:
         pytest.skip("only some tests of this module were asked for")
     assert numbers.arrays.keys() - numbers.read == set()
