@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -99,18 +100,20 @@ def generate(
     *,
     template: str = "{}",
     batch_size: int = BATCH_SIZE,
+    end: re.Pattern[str] = ANSWER_END,
+    max_new_tokens: int = MAX_ANSWER_TOKENS,
 ) -> list[Ids]:
     """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
 
-    Decoding stops by itself at the end-of-text id or where `bench.metrics.ANSWER_END` matches.
+    Decoding stops by itself at the end-of-text id or where `end` matches.
     """
-    stop = Stop.natural(lm.tokenizer, ANSWER_END)
+    stop = Stop.natural(lm.tokenizer, end)
 
     def answer(chunk: Sequence[Question]) -> list[Ids]:
         pairs = [(template.format(item.prompt), "") for item in chunk]
         batch = batch_of(lm.tokenizer, pairs, device=lm.device)
         with steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop)
+            rows = greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)
         return [tuple(row) for row in rows]
 
     return in_batches(items, answer, batch_size)

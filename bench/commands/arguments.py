@@ -11,7 +11,6 @@ from typing import Any, get_args
 from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
 from bench.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
-from bench.general_ability.cell import SCORINGS
 from bench.general_ability.planning import Asking
 from bench.grids import DATASETS, PRESETS, TABLES, Selection
 from bench.names import unknown_name
@@ -80,17 +79,25 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def add_asking(cells: argparse._ArgumentGroup) -> None:
     """How Table 2 asks its questions. Without a default: other tables refuse them."""
-    cells.add_argument(
+    harness = cells.add_mutually_exclusive_group()
+    harness.add_argument(
         "--scoring",
-        type=one_of("scoring", SCORINGS),
+        type=one_of("scoring", ("paper", "lm-eval")),
         help="of Table 2: paper (options by their first token, as the released code; the default) "
         "or lm-eval (through lm-eval, by log-likelihood)",
+    )
+    harness.add_argument(
+        "--harness",
+        type=one_of("harness", ("promptbench",)),
+        help="of Table 2: promptbench decodes answers to each of its prompts, and tells their "
+        "mean and spread; it is installed apart",
     )
     cells.add_argument(
         "--task-limit",
         type=whole(1),
         metavar="N",
-        help="of Table 2: questions of each set, drawn at random (default: all)",
+        help="of Table 2: questions of each set, drawn at random (default: all; 50 with "
+        "promptbench)",
     )
     cells.add_argument(
         "--ability-dir",
@@ -104,7 +111,7 @@ def add_asking(cells: argparse._ArgumentGroup) -> None:
 def asking(args: argparse.Namespace) -> Asking:
     """How the questions of general ability are asked."""
     return Asking(
-        scoring=args.scoring or "paper",
+        scoring=args.harness or args.scoring or "paper",
         task_limit=args.task_limit,
         ability_dir=args.ability_dir,
     )

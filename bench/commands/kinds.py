@@ -82,7 +82,8 @@ class EditingTables(TableKind):
 
     identity = Cell
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("scoring", "task_limit", "ability_dir"), "it asks no questions of general ability"
+        ("scoring", "harness", "task_limit", "ability_dir"),
+        "it asks no questions of general ability",
     )
 
     def seed(self, record: Record) -> int:

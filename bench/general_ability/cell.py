@@ -12,9 +12,11 @@ from bench.identity import Identity, plain
 from bench.names import unknown_name
 from bench.world.ability_items import WORDING_VERSION
 
-Scoring = Literal["paper", "lm-eval"]
+# How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads
+# what the model says.
+Scoring = Literal["paper", "lm-eval", "promptbench"]
 SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
-OUR_WORDING, BUILT_IN = f"version {WORDING_VERSION}", "lm-eval"
+OUR_WORDING, BUILT_IN, PROMPT_SETS = f"version {WORDING_VERSION}", "lm-eval", "promptbench"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class AbilityCell(Identity):
     edits: EditStream | None
     harness: str  # `ours`, or a library with its version
     scoring: Scoring
-    wording: str  # of the prompts: OUR_WORDING, or BUILT_IN for what lm-eval defines itself
+    wording: str  # of the prompts: OUR_WORDING, lm-eval's BUILT_IN, or the PROMPT_SETS
     task_limit: int | None  # questions of each set; None asks all
     tasks: Mapping[str, str]  # set -> digest of all its questions
     protocol_version: int

@@ -19,7 +19,9 @@ def context_of(lm: LanguageModel) -> int:
     return int(lm.model.config.max_position_embeddings) - HEADROOM
 
 
-def fitted(lm: LanguageModel, item: AbilityItem) -> AbilityItem:
+def fitted(
+    lm: LanguageModel, item: AbilityItem, *, answer_tokens: int = MAX_ANSWER_TOKENS
+) -> AbilityItem:
     """The item with a prompt that fits with its answer; the same item where it does already.
 
     What is cut is cut from the text, so that retrieval sees the prompt that the model reads.
@@ -27,7 +29,7 @@ def fitted(lm: LanguageModel, item: AbilityItem) -> AbilityItem:
     Raises:
         ValueError: a context that has no room for a prompt.
     """
-    answer = max(MAX_ANSWER_TOKENS, len(target_ids(lm.tokenizer, item.target)))
+    answer = max(answer_tokens, len(target_ids(lm.tokenizer, item.target)))
     room = context_of(lm) - answer
     if room < 1:
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.general_ability.cell import BUILT_IN
+from bench.general_ability.cell import BUILT_IN, PROMPT_SETS
 from bench.general_ability.tabulate import (
     COLUMNS,
     MAIN_COLUMNS,
@@ -19,6 +19,11 @@ SHOWN = (*MAIN_COLUMNS, "SQUAD-2 F1", "SQUAD-2 EM")
 _SCORING = {
     "paper": "options by the largest logit of their first token at the prompt's last position",
     "lm-eval": "options by the log-likelihood of their text",
+    "promptbench": "options by the decoded answer",
+}
+_WORDING = {
+    BUILT_IN: "prompts of lm-eval's own tasks, SQUAD-2's of ours",
+    PROMPT_SETS: "its prompt sets for MMLU, SQUAD-2 and ANLI (MNLI's), its methods on CSQA",
 }
 
 
@@ -72,22 +77,16 @@ def _caption(data: AbilityTable) -> Iterator[str]:
     behind = " and ".join(f"{n:,}" for n in numbers)
     asked = ", ".join(f"{label} {count:,}" for label, count in data.questions.items())
     limit = "all questions" if cell.task_limit is None else f"a limit of {cell.task_limit:,} each"
-    same = cell.backbone == table.backbones["paper"]
     yield (
         f"Table {table.number}: {table.title} after {behind} sequential edits of "
         f"{', '.join(data.origins)}, in percent."
     )
     yield (
         f"Measured on {cell.backbone} ({cell.dtype}); questions of {data.source}: {asked} "
-        f"({limit}). In parentheses the published value on {table.published_backbone}"
-        + ("." if same else ", another backbone and other questions: compare shapes, not values.")
+        f"({limit}). {_published(data)}"
     )
     yield f"Harness {cell.harness}, scoring {cell.scoring}: {_scoring(data)}"
-    yield (
-        "SQUAD-2 is the mean reciprocal perplexity of the gold answer, F1 and EM (exact match) "
-        "those of the greedy answer; MMLU is the mean over all questions; Avg is the mean of the "
-        "four."
-    )
+    yield _measures(data)
     yield (
         f"{data.seeds} Bold: the best editor behind the same edits; the unedited model does not "
         "compete. A dash: undefined, or not run."
@@ -98,14 +97,32 @@ def _caption(data: AbilityTable) -> Iterator[str]:
         yield f"{REMARKED} {'. '.join(found)}."
 
 
+def _published(data: AbilityTable) -> str:
+    if data.cell.scoring == "promptbench":
+        return "The published values are of another scoring, and stand not beside these."
+    same = data.cell.backbone == data.table.backbones["paper"]
+    return f"In parentheses the published value on {data.table.published_backbone}" + (
+        "." if same else ", another backbone and other questions: compare shapes, not values."
+    )
+
+
 def _scoring(data: AbilityTable) -> str:
     cell = data.cell
-    wording = (
-        "prompts of lm-eval's own tasks, SQUAD-2's of ours"
-        if cell.wording == BUILT_IN
-        else f"prompts of our wording, {cell.wording}"
-    )
+    wording = _WORDING.get(cell.wording, f"prompts of our wording, {cell.wording}")
     return f"{_SCORING[cell.scoring]}; {wording}, zero-shot."
+
+
+def _measures(data: AbilityTable) -> str:
+    means = "MMLU is the mean over all questions; Avg is the mean of the four."
+    if data.cell.scoring == "promptbench":
+        return (
+            "± is the sample standard deviation over the prompts of a set, not over seeds; SQUAD-2 "
+            f"is the F1 of the decoded answer, EM its exact match. {means}"
+        )
+    return (
+        "SQUAD-2 is the mean reciprocal perplexity of the gold answer, F1 and EM (exact match) "
+        f"those of the greedy answer. {means}"
+    )
 
 
 def _csv_rows(data: AbilityTable) -> Iterator[tuple[str | int, ...]]:

@@ -69,7 +69,7 @@ def _by_task(key: str, questions: Numbered, *, built_in: bool) -> dict[str, Numb
 def _task(
     manager: TaskManager, name: str, questions: Numbered, count_tokens: CountTokens
 ) -> ConfigurableTask:
-    documents = [_document(item) for _, item in questions]
+    documents = [_document(number, item) for number, (_, item) in enumerate(questions)]
     # The documents are these alone: no split to draw examples from, nothing to download.
     config = _config(manager, name) | {
         "training_split": None,
@@ -99,9 +99,12 @@ def _config(manager: TaskManager, name: str) -> dict[str, Any]:
     return config
 
 
-def _document(item: AbilityItem) -> dict[str, Any]:
+def _document(number: int, item: AbilityItem) -> dict[str, Any]:
     """The hub's fields, which built-in definitions read, and those that ours read."""
-    ours = {"prompt": item.prompt, "options": list(item.options), "target": item.target}
+    ours = {
+        "number": number, "prompt": item.prompt, "options": list(item.options),
+        "target": item.target,
+    }  # fmt: skip
     return {"answer": item.answer, **item.document, **ours}
 
 
@@ -111,7 +114,7 @@ class ReadingTask(ConfigurableTask):  # type: ignore[misc] # lm-eval ships no ty
     def __init__(
         self, config: dict[str, Any], items: list[AbilityItem], count_tokens: CountTokens
     ) -> None:
-        self._items = {item.prompt: item for item in items}
+        self._items = items
         self._count_tokens = count_tokens
         # Without it, lm-eval looks for the metrics' names on the hub.
         super().__init__(config=config | {"process_results": self.scores})
@@ -138,7 +141,7 @@ class ReadingTask(ConfigurableTask):  # type: ignore[misc] # lm-eval ships no ty
         generated, (log_probability, _) = results
         prompt, target = doc["prompt"], doc["target"]
         return reading_mark(
-            self._items[prompt],
+            self._items[doc["number"]],
             generated,
             log_probability=log_probability,
             tokens=self._count_tokens(prompt, f" {target}"),

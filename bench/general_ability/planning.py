@@ -9,12 +9,21 @@ from pathlib import Path
 
 from bench import planning
 from bench.edit_job import EditJob
-from bench.general_ability.cell import BUILT_IN, OUR_WORDING, AbilityCell, EditStream, Scoring
+from bench.general_ability.cell import (
+    BUILT_IN,
+    OUR_WORDING,
+    PROMPT_SETS,
+    AbilityCell,
+    EditStream,
+    Scoring,
+)
 from bench.general_ability.job import AbilityJob
 from bench.general_ability.loading import Source, holds_a_set, load_sets
 from bench.general_ability.rows import PROTOCOL_VERSION
 from bench.grids import GridPoint
 from bench.planning import Settings
+
+PROMPTED_QUESTIONS = 50  # ours: a thousand decoded answers for each set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +34,12 @@ class Asking:
     task_limit: int | None = None  # questions of each set
     ability_dir: Path | None = None  # of the sets' files
 
+    @property
+    def limit(self) -> int | None:
+        """Questions of each set; by default few with PromptBench, which asks each 20 times."""
+        few = PROMPTED_QUESTIONS if self.scoring == "promptbench" else None
+        return self.task_limit or few
+
 
 def plan(points: Sequence[GridPoint], settings: Settings, asking: Asking) -> list[AbilityJob]:
     """The job of the unedited model, then one for every point.
@@ -33,6 +48,7 @@ def plan(points: Sequence[GridPoint], settings: Settings, asking: Asking) -> lis
         ValueError: anything that cannot work; see `bench.planning.plan`.
         OSError: files that are missing or cannot be read, or a hub that cannot be reached.
     """
+    _harness(asking.scoring)  # before anything is read
     streams = planning.plan(points, settings)
     source = source_of(settings, asking)
     digests = {key: loaded.digest for key, loaded in load_sets(source).items()}
@@ -71,17 +87,15 @@ def _job(
     asking: Asking,
 ) -> AbilityJob:
     """The job of a stream's edits, or of none, on the backbone of `model`."""
-    through_lm_eval = asking.scoring == "lm-eval"
-    built_in = through_lm_eval and source.kind != "embedded"
     cell = AbilityCell(
         backbone=model.cell.backbone,
         backbone_digest=model.cell.backbone_digest,
         dtype=model.cell.dtype,
         edits=None if stream is None else _edits(stream),
-        harness=f"lm-eval {metadata.version('lm_eval')}" if through_lm_eval else "ours",
+        harness=_harness(asking.scoring),
         scoring=asking.scoring,
-        wording=BUILT_IN if built_in else OUR_WORDING,
-        task_limit=asking.task_limit,
+        wording=_wording(asking.scoring, source),
+        task_limit=asking.limit,
         tasks=digests,
         protocol_version=PROTOCOL_VERSION,
     )
@@ -93,6 +107,28 @@ def _job(
         source=source,
         stream=stream,
     )
+
+
+def _harness(scoring: Scoring) -> str:
+    """Whose code asks, with its version.
+
+    Raises:
+        ValueError: a library that is not installed.
+    """
+    if scoring == "lm-eval":
+        return f"lm-eval {metadata.version('lm_eval')}"
+    if scoring == "promptbench":
+        from bench.general_ability.promptbench_forms import version
+
+        return f"promptbench {version()}"
+    return "ours"
+
+
+def _wording(scoring: Scoring, source: Source) -> str:
+    """Whose prompts are asked; lm-eval's own know the published sets only."""
+    if scoring == "promptbench":
+        return PROMPT_SETS
+    return BUILT_IN if scoring == "lm-eval" and source.kind != "embedded" else OUR_WORDING
 
 
 def _edits(stream: EditJob) -> EditStream:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from bench.metrics import answer_in, normalise
 from bench.world.ability_items import NO_ANSWER
 
+# What says that there is no answer: in our wording, and in the prompts of PromptBench.
+_NO_ANSWERS = frozenset(normalise(text) for text in (NO_ANSWER, "unanswerable"))
+
 
 def answer_of(generated: str) -> str:
     """The answer in a generated text; empty where it says that there is none."""
     answer = answer_in(generated)
-    return "" if normalise(answer) == normalise(NO_ANSWER) else answer
+    return "" if normalise(answer) in _NO_ANSWERS else answer
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> float:

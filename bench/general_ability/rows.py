@@ -11,6 +11,7 @@ from typing import Any, Literal, NotRequired, TypedDict, get_args
 from bench.general_ability.items import AbilityItem
 from bench.general_ability.reading import answer_of, exact_match, f1
 from bench.general_ability.sets import SETS
+from bench.statistics import spread
 
 # Raised when any definition of this package changes a score; part of a record's identity.
 PROTOCOL_VERSION = 1
@@ -35,6 +36,7 @@ class AbilityRow(TypedDict):
     score: float
     f1: NotRequired[float]
     exact: NotRequired[float]
+    prompt: NotRequired[str]  # which of several, where a question is asked with each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +74,17 @@ def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, t
     )
 
 
-def row_of(task: str, index: int, item: AbilityItem, mark: Mark) -> AbilityRow:
+def row_of(
+    task: str, index: int, item: AbilityItem, mark: Mark, *, prompt: str | None = None
+) -> AbilityRow:
     """The row of a marked question."""
     row = AbilityRow(
         task=task, index=index, group=item.group, prediction=mark.prediction, score=mark.score
     )
     if mark.f1 is not None and mark.exact is not None:
         row |= {"f1": mark.f1, "exact": mark.exact}
+    if prompt is not None:
+        row["prompt"] = prompt
     return row
 
 
@@ -86,7 +92,9 @@ def summarise(rows: Sequence[AbilityRow]) -> dict[str, Any]:
     """The summary of a record, computed from its rows alone; all scores are in [0, 1].
 
     `tasks[key]` has the mean over all questions of each measure (micro), `macro`, the mean over
-    the groups' mean scores, and the groups. `average` is the plain mean of the tasks' scores.
+    the groups' mean scores, and the groups. Where every question was asked with several prompts,
+    `prompts` has the mean score of each, and `spread` their sample standard deviation. `average`
+    is the plain mean of the tasks' scores.
     """
     tasks = {key: _task([row for row in rows if row["task"] == key]) for key in SETS}
     tasks = {key: task for key, task in tasks.items() if task}
@@ -104,7 +112,15 @@ def _task(rows: Sequence[AbilityRow]) -> dict[str, Any]:
     names = dict.fromkeys(row["group"] for row in rows)
     groups = {name: _means(row for row in rows if row["group"] == name) for name in names}
     macro = fmean(group["score"] for group in groups.values())
-    return _means(rows) | {"macro": macro, "groups": groups}
+    return _means(rows) | {"macro": macro, "groups": groups} | _by_prompt(rows)
+
+
+def _by_prompt(rows: Sequence[AbilityRow]) -> dict[str, Any]:
+    names = dict.fromkeys(row["prompt"] for row in rows if "prompt" in row)
+    if not names:
+        return {}
+    scores = {n: fmean(r["score"] for r in rows if r.get("prompt") == n) for n in names}
+    return {"prompts": scores, "spread": spread(list(scores.values())).std}
 
 
 def _means(rows: Iterable[AbilityRow]) -> dict[str, Any]:

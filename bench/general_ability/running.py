@@ -103,6 +103,10 @@ def _asked(
         return lm_eval_harness.ask(
             lm, questions, steering, built_in=cell.wording == BUILT_IN, batch_size=batch_size
         )
+    if cell.scoring == "promptbench":
+        from bench.general_ability import promptbench_harness
+
+        return promptbench_harness.ask(lm, questions, steering, batch_size=batch_size)
     return [
         row
         for key, part in questions.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from bench.datasets import get_dataset
 from bench.general_ability.cell import AbilityCell
@@ -90,7 +91,8 @@ def tabulate(table: Table, cells: Sequence[AbilityCell], records: Iterable[Recor
         found += [by_key[cell.key()]] if cell.key() in by_key else []
     done = [record for found in groups.values() for record in found]
     streams = [cell.edits for cell in cells if cell.edits is not None]
-    published = published_values(table)
+    # What PromptBench scores is not what the paper printed.
+    published = {} if cells[0].scoring == "promptbench" else published_values(table)
     return AbilityTable(
         table=table,
         cell=cells[0],
@@ -122,17 +124,21 @@ def _row(
     places = {column: (n_edits, label, *names) for column, names in PUBLISHED_NAMES.items()}
     return AbilityRowData(
         key=key,
-        values={c: spread([100 * _value(r, c) for r in records]) for c in COLUMNS if records},
+        values={c: _spread(records, c) for c in COLUMNS if records},
         published={c: published[place] for c, place in places.items() if place in published},
         remarks=tuple(_remarks(records)),
     )
 
 
-def _value(record: Record, column: str) -> float:
-    """A number of one record, in [0, 1]."""
+def _spread(records: Sequence[Record], column: str) -> Spread:
+    """Over the seeds; over the prompts, its mean over the seeds, where there are several."""
     task, name = COLUMNS[column]
-    summary = record["summary"]
-    return float(summary[name] if task is None else summary["tasks"][task][name])
+    places = [r["summary"] if task is None else r["summary"]["tasks"][task] for r in records]
+    over_seeds = spread([100 * float(place[name]) for place in places])
+    if name != "score" or "spread" not in places[0]:
+        return over_seeds
+    over_prompts = 100 * fmean(place["spread"] for place in places)
+    return Spread(mean=over_seeds.mean, std=over_prompts, n=over_seeds.n)
 
 
 def _remarks(records: Sequence[Record]) -> Iterator[str]:

@@ -30,6 +30,7 @@ def test_f1_and_exact_match(
         (" Blue sea\nQuestion: what", "Blue sea"),
         (" N/A", ""),
         ("n/a. The sea", ""),
+        ("Unanswerable", ""),
         (" J. R. Tolkien wrote it. So", "J. R. Tolkien wrote it"),
     ],
 )
