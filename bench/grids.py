@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from bench.cell import check_counts
 from bench.names import unknown_name
-from bench.variants import ABLATIONS, EDITOR
+from bench.variants import ABLATIONS, EDITOR, GPTJ_LN1
 
 Preset = Literal["embedded", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -49,7 +49,7 @@ class Table:
     edits: Mapping[Preset, tuple[int, ...]]
     datasets: tuple[str, ...] = DATASETS
     editors: tuple[str, ...] | None = None  # None: all there are
-    variants: tuple[str | None, ...] = (None,)  # of `bench.variants`; None is the preset
+    variants: tuple[str | None, ...] = (None,)  # of RECIPE, by key; None is the preset
     measures: Measured = "editing"
 
 
@@ -100,6 +100,7 @@ TABLES = {
         backbones={"embedded": "mini-gptj", "paper": "gpt-j-6b"},
         published_backbone="GPT-J-6B",
         edits=_EDITS,
+        variants=(None, GPTJ_LN1.key),
     ),
     6: Table(
         number=6,
@@ -218,7 +219,7 @@ def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
                 variant=variant,
             )
             for editor in editors
-            for variant in table.variants
+            for variant in (table.variants if editor == EDITOR else (None,))
             for dataset in datasets
             if (dataset, n_edits) not in UNDEFINED
             for seed in selection.seeds

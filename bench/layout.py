@@ -74,6 +74,7 @@ def by_dataset(data: TableData) -> TextTable:
             f"{caption.seeds} {HONEST}",
             _emphasis(compared),
             *filter(None, [caption.changes]),
+            *_variants(data),
             *remarks(data),
         ),
         groups,
@@ -136,6 +137,7 @@ def _best(data: TableData) -> Iterator[tuple[int, int]]:
             i: round(entry.values[metric].mean, 2)
             for i, row in enumerate(data.rows)
             if row.n_edits == n_edits
+            and row.variant is None
             and (entry := data.entries.get((n_edits, row.editor, dataset)))
             and metric in entry.values
         }
@@ -152,6 +154,12 @@ def _emphasis(compared: Sequence[Comparison]) -> str:
         f"Bold: the best editor. {SIGNIFICANT}: {FAVOURITE} is above the best other editor by a "
         f"two-sided paired t-test over seeds, p < {LEVEL} after Holm's correction of {tests} tests."
     )
+
+
+def _variants(data: TableData) -> Iterator[str]:
+    """What rows are that are no editor of their own."""
+    found = {row.variant.key: row.variant for row in data.rows if row.variant is not None}
+    yield from (f"{one.label}: {one.about}" for one in found.values())
 
 
 def remarks(data: TableData) -> Iterator[str]:

@@ -16,6 +16,7 @@ from bench.remarks import remark
 from bench.results import Record
 from bench.shown import MAIN, SHOWN, Shown
 from bench.statistics import Spread, spread
+from bench.variants import Variant, row_variant
 from editors import registry
 
 # Column -> name in a summary; the main column is what the paper's released code measures.
@@ -32,12 +33,13 @@ NOT_PUBLISHED = "The paper prints no such numbers."
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: an editor at a number of edits."""
+    """One line of a table: an editor, or a variant of one, at a number of edits."""
 
     n_edits: int
-    editor: str  # key
+    editor: str  # key, with the variant's behind it where it is one
     label: str
     family: str
+    variant: Variant | None = None  # takes no part in comparisons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +80,11 @@ class TableData:
     @property
     def averages(self) -> Averages:
         """Avg in percent by seed, of every editor."""
-        labels = {(row.n_edits, row.editor): row.label for row in self.rows}
+        labels = {(r.n_edits, r.editor): r.label for r in self.rows if r.variant is None}
         return {
             (n, labels[n, editor], get_dataset(dataset).label): entry.averages
             for (n, editor, dataset), entry in self.entries.items()
+            if (n, editor) in labels
         }
 
 
@@ -96,7 +99,7 @@ def tabulate(
     by_key = {record["key"]: record for record in records}
     groups: dict[tuple[int, str, str], list[Record]] = {}
     for cell in cells:
-        found = groups.setdefault((cell.n_edits, cell.editor, cell.dataset), [])
+        found = groups.setdefault((cell.n_edits, _row_key(cell), cell.dataset), [])
         record = by_key.get(cell.key())
         found += [record] if record is not None and _was_asked(record, shown) else []
     done = [cell for cell in cells if cell.key() in by_key]
@@ -104,7 +107,7 @@ def tabulate(
         table=table,
         backbone=cells[0].backbone,
         caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}, shown=shown),
-        rows=tuple(_row(n, editor) for n, editor in dict.fromkeys((n, e) for n, e, _ in groups)),
+        rows=tuple({(one.n_edits, _row_key(one)): _row(one) for one in cells}.values()),
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
         entries={place: _entry(found, shown) for place, found in groups.items() if found},
         published=published_values(table) if shown.published else {},
@@ -127,7 +130,9 @@ def caption_of(
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}.",
         seeds=seeds_sentence(sorted(seeds)),
-        changes=changes_sentence(first.backbone, {cell.editor: cell.hparams for cell in cells}),
+        changes=changes_sentence(
+            first.backbone, {c.editor: c.hparams for c in cells if _variant(c) is None}
+        ),
     )
 
 
@@ -142,9 +147,24 @@ def published_values(table: Table) -> dict[tuple[int, str, str, str], Published]
     return {place[1:]: number for place, number in numbers(table.number).items()}
 
 
-def _row(n_edits: int, editor: str) -> Row:
-    entry = registry.describe(editor)
-    return Row(n_edits=n_edits, editor=editor, label=entry.label, family=entry.family)
+def _variant(cell: Cell) -> Variant | None:
+    return row_variant(cell.editor, cell.hparams)
+
+
+def _row_key(cell: Cell) -> str:
+    one = _variant(cell)
+    return cell.editor if one is None else f"{cell.editor}/{one.key}"
+
+
+def _row(cell: Cell) -> Row:
+    entry, one = registry.describe(cell.editor), _variant(cell)
+    return Row(
+        n_edits=cell.n_edits,
+        editor=_row_key(cell),
+        label=entry.label if one is None else one.label,
+        family=entry.family,
+        variant=one,
+    )
 
 
 def _was_asked(record: Record, shown: Shown) -> bool:

@@ -29,10 +29,11 @@ class Variant:
     key: str
     label: str
     hparams: Mapping[str, Any]
+    about: str = ""  # what a caption says of its row
 
 
-def _of(key: str, label: str, **hparams: Any) -> Variant:
-    return Variant(key=key, label=label, hparams=MappingProxyType(hparams))
+def _of(key: str, label: str, about: str = "", **hparams: Any) -> Variant:
+    return Variant(key=key, label=label, hparams=MappingProxyType(hparams), about=about)
 
 
 _WHOLE = {"prompts": "continuous", "gate": "sentinel"}  # RECIPE as it is
@@ -43,6 +44,21 @@ ABLATIONS = (
     _of("no-ks", "- KS", gate="threshold"),
     _of("no-cpt-no-ks", "- BOTH", prompts="words", gate="threshold"),
 )
+
+
+GPTJ_LN1 = _of(  # Table 5
+    "gptj-ln1",
+    "RECIPE (gptj_ln1)",
+    "RECIPE with the released code's injection on GPT-J, which puts the prompt into the input of "
+    "the first norm alone; trained so, and not compared with the others.",
+    inject="gptj_ln1",
+)
+
+
+def row_variant(editor: str, hparams: Mapping[str, Any]) -> Variant | None:
+    """The variant that has a row of its own beside RECIPE's, if these hyper-parameters are its."""
+    own = editor == EDITOR and hparams.get("inject") == GPTJ_LN1.hparams["inject"]
+    return GPTJ_LN1 if own else None
 
 
 def ablation_of(hparams: Mapping[str, Any]) -> Variant | None:
@@ -59,7 +75,7 @@ def variant_with(editor: str, changed: Sequence[str], hparams: Hparams) -> Varia
     """The variant whose weights have these `name=value` changes of the preset, if it has a name."""
     values = hparams.to_dict()
     lengths = (variant(f"cpt={n}") for n in [values.get("prompt_length")] if n)
-    for one in (*ABLATIONS, *lengths):
+    for one in (*ABLATIONS, GPTJ_LN1, *lengths):
         if editor == EDITOR and changed == [f"{name}={v}" for name, v in one.hparams.items()]:
             return one
     return None
@@ -76,7 +92,7 @@ def variant(name: str) -> Variant:
     if found:
         length = int(found[1])
         return _of(key, f"RECIPE, {length} CPT" + "s" * (length > 1), prompt_length=length)
-    named = {one.key: one for one in ABLATIONS}
+    named = {one.key: one for one in (*ABLATIONS, GPTJ_LN1)}
     if key not in named:
         raise unknown_name("variant", name, (*named, *(f"cpt={length}" for length in LENGTHS)))
     return named[key]

@@ -12,7 +12,7 @@ import pytest
 
 from bench import results
 from bench.cell import Cell
-from bench.grids import get_table
+from bench.grids import Selection, get_table, points
 from bench.layout import TextTable, by_dataset, by_kind
 from bench.render import latex, markdown, terminal, to_csv, write_table
 from bench.results import Record
@@ -291,3 +291,25 @@ def test_latex_compiles(data: TableData, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "table.pdf").stat().st_size > 1000
+
+
+def test_a_variant_has_a_row_beside_its_editor_and_competes_with_nobody() -> None:
+    plain, other = cell("recipe", "zsre", 10, 0), cell("recipe", "zsre", 10, 0)
+    other = dataclasses.replace(other, hparams={"inject": "gptj_ln1"})
+    cells = [cell("ft", "zsre", 10, 0), plain, other]
+    scores = (0.5, 0.6, 0.9)
+    made = [record(of, rel=s, gen=s, loc=s) for of, s in zip(cells, scores, strict=True)]
+    data = tabulate(get_table(5), cells, made)
+    table = by_dataset(data)
+    assert [row[2] for row in table.rows] == ["FT", "RECIPE", "RECIPE (gptj_ln1)"]
+    assert texts(table, 2)["ZSRE Rel"] == "90.00"  # nothing is published of it
+    assert {row for row, _ in table.best} == {1}
+    assert {label for _, label, _ in data.averages} == {"FT", "RECIPE"}
+    assert "RECIPE (gptj_ln1): RECIPE with the released code's injection" in " ".join(table.caption)
+
+
+def test_table_5_asks_for_both_injections_of_recipe_alone() -> None:
+    found = points(get_table(5), Selection(editors=("recipe", "ft"), datasets=("cf",), edits=(1,)))
+    assert [(point.editor, point.variant) for point in found] == [
+        ("ft", None), ("recipe", None), ("recipe", "gptj-ln1"),
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from bench.jobs import Job
 from bench.planning import Settings, plan
 from bench.reference import reference_records
 from bench.results import Record, ResultStore
+from bench.variants import row_variant
 from bench.workers import available_cores, run_jobs
 
 
@@ -91,4 +92,6 @@ def _name(point: GridPoint) -> tuple[object, ...]:
 def _place(record: Record) -> tuple[object, ...]:
     """Of a record of the preset, in the manner of `_name`."""
     cell = Cell.from_dict(record["cell"])
-    return cell.backbone, cell.editor, cell.dataset, cell.n_edits, cell.seed, None
+    one = row_variant(cell.editor, cell.hparams)
+    variant = None if one is None else one.key
+    return cell.backbone, cell.editor, cell.dataset, cell.n_edits, cell.seed, variant

@@ -34,10 +34,11 @@ def _editing(
     from bench.tabulate import tabulate
 
     data = tabulate(table, [cell for cell in cells if isinstance(cell, Cell)], records)
-    labels = {(row.n_edits, row.editor): row.label for row in data.rows}
+    labels = {(row.n_edits, row.editor): row.label for row in data.rows if row.variant is None}
     return {
         Place(table.number, n, labels[n, editor], get_dataset(dataset).label, column): spread.mean
         for (n, editor, dataset), entry in data.entries.items()
+        if (n, editor) in labels
         for column, spread in entry.values.items()
     }
 
