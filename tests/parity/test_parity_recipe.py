@@ -165,7 +165,7 @@ def test_retrieval_text_of_a_row_decides_like_the_original(
     numbers: Numbers, lm: LanguageModel, network: RecipeNetwork
 ) -> None:
     editor = recipe_editor(lm, HPARAMS, network)
-    editor.load_state_dict(repository(numbers).state_dict())
+    editor.load_state_dict(editor.state_dict() | repository(numbers).state_dict())
     batch, retrieved = forward_batch(numbers, lm)
     assert torch.equal(editor.retrieve(batch.texts), retrieved)
 
