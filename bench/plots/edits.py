@@ -154,7 +154,11 @@ def _caption(chosen: Plan, points: Sequence[Point]) -> tuple[str, ...]:
     published = {point.backbone for point in points if point.source == PUBLISHED}
     beside = f"Lower row: the published values, on {', '.join(published)}." if published else ""
     hollow = [point for point in points if point.remarks]
-    remark = "A hollow mark: the editor changed nothing or diverged there." if hollow else ""
+    remark = (
+        "A hollow mark: the editor changed nothing or diverged, in some blocks at least."
+        if hollow
+        else ""
+    )
     lines = "Line styles: solid modifies parameters, dash-dotted adds some, dashed retrieves"
     own = "; RECIPE is black."
     return (*caption(title, chosen), *filter(None, [beside, remark]), lines + own)
