@@ -32,9 +32,12 @@ class Command:
 COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
+    "figures": Command("bench.commands.figures", "draw figures from stored records"),
     "check": Command("bench.commands.check", "check the numbers: references, claims, cells"),
     "audit": Command("bench.commands.audit", "check the published tables against themselves"),
-    "list": Command("bench.commands.listing", "list editors, data sets, backbones and tables"),
+    "list": Command(
+        "bench.commands.listing", "list editors, data sets, backbones, tables, figures"
+    ),
     "stats": Command("bench.commands.stats", "compute the key covariances of a backbone"),
     "train": Command("bench.train", "train an editor's own weights"),
     "world": Command("bench.world.cli", "build and verify the embedded world"),

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 
 def write_text(path: Path, text: str) -> Path:
+    """Write a text in UTF-8, in the manner of `write_bytes`."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
     """Write under another name, wait for the disk, rename; returns `path`.
 
     Raises:
@@ -21,8 +26,8 @@ def write_text(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

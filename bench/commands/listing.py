@@ -11,6 +11,7 @@ from bench.console import say
 from bench.datasets import available as datasets
 from bench.datasets import get_dataset
 from bench.grids import TABLES, editor_keys
+from bench.plots.catalogue import FIGURES
 from editors.registry import describe
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     """Add `list`."""
     parser = subparsers.add_parser(
         "list",
-        help="list editors, data sets, backbones and tables",
+        help="list editors, data sets, backbones, tables, figures",
         description="List the names that commands take.",
     )
     parser.set_defaults(func=show)
@@ -36,6 +37,7 @@ def show(_: argparse.Namespace) -> int:
         [(name, "embedded") for name in EMBEDDED] + [(n, f"hub: {i}") for n, i in HUB_IDS.items()],
     )
     _section("tables", [(str(number), table.title) for number, table in TABLES.items()])
+    _section("figures", [(name, figure.title) for name, figure in FIGURES.items()])
     return 0
 
 
