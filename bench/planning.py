@@ -80,14 +80,18 @@ def _changed(preset: Hparams, changes: Mapping[str, Any]) -> Hparams:
 
 
 def trained_points(
-    points: Sequence[GridPoint], settings: Settings
+    points: Sequence[GridPoint], settings: Settings, *, named: bool
 ) -> tuple[list[GridPoint], list[str]]:
-    """The points whose editors have the weights they need, and why the others are left out.
+    """The points that can be run or must be, and why the others are left out.
 
-    For grids whose editors nobody named: a table is printed without the rows that cannot be run.
+    A table is printed without the rows of editors that lack trained weights, unless they were
+    `named`; a variant that lacks them is left out in any case.
     """
     planner, kept, reasons = _Planner(settings), [], []
     for point in points:
+        if named and point.variant is None:
+            kept.append(point)
+            continue
         try:
             planner.sources(point)
             kept.append(point)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import resources
 from bench.datasets import get_dataset
 from bench.datasets.files import PublishedFile, git_blob_id
 from bench.edit_job import EditJob
@@ -117,7 +118,7 @@ def test_untrained_editors_are_left_out_of_grids_that_nobody_named(
         backbone=str(backbone), editors=("ft", "recipe"), datasets=("cf",), edits=(1,), limit=2
     )
     settings = Settings(data_dir=data.parent, generation="none")
-    kept, reasons = trained_points(points(get_table(1), selection), settings)
+    kept, reasons = trained_points(points(get_table(1), selection), settings, named=False)
     assert [point.editor for point in kept] == ["ft"]
     assert len(reasons) == 1
     assert "RECIPE has no trained weights" in reasons[0]
@@ -139,3 +140,16 @@ def test_a_hyper_parameter_of_the_user_is_part_of_the_cell(backbone: Path, data:
     assert caption_of(get_table(1), [before.cell], seeds=(0,)).changes == ""
     with pytest.raises(ValueError, match="changes FT, which is not among the editors"):
         plan(points(get_table(1), selection), replace(settings, hparams={"ft": {"lr": 1.0}}))
+
+
+def test_a_variant_without_weights_is_left_out_even_where_its_editor_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resources, "variants_dir", lambda _: tmp_path)  # a user may have them
+    selection = Selection(editors=("recipe",), datasets=("cf",), edits=(1,))
+    found = points(get_table(5), selection)
+    assert [point.variant for point in found] == [None, "gptj-ln1"]
+    kept, (reason,) = trained_points(found, Settings(), named=True)
+    assert kept == [found[0]]
+    assert "bench train --variant gptj-ln1 --backbone mini-gptj" in reason

@@ -89,10 +89,9 @@ def _planned(
     """Jobs of all points; editors that were not asked for by name may lack trained weights."""
     settings = arguments.settings(args)
     train_missing(chosen, settings)
-    if args.editors is None:
-        chosen, reasons = trained_points(chosen, settings)
-        for reason in reasons:
-            warn(f"left out: {reason}")
+    chosen, reasons = trained_points(chosen, settings, named=args.editors is not None)
+    for reason in reasons:
+        warn(f"left out: {reason}")
     return kind.plan(chosen, args)
 
 

@@ -137,9 +137,9 @@ def _stored(
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
-    chosen = list(points(table, arguments.selection(args, seeds)))
-    if args.editors is None:  # some may have no trained weights, and so no records
-        chosen, _ = trained_points(chosen, settings)
+    chosen, _ = trained_points(  # the others have no records
+        points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
+    )
     cells = [job.cell for job in kind.plan(chosen, args)]
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(
