@@ -9,13 +9,15 @@ from pathlib import Path
 
 from bench.cell import Cell
 from bench.check.compare import Outcome, changed_identity, compare
+from bench.edit_job import EditJob
 from bench.grids import GridPoint, Selection, Table, points
 from bench.jobs import Job
-from bench.planning import Settings, plan
+from bench.planning import Settings, plan, trained_points
 from bench.reference import reference_records
 from bench.results import Record, ResultStore
 from bench.variants import row_variant
 from bench.workers import available_cores, run_jobs
+from bench.world.store import assets_dir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +52,26 @@ def rerun(
     wanted = [point for point in chosen if _name(point) in references]
     if not wanted:
         raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
-    planned = list(zip(wanted, plan(wanted, Settings()), strict=True))
+    trained, reasons = trained_points(wanted, Settings(), named=False)
+    yield from (Outcome(cell="untrained", verdict="left out", detail=one) for one in reasons)
     current = []
-    for point, job in planned:
+    for point, job in zip(trained, plan(trained, Settings()), strict=True):
         reference = references[_name(point)]
-        if job.cell.key() == reference["key"]:
+        if _is_own(job):
+            name = job.cell.describe()
+            yield Outcome(cell=name, verdict="left out", detail="its weights were trained here")
+        elif job.cell.key() == reference["key"]:
             current.append((job, reference))
         else:
             detail = changed_identity(reference, job.cell.to_dict())
             yield Outcome(cell=job.cell.describe(), verdict="stale", detail=detail)
     yield from _run(current, jobs)
+
+
+def _is_own(job: EditJob) -> bool:
+    """Whether a cell reads weights that this machine trained, whose last bits are its own."""
+    artefact = job.sources.artefact
+    return artefact is not None and not artefact.is_relative_to(assets_dir())
 
 
 def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outcome]:

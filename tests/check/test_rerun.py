@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,18 @@ def test_another_protocol_of_metrics_is_found(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(metrics, "PROTOCOL_VERSION", 99)
     found = outcome()
     assert (found.verdict, found.detail) == ("stale", "metric_version was 1 and is 99")
+
+
+def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "assets_dir", lambda: Path("elsewhere"))
+    found = outcome()
+    assert (found.verdict, found.good) == ("left out", True)
+    assert found.detail == "its weights were trained here"
+
+
+def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "trained_points", lambda points, *_, **__: ([], ["no weights"]))
+    assert outcome() == Outcome(cell="untrained", verdict="left out", detail="no weights")
 
 
 def test_cells_that_the_reference_lacks_are_said() -> None:
