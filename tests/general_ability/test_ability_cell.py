@@ -88,7 +88,8 @@ def test_the_changes_above_cover_every_field() -> None:
 def test_every_field_of_the_edits_is_part_of_the_key(field: str) -> None:
     old = getattr(STREAM, field)
     new = {"x": "y"} if isinstance(old, dict) else old + 1 if isinstance(old, int) else "other"
-    edits = dataclasses.replace(STREAM, **{field: new})
+    changes: dict[str, Any] = {field: new}
+    edits = dataclasses.replace(STREAM, **changes)
     assert dataclasses.replace(CELL, edits=edits).key() != CELL.key()
 
 
