@@ -92,14 +92,18 @@ def _caption(data: AbilityTable) -> Iterator[str]:
         "compete. A dash: undefined, or not run."
     )
     yield from filter(None, [data.changes])
-    found = [f"{row.label}: {'; '.join(row.remarks)}" for row in data.rows if row.remarks]
+    found = [
+        f"{row.label} at {row.n_edits:,} on {row.dataset}: {'; '.join(row.remarks)}"
+        for row in data.rows
+        if row.remarks
+    ]
     if found:
         yield f"{REMARKED} {'. '.join(found)}."
 
 
 def _published(data: AbilityTable) -> str:
     if data.cell.scoring == "promptbench":
-        return "The published values are of another scoring, and stand not beside these."
+        return "The published values are of another scoring and are not shown."
     same = data.cell.backbone == data.table.backbones["paper"]
     return f"In parentheses the published value on {data.table.published_backbone}" + (
         "." if same else ", another backbone and other questions: compare shapes, not values."

@@ -55,7 +55,9 @@ def quiet() -> Iterator[None]:
 class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
     """An in-memory model under an editor. It has no cache: its answers change with every edit."""
 
-    def __init__(self, lm: LanguageModel, steering: Steering, *, batch_size: int = BATCH_SIZE):
+    def __init__(
+        self, lm: LanguageModel, steering: Steering, *, batch_size: int = BATCH_SIZE
+    ) -> None:
         with quiet():  # it warns that a model in memory ignores its other arguments
             super().__init__(
                 pretrained=lm.model,

@@ -112,7 +112,13 @@ def _task(rows: Sequence[AbilityRow]) -> dict[str, Any]:
     names = dict.fromkeys(row["group"] for row in rows)
     groups = {name: _means(row for row in rows if row["group"] == name) for name in names}
     macro = fmean(group["score"] for group in groups.values())
-    return _means(rows) | {"macro": macro, "groups": groups} | _by_prompt(rows)
+    questions = len({row["index"] for row in rows})
+    return (
+        {"questions": questions}
+        | _means(rows)
+        | {"macro": macro, "groups": groups}
+        | _by_prompt(rows)
+    )
 
 
 def _by_prompt(rows: Sequence[AbilityRow]) -> dict[str, Any]:

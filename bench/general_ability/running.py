@@ -41,8 +41,9 @@ def run_unedited(
 ) -> AbilityRun:
     """Ask the model as it is."""
     clock = Clock(lm.device)
+    questions = _questions(cell, lm, sets)
     with clock.phase("ask"):
-        rows = _asked(cell, lm, sets, unsteered, batch_size)
+        rows = _asked(cell, lm, questions, unsteered, batch_size)
     return AbilityRun(rows=rows, seconds=clock.seconds)
 
 
@@ -65,6 +66,7 @@ def run_edited(
     if edits is None or len(samples) < edits.n_edits:
         raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
     lm, clock = editor.lm, Clock(editor.lm.device)
+    questions = _questions(cell, lm, sets)
     block = draw(samples, seed=edits.seed, limit=edits.n_edits)
     requests = [items_of(sample)[0] for sample in block]
     editor.reset()
@@ -76,7 +78,7 @@ def run_edited(
             lm, requests, editor.steering, retrieval_text="teacher_forced", batch_size=batch_size
         )
         with clock.phase("ask"):
-            rows = _asked(cell, lm, sets, editor.steering, batch_size)
+            rows = _asked(cell, lm, questions, editor.steering, batch_size)
     finally:
         editor.reset()
     return AbilityRun(
@@ -87,16 +89,26 @@ def run_edited(
     )
 
 
-def _asked(
-    cell: AbilityCell,
-    lm: LanguageModel,
-    sets: Mapping[str, LoadedSet],
-    steering: Steering,
-    batch_size: int,
-) -> list[AbilityRow]:
+def _questions(
+    cell: AbilityCell, lm: LanguageModel, sets: Mapping[str, LoadedSet]
+) -> dict[str, Numbered]:
+    """The questions of each set, refused before the first edit where they cannot be scored."""
     questions: dict[str, Numbered] = {
         key: chosen(loaded, cell.task_limit) for key, loaded in sets.items()
     }
+    if cell.scoring == "paper":
+        for part in questions.values():
+            scoring.check_options(lm, part)
+    return questions
+
+
+def _asked(
+    cell: AbilityCell,
+    lm: LanguageModel,
+    questions: Mapping[str, Numbered],
+    steering: Steering,
+    batch_size: int,
+) -> list[AbilityRow]:
     if cell.scoring == "lm-eval":
         from bench.general_ability import lm_eval_harness
 

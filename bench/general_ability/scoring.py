@@ -62,6 +62,16 @@ def first_token(tokenizer: PreTrainedTokenizerBase, option: str) -> int:
     return int(tokenizer(option, add_special_tokens=False)["input_ids"][0])
 
 
+def check_options(lm: LanguageModel, questions: Numbered) -> None:
+    """Refuse questions whose options this model's tokenizer cannot tell apart.
+
+    Raises:
+        ValueError: two options of an item begin with the same token.
+    """
+    for options in {item.options for _, item in questions}:
+        _first_tokens(lm, options)
+
+
 def choices(
     lm: LanguageModel,
     items: Sequence[AbilityItem],

@@ -111,7 +111,7 @@ def tabulate(table: Table, cells: Sequence[AbilityCell], records: Iterable[Recor
 
 def _questions(record: Record) -> dict[str, int]:
     tasks = record["summary"]["tasks"]
-    return {SETS[key].label: int(task["items"]) for key, task in tasks.items()}
+    return {SETS[key].label: int(task["questions"]) for key, task in tasks.items()}
 
 
 def _row(

@@ -87,8 +87,9 @@ def test_the_changes_above_cover_every_field() -> None:
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EditStream)])
 def test_every_field_of_the_edits_is_part_of_the_key(field: str) -> None:
     old = getattr(STREAM, field)
-    new: Any = {"x": "y"} if isinstance(old, dict) else old + 1 if isinstance(old, int) else "other"
-    edits = dataclasses.replace(STREAM, **{field: new})
+    new = {"x": "y"} if isinstance(old, dict) else old + 1 if isinstance(old, int) else "other"
+    changes: dict[str, Any] = {field: new}
+    edits = dataclasses.replace(STREAM, **changes)
     assert dataclasses.replace(CELL, edits=edits).key() != CELL.key()
 
 

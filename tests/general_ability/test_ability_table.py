@@ -27,7 +27,7 @@ def cell(editor: str, *, n_edits: int = 1000, seed: int = 0) -> AbilityCell:
 def record(of: AbilityCell, *scores: float, effect: float | None = 1.0) -> Record:
     names = ("csqa", "mmlu", "anli", "squad2")
     tasks: dict[str, dict[str, Any]] = {
-        name: {"items": 1200, "score": score, "macro": 0.25}
+        name: {"questions": 1200, "score": score, "macro": 0.25}
         for name, score in zip(names, scores, strict=True)
     }
     tasks["squad2"] |= {"f1": 0.5, "exact": 0.4}
@@ -102,7 +102,7 @@ def test_the_caption_says_what_the_numbers_are(data: AbilityTable) -> None:
         "Harness ours, scoring paper",
         "wording, version 1",
         "over up to 2 seeds (0, 1)",
-        "† GRACE: no effect (seed 1).",
+        "† GRACE at 1,000 on ZSRE: no effect (seed 1).",
     ):
         assert words in caption
 

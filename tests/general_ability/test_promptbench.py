@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib import util
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def test_without_the_library_one_sentence_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     arguments = ["run", "--table", "2", "--editors", "grace", "--edits", "1"]
     assert main([*arguments, "--harness", "promptbench", "--out", "out"]) == 2
     captured = capsys.readouterr()

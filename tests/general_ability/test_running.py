@@ -90,6 +90,16 @@ def test_an_editor_that_fails_is_reset(lm: LanguageModel, sets: dict[str, Loaded
     assert editor.log[-1] == "reset"
 
 
+def test_questions_that_cannot_be_scored_are_refused_before_an_edit(
+    lm: LanguageModel, tmp_path: Path
+) -> None:
+    sets = load_sets(write_sets(tmp_path))
+    editor = DoNothing(lm)
+    with pytest.raises(ValueError, match="begins several of the options  entailment"):
+        run_edited(cell(1), editor, SAMPLES, sets)
+    assert editor.log == []
+
+
 def test_more_edits_than_samples(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
     with pytest.raises(ValueError, match="got 4 samples to edit"):
         run_edited(cell(5), DoNothing(lm), SAMPLES, sets)

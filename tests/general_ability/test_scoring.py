@@ -125,6 +125,7 @@ def test_a_summary_follows_from_the_rows() -> None:
     summary = summarise(rows)
     assert list(summary["tasks"]) == ["mmlu", "squad2"]
     mmlu, squad = summary["tasks"].values()
+    assert mmlu["questions"] == 4
     assert (mmlu["score"], mmlu["macro"]) == pytest.approx((0.5, (1 / 3 + 1) / 2))
     assert mmlu["groups"]["a"] == {"items": 3, "score": pytest.approx(1 / 3)}
     assert (squad["score"], squad["f1"], squad["exact"]) == pytest.approx((0.4, 0.75, 0.5))

@@ -43,7 +43,7 @@ class AbilitySet(ABC):
         """
 
     def lm_eval_task(self, item: AbilityItem) -> str:
-        """Name of the built-in lm-eval task that an item belongs to, and its split.
+        """Name of the built-in lm-eval task that an item belongs to.
 
         Raises:
             ValueError: there is none.
