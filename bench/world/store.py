@@ -19,6 +19,10 @@ DATA_VERSION = 2  # of the generated files; a change of the generator changes it
 ASSETS = Path(__file__).parent / "assets"
 
 
+class NotBuiltError(FileNotFoundError):
+    """A model of a world that is not shipped, and has not been built here."""
+
+
 def cache_root() -> Path:
     """`$LIFELONG_EDIT_BENCH_CACHE`, or a folder of the user's cache directory."""
     chosen = os.environ.get("LIFELONG_EDIT_BENCH_CACHE")
@@ -46,11 +50,11 @@ def require_assets(seed: int, name: str) -> Path:
     """The directory of one shipped or built model.
 
     Raises:
-        FileNotFoundError: not built yet, with the command that builds it.
+        NotBuiltError: not built yet, with the command that builds it.
     """
     path = assets_dir(seed, name) / name
     if not (path / "model.safetensors").exists():
-        raise FileNotFoundError(
+        raise NotBuiltError(
             f"{name} of world {seed} is not built: {path} is missing. "
             f"Build it with `python -m bench world build --seed {seed} --models {name}`."
         )
