@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from bench.comparisons import FAVOURITE, Comparison, ahead_of_the_best, comparisons
@@ -18,9 +18,10 @@ EMPTY = "-"  # undefined, or not run
 REMARKED = "\u2020"  # a dagger: read what the caption says of this number
 LEAD = ("n", "Type", "Editor")
 SIGNIFICANT = "\u2021"  # a double dagger
+UNDEFINED = "A dash: undefined, or not run."
 HONEST = (
     "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
-    "tokens. A dash: undefined, or not run."
+    f"tokens. {UNDEFINED}"
 )
 LED = "Avg"  # the column in which leads are tested
 RIPPLE_EDITS = RippleEdits.key
@@ -80,6 +81,21 @@ def by_dataset(data: TableData) -> TextTable:
         groups,
         rows,
         best=frozenset(_best(data)),
+    )
+
+
+def averages(data: TableData) -> TextTable:
+    """Avg alone, a column per data set: the table at a glance."""
+    whole = by_dataset(data)
+    first, width = len(LEAD), len(_COLUMNS)
+    kept = [first + width * i + _COLUMNS.index(LED) for i in range(len(data.datasets))]
+    places = {old: new for new, old in enumerate(kept, start=first)}
+    return replace(
+        whole,
+        caption=tuple(line.replace(HONEST, UNDEFINED) for line in whole.caption),
+        groups=(("", LEAD), (LED, tuple(get_dataset(key).label for key in data.datasets))),
+        rows=tuple((*row[:first], *(row[old] for old in kept)) for row in whole.rows),
+        best=frozenset((row, places[old]) for row, old in whole.best if old in places),
     )
 
 

@@ -6,7 +6,6 @@ import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from bench.cell import Cell
@@ -16,7 +15,7 @@ from bench.grids import GridPoint, Measured, Table, dataset_keys, editor_keys, p
 from bench.identity import Identity
 from bench.jobs import Job
 from bench.results import Record
-from bench.shown import MAIN, SHOWN
+from bench.shown import SHOWN
 from bench.timing.cell import TimingCell
 
 if TYPE_CHECKING:
@@ -127,6 +126,7 @@ class AblationTables(EditingTables):
     _of_recipe = "its rows are RECIPE with and without its parts"
     refused: ClassVar[dict[str, str]] = EditingTables.refused | {
         "editors": _of_recipe,
+        "averages": _of_recipe,
         "by_type": _of_recipe,
         "correlate": _of_recipe,
         "significance": _of_recipe,
@@ -149,8 +149,8 @@ class TimeTables(TableKind):
     identity = TimingCell
     alone = True
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("scoring", "task_limit", "ability_dir", "limit", "by_type", "correlate", "significance",
-         "metric"),
+        ("scoring", "task_limit", "ability_dir", "limit", "averages", "by_type", "correlate",
+         "significance", "metric"),
         "it measures times",
     )  # fmt: skip
 
@@ -191,6 +191,7 @@ class AbilityTables(TableKind):
     _of_editing = "it asks questions of general ability, not about the edits"
     refused: ClassVar[dict[str, str]] = {
         "limit": "it makes n edits once; --task-limit limits its questions",
+        "averages": _of_editing,
         "by_type": _of_editing,
         "correlate": _of_editing,
         "significance": _of_editing,
@@ -238,34 +239,6 @@ KINDS: dict[Measured, TableKind] = {
     "times": TimeTables(),
     "ablation": AblationTables(),
 }
-
-
-def show(
-    table: Table,
-    cells: Sequence[Identity],
-    records: Iterable[Record],
-    directory: Path,
-    metric: str = MAIN,
-) -> None:
-    """Print the table of these cells and write it under `directory`."""
-    from bench import console
-    from bench.render import write_table
-
-    view = KINDS[table.measures].view(table, cells, records, metric)
-    show_text(view.text)
-    paths = write_table(table.number, view.text, view.csv, directory)
-    console.say("written: " + ", ".join(map(str, paths)))
-
-
-def show_text(text: TextTable) -> None:
-    """Print the caption, then one table per group of columns."""
-    from bench import console
-    from bench.render import terminal
-
-    for line in text.caption:
-        console.say(line)
-    for rich_table in terminal(text):
-        console.show(rich_table)
 
 
 def _ability_order(cell: AbilityCell) -> tuple[object, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.commands import arguments
-from bench.commands.kinds import KINDS, TableKind, show
+from bench.commands.kinds import KINDS, TableKind
+from bench.commands.showing import show
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
 from bench.jobs import Job

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cell import Cell
 from bench.commands import arguments
-from bench.commands.kinds import KINDS, TableKind, show, show_text
+from bench.commands.kinds import KINDS, TableKind
+from bench.commands.showing import print_markdown, show, show_text
 from bench.console import say
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
@@ -22,6 +23,8 @@ from bench.shown import MAIN, SHOWN
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from bench.tabulate import TableData
+
 EXAMPLES = """examples:
   python -m bench tables --table 1
       the table of all seeds in results/, in the terminal and in tables/
@@ -29,6 +32,8 @@ EXAMPLES = """examples:
       RippleEdits by its six types of probe
   python -m bench tables --table 1 --correlate
       whether our averages rank the editors as the paper's do
+  python -m bench tables --table 1 --averages --markdown
+      the averages alone, to be pasted into a document
   python -m bench tables --table 1 --reference
       the table of the committed reference results, without a model
   python -m bench tables --table 1 --significance
@@ -55,6 +60,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     view.add_argument(
         "--by-type", action="store_true", help="RippleEdits by type of probe, in the terminal"
     )
+    view.add_argument("--averages", action="store_true", help="Avg alone, a column per data set")
     view.add_argument(
         "--correlate",
         action="store_true",
@@ -78,6 +84,11 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         help="of the committed reference results, instead of the records in results/",
     )
     parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the table or its averages as Markdown, and write nothing",
+    )
+    parser.add_argument(
         "--metric",
         type=arguments.one_of("metric", SHOWN),
         metavar="NAME",
@@ -97,31 +108,27 @@ def tables(args: argparse.Namespace) -> int:
         kept = [record for record in records if record["key"] in keys]
         say(f"written: {write_reference(args.export, kept)}, {len(kept):,} records")
         return 0
-    editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for these views
-    if args.by_type:
-        return _show_kinds(table, editing, records)
-    if args.correlate:
-        return _show_correlations(table, editing, records)
-    if args.significance:
-        return _show_significance(table, editing, records, args.metric or MAIN)
-    show(table, cells, records, arguments.tables_directory(args), args.metric or MAIN)
+    metric = args.metric or MAIN
+    views = [name for name in ("averages", *VIEWS) if vars(args)[name]]
+    if views:
+        from bench.tabulate import tabulate
+
+        editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
+        _show_view(views[0], tabulate(table, editing, records, SHOWN[metric]), args)
+    elif args.markdown:
+        print_markdown(kind.view(table, cells, records, metric).text)
+    else:
+        show(table, cells, records, arguments.tables_directory(args), metric)
     return 0
 
 
-def _show_significance(
-    table: Table, cells: Sequence[Cell], records: Iterable[Record], metric: str
-) -> int:
-    from bench import console
-    from bench.comparisons import comparisons
-    from bench.significance_layout import caption, comparison_table
-    from bench.tabulate import tabulate
+def _show_view(name: str, data: TableData, args: argparse.Namespace) -> None:
+    from bench.layout import averages
 
-    data = tabulate(table, cells, records, SHOWN[metric])
-    found = comparisons(data.averages)
-    for line in caption(data, found):
-        console.say(line)
-    console.show(comparison_table(found))
-    return 0
+    if name == "averages":
+        (print_markdown if args.markdown else show_text)(averages(data))
+    else:
+        VIEWS[name](data)
 
 
 def _stored(
@@ -165,21 +172,35 @@ def _committed(
     return cells, records
 
 
-def _show_kinds(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> int:
+def _show_kinds(data: TableData) -> None:
     from bench.layout import by_kind
-    from bench.tabulate import tabulate
 
-    show_text(by_kind(tabulate(table, cells, records)))
-    return 0
+    show_text(by_kind(data))
 
 
-def _show_correlations(table: Table, cells: Sequence[Cell], records: Iterable[Record]) -> int:
+def _show_correlations(data: TableData) -> None:
     from bench import console
     from bench.correlation import caption, correlations, rank_table
-    from bench.tabulate import tabulate
 
-    data = tabulate(table, cells, records)
     for line in caption(data):
         console.say(line)
     console.show(rank_table(correlations(data)))
-    return 0
+
+
+def _show_significance(data: TableData) -> None:
+    from bench import console
+    from bench.comparisons import comparisons
+    from bench.significance_layout import caption, comparison_table
+
+    found = comparisons(data.averages)
+    for line in caption(data, found):
+        console.say(line)
+    console.show(comparison_table(found))
+
+
+# Views in the terminal alone, by the option that asks for them.
+VIEWS: dict[str, Callable[[TableData], None]] = {
+    "by_type": _show_kinds,
+    "correlate": _show_correlations,
+    "significance": _show_significance,
+}

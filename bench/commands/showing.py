@@ -1,0 +1,53 @@
+"""A table printed, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.commands.kinds import KINDS
+from bench.grids import Table
+from bench.identity import Identity
+from bench.results import Record
+from bench.shown import MAIN
+
+if TYPE_CHECKING:
+    from bench.layout import TextTable
+
+
+def show(
+    table: Table,
+    cells: Sequence[Identity],
+    records: Iterable[Record],
+    directory: Path,
+    metric: str = MAIN,
+) -> None:
+    """Print the table of these cells and write it under `directory`."""
+    from bench import console
+    from bench.render import write_table
+
+    view = KINDS[table.measures].view(table, cells, records, metric)
+    show_text(view.text)
+    paths = write_table(table.number, view.text, view.csv, directory)
+    console.say("written: " + ", ".join(map(str, paths)))
+
+
+def show_text(text: TextTable) -> None:
+    """Print the caption, then one table per group of columns."""
+    from bench import console
+    from bench.render import terminal
+
+    for line in text.caption:
+        console.say(line)
+    for rich_table in terminal(text):
+        console.show(rich_table)
+
+
+def print_markdown(text: TextTable) -> None:
+    """Print a table as Markdown."""
+    from bench import console
+    from bench.render import markdown
+
+    for line in markdown(text).splitlines():
+        console.say(line)
