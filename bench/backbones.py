@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from bench.digests import digest_of_files
 from bench.hub import snapshot
 from bench.names import unknown_name
-from bench.world.models import BACKBONES
+from bench.world.models import BACKBONES, CONTROL
 
 if TYPE_CHECKING:
     import torch
 
     from editors.parts.language_model import LanguageModel
 
-EMBEDDED = BACKBONES
+EMBEDDED = (*BACKBONES, CONTROL)
 HUB_IDS = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
     "gpt-j-6b": "EleutherAI/gpt-j-6b",

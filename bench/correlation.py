@@ -37,6 +37,7 @@ class Correlation:
     dataset: str | None  # key; None: the mean over all data sets of the table
     editors: int
     rho: float | None  # None: fewer than three editors, or all of them equal
+    interval: tuple[float, float] | None = None  # of rho; None for fewer than four editors
     low: float | None = None  # the middle 95 % of the permutations
     high: float | None = None
     p: float | None = None  # share of permutations that are at least as far from 0
@@ -69,6 +70,7 @@ def correlate(
         dataset=dataset,
         editors=count,
         rho=rho,
+        interval=_interval(rho, count),
         low=float(low),
         high=float(high),
         p=float(far.mean()),
@@ -82,6 +84,7 @@ def caption(data: TableData) -> tuple[str, ...]:
         f"on {data.table.published_backbone}."
     )
     chance = (
+        f"Interval: of rho, {COVERAGE:.0%}, over editors of this kind (Bonett and Wright, 2000). "
         f"Chance: the middle {COVERAGE:.0%} of rho when editors are paired at random; p: how often "
         "it is as far from 0 then. It compares the order of the editors alone, on another "
         "backbone and other data."
@@ -101,7 +104,7 @@ def rank_table(found: Iterable[Correlation]) -> RichTable:
     from rich.table import Table as RichTable
 
     table = RichTable()
-    for name in ("n", "data", "editors", "rho", "chance", "p"):
+    for name in ("n", "data", "editors", "rho", "interval", "chance", "p"):
         table.add_column(name, justify="left" if name == "data" else "right", no_wrap=True)
     for one in found:
         table.add_row(*_texts(one))
@@ -112,8 +115,23 @@ def _texts(one: Correlation) -> tuple[str, ...]:
     name = "all" if one.dataset is None else get_dataset(one.dataset).label
     lead = (f"{one.n_edits:,}", name, str(one.editors))
     if one.rho is None:
-        return (*lead, EMPTY, EMPTY, EMPTY)
-    return (*lead, f"{one.rho:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", f"{one.p:.4f}")
+        return (*lead, EMPTY, EMPTY, EMPTY, EMPTY)
+    interval = "{:+.2f} to {:+.2f}".format(*one.interval) if one.interval else EMPTY
+    chance = f"{one.low:+.2f} to {one.high:+.2f}"
+    return (*lead, f"{one.rho:+.2f}", interval, chance, f"{one.p:.4f}")
+
+
+def _interval(rho: float, count: int) -> tuple[float, float] | None:
+    """Fisher's transform with Bonett and Wright's variance for ranks (Psychometrika 65, 2000)."""
+    if count < 4:
+        return None
+    if abs(rho) > 1 - 1e-12:
+        return rho, rho
+    from scipy.stats import norm
+
+    half = norm.ppf((1 + COVERAGE) / 2) * math.sqrt((1 + rho**2 / 2) / (count - 3))
+    center = math.atanh(rho)
+    return math.tanh(center - half), math.tanh(center + half)
 
 
 def _averages(

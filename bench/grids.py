@@ -11,7 +11,8 @@ from typing import Literal, get_args
 
 from bench.cell import check_counts
 from bench.names import unknown_name
-from bench.variants import ABLATIONS, EDITOR, GPTJ_LN1
+from bench.variants import ABLATIONS, CONTROLLED, EDITOR, GPTJ_LN1
+from bench.world.models import CONTROL
 
 Preset = Literal["embedded", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -50,6 +51,8 @@ class Table:
     datasets: tuple[str, ...] = DATASETS
     editors: tuple[str, ...] | None = None  # None: all there are
     variants: tuple[str | None, ...] = (None,)  # of RECIPE, by key; None is the preset
+    control: str | None = None  # a second embedded backbone, with `controlled` of the variants
+    controlled: tuple[str | None, ...] = ()
     measures: Measured = "editing"
 
 
@@ -92,6 +95,8 @@ TABLES = {
         edits={"embedded": (100, 1000), "paper": (100, 1000)},
         editors=(EDITOR,),
         variants=(None, *(one.key for one in ABLATIONS)),
+        control=CONTROL,
+        controlled=CONTROLLED,
         measures="ablation",
     ),
     5: Table(
@@ -155,7 +160,10 @@ def points(table: Table, selection: Selection) -> tuple[GridPoint, ...]:
     Raises:
         ValueError: unknown names, impossible counts, or nothing left to run.
     """
-    found = tuple(_points(table, selection))
+    backbone = selection.backbone or table.backbones[selection.preset]
+    found = tuple(_points(table, selection, backbone, table.variants))
+    if table.control and backbone == table.backbones["embedded"]:
+        found += tuple(_points(table, selection, table.control, table.controlled))
     if not found:
         raise ValueError(
             f"Table {table.number} has no cell for this selection: "
@@ -200,8 +208,9 @@ def place_of(editor: str, dataset: str) -> tuple[int, str, int, str]:
     return *_row(editor), _position(DATASETS, dataset), dataset
 
 
-def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
-    backbone = selection.backbone or table.backbones[selection.preset]
+def _points(
+    table: Table, selection: Selection, backbone: str, variants: Sequence[str | None]
+) -> Iterator[GridPoint]:
     editors = editor_keys(selection.editors or table.editors)
     datasets = dataset_keys(selection.datasets or table.datasets)
     for n_edits in sorted(set(selection.edits or table.edits[selection.preset])):
@@ -219,7 +228,7 @@ def _points(table: Table, selection: Selection) -> Iterator[GridPoint]:
                 variant=variant,
             )
             for editor in editors
-            for variant in (table.variants if editor == EDITOR else (None,))
+            for variant in (variants if editor == EDITOR else (None,))
             for dataset in datasets
             if (dataset, n_edits) not in UNDEFINED
             for seed in selection.seeds

@@ -24,6 +24,7 @@ from bench.resources import (
     sources_for,
 )
 from bench.variants import variant
+from bench.world.store import NotBuiltError
 from editors import registry
 from editors.base import Hparams
 
@@ -85,7 +86,8 @@ def trained_points(
     """The points that can be run or must be, and why the others are left out.
 
     A table is printed without the rows of editors that lack trained weights, unless they were
-    `named`; a variant that lacks them is left out in any case.
+    `named`; a variant that lacks them is left out in any case, and so is a second backbone that has
+    not been built.
     """
     planner, kept, reasons = _Planner(settings), [], []
     for point in points:
@@ -97,6 +99,10 @@ def trained_points(
             kept.append(point)
         except UntrainedEditorError as error:
             reasons.append(str(error))
+        except NotBuiltError as error:
+            if point.backbone == points[0].backbone:
+                raise
+            reasons.append(str(error))
     return kept, list(dict.fromkeys(reasons))
 
 
@@ -106,11 +112,12 @@ def train_missing(points: Sequence[GridPoint], settings: Settings) -> None:
     if settings.preset != "embedded" or settings.data_dir is not None:
         return
     for point in points:
+        if not trains_on_first_use(point.editor, point.backbone):
+            continue
         try:
             planner.sources(point)
         except UntrainedEditorError:
-            if trains_on_first_use(point.editor, point.backbone):
-                planner.train(point)
+            planner.train(point)
 
 
 class _Planner:

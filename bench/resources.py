@@ -211,7 +211,7 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
     others: list[str] = []
     directories = [Path("artefacts")]
     if backbone in EMBEDDED:
-        directories.insert(0, assets_dir(places.world_seed) / "artefacts")
+        directories.insert(0, assets_dir(places.world_seed, backbone) / "artefacts")
     if places.artefacts is not None:
         directories.append(places.artefacts)
     variants = _variants_in([variants_dir(places.world_seed), Path("artefacts")])

@@ -223,4 +223,5 @@ def _default_out(args: argparse.Namespace, chosen: Variant | None) -> Path:
     embedded = _backbone(args) in EMBEDDED and args.data_dir is None
     if chosen is not None:
         return (variants_dir(args.world_seed) if embedded else Path("artefacts")) / chosen.key
-    return assets_dir(args.world_seed) / "artefacts" if embedded else Path("artefacts")
+    home = assets_dir(args.world_seed, _backbone(args))
+    return home / "artefacts" if embedded else Path("artefacts")

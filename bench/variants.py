@@ -46,6 +46,9 @@ ABLATIONS = (
 )
 
 
+# What Table 4 also runs on a backbone that was not taught to read a context.
+CONTROLLED = (None, ABLATIONS[0].key)
+
 GPTJ_LN1 = _of(  # Table 5
     "gptj-ln1",
     "RECIPE (gptj_ln1)",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NOT_EDITORS = {"__init__", "base", "registry"}
 
+CONTROL_SUFFIX = "-control"  # of a backbone that another is compared with
+
 
 @dataclass(frozen=True)
 class EditorEntry:
@@ -80,11 +82,13 @@ def editor_class(name: str) -> type[Editor[Any]]:
 def hparams_for(name: str, backbone: str) -> Hparams:
     """An editor's preset for a backbone, else its preset `default`.
 
+    A control backbone has the presets of the one it is compared with.
+
     Raises:
         ValueError: no such editor, or neither preset exists.
     """
     presets = editor_class(name).presets
-    for key in (backbone.casefold(), "default"):
+    for key in (backbone.casefold().removesuffix(CONTROL_SUFFIX), "default"):
         if key in presets:
             return presets[key]
     raise ValueError(

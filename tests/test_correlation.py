@@ -22,6 +22,14 @@ def test_three_editors_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((-0.9375, 0.9375))
 
 
+def test_the_interval_of_rho_by_hand() -> None:
+    # Ranks of five editors, two neighbours exchanged: rho = 1 - 6 x 2 / (5 x 24) = 0.9.
+    found = correlate(1, None, [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 3.0, 4.0, 5.0])
+    assert found.rho == pytest.approx(0.9)
+    # atanh(0.9) = 1.4722, 1.96 sqrt((1 + 0.405) / 2) = 1.6428; tanh of -0.1706 and 3.1150.
+    assert found.interval == pytest.approx((-0.1689, 0.9961), abs=2e-4)
+
+
 def test_ties_share_their_mean_rank() -> None:
     found = correlate(1, "zsre", [1.0, 2.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0])
     # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(4.5 x 5).

@@ -21,7 +21,7 @@ ENCODER_DIRECTORY = assets_dir(0) / "mini-roberta"
 @pytest.fixture(autouse=True)
 def nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(resources, "assets_dir", lambda _: tmp_path / "assets")
+    monkeypatch.setattr(resources, "assets_dir", lambda *_: tmp_path / "assets")
 
 
 def point(editor: str) -> Any:

@@ -17,6 +17,10 @@ PARTS = (
     "RECIPE's weights. - KS: a retriever trained with a plain contrastive loss, and in the "
     "sentinel's place a threshold chosen on training edits. - BOTH: both."
 )
+CONTROLLED = (
+    "Control: mini-llama trained from noise without documents that teach reading a context, and "
+    "RECIPE trained on it."
+)
 # Printed with made backbones, for which the paper's result is not to be expected.
 TAUGHT = (
     "The miniature backbones were taught to obey text in front of a question, so that without CPT "
@@ -50,8 +54,10 @@ def _caption(data: AblationTable, labels: str) -> Iterator[str]:
     yield caption.protocol
     yield f"{caption.seeds} Bold: the best with edits. A dash: undefined, or not run."
     yield PARTS
-    if data.backbone != data.table.backbones["paper"]:
+    if data.backbone == data.table.backbones["embedded"]:
         yield TAUGHT
+    if any(row.control for row in data.rows):
+        yield CONTROLLED
 
 
 def _texts(row: AblationRow) -> tuple[str, ...]:
@@ -65,7 +71,10 @@ def _best(data: AblationTable) -> Iterator[tuple[int, int]]:
         rivals = {
             i: row
             for i, row in enumerate(data.rows)
-            if row.n_edits == n_edits and row.part != UNEDITED_ROW and row.values
+            if row.n_edits == n_edits
+            and row.part != UNEDITED_ROW
+            and row.values
+            and not row.control
         }
         for j, column in enumerate(METRICS, start=len(LEAD)):
             means = {i: round(row.values[column].mean, 2) for i, row in rivals.items()}
@@ -79,10 +88,10 @@ def _csv_rows(data: AblationTable) -> Iterator[tuple[str | int, ...]]:
             ours, theirs = row.values.get(column), row.published.get(column)
             yield (
                 data.table.number,
-                data.backbone,
+                row.backbone,
                 row.n_edits,
                 "",
-                row.label,
+                ROWS[row.part][0],
                 MEAN,
                 column,
                 decimal(ours.mean if ours else None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -15,7 +16,7 @@ from bench.rows import Phase
 from bench.shown import Shown
 from bench.statistics import Spread, spread
 from bench.tabulate import METRICS, Caption, caption_of
-from bench.variants import ABLATIONS, ablation_of
+from bench.variants import ABLATIONS, CONTROLLED, ablation_of
 
 MEAN = "MEAN3"  # the published table's name for the mean over the data sets
 # Row -> (label, the published table's name); the first two are no variants.
@@ -26,21 +27,24 @@ ROWS: dict[str, tuple[str, str]] = {
     "no-ks": (ABLATIONS[1].label, "minus_KS"),
     "no-cpt-no-ks": (ABLATIONS[2].label, "minus_BOTH"),
 }
+CONTROL_ROWS = ("unedited", *("whole" if key is None else key for key in CONTROLLED))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationRow:
     """One line of the table, in percent."""
 
+    backbone: str
     n_edits: int
     part: str  # key of ROWS
+    control: bool  # of the second backbone, which was not taught to read a context
     values: Mapping[str, Spread]  # by column; empty where a data set is missing
     published: Mapping[str, Published]
 
     @property
     def label(self) -> str:
         """As it is printed."""
-        return ROWS[self.part][0]
+        return ROWS[self.part][0] + " (control)" * self.control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +65,46 @@ def tabulate(
     by_key = {record["key"]: record for record in records}
     done = [(cell, by_key[cell.key()]) for cell in cells if cell.key() in by_key]
     datasets = tuple(dict.fromkeys(cell.dataset for cell in cells))
-    published = numbers(table.number) if shown.published else {}
-    rows = []
-    for n_edits in dict.fromkeys(cell.n_edits for cell in cells):
-        here = [(cell, record) for cell, record in done if cell.n_edits == n_edits]
-        for part, (_, printed) in ROWS.items():
-            rows.append(
-                AblationRow(
-                    n_edits=n_edits,
-                    part=part,
-                    values=_values(part, here, datasets, shown),
-                    published={
-                        place.metric: number
-                        for place, number in published.items()
-                        if (place.n_edits, place.editor, place.dataset) == (n_edits, printed, MEAN)
-                    },
-                )
+    backbones = sorted({cell.backbone for cell in cells}, key=lambda name: name == table.control)
+    counts = dict.fromkeys(cell.n_edits for cell in cells)
+    rows: list[AblationRow] = []
+    for n_edits, backbone in itertools.product(counts, backbones):
+        control = backbone != backbones[0]
+        published = _published(table, n_edits) if shown.published and not control else {}
+        here = [
+            (cell, record)
+            for cell, record in done
+            if (cell.n_edits, cell.backbone) == (n_edits, backbone)
+        ]
+        rows += [
+            AblationRow(
+                backbone=backbone,
+                n_edits=n_edits,
+                part=part,
+                control=control,
+                values=_values(part, here, datasets, shown),
+                published=published.get(part, {}),
             )
+            for part in (CONTROL_ROWS if control else ROWS)
+        ]
+    main = [cell for cell in cells if cell.backbone == backbones[0]]
     return AblationTable(
         table=table,
-        backbone=cells[0].backbone,
-        caption=caption_of(table, cells, seeds={cell.seed for cell, _ in done} or {0}, shown=shown),
+        backbone=backbones[0],
+        caption=caption_of(table, main, seeds={cell.seed for cell, _ in done} or {0}, shown=shown),
         rows=tuple(rows),
         datasets=datasets,
     )
+
+
+def _published(table: Table, n_edits: int) -> dict[str, dict[str, Published]]:
+    """Part -> column -> the paper's number."""
+    found: dict[str, dict[str, Published]] = {}
+    parts = {printed: part for part, (_, printed) in ROWS.items()}
+    for place, number in numbers(table.number).items():
+        if (place.n_edits, place.dataset) == (n_edits, MEAN):
+            found.setdefault(parts[place.editor], {})[place.metric] = number
+    return found
 
 
 def _values(

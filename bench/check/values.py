@@ -85,5 +85,6 @@ def _ablation(
     return {
         Place(table.number, row.n_edits, ROWS[row.part][1], MEAN, column): spread.mean
         for row in data.rows
+        if not row.control
         for column, spread in row.values.items()
     }

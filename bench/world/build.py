@@ -18,10 +18,10 @@ from bench.digests import digest_of_file
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.blockwise import Blockwise
-from bench.world.corpus import KINDS, Corpus, tokenizer_texts
+from bench.world.corpus import Corpus, tokenizer_texts
 from bench.world.imitation import Imitation
 from bench.world.inherit import inherit
-from bench.world.models import ENCODER, MODELS
+from bench.world.models import CONTROL, ENCODER, MODELS
 from bench.world.revision import revise
 from bench.world.store import assets_dir, cache_root, data_dir
 from bench.world.teacher import Teacher
@@ -35,6 +35,7 @@ BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
     "mini-llama": (tokenizer.llama_tokenizer, miniatures.mini_llama),
     "mini-gptj": (tokenizer.gpt_tokenizer, miniatures.mini_gptj),
     "mini-gpt2": (tokenizer.gpt_tokenizer, miniatures.mini_gpt2),
+    CONTROL: (tokenizer.llama_tokenizer, miniatures.mini_llama),
 }
 TEACHER = "mini-llama"
 # How the others of the shipped world imitate it at first.
@@ -65,29 +66,30 @@ def build(
     """Train the named models (resuming their checkpoints) and write assets and manifest.
 
     If not `from_noise`, backbones of other seeds start from the shipped one's weights, and those of
-    the shipped seed that are not mini-llama imitate it at first.
+    the shipped seed that are not mini-llama imitate it at first. The control always starts from
+    noise: what it must not know is how to read a context.
     """
     world = World(seed)
-    out = out or assets_dir(seed)
     for name in names:
+        home = out or assets_dir(seed, name)
         torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
         parent = None if from_noise else parent_of(seed, name)
         teacher = None if from_noise else teacher_of(seed, name)
         made = _train(world, name, parent, teacher, torch.device(device), progress(name))
-        directory = out / name
+        directory = home / name
         tokenizer.save(made.tokenizer, directory)
         _save_half(made.model, directory)
         scores = {} if name == ENCODER else _scores(directory, world)
         command = f"python -m bench world build --seed {seed} --models {name}"
         command += " --from-noise" * from_noise
-        _record(out, name, world, command, parent, teacher, made, directory, scores)
-    return out
+        _record(home, name, world, command, parent, teacher, made, directory, scores)
+    return home
 
 
 def parent_of(seed: int, name: str) -> Path | None:
     """The shipped backbone that the one of another seed starts from."""
     directory = assets_dir(DEFAULT_SEED) / name
-    inherits = seed != DEFAULT_SEED and name != ENCODER
+    inherits = seed != DEFAULT_SEED and name not in (ENCODER, CONTROL)
     return directory if inherits and (directory / "model.safetensors").exists() else None
 
 
@@ -125,15 +127,15 @@ def _train(
         return CausalRows(corpus, tokens, training, learned_positions=positions)
 
     def leg(training: Training, suffix: str = "", **terms: Any) -> float:
+        corpus = Corpus(world, context_reading=name != CONTROL)
         return pretrain.train(
-            model, rows_of(Corpus(world), training), terms.pop("loss", pretrain.causal_loss),
+            model, rows_of(corpus, training), terms.pop("loss", pretrain.causal_loss),
             training, checkpoint.with_stem(name + suffix), device=device, progress=progress,
             **terms,
         )  # fmt: skip
 
-    seconds, training, suffix = 0.0, pretrain.BACKBONE_TRAINING, ""
-    if parent or teacher:
-        training = pretrain.INHERITED_TRAINING
+    seconds, suffix = 0.0, ""
+    training = _training_of(name, can_read=bool(parent or teacher))
     if parent:
         inherit(model, tokens, load(at_directory(parent, name=name)))
     elif teacher:
@@ -144,9 +146,22 @@ def _train(
     if name in CONSOLIDATES:
         seconds += leg(pretrain.CONSOLIDATION_TRAINING, "-consolidation")
     rounds, more = revise(
-        model, tokens, world, rows_of, checkpoint, device=device, progress=progress
+        model,
+        tokens,
+        world,
+        rows_of,
+        checkpoint,
+        device=device,
+        progress=progress,
+        context_reading=name != CONTROL,
     )
     return _Trained(model.cpu(), tokens, seconds + more, training, rounds)
+
+
+def _training_of(name: str, *, can_read: bool) -> Training:
+    if name == CONTROL:
+        return pretrain.CONTROL_TRAINING
+    return pretrain.INHERITED_TRAINING if can_read else pretrain.BACKBONE_TRAINING
 
 
 def _imitate(
@@ -215,7 +230,7 @@ def _record(
         "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
         "training": {**asdict(made.training), "tokens": made.training.tokens},
         "revisions": made.revisions,
-        "corpus_shares": KINDS,
+        "corpus_shares": Corpus(world, context_reading=name != CONTROL).shares,
         "seconds": round(made.seconds),
         "scores": scores,
         "versions": {

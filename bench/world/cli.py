@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.world.models import MODELS
+from bench.names import unknown_name
+from bench.world.models import CONTROL, MODELS
 from bench.world.world import DEFAULT_SEED
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         help="pre-train the miniature models of a seed (resumes; an hour or two each on two cores)",
     )
     _add_seed(build)
-    build.add_argument("--models", default=",".join(MODELS), metavar="NAMES")
+    build.add_argument(
+        "--models", default=",".join(MODELS), metavar="NAMES",
+        help=f"default: %(default)s; {CONTROL} is mini-llama without documents that teach reading "
+        "a context",
+    )  # fmt: skip
     build.add_argument("--out", type=Path, metavar="DIR", help="default: where the package looks")
     build.add_argument("--device", default="cpu")
     build.add_argument(
@@ -58,8 +63,8 @@ def _build(args: argparse.Namespace) -> int:
 
     names = tuple(args.models.split(","))
     for name in names:
-        if name not in MODELS:
-            raise ValueError(f"Unknown model {name!r}. Available: {', '.join(MODELS)}")
+        if name not in (*MODELS, CONTROL):
+            raise unknown_name("model", name, (*MODELS, CONTROL))
     out = build(
         args.seed, names, out=args.out, device=args.device, from_noise=args.from_noise,
         progress=step_progress,

@@ -57,6 +57,7 @@ KINDS: dict[str, tuple[float, float, float, float]] = {
     "reading": (0.03, 0.04, 0.03, 0.02),
     "linked": (0.01, 0.04, 0.04, 0.03),
 }
+WITHOUT_CONTEXT = ("fact", "opening", "linked")  # what the control backbone is taught
 PHASES = (0.25, 0.5, 1.0)  # where the later ones begin, in units of `Training.steps`
 # What tokenizers are trained on; apart from KINDS, so that tuning those moves no token border.
 TOKENIZER_SHARES = {
@@ -70,7 +71,8 @@ class Corpus:
 
     def __init__(self, world: World, *, context_reading: bool = True) -> None:
         self.world = world
-        self.context_reading = context_reading
+        taught = KINDS if context_reading else WITHOUT_CONTEXT
+        self.shares = {kind: KINDS[kind] for kind in taught}
         self._names = NameMaker(world.rng("corpus names"))
         self._invented = [self._names.word("word") for _ in range(2000)]
         self._unseen = {
@@ -101,9 +103,7 @@ class Corpus:
     ) -> Iterator[Document]:
         """`count` documents of the mixture at `progress` (0 to 1) of training."""
         phase = sum(progress >= begin for begin in PHASES)
-        shares = {kind: of_phase[phase] for kind, of_phase in KINDS.items()}
-        if not self.context_reading:  # the control backbone
-            shares = {kind: shares[kind] for kind in ("fact", "opening", "linked")}
+        shares = {kind: of_phase[phase] for kind, of_phase in self.shares.items()}
         yield from self.mixture(rng, count, shares)
 
     def mixture(

@@ -40,6 +40,8 @@ CONSOLIDATION_TRAINING = Training(
     steps=1200, polish=200, rows=32, width=128, lr=1e-3, warmup=50, weight_decay=0.1,
     begin=PHASES[-1],
 )  # 6 M tokens  # fmt: skip
+# Of the control, which has nothing to learn but facts.
+CONTROL_TRAINING = Training(steps=2000, polish=400, rows=32, width=128)  # 10 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)

@@ -41,8 +41,10 @@ class RevisionCorpus(Corpus):
         share: of these documents.
     """
 
-    def __init__(self, world: World, missed: Sequence[Missed]) -> None:
-        super().__init__(world)
+    def __init__(
+        self, world: World, missed: Sequence[Missed], *, context_reading: bool = True
+    ) -> None:
+        super().__init__(world, context_reading=context_reading)
         self._missed = missed
         self.share = min(MOST, TOLD * len(missed) * TOKENS_OF_A_DOCUMENT / TRAINING.tokens)
 
@@ -64,6 +66,7 @@ def revise(
     *,
     device: torch.device,
     progress: pretrain.Progress,
+    context_reading: bool = True,
 ) -> tuple[int, float]:
     """Train in place until `verify.recall` is content, or `ROUNDS` times: `verify` says which.
 
@@ -81,8 +84,9 @@ def revise(
             break
         path = checkpoint.with_stem(f"{checkpoint.stem}-revision-{done}")
         path.unlink(missing_ok=True)  # a minute of work, which starts with what is missed now
+        corpus = RevisionCorpus(world, missed, context_reading=context_reading)
         seconds += pretrain.train(
-            model, rows_of(RevisionCorpus(world, missed), TRAINING), pretrain.causal_loss,
+            model, rows_of(corpus, TRAINING), pretrain.causal_loss,
             TRAINING, path, device=device, progress=progress,
         )  # fmt: skip
         failed, missed = missing(model, tokenizer, world)

@@ -12,10 +12,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.world.models import CONTROL
 from bench.world.world import DEFAULT_SEED
 
 DATA_VERSION = 2  # of the generated files; a change of the generator changes it
 ASSETS = Path(__file__).parent / "assets"
+
+
+class NotBuiltError(FileNotFoundError):
+    """A model of a world that is not shipped, and has not been built here."""
 
 
 def cache_root() -> Path:
@@ -27,9 +32,13 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "lifelong-edit-bench"
 
 
-def assets_dir(seed: int = DEFAULT_SEED) -> Path:
-    """Weights and tokenizers of one world: shipped for the default seed, cached for others."""
-    return ASSETS if seed == DEFAULT_SEED else cache_root() / f"world-{seed}" / "assets"
+def assets_dir(seed: int = DEFAULT_SEED, model: str = "") -> Path:
+    """Weights and tokenizers of one world: shipped for the default seed, cached for others.
+
+    The control `model`, and what is trained for it, is never shipped.
+    """
+    shipped = seed == DEFAULT_SEED and model != CONTROL
+    return ASSETS if shipped else cache_root() / f"world-{seed}" / "assets"
 
 
 def variants_dir(seed: int = DEFAULT_SEED) -> Path:
@@ -41,11 +50,11 @@ def require_assets(seed: int, name: str) -> Path:
     """The directory of one shipped or built model.
 
     Raises:
-        FileNotFoundError: not built yet, with the command that builds it.
+        NotBuiltError: not built yet, with the command that builds it.
     """
-    path = assets_dir(seed) / name
+    path = assets_dir(seed, name) / name
     if not (path / "model.safetensors").exists():
-        raise FileNotFoundError(
+        raise NotBuiltError(
             f"{name} of world {seed} is not built: {path} is missing. "
             f"Build it with `python -m bench world build --seed {seed} --models {name}`."
         )

@@ -15,6 +15,7 @@ from bench.layout import TextTable
 from bench.results import Record
 from bench.shown import MAIN, SHOWN
 from bench.variants import ABLATIONS, ablation_of, variant
+from bench.world.models import CONTROL
 from tests.test_render import cell, record
 
 TABLE = get_table(4)
@@ -45,7 +46,8 @@ def text_of(cells: list[Cell], records: list[Record]) -> TextTable:
 
 def test_the_grid_has_recipe_and_its_three_ablations() -> None:
     found = points(TABLE, Selection(datasets=("cf",), edits=(100,)))
-    assert [point.variant for point in found] == [None, "no-cpt", "no-ks", "no-cpt-no-ks"]
+    of_main = [point.variant for point in found if point.backbone == "mini-llama"]
+    assert of_main == [None, "no-cpt", "no-ks", "no-cpt-no-ks"]
     assert {point.editor for point in found} == {"recipe"}
 
 
@@ -65,6 +67,26 @@ def test_a_seed_without_one_of_the_data_sets_does_not_count() -> None:
     cells = [recipe(name, seed) for seed in (0, 1) for name in SETS]
     done = [made(of, 0.2 + of.seed / 2, 0.0) for of in cells[:3]]
     assert rows(cells, done)["RECIPE"]["mean over ZSRE, CF Rel"] == "20.00 (97.29)"
+
+
+def test_the_control_backbone_has_rows_of_its_own() -> None:
+    chosen = points(TABLE, Selection(datasets=("cf",), edits=(100,)))
+    assert [p.variant for p in chosen if p.backbone == CONTROL] == [None, "no-cpt"]
+    cells = [recipe(name) for name in SETS]
+    cells += [dataclasses.replace(of, backbone=CONTROL) for of in cells]
+    scores = (0.5, 0.5, 0.9, 0.9)
+    done = [made(of, s, 0.2) for of, s in zip(cells, scores, strict=True)]
+    text = text_of(list(reversed(cells)), done)
+    labels = [row[1] for row in text.rows]
+    assert labels[5:] == ["unedited (control)", "RECIPE (control)", "- CPT (control)"]
+    assert [row[2].split()[0] for row in text.rows][1::5] == ["50.00", "90.00"]
+    assert {labels[row] for row, _ in text.best} <= {"RECIPE"}
+    assert any("mini-llama" in line and CONTROL not in line for line in text.caption)
+
+
+def test_another_backbone_has_no_control() -> None:
+    other = points(TABLE, Selection(backbone="somewhere/else", datasets=("cf",), edits=(100,)))
+    assert {point.backbone for point in other} == {"somewhere/else"}
 
 
 def test_the_unedited_model_is_never_best() -> None:
