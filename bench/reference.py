@@ -1,4 +1,8 @@
-"""Committed reference results: compact records, one file of JSON lines for each table."""
+"""Committed reference results: files of compact records as JSON lines, and Figure 4's data.
+
+`table1.jsonl` and its like hold a table's cells, `FIGURE_3` RECIPE with prompts of other lengths,
+`COVARIANCE` ROME and MEMIT without the covariance of their keys.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,23 @@ from bench.files import write_text
 from bench.published import tables_folder
 from bench.results import Record, parse
 
+FIGURE_3 = "figure3"
+COVARIANCE = "covariance"
+MAP = "figure4.json"
+
+
+def reference_folder() -> Path:
+    """`tables/reference` of the wheel or of a checkout, or where it would be."""
+    try:
+        return Path(str(tables_folder("reference")))
+    except FileNotFoundError:
+        return Path("tables") / "reference"
+
+
+def has_reference(name: str) -> bool:
+    """Whether records are committed under that name."""
+    return _file(name).is_file()
+
 
 def reference_records(name: str) -> list[Record]:
     """The committed records of `table1` and its like, in the order of the file.
@@ -19,14 +40,9 @@ def reference_records(name: str) -> list[Record]:
         FileNotFoundError: none are committed under that name.
         ValueError: a line that is no record.
     """
-    try:
-        text = (tables_folder("reference") / f"{name}.jsonl").read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"There are no reference results of {name}.") from error
-    return [
-        parse(one, f"tables/reference/{name}.jsonl, line {number}")
-        for number, one in enumerate(text.splitlines(), start=1)
-    ]
+    if not has_reference(name):
+        raise FileNotFoundError(f"There are no reference results of {name}.")
+    return _records(_file(name), f"tables/reference/{name}.jsonl")
 
 
 def write_reference(path: Path, records: Iterable[Record]) -> Path:
@@ -37,3 +53,24 @@ def write_reference(path: Path, records: Iterable[Record]) -> Path:
     """
     lines = sorted(map(line, records), key=lambda text: str(json.loads(text)["key"]))
     return write_text(path, "".join(f"{text}\n" for text in lines))
+
+
+def add_to_reference(path: Path, records: Iterable[Record]) -> Path:
+    """Write compact records beside those of other cells that the file has, if it is there.
+
+    Raises:
+        OSError: the file cannot be read or written; nothing partial is left.
+        ValueError: a line of it that is no record.
+    """
+    there = _records(path, str(path)) if path.exists() else []
+    by_key = {record["key"]: record for record in [*there, *records]}
+    return write_reference(path, by_key.values())
+
+
+def _records(path: Path, place: str) -> list[Record]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [parse(one, f"{place}, line {number}") for number, one in enumerate(lines, start=1)]
+
+
+def _file(name: str) -> Path:
+    return reference_folder() / f"{name}.jsonl"

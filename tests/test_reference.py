@@ -10,7 +10,7 @@ import pytest
 from bench import reference
 from bench.cli import main
 from bench.compact import compact
-from bench.reference import reference_records, write_reference
+from bench.reference import add_to_reference, reference_records, write_reference
 from bench.results import Record
 from tests.test_render import cell, record
 
@@ -50,6 +50,24 @@ def test_a_line_of_another_cell_is_named(folder: Path) -> None:
         reference_records("table1")
 
 
+def test_records_are_added_to_those_of_other_cells(folder: Path) -> None:
+    one, two, three = records()
+    path = add_to_reference(folder / "covariance.jsonl", [one, two])
+    newer = one | {"health": [{"effect": 0.0}]}
+    add_to_reference(path, [newer, three])
+    whole = {found["key"]: found for found in reference_records("covariance")}
+    assert whole.keys() == {found["key"] for found in records()}
+    assert whole[one["key"]]["health"] == newer["health"]
+
+
+def test_a_file_that_cannot_be_added_to_is_named_and_left(folder: Path) -> None:
+    path = folder / "covariance.jsonl"
+    path.write_text("no record\n", "utf-8")
+    with pytest.raises(ValueError, match=r"covariance\.jsonl, line 1 is no result record"):
+        add_to_reference(path, records())
+    assert path.read_text("utf-8") == "no record\n"
+
+
 def test_no_reference_is_said(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no reference results of table9"):
         reference_records("table9")
@@ -69,3 +87,18 @@ def test_tables_come_from_the_reference_alone(
     assert "GRACE" not in text
     assert main(["tables", "--reference", "--editors", "rome"]) == 2
     assert "The reference of table 1 has no cell of this selection." in capsys.readouterr().err
+
+
+def test_tables_are_exported_into_one_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_reference(folder / "table1.jsonl", records())
+    made = str(tmp_path / "made.jsonl")
+    export = ["tables", "--reference", "--export", made]
+    assert main([*export, "--editors", "grace"]) == 0
+    assert main([*export, "--editors", "ft", "--add"]) == 0
+    assert Path(made).read_bytes() == (folder / "table1.jsonl").read_bytes()
+    assert main([*export, "--editors", "ft"]) == 0  # replaces what is there
+    assert len(Path(made).read_text("utf-8").splitlines()) == 2
+    assert main(["tables", "--reference", "--add"]) == 2
+    assert "--add is for --export FILE alone." in capsys.readouterr().err

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.audit.findings import Check, Finding, Numbers
-from bench.claims import CLAIMS, Judgement, judge
+from bench.claims import PRINTED, Evidence, Judgement, judge
 
 
 def find(numbers: Numbers) -> Iterator[Finding]:
     """Each claim in each of its tables."""
-    values = {place: number.value for place, number in numbers.items()}
-    for claim in CLAIMS:
-        yield from map(_finding, judge(claim, values))
+    printed = Evidence(tables={place: number.value for place, number in numbers.items()})
+    for claim in PRINTED:
+        yield from map(_finding, judge(claim, printed))
 
 
 def _finding(judgement: Judgement) -> Finding:
     claim, nearest = judgement.claim, judgement.nearest
     return Finding(
-        place=f"{claim.key}/table{judgement.table}",
+        place=f"{claim.key}/{judgement.exhibit.key}",
         verdict=judgement.verdict,
-        sentence=f"Table {judgement.table}: {claim.text} ({claim.source}); {judgement.figures}.",
+        sentence=f"{judgement.exhibit}: {claim.text} ({claim.source}); {judgement.figures}.",
         numbers={
             "compared": len(judgement.cases),
             "against": len(judgement.broken),

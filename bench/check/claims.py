@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from bench.claims import CLAIMS, Claim, Judgement, Values, judge
+from bench.claims import CLAIMS, Claim, Evidence, Exhibit, Judgement, judge
 from bench.files import write_text
 from bench.published import tables_folder
 
@@ -17,17 +17,17 @@ PINS = "claims.json"  # verdicts that are known, in tables/reference
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """One claim in one table, twice."""
+    """One claim in one table or figure, twice."""
 
     claim: Claim
-    table: int
+    exhibit: Exhibit
     published: Judgement
     ours: Judgement
 
     @property
     def key(self) -> str:
         """`best-average/table1`, the same from version to version."""
-        return f"{self.claim.key}/table{self.table}"
+        return f"{self.claim.key}/{self.exhibit.key}"
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -35,11 +35,11 @@ class Verdicts:
         return self.published.verdict, self.ours.verdict
 
 
-def verdicts(published: Values, ours: Values) -> Iterator[Verdicts]:
-    """Every claim in each of its tables."""
+def verdicts(published: Evidence, ours: Evidence) -> Iterator[Verdicts]:
+    """Every claim in each of its tables and figures."""
     for claim in CLAIMS:
         for theirs, own in zip(judge(claim, published), judge(claim, ours), strict=True):
-            yield Verdicts(claim=claim, table=theirs.table, published=theirs, ours=own)
+            yield Verdicts(claim=claim, exhibit=theirs.exhibit, published=theirs, ours=own)
 
 
 def pinned() -> dict[str, tuple[str, str]] | None:

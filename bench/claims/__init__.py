@@ -1,8 +1,20 @@
-"""What the paper claims of its tables, each claim as a predicate that any numbers can be put to."""
+"""What the paper claims, each claim as a predicate that any numbers can be put to."""
 
-from bench.claims import ability, ablation, editing, times
-from bench.claims.base import Case, Claim, Judgement, Values, judge
+from bench.claims import ability, ablation, covariance, editing, figures, times
+from bench.claims.base import Case, Claim, Evidence, Exhibit, Judgement, Values, judge
 
-__all__ = ["CLAIMS", "Case", "Claim", "Judgement", "Values", "judge"]
+__all__ = [
+    "CLAIMS",
+    "PRINTED",
+    "Case",
+    "Claim",
+    "Evidence",
+    "Exhibit",
+    "Judgement",
+    "Values",
+    "judge",
+]
 
-CLAIMS: tuple[Claim, ...] = (*editing.CLAIMS, *ability.CLAIMS, *times.CLAIMS, *ablation.CLAIMS)
+# Those that the printed tables can decide.
+PRINTED: tuple[Claim, ...] = (*editing.CLAIMS, *ability.CLAIMS, *times.CLAIMS, *ablation.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*PRINTED, *covariance.CLAIMS, *figures.CLAIMS)

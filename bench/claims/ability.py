@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Values, beaten, select
+from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Evidence, Values, beaten, select
 from bench.places import UNEDITED, Place, rivals
 
 TABLE = 2
@@ -16,19 +16,22 @@ LOSERS = (*WEIGHT_EDITORS, "TP", "LTE")
 KEEPERS = ("GRACE", "R-ROME", RECIPE)
 
 
-def _lost(values: Values, table: int) -> Iterator[Case]:
+def _lost(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     for place in select(values, table, editors=LOSERS, metrics=(MEAN,)):
         for before in _unedited(values, place):
             yield _case(values, place, before, margin=before - values[place] - KEPT_WITHIN)
 
 
-def _kept(values: Values, table: int) -> Iterator[Case]:
+def _kept(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     for place in select(values, table, editors=KEEPERS, metrics=(MEAN, *TASK_METRICS)):
         for before in _unedited(values, place):
             yield _case(values, place, before, margin=KEPT_WITHIN - abs(before - values[place]))
 
 
-def _best(values: Values, table: int) -> Iterator[Case]:
+def _best(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     for place in select(values, table, editors=(RECIPE,), metrics=(MEAN,)):
         yield from beaten(values, place, rivals(values, place), low=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.claims.base import RECIPE, Case, Claim, Values, select
+from bench.claims.base import RECIPE, Case, Claim, Evidence, select
 from bench.places import UNEDITED
 
 TABLE = 4
@@ -13,7 +13,8 @@ METRICS = ("Rel", "Gen", "Loc")
 UNEDITED_WITHIN = 1.0  # points (ours)
 
 
-def _without_cpt(values: Values, table: int) -> Iterator[Case]:
+def _without_cpt(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     for place in select(values, table, editors=(NO_CPT, NEITHER), metrics=METRICS):
         before = values.get(place._replace(editor=UNEDITED))
         if before is not None:
@@ -24,7 +25,8 @@ def _without_cpt(values: Values, table: int) -> Iterator[Case]:
             )
 
 
-def _without_ks(values: Values, table: int) -> Iterator[Case]:
+def _without_ks(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     for place in select(values, table, editors=(NO_KS,), metrics=("Gen", "Loc")):
         reliability = place._replace(metric="Rel")
         whole = [one._replace(editor=RECIPE) for one in (place, reliability)]

@@ -1,18 +1,20 @@
-"""A claim of the paper as a numeric predicate over a table of numbers, and its verdict.
+"""A claim of the paper as a numeric predicate over numbers, and its verdict.
 
-The numbers may be the published ones or our own: a claim reads them by `Place` alone.
+The numbers may be the published ones or our own: a claim reads both alike, from `Evidence`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from bench.places import Place
 
 # Percent in Tables 1, 2 and 4 to 6, seconds in Table 3; a number that is not there is absent.
 Values = Mapping[Place, float]
+Lengths = Mapping[tuple[int, str], float]  # (tokens of a continuous prompt, metric) -> percent
+Distances = Mapping[tuple[str, int], float]  # (space, tokens of a continuous prompt) -> ratio
 Verdict = Literal["holds", "fails", "not tested"]
 
 EDITING_TABLES = (1, 5, 6)  # one backbone each
@@ -20,6 +22,36 @@ RECIPE = "RECIPE"
 # The paper's groups of editors; other editors take no part in its claims.
 WEIGHT_EDITORS = ("FT", "MEND", "ROME", "MEMIT", "MALMEN", "WILKE")
 RETRIEVAL_EDITORS = ("GRACE", "R-ROME", "LTE", RECIPE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What claims are put to: the numbers of one side, the paper's or ours.
+
+    A number that is not there is absent from its part.
+    """
+
+    tables: Values = field(default_factory=dict)
+    # At the places of the tables: ROME and MEMIT without the covariance of their keys.
+    without_covariance: Values = field(default_factory=dict)
+    lengths: Lengths = field(default_factory=dict)  # Figure 3
+    # Figure 4: median over tokens of the distance to the nearest name, over that between names.
+    distances: Distances = field(default_factory=dict)
+
+
+class Exhibit(NamedTuple):
+    """A table or a figure of the paper."""
+
+    kind: Literal["table", "figure"]
+    number: int
+
+    @property
+    def key(self) -> str:
+        """`table1`."""
+        return f"{self.kind}{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.kind.capitalize()} {self.number}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +76,34 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the paper says, in our words; judged in each of `tables` by itself.
+    """What the paper says, in our words; judged in each table or figure by itself.
 
-    `cases(values, table)` yields the comparisons whose numbers are all there.
+    `cases(evidence, number)` yields the comparisons whose numbers are all there, for the number of
+    a table or figure.
     """
 
     key: str
     text: str
     source: str  # in the paper
-    tables: tuple[int, ...]
-    cases: Callable[[Values, int], Iterator[Case]]
+    tables: tuple[int, ...] = ()
+    figures: tuple[int, ...] = ()
+    cases: Callable[[Evidence, int], Iterator[Case]]
+
+    @property
+    def exhibits(self) -> tuple[Exhibit, ...]:
+        """Where it is judged."""
+        return (
+            *(Exhibit("table", number) for number in self.tables),
+            *(Exhibit("figure", number) for number in self.figures),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the numbers of one table say about a claim."""
+    """What the numbers of one table or figure say about a claim."""
 
     claim: Claim
-    table: int
+    exhibit: Exhibit
     cases: tuple[Case, ...]
 
     @property
@@ -113,9 +155,9 @@ def beaten(values: Values, place: Place, others: Collection[Place], *, low: bool
         )
 
 
-def judge(claim: Claim, values: Values) -> tuple[Judgement, ...]:
-    """The claim in each of its tables."""
+def judge(claim: Claim, evidence: Evidence) -> tuple[Judgement, ...]:
+    """The claim in each of its tables and figures."""
     return tuple(
-        Judgement(claim=claim, table=table, cases=tuple(claim.cases(values, table)))
-        for table in claim.tables
+        Judgement(claim=claim, exhibit=exhibit, cases=tuple(claim.cases(evidence, exhibit.number)))
+        for exhibit in claim.exhibits
     )

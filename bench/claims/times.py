@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Values, beaten, select
+from bench.claims.base import RECIPE, WEIGHT_EDITORS, Case, Claim, Evidence, Values, beaten, select
 from bench.places import UNEDITED, Place, rivals
 
 TABLE = 3
@@ -17,14 +17,16 @@ BACK_PROPAGATING = ("FT", "ROME", "MEMIT", "WILKE", "TP", "GRACE", "R-ROME")
 EQUAL_WITHIN = 0.02
 
 
-def _edit_faster(values: Values, table: int) -> Iterator[Case]:
+def _edit_faster(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     slow = tuple(select(values, table, editors=BACK_PROPAGATING, metrics=(EDIT,)))
     for place in select(values, table, editors=META_TRAINED, metrics=(EDIT,)):
         for other in slow:
             yield _faster(values, place, other)
 
 
-def _weights_add_nothing(values: Values, table: int) -> Iterator[Case]:
+def _weights_add_nothing(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     reference = plain_inference(values, table)
     for place in select(values, table, editors=WEIGHT_EDITORS, metrics=(INFERENCE,)):
         if reference is not None:
@@ -36,14 +38,16 @@ def _weights_add_nothing(values: Values, table: int) -> Iterator[Case]:
             )
 
 
-def _memory_costs(values: Values, table: int) -> Iterator[Case]:
+def _memory_costs(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     plain = tuple(select(values, table, editors=WEIGHT_EDITORS, metrics=(INFERENCE,)))
     for place in select(values, table, editors=("TP", "GRACE"), metrics=(INFERENCE,)):
         for other in plain:
             yield _faster(values, other, place)
 
 
-def _shortest_total(values: Values, table: int) -> Iterator[Case]:
+def _shortest_total(evidence: Evidence, table: int) -> Iterator[Case]:
+    values = evidence.tables
     for place in select(values, table, editors=(RECIPE,), metrics=(TOTAL,)):
         yield from beaten(values, place, rivals(values, place), low=True)
 

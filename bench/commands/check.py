@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.check.claims import Verdicts
     from bench.check.compare import Outcome
     from bench.check.published import Beside
-    from bench.claims import Values
+    from bench.claims import Evidence
     from bench.places import Place
     from bench.results import Record
 
@@ -48,7 +48,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--table", type=arguments.whole(1), metavar="N", help="default: all")
+    parser.add_argument(
+        "--table", type=arguments.whole(1), metavar="N", help="default: all, and figures"
+    )
     parser.add_argument(
         "--against",
         type=arguments.one_of("side", AGAINST),
@@ -69,7 +71,7 @@ def check(args: argparse.Namespace) -> int:
     """Exit code 0 where nothing changed."""
     tables = [get_table(args.table)] if args.table else [*TABLES.values()]
     outcomes = [] if args.against == "published" else _references(tables, args.jobs)
-    claims = [] if args.against == "reference" else _claims(tables)
+    claims = [] if args.against == "reference" else _claims(args.table)
     cells = [] if args.against == "reference" else _published(tables, args)
     changed = _changed(claims, args)
     good = all(one.good for one in outcomes) and not changed
@@ -81,10 +83,11 @@ def check(args: argparse.Namespace) -> int:
 
 def _references(tables: Sequence[Table], jobs: int | None) -> list[Outcome]:
     from bench.check.rerun import rerun
+    from bench.reference import has_reference
 
     found = []
     for table in tables:
-        if table.measures != "editing" or not _has_reference(table):
+        if table.measures != "editing" or not has_reference(f"table{table.number}"):
             continue
         say(f"Table {table.number}: a part of the reference, run again")
         for one in rerun(table, jobs=jobs):
@@ -93,31 +96,34 @@ def _references(tables: Sequence[Table], jobs: int | None) -> list[Outcome]:
     return found
 
 
-def _claims(tables: Sequence[Table]) -> list[Verdicts]:
+def _claims(table: int | None) -> list[Verdicts]:
+    """Those of one table, or of all tables and figures."""
     from bench.check.claims import verdicts
+    from bench.claims import Evidence, Exhibit
     from bench.published import all_numbers
 
-    published = {place: number.value for place, number in all_numbers().items()}
-    numbers = {table.number for table in tables}
-    found = [one for one in verdicts(published, _ours()) if one.table in numbers]
+    published = Evidence(tables={place: one.value for place, one in all_numbers().items()})
+    wanted = None if table is None else Exhibit("table", table)
+    found = [one for one in verdicts(published, _ours()) if wanted in (None, one.exhibit)]
     say("The paper's claims, on its numbers and on the reference results")
     for one in found:
         pair = "".join(f"{verdict:<12}" for verdict in one.pair)
-        say(f"  {pair}Table {one.table}: {one.claim.text}")
+        say(f"  {pair}{one.exhibit}: {one.claim.text}")
         say(f"      published: {one.published.figures}")
         say(f"      ours: {one.ours.figures}")
     return found
 
 
-def _ours() -> Values:
-    """All committed reference results, by the places of the published tables."""
+def _ours() -> Evidence:
+    """All committed reference results."""
+    from bench.check.evidence import evidence
     from bench.check.values import values
     from bench.record_kinds import identity_of
-    from bench.reference import reference_records
+    from bench.reference import has_reference, reference_records
 
     found: dict[Place, float] = {}
     for table in TABLES.values():
-        if _has_reference(table):
+        if has_reference(f"table{table.number}"):
             records = reference_records(f"table{table.number}")
             everything = argparse.Namespace(
                 editors=None, datasets=None, edits=None, seeds=None, n_seeds=None
@@ -125,7 +131,7 @@ def _ours() -> Values:
             identities = [identity_of(record["cell"]) for record in records]
             cells = KINDS[table.measures].chosen(identities, everything)
             found |= values(table, cells, records)
-    return found
+    return evidence(found)
 
 
 def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Beside]:
@@ -163,15 +169,6 @@ def _changed(claims: Sequence[Verdicts], args: argparse.Namespace) -> list[str]:
         was, now = (" and ".join(pair) for pair in (known[one.key], one.pair))
         say(f"  changed  {one.key}: was {was} (published and ours), is {now}")
     return [one.key for one in changed]
-
-
-def _has_reference(table: Table) -> bool:
-    from bench.published import tables_folder
-
-    try:
-        return (tables_folder("reference") / f"table{table.number}.jsonl").is_file()
-    except FileNotFoundError:
-        return False
 
 
 def _write(

@@ -13,6 +13,7 @@ from bench.backbones import EMBEDDED
 from bench.commands import arguments
 from bench.console import say, warn
 from bench.plots.catalogue import FIGURES, resolve
+from bench.reference import FIGURE_3, MAP, reference_folder
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 OUT = Path("figures")
-REFERENCE = Path("tables") / "reference"
-MAP = "figure4.json"
+COMMITTED = "tables/reference"  # as messages name it
 
 EXAMPLES = """examples:
   python -m bench figures
@@ -80,10 +80,17 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         type=Path,
         metavar="DIR",
         help="records: a directory as `run` leaves it, or one with *.jsonl files of compact "
-        f"records (default: {REFERENCE})",
+        f"records; without this, always the committed ones of {COMMITTED}",
     )
     places.add_argument(
-        "--map", type=Path, metavar="FILE", help=f"data of figure 4 (default: {REFERENCE / MAP})"
+        "--map", type=Path, metavar="FILE", help=f"data of figure 4 (default: {COMMITTED}/{MAP})"
+    )
+    places.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="with --figure 3, write its records without their rows, as JSON lines, instead of "
+        f"drawing it: {COMMITTED}/{FIGURE_3}.jsonl is made so",
     )
     places.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     parser.set_defaults(func=figures)
@@ -95,6 +102,8 @@ def figures(args: argparse.Namespace) -> int:
     if args.compute:
         return _compute(args, keys)
     source = _source(args)
+    if args.export is not None:
+        return _export(args, keys, source)
     if len(keys) == 1:
         _write([_build(keys[0], source)], args.out)
         return 0
@@ -119,7 +128,20 @@ def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
             f"no weights for prompts of {length} token{'s' * (length > 1)}; "
             f"python -m bench train --variant cpt={length} makes them."
         )
-    say(f"written: {write_map(data, args.map or REFERENCE / MAP)}")
+    say(f"written: {write_map(data, args.map or Path(COMMITTED) / MAP)}")
+    return 0
+
+
+def _export(args: argparse.Namespace, keys: Sequence[str], source: Source) -> int:
+    """Figure 3's records."""
+    from bench.plots.prompt_lengths import EDITS, drawn
+    from bench.reference import write_reference
+
+    if keys != ["3"]:
+        raise ValueError("--export is for figure 3 alone: --figure 3 --export FILE.")
+    chosen = drawn(source.records(), source.backbone, source.edits or EDITS)
+    path = write_reference(args.export, chosen.records)
+    say(f"written: {path}, {len(chosen.records):,} records")
     return 0
 
 
@@ -130,21 +152,11 @@ def _source(args: argparse.Namespace) -> Source:
     from bench.prompt_map.data import read_map
 
     return Source(
-        records=cache(lambda: read_records(args.source or _reference())),
-        prompt_map=cache(lambda: read_map(args.map or _reference() / MAP)),
+        records=cache(lambda: read_records(args.source or reference_folder())),
+        prompt_map=cache(lambda: read_map(args.map or reference_folder() / MAP)),
         backbone=args.backbone,
         edits=args.edits,
     )
-
-
-def _reference() -> Path:
-    """The committed records: of the wheel, of a checkout, or where they would be."""
-    from bench.published import tables_folder
-
-    try:
-        return Path(str(tables_folder("reference")))
-    except FileNotFoundError:
-        return REFERENCE
 
 
 def _build(key: str, source: Source) -> Drawing:

@@ -16,7 +16,7 @@ from bench.grids import Table, get_table, points
 from bench.identity import Identity
 from bench.planning import trained_points
 from bench.record_kinds import identity_of
-from bench.reference import reference_records, write_reference
+from bench.reference import add_to_reference, reference_records, write_reference
 from bench.results import Record, ResultStore, is_complete
 from bench.shown import MAIN, SHOWN
 
@@ -79,6 +79,11 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         help="write the records, without their rows, as JSON lines",
     )
     parser.add_argument(
+        "--add",
+        action="store_true",
+        help="with --export, keep the records of other cells that FILE has",
+    )
+    parser.add_argument(
         "--reference",
         action="store_true",
         help="of the committed reference results, instead of the records in results/",
@@ -102,11 +107,14 @@ def tables(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
+    if args.add and args.export is None:
+        raise ValueError("--add is for --export FILE alone.")
     cells, records = (_committed if args.reference else _stored)(table, kind, args)
     if args.export is not None:
         keys = {cell.key() for cell in cells}
         kept = [record for record in records if record["key"] in keys]
-        say(f"written: {write_reference(args.export, kept)}, {len(kept):,} records")
+        path = (add_to_reference if args.add else write_reference)(args.export, kept)
+        say(f"written: {path}, {len(kept):,} records")
         return 0
     metric = args.metric or MAIN
     views = [name for name in ("averages", *VIEWS) if vars(args)[name]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.datasets import get_dataset
@@ -12,6 +12,7 @@ from bench.plots.means import over_datasets
 from bench.plots.plan import LENGTH, Plan, plan
 from bench.plots.source import Source
 from bench.plots.style import BLACK, BLUE, COLUMN, ORANGE, VERMILLION, paper_style
+from bench.results import Record
 from bench.statistics import Spread
 from bench.tabulate import METRICS
 from bench.variants import EDITOR, LENGTHS
@@ -39,11 +40,8 @@ def build(source: Source) -> Drawing:
         ValueError: no length has records of all data sets at this number of edits.
     """
     n_edits = source.edits or EDITS
-    records = [one for one in source.records() if one["cell"]["n_edits"] == n_edits]
-    if not records:
-        raise ValueError(f"Figure 3 needs records at {n_edits:,} edits, there are none.")
-    chosen = plan(records, source.backbone, editors=[EDITOR], free=[LENGTH])
-    points = lengths(chosen)
+    chosen = drawn(source.records(), source.backbone, n_edits)
+    points = lengths(chosen, chosen.datasets)
     if not points:
         raise ValueError(
             f"Figure 3 needs records of all data sets at {n_edits:,} edits for one length of "
@@ -62,10 +60,22 @@ def build(source: Source) -> Drawing:
     )
 
 
-def lengths(chosen: Plan) -> Points:
+def drawn(records: Iterable[Record], backbone: str, n_edits: int = EDITS) -> Plan:
+    """RECIPE's records with prompts of any length, otherwise as in its preset.
+
+    Raises:
+        ValueError: there are none, or they were not measured alike.
+    """
+    found = [one for one in records if one["cell"]["n_edits"] == n_edits]
+    if not found:
+        raise ValueError(f"Figure 3 needs records at {n_edits:,} edits, there are none.")
+    return plan(found, backbone, editors=[EDITOR], free=[LENGTH])
+
+
+def lengths(chosen: Plan, datasets: Sequence[str]) -> Points:
     """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other."""
     stored = sorted({int(cell.hparams[LENGTH]) for cell in chosen.cells})
-    means = {length: over_datasets(chosen.of(length=length), chosen.datasets) for length in stored}
+    means = {length: over_datasets(chosen.of(length=length), datasets) for length in stored}
     return {length: found for length, found in means.items() if found}
 
 

@@ -14,7 +14,9 @@ from torch import Tensor
 
 # `cached` factorises C once per layer and solves an n x n system for each edit, by the Woodbury
 # identity; `direct` solves the m x m system each time, as the original. Equal but for rounding.
-Solver = Literal["cached", "direct"]
+# `isotropic` is ours, to see what the covariance does: C's mean eigenvalue times the identity in
+# its place, so that lambda means what it did and no direction of the keys is spared.
+Solver = Literal["cached", "direct", "isotropic"]
 
 
 class KeySolver:
@@ -46,14 +48,22 @@ class KeySolver:
         return solved
 
     def _cached(self, layer: int, keys: Tensor) -> Tensor:
+        spread = self._inverse_times(layer, keys) / self._weight  # [m, n]
+        inner = torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device) + keys.T @ spread
+        solved: Tensor = torch.linalg.solve(inner, spread, left=False)
+        return solved
+
+    def _inverse_times(self, layer: int, keys: Tensor) -> Tensor:
+        """C^-1 K [m, n]."""
+        if self._solver == "isotropic":
+            mean = self._covariance(layer).diagonal().mean().to(keys)
+            _check(layer, mean <= 0)
+            return keys / mean
         if layer not in self._factors:
             factor, failed = torch.linalg.cholesky_ex(self._moment(layer, keys))
             _check(layer, failed)
             self._factors[layer] = factor
-        spread = torch.cholesky_solve(keys, self._factors[layer]) / self._weight  # [m, n]
-        inner = torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device) + keys.T @ spread
-        solved: Tensor = torch.linalg.solve(inner, spread, left=False)
-        return solved
+        return torch.cholesky_solve(keys, self._factors[layer])
 
     def _moment(self, layer: int, like: Tensor) -> Tensor:
         return self._covariance(layer).to(like)

@@ -1,20 +1,21 @@
-"""Every claim on made numbers: when it holds, when one number breaks it, when nothing is there."""
+"""Every claim of the printed tables: when it holds, when one number breaks it, without numbers."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.claims import CLAIMS, Claim, Judgement, judge
+from bench.claims import PRINTED, Claim, Evidence, Exhibit, Judgement, judge
 from bench.claims.base import RETRIEVAL_EDITORS, WEIGHT_EDITORS
 from bench.places import UNEDITED, Place
 from bench.published import TABLES, load, numbers
 
-BY_KEY = {claim.key: claim for claim in CLAIMS}
+BY_KEY = {claim.key: claim for claim in PRINTED}
 
 
 def judged(key: str, table: int, values: dict[Place, float]) -> Judgement:
     """The judgement of one claim in one table; its other tables are dropped."""
-    return next(found for found in judge(BY_KEY[key], values) if found.table == table)
+    judgements = judge(BY_KEY[key], Evidence(tables=values))
+    return next(found for found in judgements if found.exhibit == Exhibit("table", table))
 
 
 def at(n_edits: int, editor: str, metric: str, value: float, table: int = 1) -> dict[Place, float]:
@@ -131,7 +132,7 @@ BROKEN_BY_ONE = [
 
 def test_every_claim_is_tested_here() -> None:
     assert sorted(key for key, *_ in BROKEN_BY_ONE) == sorted(BY_KEY)
-    assert len(BY_KEY) == len(CLAIMS)
+    assert len(BY_KEY) == len(PRINTED)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_claim_holds_until_one_number_changes(
     assert judged(key, table, {}).verdict == "not tested"
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+@pytest.mark.parametrize("claim", PRINTED, ids=lambda claim: claim.key)
 def test_a_number_alone_is_not_compared(claim: Claim) -> None:
     """One lone number of each table tests nothing, except a spread around its own median."""
     for table in claim.tables:
@@ -206,10 +207,11 @@ def test_the_groups_are_those_of_the_tables() -> None:
 
 def test_the_published_verdicts() -> None:
     values = {p: one.value for table in TABLES for p, one in numbers(table).items()}
+    published = Evidence(tables=values)
     failing = [
-        (found.claim.key, found.table, len(found.broken))
-        for claim in CLAIMS
-        for found in judge(claim, values)
+        (found.claim.key, found.exhibit.number, len(found.broken))
+        for claim in PRINTED
+        for found in judge(claim, published)
         if found.verdict != "holds"
     ]
     assert failing == [

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import reference
 from bench.cli import main
-from bench.commands import figures as command
 from bench.prompt_map.data import write_map
+from bench.reference import reference_records
 from tests.plots.made import map_data, record, write_lines
 
 
@@ -16,7 +17,7 @@ from tests.plots.made import map_data, record, write_lines
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands write where they are, and find no committed records."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_reference", lambda: tmp_path / "reference")
+    monkeypatch.setattr(reference, "tables_folder", lambda name: tmp_path / name)
 
 
 def stored() -> None:
@@ -54,6 +55,40 @@ def test_committed_records_are_the_default() -> None:
     assert len(list(Path("here").iterdir())) == 3
 
 
+def test_every_figure_is_drawn_from_committed_files_alone() -> None:
+    cells = [("ft", 10), ("ft", 1000), ("recipe", 10), ("recipe", 1000)]
+    write_lines(Path("reference/table1.jsonl"), [record(e, n_edits=n) for e, n in cells])
+    five = record("recipe", n_edits=1000, hparams={"prompt_length": 5})
+    write_lines(Path("reference/figure3.jsonl"), [five])
+    bare = record("rome", n_edits=1000, hparams={"mode": "easyedit"})
+    write_lines(Path("reference/covariance.jsonl"), [bare])
+    write_map(map_data(), Path("reference/figure4.json"))
+    write_lines(Path("results/other.jsonl"), [record("mend")])  # own results are not asked
+    assert main(["figures"]) == 0
+    lengths = Path("figures/figure3.csv").read_text("utf-8").splitlines()[1:]
+    assert {line.split(",")[2] for line in lengths} == {"3", "5"}
+    edits = Path("figures/edits.csv").read_text("utf-8")
+    assert "measured,mini-llama,ZSRE,MP,FT" in edits
+    assert "measured,mini-llama,ZSRE,MP,ROME" not in edits  # without covariance: another editor
+    assert "MEND" not in edits
+
+
+def test_the_records_of_figure_3_are_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    lengths = [record("recipe", n_edits=1000, hparams={"prompt_length": n}) for n in (1, 3, 5)]
+    others = [record("ft", n_edits=1000), record("recipe", n_edits=10)]
+    write_lines(Path("records/a.jsonl"), [*others, *lengths])
+    made = ["figures", "--figure", "3", "--from", "records"]
+    assert main([*made, "--export", "reference/figure3.jsonl"]) == 0
+    assert capsys.readouterr().out == "written: reference/figure3.jsonl, 3 records\n"
+    assert sorted(
+        one["cell"]["hparams"]["prompt_length"] for one in reference_records("figure3")
+    ) == [1, 3, 5]
+    assert main(["figures", "--figure", "3"]) == 0
+    drawn = Path("figures/figure3.csv").read_bytes()
+    assert main(made) == 0
+    assert Path("figures/figure3.csv").read_bytes() == drawn
+
+
 def test_the_same_command_writes_the_same_bytes() -> None:
     stored()
     arguments = ["figures", "--figure", "time", "--from", "records"]
@@ -75,6 +110,7 @@ def test_the_same_command_writes_the_same_bytes() -> None:
         (["--figure", "edits", "--from", "nowhere"], "No records at nowhere"),
         (["--figure", "4"], "--figure 4 --compute makes it"),
         (["--figure", "edits", "--compute"], "--compute is for figure 4 alone"),
+        (["--export", "a.jsonl"], "--export is for figure 3 alone"),
         (["--from", "nowhere"], "No figure can be drawn: No records at nowhere"),
         (["--edits", "0"], "expected a whole number of at least 1"),
     ],

@@ -18,6 +18,15 @@ def test_one_key_as_computed_by_hand(solver: Solver) -> None:
     torch.testing.assert_close(adjusted, expected)
 
 
+def test_without_directions_only_the_mean_eigenvalue_is_left() -> None:
+    # diag(2, 4) has the mean eigenvalue 3: (30 I + k k^T)^-1 k = k / (30 + k.k) for k = (1, 2).
+    covariance = COVARIANCE + torch.tensor([[0.0, 1.0], [1.0, 0.0]])  # off the diagonal: no matter
+    solve = KeySolver(lambda _: covariance, 10.0, "isotropic")
+    adjusted = solve(0, torch.tensor([[1.0], [2.0]]))
+    expected = torch.tensor([[1.0], [2.0]], dtype=torch.float64) / 35
+    torch.testing.assert_close(adjusted, expected)
+
+
 def test_both_solvers_agree_on_several_keys() -> None:
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(7, 20, generator=generator, dtype=torch.float64)
@@ -42,7 +51,7 @@ def test_a_covariance_is_read_and_factorised_once_a_layer() -> None:
     assert asked == [0, 1]
 
 
-@pytest.mark.parametrize("solver", ["cached", "direct"])
+@pytest.mark.parametrize("solver", ["cached", "direct", "isotropic"])
 def test_too_little_text_is_an_error(solver: Solver) -> None:
     solve = KeySolver(lambda _: torch.zeros(2, 2), 1.0, solver)
     with pytest.raises(ValueError, match="layer 3 is not positive definite; compute it over more"):
