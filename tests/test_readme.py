@@ -9,7 +9,8 @@ import pytest
 
 from bench.cli import main
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def printed(capsys: pytest.CaptureFixture[str], *view: str) -> str:
@@ -32,3 +33,11 @@ def test_the_correlations_are_those_of_the_reference(capsys: pytest.CaptureFixtu
     assert [row[0] for row in rows] == ["1", "10", "100"]
     for n_edits, _, _, rho, interval, chance, _ in rows:
         assert f"| {n_edits} | {rho} | {interval} | {chance} |" in README
+
+
+@pytest.mark.parametrize("name", ["edits", "retention"])
+def test_the_figures_are_drawn_from_the_reference(name: str, tmp_path: Path) -> None:
+    assert f"(figures/reference/{name}.svg)" in README
+    assert main(["figures", "--figure", name, "--out", str(tmp_path)]) == 0
+    committed = ROOT / "figures/reference" / f"{name}.csv"
+    assert (tmp_path / f"{name}.csv").read_text("utf-8") == committed.read_text("utf-8")
