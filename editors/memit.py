@@ -24,6 +24,7 @@ from editors.parts.value_optimisation import (
     ValueProblem,
     ValueSolution,
     optimise_value,
+    value_pass,
     value_problem,
 )
 from editors.parts.weight_editor import WeightEditor
@@ -151,7 +152,7 @@ class MemitEditor(WeightEditor[MemitHparams]):
                 problem,
                 self.hparams.value_settings,
                 layer=self.layers[-1],
-                steered="block",
+                seen=value_pass(self.lm, problem, self.layers[-1:], steered="block"),
             )
             for problem in problems
         ]

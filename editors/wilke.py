@@ -7,7 +7,7 @@ and `rollback` a named mode.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -21,9 +21,10 @@ from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.packed_texts import pack_texts, unpack_texts
-from editors.parts.rank_one import RankOneUpdate, rank_one_update
+from editors.parts.rank_one import RankOneUpdate, rank_one_solution
 from editors.parts.tokens import batch_of, target_ids
 from editors.parts.value_hparams import ValueHparams
+from editors.parts.value_optimisation import value_pass, value_problem
 from editors.parts.weight_editor import WeightEditor
 
 # `rollback`: before a request is written, the one before it is edited back, in the layer it was
@@ -118,7 +119,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
 
     def scan(self, request: EditRequest) -> tuple[Candidate, ...]:
         """The candidate of every layer on the model as it is now; nothing is written."""
-        return tuple(self._candidate(request, layer) for layer in self.layers)
+        return tuple(map(self._candidate, self._updates(request, self.layers)))
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Write the requests one after another."""
@@ -145,20 +146,23 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         weights, self._last = _unpacked(state)
         super().load_state_dict(weights)
 
-    def _candidate(self, request: EditRequest, layer: int) -> Candidate:
-        update = self._update(request, layer)
-        change = update.delta(self.lm).value
-        return Candidate(update, float(change.norm() / self._weight(layer).to(change).norm()))
+    def _candidate(self, update: RankOneUpdate) -> Candidate:
+        change, weight = update.delta(self.lm).value, self._weight(update.layer)
+        return Candidate(update, float(change.norm() / weight.to(change).norm()))
 
-    def _update(self, request: EditRequest, layer: int) -> RankOneUpdate:
-        return rank_one_update(
-            self.lm,
-            request,
-            self.resources.templates,
-            layer=layer,
-            settings=self.hparams.value_settings,
-            inverse_covariance=self._inverse(layer, self._weight(layer)),
-        )
+    def _updates(self, request: EditRequest, layers: Sequence[int]) -> Iterator[RankOneUpdate]:
+        """The update of each layer on the model as it is now, all from one forward."""
+        problem = value_problem(self.lm, request, self.resources.templates)
+        seen = value_pass(self.lm, problem, layers)
+        for layer in layers:
+            yield rank_one_solution(
+                self.lm,
+                problem,
+                seen,
+                layer=layer,
+                settings=self.hparams.value_settings,
+                inverse_covariance=self._inverse(layer, self._weight(layer)),
+            )
 
     def _weight(self, layer: int) -> Tensor:
         return self.lm.module(self.lm.architecture.mlp_out, layer).get_parameter("weight")
@@ -166,7 +170,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
     def _roll_back(self) -> None:
         if self._last is None:
             return
-        update = self._update(self._last.request, self._last.layer)
+        (update,) = self._updates(self._last.request, [self._last.layer])
         self._weights.add([update.delta(self.lm)])
         self._last = None
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from editors.base import EditRequest
 from editors.parts.deltas import WeightDelta
-from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
 from editors.parts.value_optimisation import (
+    ValuePass,
+    ValueProblem,
     ValueSettings,
     ValueSolution,
     optimise_value,
+    value_pass,
     value_problem,
 )
 
@@ -54,17 +56,39 @@ def rank_one_update(
 ) -> RankOneUpdate:
     """The update that makes the model as it is now answer a request; nothing is written.
 
-    Keys do not depend on what is optimised above them nor, in a causal model, on the target behind
-    them, so they are read from the optimisation's own forwards.
-
     Args:
         templates: context templates, the bare `"{}"` first.
         inverse_covariance: C^-1 [m, m]; without it the direction is the key itself.
     """
     problem = value_problem(lm, request, templates)
-    with captured_input(lm.module(lm.architecture.mlp_out, layer)) as inputs:
-        solution = optimise_value(lm, problem, settings, layer=layer)
-    keys = inputs.value[problem.rows, problem.lookups][:-1].to(solution.delta)  # [R, m]
+    return rank_one_solution(
+        lm,
+        problem,
+        value_pass(lm, problem, [layer]),
+        layer=layer,
+        settings=settings,
+        form=form,
+        inverse_covariance=inverse_covariance,
+    )
+
+
+def rank_one_solution(
+    lm: LanguageModel,
+    problem: ValueProblem,
+    seen: ValuePass,
+    *,
+    layer: int,
+    settings: ValueSettings,
+    form: RankOneForm = "original",
+    inverse_covariance: Tensor | None = None,
+) -> RankOneUpdate:
+    """The update at one layer of a pass that may serve several.
+
+    Keys do not depend on what is optimised above them nor, in a causal model, on the target behind
+    them, so they are read from the same pass.
+    """
+    solution = optimise_value(lm, problem, settings, layer=layer, seen=seen)
+    keys = seen.keys[layer][:-1].to(solution.delta)  # [R, m]
     bare, mean = keys[0], keys.mean(dim=0)
     direction = bare if form == "rebuilt_prompt" else mean
     if inverse_covariance is not None:

@@ -6,20 +6,20 @@ module whose output is steered (an MLP for ROME, a whole block for MEMIT) and in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from editors.base import EditRequest
-from editors.parts.hooks import changed_output
+from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.resume import block_input, resumed
 from editors.parts.subjects import subject_last
+from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 
 # The prompt whose prediction must not drift, so that the subject stays what it is (ROME, eq. 4).
@@ -56,6 +56,15 @@ class ValueProblem:
     def rows(self) -> Tensor:
         """Row numbers [R + 1], to index beside `lookups`."""
         return torch.arange(len(self.batch), device=self.lookups.device)
+
+
+@dataclass(frozen=True)
+class ValuePass:
+    """What one forward of a problem's rows shows of the model as it is; several layers share it."""
+
+    suffixes: Suffixes  # of the rows, from their lookups on
+    outputs: Mapping[int, Tensor]  # layer -> [R + 1, d], of the steered module at the lookups
+    keys: Mapping[int, Tensor]  # layer -> [R + 1, m], input of the MLP's output projection there
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,29 @@ def value_problem(
     return ValueProblem(batch, torch.tensor(lookups, device=lm.device))
 
 
+def value_pass(
+    lm: LanguageModel, problem: ValueProblem, layers: Sequence[int], steered: Steered = "mlp"
+) -> ValuePass:
+    """One forward of the rows, from which the optimisations at any of `layers` start."""
+    architecture = lm.architecture
+    with ExitStack() as stack:
+        outputs, keys = (
+            {layer: stack.enter_context(capture(lm.module(path, layer))) for layer in layers}
+            for capture, path in (
+                (captured_output, architecture.mlp if steered == "mlp" else architecture.block),
+                (captured_input, architecture.mlp_out),
+            )
+        )
+        above = {layer + 1 for layer in layers}
+        suffixes = Suffixes(lm, problem.batch, problem.lookups.tolist(), above)
+    rows, columns = problem.rows, problem.lookups
+    return ValuePass(
+        suffixes,
+        {layer: taken.value[rows, columns] for layer, taken in outputs.items()},
+        {layer: taken.value[rows, columns] for layer, taken in keys.items()},
+    )
+
+
 @torch.enable_grad()
 def optimise_value(
     lm: LanguageModel,
@@ -105,11 +137,13 @@ def optimise_value(
     settings: ValueSettings,
     *,
     layer: int,
-    steered: Steered = "mlp",
+    seen: ValuePass,
 ) -> ValueSolution:
     """Optimise a delta that, added to a block's output at every lookup, yields the target.
 
-    `steered` says whose output: that of the MLP of `layer`, or of the whole block.
+    `seen` comes from `value_pass`, which was told whose output is steered: the MLP's of `layer`, or
+    the whole block's. In both cases delta ends up in what leaves the block, so that steps start
+    there, and at the lookups.
 
     The loss is the target's mean negative log-likelihood over the rewrite rows, plus
     `kl_factor` KL(now || unedited) of the essence row at its lookup, plus
@@ -117,66 +151,37 @@ def optimise_value(
     The norm clamp follows each Adam step and leaves Adam's moments alone.
     """
     dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
-    delta = torch.zeros(lm.hidden_size, dtype=dtype, device=lm.device, requires_grad=True)
+    outputs = seen.outputs[layer].to(dtype)
+    delta = torch.zeros(lm.hidden_size, dtype=dtype, device=outputs.device, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
-    architecture = lm.architecture
-    module = lm.module(architecture.mlp if steered == "mlp" else architecture.block, layer)
-    entering = block_input(lm, problem.batch, layer)
-    outputs = torch.empty(0)
+    leaving = seen.suffixes.entering[layer + 1]  # [R + 1, S, d]
+    rows, columns = problem.batch.scored_positions
+    columns = columns - problem.lookups[rows]
+    size = outputs[0].norm()
     unedited = torch.empty(0)
     steps: list[ValueStep] = []
     for _ in range(settings.v_num_grad_steps - 1):
-        with resumed(lm, layer, entering), _adding(module, problem, delta) as seen:
-            target_logits, essence_logits = _logits(lm, problem)
-        essence = functional.log_softmax(essence_logits.to(dtype), dim=-1)
+        changed = torch.cat([leaving[:, :1] + delta.to(leaving), leaving[:, 1:]], dim=1)
+        final = seen.suffixes.final(changed, layer + 1)
+        logits = lm.head(torch.cat([final[rows, columns], final[-1:, 0]])).to(dtype)
+        essence = functional.log_softmax(logits[-1], dim=-1)
         if not steps:
-            outputs, unedited = seen[0].to(dtype), essence.detach()
-        loss = functional.cross_entropy(target_logits.to(dtype), problem.batch.labels)
+            unedited = essence.detach()
+        loss = functional.cross_entropy(logits[:-1], problem.batch.labels)
         loss = loss + settings.kl_factor * (essence.exp() * (essence - unedited)).sum()
-        loss = loss + settings.v_weight_decay * delta.norm() / outputs[0].norm() ** 2
-        if loss.item() < ENOUGH:
+        loss = loss + settings.v_weight_decay * delta.norm() / size**2
+        value = loss.item()
+        if value < ENOUGH:
             break
-        steps.append(_update(delta, optimizer, loss))
-        _clamp(delta, settings.clamp_norm_factor * outputs[0].norm())
+        optimizer.zero_grad()
+        loss.backward()
+        gradient = delta.grad.clone() if delta.grad is not None else torch.zeros_like(delta)
+        optimizer.step()
+        steps.append(ValueStep(value, gradient, delta.detach().clone()))
+        _clamp(delta, settings.clamp_norm_factor * size)
     return ValueSolution(delta.detach(), outputs[:-1], tuple(steps))
-
-
-@contextmanager
-def _adding(module: nn.Module, problem: ValueProblem, delta: Tensor) -> Iterator[list[Tensor]]:
-    """Add delta at the lookups of all rows; yields a list that gets the outputs before that."""
-    places = (problem.rows, problem.lookups)
-    seen: list[Tensor] = []
-
-    def add(_: Tensor, output: Tensor) -> Tensor:
-        here = tuple(place.to(output.device) for place in places)  # the layer's own device
-        seen.append(output[here].detach())
-        added = delta.to(output).expand(len(problem.rows), -1)
-        return output.index_put(here, added, accumulate=True)
-
-    with changed_output(module, add):
-        yield seen
-
-
-def _logits(lm: LanguageModel, problem: ValueProblem) -> tuple[Tensor, Tensor]:
-    """Logits [N, V] where the rewrite rows predict the target, and [V] at the essence lookup."""
-    hidden = lm.hidden_states(problem.batch)
-    rows, columns = problem.batch.scored_positions
-    rows = torch.cat([rows, problem.rows[-1:]])
-    columns = torch.cat([columns, problem.lookups[-1:]])
-    logits = lm.head(hidden[rows, columns])
-    return logits[:-1], logits[-1]
-
-
-def _update(delta: Tensor, optimizer: torch.optim.Optimizer, loss: Tensor) -> ValueStep:
-    optimizer.zero_grad()
-    loss.backward()
-    gradient = delta.grad.clone() if delta.grad is not None else torch.zeros_like(delta)
-    optimizer.step()
-    return ValueStep(loss.item(), gradient, delta.detach().clone())
 
 
 @torch.no_grad()
 def _clamp(delta: Tensor, limit: Tensor) -> None:
-    norm = delta.norm()
-    if norm > limit:
-        delta.mul_(limit / norm)
+    delta.mul_((limit / delta.norm()).clamp(max=1.0))

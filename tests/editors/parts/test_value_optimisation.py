@@ -11,6 +11,7 @@ from editors.parts.value_optimisation import (
     ValueSettings,
     ValueSolution,
     optimise_value,
+    value_pass,
     value_problem,
 )
 from tests.contract import TEMPLATES, leftovers, weights
@@ -27,7 +28,8 @@ SETTINGS = ValueSettings(
 def solved(lm: LanguageModel, steered: Steered = "mlp", **changes: float) -> ValueSolution:
     problem = value_problem(lm, REQUEST, TEMPLATES)
     settings = ValueSettings(**(vars(SETTINGS) | changes))
-    return optimise_value(lm, problem, settings, layer=1, steered=steered)
+    seen = value_pass(lm, problem, [1], steered)
+    return optimise_value(lm, problem, settings, layer=1, seen=seen)
 
 
 def test_rows_are_templates_with_prompt_and_target_then_the_essence(tiny_lm: LanguageModel) -> None:

@@ -1,0 +1,171 @@
+"""Forwards of what stands behind a point of each row, where nothing in front of it changes.
+
+An optimisation that changes what a block answers at one token leaves alone all tokens in front of
+it and all blocks below. Keys and values of the tokens in front are made once; each step then runs
+the rest of the rows through the blocks above, without the model around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from editors.parts.hooks import captured_input, captured_output, hidden_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.resume import resumed
+from editors.parts.tokens import TokenBatch
+
+_Call = tuple[tuple[Any, ...], dict[str, Any]]  # of a block, without its hidden states
+
+
+class Suffixes:
+    """The rows of a batch from a column of each on, ready to be run through the upper blocks.
+
+    Attributes:
+        entering: layer -> hidden states [B, S, d] that enter this block (number of blocks: that
+            leave the last one), as the model is; right-padded.
+
+    Args:
+        lm: the model, left alone.
+        batch: B rows. Hooks on the model see one forward of it here, and one of the suffixes at the
+            first `final`.
+        starts: the first column of each row that may change.
+        layers: the blocks from which forwards will start.
+    """
+
+    def __init__(
+        self, lm: LanguageModel, batch: TokenBatch, starts: Sequence[int], layers: Collection[int]
+    ) -> None:
+        self._lm = lm
+        self._first = min(layers)
+        device = batch.input_ids.device
+        begin = torch.tensor(starts, device=device)[:, None]  # [B, 1]
+        lengths = torch.tensor(batch.lengths, device=device)[:, None]
+        width, before = int((lengths - begin).max()), max(starts)
+        behind = begin + torch.arange(width, device=device)  # [B, S]
+        front = begin - before + torch.arange(before, device=device)  # [B, P], below 0 where absent
+        self._mask = torch.cat([front >= 0, behind < lengths], dim=1).long()
+        self._positions = behind.minimum(lengths - 1)
+        self._ids = batch.input_ids.gather(1, self._positions)
+        states, cache = _whole_forward(lm, batch, layers)
+        self.entering = {
+            layer: hidden.gather(1, _along(self._positions.to(hidden.device), hidden))
+            for layer, hidden in states.items()
+        }
+        self._cache = Cache(layers=[*_frozen(cache, front.clamp(min=0), self._first, lm.n_layers)])
+
+    def final(self, hidden: Tensor, layer: int) -> Tensor:
+        """Final states [B, S, d] (after the last norm) of states that enter block `layer`.
+
+        Hooks on these blocks see the rows from their starts on.
+        """
+        architecture = self._lm.architecture
+        for number in range(layer, self._lm.n_layers):
+            args, kwargs = self._calls[number]
+            hidden = hidden_of(self._lm.module(architecture.block, number)(hidden, *args, **kwargs))
+        final: Tensor = self._lm.module(architecture.final_norm)(hidden)
+        return final
+
+    @cached_property
+    @torch.no_grad()
+    def _calls(self) -> dict[int, _Call]:
+        """How the model calls its upper blocks for these rows: masks, positions, cache."""
+        with (
+            resumed(self._lm, self._first, self.entering[self._first]),
+            _recording(self._lm, self._first) as calls,
+        ):
+            self._lm.base(
+                input_ids=self._ids,
+                attention_mask=self._mask,
+                position_ids=self._positions,
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        return calls
+
+
+class _FrozenLayer(DynamicLayer):
+    """Keys and values that new ones stand behind for one forward, without being kept."""
+
+    def __init__(self, keys: Tensor | None, values: Tensor | None, length: int) -> None:
+        super().__init__()
+        self.keys, self.values, self._length = keys, values, length
+
+    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if self.keys is None or self.values is None:
+            raise RuntimeError("A block below the first that is run has no keys and values.")
+        return torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+
+def _frozen(cache: Cache, columns: Tensor, first: int, count: int) -> Iterator[_FrozenLayer]:
+    """Keys and values at the columns [B, P] of each row, for blocks from `first` on."""
+    length = columns.shape[1]
+    for number in range(count):
+        if number < first:
+            yield _FrozenLayer(None, None, length)
+            continue
+        kept: Any = cache.layers[number]
+        keys, values = kept.keys, kept.values  # [B, H, T, h]
+        at = columns.to(keys.device)[:, None]
+        yield _FrozenLayer(
+            keys.gather(2, _along(at, keys)), values.gather(2, _along(at, values)), length
+        )
+
+
+def _along(index: Tensor, like: Tensor) -> Tensor:
+    """An index over the last dimension but one, for every entry of the others."""
+    return index[..., None].expand(*like.shape[:-2], index.shape[-1], like.shape[-1])
+
+
+@torch.no_grad()
+def _whole_forward(
+    lm: LanguageModel, batch: TokenBatch, layers: Collection[int]
+) -> tuple[dict[int, Tensor], Cache]:
+    """States [B, T, d] that enter the given blocks, and all keys and values."""
+    block, cache = lm.architecture.block, DynamicCache(config=lm.model.config)
+    with ExitStack() as stack:
+        taken = {
+            layer: stack.enter_context(
+                captured_output(lm.module(block, layer - 1))
+                if layer
+                else captured_input(lm.module(block, 0))
+            )
+            for layer in layers
+        }
+        lm.base(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            past_key_values=cache,
+            use_cache=True,
+        )
+    return {layer: captured.value for layer, captured in taken.items()}, cache
+
+
+@contextmanager
+def _recording(lm: LanguageModel, first: int) -> Iterator[dict[int, _Call]]:
+    """Layer -> how its block is called, filled by a forward."""
+    calls: dict[int, _Call] = {}
+
+    def hook(number: int) -> Any:
+        def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls[number] = (args[1:], kwargs)
+
+        return record
+
+    with ExitStack() as stack:
+        for number in range(first, lm.n_layers):
+            module = lm.module(lm.architecture.block, number)
+            handle = module.register_forward_pre_hook(hook(number), with_kwargs=True)
+            stack.callback(handle.remove)
+        yield calls
