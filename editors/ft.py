@@ -20,7 +20,7 @@ from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.deltas import WeightDelta, thawed
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
-from editors.parts.resume import block_input, resumed
+from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 from editors.parts.weight_editor import WeightEditor
 
@@ -67,9 +67,12 @@ class Lesson:
     labels: Tensor  # [N]
     weights: Tensor  # [N]; 1 / (labels of the row x rows), so that rows count alike
 
-    def loss(self, lm: LanguageModel) -> Tensor:
-        """Mean over rows of the mean negative log-likelihood of a row's labels."""
-        logits = lm.head(lm.hidden_states(self.batch)[self.rows, self.columns])
+    def loss(self, lm: LanguageModel, states: Tensor) -> Tensor:
+        """Mean over rows of the mean negative log-likelihood of a row's labels.
+
+        `states` [B, T, d] are the batch's final ones.
+        """
+        logits = lm.head(states[self.rows, self.columns])
         losses = functional.cross_entropy(logits, self.labels, reduction="none")
         return (losses * self.weights.to(losses.dtype)).sum()
 
@@ -101,16 +104,16 @@ def fine_tune(
     """Train a block's output projection with a fresh Adam; the model is left as found."""
     losses: list[float] = []
     names = parameter_names(lm, lm.architecture.mlp_out.format(layer))
-    entering = [block_input(lm, lesson.batch, layer) for lesson in lessons]
+    whole = [Suffixes(lm, one.batch, [0] * len(one.batch), [layer]) for one in lessons]
     with thawed(lm.model, names) as parameters:
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         optimizer = torch.optim.Adam(
             parameters.values(), lr=hparams.lr, weight_decay=hparams.weight_decay
         )
         for _ in range(hparams.num_steps):
-            for lesson, hidden in zip(lessons, entering, strict=True):
-                with resumed(lm, layer, hidden):
-                    losses.append(_step(lesson.loss(lm), optimizer))
+            for lesson, rows in zip(lessons, whole, strict=True):
+                states = rows.final(rows.entering[layer], layer)
+                losses.append(_step(lesson.loss(lm, states), optimizer))
                 _constrain(parameters, before, hparams.norm_constraint)
             if sum(losses[-len(lessons) :]) / len(lessons) < ENOUGH:
                 break

@@ -21,7 +21,7 @@ from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetL
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
-from editors.parts.resume import block_input, resumed
+from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of
 
 # `default`: targets are compared as token ids, and each row is looked up at its own last prompt
@@ -137,9 +137,21 @@ class GraceEditor(Editor[GraceHparams]):
             return output
         return torch.rand(output.shape, generator=self._generator).to(output)
 
-    def target_loss(self, batch: TokenBatch) -> Tensor:
-        """Mean negative log-likelihood of the target tokens."""
-        logits = self.lm.target_logits(batch)
+    def first_changed(self, batch: TokenBatch) -> int:
+        """The first column of a single row that its value changes."""
+        if self.hparams.replacement == "replace_last":
+            return int(self._query_columns(batch)[0])
+        return 0
+
+    def target_loss(self, batch: TokenBatch, states: Tensor, start: int) -> Tensor:
+        """Mean negative log-likelihood of the target tokens.
+
+        Args:
+            batch: a single row.
+            states: its final ones [1, S, d] from column `start` on.
+        """
+        rows, columns = batch.scored_positions
+        logits = self.lm.head(states[rows, columns - start])
         return functional.cross_entropy(logits.to(self._dtype), batch.labels)
 
     def reset(self) -> None:
@@ -208,7 +220,8 @@ class GraceEditor(Editor[GraceHparams]):
         """
         index, hit = self.codebook.retrieve(query[None])
         value = self.codebook.values[index].clone().requires_grad_()  # [1, d]
-        columns = self._query_columns(batch)
+        start = self.first_changed(batch)
+        columns = self._query_columns(batch) - start
 
         def answer(_: Tensor, output: Tensor) -> Tensor:
             places = _places(self.hparams.replacement, columns, output[..., 0])
@@ -217,10 +230,12 @@ class GraceEditor(Editor[GraceHparams]):
         optimizer = torch.optim.Adam([value], lr=self.hparams.edit_lr)
         trained = bool(hit)
         losses = []
-        hidden = block_input(self.lm, batch, self.layer)
+        suffixes = Suffixes(self.lm, batch, [start], [self.layer])
+        entering = suffixes.entering[self.layer]
         for _ in range(self.hparams.n_iter):
-            with resumed(self.lm, self.layer, hidden), changed_output(self.module, answer):
-                loss = self.target_loss(batch)
+            with changed_output(self.module, answer):
+                states = suffixes.final(entering, self.layer)
+            loss = self.target_loss(batch, states, start)
             losses.append(loss.detach())
             if trained:
                 optimizer.zero_grad()

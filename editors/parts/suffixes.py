@@ -47,19 +47,23 @@ class Suffixes:
         self._first = min(layers)
         device = batch.input_ids.device
         begin = torch.tensor(starts, device=device)[:, None]  # [B, 1]
-        lengths = torch.tensor(batch.lengths, device=device)[:, None]
-        width, before = int((lengths - begin).max()), max(starts)
-        behind = begin + torch.arange(width, device=device)  # [B, S]
-        front = begin - before + torch.arange(before, device=device)  # [B, P], below 0 where absent
-        self._mask = torch.cat([front >= 0, behind < lengths], dim=1).long()
-        self._positions = behind.minimum(lengths - 1)
-        self._ids = batch.input_ids.gather(1, self._positions)
+        columns = torch.arange(batch.input_ids.shape[1], device=device)
+        ends = (columns * batch.attention_mask).amax(1, keepdim=True)  # last real columns
+        width, before = int((ends - begin).max()) + 1, max(starts)
+        behind = begin + columns[:width]  # [B, S]
+        front = begin - before + columns[:before]  # [B, P], below 0 where there is none
+        there = torch.cat([front >= 0, behind <= ends], dim=1)
+        front, behind = front.clamp(min=0), behind.minimum(ends)
+        both = torch.cat([front, behind], dim=1)
+        self._mask = batch.attention_mask.gather(1, both) * there
+        self._positions = batch.position_ids.gather(1, behind)
+        self._ids = batch.input_ids.gather(1, behind)
         states, cache = _whole_forward(lm, batch, layers)
         self.entering = {
-            layer: hidden.gather(1, _along(self._positions.to(hidden.device), hidden))
+            layer: hidden.gather(1, _along(behind.to(hidden.device), hidden))
             for layer, hidden in states.items()
         }
-        self._cache = Cache(layers=[*_frozen(cache, front.clamp(min=0), self._first, lm.n_layers)])
+        self._cache = Cache(layers=[*_frozen(cache, front, self._first, lm.n_layers)])
 
     def final(self, hidden: Tensor, layer: int) -> Tensor:
         """Final states [B, S, d] (after the last norm) of states that enter block `layer`.
@@ -95,13 +99,16 @@ class _FrozenLayer(DynamicLayer):
     """Keys and values that new ones stand behind for one forward, without being kept."""
 
     def __init__(self, keys: Tensor | None, values: Tensor | None, length: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self._length = keys, values, length
 
-    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
         if self.keys is None or self.values is None:
             raise RuntimeError("A block below the first that is run has no keys and values.")
-        return torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
+        keys = torch.cat([self.keys, key_states], dim=-2)
+        return keys, torch.cat([self.values, value_states], dim=-2)
 
     def get_seq_length(self) -> int:
         return self._length

@@ -30,10 +30,14 @@ def test_prompt_last_teaches_every_target_token_behind_the_prompt() -> None:
     logits = lm.logits(batch).log_softmax(-1)
     (a, b), (n, m) = batch.target_ids, batch.prompt_lengths
     last = -logits[0, n - 1, list(a)].mean() / 2 - logits[1, m - 1, list(b)].mean() / 2
-    torch.testing.assert_close(lesson_of(batch, "prompt_last").loss(lm), last)
+    torch.testing.assert_close(
+        lesson_of(batch, "prompt_last").loss(lm, lm.hidden_states(batch)), last
+    )
     rows = [(0, n, a), (1, m, b)]
     new = sum(-logits[i, k - 1 + j, t] / len(y) for i, k, y in rows for j, t in enumerate(y)) / 2
-    torch.testing.assert_close(lesson_of(batch, "target_new").loss(lm), new)
+    torch.testing.assert_close(
+        lesson_of(batch, "target_new").loss(lm, lm.hidden_states(batch)), new
+    )
 
 
 def test_bos_becomes_a_label_only_in_its_mode_and_only_where_there_is_one() -> None:
