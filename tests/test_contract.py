@@ -23,6 +23,7 @@ from editors.parts.tokens import batch_of, batch_of_ids
 from tests.contract import (
     InterruptedEditError,
     Subject,
+    counted_head,
     interrupted_head,
     leftovers,
     log_probability,
@@ -70,6 +71,18 @@ def test_an_empty_edit_changes_nothing(subject: Subject) -> None:
     assert_equal(weights(editor.lm.model), before)
     assert_equal(editor.state_dict(), state)
     assert torch.equal(logits(editor, PAIRS), answers)
+
+
+def test_forced_ends_bound_the_work_of_an_edit(subject: Subject) -> None:
+    work = []
+    for stopping in ("at_once", "by_loss", "never"):
+        editor = subject.editor(stopping=stopping)
+        with counted_head(editor.lm) as calls:
+            editor.edit([FIRST])
+        work.append(len(calls))
+    least, _, most = work
+    assert work == sorted(work)
+    assert (least < most) == editor.hparams.stops_early
 
 
 def test_an_edit_raises_the_targets_log_probability(subject: Subject) -> None:
