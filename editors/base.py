@@ -195,3 +195,14 @@ class TrainableEditor(Editor[HparamsT]):
         progress: Callable[[Mapping[str, float]], None] | None = None,
     ) -> Path:
         """Train on the samples of each data set (by name) and write the artefact under `out`."""
+
+    @classmethod
+    @abstractmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: HparamsT, resources: Resources, *, out: Path
+    ) -> Path:
+        """Write under `out` an artefact of the right shapes that no training has made.
+
+        An editor with it costs what a trained one does and teaches nothing. Questions about its
+        edits retrieve, where it retrieves at all.
+        """

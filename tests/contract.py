@@ -75,6 +75,16 @@ class Subject:
     architecture: str
     directory: Path = field(compare=False)  # for the artefacts of this test session
 
+    def untrained(self) -> Editor[Any] | None:
+        """A fresh editor with weights that were never trained; None where it has none."""
+        cls = registry.editor_class(self.key)
+        if not issubclass(cls, TrainableEditor):
+            return None
+        resources = _resources(self.architecture, self.directory, 0)
+        lm, out = TINY[self.architecture](), self.directory / "untrained" / self.architecture
+        artefact = cls.untrained(lm, tuned(self.key), resources, out=out)
+        return cls(lm, tuned(self.key), _with_artefact(resources, artefact))
+
     def editor(
         self, *, seed: int = 0, dtype: torch.dtype | None = None, stopping: Stopping = "by_loss"
     ) -> Editor[Any]:
