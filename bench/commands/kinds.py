@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from bench.layout import TextTable
 
 
+MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """A table as it is shown and written."""
@@ -84,7 +87,7 @@ class EditingTables(TableKind):
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
         ("scoring", "harness", "task_limit", "ability_dir"),
         "it asks no questions of general ability",
-    )
+    ) | {"weights": MEANINGLESS}
 
     def seed(self, record: Record) -> int:
         """See the base class."""
@@ -195,6 +198,7 @@ class AbilityTables(TableKind):
         "correlate": _of_editing,
         "significance": _of_editing,
         "metric": _of_editing,
+        "weights": MEANINGLESS,
     }
 
     def seed(self, record: Record) -> int | None:
