@@ -168,8 +168,8 @@ class TimeTables(TableKind):
         return plan(points, arguments.settings(args))
 
     def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
-        """See the base class."""
-        found = [cell for cell in cells if isinstance(cell, TimingCell)]
+        """See the base class; times of random weights are no reference."""
+        found = [c for c in cells if isinstance(c, TimingCell) and c.weights == "trained"]
         edited = [cell for cell in found if cell.editor is not None and _wanted(cell, args)]
         return [cell for cell in found if cell.editor is None] + sorted(edited, key=_time_order)
 
