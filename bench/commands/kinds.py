@@ -127,13 +127,10 @@ class EditingTables(TableKind):
 class AblationTables(EditingTables):
     """Table 4: RECIPE without its parts, as cells of editing."""
 
-    _of_recipe = "its rows are RECIPE with and without its parts"
-    refused: ClassVar[dict[str, str]] = EditingTables.refused | {
-        "editors": _of_recipe,
-        "by_type": _of_recipe,
-        "correlate": _of_recipe,
-        "significance": _of_recipe,
-    }
+    refused: ClassVar[dict[str, str]] = EditingTables.refused | dict.fromkeys(
+        ("editors", "by_type", "correlate", "significance"),
+        "its rows are RECIPE with and without its parts",
+    )
 
     def view(
         self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
