@@ -21,6 +21,7 @@ from editors.parts.deltas import WeightDelta, thawed
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
 from editors.parts.resume import block_input, resumed
+from editors.parts.stopping import Stopping, enough
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 from editors.parts.weight_editor import WeightEditor
 
@@ -55,6 +56,11 @@ class FtHparams(Hparams):
         check_at_least("batch_size", self.batch_size, 1)
         if self.norm_constraint is not None:
             check_above("norm_constraint", self.norm_constraint, 0)
+
+    @property
+    def stops_early(self) -> bool:
+        """Below a loss of `ENOUGH`."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,15 @@ class FineTuned:
 
 @torch.enable_grad()
 def fine_tune(
-    lm: LanguageModel, lessons: Sequence[Lesson], layer: int, hparams: FtHparams
+    lm: LanguageModel,
+    lessons: Sequence[Lesson],
+    layer: int,
+    hparams: FtHparams,
+    stopping: Stopping = "by_loss",
 ) -> FineTuned:
     """Train a block's output projection with a fresh Adam; the model is left as found."""
     losses: list[float] = []
+    end = enough(ENOUGH, stopping)
     names = parameter_names(lm, lm.architecture.mlp_out.format(layer))
     entering = [block_input(lm, lesson.batch, layer) for lesson in lessons]
     with thawed(lm.model, names) as parameters:
@@ -110,9 +121,9 @@ def fine_tune(
         for _ in range(hparams.num_steps):
             for lesson, hidden in zip(lessons, entering, strict=True):
                 with resumed(lm, layer, hidden):
-                    losses.append(_step(lesson.loss(lm), optimizer))
+                    losses.append(_step(lesson.loss(lm), optimizer, end))
                 _constrain(parameters, before, hparams.norm_constraint)
-            if sum(losses[-len(lessons) :]) / len(lessons) < ENOUGH:
+            if sum(losses[-len(lessons) :]) / len(lessons) < end:
                 break
         deltas = tuple(
             WeightDelta(name, parameter.detach() - before[name])
@@ -121,9 +132,9 @@ def fine_tune(
     return FineTuned(deltas, tuple(losses))
 
 
-def _step(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer, end: float) -> float:
     value = loss.item()
-    if value >= ENOUGH:
+    if value >= end:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -179,7 +190,7 @@ class FtEditor(WeightEditor[FtHparams]):
 
     def edit_lessons(self, lessons: Sequence[Lesson]) -> FineTuned:
         """Fine-tune on ready-made rows and write the result."""
-        tuned = fine_tune(self.lm, lessons, self.layer, self.hparams)
+        tuned = fine_tune(self.lm, lessons, self.layer, self.hparams, self.resources.stopping)
         self._weights.add(tuned.deltas)
         return tuned
 

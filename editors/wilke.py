@@ -156,7 +156,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
             request,
             self.resources.templates,
             layer=layer,
-            settings=self.hparams.value_settings,
+            settings=self.hparams.value_settings(self.resources.stopping),
             inverse_covariance=self._inverse(layer, self._weight(layer)),
         )
 

@@ -19,6 +19,7 @@ from editors.base import EditRequest
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.resume import block_input, resumed
+from editors.parts.stopping import Stopping, enough
 from editors.parts.subjects import subject_last
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 
@@ -39,6 +40,7 @@ class ValueSettings:
     v_weight_decay: float
     clamp_norm_factor: float  # delta stays within this multiple of the unedited value's norm
     kl_factor: float
+    stopping: Stopping = "by_loss"
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def optimise_value(
         loss = functional.cross_entropy(target_logits.to(dtype), problem.batch.labels)
         loss = loss + settings.kl_factor * (essence.exp() * (essence - unedited)).sum()
         loss = loss + settings.v_weight_decay * delta.norm() / outputs[0].norm() ** 2
-        if loss.item() < ENOUGH:
+        if loss.item() < enough(ENOUGH, settings.stopping):
             break
         steps.append(_update(delta, optimizer, loss))
         _clamp(delta, settings.clamp_norm_factor * outputs[0].norm())
