@@ -148,8 +148,8 @@ class TimeTables(TableKind):
     identity = TimingCell
     alone = True
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("scoring", "harness", "task_limit", "ability_dir", "limit", "averages", "by_type", "correlate",
-         "significance", "metric"),
+        ("scoring", "harness", "task_limit", "ability_dir", "limit", "averages", "by_type",
+         "correlate", "significance", "metric"),
         "it measures times",
     )  # fmt: skip
 
