@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from bench import random_backbones
 from bench.digests import digest_of_files
 from bench.hub import snapshot
 from bench.names import unknown_name
@@ -14,6 +16,7 @@ from bench.world.models import BACKBONES, CONTROL
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
     from editors.parts.language_model import LanguageModel
 
@@ -25,20 +28,19 @@ HUB_IDS = {
 }
 DeviceMap = Literal["auto"]
 DEVICE_MAPS: tuple[DeviceMap, ...] = get_args(DeviceMap)
+Weights = Literal["trained", "random"]
 DTYPES = ("float32", "bfloat16", "float16")
 
 # What loading reads; anything else beside it (a README, other formats) changes no result.
-_READ = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
+_TOKENIZER = (
     "tokenizer*",
     "vocab*",
     "merges.txt",
     "special_tokens_map.json",
     "added_tokens.json",
 )
+_READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
+_READ = ("*.safetensors", "*.safetensors.index.json", *_READ_BESIDE_WEIGHTS)
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -48,35 +50,42 @@ class Backbone:
 
     name: str
     directory: Path
-    digest: str  # sha256 over weights, configuration and tokenizer
+    digest: str  # sha256 over weights (their seed, if random), configuration and tokenizer
+    weights: Weights = "trained"  # random ones are made from the configuration alone
+    lent_tokenizer: Path | None = None  # of an embedded model, where the directory has none
 
 
-def locate(name: str, *, world_seed: int = 0, hub: bool = False) -> Backbone:
+def locate(
+    name: str, *, world_seed: int = 0, hub: bool = False, weights: Weights = "trained"
+) -> Backbone:
     """The backbone of a name, or of a local Hugging Face directory.
 
     Args:
         name: a name of `EMBEDDED` or of `HUB_IDS`, or a path.
         world_seed: which embedded world's miniature backbones.
         hub: whether a hub model may be taken from the local hub cache or be downloaded.
+        weights: `random` wants no weights and reads none.
 
     Raises:
         ValueError: an unknown name, or a directory that must not or cannot be loaded.
         OSError: a missing directory or file, or a hub that cannot be reached.
     """
+    found = at_directory if weights == "trained" else partial(_random, world_seed=world_seed)
     if name in EMBEDDED:
         from bench.world.store import require_assets
 
-        return at_directory(require_assets(world_seed, name), name=name)
+        return found(require_assets(world_seed, name), name=name)
     if name in HUB_IDS:
         if not hub:
             raise ValueError(
                 f"Backbone {name!r} comes from the hub; "
                 "use --preset paper, or give the path of a local copy."
             )
-        return at_directory(snapshot(HUB_IDS[name], _READ, option="--backbone"), name=name)
+        wanted = _READ if weights == "trained" else _READ_BESIDE_WEIGHTS
+        return found(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
     directory = Path(name).expanduser()
     if directory.is_dir():
-        return at_directory(directory, name=directory.resolve().name)
+        return found(directory, name=directory.resolve().name)
     if "/" in name or "\\" in name or name.startswith((".", "~")):
         raise FileNotFoundError(f"No model directory at {name}.")
     error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))
@@ -85,11 +94,7 @@ def locate(name: str, *, world_seed: int = 0, hub: bool = False) -> Backbone:
 
 def at_directory(directory: Path, *, name: str) -> Backbone:
     """The backbone in a directory, checked before anything of it is loaded."""
-    config = _json(directory / "config.json")
-    _check_model_type(config, directory)
-    for path in (directory / "config.json", directory / "tokenizer_config.json"):
-        if path.exists() and "auto_map" in _json(path):
-            raise ValueError(f"{path} asks for remote code (auto_map), which is never run.")
+    _checked_config(directory)
     if not any(directory.glob("*.safetensors")):
         pickled = sorted(p.name for pattern in _PICKLED for p in directory.glob(pattern))
         found = f", only pickled weights ({', '.join(pickled[:3])})" if pickled else ""
@@ -99,6 +104,20 @@ def at_directory(directory: Path, *, name: str) -> Backbone:
         )
     files = sorted({path for pattern in _READ for path in directory.glob(pattern)})
     return Backbone(name=name, directory=directory, digest=digest_of_files(files))
+
+
+def _random(directory: Path, *, name: str, world_seed: int) -> Backbone:
+    """As `at_directory`, of a directory that needs a configuration alone."""
+    config = _checked_config(directory)
+    lent = random_backbones.lent_tokenizer(directory, config, world_seed)
+    read = {path for pattern in _TOKENIZER for path in (lent or directory).glob(pattern)}
+    return Backbone(
+        name=name,
+        directory=directory,
+        digest=random_backbones.digest([directory / "config.json", *sorted(read)]),
+        weights="random",
+        lent_tokenizer=lent,
+    )
 
 
 def load(
@@ -121,22 +140,42 @@ def load(
         OSError: files that transformers cannot read.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from editors.parts.language_model import LanguageModel
 
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
-    directory = str(backbone.directory)
     tokenizer = AutoTokenizer.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=False
+        str(backbone.lent_tokenizer or backbone.directory),
+        local_files_only=True,
+        trust_remote_code=False,
     )
+    kind: torch.dtype = getattr(torch, dtype)
+    if backbone.weights == "random":
+        model = random_backbones.random_model(
+            backbone.directory, dtype=kind, device=check_device(device)
+        )
+    else:
+        model = _stored(backbone, kind, device, device_map)
+    if backbone.lent_tokenizer is None:
+        _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
+    return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
+
+
+def _stored(
+    backbone: Backbone, dtype: torch.dtype, device: str, device_map: DeviceMap | None
+) -> PreTrainedModel:
+    """The model with the weights of its directory."""
+    from transformers import AutoModelForCausalLM
+
+    directory = str(backbone.directory)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         directory,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
         device_map=device_map,
         output_loading_info=True,
     )
@@ -144,7 +183,6 @@ def load(
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ValueError(f"The weights in {directory} lack tensors of the model: {missing}.")
-    _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
     if device_map is None:
         model.to(check_device(device))
     elif any(parameter.is_meta for parameter in model.parameters()):
@@ -152,7 +190,8 @@ def load(
             f"{backbone.name} does not fit on the devices of this machine, and weights that wait "
             "elsewhere cannot be edited; take a smaller --dtype."
         )
-    return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
+    found: PreTrainedModel = model
+    return found
 
 
 def check_device(name: str) -> torch.device:
@@ -170,6 +209,16 @@ def check_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"Device {name!r} was asked for, but torch sees no CUDA device; use cpu.")
     return device
+
+
+def _checked_config(directory: Path) -> dict[str, Any]:
+    """The configuration of a known architecture that asks for no remote code."""
+    config = _json(directory / "config.json")
+    _check_model_type(config, directory)
+    for path in (directory / "config.json", directory / "tokenizer_config.json"):
+        if path.exists() and "auto_map" in _json(path):
+            raise ValueError(f"{path} asks for remote code (auto_map), which is never run.")
+    return config
 
 
 def _check_model_type(config: dict[str, Any], directory: Path) -> None:

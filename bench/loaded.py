@@ -29,14 +29,13 @@ class Loaded:
         """Load the model anew for the next job: one that failed in mid-edit serves no other."""
         self._lm_place = ()
 
-    def language_model(self, job: Job) -> LanguageModel:
-        """The job's backbone, as it was loaded."""
-        place = (job.backbone.digest, job.cell.dtype, job.device, str(job.device_map))
+    def language_model(self, job: Job, dtype: str | None = None) -> LanguageModel:
+        """The job's backbone, as it was loaded; in the job's dtype where no other is named."""
+        dtype = dtype or job.cell.dtype
+        place = (job.backbone.digest, dtype, job.device, str(job.device_map))
         if self._lm is None or self._lm_place != place:
             self._lm = None  # never hold two
-            self._lm = load(
-                job.backbone, dtype=job.cell.dtype, device=job.device, device_map=job.device_map
-            )
+            self._lm = load(job.backbone, dtype=dtype, device=job.device, device_map=job.device_map)
             self._lm_place = place
         return self._lm
 

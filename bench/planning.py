@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import metrics
 from bench.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
-from bench.backbones import HUB_IDS, Backbone, DeviceMap, check_device, load, locate
+from bench.backbones import HUB_IDS, Backbone, DeviceMap, Weights, check_device, load, locate
 from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.edit_job import EditJob
@@ -22,6 +22,7 @@ from bench.resources import (
     UntrainedEditorError,
     encoder_directory,
     sources_for,
+    untrained_sources,
 )
 from bench.variants import variant
 from bench.world.store import NotBuiltError
@@ -39,6 +40,7 @@ class Settings:
     corpus: str | None = None  # of key statistics; None takes what belongs to the backbone
     documents: int | None = None  # of the corpus
     encoder: str | None = None  # of retrieval editors; None takes what belongs to the backbone
+    weights: Weights = "trained"  # of backbone and editors; random ones are for times alone
     dtype: str = "float32"
     device: str = "cpu"
     device_map: DeviceMap | None = None
@@ -111,6 +113,8 @@ def train_missing(points: Sequence[GridPoint], settings: Settings) -> None:
     planner = _Planner(settings)
     if settings.preset != "embedded" or settings.data_dir is not None:
         return
+    if settings.weights == "random":
+        return
     for point in points:
         if not trains_on_first_use(point.editor, point.backbone):
             continue
@@ -138,9 +142,10 @@ class _Planner:
                 f"but {point.n_edits:,} sequential edits need as many."
             )
         hparams = self._hparams(point, backbone.name)
-        sources = replace(
-            self.sources(point), templates=self.templates(backbone, hparams.template_lengths)
-        )
+        sources = self.sources(point)
+        if self.settings.weights == "trained":
+            templates = self.templates(backbone, hparams.template_lengths)
+            sources = replace(sources, templates=templates)
         return EditJob(
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
@@ -152,22 +157,20 @@ class _Planner:
 
     def sources(self, point: GridPoint) -> Sources:
         """The files that the point's editor needs."""
-        name = self.backbone(point.backbone).name
-        return sources_for(
-            point.editor,
-            name,
-            self._hparams(point, name),
-            dataset=point.dataset,
-            places=Places(
-                data_dir=self.settings.data_dir,
-                corpus=self.settings.corpus,
-                documents=self.settings.documents,
-                encoder=self.settings.encoder,
-                artefacts=self._first_use(point),
-                changed=self._changes(point, name),
-                world_seed=self.settings.world_seed,
-            ),
+        settings, name = self.settings, self.backbone(point.backbone).name
+        places = Places(
+            data_dir=settings.data_dir,
+            corpus=settings.corpus,
+            documents=settings.documents,
+            encoder=settings.encoder,
+            changed=self._changes(point, name),
+            world_seed=settings.world_seed,
         )
+        hparams = self._hparams(point, name)
+        if settings.weights == "random":
+            return untrained_sources(point.editor, name, hparams, places=places)
+        places = replace(places, artefacts=self._first_use(point))
+        return sources_for(point.editor, name, hparams, dataset=point.dataset, places=places)
 
     def train(self, point: GridPoint) -> None:
         """Make the weights that the point's editor lacks."""
@@ -237,7 +240,10 @@ class _Planner:
 
     def _backbone(self, name: str) -> Backbone:
         return locate(
-            name, world_seed=self.settings.world_seed, hub=self.settings.preset == "paper"
+            name,
+            world_seed=self.settings.world_seed,
+            hub=self.settings.preset == "paper",
+            weights=self.settings.weights,
         )
 
     def _templates(self, backbone: Backbone, lengths: tuple[int, ...]) -> Path | None:

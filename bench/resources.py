@@ -102,15 +102,32 @@ def sources_for(
     reads = hparams.uses_covariance or hparams.reads_corpus
     return Sources(
         corpus=corpus_for(backbone, places, lines=not hparams.uses_covariance) if reads else None,
-        encoder=encoder_directory(
-            places.encoder, hub=backbone in HUB_IDS, world_seed=places.world_seed
-        )
-        if cls.uses_encoder
-        else None,
+        encoder=_encoder(editor, backbone, places),
         artefact=_artefact(editor, backbone, hparams, dataset, places)
         if issubclass(cls, TrainableEditor)
         else None,
     )
+
+
+def untrained_sources(editor: str, backbone: str, hparams: Hparams, *, places: Places) -> Sources:
+    """What is read for an editor of a backbone of random weights: no statistics, no artefact.
+
+    Raises:
+        OSError: a corpus or an encoder is needed and not there.
+    """
+    corpus = None
+    if hparams.reads_corpus:
+        named = places.corpus
+        corpus = open_corpus(named) if named else embedded_corpus(places.world_seed)
+    return Sources(corpus=corpus, encoder=_encoder(editor, backbone, places))
+
+
+def _encoder(editor: str, backbone: str, places: Places) -> Path | None:
+    """The sentence encoder of an editor that has one."""
+    if not registry.editor_class(editor).uses_encoder:
+        return None
+    hub = backbone in HUB_IDS
+    return encoder_directory(places.encoder, hub=hub, world_seed=places.world_seed)
 
 
 def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # names of types only: reading data or listing editors loads 
     from torch import Tensor
 
     from editors.parts.language_model import LanguageModel
+    from editors.parts.stopping import Stopping
     from editors.parts.tokens import TokenBatch
 
 
@@ -94,6 +95,11 @@ class Hparams:
         """Tokens of each random context prefix that the editor wants beside the bare prompt."""
         return ()
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether the loop of an edit may end before its last step; see `Resources.stopping`."""
+        return False
+
 
 HparamsT = TypeVar("HparamsT", bound=Hparams)
 
@@ -113,6 +119,7 @@ class Resources:
     templates: tuple[str, ...] = ("{}",)
     corpus: Callable[[], Iterable[str]] | None = None  # reads documents of plain text
     seed: int = 0  # of the editor's own draws; the global generators are never touched
+    stopping: Stopping = "by_loss"  # the others only bound the time of an edit
 
 
 class Editor(ABC, Generic[HparamsT]):
@@ -188,3 +195,14 @@ class TrainableEditor(Editor[HparamsT]):
         progress: Callable[[Mapping[str, float]], None] | None = None,
     ) -> Path:
         """Train on the samples of each data set (by name) and write the artefact under `out`."""
+
+    @classmethod
+    @abstractmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: HparamsT, resources: Resources, *, out: Path
+    ) -> Path:
+        """Write under `out` an artefact of the right shapes that no training has made.
+
+        An editor with it costs what a trained one does and teaches nothing. Questions about its
+        edits retrieve, where it retrieves at all.
+        """

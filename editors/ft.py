@@ -20,6 +20,7 @@ from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.deltas import WeightDelta, thawed
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
+from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 from editors.parts.weight_editor import WeightEditor
@@ -55,6 +56,11 @@ class FtHparams(Hparams):
         check_at_least("batch_size", self.batch_size, 1)
         if self.norm_constraint is not None:
             check_above("norm_constraint", self.norm_constraint, 0)
+
+    @property
+    def stops_early(self) -> bool:
+        """Below a loss of `ENOUGH`."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,15 @@ class FineTuned:
 
 @torch.enable_grad()
 def fine_tune(
-    lm: LanguageModel, lessons: Sequence[Lesson], layer: int, hparams: FtHparams
+    lm: LanguageModel,
+    lessons: Sequence[Lesson],
+    layer: int,
+    hparams: FtHparams,
+    stopping: Stopping = "by_loss",
 ) -> FineTuned:
     """Train a block's output projection with a fresh Adam; the model is left as found."""
     losses: list[float] = []
+    end = enough(ENOUGH, stopping)
     names = parameter_names(lm, lm.architecture.mlp_out.format(layer))
     whole = [Suffixes(lm, one.batch, [0] * len(one.batch), [layer]) for one in lessons]
     with thawed(lm.model, names) as parameters:
@@ -113,9 +124,9 @@ def fine_tune(
         for _ in range(hparams.num_steps):
             for lesson, rows in zip(lessons, whole, strict=True):
                 states = rows.final(rows.entering[layer], layer)
-                losses.append(_step(lesson.loss(lm, states), optimizer))
+                losses.append(_step(lesson.loss(lm, states), optimizer, end))
                 _constrain(parameters, before, hparams.norm_constraint)
-            if sum(losses[-len(lessons) :]) / len(lessons) < ENOUGH:
+            if sum(losses[-len(lessons) :]) / len(lessons) < end:
                 break
         deltas = tuple(
             WeightDelta(name, parameter.detach() - before[name])
@@ -124,9 +135,9 @@ def fine_tune(
     return FineTuned(deltas, tuple(losses))
 
 
-def _step(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer, end: float) -> float:
     value = loss.item()
-    if value >= ENOUGH:
+    if value >= end:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -182,7 +193,7 @@ class FtEditor(WeightEditor[FtHparams]):
 
     def edit_lessons(self, lessons: Sequence[Lesson]) -> FineTuned:
         """Fine-tune on ready-made rows and write the result."""
-        tuned = fine_tune(self.lm, lessons, self.layer, self.hparams)
+        tuned = fine_tune(self.lm, lessons, self.layer, self.hparams, self.resources.stopping)
         self._weights.add(tuned.deltas)
         return tuned
 

@@ -21,7 +21,7 @@ from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.examples import fact_of, prefix_ids
-from editors.parts.lte.fit import fit_lte, load_follower
+from editors.parts.lte.fit import fit_lte, load_follower, untrained_lte
 from editors.parts.lte.hparams import PRESETS, LteHparams
 from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.prefix import text_prefixed
@@ -128,6 +128,14 @@ class Lte(TrainableEditor[LteHparams]):
             out=out,
             progress=progress,
         )
+
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: LteHparams, resources: Resources, *, out: Path
+    ) -> Path:
+        """A follower that is the model itself; see `editors.parts.lte.fit`."""
+        encoder = required_encoder(resources, label=cls.label)
+        return untrained_lte(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
 
     def _attach(self) -> None:
         if not self._weights.touched:

@@ -28,7 +28,11 @@ from editors.parts.hypernetwork.aggregation import (
     normal_shifts,
 )
 from editors.parts.hypernetwork.examples import MetaBatch, request_rows
-from editors.parts.hypernetwork.fit import fit_hypernetwork, load_hypernetwork
+from editors.parts.hypernetwork.fit import (
+    fit_hypernetwork,
+    load_hypernetwork,
+    untrained_hypernetwork,
+)
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.network import Hypernetwork
 from editors.parts.hypernetwork.outer import Shifts, answer_nll, locality_kl
@@ -272,4 +276,18 @@ class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
             seed=resources.seed,
             out=out,
             progress=progress,
+        )
+
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: MalmenHparams, resources: Resources, *, out: Path
+    ) -> Path:
+        """The networks that training starts from; see `editors.parts.hypernetwork.fit`."""
+        projections = malmen_projections(lm, hparams)
+
+        def make() -> NormalNetwork:
+            return malmen_network(projections, hparams)
+
+        return untrained_hypernetwork(
+            "malmen", lm, hparams, projections, make, seed=resources.seed, out=out
         )

@@ -150,7 +150,7 @@ class MemitEditor(WeightEditor[MemitHparams]):
             optimise_value(
                 self.lm,
                 problem,
-                self.hparams.value_settings,
+                self.hparams.value_settings(self.resources.stopping),
                 layer=self.layers[-1],
                 seen=value_pass(self.lm, problem, self.layers[-1:], steered="block"),
             )

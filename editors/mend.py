@@ -22,7 +22,11 @@ from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_above, check_choice
 from editors.parts.hypernetwork.examples import MetaBatch, request_rows
-from editors.parts.hypernetwork.fit import fit_hypernetwork, load_hypernetwork
+from editors.parts.hypernetwork.fit import (
+    fit_hypernetwork,
+    load_hypernetwork,
+    untrained_hypernetwork,
+)
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.network import Hypernetwork
 from editors.parts.hypernetwork.outer import Positions, Shifts, answer_nll, locality_kl
@@ -263,4 +267,18 @@ class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
             seed=resources.seed,
             out=out,
             progress=progress,
+        )
+
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: MendHparams, resources: Resources, *, out: Path
+    ) -> Path:
+        """The networks that training starts from; see `editors.parts.hypernetwork.fit`."""
+        projections = mend_projections(lm, hparams)
+
+        def make() -> Hypernetwork:
+            return mend_network(projections, hparams)
+
+        return untrained_hypernetwork(
+            "mend", lm, hparams, projections, make, seed=resources.seed, out=out
         )

@@ -25,7 +25,7 @@ from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
 from editors.parts.rase.examples import fact_prompt, fact_text
-from editors.parts.rase.fit import fit_rase, load_retriever
+from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
 from editors.parts.rase.gate import Gate, rank
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.memory import EditMemory, Remembered
@@ -200,3 +200,11 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
             out=out,
             progress=progress,
         )
+
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: RRomeHparams, resources: Resources, *, out: Path
+    ) -> Path:
+        """Initial heads, and a gate that every query passes; see `editors.parts.rase.fit`."""
+        encoder = required_encoder(resources, label=cls.label)
+        return untrained_rase(lm, hparams, encoder=encoder, seed=resources.seed, out=out)

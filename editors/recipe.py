@@ -26,7 +26,7 @@ from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.prefix import prefixed, words_prefixed
 from editors.parts.recipe.checkpoint import Trained, load_trained
 from editors.parts.recipe.examples import knowledge_string
-from editors.parts.recipe.fit import fit_recipe
+from editors.parts.recipe.fit import fit_recipe, untrained_recipe
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
 from editors.parts.tokens import TokenBatch, prompt_ids
 
@@ -138,6 +138,14 @@ class Recipe(TrainableEditor[RecipeHparams]):
             out=out,
             progress=progress,
         )
+
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: RecipeHparams, resources: Resources, *, out: Path
+    ) -> Path:
+        """The network that training starts from; see `editors.parts.recipe.fit`."""
+        encoder = required_encoder(resources, label=cls.label)
+        return untrained_recipe(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
 
     def _words(self, row: int) -> list[int]:
         """Ids of the text of a repository row, without special tokens; none of the sentinel's."""

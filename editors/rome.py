@@ -99,7 +99,7 @@ class RomeEditor(WeightEditor[RomeHparams]):
             request,
             self.resources.templates,
             layer=self.layer,
-            settings=self.hparams.value_settings,
+            settings=self.hparams.value_settings(self.resources.stopping),
             form=self.hparams.form,
             inverse_covariance=inverse,
         )

@@ -60,6 +60,11 @@ class TPatcherHparams(Hparams):
         """The memory is made of text."""
         return True
 
+    @property
+    def stops_early(self) -> bool:
+        """Only as published."""
+        return self.mode == "original"
+
 
 # The original's launch script for zsRE (FEVER's takes a memory weight of 5).
 ORIGINAL = TPatcherHparams(
@@ -209,6 +214,7 @@ class TPatcher(Editor[TPatcherHparams]):
             weight_decay=self.hparams.weight_decay,
             activation=self.hparams.activation_weight,
             silence=self.hparams.memory_weight,
+            stopping=self.resources.stopping,
         )
         if len(columns):
             self.store.append(trained.patch.neurons)

@@ -160,7 +160,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
                 problem,
                 seen,
                 layer=layer,
-                settings=self.hparams.value_settings,
+                settings=self.hparams.value_settings(self.resources.stopping),
                 inverse_covariance=self._inverse(layer, self._weight(layer)),
             )
 

@@ -17,6 +17,7 @@ from editors import registry
 from editors.base import Editor, EditRequest, Hparams, Resources, TrainableEditor
 from editors.parts.covariance import second_moments
 from editors.parts.language_model import LanguageModel
+from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
 from tests.tiny import CONTEXT, LAYERS, REQUESTS, SAMPLES, TINY
 from tests.tiny_encoder import write_encoder
@@ -74,10 +75,23 @@ class Subject:
     architecture: str
     directory: Path = field(compare=False)  # for the artefacts of this test session
 
-    def editor(self, *, seed: int = 0, dtype: torch.dtype | None = None) -> Editor[Any]:
+    def untrained(self) -> Editor[Any] | None:
+        """A fresh editor with weights that were never trained; None where it has none."""
+        cls = registry.editor_class(self.key)
+        if not issubclass(cls, TrainableEditor):
+            return None
+        resources = _resources(self.architecture, self.directory, 0)
+        lm, out = TINY[self.architecture](), self.directory / "untrained" / self.architecture
+        artefact = cls.untrained(lm, tuned(self.key), resources, out=out)
+        return cls(lm, tuned(self.key), _with_artefact(resources, artefact))
+
+    def editor(
+        self, *, seed: int = 0, dtype: torch.dtype | None = None, stopping: Stopping = "by_loss"
+    ) -> Editor[Any]:
         """A fresh editor on a fresh model, of another dtype where one is named."""
         cls = registry.editor_class(self.key)
         resources = _resources(self.architecture, self.directory, seed)
+        resources = dataclasses.replace(resources, stopping=stopping)
         artefact = None
         if issubclass(cls, TrainableEditor):
             artefact = _artefact(self.key, self.architecture, self.directory)
@@ -134,6 +148,17 @@ def leftovers(model: nn.Module) -> list[str]:
         if parameter.requires_grad or parameter.grad is not None
     ]
     return hooked + thawed + (["training mode"] if model.training else [])
+
+
+@contextmanager
+def counted_head(lm: LanguageModel) -> Iterator[list[nn.Module]]:
+    """A list that grows with each call of the output head."""
+    calls: list[nn.Module] = []
+    handle = lm.module("lm_head").register_forward_pre_hook(lambda head, _: calls.append(head))
+    try:
+        yield calls
+    finally:
+        handle.remove()
 
 
 @contextmanager

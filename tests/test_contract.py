@@ -23,6 +23,7 @@ from editors.parts.tokens import batch_of, batch_of_ids
 from tests.contract import (
     InterruptedEditError,
     Subject,
+    counted_head,
     interrupted_head,
     leftovers,
     log_probability,
@@ -70,6 +71,34 @@ def test_an_empty_edit_changes_nothing(subject: Subject) -> None:
     assert_equal(weights(editor.lm.model), before)
     assert_equal(editor.state_dict(), state)
     assert torch.equal(logits(editor, PAIRS), answers)
+
+
+def test_forced_ends_bound_the_work_of_an_edit(subject: Subject) -> None:
+    work = []
+    for stopping in ("at_once", "by_loss", "never"):
+        editor = subject.editor(stopping=stopping)
+        with counted_head(editor.lm) as calls:
+            editor.edit([FIRST])
+        work.append(len(calls))
+    least, _, most = work
+    assert work == sorted(work)
+    assert (least < most) == editor.hparams.stops_early
+
+
+def test_untrained_weights_have_the_shapes_of_trained_ones(subject: Subject) -> None:
+    untrained = subject.untrained()
+    if untrained is None:
+        return
+    trained = subject.editor()
+    assert untrained.resources.artefact is not None
+    assert trained.resources.artefact is not None
+    assert shapes(untrained.resources.artefact) == shapes(trained.resources.artefact)
+    for editor in (untrained, trained):
+        editor.edit([FIRST, SECOND])
+        assert bool(logits(editor, PAIRS).isfinite().all())
+    assert {k: v.shape for k, v in untrained.state_dict().items()} == {
+        k: v.shape for k, v in trained.state_dict().items()
+    }
 
 
 def test_an_edit_raises_the_targets_log_probability(subject: Subject) -> None:
@@ -232,6 +261,10 @@ def test_names_in_the_source_are_those_of_the_class(key: str) -> None:
     assert (entry.label, entry.aliases, entry.family) == (cls.label, cls.aliases, cls.family)
     assert cls.family in {"MP", "AP", "RB"}
     assert cls.version >= 1
+
+
+def shapes(artefact: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in load_file(artefact).items()}
 
 
 def global_draws() -> list[Any]:

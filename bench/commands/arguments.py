@@ -74,6 +74,12 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="context_free (the bare prompt; the default) or context_guided (an instruction "
         "in front)",
     )
+    cells.add_argument(
+        "--weights",
+        type=one_of("weights", ("random",)),
+        help="of Table 3: random times an architecture by its config.json, with random weights of "
+        "backbone and editors (default: the trained ones)",
+    )
     _add_places(parser)
 
 
@@ -140,6 +146,7 @@ def settings(args: argparse.Namespace) -> Settings:
         corpus=args.corpus,
         documents=args.documents,
         encoder=args.encoder,
+        weights=args.weights or "trained",
         dtype=args.dtype,
         device=device_of(args),
         device_map=args.device_map,

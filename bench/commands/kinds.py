@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bench.layout import TextTable
 
 
+MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """A table as it is shown and written."""
@@ -83,7 +86,7 @@ class EditingTables(TableKind):
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
         ("scoring", "harness", "task_limit", "ability_dir"),
         "it asks no questions of general ability",
-    )
+    ) | {"weights": MEANINGLESS}
 
     def seed(self, record: Record) -> int:
         """See the base class."""
@@ -123,14 +126,10 @@ class EditingTables(TableKind):
 class AblationTables(EditingTables):
     """Table 4: RECIPE without its parts, as cells of editing."""
 
-    _of_recipe = "its rows are RECIPE with and without its parts"
-    refused: ClassVar[dict[str, str]] = EditingTables.refused | {
-        "editors": _of_recipe,
-        "averages": _of_recipe,
-        "by_type": _of_recipe,
-        "correlate": _of_recipe,
-        "significance": _of_recipe,
-    }
+    refused: ClassVar[dict[str, str]] = EditingTables.refused | dict.fromkeys(
+        ("editors", "averages", "by_type", "correlate", "significance"),
+        "its rows are RECIPE with and without its parts",
+    )
 
     def view(
         self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
@@ -149,8 +148,8 @@ class TimeTables(TableKind):
     identity = TimingCell
     alone = True
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("scoring", "task_limit", "ability_dir", "limit", "averages", "by_type", "correlate",
-         "significance", "metric"),
+        ("scoring", "harness", "task_limit", "ability_dir", "limit", "averages", "by_type",
+         "correlate", "significance", "metric"),
         "it measures times",
     )  # fmt: skip
 
@@ -165,8 +164,8 @@ class TimeTables(TableKind):
         return plan(points, arguments.settings(args))
 
     def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
-        """See the base class."""
-        found = [cell for cell in cells if isinstance(cell, TimingCell)]
+        """See the base class; times of random weights are no reference."""
+        found = [c for c in cells if isinstance(c, TimingCell) and c.weights == "trained"]
         edited = [cell for cell in found if cell.editor is not None and _wanted(cell, args)]
         return [cell for cell in found if cell.editor is None] + sorted(edited, key=_time_order)
 
@@ -196,6 +195,7 @@ class AbilityTables(TableKind):
         "correlate": _of_editing,
         "significance": _of_editing,
         "metric": _of_editing,
+        "weights": MEANINGLESS,
     }
 
     def seed(self, record: Record) -> int | None:

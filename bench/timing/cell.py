@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bench.backbones import Weights
 from bench.cell import check_counts
 from bench.identity import Identity, plain
 
@@ -27,6 +28,8 @@ class TimingCell(Identity):
     seed: int
     queries: int  # timed inferences
     new_tokens: int  # of the longer inference
+    weights: Weights = "trained"  # of backbone and editor
+    tokenizer: str | None = None  # whose it is, where it is not the backbone's own
     timing_version: int
 
     def __post_init__(self) -> None:
@@ -36,9 +39,10 @@ class TimingCell(Identity):
 
     def describe(self) -> str:
         """A short human name, for progress and messages."""
+        random = ", random weights" if self.weights == "random" else ""
         if self.editor is None:
-            return f"unedited {self.backbone}, times"
+            return f"unedited {self.backbone}, times{random}"
         return (
             f"{self.editor} on {self.dataset}, {self.n_edits} edits, times, {self.backbone}, "
-            f"seed {self.seed}"
+            f"seed {self.seed}{random}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,6 @@ from bench.jobs import Job, Results, facts_of
 from bench.timing.cell import TimingCell
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.loaded import Loaded
 
 
@@ -32,33 +29,16 @@ class TimingJob(Job):
     def results(self, loaded: Loaded) -> Results:
         """Edit and ask, one at a time; see the base class."""
         from bench.seeds import draw
-        from bench.timing.measure import edit_seconds, inference_seconds
+        from bench.timing.session import Session
 
         cell, stream, start = self.cell, self.stream, time.perf_counter()
-        lm = loaded.language_model(self)
+        loaded.language_model(self)
         found = loaded.samples(cell.dataset, stream.data_dir, cell.dataset_digest)
         drawn = draw(found.samples, seed=cell.seed, limit=max(cell.n_edits, cell.queries))
-        requests = [sample.request for sample in drawn]
         seconds = {"load": time.perf_counter() - start}
-        counts = {"queries": cell.queries, "new_tokens": cell.new_tokens}
-        if cell.editor is None:
-            inference = inference_seconds(lm, requests, None, **counts)
-            return _results(found.facts(), seconds, inference=inference)
-        editor = loaded.editor(lm, cell.editor, cell.hparams, stream.sources)
-        editor.reset()
-        try:
-            edit = edit_seconds(editor, requests[: cell.n_edits])
-            inference = inference_seconds(lm, requests, editor, **counts)
-        finally:
-            editor.reset()
-        return _results(
-            found.facts(),
-            seconds,
-            edits=cell.n_edits,
-            edit=edit,
-            inference=inference,
-            parameters=_trained_parameters(stream.sources.artefact),
-        )
+        summary = Session(self, loaded, [sample.request for sample in drawn]).summary()
+        body = {"data": found.facts(), "summary": summary, "health": [], "rows": []}
+        return Results(body=body, seconds=seconds, edits=cell.n_edits)
 
     def editor_facts(self) -> dict[str, Any]:
         """What tables need to know of the editor, None for the unedited model."""
@@ -69,34 +49,3 @@ class TimingJob(Job):
     def places(self) -> dict[str, str]:
         """Where the inputs were, for the record's provenance."""
         return super().places() | {"data": str(self.stream.data_dir)}
-
-
-def _results(
-    data: dict[str, Any],
-    seconds: dict[str, float],
-    *,
-    inference: Any,
-    edit: Any = None,
-    edits: int = 0,
-    parameters: int | None = None,
-) -> Results:
-    summary = {
-        "edit": None if edit is None else dataclasses.asdict(edit),
-        **{name: dataclasses.asdict(value) for name, value in vars(inference).items()},
-        "trained_parameters": parameters,
-    }
-    body = {"data": data, "summary": summary, "health": [], "rows": []}
-    return Results(body=body, seconds=seconds, edits=edits)
-
-
-def _trained_parameters(artefact: Path | None) -> int | None:
-    """How many numbers an editor's own weights are; None where it has none."""
-    if artefact is None:
-        return None
-    from math import prod
-
-    from safetensors import safe_open
-
-    with safe_open(artefact, framework="pt") as file:
-        counts = [prod(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118
-    return int(sum(counts))

@@ -84,7 +84,6 @@ def inference_seconds(
         new_tokens: how many tokens the longer one decodes.
     """
     steering = unsteered if editor is None else editor.steering
-    forced = [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
     free = [batch_of(lm.tokenizer, [(r.prompt, "")], device=lm.device) for r in requests]
 
     def decode(batch: TokenBatch) -> None:
@@ -92,9 +91,22 @@ def inference_seconds(
             greedy(lm, batch, max_new_tokens=new_tokens, stop=NEVER)
 
     return Inference(
-        forward=_repeated(lm, forced, queries, lambda batch: _forward(lm, steering, batch)),
+        forward=forward_seconds(lm, requests, editor, queries=queries),
         generation=_repeated(lm, free, queries, decode),
     )
+
+
+def forward_seconds(
+    lm: LanguageModel,
+    requests: Sequence[EditRequest],
+    editor: Editor[Any] | None,
+    *,
+    queries: int,
+) -> Seconds:
+    """Seconds per teacher-forced forward; arguments as of `inference_seconds`."""
+    steering = unsteered if editor is None else editor.steering
+    forced = [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
+    return _repeated(lm, forced, queries, lambda batch: _forward(lm, steering, batch))
 
 
 def _repeated(

@@ -11,7 +11,7 @@ from bench.planning import Settings
 from bench.timing.cell import TimingCell
 from bench.timing.job import TimingJob
 
-TIMING_VERSION = 1  # raised when what is timed changes
+TIMING_VERSION = 2  # raised when what is timed changes: 2 times inference in bfloat16 too
 QUERIES = 100  # inferences that are timed (ours)
 NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
 
@@ -23,13 +23,17 @@ def plan(points: Sequence[GridPoint], settings: Settings) -> list[TimingJob]:
         ValueError: anything that cannot work; see `bench.planning.plan`.
         OSError: files that are missing or cannot be read.
     """
+    if settings.weights == "random" and settings.device_map is not None:
+        raise ValueError(
+            "Random weights are made on one device: --weights random takes no --device-map."
+        )
     streams = planning.plan(points, settings)
     unedited = [_job(streams[0], edited=False)] if streams else []
     return unedited + [_job(stream, edited=True) for stream in streams]
 
 
 def _job(stream: EditJob, *, edited: bool) -> TimingJob:
-    cell = stream.cell
+    cell, lent = stream.cell, stream.backbone.lent_tokenizer
     return TimingJob(
         cell=TimingCell(
             backbone=cell.backbone,
@@ -46,6 +50,8 @@ def _job(stream: EditJob, *, edited: bool) -> TimingJob:
             seed=cell.seed,
             queries=QUERIES,
             new_tokens=NEW_TOKENS,
+            weights=stream.backbone.weights,
+            tokenizer=None if lent is None else lent.name,
             timing_version=TIMING_VERSION,
         ),
         backbone=stream.backbone,

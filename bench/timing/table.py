@@ -11,6 +11,7 @@ from bench.grids import Table
 from bench.layout import EMPTY, TextTable
 from bench.places import UNEDITED
 from bench.published import Published
+from bench.random_backbones import SEED
 from bench.render import CSV_COLUMNS, csv_of
 from bench.results import Record
 from bench.tabulate import changes_sentence, published_values
@@ -22,14 +23,24 @@ LEAD = ("n", "Type", "Editor")
 COLUMNS: dict[str, str | None] = {
     "Edit": "edit_time_s",
     "Inference": "infer_time_s",
+    "Inference bf16": None,
     "Total": "total_time_s",
     "20 tokens": None,
     "Trained": None,
 }
+# Column -> name in a record's summary; the total is not in it.
+_SUMMARY = {
+    "Edit": "edit",
+    "Inference": "forward",
+    "Inference bf16": "forward_bfloat16",
+    "20 tokens": "generation",
+}
+_CSV = {"Inference bf16": "infer_time_bf16_s", "20 tokens": "20_tokens_s"}
 HOW = (
     "One inference: the editor's encoder and look-up, where it has them, and one teacher-forced "
-    "forward of one prompt, batch size 1. Total: the sum of both medians. 20 tokens: greedy, with "
-    "a cache. Trained: numbers in the editor's own weights. A dash: none, or not run."
+    "forward of one prompt, batch size 1; bf16: behind the same edits, in bfloat16. Total: the sum "
+    "of the medians of edit and inference. 20 tokens: greedy, with a cache. Trained: numbers in "
+    "the editor's own weights. A dash: none, or not run."
 )
 
 
@@ -65,9 +76,21 @@ class TimeRow:
                 return None
             total = summary["edit"]["median"] + summary["forward"]["median"]
             return total, total, total
-        name = {"Edit": "edit", "Inference": "forward", "20 tokens": "generation"}[column]
-        found = summary[name]
-        return None if found is None else (found["median"], found["lower"], found["upper"])
+        found = summary[_SUMMARY[column]]
+        return None if found is None else _quartiles(found)
+
+    @property
+    def least_edit(self) -> tuple[float, float, float] | None:
+        """As `seconds` of edits that stop at the first chance, where those are told apart."""
+        found = None if self.record is None else self.record["summary"].get("edit_least")
+        return None if found is None else _quartiles(found)
+
+    def least(self, column: str) -> float | None:
+        """Lower bound of a median, where there are two bounds."""
+        edit, inference = self.least_edit, self.seconds("Inference")
+        if column not in ("Edit", "Total") or edit is None or inference is None:
+            return None
+        return edit[0] + (inference[0] if column == "Total" else 0.0)
 
     @property
     def trained(self) -> int | None:
@@ -135,6 +158,20 @@ def _published_label(cell: TimingCell) -> str:
     return UNEDITED if cell.editor is None else registry.describe(cell.editor).label
 
 
+def _weights(cell: TimingCell) -> Iterator[str]:
+    """What is random, and what stands in for what training makes."""
+    if cell.weights != "random":
+        return
+    lent = "" if cell.tokenizer is None else f"; texts are cut by the tokenizer of {cell.tokenizer}"
+    yield (
+        f"Random weights (seed {SEED}), from the configuration alone{lent}. Editors' own weights "
+        "are untrained, and find an edit for every query; the key covariance is the identity, and "
+        "context prefixes are made-up text. Values do not matter to these times, but for edits "
+        "that stop early: lower - upper are the medians of edits that all stop at the first "
+        "chance, and that all run to their last step."
+    )
+
+
 def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
     cell = rows[0].cell
     machines = {_machine(row.record): None for row in rows if row.record is not None}
@@ -152,7 +189,7 @@ def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
     changed = changes_sentence(
         cell.backbone, {row.cell.editor: row.cell.hparams for row in rows if row.cell.editor}
     )
-    yield from filter(None, [changed])
+    yield from filter(None, [*_weights(cell), changed])
 
 
 def _machine(record: Record) -> str:
@@ -167,8 +204,10 @@ def _text(row: TimeRow, column: str) -> str:
     if column == "Trained":
         return EMPTY if row.trained is None else f"{row.trained:,}"
     found, theirs = row.seconds(column), row.published.get(column)
-    text = EMPTY
-    if found is not None:
+    least, text = row.least(column), EMPTY
+    if found is not None and least is not None:
+        text = f"{least:.4f} - {found[0]:.4f}"
+    elif found is not None:
         median, lower, upper = found
         text = f"{median:.4f}" + ("" if lower == upper else f" [{lower:.4f}, {upper:.4f}]")
     return text if theirs is None else f"{text} ({theirs.value:.4f})"
@@ -179,22 +218,39 @@ def _csv_rows(table: Table, rows: Sequence[TimeRow]) -> Iterator[tuple[str | int
         for column, metric in COLUMNS.items():
             if column == "Trained":
                 continue
-            found, theirs = row.seconds(column), row.published.get(column)
-            yield (
-                table.number,
-                row.cell.backbone,
-                row.cell.n_edits,
-                row.family,
-                row.label,
-                "",
-                metric or "20_tokens_s",
-                "" if found is None else f"{found[0]:.6f}",
-                "",
-                int(found is not None),
-                table.published_backbone,
-                "" if theirs is None else f"{theirs.value:.4f}",
-                "",
-                "",
-                "" if found is None else f"{found[1]:.6f}",
-                "" if found is None else f"{found[2]:.6f}",
-            )
+            bound = row.least_edit
+            if column == "Edit" and bound is not None:
+                yield _csv_row(table, row, "edit_time_lower_bound_s", bound, None)
+            name = metric or _CSV[column]
+            yield _csv_row(table, row, name, row.seconds(column), row.published.get(column))
+
+
+def _quartiles(found: Mapping[str, float]) -> tuple[float, float, float]:
+    return found["median"], found["lower"], found["upper"]
+
+
+def _csv_row(
+    table: Table,
+    row: TimeRow,
+    metric: str,
+    found: tuple[float, float, float] | None,
+    theirs: Published | None,
+) -> tuple[str | int, ...]:
+    return (
+        table.number,
+        row.cell.backbone,
+        row.cell.n_edits,
+        row.family,
+        row.label,
+        "",
+        metric,
+        "" if found is None else f"{found[0]:.6f}",
+        "",
+        int(found is not None),
+        table.published_backbone,
+        "" if theirs is None else f"{theirs.value:.4f}",
+        "",
+        "",
+        "" if found is None else f"{found[1]:.6f}",
+        "" if found is None else f"{found[2]:.6f}",
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from editors.base import Hparams
 from editors.parts.checks import check_above, check_at_least
+from editors.parts.stopping import Stopping
 from editors.parts.value_optimisation import ValueSettings
 
 
@@ -33,7 +34,11 @@ class ValueHparams(Hparams):
         return self.context_lengths
 
     @property
-    def value_settings(self) -> ValueSettings:
+    def stops_early(self) -> bool:
+        """The value's optimisation does."""
+        return True
+
+    def value_settings(self, stopping: Stopping = "by_loss") -> ValueSettings:
         """The part that the value optimisation needs."""
         return ValueSettings(
             v_num_grad_steps=self.v_num_grad_steps,
@@ -41,4 +46,5 @@ class ValueHparams(Hparams):
             v_weight_decay=self.v_weight_decay,
             clamp_norm_factor=self.clamp_norm_factor,
             kl_factor=self.kl_factor,
+            stopping=stopping,
         )

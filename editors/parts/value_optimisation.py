@@ -18,6 +18,7 @@ from torch.nn import functional
 from editors.base import EditRequest
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import LanguageModel
+from editors.parts.stopping import Stopping, enough
 from editors.parts.subjects import subject_last
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
@@ -39,6 +40,7 @@ class ValueSettings:
     v_weight_decay: float
     clamp_norm_factor: float  # delta stays within this multiple of the unedited value's norm
     kl_factor: float
+    stopping: Stopping = "by_loss"
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def optimise_value(
         loss = loss + settings.kl_factor * (essence.exp() * (essence - unedited)).sum()
         loss = loss + settings.v_weight_decay * delta.norm() / size**2
         value = loss.item()
-        if value < ENOUGH:
+        if value < enough(ENOUGH, settings.stopping):
             break
         optimizer.zero_grad()
         loss.backward()

@@ -15,6 +15,7 @@ from editors.parts.patches.decoder import TrainedNeurons
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
 from editors.parts.patches.original import OriginalTraining
+from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcher, TPatcherHparams
 from tests.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
@@ -199,6 +200,17 @@ def test_the_original_answers_right_and_stops_early(resources: Resources) -> Non
     assert isinstance(trained, OriginalTraining)
     assert 100 <= len(trained.steps) < 400
     assert len(trained.steps) % 25 == 0
+
+
+@pytest.mark.parametrize(("stopping", "steps"), [("at_once", 125), ("never", 200)])
+def test_the_ends_of_the_original_can_be_forced(
+    resources: Resources, stopping: Stopping, steps: int
+) -> None:
+    hparams = dataclasses.replace(ORIGINAL, num_steps=200)
+    forced = dataclasses.replace(resources, stopping=stopping)
+    trained = TPatcher(tiny_gptj(), hparams, forced).edit_row(batch(tiny_gptj(), PAIRS[:1]))
+    assert isinstance(trained, OriginalTraining)
+    assert len(trained.steps) == steps
 
 
 def test_the_loss_falls(resources: Resources) -> None:

@@ -71,7 +71,7 @@ def test_a_roll_back_edits_the_former_answer_into_the_same_layer_before_the_next
         dataclasses.replace(FIRST, target=answer.strip()),
         kept.resources.templates,
         layer=scores.index(min(scores)),
-        settings=HPARAMS.value_settings,
+        settings=HPARAMS.value_settings(),
         inverse_covariance=torch.eye(INNER),
     )
     EditedWeights(lm.model).add([undone.delta(lm)])

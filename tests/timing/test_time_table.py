@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench import results
+from bench.backbones import Weights
 from bench.cli import main
 from bench.grids import get_table
 from bench.record_kinds import identity_of
@@ -18,7 +19,7 @@ from bench.timing.table import by_editor, time_rows, to_csv
 TABLE = get_table(3)
 
 
-def cell(editor: str | None, n_edits: int = 10) -> TimingCell:
+def cell(editor: str | None, n_edits: int = 10, weights: Weights = "trained") -> TimingCell:
     return TimingCell(
         backbone="mini-llama",
         backbone_digest="0" * 64,
@@ -34,7 +35,8 @@ def cell(editor: str | None, n_edits: int = 10) -> TimingCell:
         seed=0,
         queries=100,
         new_tokens=20,
-        timing_version=1,
+        weights=weights,
+        timing_version=2,
     )
 
 
@@ -46,6 +48,7 @@ def record(of: TimingCell, *, trained: int | None = None) -> Record:
     summary: dict[str, Any] = {
         "edit": None if of.editor is None else seconds(0.4),
         "forward": seconds(0.1),
+        "forward_bfloat16": seconds(0.05),
         "generation": seconds(0.5),
         "trained_parameters": trained,
     }
@@ -62,9 +65,11 @@ def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
 def test_times_stand_beside_the_published_ones() -> None:
     found = rows(cell(None), cell("recipe"))
     assert found["RECIPE"][3] == "0.4000 [0.2000, 0.8000] (0.0078)"
-    assert found["RECIPE"][5] == "0.5000 (0.0676)"  # of both medians
-    assert found["RECIPE"][7] == "1,234"
-    assert found["unedited"][3:6] == ("-", "0.1000 [0.0500, 0.2000]", "-")
+    assert found["RECIPE"][5] == "0.0500 [0.0250, 0.1000]"
+    assert found["RECIPE"][6] == "0.5000 (0.0676)"  # of both medians
+    assert found["RECIPE"][8] == "1,234"
+    assert found["unedited"][3:5] == ("-", "0.1000 [0.0500, 0.2000]")
+    assert found["unedited"][6] == "-"
     assert found["MEND"][3] == "- (0.0987)"
 
 

@@ -14,10 +14,11 @@ from editors.parts.artefact import artefact_path, read_artefact
 from editors.parts.hypernetwork.examples import Example, tokenise
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.learner import HypernetworkLearner, Objective
+from editors.parts.hypernetwork.network import RunningStatistics
 from editors.parts.hypernetwork.projections import Projection
 from editors.parts.language_model import LanguageModel
 from editors.parts.training.loop import LoopSettings, Progress, Selection
-from editors.parts.training.run import trained_artefact
+from editors.parts.training.run import trained_artefact, untrained_artefact
 from editors.parts.training.sampling import split_held_out
 from editors.parts.training.state import backbone_facts, check_fits, data_facts
 
@@ -83,6 +84,31 @@ def fit_hypernetwork(
     )
     path = artefact_path(out, key, lm.name, list(samples))
     return trained_artefact(path, run, learner, settings, progress=progress)
+
+
+def untrained_hypernetwork(
+    key: str,
+    lm: LanguageModel,
+    hparams: HypernetworkHparams,
+    projections: Sequence[Projection],
+    make: Callable[[], nn.Module],
+    *,
+    seed: int,
+    out: Path,
+) -> Path:
+    """Write the network that `make` gives under `seed`, with statistics that change nothing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = make()
+    for module in network.modules():
+        if isinstance(module, RunningStatistics):
+            module.standardise()
+    return untrained_artefact(
+        artefact_path(out, key, lm.name, []),
+        network.state_dict(),
+        identity(key, lm, hparams, projections) | {"seed": seed},
+        dtype="float32",
+    )
 
 
 def load_hypernetwork(

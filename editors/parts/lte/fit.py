@@ -13,18 +13,24 @@ from editors.parts.deltas import WeightDelta
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.calibration import calibrated_threshold
 from editors.parts.lte.examples import PREFIX, LteExample, tokenise
-from editors.parts.lte.follower import FollowerWeights, copy_to_train, deltas_of
+from editors.parts.lte.follower import (
+    FollowerWeights,
+    copy_to_train,
+    deltas_of,
+    no_increments,
+)
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.lte.learner import LteLearner
 from editors.parts.lte.objective import LteObjective
 from editors.parts.lte.validation import Validator
 from editors.parts.text_vectors import TextVectors, vectors_digest
 from editors.parts.training.loop import LoopSettings, Progress
-from editors.parts.training.run import trained_artefact
+from editors.parts.training.run import trained_artefact, untrained_artefact
 from editors.parts.training.sampling import split_held_out
 from editors.parts.training.state import backbone_facts, check_fits, data_facts
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+_ALWAYS = -1.0  # a cosine that every question exceeds
 
 Pools = dict[str, list[LteExample]]
 
@@ -83,6 +89,18 @@ def fit_lte(
         ),
         dtype="float16",
         progress=progress,
+    )
+
+
+def untrained_lte(
+    lm: LanguageModel, hparams: LteHparams, *, encoder: Path, seed: int, out: Path
+) -> Path:
+    """Write a follower that is the model itself, and finds a fact for every question."""
+    return untrained_artefact(
+        artefact_path(out, "lte", lm.name, []),
+        no_increments(lm.model, _ALWAYS),
+        identity(lm, encoder, hparams) | {"seed": seed},
+        dtype="float16",
     )
 
 

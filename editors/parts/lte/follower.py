@@ -47,6 +47,15 @@ class FollowerWeights(nn.Module):
         return self.get_parameter(name.replace(".", "/"))
 
 
+def no_increments(model: nn.Module, threshold: float) -> dict[str, Tensor]:
+    """What an untrained `FollowerWeights` holds, in half precision and apart from the model."""
+    increments = {
+        name.replace(".", "/"): torch.zeros(parameter.shape, dtype=torch.float16)
+        for name, parameter in model.named_parameters()
+    }
+    return increments | {_THRESHOLD: torch.tensor(threshold)}
+
+
 def deltas_of(weights: dict[str, Tensor]) -> tuple[tuple[WeightDelta, ...], float]:
     """(increments by the model's names, threshold) of stored `FollowerWeights`."""
     deltas = tuple(

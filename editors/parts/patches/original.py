@@ -16,6 +16,7 @@ from torch import Tensor
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.losses import activation_loss, memory_loss
 from editors.parts.patches.neurons import Neurons
+from editors.parts.stopping import Stopping
 
 # Constants of the original's launch scripts.
 MAX_ERRORS = 5  # neurons of one edit
@@ -108,6 +109,7 @@ def train_original(
     weight_decay: float,
     activation: float,
     silence: float,
+    stopping: Stopping = "by_loss",
 ) -> OriginalTraining:
     """Adam with L2 and clipped gradients until the stopping rule is met, or `num_steps`.
 
@@ -117,7 +119,7 @@ def train_original(
     parts = [part.clone().requires_grad_() for part in vars(patch).values()]
     trained = OriginalPatch(*parts)
     optimizer = torch.optim.Adam(parts, lr=lr, weight_decay=weight_decay)
-    steps, rule = [], _StoppingRule(scene, columns, validation)
+    steps, rule = [], _StoppingRule(scene, columns, validation, stopping)
     for number in range(num_steps):
         if rule.met(number, trained):
             break
@@ -134,8 +136,11 @@ def train_original(
 class _StoppingRule:
     """Remembers the validation loss of the last check at which the answer was right."""
 
-    def __init__(self, scene: LastBlock, columns: Tensor, validation: Tensor) -> None:
+    def __init__(
+        self, scene: LastBlock, columns: Tensor, validation: Tensor, stopping: Stopping
+    ) -> None:
         self._scene, self._columns, self._validation = scene, columns, validation
+        self._stopping = stopping
         self._last = float("inf")
 
     @torch.no_grad()
@@ -143,13 +148,14 @@ class _StoppingRule:
         if step < FIRST_CHECK or step % CHECK_EVERY:
             return False
         neurons = patch.neurons
-        if not torch.equal(self._scene.target_logits(neurons).argmax(-1), self._scene.labels):
+        right = torch.equal(self._scene.target_logits(neurons).argmax(-1), self._scene.labels)
+        if not right and self._stopping == "by_loss":
             return False
         own = neurons.responses(self._scene.inputs[self._columns])[..., 0].diagonal()[None]
         loss = float(_memory(neurons, own, self._validation))
-        stop = loss > self._last - ENOUGH_GAIN
+        first, stop = self._last == float("inf"), loss > self._last - ENOUGH_GAIN
         self._last = loss
-        return stop
+        return stop if self._stopping == "by_loss" else self._stopping == "at_once" and not first
 
 
 def _memory(neurons: Neurons, own: Tensor, rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from editors.base import EditSample
 from editors.parts.artefact import artefact_path, read_artefact, read_header, write_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.rase.examples import Example, examples_of
+from editors.parts.rase.gate import Gate
 from editors.parts.rase.held_out import HeldOut, calibrate, rates
 from editors.parts.rase.hparams import RaseHparams, trained_values
 from editors.parts.rase.learner import RaseLearner
@@ -19,11 +20,13 @@ from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
 from editors.parts.text_vectors import TextVectors, vectors_digest
 from editors.parts.training.loop import LoopSettings, Progress
-from editors.parts.training.run import trained_artefact
+from editors.parts.training.run import trained_artefact, untrained_artefact
 from editors.parts.training.sampling import split_held_out
 from editors.parts.training.state import backbone_facts, check_fits, check_identity, data_facts
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+
+_OPEN = Gate(maximum=-2.0)  # below every cosine: each query fires
 
 # Settings that the weights depend on in use, not in training alone.
 _MODEL_FIELDS = ("heads", "width", "highway_layers")
@@ -76,6 +79,21 @@ def fit_rase(
         settings,
         dtype=hparams.artefact_dtype,
         progress=progress,
+    )
+
+
+def untrained_rase(
+    lm: LanguageModel, hparams: RaseHparams, *, encoder: Path, seed: int, out: Path
+) -> Path:
+    """Write initial heads and a gate that every query passes; arguments as of `fit_rase`."""
+    network = _network(TextVectors.from_directory(encoder, lm.device), hparams, seed)
+    for two_way in (False, True):
+        network.set_gate(_OPEN, two_way=two_way)
+    return untrained_artefact(
+        artefact_path(out, "r_rome", lm.name, []),
+        network.state_dict(),
+        identity(lm, encoder, hparams) | {"seed": seed},
+        dtype=hparams.artefact_dtype,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +20,7 @@ from editors.parts.recipe.learner import RecipeLearner
 from editors.parts.recipe.network import RecipeNetwork
 from editors.parts.recipe.objective import Objective
 from editors.parts.training.loop import LoopSettings, Progress
-from editors.parts.training.run import trained_artefact
+from editors.parts.training.run import trained_artefact, untrained_artefact
 from editors.parts.training.sampling import split_held_out
 from editors.parts.training.state import data_facts
 
@@ -71,6 +73,26 @@ def fit_recipe(
         ),
         dtype=hparams.artefact_dtype,
         progress=progress,
+    )
+
+
+def untrained_recipe(
+    lm: LanguageModel, hparams: RecipeHparams, *, encoder: Path, seed: int, out: Path
+) -> Path:
+    """Write the artefact of a network that was not trained; arguments as of `fit_recipe`.
+
+    Its queries start in the space of the keys, whatever the hyper-parameters say: an edit's own
+    question so finds a key, and is answered with a prompt as after training.
+    """
+    started = replace(hparams, query_init="knowledge")
+    _, network = _fresh_network(lm, started, encoder, seed)
+    if network.threshold is not None:
+        network.threshold.fill_(-math.inf)
+    return untrained_artefact(
+        artefact_path(out, "recipe", lm.name, []),
+        network.state_dict(),
+        identity(lm, encoder, hparams) | {"seed": seed},
+        dtype=hparams.artefact_dtype,
     )
 
 

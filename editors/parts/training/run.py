@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from editors.parts.artefact import checkpoint_path, read_header, rounded, write_artefact
 from editors.parts.training.loop import Learner, LoopSettings, Progress, TrainingLoop
 from editors.parts.training.state import check_identity
@@ -51,4 +53,12 @@ def trained_artefact(
     validation = {"validation": learner.validation()}
     write_artefact(path, best, {**identity, **loop.summary(), **validation})
     checkpoint_path(path).unlink()
+    return path
+
+
+def untrained_artefact(
+    path: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, Any], *, dtype: str
+) -> Path:
+    """Write weights as they are, with a header that says that nothing was trained; `path`."""
+    write_artefact(path, rounded(tensors, dtype), {**identity, "untrained": True})
     return path

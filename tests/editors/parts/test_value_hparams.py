@@ -12,7 +12,7 @@ def test_the_optimisation_gets_its_part() -> None:
     hparams = ValueHparams(
         v_num_grad_steps=7, v_lr=0.1, v_weight_decay=0.2, clamp_norm_factor=3, kl_factor=0.4
     )
-    assert hparams.value_settings == ValueSettings(
+    assert hparams.value_settings() == ValueSettings(
         v_num_grad_steps=7, v_lr=0.1, v_weight_decay=0.2, clamp_norm_factor=3, kl_factor=0.4
     )
     assert ValueHparams(context_lengths=(4, 5)).template_lengths == (4, 5)
