@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from bench.answers import Answered
 from bench.cell import Cell, Generation
 from bench.clock import Clock
 from bench.health import BlockHealth, health_of
 from bench.metrics import CONTEXT_GUIDED
-from bench.prober import Answered, Prober
+from bench.pristine import pristine_answers
+from bench.prober import Prober
 from bench.probing import BATCH_SIZE, Item, items_of
 from bench.rows import ItemRow, SampleRow
 from bench.seeds import blocks, draw
@@ -50,7 +52,9 @@ def run_cell(
         ValueError: fewer samples than one block needs.
     """
     clock = Clock(editor.lm.device)
-    prober = Prober(editor.lm, clock, GENERATION_PROMPTS[cell.generation], batch_size)
+    template = GENERATION_PROMPTS[cell.generation]
+    known = pristine_answers(editor.lm, template)
+    prober = Prober(editor.lm, clock, template, batch_size, known)
     chosen = blocks(draw(samples, seed=cell.seed, limit=cell.limit), cell.n_edits)
     editor.reset()
     before = iter(prober.pristine([item for block in chosen for item in _items(block)]))

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.answers import Answered
 from bench.clock import Clock
+from bench.pristine import PristineAnswers
 from bench.probing import (
     BATCH_SIZE,
     Forced,
@@ -25,15 +27,6 @@ from editors.parts.tokens import RetrievalText
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One item's target ids, its answers by channel, and how probable the target was."""
-
-    target_ids: Ids
-    channels: dict[Channel, TokenAnswer]
-    log_probability: float  # teacher-forced
-
-
-@dataclass(frozen=True)
 class Prober:
     """Asks in batches and keeps the time of phases `pristine`, `probe` and `generate`."""
 
@@ -41,13 +34,16 @@ class Prober:
     clock: Clock
     template: str | None  # of the generation prompt; None skips generation
     batch_size: int = BATCH_SIZE
+    known: PristineAnswers | None = None  # of the unedited model; None asks anew
 
     def pristine(self, items: Sequence[Item]) -> list[Answered]:
         """Answers of the unedited model, locality's reference; it retrieves nothing."""
         with self.clock.phase("pristine"):
-            forced = self._forced(items, unsteered, "teacher_forced")
-            generated = self._generated(items, unsteered)
-        return self._join({"teacher_forced": forced}, generated)
+            return (
+                self._unedited(items)
+                if self.known is None
+                else self.known.of(items, self._unedited)
+            )
 
     def edited(self, items: Sequence[Item], editor: Editor[Any]) -> list[Answered]:
         """Answers as edited, in both retrieval-text modes."""
@@ -57,6 +53,10 @@ class Prober:
         with self.clock.phase("generate"):
             generated = self._generated(items, editor.steering)
         return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
+
+    def _unedited(self, items: Sequence[Item]) -> list[Answered]:
+        forced = self._forced(items, unsteered, "teacher_forced")
+        return self._join({"teacher_forced": forced}, self._generated(items, unsteered))
 
     def _prompt_only(
         self, items: Sequence[Item], editor: Editor[Any], forced: Sequence[Forced]

@@ -1,0 +1,115 @@
+"""Answers of unedited models, asked once and kept for all editors, seeds and numbers of edits.
+
+They depend on weights, arithmetic and the code that asks, and on nothing else; a file name stands
+for all of these, so that an answer that could differ is not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+
+import torch
+
+from bench import metrics
+from bench.answers import Answered
+from bench.digests import cached_digest
+from bench.files import write_text
+from bench.probing import Item
+from bench.world.store import cache_root
+from editors.parts.language_model import LanguageModel
+
+Key = tuple[str, str]  # prompt, target
+# What an answer comes from.
+_CODE = (
+    "bench.metrics",
+    "bench.probing",
+    "bench.prober",
+    "editors.parts.generation",
+    "editors.parts.language_model",
+    "editors.parts.tokens",
+)
+_LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+@dataclass
+class PristineAnswers:
+    """Answers by question, in memory and in a directory that several processes may share.
+
+    Every call that has something new adds a file, named by its content; nothing is ever changed.
+    """
+
+    directory: Path
+    _known: dict[Key, Answered] = field(default_factory=dict)
+    _read: set[Path] = field(default_factory=set)
+
+    def of(
+        self, items: Sequence[Item], ask: Callable[[Sequence[Item]], list[Answered]]
+    ) -> list[Answered]:
+        """An answer for each item; `ask` gives those that are nowhere yet."""
+        if any(_key(item) not in self._known for item in items):
+            self._look()
+        missing = {key: item for item in items if (key := _key(item)) not in self._known}
+        if missing:
+            found = dict(zip(missing, ask([*missing.values()]), strict=True))
+            self._known |= found
+            self._keep(found.items())
+        return [self._known[_key(item)] for item in items]
+
+    def _look(self) -> None:
+        """Read files that are new; one that cannot be read is as good as none."""
+        for path in sorted(set(self.directory.glob("*.jsonl")) - self._read):
+            self._read.add(path)
+            try:
+                rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+                found = {(row["prompt"], row["target"]): Answered.from_dict(row) for row in rows}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            self._known = found | self._known
+
+    def _keep(self, found: Iterable[tuple[Key, Answered]]) -> None:
+        lines = [
+            json.dumps({"prompt": prompt, "target": target, **asdict(answer)}, ensure_ascii=False)
+            for (prompt, target), answer in found
+        ]
+        text = "\n".join(lines) + "\n"
+        path = self.directory / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsonl"
+        try:
+            write_text(path, text)
+        except OSError:  # a cache that cannot be written costs time, no result
+            return
+        self._read.add(path)
+
+
+def pristine_answers(lm: LanguageModel, template: str | None) -> PristineAnswers | None:
+    """The kept answers of a model to questions generated with a template.
+
+    None for a model whose weights have no digest, which nothing can be looked up by.
+    """
+    if not lm.digest:
+        return None
+    return _opened(lm.digest, str(lm.dtype), lm.device.type, template)
+
+
+@cache
+def _opened(digest: str, dtype: str, device: str, template: str | None) -> PristineAnswers:
+    threads = torch.get_num_threads()
+    versions = [metadata.version(name) for name in _LIBRARIES]
+    identity = [digest, dtype, device, template, threads, versions, _code_digest()]
+    text = json.dumps([*identity, metrics.PROTOCOL_VERSION])
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return PristineAnswers(cache_root() / "pristine" / name)
+
+
+def _code_digest() -> str:
+    files = (import_module(name).__file__ for name in _CODE)
+    return "".join(cached_digest(Path(file))[:8] for file in files if file)
+
+
+def _key(item: Item) -> Key:
+    return item.prompt, item.target
