@@ -62,7 +62,7 @@ def run_cell(
     health: list[BlockHealth] = []
     try:
         for number, block in enumerate(chosen):
-            seconds = [clock.timed("edit", editor.edit, [sample.request]) for sample in block]
+            seconds = [_edit(clock, editor, sample) for sample in block]
             items = _items(block)
             after = prober.edited(items, editor)
             editor.reset()
@@ -72,6 +72,13 @@ def run_cell(
     finally:
         editor.reset()
     return CellRun(rows=rows, seconds=clock.seconds, health=health)
+
+
+def _edit(clock: Clock, editor: Editor[Any], sample: EditSample) -> float:
+    """Make one edit; the seconds it takes, or took when it was made and kept."""
+    seconds = clock.timed("edit", editor.edit, [sample.request])
+    kept = editor.resources.kept
+    return seconds + (0.0 if kept is None else kept.take_saved())
 
 
 def _sample_rows(

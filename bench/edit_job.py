@@ -35,7 +35,7 @@ class EditJob(Job):
 
         cell, start = self.cell, time.perf_counter()
         lm = loaded.language_model(self)
-        editor = loaded.editor(lm, cell.editor, cell.hparams, self.sources)
+        editor = loaded.editor(lm, cell.editor, cell.hparams, self.sources, keep=True)
         found = loaded.samples(cell.dataset, self.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
         ran = run_cell(cell, editor, found.samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from bench.backbones import load
 from bench.datasets import LoadedSamples, get_dataset
 from bench.general_ability.loading import LoadedSet, Source, load_sets
 from bench.jobs import Job
+from bench.kept_edits import kept_edits
 from bench.resources import Sources, resources_for
 from editors import registry
 from editors.base import Editor
@@ -40,12 +42,25 @@ class Loaded:
         return self._lm
 
     def editor(
-        self, lm: LanguageModel, key: str, hparams: Mapping[str, Any], sources: Sources
+        self,
+        lm: LanguageModel,
+        key: str,
+        hparams: Mapping[str, Any],
+        sources: Sources,
+        *,
+        keep: bool,
     ) -> Editor[Any]:
-        """A fresh editor of a model that holds no edits."""
+        """A fresh editor of a model that holds no edits.
+
+        With `keep`, edits that were made before are not made again, where the editor allows it.
+        """
         cls = registry.editor_class(key)
         made = cls.hparams_class.from_dict(hparams)
-        return cls(lm, made, resources_for(lm, made, sources))
+        resources = resources_for(lm, made, sources)
+        if keep:
+            kept = kept_edits(lm, key, made, sources.digests())
+            resources = replace(resources, kept=kept)
+        return cls(lm, made, resources)
 
     def samples(self, dataset: str, directory: Path, digest: str) -> LoadedSamples:
         """The test split of a data set.

@@ -11,29 +11,19 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from bench import metrics
 from bench.answers import Answered
-from bench.digests import cached_digest
+from bench.code_digest import code_digest
 from bench.files import write_text
 from bench.probing import Item
 from bench.world.store import cache_root
 from editors.parts.language_model import LanguageModel
 
 Key = tuple[str, str]  # prompt, target
-# What an answer comes from.
-_CODE = (
-    "bench.metrics",
-    "bench.probing",
-    "bench.prober",
-    "editors.parts.generation",
-    "editors.parts.language_model",
-    "editors.parts.tokens",
-)
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
@@ -100,15 +90,9 @@ def pristine_answers(lm: LanguageModel, template: str | None) -> PristineAnswers
 def _opened(digest: str, dtype: str, device: str, template: str | None) -> PristineAnswers:
     threads = torch.get_num_threads()
     versions = [metadata.version(name) for name in _LIBRARIES]
-    identity = [digest, dtype, device, template, threads, versions, _code_digest()]
-    text = json.dumps([*identity, metrics.PROTOCOL_VERSION])
-    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    identity = [digest, dtype, device, template, threads, versions, code_digest()]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     return PristineAnswers(cache_root() / "pristine" / name)
-
-
-def _code_digest() -> str:
-    files = (import_module(name).__file__ for name in _CODE)
-    return "".join(cached_digest(Path(file))[:8] for file in files if file)
 
 
 def _key(item: Item) -> Key:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
@@ -104,6 +104,19 @@ class Hparams:
 HparamsT = TypeVar("HparamsT", bound=Hparams)
 
 
+class Kept(Protocol):
+    """Where an editor finds again what it made of a request on the pristine model."""
+
+    def get(self, request: EditRequest) -> dict[str, Tensor] | None:
+        """What was put there for an equal request; None for nothing."""
+
+    def put(self, request: EditRequest, made: Mapping[str, Tensor]) -> None:
+        """Keep what `get` did not find, and has been made since."""
+
+    def take_saved(self) -> float:
+        """Seconds that making took what was found since the last call of this."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What an editor may need beside the model; the driver fills it, editors import no driver.
@@ -120,6 +133,7 @@ class Resources:
     corpus: Callable[[], Iterable[str]] | None = None  # reads documents of plain text
     seed: int = 0  # of the editor's own draws; the global generators are never touched
     stopping: Stopping = "by_loss"  # the others only bound the time of an edit
+    kept: Kept | None = None  # None: everything is made anew
 
 
 class Editor(ABC, Generic[HparamsT]):
@@ -138,6 +152,9 @@ class Editor(ABC, Generic[HparamsT]):
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
+    # Hyper-parameters that an edit's tensors depend on, where these depend on nothing else but the
+    # request and the pristine model, so that they may be kept. Empty: they depend on more.
+    kept_by: ClassVar[frozenset[str]] = frozenset()
     hparams_class: ClassVar[type[Hparams]]
     presets: ClassVar[Mapping[str, Hparams]]  # backbone name -> its hyper-parameters
 

@@ -80,6 +80,9 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
+    kept_by: ClassVar[frozenset[str]] = frozenset(
+        {"plus_prompt", *(field.name for field in fields(RomeHparams))}
+    )
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
     uses_encoder: ClassVar[bool] = True
     retrieves_text = True
@@ -127,10 +130,22 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
             asked = request
             if self.hparams.plus_prompt:
                 asked = replace(request, prompt=f"{fact} {request.prompt}")
-            update = self._rome.compute(asked)
+            update = self._update(asked)
             key = self.retriever.facts([fact_text(request)])[0]
             sentence = self.retriever.sentences([request.prompt])[0]
-            self.memory.put(Remembered(fact, key, sentence, update.left, update.right))
+            self.memory.put(Remembered(fact, key, sentence, update["left"], update["right"]))
+
+    def _update(self, asked: EditRequest) -> dict[str, Tensor]:
+        """ROME's rank-one update of the pristine model, kept where the resources keep it."""
+        kept = self.resources.kept
+        found = None if kept is None else kept.get(asked)
+        if found is not None:
+            return {name: tensor.to(self.lm.device) for name, tensor in found.items()}
+        update = self._rome.compute(asked)
+        made = {"left": update.left, "right": update.right}
+        if kept is not None:
+            kept.put(asked, made)
+        return made
 
     def reset(self) -> None:
         """Forget all edits."""

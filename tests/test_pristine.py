@@ -101,7 +101,7 @@ def test_other_weights_templates_types_and_code_have_other_places(
     place(with_digest(lm, "b"), "{}")
     lm.model.double()
     place(one, "{}")
-    monkeypatch.setattr(pristine, "_code_digest", lambda: "other")
+    monkeypatch.setattr(pristine, "code_digest", lambda: "other")
     pristine._opened.cache_clear()
     place(one, "{}")
     assert len(places) == 5

@@ -1,0 +1,100 @@
+"""Edits that depend on the pristine model alone, made once for all numbers of edits and seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.code_digest import code_digest
+from bench.files import write_tensors
+from bench.world.store import cache_root
+from editors import registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from editors.base import EditRequest, Hparams
+    from editors.parts.language_model import LanguageModel
+
+_LIBRARIES = ("torch", "transformers", "tokenizers")
+_SECONDS = "seconds"  # in a file's header: what making it took
+
+
+class KeptEdits:
+    """A file for each request; see `editors.base.Kept`.
+
+    Attributes:
+        saved: seconds that making took what was found instead, since they were last asked for.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._saved = 0.0
+        self._missed = 0.0  # when the last request was not found
+
+    def get(self, request: EditRequest) -> dict[str, Tensor] | None:
+        """See `editors.base.Kept`; a file that cannot be read is as good as none."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self._path(request), framework="pt") as file:
+                self._saved += float((file.metadata() or {})[_SECONDS])
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError):
+            self._missed = time.perf_counter()
+            return None
+
+    def put(self, request: EditRequest, made: Mapping[str, Tensor]) -> None:
+        """See `editors.base.Kept`; where nothing can be written, nothing is kept."""
+        seconds = time.perf_counter() - self._missed
+        try:
+            write_tensors(self._path(request), made, {_SECONDS: repr(seconds)})
+        except OSError:
+            return
+
+    def take_saved(self) -> float:
+        """Seconds that making took what was found since the last call of this."""
+        seconds, self._saved = self._saved, 0.0
+        return seconds
+
+    def _path(self, request: EditRequest) -> Path:
+        digest = hashlib.sha256(json.dumps(asdict(request)).encode()).hexdigest()
+        return self.directory / f"{digest[:32]}.safetensors"
+
+
+def kept_edits(
+    lm: LanguageModel, editor: str, hparams: Hparams, inputs: Mapping[str, str]
+) -> KeptEdits | None:
+    """The kept edits of an editor on a pristine model.
+
+    None for an editor whose edits depend on more, and for weights without a digest.
+
+    Args:
+        lm: the model.
+        editor: key.
+        hparams: of the editor.
+        inputs: digests of its sources, of which the covariance's and the templates' count.
+    """
+    cls = registry.editor_class(editor)
+    if not cls.kept_by or not lm.digest:
+        return None
+    values = hparams.to_dict()
+    identity: Sequence[object] = [
+        editor,
+        cls.version,
+        lm.digest,
+        str(lm.dtype),
+        lm.device.type,
+        {name: values[name] for name in sorted(cls.kept_by)},
+        {name: inputs[name] for name in ("corpus", "templates") if name in inputs},
+        [metadata.version(name) for name in _LIBRARIES],
+        code_digest(),
+    ]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    return KeptEdits(cache_root() / "kept-edits" / name)
