@@ -63,3 +63,15 @@ def test_every_tenth_line_validates() -> None:
     wanted = torch.cat([text.inputs(0), text.inputs(10)])
     assert torch.equal(validation, wanted)
     assert len(memory) + len(validation) == sum(len(text.inputs(i)) for i in range(12))
+
+
+@torch.no_grad()
+def test_memory_is_shared_until_a_weight_is_written() -> None:
+    lm = tiny_llama()
+    lines = ("A line of text.", "Another one.")
+    first = MemoryText(lm, lines, dtype=torch.float32).inputs(1)
+    assert MemoryText(lm, lines[1:], dtype=torch.float32).inputs(0) is first
+    assert MemoryText(lm, lines, dtype=torch.float64).inputs(1).dtype == torch.float64
+    lm.module(lm.architecture.mlp_out, 0).get_parameter("weight").mul_(2.0)
+    changed = MemoryText(lm, lines, dtype=torch.float32).inputs(1)
+    assert not torch.allclose(changed, first)
