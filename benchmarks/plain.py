@@ -1,0 +1,253 @@
+"""The same editors and questions the plain way: one row at a time, whole forwards, nothing kept.
+
+What research code does at first. It makes the same library calls as the package and must end in the
+same metrics; only then do the two times say something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.prober import Prober
+from bench.probing import Forced, Item
+from editors.base import Editor
+from editors.parts.hooks import captured_input, captured_output, changed_output
+from editors.parts.language_model import LanguageModel
+from editors.parts.patches.last_block import LastBlock
+from editors.parts.patches.neurons import Neurons
+from editors.parts.stopping import enough
+from editors.parts.tokens import TokenBatch
+from editors.parts.value_optimisation import (
+    ENOUGH,
+    Steered,
+    ValuePass,
+    ValueProblem,
+    ValueSettings,
+    ValueSolution,
+    ValueStep,
+)
+from editors.t_patcher import TPatcher
+
+
+@contextmanager
+def everything() -> Iterator[None]:
+    """Inside, editors and probes work the plain way; give batches of one row yourself."""
+    with ExitStack() as stack:
+        for target, instead in _REPLACED.items():
+            stack.enter_context(patch(target, instead))
+        yield
+
+
+# ---- questions -------------------------------------------------------------------------------
+
+
+def _target_logits(lm: LanguageModel, batch: TokenBatch) -> Tensor:
+    """Logits at every position, of which those of the target are taken."""
+    return lm.logits(batch)[batch.scored_positions]
+
+
+def _prompt_only(
+    self: Prober, items: Sequence[Item], editor: Editor[Any], _: Sequence[Forced]
+) -> list[Forced]:
+    """Both modes of retrieval asked, whether or not they differ."""
+    return self._forced(items, editor.steering, "prompt_only")
+
+
+# ---- ROME's value ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of a value problem, without padding."""
+
+    ids: Tensor  # [1, T]
+    lookup: int
+    columns: Tensor  # [N] that predict the target; none in the essence row
+    labels: Tensor  # [N]
+
+
+def _rows(problem: ValueProblem) -> list[_Row]:
+    rows, columns = problem.batch.scored_positions
+    return [
+        _Row(
+            problem.batch.input_ids[i : i + 1, :length],
+            int(problem.lookups[i]),
+            columns[rows == i],
+            problem.batch.labels[rows == i],
+        )
+        for i, length in enumerate(problem.batch.lengths)
+    ]
+
+
+@torch.no_grad()
+def _value_pass(
+    lm: LanguageModel, problem: ValueProblem, layers: Sequence[int], steered: Steered = "mlp"
+) -> ValuePass:
+    outputs: dict[int, Tensor] = {}
+    keys: dict[int, Tensor] = {}
+    for layer in layers:
+        seen = []
+        for row in _rows(problem):
+            with (
+                captured_output(_steered(lm, layer, steered)) as output,
+                captured_input(lm.module(lm.architecture.mlp_out, layer)) as key,
+            ):
+                lm.model(input_ids=row.ids, use_cache=False)
+            seen.append((output.value[0, row.lookup], key.value[0, row.lookup]))
+        outputs[layer], keys[layer] = (torch.stack(one) for one in zip(*seen, strict=True))
+    return ValuePass(_OnlySteered(steered), outputs, keys)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _OnlySteered:
+    """Stands where the prepared suffixes would be."""
+
+    steered: Steered
+
+
+def _steered(lm: LanguageModel, layer: int, steered: Steered) -> torch.nn.Module:
+    architecture = lm.architecture
+    return lm.module(architecture.mlp if steered == "mlp" else architecture.block, layer)
+
+
+@torch.enable_grad()
+def _optimise_value(
+    lm: LanguageModel,
+    problem: ValueProblem,
+    settings: ValueSettings,
+    *,
+    layer: int,
+    seen: ValuePass,
+) -> ValueSolution:
+    steered: Any = seen.suffixes
+    module, rows = _steered(lm, layer, steered.steered), _rows(problem)
+    outputs = seen.outputs[layer]
+    delta = torch.zeros_like(outputs[0], requires_grad=True)
+    optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
+    unedited, steps = torch.empty(0), []
+    for _ in range(settings.v_num_grad_steps - 1):
+        summed, count = torch.zeros(()), 0
+        essence = torch.empty(0)
+        for row in rows:
+            with changed_output(module, _adding(row.lookup, delta)):
+                logits = lm.model(input_ids=row.ids, use_cache=False).logits[0]
+            if len(row.labels):
+                here = functional.cross_entropy(logits[row.columns], row.labels, reduction="sum")
+                summed, count = summed + here, count + len(row.labels)
+            else:
+                essence = functional.log_softmax(logits[row.lookup], dim=-1)
+        if not steps:
+            unedited = essence.detach()
+        loss = summed / count
+        loss = loss + settings.kl_factor * (essence.exp() * (essence - unedited)).sum()
+        loss = loss + settings.v_weight_decay * delta.norm() / outputs[0].norm() ** 2
+        if loss.item() < enough(ENOUGH, settings.stopping):
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        gradient = torch.zeros_like(delta) if delta.grad is None else delta.grad.clone()
+        optimizer.step()
+        steps.append(ValueStep(loss.item(), gradient, delta.detach().clone()))
+        with torch.no_grad():
+            limit = settings.clamp_norm_factor * outputs[0].norm()
+            if delta.norm() > limit:
+                delta.mul_(limit / delta.norm())
+    return ValueSolution(delta.detach(), outputs[:-1], tuple(steps))
+
+
+def _adding(column: int, delta: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def add(_: Tensor, output: Tensor) -> Tensor:
+        place = (torch.zeros(1, dtype=torch.long), torch.tensor([column]))
+        return output.index_put(place, delta[None].to(output), accumulate=True)
+
+    return add
+
+
+# ---- GRACE, FT -------------------------------------------------------------------------------
+
+
+class _WholeRows:
+    """Whole forwards in the place of `editors.parts.suffixes.Suffixes`."""
+
+    def __init__(
+        self, lm: LanguageModel, batch: TokenBatch, _: Sequence[int], layers: Sequence[int]
+    ) -> None:
+        self._lm, self._batch = lm, batch
+        self.entering: Mapping[int, Tensor] = {layer: torch.empty(0) for layer in layers}
+
+    def final(self, _: Tensor, __: int) -> Tensor:
+        return self._lm.hidden_states(self._batch)
+
+
+def _from_the_start(*_: Any) -> int:
+    return 0
+
+
+# ---- T-Patcher -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _WholeModel(LastBlock):
+    """The edited row, run through the whole model at every step."""
+
+    row: TokenBatch
+
+    def target_logits(self, neurons: Neurons) -> Tensor:
+        mlp = self.lm.module(self.lm.architecture.mlp, self.lm.n_layers - 1)
+
+        def answer(inputs: Tensor, output: Tensor) -> Tensor:
+            return output + neurons.contribution(inputs, self.activation).to(output)
+
+        with changed_output(mlp, answer):
+            return self.lm.logits(self.row)[0, self.columns]
+
+
+_last_block = LastBlock.of
+
+
+def _whole_model(lm: LanguageModel, row: TokenBatch, *, dtype: torch.dtype) -> _WholeModel:
+    return _WholeModel(**vars(_last_block(lm, row, dtype=dtype)), row=row)
+
+
+_edit_row = TPatcher.edit_row
+
+
+def _edit_row_steered(self: TPatcher, row: TokenBatch) -> Any:
+    """Earlier neurons answer in every forward, not in one that is kept."""
+    with self.steering(row), patch.object(self, "steering", _no_steering):
+        return _edit_row(self, row)
+
+
+@contextmanager
+def _no_steering(_: TokenBatch) -> Iterator[None]:
+    yield
+
+
+def _never(*_: Any) -> None:
+    return None
+
+
+_REPLACED: dict[str, Any] = {
+    "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
+    "bench.prober.Prober._prompt_only": _prompt_only,
+    "bench.driver.pristine_answers": _never,
+    "editors.parts.rank_one.value_pass": _value_pass,
+    "editors.parts.rank_one.optimise_value": _optimise_value,
+    "editors.wilke.value_pass": _value_pass,
+    "editors.memit.value_pass": _value_pass,
+    "editors.memit.optimise_value": _optimise_value,
+    "editors.grace.Suffixes": _WholeRows,
+    "editors.grace.GraceEditor.first_changed": _from_the_start,
+    "editors.ft.Suffixes": _WholeRows,
+    "editors.t_patcher.LastBlock.of": _whole_model,
+    "editors.t_patcher.TPatcher.edit_row": _edit_row_steered,
+    "editors.parts.patches.memory._Kept.get": _never,
+}
