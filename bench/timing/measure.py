@@ -7,6 +7,7 @@ because it is the same for every editor. Device work is waited for at both ends 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
@@ -21,7 +22,8 @@ from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
 
-WARM_UP = 5  # actions of each kind that are done first and not counted (ours)
+WARM_UP = 5  # actions of each kind that are done first and not counted (ours),
+WARM_SECONDS = 1.0  # and inferences for as long: the first of a process are slower
 NEVER = Stop()  # so that every answer is decoded to its full length
 
 
@@ -113,8 +115,10 @@ def _repeated(
     lm: LanguageModel, batches: Sequence[TokenBatch], count: int, work: Callable[[TokenBatch], None]
 ) -> Seconds:
     clock = Clock(lm.device)
-    for batch in _in_turn(batches, WARM_UP):
-        work(batch)
+    start, warm = time.perf_counter(), 0
+    while warm < WARM_UP or time.perf_counter() - start < WARM_SECONDS:
+        work(batches[warm % len(batches)])
+        warm += 1
     return Seconds.of([clock.timed("query", work, batch) for batch in _in_turn(batches, count)])
 
 
