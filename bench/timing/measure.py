@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import quantiles
+from functools import partial
+from statistics import median, quantiles
 from typing import Any
 
 import torch
@@ -47,9 +48,14 @@ class Seconds:
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """Seconds per query, of one teacher-forced forward and of some decoded tokens."""
+    """Seconds per query, of one teacher-forced forward and of some decoded tokens.
+
+    `overhead` is the median ratio of a forward to the same one without the editor's steering, each
+    pair measured one right behind the other: a machine's speed drifts by more than editors cost.
+    """
 
     forward: Seconds
+    overhead: float
     generation: Seconds
 
 
@@ -92,8 +98,10 @@ def inference_seconds(
         with steering(batch):
             greedy(lm, batch, max_new_tokens=new_tokens, stop=NEVER)
 
+    forward = forward_seconds(lm, requests, editor, queries=queries)
     return Inference(
-        forward=forward_seconds(lm, requests, editor, queries=queries),
+        forward=forward,
+        overhead=1.0 if editor is None else _overhead(lm, requests, editor, queries),
         generation=_repeated(lm, free, queries, decode),
     )
 
@@ -107,8 +115,28 @@ def forward_seconds(
 ) -> Seconds:
     """Seconds per teacher-forced forward; arguments as of `inference_seconds`."""
     steering = unsteered if editor is None else editor.steering
-    forced = [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
+    forced = _forced(lm, requests)
     return _repeated(lm, forced, queries, lambda batch: _forward(lm, steering, batch))
+
+
+def _overhead(
+    lm: LanguageModel, requests: Sequence[EditRequest], editor: Editor[Any], queries: int
+) -> float:
+    """Median over queries of steered over unsteered; which of the two is first, takes turns."""
+    clock, ratios = Clock(lm.device), []
+    for number, batch in enumerate(_in_turn(_forced(lm, requests), queries)):
+        pair = [editor.steering, unsteered]
+        order = pair if number % 2 else pair[::-1]
+        seconds = {
+            steering == unsteered: clock.timed("query", partial(_forward, lm, steering), batch)
+            for steering in order
+        }
+        ratios.append(seconds[False] / seconds[True])
+    return median(ratios)
+
+
+def _forced(lm: LanguageModel, requests: Sequence[EditRequest]) -> list[TokenBatch]:
+    return [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
 
 
 def _repeated(

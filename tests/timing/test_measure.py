@@ -63,6 +63,7 @@ def test_queries_are_steered_one_by_one() -> None:
     assert len(editor.batches) >= 2 * (QUERIES + WARM_UP)
     assert all(len(batch) == 1 for batch in editor.batches)
     assert found.forward.lower >= 0.01
+    assert found.overhead > 1.0
 
 
 def test_the_unedited_model_is_asked_without_an_editor() -> None:
