@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code, 2 where the input was bad, 130 where interrupted."""
+    """Run a command; returns its exit code: 2 for bad input, 130 interrupted, 141 unread."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     offline = "HF_HUB_OFFLINE" in os.environ  # a user's own setting holds
     _quiet_libraries()
@@ -63,13 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(arguments).parse_args(arguments)
         if vars(args).get("preset") == "paper" and not offline:
             _allow_hub()
-        return int(args.func(args))
+        return _flushed(int(args.func(args)))
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted; the same command continues.", file=sys.stderr)
         return 130
+
+
+def _flushed(code: int) -> int:
+    """Write out what is printed, so that a reader who has left is noticed here."""
+    sys.stdout.flush()
+    return code
 
 
 def _parser(arguments: Sequence[str]) -> Parser:

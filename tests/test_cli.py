@@ -401,3 +401,15 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "openai-community/gpt2-xl",
     ):
         assert name in printed
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} -m bench tables --table 1 --reference --markdown | head -1"
+    found = subprocess.run(
+        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stderr == ""
+    assert found.stdout.splitlines()[-1] in {"0", "141"}

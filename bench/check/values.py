@@ -14,6 +14,8 @@ from bench.results import Record
 from bench.shown import MAIN, SHOWN
 from bench.timing.cell import TimingCell
 
+_TIMED = ("Edit", "Inference")  # columns of Table 3 that are measured
+
 
 def values(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
@@ -62,16 +64,26 @@ def _ability(
 def _times(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
 ) -> dict[Place, float]:
-    """Times behind however many edits stand at the one number of edits that the paper has."""
+    """Times behind however many edits stand at the one number of edits that the paper has.
+
+    An inference counts as its overhead times the unedited model's, so that editors which were
+    timed minutes apart can be compared.
+    """
     from bench.timing.table import COLUMNS, printed_edits, time_rows
 
     rows = time_rows(table, [cell for cell in cells if isinstance(cell, TimingCell)], records)
+    plain = next((row.seconds("Inference") for row in rows if row.cell.editor is None), None)
     found = {}
     for row in rows:
         label = UNEDITED if row.cell.editor is None else row.label
-        for column, metric in COLUMNS.items():
-            if metric is not None and (seconds := row.seconds(column)) is not None:
-                found[Place(table.number, printed_edits(table), label, "", metric)] = seconds[0]
+        seconds = {column: one[0] for column in _TIMED if (one := row.seconds(column)) is not None}
+        if plain is not None and row.overhead is not None:
+            seconds["Inference"] = row.overhead * plain[0]
+        if seconds.keys() == {*_TIMED}:
+            seconds["Total"] = sum(seconds.values())
+        for column, value in seconds.items():
+            metric = COLUMNS[column] or ""
+            found[Place(table.number, printed_edits(table), label, "", metric)] = value
     return found
 
 

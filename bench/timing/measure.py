@@ -7,9 +7,11 @@ because it is the same for every editor. Device work is waited for at both ends 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import quantiles
+from functools import partial
+from statistics import median, quantiles
 from typing import Any
 
 import torch
@@ -21,7 +23,8 @@ from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
 
-WARM_UP = 5  # actions of each kind that are done first and not counted (ours)
+WARM_UP = 5  # actions of each kind that are done first and not counted (ours),
+WARM_SECONDS = 1.0  # and inferences for as long: the first of a process are slower
 NEVER = Stop()  # so that every answer is decoded to its full length
 
 
@@ -45,9 +48,14 @@ class Seconds:
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """Seconds per query, of one teacher-forced forward and of some decoded tokens."""
+    """Seconds per query, of one teacher-forced forward and of some decoded tokens.
+
+    `overhead` is the median ratio of a forward to the same one without the editor's steering, each
+    pair measured one right behind the other: a machine's speed drifts by more than editors cost.
+    """
 
     forward: Seconds
+    overhead: float
     generation: Seconds
 
 
@@ -90,8 +98,10 @@ def inference_seconds(
         with steering(batch):
             greedy(lm, batch, max_new_tokens=new_tokens, stop=NEVER)
 
+    forward = forward_seconds(lm, requests, editor, queries=queries)
     return Inference(
-        forward=forward_seconds(lm, requests, editor, queries=queries),
+        forward=forward,
+        overhead=1.0 if editor is None else _overhead(lm, requests, editor, queries),
         generation=_repeated(lm, free, queries, decode),
     )
 
@@ -105,16 +115,38 @@ def forward_seconds(
 ) -> Seconds:
     """Seconds per teacher-forced forward; arguments as of `inference_seconds`."""
     steering = unsteered if editor is None else editor.steering
-    forced = [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
+    forced = _forced(lm, requests)
     return _repeated(lm, forced, queries, lambda batch: _forward(lm, steering, batch))
+
+
+def _overhead(
+    lm: LanguageModel, requests: Sequence[EditRequest], editor: Editor[Any], queries: int
+) -> float:
+    """Median over queries of steered over unsteered; which of the two is first, takes turns."""
+    clock, ratios = Clock(lm.device), []
+    for number, batch in enumerate(_in_turn(_forced(lm, requests), queries)):
+        pair = [editor.steering, unsteered]
+        order = pair if number % 2 else pair[::-1]
+        seconds = {
+            steering == unsteered: clock.timed("query", partial(_forward, lm, steering), batch)
+            for steering in order
+        }
+        ratios.append(seconds[False] / seconds[True])
+    return median(ratios)
+
+
+def _forced(lm: LanguageModel, requests: Sequence[EditRequest]) -> list[TokenBatch]:
+    return [batch_of(lm.tokenizer, [(r.prompt, r.target)], device=lm.device) for r in requests]
 
 
 def _repeated(
     lm: LanguageModel, batches: Sequence[TokenBatch], count: int, work: Callable[[TokenBatch], None]
 ) -> Seconds:
     clock = Clock(lm.device)
-    for batch in _in_turn(batches, WARM_UP):
-        work(batch)
+    start, warm = time.perf_counter(), 0
+    while warm < WARM_UP or time.perf_counter() - start < WARM_SECONDS:
+        work(batches[warm % len(batches)])
+        warm += 1
     return Seconds.of([clock.timed("query", work, batch) for batch in _in_turn(batches, count)])
 
 

@@ -11,7 +11,9 @@ from bench.planning import Settings
 from bench.timing.cell import TimingCell
 from bench.timing.job import TimingJob
 
-TIMING_VERSION = 2  # raised when what is timed changes: 2 times inference in bfloat16 too
+# Raised when what is timed changes: 2 times inference in bfloat16 too, 3 warms up
+# for longer, 4 measures overheads in pairs.
+TIMING_VERSION = 4
 QUERIES = 100  # inferences that are timed (ours)
 NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
 

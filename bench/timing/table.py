@@ -23,6 +23,7 @@ LEAD = ("n", "Type", "Editor")
 COLUMNS: dict[str, str | None] = {
     "Edit": "edit_time_s",
     "Inference": "infer_time_s",
+    "Overhead": None,
     "Inference bf16": None,
     "Total": "total_time_s",
     "20 tokens": None,
@@ -38,7 +39,8 @@ _SUMMARY = {
 _CSV = {"Inference bf16": "infer_time_bf16_s", "20 tokens": "20_tokens_s"}
 HOW = (
     "One inference: the editor's encoder and look-up, where it has them, and one teacher-forced "
-    "forward of one prompt, batch size 1; bf16: behind the same edits, in bfloat16. Total: the sum "
+    "forward of one prompt, batch size 1; overhead: over the same forward without the editor, "
+    "measured in pairs; bf16: behind the same edits, in bfloat16. Total: the sum "
     "of the medians of edit and inference. 20 tokens: greedy, with a cache. Trained: numbers in "
     "the editor's own weights. A dash: none, or not run."
 )
@@ -91,6 +93,14 @@ class TimeRow:
         if column not in ("Edit", "Total") or edit is None or inference is None:
             return None
         return edit[0] + (inference[0] if column == "Total" else 0.0)
+
+    @property
+    def overhead(self) -> float | None:
+        """Of an inference over the same one without the editor."""
+        if self.record is None:
+            return None
+        ratio: float | None = self.record["summary"].get("overhead")
+        return ratio
 
     @property
     def trained(self) -> int | None:
@@ -203,6 +213,8 @@ def _machine(record: Record) -> str:
 def _text(row: TimeRow, column: str) -> str:
     if column == "Trained":
         return EMPTY if row.trained is None else f"{row.trained:,}"
+    if column == "Overhead":
+        return EMPTY if row.overhead is None else f"{row.overhead:.2f}x"
     found, theirs = row.seconds(column), row.published.get(column)
     least, text = row.least(column), EMPTY
     if found is not None and least is not None:
@@ -217,6 +229,10 @@ def _csv_rows(table: Table, rows: Sequence[TimeRow]) -> Iterator[tuple[str | int
     for row in rows:
         for column, metric in COLUMNS.items():
             if column == "Trained":
+                continue
+            if column == "Overhead":
+                ratios = None if row.overhead is None else (row.overhead,) * 3
+                yield _csv_row(table, row, "inference_over_unedited", ratios, None)
                 continue
             bound = row.least_edit
             if column == "Edit" and bound is not None:

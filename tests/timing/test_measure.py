@@ -60,9 +60,10 @@ def test_queries_are_steered_one_by_one() -> None:
     editor.edit(REQUESTS)
     found = inference_seconds(editor.lm, REQUESTS, editor, queries=QUERIES, new_tokens=3)
     assert found.forward.count == found.generation.count == QUERIES
-    assert len(editor.batches) == 2 * (QUERIES + WARM_UP)
+    assert len(editor.batches) >= 2 * (QUERIES + WARM_UP)
     assert all(len(batch) == 1 for batch in editor.batches)
     assert found.forward.lower >= 0.01
+    assert found.overhead > 1.0
 
 
 def test_the_unedited_model_is_asked_without_an_editor() -> None:

@@ -132,6 +132,6 @@ def test_bounds_are_printed_as_a_range() -> None:
     rows = time_rows(get_table(3), [of], [made])
     (row,) = by_editor(TABLE, rows).rows
     assert row[3] == "0.2000 - 0.4000 (1.7205)"
-    assert row[6] == "0.3000 - 0.5000 (1.7794)"
+    assert row[7] == "0.3000 - 0.5000 (1.7794)"
     assert ",edit_time_lower_bound_s,0.200000," in to_csv(TABLE, rows)
     assert of.key() != cell("ft").key()

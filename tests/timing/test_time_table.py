@@ -9,6 +9,7 @@ import pytest
 
 from bench import results
 from bench.backbones import Weights
+from bench.check.values import values
 from bench.cli import main
 from bench.grids import get_table
 from bench.record_kinds import identity_of
@@ -36,7 +37,7 @@ def cell(editor: str | None, n_edits: int = 10, weights: Weights = "trained") ->
         queries=100,
         new_tokens=20,
         weights=weights,
-        timing_version=2,
+        timing_version=4,
     )
 
 
@@ -48,6 +49,7 @@ def record(of: TimingCell, *, trained: int | None = None) -> Record:
     summary: dict[str, Any] = {
         "edit": None if of.editor is None else seconds(0.4),
         "forward": seconds(0.1),
+        "overhead": 1.0 if of.editor is None else 1.25,
         "forward_bfloat16": seconds(0.05),
         "generation": seconds(0.5),
         "trained_parameters": trained,
@@ -65,11 +67,12 @@ def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
 def test_times_stand_beside_the_published_ones() -> None:
     found = rows(cell(None), cell("recipe"))
     assert found["RECIPE"][3] == "0.4000 [0.2000, 0.8000] (0.0078)"
-    assert found["RECIPE"][5] == "0.0500 [0.0250, 0.1000]"
-    assert found["RECIPE"][6] == "0.5000 (0.0676)"  # of both medians
-    assert found["RECIPE"][8] == "1,234"
+    assert found["RECIPE"][5] == "1.25x"
+    assert found["RECIPE"][6] == "0.0500 [0.0250, 0.1000]"
+    assert found["RECIPE"][7] == "0.5000 (0.0676)"  # of both medians
+    assert found["RECIPE"][9] == "1,234"
     assert found["unedited"][3:5] == ("-", "0.1000 [0.0500, 0.2000]")
-    assert found["unedited"][6] == "-"
+    assert found["unedited"][7] == "-"
     assert found["MEND"][3] == "- (0.0987)"
 
 
@@ -91,3 +94,13 @@ def test_a_timing_record_is_read_back(tmp_path: Path) -> None:
 def test_options_of_other_tables_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--table", "3", "--limit", "5"]) == 2
     assert "Table 3 takes no --limit: it measures times." in capsys.readouterr().err
+
+
+def test_for_claims_an_inference_is_its_overhead_times_the_unedited_models() -> None:
+    cells = [cell(None), cell("recipe")]
+    found = values(TABLE, cells, [record(of) for of in cells])
+    by_metric = {(place.editor, place.metric): value for place, value in found.items()}
+    assert by_metric["N/A", "infer_time_s"] == pytest.approx(0.1)
+    assert by_metric["RECIPE", "infer_time_s"] == pytest.approx(0.125)
+    assert by_metric["RECIPE", "total_time_s"] == pytest.approx(0.525)
+    assert ("N/A", "total_time_s") not in by_metric
