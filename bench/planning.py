@@ -62,20 +62,22 @@ def plan(points: Sequence[GridPoint], settings: Settings) -> list[EditJob]:
     return [planner.job(point) for point in points]
 
 
-def check_hparams(points: Sequence[GridPoint], settings: Settings) -> None:
-    """Refuse hyper-parameters that no editor of the run has.
+def check_hparams(points: Sequence[GridPoint], settings: Settings) -> list[Hparams]:
+    """Hyper-parameters with the run's changes, of the editors that have any.
 
     Raises:
         ValueError: an editor that is not there, or a name or value that it does not take.
     """
     present = {point.editor: point.backbone for point in points}
+    changed = []
     for editor, changes in settings.hparams.items():
         if editor not in present:
             raise ValueError(
                 f"--hparam changes {registry.describe(editor).label}, which is not among the "
                 f"editors of this run: {', '.join(sorted(present))}."
             )
-        _changed(registry.hparams_for(editor, present[editor]), changes)
+        changed.append(_changed(registry.hparams_for(editor, present[editor]), changes))
+    return changed
 
 
 def _changed(preset: Hparams, changes: Mapping[str, Any]) -> Hparams:

@@ -76,6 +76,13 @@ class Hparams:
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
 
+    def check_installed(self) -> None:
+        """Look for optional packages that these hyper-parameters want.
+
+        Raises:
+            ValueError: one is not installed; the sentence says what adds it.
+        """
+
     @property
     def uses_covariance(self) -> bool:
         """Whether the editor asks for the key covariance of any layer."""

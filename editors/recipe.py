@@ -21,6 +21,7 @@ from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
+from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.language_model import LanguageModel
 from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.prefix import prefixed, words_prefixed
@@ -81,7 +82,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
     @torch.no_grad()
     def reset(self) -> None:
         """Forget all edits; the repository holds the sentinel alone."""
-        self.repository = self.network.repository()
+        self.repository = self.network.repository(index=self._index())
         self.texts: list[str] = []  # of the edits, for prompts that are words
 
     @torch.no_grad()
@@ -113,7 +114,8 @@ class Recipe(TrainableEditor[RecipeHparams]):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Replace the repository by the rows of `state_dict`."""
         self.repository = self.network.repository(
-            {name: state[name].to(self.lm.device) for name in ("keys", "prompts")}
+            {name: state[name].to(self.lm.device) for name in ("keys", "prompts")},
+            index=self._index(),
         )
         self.texts = unpack_texts(state, "texts")
 
@@ -146,6 +148,12 @@ class Recipe(TrainableEditor[RecipeHparams]):
         """The network that training starts from; see `editors.parts.recipe.fit`."""
         encoder = required_encoder(resources, label=cls.label)
         return untrained_recipe(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
+
+    def _index(self) -> InnerProductIndex | None:
+        """What searches large repositories; nothing is in it."""
+        if self.hparams.index == "exact":
+            return None
+        return InnerProductIndex(smallest=self.hparams.index_above)
 
     def _words(self, row: int) -> list[int]:
         """Ids of the text of a repository row, without special tokens; none of the sentinel's."""

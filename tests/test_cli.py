@@ -258,6 +258,8 @@ BAD = [
     ("--hparam", "ft=gpt-5", "FT has no preset 'gpt-5'. Available: "),
     ("--hparam", "grce.eps=1", "Unknown editor 'grce'. Did you mean 'grace'?"),
     ("--hparam", "ft.lrr=1", "'lrr' for FtHparams. Did you mean 'lr'"),
+    ("--index", "fais", "Unknown index 'fais'. Did you mean 'faiss'?"),
+    ("--index", "faiss", "--hparam changes RECIPE, which is not among the editors"),
     ("--hparam", "malmen.seed=1", "--hparam changes MALMEN, which is not among the editors"),
 ]
 
@@ -278,6 +280,15 @@ def test_bad_values_are_one_sentence_and_leave_nothing(
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optional_package_that_is_missing_is_named(
+    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("editors.parts.inner_product_index.find_spec", lambda _: None)
+    assert main([*run_arguments, "--editors", "recipe", "--index", "faiss"]) == 2
+    assert "pip install 'lifelong-edit-bench[faiss]'" in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 def exit_code(arguments: list[str]) -> int:

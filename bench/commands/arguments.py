@@ -68,6 +68,12 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "presets: EDITOR=PRESET; may be repeated",
     )
     cells.add_argument(
+        "--index",
+        type=one_of("index", ("exact", "faiss")),
+        help="how RECIPE searches 10,000 edits or more: exact (the default), or approximately with "
+        "faiss, which is an extra; the same as --hparam recipe.index=faiss",
+    )
+    cells.add_argument(
         "--generation-prompt",
         type=one_of("generation prompt", GENERATION_PROMPTS),
         default="context_free",
@@ -151,7 +157,7 @@ def settings(args: argparse.Namespace) -> Settings:
         device=device_of(args),
         device_map=args.device_map,
         generation="none" if args.metrics == "teacher_forced" else args.generation_prompt,
-        hparams=_by_editor(args.hparam),
+        hparams=_by_editor(_hparams(args)),
     )
 
 
@@ -283,6 +289,11 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="records to DIR and tables to DIR/tables (default: results and tables)",
     )
+
+
+def _hparams(args: argparse.Namespace) -> list[str]:
+    """What `--hparam` says, and what other options say by other words."""
+    return [*args.hparam, *([f"recipe.index={args.index}"] if args.index else [])]
 
 
 def _by_editor(texts: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     kind = KINDS[table.measures]
     kind.check(args)
     chosen = points(table, arguments.selection(args))
-    check_hparams(chosen, arguments.settings(args))
+    for hparams in check_hparams(chosen, arguments.settings(args)):
+        hparams.check_installed()
     if args.dry_run:
         return _list(kind.lines(chosen))
     jobs = _planned(kind, chosen, args)

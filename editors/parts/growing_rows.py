@@ -8,7 +8,7 @@ _FIRST_CAPACITY = 64  # rows; doubled whenever full
 
 
 class GrowingRows:
-    """Rows of equal shape, dtype and device, those of the first row appended."""
+    """Rows of equal shape, dtype and device, those of the first rows given."""
 
     def __init__(self) -> None:
         self._buffer: Tensor | None = None
@@ -30,11 +30,17 @@ class GrowingRows:
 
     def append(self, row: Tensor) -> None:
         """Copy a row [...] behind the others."""
+        self.extend(row[None])
+
+    def extend(self, rows: Tensor) -> None:
+        """Copy rows [k, ...] behind the others."""
+        size = self._size + len(rows)
         if self._buffer is None:
-            self._buffer = row.new_empty(_FIRST_CAPACITY, *row.shape)
-        if self._size == len(self._buffer):
-            grown = self._buffer.new_empty(2 * self._size, *self._buffer.shape[1:])
-            grown[: self._size] = self._buffer
+            self._buffer = rows.new_empty(0, *rows.shape[1:])
+        if size > len(self._buffer):
+            capacity = max(_FIRST_CAPACITY, 2 * len(self._buffer), size)
+            grown = self._buffer.new_empty(capacity, *self._buffer.shape[1:])
+            grown[: self._size] = self.rows
             self._buffer = grown
-        self._buffer[self._size] = row.detach()
-        self._size += 1
+        self._buffer[self._size : size] = rows.detach()
+        self._size = size

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from editors.parts.growing_rows import GrowingRows
+from editors.parts.inner_product_index import InnerProductIndex
 
 
 class PromptRepository:
@@ -25,9 +26,14 @@ class PromptRepository:
         prompt_length: int,
         hidden_size: int,
         threshold: float | None = None,
+        index: InnerProductIndex | None = None,
     ) -> None:
-        """Start with the sentinel's key [1, d_r] and an all-zero prompt."""
+        """Start with the sentinel's key [1, d_r] and an all-zero prompt.
+
+        With an index, queries are answered approximately as soon as it is worth while.
+        """
         self.threshold = threshold
+        self._index = index
         self._keys = GrowingRows()
         self._prompts = GrowingRows()
         self.append(sentinel, sentinel.new_zeros(1, prompt_length, hidden_size))
@@ -48,22 +54,29 @@ class PromptRepository:
 
     def append(self, keys: Tensor, prompts: Tensor) -> None:
         """Store rows of keys [k, d_r] and prompts [k, l, d], in order."""
-        for key, prompt in zip(keys, prompts, strict=True):
-            self._keys.append(key)
-            self._prompts.append(prompt)
+        if len(keys) != len(prompts):
+            raise ValueError(f"wanted one prompt for each of {len(keys)} keys, got {len(prompts)}.")
+        self._keys.extend(keys)
+        self._prompts.extend(prompts)
 
     def retrieve(self, queries: Tensor) -> Tensor:
         """Row [B] that each query [B, d_r] uses; 0 where nothing beats the sentinel.
 
         Of several equal best rows the oldest is taken.
         """
+        if self._index is not None and len(self) >= self._index.smallest:
+            return self._indexed(queries, self._index)
         scores = queries @ self.keys.T
         if self.threshold is not None:
             scores[:, 0] = self.threshold
-        best = scores.amax(dim=1, keepdim=True)
-        index = torch.arange(scores.shape[1], device=scores.device)
-        oldest = torch.where(scores == best, index, scores.shape[1]).amin(dim=1)
-        return torch.where(best[:, 0] > scores[:, 0], oldest, 0)
+        return scores.argmax(dim=1)  # the first of several, and the sentinel is in front
+
+    def _indexed(self, queries: Tensor, index: InnerProductIndex) -> Tensor:
+        """As `retrieve`, among the rows that the index finds; their scores are exact."""
+        rows = index.nearest(queries, self.keys[1:]) + 1
+        scores = (queries * self.keys[rows]).sum(dim=1)
+        least = queries @ self.keys[0] if self.threshold is None else self.threshold
+        return torch.where(scores > least, rows, 0)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all rows, the sentinel's included."""
@@ -71,11 +84,16 @@ class PromptRepository:
 
     @classmethod
     def from_state_dict(
-        cls, state: Mapping[str, Tensor], threshold: float | None = None
+        cls,
+        state: Mapping[str, Tensor],
+        threshold: float | None = None,
+        index: InnerProductIndex | None = None,
     ) -> PromptRepository:
         """The repository that `state_dict` described."""
         keys, prompts = state["keys"], state["prompts"]
         length, hidden = prompts.shape[1:]
-        repository = cls(keys[:1], prompt_length=length, hidden_size=hidden, threshold=threshold)
+        repository = cls(
+            keys[:1], prompt_length=length, hidden_size=hidden, threshold=threshold, index=index
+        )
         repository.append(keys[1:], prompts[1:])
         return repository

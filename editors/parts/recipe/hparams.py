@@ -12,6 +12,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 from editors.base import Hparams
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.encoder import Pooling
+from editors.parts.inner_product_index import check_faiss
 from editors.parts.prefix import Injection, Positions
 
 
@@ -35,6 +36,11 @@ class RecipeHparams(Hparams):
     prompts: Literal["continuous", "words"] = "continuous"
     gate: Literal["sentinel", "threshold"] = "sentinel"
     calibration: int = 100
+
+    # How the best key is looked for, which is ours: by one matrix product, or approximately with
+    # FAISS as soon as there are `index_above` edits. Chosen when edits are asked for.
+    index: Literal["exact", "faiss"] = "exact"
+    index_above: int = 10_000
 
     # Initial values, for training alone. Ours, for small backbones: prompts that start at the size
     # of word embeddings, and queries that start in the space of the keys.
@@ -98,6 +104,15 @@ class RecipeHparams(Hparams):
         check_at_least("ramp_end", self.ramp_end, self.ramp_start)
         check_at_least("iterations", self.iterations, self.ramp_end)
 
+    def check_installed(self) -> None:
+        """FAISS, if it shall search.
+
+        Raises:
+            ValueError: faiss-cpu is not installed.
+        """
+        if self.index == "faiss":
+            check_faiss()
+
 
 _COUNTS = (
     "representation_width",
@@ -108,10 +123,11 @@ _COUNTS = (
     "checkpoint_interval",
     "held_out",
     "calibration",
+    "index_above",
 )
 
 # Chosen when edits are made or asked for: weights are the same.
-EDIT_TIME = frozenset({"prompts"})
+EDIT_TIME = frozenset({"prompts", "index", "index_above"})
 
 
 # The paper's setting by name: 150,000 iterations of 8, learning rate 1e-5, a checkpoint every

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.parts.encoder import SentenceEncoder
+from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.repository import PromptRepository
 
@@ -103,14 +104,23 @@ class RecipeNetwork(nn.Module):
             return self.knowledge(self.encoder.forward_embedded(self.sentinel))
         return self.knowledge(self.encoder.forward_hidden(self.sentinel))
 
-    def repository(self, state: Mapping[str, Tensor] | None = None) -> PromptRepository:
+    def repository(
+        self,
+        state: Mapping[str, Tensor] | None = None,
+        *,
+        index: InnerProductIndex | None = None,
+    ) -> PromptRepository:
         """A repository without edits, or with those of its `state_dict`."""
         threshold = None if self.threshold is None else float(self.threshold)
         if state is not None:
-            return PromptRepository.from_state_dict(state, threshold)
+            return PromptRepository.from_state_dict(state, threshold, index)
         length, hidden = self.mlp_p.shape
         return PromptRepository(
-            self.sentinel_key(), prompt_length=length, hidden_size=hidden, threshold=threshold
+            self.sentinel_key(),
+            prompt_length=length,
+            hidden_size=hidden,
+            threshold=threshold,
+            index=index,
         )
 
 

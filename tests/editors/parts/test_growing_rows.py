@@ -25,3 +25,13 @@ def test_scalars_are_rows_too() -> None:
 def test_no_row_has_no_shape() -> None:
     with pytest.raises(ValueError, match="No row was appended"):
         _ = GrowingRows().rows
+
+
+def test_many_rows_at_once_stand_where_single_ones_would() -> None:
+    rows, at_once, one_by_one = torch.rand(300, 3), GrowingRows(), GrowingRows()
+    for start, end in ((0, 1), (1, 1), (1, 90), (90, 300)):
+        at_once.extend(rows[start:end])
+    for row in rows:
+        one_by_one.append(row)
+    assert torch.equal(at_once.rows, one_by_one.rows)
+    assert torch.equal(at_once.rows, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.repository import PromptRepository
 
 
@@ -72,5 +73,24 @@ def test_the_state_restores_all_rows_and_is_a_copy() -> None:
 
 
 def test_keys_and_prompts_must_be_as_many() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="one prompt for each of 2 keys, got 1"):
         repository([0.0]).append(torch.zeros(2, 1), torch.zeros(1, 2, 3))
+
+
+def test_an_index_finds_what_exact_search_finds_while_the_repository_grows() -> None:
+    pytest.importorskip("faiss", reason="faiss-cpu is an extra")
+    generator = torch.Generator().manual_seed(0)
+    keys = torch.randn(3_000, 32, generator=generator)
+    exact, indexed = (
+        PromptRepository(torch.zeros(1, 32), prompt_length=1, hidden_size=1, index=index)
+        for index in (None, InnerProductIndex(smallest=500))
+    )
+    for start, end in ((0, 499), (499, 1_000), (1_000, 1_001), (1_001, 3_000)):
+        for store in (exact, indexed):
+            store.append(keys[start:end], torch.zeros(end - start, 1, 1))
+        noise = torch.randn(200, 32, generator=generator)
+        queries = keys[torch.randint(end, (200,), generator=generator)] + 0.5 * noise
+        queries[::10] *= -1
+        found, wanted = indexed.retrieve(queries), exact.retrieve(queries)
+        assert (found == wanted).float().mean() >= 0.97
+        assert torch.equal(found == 0, wanted == 0)
