@@ -33,9 +33,10 @@ class FactMemory:
 
     def append(self, facts: Sequence[str], keys: Tensor) -> None:
         """Store facts with their keys [k, H], in order."""
-        for fact, key in zip(facts, keys, strict=True):
-            self._rows.append(key.to(self._device))
-            self.facts.append(fact)
+        if len(facts) != len(keys):
+            raise ValueError(f"wanted one key for each of {len(facts)} facts, got {len(keys)}.")
+        self._rows.extend(keys.to(self._device))
+        self.facts += facts
 
     def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """(row [B], cosine [B]) of the key nearest to each query [B, H]; of equals the newest.

@@ -41,11 +41,12 @@ class EditMemory:
     def clear(self) -> None:
         """Forget everything."""
         self.facts: list[str] = []
+        self._row_of: dict[str, int] = {}
         self._columns = {name: GrowingRows() for name in _COLUMNS}
 
     def put(self, edit: Remembered) -> None:
         """Remember an edit."""
-        row = self.facts.index(edit.fact) if edit.fact in self.facts else None
+        row = self._row_of.get(edit.fact)
         for name, column in self._columns.items():
             value: Tensor = vars(edit)[name]
             if row is None:
@@ -53,6 +54,7 @@ class EditMemory:
             else:
                 column.rows[row] = value
         if row is None:
+            self._row_of[edit.fact] = len(self.facts)
             self.facts.append(edit.fact)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -68,6 +70,6 @@ class EditMemory:
         if "key" not in state:
             return
         self.facts = unpack_texts(state, "facts")
+        self._row_of = {fact: row for row, fact in enumerate(self.facts)}
         for name, column in self._columns.items():
-            for row in state[name].to(device):
-                column.append(row)
+            column.extend(state[name].to(device))
