@@ -19,6 +19,7 @@ from torch.nn import functional
 from bench.prober import Prober
 from bench.probing import Forced, Item
 from editors.base import Editor
+from editors.grace import GraceEditor, changed_places, put
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.last_block import LastBlock
@@ -191,6 +192,23 @@ def _from_the_start(*_: Any) -> int:
     return 0
 
 
+def _grace_states(
+    self: GraceEditor, batch: TokenBatch, _: int, hit: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """The whole model, with the value replaced where it is looked for."""
+    columns = self.query_columns(batch)
+
+    def final(value: Tensor) -> Tensor:
+        def replaced(_: Tensor, output: Tensor) -> Tensor:
+            where = changed_places(self.hparams.replacement, columns, output[..., 0])
+            return put(output, value, where & hit[:, None])
+
+        with changed_output(self.module, replaced):
+            return self.lm.hidden_states(batch)
+
+    return final
+
+
 # ---- T-Patcher -------------------------------------------------------------------------------
 
 
@@ -244,7 +262,7 @@ _REPLACED: dict[str, Any] = {
     "editors.wilke.value_pass": _value_pass,
     "editors.memit.value_pass": _value_pass,
     "editors.memit.optimise_value": _optimise_value,
-    "editors.grace.Suffixes": _WholeRows,
+    "editors.grace.GraceEditor.final_states": _grace_states,
     "editors.grace.GraceEditor.first_changed": _from_the_start,
     "editors.ft.Suffixes": _WholeRows,
     "editors.t_patcher.LastBlock.of": _whole_model,

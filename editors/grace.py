@@ -6,7 +6,7 @@ zjunlp/EasyEdit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -140,7 +140,7 @@ class GraceEditor(Editor[GraceHparams]):
     def first_changed(self, batch: TokenBatch) -> int:
         """The first column of a single row that its value changes."""
         if self.hparams.replacement == "replace_last":
-            return int(self._query_columns(batch)[0])
+            return int(self.query_columns(batch)[0])
         return 0
 
     def target_loss(self, batch: TokenBatch, states: Tensor, start: int) -> Tensor:
@@ -166,7 +166,7 @@ class GraceEditor(Editor[GraceHparams]):
         if not len(self.codebook):
             yield
             return
-        columns = self._query_columns(batch)
+        columns = self.query_columns(batch)
         replacement = _Replacement(self.codebook, self.hparams.replacement, columns)
         with watched_prefill(self.lm.base) as prefill:
 
@@ -192,7 +192,7 @@ class GraceEditor(Editor[GraceHparams]):
         self._generator.set_state(state["generator"])
         self._last_column = int(state["last_column"])
 
-    def _query_columns(self, batch: TokenBatch) -> Tensor:
+    def query_columns(self, batch: TokenBatch) -> Tensor:
         """Column [B] at which each row is looked up."""
         ends = torch.tensor(batch.prompt_lengths, device=self.lm.device) - 1
         if self.hparams.mode != "easyedit":
@@ -221,21 +221,12 @@ class GraceEditor(Editor[GraceHparams]):
         index, hit = self.codebook.retrieve(query[None])
         value = self.codebook.values[index].clone().requires_grad_()  # [1, d]
         start = self.first_changed(batch)
-        columns = self._query_columns(batch) - start
-
-        def answer(_: Tensor, output: Tensor) -> Tensor:
-            places = _places(self.hparams.replacement, columns, output[..., 0])
-            return _put(output, value, places & hit[:, None])
-
+        final = self.final_states(batch, start, hit)
         optimizer = torch.optim.Adam([value], lr=self.hparams.edit_lr)
         trained = bool(hit)
         losses = []
-        suffixes = Suffixes(self.lm, batch, [start], [self.layer])
-        entering = suffixes.entering[self.layer]
         for _ in range(self.hparams.n_iter):
-            with changed_output(self.module, answer):
-                states = suffixes.final(entering, self.layer)
-            loss = self.target_loss(batch, states, start)
+            loss = self.target_loss(batch, final(value), start)
             losses.append(loss.detach())
             if trained:
                 optimizer.zero_grad()
@@ -243,6 +234,35 @@ class GraceEditor(Editor[GraceHparams]):
                 optimizer.step()
         self.codebook.values[index] = value.detach()
         return torch.stack(losses)
+
+    def final_states(
+        self, batch: TokenBatch, start: int, hit: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """How final states [1, S, d], from column `start` on, follow from a value [1, d].
+
+        The MLP's own answer goes into what its block adds up, so that forwards begin behind the
+        block; other projections are replaced inside it.
+        """
+        columns = self.query_columns(batch) - start
+
+        def replaced(output: Tensor, value: Tensor) -> Tensor:
+            where = changed_places(self.hparams.replacement, columns, output[..., 0])
+            return put(output, value, where & hit[:, None])
+
+        if self.hparams.projection == "mlp_out":
+            with captured_output(self.module) as taken:
+                suffixes = Suffixes(self.lm, batch, [start], [self.layer + 1])
+            output = taken.value[:, start:]
+            others = suffixes.entering[self.layer + 1] - output  # of what the block adds up
+            return lambda value: suffixes.final(others + replaced(output, value), self.layer + 1)
+        suffixes = Suffixes(self.lm, batch, [start], [self.layer])
+        entering = suffixes.entering[self.layer]
+
+        def inside(value: Tensor) -> Tensor:
+            with changed_output(self.module, lambda _, output: replaced(output, value)):
+                return suffixes.final(entering, self.layer)
+
+        return inside
 
 
 class _Replacement:
@@ -259,7 +279,7 @@ class _Replacement:
         """Look every row up and replace outputs [B, T, d] of the rows that hit."""
         rows = torch.arange(len(inputs), device=inputs.device)
         self._index, self._hit = self._codebook.retrieve(inputs[rows, self._columns])
-        where = _places(self._kind, self._columns, output[..., 0])
+        where = changed_places(self._kind, self._columns, output[..., 0])
         return self._replaced(output, where)
 
     def continue_prompt(self, output: Tensor) -> Tensor:
@@ -270,10 +290,10 @@ class _Replacement:
 
     def _replaced(self, output: Tensor, where: Tensor) -> Tensor:
         values = self._codebook.values[self._index]
-        return _put(output, values, where & self._hit[:, None])
+        return put(output, values, where & self._hit[:, None])
 
 
-def _places(kind: Replacement, columns: Tensor, like: Tensor) -> Tensor:
+def changed_places(kind: Replacement, columns: Tensor, like: Tensor) -> Tensor:
     """Mask [B, T], of the shape of `like`, of the positions that `kind` replaces."""
     steps = torch.arange(like.shape[1], device=like.device)
     if kind == "replace_all":
@@ -283,6 +303,6 @@ def _places(kind: Replacement, columns: Tensor, like: Tensor) -> Tensor:
     return steps == columns[:, None]
 
 
-def _put(output: Tensor, values: Tensor, where: Tensor) -> Tensor:
+def put(output: Tensor, values: Tensor, where: Tensor) -> Tensor:
     """Outputs [B, T, d] with each row's value [B, d] at the masked positions [B, T]."""
     return torch.where(where[..., None], values[:, None].to(output.dtype), output)
