@@ -133,7 +133,8 @@ def _optimise_value(
     outputs = seen.outputs[layer]
     delta = torch.zeros_like(outputs[0], requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
-    unedited, steps = torch.empty(0), []
+    unedited = torch.empty(0)
+    steps: list[ValueStep] = []
     for _ in range(settings.v_num_grad_steps - 1):
         summed, count = torch.zeros(()), 0
         essence = torch.empty(0)

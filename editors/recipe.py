@@ -90,7 +90,12 @@ class Recipe(TrainableEditor[RecipeHparams]):
         """Repository row [B] that each text uses; 0 for none, k for the k-th edit."""
         if not len(self.repository):
             return torch.zeros(len(texts), dtype=torch.long, device=self.lm.device)
-        return self.repository.retrieve(self.network.queries(self._pooled(texts)))
+        return self.repository.retrieve(self.queries(texts))
+
+    @torch.no_grad()
+    def queries(self, texts: Sequence[str]) -> Tensor:
+        """What the repository is asked with, [B, d_r]."""
+        return self.network.queries(self._pooled(texts))
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside see the retrieved prompts."""

@@ -1,0 +1,96 @@
+"""Measure the package against a plain way of working, and print what came out.
+
+    python -m benchmarks                    all of them: about half an hour on two cores
+    python -m benchmarks cells --editors rome,grace --edits 10
+    python -m benchmarks growth --out benchmarks/results/growth.json
+
+Every ratio is between two sides measured in turn in one process. Times are worth something on a
+quiet machine only, and nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from bench.console import say, show, warn
+from bench.files import write_text
+from bench.provenance import now, provenance
+from benchmarks import cells, growth, ladder, repositories, startup
+from benchmarks.lines import Line, table
+from editors import registry
+
+ALL = (cells.NAME, ladder.NAME, growth.NAME, repositories.NAME, startup.NAME, startup.RUN)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 1 where two sides did not do the same work."""
+    args = _parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of processes that are started
+    started, lines = now(), []
+    try:
+        for name in args.benchmarks or ALL:
+            warn(f"{name} ...")
+            for line in _benchmarks(args)[name]():
+                warn(f"  {line.subject}: {line.figure}: {line.ours:.3g}")
+                lines.append(line)
+    except cells.DifferentScoresError as error:
+        warn(f"error: {error}")
+        return 1
+    show(table(lines))
+    if args.out is not None:
+        made = provenance(torch.device("cpu"), started=started, seconds={})
+        body = {"provenance": made, "lines": [line.to_dict() for line in lines]}
+        write_text(args.out, json.dumps(body, indent=1) + "\n")
+        say(f"written: {args.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("benchmarks", nargs="*", choices=ALL, metavar="NAME", help=", ".join(ALL))
+    parser.add_argument(
+        "--editors",
+        type=_editors,
+        default=registry.available(),
+        metavar="A,B",
+        help="of `cells` (default: all)",
+    )
+    parser.add_argument(
+        "--edits", type=int, default=100, metavar="N", help="of `cells` (default: 100)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines as JSON too")
+    return parser
+
+
+def _editors(text: str) -> list[str]:
+    try:
+        return [registry.describe(name).key for name in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _benchmarks(args: argparse.Namespace) -> dict[str, Callable[[], Iterator[Line]]]:
+    return {
+        cells.NAME: lambda: cells.cells(args.editors, args.edits),
+        ladder.NAME: ladder.ladder,
+        growth.NAME: growth.growth,
+        repositories.NAME: repositories.repositories,
+        startup.NAME: startup.startup,
+        startup.RUN: startup.table1,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

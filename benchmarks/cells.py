@@ -1,0 +1,93 @@
+"""A cell of every editor on the miniature backbone: the package against the plain way of working.
+
+Both sides make the same edits and ask the same questions; where their scores differ, the times say
+nothing and the benchmark fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+from bench.driver import CellRun, run_cell
+from bench.edit_job import EditJob
+from bench.grids import Selection, get_table, points
+from bench.loaded import Loaded
+from bench.planning import Settings, plan
+from bench.rows import summarise
+from benchmarks import plain
+from benchmarks.lines import Line, at_least
+
+NAME = "cells"
+PHASES = {"edit": "s per edit", "probe": "s of probing", "generate": "s of generating"}
+EDIT_TARGETS = dict.fromkeys(("rome", "memit", "wilke", "grace", "t_patcher"), 3.0)
+PROBE_TARGET = 10.0
+
+
+class DifferentScoresError(Exception):
+    """The two sides did not do the same work."""
+
+
+def cells(editors: Sequence[str], edits: int) -> Iterator[Line]:
+    """Lines of each editor on ZSRE; ours is run on both sides of the plain run.
+
+    Raises:
+        DifferentScoresError: the plain way of working scored otherwise.
+    """
+    loaded = Loaded()
+    for key in editors:
+        job = cell_job(key, edits)
+        first, slow, last = (_run(loaded, job, plainly) for plainly in (False, True, False))
+        for ours in (first, last):
+            if _scores(ours) != _scores(slow):
+                raise DifferentScoresError(
+                    f"{key}: wanted the scores of the plain way of working, {_scores(slow)}, "
+                    f"got {_scores(ours)}."
+                )
+        yield from _lines(key, edits, [first.seconds, last.seconds], slow.seconds)
+
+
+def _lines(
+    key: str, edits: int, ours: Sequence[dict[str, float]], slow: dict[str, float]
+) -> Iterator[Line]:
+    def line(figure: str, phases: Sequence[str], per: int = 1) -> Line:
+        means = [sum(one[phase] for one in ours) / len(ours) for phase in phases]
+        return Line(
+            benchmark=NAME,
+            subject=f"{key}, {edits} edits",
+            figure=figure,
+            ours=sum(means) / per,
+            plain=sum(slow[phase] for phase in phases) / per,
+            note="same scores",
+        )
+
+    edit = line("s per edit", ["edit"], edits)
+    yield at_least(edit, EDIT_TARGETS[key]) if key in EDIT_TARGETS else edit
+    yield at_least(line("s of probing", ["pristine", "probe", "generate"]), PROBE_TARGET)
+
+
+def cell_job(key: str, edits: int, seed: int = 0) -> EditJob:
+    """A cell of `edits` sequential edits of ZSRE on the miniature backbone, one block."""
+    chosen = Selection(
+        editors=(key,), datasets=("zsre",), edits=(edits,), limit=edits, seeds=(seed,)
+    )
+    (job,) = plan(points(get_table(1), chosen), Settings())
+    return job
+
+
+def _run(loaded: Loaded, job: EditJob, plainly: bool) -> CellRun:
+    """One run, with nothing kept from earlier ones on disk."""
+    lm = loaded.language_model(job)
+    found = loaded.samples(job.cell.dataset, job.data_dir, job.cell.dataset_digest)
+    editor: Any = loaded.editor(lm, job.cell.editor, job.cell.hparams, job.sources, keep=False)
+    if plainly:
+        with plain.everything():
+            return run_cell(job.cell, editor, found.samples, batch_size=1)
+    with patch("bench.driver.pristine_answers", lambda *_: None):
+        return run_cell(job.cell, editor, found.samples)
+
+
+def _scores(run: CellRun) -> dict[str, Any]:
+    scores: dict[str, Any] = summarise(run.rows)["scores"]
+    return scores
