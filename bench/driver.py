@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,7 +17,7 @@ from bench.prober import Prober
 from bench.probing import BATCH_SIZE, Item, items_of
 from bench.rows import ItemRow, SampleRow
 from bench.seeds import blocks, draw
-from editors.base import Editor, EditSample
+from editors.base import Editor, EditRequest, EditSample
 
 GENERATION_PROMPTS: dict[Generation, str | None] = {
     "none": None,
@@ -61,8 +61,9 @@ def run_cell(
     rows: list[SampleRow] = []
     health: list[BlockHealth] = []
     try:
+        edits = _edits(clock, editor, chosen)
         for number, block in enumerate(chosen):
-            seconds = [_edit(clock, editor, sample) for sample in block]
+            seconds = list(islice(edits, len(block)))
             items = _items(block)
             after = prober.edited(items, editor)
             editor.reset()
@@ -74,11 +75,36 @@ def run_cell(
     return CellRun(rows=rows, seconds=clock.seconds, health=health)
 
 
-def _edit(clock: Clock, editor: Editor[Any], sample: EditSample) -> float:
-    """Make one edit; the seconds it takes, or took when it was made and kept."""
-    seconds = clock.timed("edit", editor.edit, [sample.request])
+def _edits(
+    clock: Clock, editor: Editor[Any], chosen: Sequence[Sequence[EditSample]]
+) -> Iterator[float]:
+    """Make the next edit, in order, whenever asked; the seconds it takes.
+
+    Edits that depend on nothing before them are prepared together and share the seconds of it
+    equally: those of an editor whose edits never do, and those that begin on the model as it is.
+    """
+    apart = editor.independent or len(chosen[0]) == 1
+    requests = [sample.request for block in chosen for sample in block]
+    size = editor.together if apart else 1
+    made: list[Callable[[], None]] = []
+
+    def prepare(group: Sequence[EditRequest]) -> None:
+        made[:] = editor.prepare(group)
+
+    def make(edit: Callable[[], None]) -> None:
+        edit()
+
+    for start in range(0, len(requests), size):
+        shared = clock.timed("edit", prepare, requests[start : start + size]) + _saved(editor)
+        for edit in made:
+            seconds = clock.timed("edit", make, edit) + _saved(editor)
+            yield shared / len(made) + seconds
+
+
+def _saved(editor: Editor[Any]) -> float:
+    """Seconds that were spent earlier on what was kept and found instead."""
     kept = editor.resources.kept
-    return seconds + (0.0 if kept is None else kept.take_saved())
+    return 0.0 if kept is None else kept.take_saved()
 
 
 def _sample_rows(

@@ -104,6 +104,10 @@ def _value_pass(
                 lm.model(input_ids=row.ids, use_cache=False)
             seen.append((output.value[0, row.lookup], key.value[0, row.lookup]))
         outputs[layer], keys[layer] = (torch.stack(one) for one in zip(*seen, strict=True))
+    outputs, keys = (
+        {layer: problem.by_request(rows) for layer, rows in found.items()}
+        for found in (outputs, keys)
+    )
     return ValuePass(_OnlySteered(steered), outputs, keys)  # type: ignore[arg-type]
 
 
@@ -120,17 +124,17 @@ def _steered(lm: LanguageModel, layer: int, steered: Steered) -> torch.nn.Module
 
 
 @torch.enable_grad()
-def _optimise_value(
+def _optimise_values(
     lm: LanguageModel,
     problem: ValueProblem,
     settings: ValueSettings,
     *,
     layer: int,
     seen: ValuePass,
-) -> ValueSolution:
+) -> list[ValueSolution]:
     steered: Any = seen.suffixes
     module, rows = _steered(lm, layer, steered.steered), _rows(problem)
-    outputs = seen.outputs[layer]
+    (outputs,) = seen.outputs[layer]  # of one request
     delta = torch.zeros_like(outputs[0], requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
     unedited = torch.empty(0)
@@ -162,7 +166,7 @@ def _optimise_value(
             limit = settings.clamp_norm_factor * outputs[0].norm()
             if delta.norm() > limit:
                 delta.mul_(limit / delta.norm())
-    return ValueSolution(delta.detach(), outputs[:-1], tuple(steps))
+    return [ValueSolution(delta.detach(), outputs[:-1], tuple(steps))]
 
 
 def _adding(column: int, delta: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -189,12 +193,12 @@ class _WholeRows:
         return self._lm.hidden_states(self._batch)
 
 
-def _from_the_start(*_: Any) -> int:
-    return 0
+def _grace_starts(_: GraceEditor, batch: TokenBatch) -> Tensor:
+    return torch.zeros(len(batch), dtype=torch.long)
 
 
 def _grace_states(
-    self: GraceEditor, batch: TokenBatch, _: int, hit: Tensor
+    self: GraceEditor, batch: TokenBatch, _: Tensor, hit: Tensor
 ) -> Callable[[Tensor], Tensor]:
     """The whole model, with the value replaced where it is looked for."""
     columns = self.query_columns(batch)
@@ -254,17 +258,27 @@ def _never(*_: Any) -> None:
     return None
 
 
+_BATCHED = (
+    "rome.RomeEditor",
+    "memit.MemitEditor",
+    "grace.GraceEditor",
+    "r_rome.RRomeEditor",
+    "recipe.Recipe",
+    "lte.Lte",
+)
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
     "bench.prober.Prober._prompt_only": _prompt_only,
     "bench.driver.pristine_answers": _never,
+    "editors.base.Editor.together": 1,
+    **{f"editors.{name}.together": 1 for name in _BATCHED},
     "editors.parts.rank_one.value_pass": _value_pass,
-    "editors.parts.rank_one.optimise_value": _optimise_value,
+    "editors.parts.rank_one.optimise_values": _optimise_values,
     "editors.wilke.value_pass": _value_pass,
     "editors.memit.value_pass": _value_pass,
-    "editors.memit.optimise_value": _optimise_value,
+    "editors.memit.optimise_values": _optimise_values,
     "editors.grace.GraceEditor.final_states": _grace_states,
-    "editors.grace.GraceEditor.first_changed": _from_the_start,
+    "editors.grace.GraceEditor.starts": _grace_starts,
     "editors.ft.Suffixes": _WholeRows,
     "editors.t_patcher.LastBlock.of": _whole_model,
     "editors.t_patcher.TPatcher.edit_row": _edit_row_steered,

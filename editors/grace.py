@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -88,6 +89,7 @@ class GraceEditor(Editor[GraceHparams]):
 
     family = "RB"  # as the paper's tables group it
     label: ClassVar[str] = "GRACE"
+    together: ClassVar[int] = 32
     hparams_class = GraceHparams
     presets: ClassVar[Mapping[str, GraceHparams]] = {
         # zjunlp/EasyEdit hparams/GRACE/{llama-7b,gpt-j-6B,gpt2-xl}.yaml
@@ -123,13 +125,45 @@ class GraceEditor(Editor[GraceHparams]):
             self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
 
     def edit_row(self, batch: TokenBatch) -> GraceStep:
-        """Store one ready-made row: grow the codebook, then train the value that it retrieves."""
-        column = batch.prompt_lengths[0] - 1
-        query, output = self._passing(batch, column)
+        """Store one ready-made row: grow the codebook, then train the value that it retrieves.
+
+        An original's radius may exclude its own query: then nothing is retrieved and nothing
+        changes.
+        """
+        (query,), (output,) = self._passing(batch)
         label = TargetLabel(batch.prompt_lengths[0], batch.target_ids[0])
         event = self.codebook.insert(query, label, lambda: self.initial_value(output))
-        self._last_column = column
-        return GraceStep(event, self._train(batch, query))
+        self._last_column = batch.prompt_lengths[0] - 1
+        index, hit = self.codebook.retrieve(query[None])
+        value, losses = self._train(batch, self.codebook.values[index], hit)
+        self.codebook.values[index] = value
+        return GraceStep(event, losses[:, 0])
+
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; values of an empty codebook are trained together."""
+        if len(requests) == 1 or len(self.codebook):
+            return [partial(self.edit, [request]) for request in requests]
+        pairs = [(request.prompt, request.target) for request in requests]
+        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
+        queries, outputs = self._passing(batch)
+        before, first = self._generator.get_state(), []
+        for output in outputs:  # each as if it were the only one
+            self._generator.set_state(before)
+            first.append(self.initial_value(output))
+        after = self._generator.get_state()
+        self._generator.set_state(before)
+        hits = torch.ones(len(batch), dtype=torch.bool, device=self.lm.device)
+        values, _ = self._train(batch, torch.stack(first), hits)
+        labels = map(TargetLabel, batch.prompt_lengths, batch.target_ids)
+        return [
+            partial(self._store, *row, after) for row in zip(queries, labels, values, strict=True)
+        ]
+
+    def _store(self, query: Tensor, label: TargetLabel, value: Tensor, drawn: Tensor) -> None:
+        """Make an edit of an empty codebook, whose value was trained before."""
+        self.codebook.insert(query, label, lambda: value)
+        self._last_column = label.prompt_length - 1
+        self._generator.set_state(drawn)
 
     def initial_value(self, output: Tensor) -> Tensor:
         """The value [d] of a new key; `output` is what the layer answers without it."""
@@ -137,22 +171,23 @@ class GraceEditor(Editor[GraceHparams]):
             return output
         return torch.rand(output.shape, generator=self._generator).to(output)
 
-    def first_changed(self, batch: TokenBatch) -> int:
-        """The first column of a single row that its value changes."""
-        if self.hparams.replacement == "replace_last":
-            return int(self.query_columns(batch)[0])
-        return 0
+    def starts(self, batch: TokenBatch) -> Tensor:
+        """The first column [K] of each row that its value changes."""
+        ends = _ends(batch)
+        return ends if self.hparams.replacement == "replace_last" else torch.zeros_like(ends)
 
-    def target_loss(self, batch: TokenBatch, states: Tensor, start: int) -> Tensor:
-        """Mean negative log-likelihood of the target tokens.
+    def target_losses(self, batch: TokenBatch, states: Tensor, starts: Tensor) -> Tensor:
+        """Mean negative log-likelihood [K] of each row's target tokens.
 
         Args:
-            batch: a single row.
-            states: its final ones [1, S, d] from column `start` on.
+            batch: K rows.
+            states: their final ones [K, S, d] from the columns `starts` [K] on.
         """
         rows, columns = batch.scored_positions
-        logits = self.lm.head(states[rows, columns - start])
-        return functional.cross_entropy(logits.to(self._dtype), batch.labels)
+        logits = self.lm.head(states[rows, columns - starts[rows]]).to(self._dtype)
+        tokens = functional.cross_entropy(logits, batch.labels, reduction="none")
+        sums = tokens.new_zeros(len(batch)).index_add(0, rows, tokens)
+        return sums / rows.bincount(minlength=len(batch))
 
     def reset(self) -> None:
         """Empty the codebook and start the editor's own draws anew."""
@@ -194,7 +229,7 @@ class GraceEditor(Editor[GraceHparams]):
 
     def query_columns(self, batch: TokenBatch) -> Tensor:
         """Column [B] at which each row is looked up."""
-        ends = torch.tensor(batch.prompt_lengths, device=self.lm.device) - 1
+        ends = _ends(batch)
         if self.hparams.mode != "easyedit":
             return ends
         # Clipped to each row's own tokens, so that padding by longer neighbours changes nothing.
@@ -202,67 +237,74 @@ class GraceEditor(Editor[GraceHparams]):
         return torch.full_like(ends, self._last_column).minimum(lengths - 1)
 
     @torch.no_grad()
-    def _passing(self, batch: TokenBatch, column: int) -> tuple[Tensor, Tensor]:
-        """Input [m] and output [d] of the layer at one column of a single row."""
+    def _passing(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Inputs [K, m] and outputs [K, d] of the layer at the ends of the prompts."""
         with (
             captured_output(self.module, stop=True) as output,
             captured_input(self.module) as taken,
         ):
             self.lm.hidden_states(batch)
-        return taken.value[0, column].to(self._dtype), output.value[0, column].to(self._dtype)
+        rows, columns = range(len(batch)), _ends(batch)
+        return (
+            taken.value[rows, columns].to(self._dtype),
+            output.value[rows, columns].to(self._dtype),
+        )
 
     @torch.enable_grad()
-    def _train(self, batch: TokenBatch, query: Tensor) -> Tensor:
-        """Fit the value that the query retrieves; the losses [n_iter] before each step.
+    def _train(self, batch: TokenBatch, values: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+        """Fit the values [K, d] that the rows retrieve; they, and the losses [n_iter, K].
 
-        Only the retrieved value gets gradient, so it alone is trained. An original's radius may
-        exclude its own query: then nothing is retrieved and nothing changes.
+        Rows share forwards and nothing else: each has its own loss and its own steps of Adam. One
+        that hits nothing stays as it is.
         """
-        index, hit = self.codebook.retrieve(query[None])
-        value = self.codebook.values[index].clone().requires_grad_()  # [1, d]
-        start = self.first_changed(batch)
-        final = self.final_states(batch, start, hit)
-        optimizer = torch.optim.Adam([value], lr=self.hparams.edit_lr)
-        trained = bool(hit)
-        losses = []
+        values = values.clone().requires_grad_()
+        starts = self.starts(batch)
+        final = self.final_states(batch, starts, hits)
+        optimizer = torch.optim.Adam([values], lr=self.hparams.edit_lr)
+        trained = bool(hits.any())
+        steps = []
         for _ in range(self.hparams.n_iter):
-            loss = self.target_loss(batch, final(value), start)
-            losses.append(loss.detach())
+            losses = self.target_losses(batch, final(values), starts)
+            steps.append(losses.detach())
             if trained:
                 optimizer.zero_grad()
-                loss.backward()
+                losses.sum().backward()
                 optimizer.step()
-        self.codebook.values[index] = value.detach()
-        return torch.stack(losses)
+        return values.detach(), torch.stack(steps)
 
     def final_states(
-        self, batch: TokenBatch, start: int, hit: Tensor
+        self, batch: TokenBatch, starts: Tensor, hits: Tensor
     ) -> Callable[[Tensor], Tensor]:
-        """How final states [1, S, d], from column `start` on, follow from a value [1, d].
+        """How final states [K, S, d], from the columns `starts` on, follow from values [K, d].
 
         The MLP's own answer goes into what its block adds up, so that forwards begin behind the
         block; other projections are replaced inside it.
         """
-        columns = self.query_columns(batch) - start
+        columns = _ends(batch) - starts
 
-        def replaced(output: Tensor, value: Tensor) -> Tensor:
+        def replaced(output: Tensor, values: Tensor) -> Tensor:
             where = changed_places(self.hparams.replacement, columns, output[..., 0])
-            return put(output, value, where & hit[:, None])
+            return put(output, values, where & hits[:, None])
 
         if self.hparams.projection == "mlp_out":
             with captured_output(self.module) as taken:
-                suffixes = Suffixes(self.lm, batch, [start], [self.layer + 1])
-            output = taken.value[:, start:]
+                suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer + 1])
+            output = suffixes.of(taken.value)
             others = suffixes.entering[self.layer + 1] - output  # of what the block adds up
-            return lambda value: suffixes.final(others + replaced(output, value), self.layer + 1)
-        suffixes = Suffixes(self.lm, batch, [start], [self.layer])
+            return lambda values: suffixes.final(others + replaced(output, values), self.layer + 1)
+        suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer])
         entering = suffixes.entering[self.layer]
 
-        def inside(value: Tensor) -> Tensor:
-            with changed_output(self.module, lambda _, output: replaced(output, value)):
+        def inside(values: Tensor) -> Tensor:
+            with changed_output(self.module, lambda _, output: replaced(output, values)):
                 return suffixes.final(entering, self.layer)
 
         return inside
+
+
+def _ends(batch: TokenBatch) -> Tensor:
+    """Column [K] of the last token of each prompt."""
+    return torch.tensor(batch.prompt_lengths, device=batch.input_ids.device) - 1
 
 
 class _Replacement:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -40,6 +41,8 @@ class Lte(TrainableEditor[LteHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "LTE"
+    together: ClassVar[int] = 64
+    independent: ClassVar[bool] = True
     uses_encoder = True
     retrieves_text = True
     edit_time = frozenset({"mode", "threshold"})
@@ -69,11 +72,21 @@ class Lte(TrainableEditor[LteHparams]):
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Append one fact a request; nothing is replaced or merged."""
-        if not requests:
-            return
+        if requests:
+            self._append(*self._encoded(requests))
+
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; facts are encoded together."""
+        facts, keys = self._encoded(requests)
+        return [partial(self._append, facts[i : i + 1], keys[i : i + 1]) for i in range(len(facts))]
+
+    def _encoded(self, requests: Sequence[EditRequest]) -> tuple[list[str], Tensor]:
+        """Facts, and their keys [k, H]."""
         facts = [fact_of(request) for request in requests]
         original = self.hparams.mode == "original"
-        keys = self.vectors([r.prompt for r in requests] if original else facts)
+        return facts, self.vectors([r.prompt for r in requests] if original else facts)
+
+    def _append(self, facts: Sequence[str], keys: Tensor) -> None:
         self._attach()
         self.memory.append(facts, keys)
 

@@ -5,8 +5,9 @@ Written after the paper and the public implementation kmeng01/memit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from editors.parts.value_hparams import ValueHparams
 from editors.parts.value_optimisation import (
     ValueProblem,
     ValueSolution,
-    optimise_value,
+    optimise_values,
     value_pass,
     value_problem,
 )
@@ -114,6 +115,7 @@ class MemitEditor(WeightEditor[MemitHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MEMIT"
+    together: ClassVar[int] = 8
     hparams_class = MemitHparams
     presets: ClassVar[Mapping[str, MemitHparams]] = {
         # kmeng01/memit hparams/MEMIT/{gpt2-xl,EleutherAI_gpt-j-6B}.json
@@ -144,18 +146,24 @@ class MemitEditor(WeightEditor[MemitHparams]):
 
     def compute(self, requests: Sequence[EditRequest]) -> MemitUpdate:
         """The update for one or more requests on the model as it is; nothing stays written."""
-        templates = self.resources.templates
-        problems = [value_problem(self.lm, request, templates) for request in requests]
-        solutions = [
-            optimise_value(
-                self.lm,
-                problem,
-                self.hparams.value_settings(self.resources.stopping),
-                layer=self.layers[-1],
-                seen=value_pass(self.lm, problem, self.layers[-1:], steered="block"),
-            )
-            for problem in problems
-        ]
+        groups = [requests[i : i + self.together] for i in range(0, len(requests), self.together)]
+        problems = [value_problem(self.lm, group, self.resources.templates) for group in groups]
+        solutions = [one for problem in problems for one in self._solutions(problem)]
+        return self._spread(problems, solutions)
+
+    def _solutions(self, problem: ValueProblem) -> list[ValueSolution]:
+        return optimise_values(
+            self.lm,
+            problem,
+            self.hparams.value_settings(self.resources.stopping),
+            layer=self.layers[-1],
+            seen=value_pass(self.lm, problem, self.layers[-1:], steered="block"),
+        )
+
+    def _spread(
+        self, problems: Sequence[ValueProblem], solutions: Sequence[ValueSolution]
+    ) -> MemitUpdate:
+        """The insertions for values that were found on the model as it is now."""
         wanted = torch.stack([solution.outputs[0] + solution.delta for solution in solutions])
         insertions = []
         with tried_out(self.lm.model) as weights:
@@ -165,19 +173,34 @@ class MemitEditor(WeightEditor[MemitHparams]):
                 weights.add([insertions[-1].delta(self.lm)])
         return MemitUpdate(tuple(solutions), wanted, tuple(insertions))
 
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; values are optimised together."""
+        templates = self.resources.templates
+        solutions = self._solutions(value_problem(self.lm, requests, templates))
+        problems = [value_problem(self.lm, [request], templates) for request in requests]
+        return [
+            partial(self._write, [problem], [solution])
+            for problem, solution in zip(problems, solutions, strict=True)
+        ]
+
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Write all requests together."""
         if requests:
-            insertions = self.compute(requests).insertions
-            self._weights.add(insertion.delta(self.lm) for insertion in insertions)
+            self._add(self.compute(requests))
+
+    def _write(self, problems: Sequence[ValueProblem], solutions: Sequence[ValueSolution]) -> None:
+        self._add(self._spread(problems, solutions))
+
+    def _add(self, update: MemitUpdate) -> None:
+        self._weights.add(insertion.delta(self.lm) for insertion in update.insertions)
 
     def _insertion(
         self, layer: int, problems: Sequence[ValueProblem], wanted: Tensor, remaining: int
     ) -> LayerInsertion:
         """One layer's update, where `remaining` layers still share the residual."""
         read = [self._read(layer, problem) for problem in problems]
-        keys = torch.stack([key for key, _ in read])
-        current = torch.stack([output for _, output in read]).to(wanted)
+        keys, current = (torch.cat(parts) for parts in zip(*read, strict=True))
+        current = current.to(wanted)
         return LayerInsertion(
             layer,
             keys,
@@ -188,20 +211,22 @@ class MemitEditor(WeightEditor[MemitHparams]):
 
     @torch.no_grad()
     def _read(self, layer: int, problem: ValueProblem) -> tuple[Tensor, Tensor]:
-        """Key [m] of a layer, and output [d] of the last block for the bare prompt."""
+        """Keys [K, m] of a layer, and outputs [K, d] of the last block for the bare prompts."""
         architecture, last = self.lm.architecture, self.layers[-1]
         with (
             captured_output(self.lm.module(architecture.block, last), stop=True) as output,
             captured_input(self.lm.module(architecture.mlp_out, layer)) as taken,
         ):
             self.lm.hidden_states(problem.batch)
-        keys = taken.value[problem.rows, problem.lookups][:-1]  # [R, m], the bare prompt first
-        return _grouped_mean(keys), output.value[0, problem.lookups[0]]
+        at_lookups = problem.rows, problem.lookups
+        keys = problem.by_request(taken.value[at_lookups])[:, :-1]  # [K, R, m], bare prompts first
+        return _grouped_means(keys), problem.by_request(output.value[at_lookups])[:, 0]
 
 
-def _grouped_mean(keys: Tensor) -> Tensor:
-    """Mean [m] of the bare prompt's key and of the mean key over the other contexts.
+def _grouped_means(keys: Tensor) -> Tensor:
+    """Means [K, m] of the bare prompt's key and of the mean key over the other contexts.
 
     The original averages inside groups of templates first, and the bare one is a group of its own.
     """
-    return keys[0] if len(keys) == 1 else (keys[0] + keys[1:].mean(dim=0)) / 2
+    bare, others = keys[:, 0], keys[:, 1:]
+    return bare if not others.shape[1] else (bare + others.mean(dim=1)) / 2

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
+from editors.parts.rank_one import RankOneUpdate
 from editors.parts.rase.examples import fact_prompt, fact_text
 from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
 from editors.parts.rase.gate import Gate, rank
@@ -76,6 +78,8 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
 
     family = "RB"
     label: ClassVar[str] = "R-ROME"
+    together: ClassVar[int] = RomeEditor.together
+    independent: ClassVar[bool] = True
     quick: ClassVar[bool] = True
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
@@ -125,27 +129,40 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Make each request's update on the pristine model and remember it."""
-        for request in requests:
-            fact = fact_prompt(request)
-            asked = request
-            if self.hparams.plus_prompt:
-                asked = replace(request, prompt=f"{fact} {request.prompt}")
-            update = self._update(asked)
-            key = self.retriever.facts([fact_text(request)])[0]
-            sentence = self.retriever.sentences([request.prompt])[0]
-            self.memory.put(Remembered(fact, key, sentence, update["left"], update["right"]))
+        for start in range(0, len(requests), self.together):
+            for remember in self.prepare(requests[start : start + self.together]):
+                remember()
 
-    def _update(self, asked: EditRequest) -> dict[str, Tensor]:
-        """ROME's rank-one update of the pristine model, kept where the resources keep it."""
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; updates are made together."""
+        facts = [fact_prompt(request) for request in requests]
+        asked = list(requests)
+        if self.hparams.plus_prompt:
+            asked = [
+                replace(request, prompt=f"{fact} {request.prompt}")
+                for fact, request in zip(facts, requests, strict=True)
+            ]
+        keys = self.retriever.facts([fact_text(request) for request in requests])
+        sentences = self.retriever.sentences([request.prompt for request in requests])
+        rows = zip(facts, keys, sentences, self._updates(asked), strict=True)
+        return [
+            partial(self.memory.put, Remembered(fact, key, sentence, made["left"], made["right"]))
+            for fact, key, sentence, made in rows
+        ]
+
+    def _updates(self, asked: Sequence[EditRequest]) -> list[Mapping[str, Tensor]]:
+        """ROME's rank-one updates of the pristine model, kept where the resources keep them."""
         kept = self.resources.kept
-        found = None if kept is None else kept.get(asked)
-        if found is not None:
-            return {name: tensor.to(self.lm.device) for name, tensor in found.items()}
-        update = self._rome.compute(asked)
-        made = {"left": update.left, "right": update.right}
-        if kept is not None:
-            kept.put(asked, made)
-        return made
+        if kept is None:
+            return [_tensors(update) for update in self._rome.compute(asked)]
+        updates: list[Mapping[str, Tensor]] = []
+        for request in asked:  # alone: what is kept must not depend on who was asked beside it
+            found = kept.get(request)
+            if found is None:
+                found = _tensors(*self._rome.compute([request]))
+                kept.put(request, found)
+            updates.append({name: tensor.to(self.lm.device) for name, tensor in found.items()})
+        return updates
 
     def reset(self) -> None:
         """Forget all edits."""
@@ -223,3 +240,7 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
         """Initial heads, and a gate that every query passes; see `editors.parts.rase.fit`."""
         encoder = required_encoder(resources, label=cls.label)
         return untrained_rase(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
+
+
+def _tensors(update: RankOneUpdate) -> dict[str, Tensor]:
+    return {"left": update.left, "right": update.right}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -31,8 +32,6 @@ from editors.parts.recipe.fit import fit_recipe, untrained_recipe
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
 from editors.parts.tokens import TokenBatch, prompt_ids
 
-_CHUNK = 64  # texts of one encoder forward; results do not depend on it
-
 
 class Recipe(TrainableEditor[RecipeHparams]):
     """Retrieves a continuous prompt for each query; see the module's docstring."""
@@ -40,6 +39,8 @@ class Recipe(TrainableEditor[RecipeHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "RECIPE"
+    together: ClassVar[int] = 64  # texts of one forward of the encoder
+    independent: ClassVar[bool] = True
     retrieves_text = True
     uses_encoder = True
     spans_devices = True
@@ -70,13 +71,28 @@ class Recipe(TrainableEditor[RecipeHparams]):
         self.batcher = trained.batcher
         self.reset()
 
-    @torch.no_grad()
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Append one key and one prompt a request; nothing is replaced or merged."""
-        texts = [knowledge_string(request) for request in requests]
-        for start in range(0, len(texts), _CHUNK):
-            keys = self.network.knowledge(self._pooled(texts[start : start + _CHUNK]))
-            self.repository.append(keys, self.network.prompts(keys))
+        for start in range(0, len(requests), self.together):
+            group = requests[start : start + self.together]
+            self._append([knowledge_string(request) for request in group], *self._encoded(group))
+
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; texts are encoded together."""
+        keys, prompts = self._encoded(requests)
+        return [
+            partial(self._append, [knowledge_string(request)], keys[i : i + 1], prompts[i : i + 1])
+            for i, request in enumerate(requests)
+        ]
+
+    @torch.no_grad()
+    def _encoded(self, requests: Sequence[EditRequest]) -> tuple[Tensor, Tensor]:
+        """Keys [k, d_r] and prompts [k, l, d]."""
+        keys = self.network.knowledge(self._pooled([knowledge_string(one) for one in requests]))
+        return keys, self.network.prompts(keys)
+
+    def _append(self, texts: Sequence[str], keys: Tensor, prompts: Tensor) -> None:
+        self.repository.append(keys, prompts)
         self.texts += texts
 
     @torch.no_grad()

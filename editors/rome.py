@@ -6,8 +6,9 @@ modes after zjunlp/EasyEdit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from editors.base import EditRequest, Resources
@@ -15,7 +16,7 @@ from editors.parts.checks import check_choice
 from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
-from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_update
+from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
 from editors.parts.value_hparams import ValueHparams
 from editors.parts.weight_editor import WeightEditor
 
@@ -64,6 +65,7 @@ class RomeEditor(WeightEditor[RomeHparams]):
 
     family = "MP"
     label: ClassVar[str] = "ROME"
+    together: ClassVar[int] = 8
     hparams_class = RomeHparams
     presets: ClassVar[Mapping[str, RomeHparams]] = {
         # kmeng01/rome hparams/ROME/gpt2-xl.json, EleutherAI_gpt-j-6B.json
@@ -90,13 +92,13 @@ class RomeEditor(WeightEditor[RomeHparams]):
                 )
             self._inverse = InverseCovariance(resources.covariance)
 
-    def compute(self, request: EditRequest) -> RankOneUpdate:
-        """The update for one request on the model as it is now; nothing is written."""
+    def compute(self, requests: Sequence[EditRequest]) -> list[RankOneUpdate]:
+        """The update for each request on the model as it is now; nothing is written."""
         weight = self.lm.module(self.lm.architecture.mlp_out, self.layer).get_parameter("weight")
         inverse = None if self._inverse is None else self._inverse(self.layer, weight)
-        return rank_one_update(
+        return rank_one_updates(
             self.lm,
-            request,
+            requests,
             self.resources.templates,
             layer=self.layer,
             settings=self.hparams.value_settings(self.resources.stopping),
@@ -104,7 +106,14 @@ class RomeEditor(WeightEditor[RomeHparams]):
             inverse_covariance=inverse,
         )
 
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; values are optimised together."""
+        return [partial(self._write, update) for update in self.compute(requests)]
+
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Write the requests one after another."""
         for request in requests:
-            self._weights.add([self.compute(request).delta(self.lm)])
+            self._write(*self.compute([request]))
+
+    def _write(self, update: RankOneUpdate) -> None:
+        self._weights.add([update.delta(self.lm)])

@@ -21,7 +21,7 @@ from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.packed_texts import pack_texts, unpack_texts
-from editors.parts.rank_one import RankOneUpdate, rank_one_solution
+from editors.parts.rank_one import RankOneUpdate, rank_one_solutions
 from editors.parts.tokens import batch_of, target_ids
 from editors.parts.value_hparams import ValueHparams
 from editors.parts.value_optimisation import value_pass, value_problem
@@ -152,10 +152,10 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
 
     def _updates(self, request: EditRequest, layers: Sequence[int]) -> Iterator[RankOneUpdate]:
         """The update of each layer on the model as it is now, all from one forward."""
-        problem = value_problem(self.lm, request, self.resources.templates)
+        problem = value_problem(self.lm, [request], self.resources.templates)
         seen = value_pass(self.lm, problem, layers)
         for layer in layers:
-            yield rank_one_solution(
+            yield from rank_one_solutions(
                 self.lm,
                 problem,
                 seen,

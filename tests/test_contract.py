@@ -38,6 +38,10 @@ PAIRS = [(request.prompt, request.target) for request in REQUESTS[:3]]
 PAIRS += [(probe.prompt, probe.target) for probe in (*SAMPLES[0].generality, *SAMPLES[0].locality)]
 
 
+# LLaMA's norms compute in float32 even in a float64 model.
+CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
+
+
 class UnreadableRequest(EditRequest):
     """A request whose target cannot be had."""
 
@@ -197,6 +201,34 @@ def test_edits_accumulate(subject: Subject) -> None:
     assert not torch.equal(found[2], found[1])
 
 
+def test_edits_prepared_together_are_those_made_alone(subject: Subject) -> None:
+    editor, other = (subject.editor(dtype=torch.float64) for _ in range(2))
+    requests = REQUESTS[: min(3, editor.together)]
+    made = editor.prepare(requests)
+    assert len(made) == len(requests)
+    for request, make in zip(requests, made, strict=True):
+        make()
+        other.edit([request])
+        torch.testing.assert_close(logits(editor, PAIRS), logits(other, PAIRS), **CLOSE)
+        assert_close(editor.state_dict(), other.state_dict())
+        editor.reset()
+        other.reset()
+
+
+def test_independent_edits_may_all_be_made_of_what_was_prepared(subject: Subject) -> None:
+    editor, other = (subject.editor(dtype=torch.float64) for _ in range(2))
+    if not editor.independent:
+        assert type(editor).kept_by == frozenset()
+        return
+    editor.edit([THIRD])
+    other.edit([THIRD])
+    for make in editor.prepare([FIRST, SECOND]):
+        make()
+    other.edit([FIRST])
+    other.edit([SECOND])
+    assert_close(editor.state_dict(), other.state_dict())
+
+
 def test_state_goes_through_disk_and_the_stream_continues(subject: Subject, tmp_path: Path) -> None:
     editor, other = subject.editor(), subject.editor()
     before, answers = weights(other.lm.model), logits(other, PAIRS)
@@ -272,6 +304,12 @@ def global_draws() -> list[Any]:
     numpy = np.random.get_state(legacy=False)  # noqa: NPY002 - it is the global one that counts
     key = numpy["state"]["key"].tolist()
     return [torch.get_rng_state().tolist(), random.getstate(), key, numpy["state"]["pos"]]
+
+
+def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, tensor in actual.items():
+        torch.testing.assert_close(tensor, expected[name], **CLOSE)
 
 
 def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

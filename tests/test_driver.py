@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from bench.driver import run_cell
 from bench.probing import items_of, predict
 from bench.rows import SampleRow, summarise
 from bench.seeds import draw
+from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.fake_editors import Broken, DoNothing, Reader, Shift
 from tests.test_cell import CELL
@@ -41,6 +43,50 @@ def test_blocks_reset_edit_all_then_probe_all(lm: LanguageModel) -> None:
     two = [*edits[2:], "probe", "reset"]
     assert editor.log == ["reset", *one, *two, "reset"]
     assert [(row["block"], row["position"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+class Together(DoNothing):
+    """Logs what it prepares at once."""
+
+    together = 2
+
+    def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
+        self.log.append(f"prepare {len(requests)}")
+        return super().prepare(requests)
+
+
+def words(editor: DoNothing) -> list[str]:
+    return [word.split()[0] if "edit" in word else word for word in editor.log]
+
+
+def test_single_edits_are_prepared_together_and_each_is_made_on_the_model_as_it_is(
+    lm: LanguageModel,
+) -> None:
+    editor = Together(lm)
+    run(editor, n_edits=1, limit=3)
+    each = ["edit", "probe", "reset"]
+    assert words(editor) == ["reset", "prepare 2", *each, *each, "prepare 1", *each, "reset"]
+
+
+def test_later_edits_are_prepared_on_the_model_as_edited_unless_they_are_independent(
+    lm: LanguageModel,
+) -> None:
+    editor = Together(lm)
+    run(editor, n_edits=2, limit=2)
+    one = ["prepare 1", "edit"]
+    assert words(editor) == ["reset", *one, *one, "probe", "reset", "reset"]
+    independent = type("Independent", (Together,), {"independent": True})(lm)
+    run(independent, n_edits=2, limit=2)
+    assert words(independent) == ["reset", "prepare 2", "edit", "edit", "probe", "reset", "reset"]
+
+
+def test_seconds_of_what_was_prepared_together_are_shared(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr("bench.clock.time.perf_counter", lambda: float(next(ticks)))
+    rows = run(Together(lm), n_edits=1, limit=3)
+    assert [row["edit_seconds"] for row in rows] == [1.5, 1.5, 2.0]
 
 
 def test_each_probe_batch_holds_the_whole_block(lm: LanguageModel) -> None:

@@ -1,4 +1,4 @@
-"""ROME's rank-one write: from a request to the update of one MLP output projection."""
+"""ROME's rank-one write: from requests to updates of one MLP output projection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from editors.parts.value_optimisation import (
     ValueProblem,
     ValueSettings,
     ValueSolution,
-    optimise_value,
+    optimise_values,
     value_pass,
     value_problem,
 )
@@ -44,24 +44,24 @@ class RankOneUpdate:
         return WeightDelta(name, lm.architecture.as_out_in(torch.outer(self.left, self.right)))
 
 
-def rank_one_update(
+def rank_one_updates(
     lm: LanguageModel,
-    request: EditRequest,
+    requests: Sequence[EditRequest],
     templates: Sequence[str],
     *,
     layer: int,
     settings: ValueSettings,
     form: RankOneForm = "original",
     inverse_covariance: Tensor | None = None,
-) -> RankOneUpdate:
-    """The update that makes the model as it is now answer a request; nothing is written.
+) -> list[RankOneUpdate]:
+    """The updates that make the model as it is now answer each request; nothing is written.
 
     Args:
         templates: context templates, the bare `"{}"` first.
         inverse_covariance: C^-1 [m, m]; without it the direction is the key itself.
     """
-    problem = value_problem(lm, request, templates)
-    return rank_one_solution(
+    problem = value_problem(lm, requests, templates)
+    return rank_one_solutions(
         lm,
         problem,
         value_pass(lm, problem, [layer]),
@@ -72,7 +72,7 @@ def rank_one_update(
     )
 
 
-def rank_one_solution(
+def rank_one_solutions(
     lm: LanguageModel,
     problem: ValueProblem,
     seen: ValuePass,
@@ -81,14 +81,26 @@ def rank_one_solution(
     settings: ValueSettings,
     form: RankOneForm = "original",
     inverse_covariance: Tensor | None = None,
-) -> RankOneUpdate:
-    """The update at one layer of a pass that may serve several.
+) -> list[RankOneUpdate]:
+    """The updates at one layer of a pass that may serve several.
 
     Keys do not depend on what is optimised above them nor, in a causal model, on the target behind
     them, so they are read from the same pass.
     """
-    solution = optimise_value(lm, problem, settings, layer=layer, seen=seen)
-    keys = seen.keys[layer][:-1].to(solution.delta)  # [R, m]
+    solutions = optimise_values(lm, problem, settings, layer=layer, seen=seen)
+    return [
+        _update(layer, solution, keys[:-1].to(solution.delta), form, inverse_covariance)
+        for solution, keys in zip(solutions, seen.keys[layer], strict=True)
+    ]
+
+
+def _update(
+    layer: int,
+    solution: ValueSolution,
+    keys: Tensor,  # [R, m]
+    form: RankOneForm,
+    inverse_covariance: Tensor | None,
+) -> RankOneUpdate:
     bare, mean = keys[0], keys.mean(dim=0)
     direction = bare if form == "rebuilt_prompt" else mean
     if inverse_covariance is not None:

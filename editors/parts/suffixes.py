@@ -59,11 +59,13 @@ class Suffixes:
         self._positions = batch.position_ids.gather(1, behind)
         self._ids = batch.input_ids.gather(1, behind)
         states, cache = _whole_forward(lm, batch, layers)
-        self.entering = {
-            layer: hidden.gather(1, _along(behind.to(hidden.device), hidden))
-            for layer, hidden in states.items()
-        }
+        self._columns = behind
+        self.entering = {layer: self.of(hidden) for layer, hidden in states.items()}
         self._cache = Cache(layers=[*_frozen(cache, front, self._first, lm.n_layers)])
+
+    def of(self, states: Tensor) -> Tensor:
+        """What the suffixes [B, S, d] are of states [B, T, d] of the whole rows."""
+        return states.gather(1, _along(self._columns.to(states.device), states))
 
     def final(self, hidden: Tensor, layer: int) -> Tensor:
         """Final states [B, S, d] (after the last norm) of states that enter block `layer`.

@@ -6,7 +6,7 @@ module whose output is steered (an MLP for ROME, a whole block for MEMIT) and in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
@@ -45,19 +45,29 @@ class ValueSettings:
 
 @dataclass(frozen=True)
 class ValueProblem:
-    """One request as rows: R rewrite rows (context, prompt, target but its last token), essence.
+    """K requests as rows, each: R rewrite rows (context, prompt, target but its last), essence.
 
-    The rows are right-padded; row 0 has the bare context; `batch.target_ids` is empty for the
-    essence row, which is last.
+    The rows are right-padded; a request's first has the bare context; `batch.target_ids` is empty
+    for its essence row, which is its last.
     """
 
-    batch: TokenBatch  # [R + 1, T]
-    lookups: Tensor  # [R + 1], index of the subject's last token in each row
+    batch: TokenBatch  # [K (R + 1), T]
+    lookups: Tensor  # [K (R + 1)], index of the subject's last token in each row
+    requests: int  # K
 
     @property
     def rows(self) -> Tensor:
-        """Row numbers [R + 1], to index beside `lookups`."""
+        """Row numbers [K (R + 1)], to index beside `lookups`."""
         return torch.arange(len(self.batch), device=self.lookups.device)
+
+    @property
+    def rows_each(self) -> int:
+        """R + 1."""
+        return len(self.batch) // self.requests
+
+    def by_request(self, rows: Tensor) -> Tensor:
+        """What belongs to rows [K (R + 1), ...] as [K, R + 1, ...]."""
+        return rows.view(self.requests, self.rows_each, *rows.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,8 @@ class ValuePass:
     """What one forward of a problem's rows shows of the model as it is; several layers share it."""
 
     suffixes: Suffixes  # of the rows, from their lookups on
-    outputs: Mapping[int, Tensor]  # layer -> [R + 1, d], of the steered module at the lookups
-    keys: Mapping[int, Tensor]  # layer -> [R + 1, m], input of the MLP's output projection there
+    outputs: Mapping[int, Tensor]  # layer -> [K, R + 1, d], of the steered module at the lookups
+    keys: Mapping[int, Tensor]  # layer -> [K, R + 1, m], input of the MLP's output projection there
 
 
 @dataclass(frozen=True)
@@ -88,25 +98,38 @@ class ValueSolution:
 
 
 def value_problem(
-    lm: LanguageModel, request: EditRequest, templates: Sequence[str]
+    lm: LanguageModel, requests: Sequence[EditRequest], templates: Sequence[str]
 ) -> ValueProblem:
-    """Rows of a request under each context template, and its essence row."""
-    target = target_ids(lm.tokenizer, request.target)
-    texts = [template.replace("{}", request.prompt, 1) for template in templates]
-    texts.append(ESSENCE.format(request.subject))
-    lookups = [
-        subject_last(lm.tokenizer, request.prompt, request.subject, template=template)
-        for template in templates
-    ]
-    lookups.append(subject_last(lm.tokenizer, texts[-1], request.subject))
+    """Rows of each request under each context template, and its essence row."""
+    rows = [row for request in requests for row in _rows_of(lm, request, templates)]
     batch = batch_of_ids(
-        [prompt_ids(lm.tokenizer, text) for text in texts],
-        [target] * len(templates) + [[]],
-        texts,
+        [row.prompt for row in rows],
+        [row.target for row in rows],
+        [row.text for row in rows],
         padding=pad_id(lm.tokenizer),
         device=lm.device,
     )
-    return ValueProblem(batch, torch.tensor(lookups, device=lm.device))
+    lookups = torch.tensor([row.lookup for row in rows], device=lm.device)
+    return ValueProblem(batch, lookups, len(requests))
+
+
+@dataclass(frozen=True)
+class _Row:
+    text: str
+    prompt: list[int]
+    target: list[int]  # none in the essence row
+    lookup: int
+
+
+def _rows_of(lm: LanguageModel, request: EditRequest, templates: Sequence[str]) -> Iterator[_Row]:
+    tokenizer, subject = lm.tokenizer, request.subject
+    target = target_ids(tokenizer, request.target)
+    for template in templates:
+        text = template.replace("{}", request.prompt, 1)
+        lookup = subject_last(tokenizer, request.prompt, subject, template=template)
+        yield _Row(text, prompt_ids(tokenizer, text), target, lookup)
+    text = ESSENCE.format(subject)
+    yield _Row(text, prompt_ids(tokenizer, text), [], subject_last(tokenizer, text, subject))
 
 
 def value_pass(
@@ -125,27 +148,32 @@ def value_pass(
         above = {layer + 1 for layer in layers}
         suffixes = Suffixes(lm, problem.batch, problem.lookups.tolist(), above)
     rows, columns = problem.rows, problem.lookups
+
+    def at_lookups(states: Tensor) -> Tensor:
+        return problem.by_request(states[rows, columns])
+
     return ValuePass(
         suffixes,
-        {layer: taken.value[rows, columns] for layer, taken in outputs.items()},
-        {layer: taken.value[rows, columns] for layer, taken in keys.items()},
+        {layer: at_lookups(taken.value) for layer, taken in outputs.items()},
+        {layer: at_lookups(taken.value) for layer, taken in keys.items()},
     )
 
 
 @torch.enable_grad()
-def optimise_value(
+def optimise_values(
     lm: LanguageModel,
     problem: ValueProblem,
     settings: ValueSettings,
     *,
     layer: int,
     seen: ValuePass,
-) -> ValueSolution:
-    """Optimise a delta that, added to a block's output at every lookup, yields the target.
+) -> list[ValueSolution]:
+    """For each request, a delta that, added to a block's output at its lookups, yields its target.
 
     `seen` comes from `value_pass`, which was told whose output is steered: the MLP's of `layer`, or
     the whole block's. In both cases delta ends up in what leaves the block, so that steps start
-    there, and at the lookups.
+    there, and at the lookups. Requests share forwards and nothing else: each has its own loss, its
+    own step of Adam and its own end.
 
     The loss is the target's mean negative log-likelihood over the rewrite rows, plus
     `kl_factor` KL(now || unedited) of the essence row at its lookup, plus
@@ -153,37 +181,77 @@ def optimise_value(
     The norm clamp follows each Adam step and leaves Adam's moments alone.
     """
     dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
-    outputs = seen.outputs[layer].to(dtype)
-    delta = torch.zeros(lm.hidden_size, dtype=dtype, device=outputs.device, requires_grad=True)
-    optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
-    leaving = seen.suffixes.entering[layer + 1]  # [R + 1, S, d]
-    rows, columns = problem.batch.scored_positions
-    columns = columns - problem.lookups[rows]
-    size = outputs[0].norm()
-    unedited = torch.empty(0)
-    steps: list[ValueStep] = []
+    outputs = seen.outputs[layer].to(dtype)  # [K, R + 1, d]
+    sizes = outputs[:, 0].norm(dim=-1)
+    deltas = torch.zeros_like(outputs[:, 0], requires_grad=True)  # [K, d]
+    optimizer = torch.optim.Adam([deltas], lr=settings.v_lr)
+    loss = _Loss(lm, problem, settings, seen.suffixes, layer + 1, sizes)
+    steps: list[list[ValueStep]] = [[] for _ in range(problem.requests)]
+    going, limit = [True] * problem.requests, enough(ENOUGH, settings.stopping)
     for _ in range(settings.v_num_grad_steps - 1):
-        changed = torch.cat([leaving[:, :1] + delta.to(leaving), leaving[:, 1:]], dim=1)
-        final = seen.suffixes.final(changed, layer + 1)
-        logits = lm.head(torch.cat([final[rows, columns], final[-1:, 0]])).to(dtype)
-        essence = functional.log_softmax(logits[-1], dim=-1)
-        if not steps:
-            unedited = essence.detach()
-        loss = functional.cross_entropy(logits[:-1], problem.batch.labels)
-        loss = loss + settings.kl_factor * (essence.exp() * (essence - unedited)).sum()
-        loss = loss + settings.v_weight_decay * delta.norm() / size**2
-        value = loss.item()
-        if value < enough(ENOUGH, settings.stopping):
+        losses = loss(deltas)
+        values = losses.tolist()
+        going = [on and not value < limit for on, value in zip(going, values, strict=True)]
+        if not any(going):
             break
         optimizer.zero_grad()
-        loss.backward()
-        gradient = delta.grad.clone() if delta.grad is not None else torch.zeros_like(delta)
+        losses.sum().backward()
+        ended = [number for number, on in enumerate(going) if not on]
+        former = deltas.detach()[ended]
         optimizer.step()
-        steps.append(ValueStep(value, gradient, delta.detach().clone()))
-        _clamp(delta, settings.clamp_norm_factor * size)
-    return ValueSolution(delta.detach(), outputs[:-1], tuple(steps))
+        gradients = torch.zeros_like(deltas) if deltas.grad is None else deltas.grad.clone()
+        unclamped = deltas.detach().clone()
+        _clamp(deltas, settings.clamp_norm_factor * sizes)
+        deltas.detach()[ended] = former
+        for number in (number for number, on in enumerate(going) if on):
+            steps[number].append(ValueStep(values[number], gradients[number], unclamped[number]))
+    found = zip(deltas.detach(), outputs[:, :-1], map(tuple, steps), strict=True)
+    return [ValueSolution(*one) for one in found]
+
+
+class _Loss:
+    """The loss [K] of each request, by deltas [K, d]; the first call sees the unedited model."""
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        problem: ValueProblem,
+        settings: ValueSettings,
+        suffixes: Suffixes,
+        entered: int,  # the block that what is changed enters
+        sizes: Tensor,
+    ) -> None:
+        self._lm, self._settings, self._sizes = lm, settings, sizes
+        self._suffixes, self._entered, self._each = suffixes, entered, problem.rows_each
+        self._labels = problem.batch.labels
+        self._rows, columns = problem.batch.scored_positions
+        self._columns = columns - problem.lookups[self._rows]
+        self._owners = self._rows // self._each
+        self._counts = self._owners.bincount(minlength=problem.requests)
+        self._essence = problem.rows[self._each - 1 :: self._each]
+        self._unedited: Tensor | None = None
+
+    def __call__(self, deltas: Tensor) -> Tensor:
+        leaving = self._suffixes.entering[self._entered]  # [K (R + 1), S, d]
+        change = deltas.to(leaving).repeat_interleave(self._each, dim=0)[:, None]
+        changed = torch.cat([leaving[:, :1] + change, leaving[:, 1:]], dim=1)
+        final = self._suffixes.final(changed, self._entered)
+        scored = [final[self._rows, self._columns], final[self._essence, 0]]
+        logits = self._lm.head(torch.cat(scored)).to(deltas.dtype)
+        tokens = functional.cross_entropy(
+            logits[: len(self._labels)], self._labels, reduction="none"
+        )
+        essence = functional.log_softmax(logits[len(self._labels) :], dim=-1)
+        if self._unedited is None:
+            self._unedited = essence.detach()
+        target = torch.zeros_like(self._sizes).index_add(0, self._owners, tokens) / self._counts
+        drift = (essence.exp() * (essence - self._unedited)).sum(dim=-1)
+        decay = deltas.norm(dim=-1) / self._sizes**2
+        settings = self._settings
+        loss: Tensor = target + settings.kl_factor * drift + settings.v_weight_decay * decay
+        return loss
 
 
 @torch.no_grad()
-def _clamp(delta: Tensor, limit: Tensor) -> None:
-    delta.mul_((limit / delta.norm()).clamp(max=1.0))
+def _clamp(deltas: Tensor, limits: Tensor) -> None:
+    deltas.mul_((limits / deltas.norm(dim=-1)).clamp(max=1.0)[:, None])

@@ -35,7 +35,7 @@ def test_needs_are_told_before_an_editor_exists() -> None:
 
 def test_without_covariance_the_direction_is_that_of_an_identity() -> None:
     with_identity, without = editor_of(), editor_of(mode="easyedit")
-    one, other = with_identity.compute(REQUESTS[0]), without.compute(REQUESTS[0])
+    (one,), (other,) = with_identity.compute(REQUESTS[:1]), without.compute(REQUESTS[:1])
     torch.testing.assert_close(one.right, other.right)
     torch.testing.assert_close(one.left, other.left)
 

@@ -9,7 +9,7 @@ import torch
 from editors.base import Resources
 from editors.parts.deltas import EditedWeights
 from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.rank_one import rank_one_update
+from editors.parts.rank_one import rank_one_updates
 from editors.parts.tokens import batch_of, target_ids
 from editors.wilke import WilkeEditor, WilkeHparams
 from tests.tiny import INNER, REQUESTS, tiny_gpt2
@@ -66,9 +66,9 @@ def test_a_roll_back_edits_the_former_answer_into_the_same_layer_before_the_next
     for editor in (rolled, kept):
         editor.edit([FIRST])
     assert_same_weights(rolled, kept)
-    undone = rank_one_update(
+    (undone,) = rank_one_updates(
         lm,
-        dataclasses.replace(FIRST, target=answer.strip()),
+        [dataclasses.replace(FIRST, target=answer.strip())],
         kept.resources.templates,
         layer=scores.index(min(scores)),
         settings=HPARAMS.value_settings(),

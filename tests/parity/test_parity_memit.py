@@ -111,7 +111,7 @@ def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, 
 
 
 def rows_of(editor: MemitEditor, request: EditRequest) -> Iterator[tuple[str, Any]]:
-    problem = value_problem(editor.lm, request, editor.resources.templates)
+    problem = value_problem(editor.lm, [request], editor.resources.templates)
     mask = problem.batch.attention_mask
     yield "opt_input_ids", torch.where(mask == 1, problem.batch.input_ids, pad(editor.lm))
     yield "opt_attention_mask", mask

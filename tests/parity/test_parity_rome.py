@@ -116,8 +116,8 @@ def run_edit(lm: LanguageModel, editor: RomeEditor, recorded: dict[str, Any]) ->
         target=recorded["target_new"],
         subject=recorded["subject"],
     )
-    problem = value_problem(lm, request, editor.resources.templates)
-    update = editor.compute(request)
+    problem = value_problem(lm, [request], editor.resources.templates)
+    (update,) = editor.compute([request])
     editor.edit([request])
     steps = update.solution.steps
     keys = update.keys[:1] if editor.hparams.mode == "rebuilt_prompt" else update.keys

@@ -150,7 +150,7 @@ def test_rome_writes_the_value_that_it_found_and_undoes_it(lm: LanguageModel) ->
     before, request = weights(lm.model), REQUESTS[0]
     hparams = RomeHparams(layer=1, mode="easyedit", v_num_grad_steps=4)
     editor = RomeEditor(lm, hparams, Resources())
-    found = editor.compute(request).solution
+    found = editor.compute([request])[0].solution
     editor.edit([request])
     batch = batch_of(lm.tokenizer, [(request.prompt, "")], device=lm.device)
     with captured_output(lm.module(lm.architecture.mlp, 1)) as output:

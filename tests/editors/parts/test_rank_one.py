@@ -7,7 +7,7 @@ from torch import Tensor
 from editors.parts.deltas import EditedWeights
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_update
+from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
 from editors.parts.value_optimisation import ValueSettings, value_problem
 from tests.contract import TEMPLATES, leftovers, weights
 from tests.tiny import INNER, REQUESTS
@@ -20,21 +20,22 @@ SETTINGS = ValueSettings(
 
 def update_of(lm: LanguageModel, form: RankOneForm = "original") -> RankOneUpdate:
     inverse = torch.eye(INNER) + 0.1
-    return rank_one_update(
+    (update,) = rank_one_updates(
         lm,
-        REQUEST,
+        [REQUEST],
         TEMPLATES,
         layer=1,
         settings=SETTINGS,
         form=form,
         inverse_covariance=inverse,
     )
+    return update
 
 
 @torch.no_grad()
 def output_at_subject(lm: LanguageModel) -> Tensor:
     """MLP output at the subject's last token of the bare prompt."""
-    problem = value_problem(lm, REQUEST, ("{}",))
+    problem = value_problem(lm, [REQUEST], ("{}",))
     with captured_output(lm.module(lm.architecture.mlp, 1)) as given:
         lm.hidden_states(problem.batch)
     return given.value[0, problem.lookups[0]]

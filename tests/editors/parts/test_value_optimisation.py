@@ -10,7 +10,7 @@ from editors.parts.value_optimisation import (
     Steered,
     ValueSettings,
     ValueSolution,
-    optimise_value,
+    optimise_values,
     value_pass,
     value_problem,
 )
@@ -26,14 +26,14 @@ SETTINGS = ValueSettings(
 
 
 def solved(lm: LanguageModel, steered: Steered = "mlp", **changes: float) -> ValueSolution:
-    problem = value_problem(lm, REQUEST, TEMPLATES)
+    problem = value_problem(lm, [REQUEST], TEMPLATES)
     settings = ValueSettings(**(vars(SETTINGS) | changes))
     seen = value_pass(lm, problem, [1], steered)
-    return optimise_value(lm, problem, settings, layer=1, seen=seen)
+    return optimise_values(lm, problem, settings, layer=1, seen=seen)[0]
 
 
 def test_rows_are_templates_with_prompt_and_target_then_the_essence(tiny_lm: LanguageModel) -> None:
-    problem = value_problem(tiny_lm, REQUEST, TEMPLATES)
+    problem = value_problem(tiny_lm, [REQUEST], TEMPLATES)
     tokenizer, target = tiny_lm.tokenizer, target_ids(tiny_lm.tokenizer, REQUEST.target)
     rows = [
         problem.batch.input_ids[row, :length].tolist()
