@@ -23,7 +23,7 @@ from bench.rows import Channel, TokenAnswer
 from editors.base import Editor
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import RetrievalText
+from editors.parts.tokens import RetrievalText, seen_text
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class Prober:
 
     def edited(self, items: Sequence[Item], editor: Editor[Any]) -> list[Answered]:
         """Answers as edited, in both retrieval-text modes."""
-        with self.clock.phase("probe"):
-            forced = self._forced(items, editor.steering, "teacher_forced")
-            honest = self._prompt_only(items, editor, forced)
-        with self.clock.phase("generate"):
-            generated = self._generated(items, editor.steering)
+        with editor.remembering():
+            with self.clock.phase("probe"):
+                forced = self._forced(items, editor.steering, "teacher_forced")
+                honest = self._prompt_only(items, editor, forced)
+            with self.clock.phase("generate"):
+                generated = self._generated(items, editor.steering)
         return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
 
     def _unedited(self, items: Sequence[Item]) -> list[Answered]:
@@ -61,15 +62,37 @@ class Prober:
     def _prompt_only(
         self, items: Sequence[Item], editor: Editor[Any], forced: Sequence[Forced]
     ) -> list[Forced]:
-        """Answers retrieved by the prompt alone; asked anew only where the texts differ."""
+        """Answers retrieved by the prompt alone; asked anew only where something else is."""
         answers = list(forced)
         if not editor.retrieves_text:
             return answers
-        longer = [i for i, answer in enumerate(forced) if len(answer.target_ids) > 1]
-        again = self._forced([items[i] for i in longer], editor.steering, "prompt_only")
-        for i, answer in zip(longer, again, strict=True):
+        asked = self._otherwise_retrieved(items, editor, forced)
+        again = self._forced([items[i] for i in asked], editor.steering, "prompt_only")
+        for i, answer in zip(asked, again, strict=True):
             answers[i] = answer
         return answers
+
+    def _otherwise_retrieved(
+        self, items: Sequence[Item], editor: Editor[Any], forced: Sequence[Forced]
+    ) -> list[int]:
+        """The items whose prompt retrieves something else than prompt and target do together."""
+        longer = [i for i, answer in enumerate(forced) if len(answer.target_ids) > 1]
+        prompts = [items[i].prompt for i in longer]
+        seen = [seen_text(self.lm.tokenizer, items[i].prompt, forced[i].target_ids) for i in longer]
+        alone, together = (self._retrieved(texts, editor) for texts in (prompts, seen))
+        if alone is None or together is None:
+            return longer
+        rows = zip(longer, alone, together, strict=True)
+        return [i for i, by_prompt, by_both in rows if by_prompt != by_both]
+
+    def _retrieved(self, texts: Sequence[str], editor: Editor[Any]) -> list[int] | None:
+        rows: list[int] = []
+        for start in range(0, len(texts), self.batch_size):
+            some = editor.retrieved(texts[start : start + self.batch_size])
+            if some is None:
+                return None
+            rows += some
+        return rows
 
     def _forced(
         self, items: Sequence[Item], steering: Steering, retrieval_text: RetrievalText

@@ -270,6 +270,7 @@ _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
     "bench.prober.Prober._prompt_only": _prompt_only,
     "bench.driver.pristine_answers": _never,
+    "editors.parts.retrieving.RetrievingEditor.remembering": Editor.remembering,
     "editors.base.Editor.together": 1,
     **{f"editors.{name}.together": 1 for name in _BATCHED},
     "editors.parts.rank_one.value_pass": _value_pass,

@@ -201,6 +201,17 @@ class Editor(ABC, Generic[HparamsT]):
         """Context in which a forward (or a cached decoding) of `batch` is answered as edited."""
         return nullcontext()
 
+    def remembering(self) -> AbstractContextManager[None]:
+        """Context without edits, in which what a text retrieves may be kept for the next time."""
+        return nullcontext()
+
+    def retrieved(self, texts: Sequence[str]) -> Sequence[int] | None:
+        """What each text retrieves: with equal numbers, a row is answered alike.
+
+        None where that cannot be told.
+        """
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
         """All edits so far as tensors; loading them continues the stream exactly."""

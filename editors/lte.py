@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.base import EditRequest, EditSample, Resources
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
 from editors.parts.language_model import LanguageModel
@@ -26,11 +26,12 @@ from editors.parts.lte.fit import fit_lte, load_follower, untrained_lte
 from editors.parts.lte.hparams import PRESETS, LteHparams
 from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.prefix import text_prefixed
+from editors.parts.retrieving import RetrievingEditor
 from editors.parts.text_vectors import TextVectors
 from editors.parts.tokens import TokenBatch
 
 
-class Lte(TrainableEditor[LteHparams]):
+class Lte(RetrievingEditor[LteHparams]):
     """Retrieves a fact for each question and lets the follower read it.
 
     The follower's weights are part of the editor: the first edit puts them into the model, a reset
@@ -44,7 +45,6 @@ class Lte(TrainableEditor[LteHparams]):
     together: ClassVar[int] = 64
     independent: ClassVar[bool] = True
     uses_encoder = True
-    retrieves_text = True
     edit_time = frozenset({"mode", "threshold"})
     spans_devices = True
     hparams_class = LteHparams
@@ -95,7 +95,7 @@ class Lte(TrainableEditor[LteHparams]):
         self._weights.restore()
         self.memory = FactMemory(self.vectors.width, self.lm.device)
 
-    def retrieve(self, texts: Sequence[str]) -> Tensor:
+    def search(self, texts: Sequence[str]) -> Tensor:
         """Row [B] of the fact that each text uses, counted from 0; -1 for none."""
         if not len(self.memory):
             return torch.full((len(texts),), NONE, device=self.lm.device)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.base import EditRequest, EditSample, Resources
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
@@ -32,6 +32,7 @@ from editors.parts.rase.gate import Gate, rank
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.memory import EditMemory, Remembered
 from editors.parts.rase.retriever import FactRetriever
+from editors.parts.retrieving import RetrievingEditor
 from editors.parts.row_updates import updated_rows
 from editors.parts.tokens import TokenBatch, prompt_ids
 from editors.rome import RomeEditor, RomeHparams
@@ -70,7 +71,7 @@ def with_rome(preset: str, **retrieval: Any) -> RRomeHparams:
     return RRomeHparams.from_dict(rome.to_dict() | retrieval)
 
 
-class RRomeEditor(TrainableEditor[RRomeHparams]):
+class RRomeEditor(RetrievingEditor[RRomeHparams]):
     """Keeps the update of each edit and applies the retrieved one, row by row.
 
     A later edit of the same fact (the same subject and prompt) replaces the earlier one.
@@ -89,7 +90,6 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
     )
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
     uses_encoder: ClassVar[bool] = True
-    retrieves_text = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
         **{name: with_rome(name) for name in RomeEditor.presets},
@@ -168,7 +168,7 @@ class RRomeEditor(TrainableEditor[RRomeHparams]):
         """Forget all edits."""
         self.memory.clear()
 
-    def retrieve(self, texts: Sequence[str]) -> Tensor:
+    def search(self, texts: Sequence[str]) -> Tensor:
         """Row [B] of the edit that each text uses, counted from 0; -1 for none."""
         if not len(self.memory):
             return torch.full((len(texts),), _NONE, device=self.lm.device)

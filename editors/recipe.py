@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.base import EditRequest, EditSample, Resources
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.language_model import LanguageModel
@@ -30,10 +30,11 @@ from editors.parts.recipe.checkpoint import Trained, load_trained
 from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.fit import fit_recipe, untrained_recipe
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
+from editors.parts.retrieving import RetrievingEditor
 from editors.parts.tokens import TokenBatch, prompt_ids
 
 
-class Recipe(TrainableEditor[RecipeHparams]):
+class Recipe(RetrievingEditor[RecipeHparams]):
     """Retrieves a continuous prompt for each query; see the module's docstring."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
@@ -41,7 +42,6 @@ class Recipe(TrainableEditor[RecipeHparams]):
     label = "RECIPE"
     together: ClassVar[int] = 64  # texts of one forward of the encoder
     independent: ClassVar[bool] = True
-    retrieves_text = True
     uses_encoder = True
     spans_devices = True
     edit_time = EDIT_TIME
@@ -102,7 +102,7 @@ class Recipe(TrainableEditor[RecipeHparams]):
         self.texts: list[str] = []  # of the edits, for prompts that are words
 
     @torch.no_grad()
-    def retrieve(self, texts: Sequence[str]) -> Tensor:
+    def search(self, texts: Sequence[str]) -> Tensor:
         """Repository row [B] that each text uses; 0 for none, k for the k-th edit."""
         if not len(self.repository):
             return torch.zeros(len(texts), dtype=torch.long, device=self.lm.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import torch
@@ -88,6 +88,17 @@ def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
     return list(tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
 
 
+# The same questions are asked before and after edits, and after many numbers of them.
+@lru_cache(maxsize=1 << 16)
+def _kept_prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
+    return tuple(prompt_ids(tokenizer, prompt))
+
+
+@lru_cache(maxsize=1 << 16)
+def _kept_target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[int, ...]:
+    return tuple(target_ids(tokenizer, target))
+
+
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id that fills short rows; it is masked, so its value never matters."""
     if tokenizer.pad_token_id is not None:
@@ -107,12 +118,11 @@ def batch_of(
     `retrieval_text` is `teacher_forced` (the prompt and all target tokens but the last, as RECIPE's
     released code retrieves) or `prompt_only`.
     """
-    prompts = [prompt_ids(tokenizer, prompt) for prompt, _ in pairs]
-    targets = [target_ids(tokenizer, target) if target else [] for _, target in pairs]
-    texts = []
-    for (prompt, _), target in zip(pairs, targets, strict=True):
-        seen = target[:-1] if retrieval_text == "teacher_forced" else []
-        texts.append(prompt + continuation(tokenizer, seen))
+    prompts = [_kept_prompt_ids(tokenizer, prompt) for prompt, _ in pairs]
+    targets = [_kept_target_ids(tokenizer, target) if target else () for _, target in pairs]
+    texts = [prompt for prompt, _ in pairs]
+    if retrieval_text == "teacher_forced":
+        texts = [seen_text(tokenizer, *one) for one in zip(texts, targets, strict=True)]
     return batch_of_ids(prompts, targets, texts, padding=pad_id(tokenizer), device=device)
 
 
@@ -139,6 +149,11 @@ def batch_of_ids(
         target_ids=tuple(tuple(t) for t in targets),
         texts=tuple(texts),
     )
+
+
+def seen_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: Sequence[int]) -> str:
+    """What teacher forcing shows of a pair: the prompt and all target tokens but the last."""
+    return prompt + continuation(tokenizer, target[:-1])
 
 
 def continuation(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
