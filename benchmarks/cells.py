@@ -44,11 +44,11 @@ def cells(editors: Sequence[str], edits: int) -> Iterator[Line]:
     for key in editors:
         job = cell_job(key, edits)
         first, slow, last = (_run(loaded, job, plainly) for plainly in (False, True, False))
-        note = _agreement(key, [_scores(first), _scores(last)], _scores(slow))
+        note = agreement(key, [_scores(first), _scores(last)], _scores(slow))
         yield from _lines(key, edits, [first.seconds, last.seconds], slow.seconds, note)
 
 
-def _agreement(key: str, ours: Sequence[Mapping[str, float]], theirs: Mapping[str, float]) -> str:
+def agreement(key: str, ours: Sequence[Mapping[str, float]], theirs: Mapping[str, float]) -> str:
     """What is to be said of the scores of both sides."""
     name, apart = max(
         ((name, abs(one[name] - theirs[name])) for one in ours for name in theirs),
