@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from editors.base import EditRequest, EditSample, Resources
 from editors.parts.artefact import required_artefact, required_encoder
@@ -142,8 +143,13 @@ class RRomeEditor(RetrievingEditor[RRomeHparams]):
                 replace(request, prompt=f"{fact} {request.prompt}")
                 for fact, request in zip(facts, requests, strict=True)
             ]
-        keys = self.retriever.facts([fact_text(request) for request in requests])
-        sentences = self.retriever.sentences([request.prompt for request in requests])
+        keys, sentences = (
+            functional.normalize(vectors, dim=-1)
+            for vectors in (
+                self.retriever.facts([fact_text(request) for request in requests]),
+                self.retriever.sentences([request.prompt for request in requests]),
+            )
+        )
         rows = zip(facts, keys, sentences, self._updates(asked), strict=True)
         return [
             partial(self.memory.put, Remembered(fact, key, sentence, made["left"], made["right"]))

@@ -48,18 +48,18 @@ class Ranking:
 
 
 def rank(queries: Tensor, keys: Tensor, sentences: Tensor | None = None) -> Ranking:
-    """The best facts for queries [B, w], by cosine to the facts' keys [N, w].
+    """The best facts for queries [B, w], by cosine to the facts' keys [N, w], of unit length.
 
-    With `sentences` [N, w], the embeddings of the prompts that were edited, the ranking is two-way:
-    the best facts by their keys are ranked anew by the mean of both cosines (the paper's sum would
-    not fit the thresholds; the released code takes the mean).
+    With `sentences` [N, w], of unit length too, the embeddings of the prompts that were edited, the
+    ranking is two-way: the best facts by their keys are ranked anew by the mean of both cosines
+    (the paper's sum would not fit the thresholds; the released code takes the mean).
     """
     queries = functional.normalize(queries, dim=-1)
-    cosines = queries @ functional.normalize(keys, dim=-1).T  # [B, N]
+    cosines = queries @ keys.T  # [B, N]
     top = cosines.topk(min(TOP_K, len(keys)), dim=1)
     if sentences is None:
         return Ranking(top.values, top.indices)
-    near = functional.normalize(sentences, dim=-1)[top.indices]  # [B, K, w]
+    near = sentences[top.indices]  # [B, K, w]
     both = (top.values + (near @ queries[:, :, None])[..., 0]) / 2
     again = both.sort(dim=1, descending=True, stable=True)
     return Ranking(again.values, top.indices.gather(1, again.indices))

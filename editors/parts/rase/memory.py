@@ -19,8 +19,8 @@ class Remembered:
     """One edit; `fact` is its description without the answer."""
 
     fact: str
-    key: Tensor  # [w], of the fact
-    sentence: Tensor  # [w], of the edited prompt
+    key: Tensor  # [w], of the fact, of unit length
+    sentence: Tensor  # [w], of the edited prompt, of unit length
     left: Tensor  # [d]
     right: Tensor  # [m]; delta W = left right^T as (out, in)
 

@@ -1,0 +1,172 @@
+"""Editing and asking at the shapes of real models, with random weights, beside the published times.
+
+    python -m benchmarks.shapes --backbone DIR [--encoder DIR] [--device cuda] [--dtype bfloat16]
+
+DIR holds a model's config.json and its tokenizer; no weights are read. Every editor is timed with
+its first edits, and again behind 10,000 of them. Those are not made one by one: a few real states
+are repeated until there are as many, which costs a query what different ones would. Editors of
+weights store nothing that grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.clock import Clock
+from bench.console import say, show, warn
+from bench.files import write_text
+from bench.grids import Selection, get_table, points
+from bench.loaded import Loaded
+from bench.planning import Settings
+from bench.provenance import now, provenance
+from bench.published import load
+from bench.timing import planning
+from bench.timing.job import TimingJob
+from bench.timing.measure import edit_seconds, inference_seconds
+from bench.timing.stand_ins import stand_ins
+from benchmarks.lines import Line, table
+from editors import registry
+from editors.base import Editor, EditRequest
+from editors.parts.language_model import LanguageModel
+
+NAME = "shapes"
+STORED = 10_000
+MADE = 8  # edits of each editor that are made, and repeated
+BATCH = 512  # edits of one call, of editors that encode
+QUERIES = 50
+
+
+def shapes(args: argparse.Namespace) -> Iterator[Line]:
+    """Lines of the unedited model and of every editor."""
+    chosen = points(
+        get_table(3),
+        Selection(
+            backbone=args.backbone,
+            editors=tuple(args.editors),
+            edits=(1,),
+            datasets=("counterfact",),
+        ),
+    )
+    settings = Settings(
+        weights="random", dtype=args.dtype, device=args.device, encoder=args.encoder
+    )
+    loaded = Loaded()
+    for job in planning.plan(chosen, settings):
+        yield from _lines(job, loaded, args.stored)
+
+
+def _lines(job: TimingJob, loaded: Loaded, stored: int) -> Iterator[Line]:
+    cell, lm = job.cell, loaded.language_model(job)
+    found = loaded.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)
+    requests = [sample.request for sample in found.samples[:BATCH]]
+    if cell.editor is None:
+        yield from _inference("unedited", lm, requests, None, "unedited")
+        return
+    cls = registry.editor_class(cell.editor)
+    hparams = cls.hparams_class.from_dict(cell.hparams)
+    with TemporaryDirectory() as folder:
+        resources = stand_ins(cls, lm, hparams, job.stream.sources, Path(folder))
+        editor = cls(lm, hparams, resources)
+        empty = editor.state_dict()
+        if editor.independent:
+            yield _batched(cell.editor, editor, requests)
+        seconds = edit_seconds(editor, requests[:MADE]).median
+        yield _line(cell.editor, "s per edit", seconds, (cls.label, "edit_time_s"))
+        yield from _inference(f"{cell.editor}, {MADE} edits", lm, requests, editor, cls.label)
+        if cls.family != "MP":
+            editor.load_state_dict(_repeated(empty, editor.state_dict(), stored // MADE))
+            yield from _inference(
+                f"{cell.editor}, {stored:,} edits", lm, requests, editor, cls.label
+            )
+        editor.reset()
+
+
+def _inference(
+    subject: str,
+    lm: LanguageModel,
+    requests: Sequence[EditRequest],
+    editor: Editor[Any] | None,
+    label: str,
+) -> Iterator[Line]:
+    found = inference_seconds(lm, requests, editor, queries=QUERIES, new_tokens=1)
+    seconds = found.forward.median
+    yield _line(subject, "s per inference", seconds, (label, "infer_time_s"))
+    if editor is not None:
+        yield _line(subject, "inference over the unedited model's", found.overhead)
+
+
+def _batched(name: str, editor: Editor[Any], requests: Sequence[EditRequest]) -> Line:
+    """Seconds of an edit in a call of many."""
+    editor.edit(requests[:MADE])  # warms up
+    seconds = Clock(editor.lm.device).timed("edit", editor.edit, requests)
+    editor.reset()
+    return _line(name, f"s per edit, {len(requests)} at once", seconds / len(requests))
+
+
+def _repeated(
+    empty: Mapping[str, Tensor], made: Mapping[str, Tensor], times: int
+) -> dict[str, Tensor]:
+    """A state in which what grew with edits is there many times."""
+    grown = dict(made)
+    for name, tensor in made.items():
+        if not tensor.dim():
+            continue
+        first = len(empty[name]) if name in empty else 0
+        if len(tensor) > first:
+            grown[name] = torch.cat([tensor[:first], *[tensor[first:]] * times])
+    return grown
+
+
+def _line(
+    subject: str, figure: str, value: float, published: tuple[str, str] | None = None
+) -> Line:
+    """A line beside the published time of an editor and metric, where there is one."""
+    rows = load(3)
+    if published is not None:
+        label, metric = published
+        rows = rows[(rows["editor"] == label) & (rows["metric"] == metric)]
+    theirs = float(rows["value"].iloc[0]) if published is not None and len(rows) else None
+    note = "" if theirs is None else "other side: published, on LLaMA-2-7B behind 10,000 edits"
+    return Line(benchmark=NAME, subject=subject, figure=figure, ours=value, plain=theirs, note=note)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.shapes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--backbone", required=True, metavar="DIR")
+    parser.add_argument("--encoder", type=Path, metavar="DIR", help="of retrieval editors")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
+    parser.add_argument("--editors", type=lambda text: text.split(","), metavar="A,B")
+    parser.add_argument("--stored", type=int, default=STORED, metavar="N")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines as JSON too")
+    args = parser.parse_args(arguments)
+    args.editors = args.editors or registry.available()
+    started, lines = now(), []
+    for line in shapes(args):
+        warn(f"{line.subject}: {line.figure}: {line.ours:.3g}")
+        lines.append(line)
+    show(table(lines))
+    if args.out is not None:
+        made = provenance(torch.device(args.device), started=started, seconds={})
+        body = {"provenance": made, "lines": [line.to_dict() for line in lines]}
+        write_text(args.out, json.dumps(body, indent=1) + "\n")
+        say(f"written: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
