@@ -69,6 +69,8 @@ class Recipe(RetrievingEditor[RecipeHparams]):
             trained = load_trained(artefact, lm, encoder, hparams)
         self.network = trained.network.eval().requires_grad_(False)
         self.batcher = trained.batcher
+        with torch.no_grad():
+            self._empty = self.network.repository().state_dict()  # the sentinel's key, once
         self.reset()
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
@@ -95,10 +97,9 @@ class Recipe(RetrievingEditor[RecipeHparams]):
         self.repository.append(keys, prompts)
         self.texts += texts
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Forget all edits; the repository holds the sentinel alone."""
-        self.repository = self.network.repository(index=self._index())
+        self.repository = self.network.repository(self._empty, index=self._index())
         self.texts: list[str] = []  # of the edits, for prompts that are words
 
     @torch.no_grad()
