@@ -29,7 +29,7 @@ class Clock:
             yield
         finally:
             self._synchronise()
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
 
     def timed(self, name: str, work: Callable[[T], None], argument: T) -> float:
         """Do `work(argument)`; its own seconds, which go to the phase too."""
@@ -37,6 +37,10 @@ class Clock:
         with self.phase(name):
             work(argument)
         return self.seconds[name] - before
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds that passed elsewhere as a phase's."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":

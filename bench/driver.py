@@ -11,6 +11,7 @@ from bench.answers import Answered
 from bench.cell import Cell, Generation
 from bench.clock import Clock
 from bench.health import BlockHealth, health_of
+from bench.kept_edits import saved_seconds
 from bench.metrics import CONTEXT_GUIDED
 from bench.pristine import pristine_answers
 from bench.prober import Prober
@@ -80,12 +81,11 @@ def _edits(
 ) -> Iterator[float]:
     """Make the next edit, in order, whenever asked; the seconds it takes.
 
-    Edits that depend on nothing before them are prepared together and share the seconds of it
-    equally: those of an editor whose edits never do, and those that begin on the model as it is.
+    Single edits depend on nothing before them: an editor may prepare several of them together, and
+    they share the seconds of it equally.
     """
-    apart = editor.independent or len(chosen[0]) == 1
     requests = [sample.request for block in chosen for sample in block]
-    size = editor.together if apart else 1
+    size = editor.together if len(chosen[0]) == 1 else 1
     made: list[Callable[[], None]] = []
 
     def prepare(group: Sequence[EditRequest]) -> None:
@@ -95,16 +95,12 @@ def _edits(
         edit()
 
     for start in range(0, len(requests), size):
-        shared = clock.timed("edit", prepare, requests[start : start + size]) + _saved(editor)
+        saved_seconds(editor)  # of what was found for another purpose
+        shared = clock.timed("edit", prepare, requests[start : start + size])
+        shared += saved_seconds(editor)
         for edit in made:
-            seconds = clock.timed("edit", make, edit) + _saved(editor)
+            seconds = clock.timed("edit", make, edit) + saved_seconds(editor)
             yield shared / len(made) + seconds
-
-
-def _saved(editor: Editor[Any]) -> float:
-    """Seconds that were spent earlier on what was kept and found instead."""
-    kept = editor.resources.kept
-    return 0.0 if kept is None else kept.take_saved()
 
 
 def _sample_rows(

@@ -5,33 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.code_digest import code_digest
 from bench.files import write_tensors
-from bench.world.store import cache_root
+from bench.kept_folders import kept_folder
 from editors import registry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editors.base import EditRequest, Hparams
+    from editors.base import Editor, EditRequest, Hparams
     from editors.parts.language_model import LanguageModel
 
-_LIBRARIES = ("torch", "transformers", "tokenizers")
 _SECONDS = "seconds"  # in a file's header: what making it took
 
 
 class KeptEdits:
-    """A file for each request; see `editors.base.Kept`.
-
-    Attributes:
-        saved: seconds that making took what was found instead, since they were last asked for.
-    """
+    """A file for each request; see `editors.base.Kept`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -44,8 +37,9 @@ class KeptEdits:
 
         try:
             with safe_open(self._path(request), framework="pt") as file:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 self._saved += float((file.metadata() or {})[_SECONDS])
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return found
         except (OSError, SafetensorError, KeyError, ValueError):
             self._missed = time.perf_counter()
             return None
@@ -68,6 +62,12 @@ class KeptEdits:
         return self.directory / f"{digest[:32]}.safetensors"
 
 
+def saved_seconds(editor: Editor[Any]) -> float:
+    """Seconds that making took what this editor found instead, since the last call of this."""
+    kept = editor.resources.kept
+    return 0.0 if kept is None else kept.take_saved()
+
+
 def kept_edits(
     lm: LanguageModel, editor: str, hparams: Hparams, inputs: Mapping[str, str]
 ) -> KeptEdits | None:
@@ -85,16 +85,6 @@ def kept_edits(
     if not cls.kept_by or not lm.digest:
         return None
     values = hparams.to_dict()
-    identity: Sequence[object] = [
-        editor,
-        cls.version,
-        lm.digest,
-        str(lm.dtype),
-        lm.device.type,
-        {name: values[name] for name in sorted(cls.kept_by)},
-        {name: inputs[name] for name in ("corpus", "templates") if name in inputs},
-        [metadata.version(name) for name in _LIBRARIES],
-        code_digest(),
-    ]
-    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    return KeptEdits(cache_root() / "kept-edits" / name)
+    hparams_in_use = {name: values[name] for name in sorted(cls.kept_by)}
+    read = {name: inputs[name] for name in ("corpus", "templates") if name in inputs}
+    return KeptEdits(kept_folder("kept-edits", lm, [editor, cls.version, hparams_in_use, read]))

@@ -195,7 +195,7 @@ class _Planner:
         """Names of hyper-parameters that are not the preset's."""
         preset = registry.hparams_for(point.editor, backbone).to_dict()
         wanted = self._hparams(point, backbone).to_dict()
-        return frozenset(name for name in wanted if wanted[name] != preset[name])
+        return frozenset(name for name in wanted if wanted[name] != preset.get(name))
 
     def _first_use(self, point: GridPoint) -> Path | None:
         if not trains_on_first_use(point.editor, point.backbone):

@@ -10,21 +10,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib import metadata
+from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from bench.answers import Answered
-from bench.code_digest import code_digest
 from bench.files import write_text
+from bench.kept_folders import kept_folder
 from bench.probing import Item
-from bench.world.store import cache_root
 from editors.parts.language_model import LanguageModel
 
 Key = tuple[str, str]  # prompt, target
-_LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 @dataclass
@@ -64,7 +59,7 @@ class PristineAnswers:
 
     def _keep(self, found: Iterable[tuple[Key, Answered]]) -> None:
         lines = [
-            json.dumps({"prompt": prompt, "target": target, **asdict(answer)}, ensure_ascii=False)
+            json.dumps({"prompt": prompt, "target": target, **asdict(answer)})
             for (prompt, target), answer in found
         ]
         text = "\n".join(lines) + "\n"
@@ -81,18 +76,12 @@ def pristine_answers(lm: LanguageModel, template: str | None) -> PristineAnswers
 
     None for a model whose weights have no digest, which nothing can be looked up by.
     """
-    if not lm.digest:
-        return None
-    return _opened(lm.digest, str(lm.dtype), lm.device.type, template)
+    return _opened(kept_folder("pristine", lm, [template])) if lm.digest else None
 
 
-@cache
-def _opened(digest: str, dtype: str, device: str, template: str | None) -> PristineAnswers:
-    threads = torch.get_num_threads()
-    versions = [metadata.version(name) for name in _LIBRARIES]
-    identity = [digest, dtype, device, template, threads, versions, code_digest()]
-    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    return PristineAnswers(cache_root() / "pristine" / name)
+@lru_cache(maxsize=1)  # of one model and template, which is what a worker asks about
+def _opened(directory: Path) -> PristineAnswers:
+    return PristineAnswers(directory)
 
 
 def _key(item: Item) -> Key:

@@ -44,13 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except cells.DifferentScoresError as error:
         warn(f"error: {error}")
         return 1
-    show(table(lines))
-    if args.out is not None:
+    finally:
+        _report(lines, args.out, started)
+    return 0
+
+
+def _report(lines: Sequence[Line], out: Path | None, started: str) -> None:
+    """Print what there is, and write it where a file is named."""
+    if lines:
+        show(table(lines))
+    if lines and out is not None:
         made = provenance(torch.device("cpu"), started=started, seconds={})
         body = {"provenance": made, "lines": [line.to_dict() for line in lines]}
-        write_text(args.out, json.dumps(body, indent=1) + "\n")
-        say(f"written: {args.out}")
-    return 0
+        write_text(out, json.dumps(body, indent=1) + "\n")
+        say(f"written: {out}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,8 @@ nothing and the benchmark fails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -93,15 +95,19 @@ def cell_job(key: str, edits: int, seed: int = 0) -> EditJob:
 
 
 def _run(loaded: Loaded, job: EditJob, plainly: bool) -> CellRun:
-    """One run, with nothing kept from earlier ones on disk."""
-    lm = loaded.language_model(job)
+    """One run as a grid's first of its kind: nothing is there that an earlier one kept."""
     found = loaded.samples(job.cell.dataset, job.data_dir, job.cell.dataset_digest)
-    editor: Any = loaded.editor(lm, job.cell.editor, job.cell.hparams, job.sources, keep=False)
-    if plainly:
+    with (
+        TemporaryDirectory() as empty,
+        patch("bench.kept_folders.cache_root", lambda: Path(empty)),
+    ):
+        loaded.forget_model()
+        lm = loaded.language_model(job)
+        editor: Any = loaded.editor(lm, job.cell.editor, job.cell.hparams, job.sources, keep=True)
+        if not plainly:
+            return run_cell(job.cell, editor, found.samples)
         with plain.everything():
             return run_cell(job.cell, editor, found.samples, batch_size=1)
-    with patch("bench.driver.pristine_answers", lambda *_: None):
-        return run_cell(job.cell, editor, found.samples)
 
 
 def _scores(run: CellRun) -> dict[str, float]:

@@ -45,8 +45,8 @@ def startup() -> Iterator[Line]:
 
 def table1() -> Iterator[Line]:
     """The default Table 1 in an empty directory: wall seconds and peak resident memory."""
-    with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as pristine:
-        environment = os.environ | {"XDG_CACHE_HOME": pristine}
+    with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as empty:
+        environment = os.environ | {"LIFELONG_EDIT_BENCH_CACHE": empty}
         start = time.perf_counter()
         process = subprocess.Popen(
             [*_BENCH, "run", "--table", "1", "--out", out],

@@ -160,10 +160,6 @@ class Editor(ABC, Generic[HparamsT]):
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
-    # How many requests `prepare` works out at once, and whether an edit is the same whatever was
-    # edited before it.
-    together: ClassVar[int] = 1
-    independent: ClassVar[bool] = False
     # Hyper-parameters that an edit's tensors depend on, where these depend on nothing else but the
     # request and the pristine model, so that they may be kept. Empty: they depend on more.
     kept_by: ClassVar[frozenset[str]] = frozenset()
@@ -181,6 +177,11 @@ class Editor(ABC, Generic[HparamsT]):
         self.hparams = hparams
         self.resources = resources
 
+    @property
+    def together(self) -> int:
+        """How many requests `prepare` works out at once."""
+        return 1
+
     @abstractmethod
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Apply requests on top of all earlier ones; an empty list changes nothing."""
@@ -188,8 +189,8 @@ class Editor(ABC, Generic[HparamsT]):
     def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
         """What makes the edit of each request on the model as it is now, as `edit` of it would.
 
-        Only one of them may be called, unless the editor is `independent`; the editor may work out
-        several together and gets at most `together` of them.
+        Each is called on the model as it is now. The editor may work out several together, and gets
+        at most `together` of them.
         """
         return [partial(self.edit, [request]) for request in requests]
 

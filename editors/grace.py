@@ -19,6 +19,7 @@ from torch.nn import functional
 from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetLabel
+from editors.parts.deltas import HALF
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
@@ -89,7 +90,6 @@ class GraceEditor(Editor[GraceHparams]):
 
     family = "RB"  # as the paper's tables group it
     label: ClassVar[str] = "GRACE"
-    together: ClassVar[int] = 32
     hparams_class = GraceHparams
     presets: ClassVar[Mapping[str, GraceHparams]] = {
         # zjunlp/EasyEdit hparams/GRACE/{llama-7b,gpt-j-6B,gpt2-xl}.yaml
@@ -138,6 +138,11 @@ class GraceEditor(Editor[GraceHparams]):
         value, losses = self._train(batch, self.codebook.values[index], hit)
         self.codebook.values[index] = value
         return GraceStep(event, losses[:, 0])
+
+    @property
+    def together(self) -> int:
+        """See the base class; ours."""
+        return 32
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
         """See the base class; values of an empty codebook are trained together."""
@@ -278,7 +283,8 @@ class GraceEditor(Editor[GraceHparams]):
         """How final states [K, S, d], from the columns `starts` on, follow from values [K, d].
 
         The MLP's own answer goes into what its block adds up, so that forwards begin behind the
-        block; other projections are replaced inside it.
+        block; other projections are replaced inside it, and so is an answer of half precision,
+        which cannot be told from a rounded sum.
         """
         columns = _ends(batch) - starts
 
@@ -286,7 +292,7 @@ class GraceEditor(Editor[GraceHparams]):
             where = changed_places(self.hparams.replacement, columns, output[..., 0])
             return put(output, values, where & hits[:, None])
 
-        if self.hparams.projection == "mlp_out":
+        if self.hparams.projection == "mlp_out" and self.lm.dtype not in HALF:
             with captured_output(self.module) as taken:
                 suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer + 1])
             output = suffixes.of(taken.value)

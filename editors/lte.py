@@ -42,8 +42,6 @@ class Lte(RetrievingEditor[LteHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "LTE"
-    together: ClassVar[int] = 64
-    independent: ClassVar[bool] = True
     uses_encoder = True
     edit_time = frozenset({"mode", "threshold"})
     spans_devices = True
@@ -74,6 +72,11 @@ class Lte(RetrievingEditor[LteHparams]):
         """Append one fact a request; nothing is replaced or merged."""
         if requests:
             self._append(*self._encoded(requests))
+
+    @property
+    def together(self) -> int:
+        """See the base class: texts of one forward of the encoder."""
+        return 64
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
         """See the base class; facts are encoded together."""

@@ -25,6 +25,7 @@ from editors.parts.value_optimisation import (
     ValueProblem,
     ValueSolution,
     optimise_values,
+    requests_together,
     value_pass,
     value_problem,
 )
@@ -115,7 +116,6 @@ class MemitEditor(WeightEditor[MemitHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MEMIT"
-    together: ClassVar[int] = 8
     hparams_class = MemitHparams
     presets: ClassVar[Mapping[str, MemitHparams]] = {
         # kmeng01/memit hparams/MEMIT/{gpt2-xl,EleutherAI_gpt-j-6B}.json
@@ -143,6 +143,11 @@ class MemitEditor(WeightEditor[MemitHparams]):
             raise ValueError("MEMIT needs the covariances of its layers' keys in its resources.")
         self.layers = hparams.covariance_layers(lm.n_layers)
         self._solve = KeySolver(resources.covariance, hparams.mom2_update_weight, hparams.solver)
+
+    @property
+    def together(self) -> int:
+        """See the base class."""
+        return requests_together(self.resources.templates)
 
     def compute(self, requests: Sequence[EditRequest]) -> MemitUpdate:
         """The update for one or more requests on the model as it is; nothing stays written."""
@@ -175,6 +180,8 @@ class MemitEditor(WeightEditor[MemitHparams]):
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
         """See the base class; values are optimised together."""
+        if len(requests) == 1:
+            return [partial(self.edit, requests)]
         templates = self.resources.templates
         solutions = self._solutions(value_problem(self.lm, requests, templates))
         problems = [value_problem(self.lm, [request], templates) for request in requests]

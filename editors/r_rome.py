@@ -80,8 +80,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams]):
 
     family = "RB"
     label: ClassVar[str] = "R-ROME"
-    together: ClassVar[int] = RomeEditor.together
-    independent: ClassVar[bool] = True
     quick: ClassVar[bool] = True
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
@@ -127,6 +125,11 @@ class RRomeEditor(RetrievingEditor[RRomeHparams]):
         if self.hparams.gate == "published":
             return Gate()
         return self.retriever.network.gate(two_way=self.hparams.two_way)
+
+    @property
+    def together(self) -> int:
+        """See the base class."""
+        return self._rome.together
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Make each request's update on the pristine model and remember it."""

@@ -40,8 +40,6 @@ class Recipe(RetrievingEditor[RecipeHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "RECIPE"
-    together: ClassVar[int] = 64  # texts of one forward of the encoder
-    independent: ClassVar[bool] = True
     uses_encoder = True
     spans_devices = True
     edit_time = EDIT_TIME
@@ -78,6 +76,11 @@ class Recipe(RetrievingEditor[RecipeHparams]):
         for start in range(0, len(requests), self.together):
             group = requests[start : start + self.together]
             self._append([knowledge_string(request) for request in group], *self._encoded(group))
+
+    @property
+    def together(self) -> int:
+        """See the base class: texts of one forward of the encoder."""
+        return 64
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
         """See the base class; texts are encoded together."""

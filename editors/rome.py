@@ -18,6 +18,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
 from editors.parts.value_hparams import ValueHparams
+from editors.parts.value_optimisation import requests_together
 from editors.parts.weight_editor import WeightEditor
 
 # `easyedit` is the original form without covariance, as EasyEdit's configurations ship it.
@@ -65,7 +66,6 @@ class RomeEditor(WeightEditor[RomeHparams]):
 
     family = "MP"
     label: ClassVar[str] = "ROME"
-    together: ClassVar[int] = 8
     hparams_class = RomeHparams
     presets: ClassVar[Mapping[str, RomeHparams]] = {
         # kmeng01/rome hparams/ROME/gpt2-xl.json, EleutherAI_gpt-j-6B.json
@@ -91,6 +91,11 @@ class RomeEditor(WeightEditor[RomeHparams]):
                     "provide it, or choose the mode 'easyedit', which does without."
                 )
             self._inverse = InverseCovariance(resources.covariance)
+
+    @property
+    def together(self) -> int:
+        """See the base class."""
+        return requests_together(self.resources.templates)
 
     def compute(self, requests: Sequence[EditRequest]) -> list[RankOneUpdate]:
         """The update for each request on the model as it is now; nothing is written."""

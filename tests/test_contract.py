@@ -215,20 +215,6 @@ def test_edits_prepared_together_are_those_made_alone(subject: Subject) -> None:
         other.reset()
 
 
-def test_independent_edits_may_all_be_made_of_what_was_prepared(subject: Subject) -> None:
-    editor, other = (subject.editor(dtype=torch.float64) for _ in range(2))
-    if not editor.independent:
-        assert type(editor).kept_by == frozenset()
-        return
-    editor.edit([THIRD])
-    other.edit([THIRD])
-    for make in editor.prepare([FIRST, SECOND]):
-        make()
-    other.edit([FIRST])
-    other.edit([SECOND])
-    assert_close(editor.state_dict(), other.state_dict())
-
-
 def test_state_goes_through_disk_and_the_stream_continues(subject: Subject, tmp_path: Path) -> None:
     editor, other = subject.editor(), subject.editor()
     before, answers = weights(other.lm.model), logits(other, PAIRS)

@@ -48,7 +48,9 @@ def test_blocks_reset_edit_all_then_probe_all(lm: LanguageModel) -> None:
 class Together(DoNothing):
     """Logs what it prepares at once."""
 
-    together = 2
+    @property
+    def together(self) -> int:
+        return 2
 
     def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
         self.log.append(f"prepare {len(requests)}")
@@ -68,16 +70,11 @@ def test_single_edits_are_prepared_together_and_each_is_made_on_the_model_as_it_
     assert words(editor) == ["reset", "prepare 2", *each, *each, "prepare 1", *each, "reset"]
 
 
-def test_later_edits_are_prepared_on_the_model_as_edited_unless_they_are_independent(
-    lm: LanguageModel,
-) -> None:
+def test_later_edits_are_prepared_on_the_model_as_edited(lm: LanguageModel) -> None:
     editor = Together(lm)
     run(editor, n_edits=2, limit=2)
     one = ["prepare 1", "edit"]
     assert words(editor) == ["reset", *one, *one, "probe", "reset", "reset"]
-    independent = type("Independent", (Together,), {"independent": True})(lm)
-    run(independent, n_edits=2, limit=2)
-    assert words(independent) == ["reset", "prepare 2", "edit", "edit", "probe", "reset", "reset"]
 
 
 def test_seconds_of_what_was_prepared_together_are_shared(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import kept_edits as module
 from bench.kept_edits import KeptEdits, kept_edits
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
@@ -74,7 +73,7 @@ def test_what_an_edit_depends_on_has_a_place_of_its_own(monkeypatch: pytest.Monk
         place(lm, dataclasses.replace(hparams, v_lr=0.25), INPUTS),
         place(lm, hparams, {**INPUTS, "corpus": "d"}),
     }
-    monkeypatch.setattr(module, "code_digest", lambda: "other")
+    monkeypatch.setattr("bench.kept_folders._CODE", "other")
     assert len({*places, place(lm, hparams, INPUTS)}) == 5
 
 

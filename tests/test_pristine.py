@@ -15,6 +15,7 @@ from bench.probing import Item
 from editors.parts.language_model import LanguageModel
 from tests.tiny import tiny_llama
 
+STRANGE = ("a\u2028b", "c\x85d", "e\u2029f", "g\ud800", "h\ni")
 ITEMS = [
     Item(aspect="locality", kind="neighbour", prompt=f"The sky number {i} is", target="blue")
     for i in range(4)
@@ -77,6 +78,14 @@ def test_a_directory_that_cannot_be_written_costs_time_alone(tmp_path: Path) -> 
     assert len(found) == len(ITEMS)
 
 
+def test_answers_with_every_kind_of_line_end_are_read_again(tmp_path: Path) -> None:
+    strange = [Item(aspect="reliability", kind="request", prompt=p, target="t") for p in STRANGE]
+    PristineAnswers(tmp_path).of(strange, Asked())
+    ask = Asked()
+    PristineAnswers(tmp_path).of(strange, ask)
+    assert ask.prompts == []
+
+
 def with_digest(lm: LanguageModel, digest: str) -> LanguageModel:
     return LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest=digest)
 
@@ -101,7 +110,7 @@ def test_other_weights_templates_types_and_code_have_other_places(
     place(with_digest(lm, "b"), "{}")
     lm.model.double()
     place(one, "{}")
-    monkeypatch.setattr(pristine, "code_digest", lambda: "other")
+    monkeypatch.setattr("bench.kept_folders._CODE", "other")
     pristine._opened.cache_clear()
     place(one, "{}")
     assert len(places) == 5

@@ -13,6 +13,7 @@ from bench.general_ability.cell import BUILT_IN, AbilityCell
 from bench.general_ability.loading import LoadedSet, chosen
 from bench.general_ability.rows import AbilityRow, Numbered
 from bench.health import BlockHealth, health_of
+from bench.kept_edits import saved_seconds
 from bench.metrics import token_accuracy
 from bench.probing import BATCH_SIZE, Steering, items_of, predict, unsteered
 from bench.seeds import draw
@@ -74,6 +75,7 @@ def run_edited(
     try:
         for sample in block:
             clock.timed("edit", editor.edit, [sample.request])
+        clock.add("edit", saved_seconds(editor))
         after = predict(
             lm, requests, editor.steering, retrieval_text="teacher_forced", batch_size=batch_size
         )

@@ -91,7 +91,8 @@ class EditedWeights:
         return self._exact(name)
 
     def _exact(self, name: str) -> Tensor:
-        return self._masters.get(name, self._model.get_parameter(name).data)
+        """The parameter itself, so that torch counts what is written to it, or its master."""
+        return self._masters.get(name, self._model.get_parameter(name))
 
     def _round(self, name: str) -> None:
         if name in self._masters:

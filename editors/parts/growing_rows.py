@@ -28,6 +28,11 @@ class GrowingRows:
             raise ValueError("No row was appended yet.")
         return self._buffer[: self._size]
 
+    @property
+    def allocated(self) -> int:
+        """Bytes of the buffer, spare rows included."""
+        return 0 if self._buffer is None else self._buffer.numel() * self._buffer.element_size()
+
     def append(self, row: Tensor) -> None:
         """Copy a row [...] behind the others."""
         self.extend(row[None])

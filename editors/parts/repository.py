@@ -52,6 +52,11 @@ class PromptRepository:
         """View [n + 1, l, d] of all prompts; the sentinel's is zero."""
         return self._prompts.rows
 
+    @property
+    def allocated(self) -> int:
+        """Bytes of the buffers, spare rows included."""
+        return self._keys.allocated + self._prompts.allocated
+
     def append(self, keys: Tensor, prompts: Tensor) -> None:
         """Store rows of keys [k, d_r] and prompts [k, l, d], in order."""
         if len(keys) != len(prompts):
@@ -69,7 +74,8 @@ class PromptRepository:
         scores = queries @ self.keys.T
         if self.threshold is not None:
             scores[:, 0] = self.threshold
-        return scores.argmax(dim=1)  # the first of several, and the sentinel is in front
+        best, rows = scores.max(dim=1)  # the first of several
+        return torch.where(best > scores[:, 0], rows, 0)
 
     def _indexed(self, queries: Tensor, index: InnerProductIndex) -> Tensor:
         """As `retrieve`, among the rows that the index finds; their scores are exact."""

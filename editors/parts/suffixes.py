@@ -77,7 +77,7 @@ class Suffixes:
             args, kwargs = self._calls[number]
             hidden = hidden_of(self._lm.module(architecture.block, number)(hidden, *args, **kwargs))
         final: Tensor = self._lm.module(architecture.final_norm)(hidden)
-        return final
+        return final.to(self._ids.device)  # another one where blocks are spread
 
     @cached_property
     @torch.no_grad()

@@ -27,6 +27,9 @@ from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, t
 ESSENCE = "{} is a"
 Steered = Literal["mlp", "block"]
 
+# Rows of one problem, where requests share one. Ours.
+ROWS = 64
+
 # The loop ends early below this total loss (original implementation).
 ENOUGH = 0.05
 
@@ -95,6 +98,11 @@ class ValueSolution:
     delta: Tensor  # [d]
     outputs: Tensor  # [R, d], unedited outputs of the steered module at the rewrite rows' lookups
     steps: tuple[ValueStep, ...]
+
+
+def requests_together(templates: Sequence[str]) -> int:
+    """How many requests fit into one problem: backward passes keep what every row computes."""
+    return max(1, ROWS // (len(templates) + 1))
 
 
 def value_problem(

@@ -6,6 +6,7 @@ Paper: "Lifelong Knowledge Editing for LLMs with Retrieval-Augmented Continuous 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_origin, get_type_hints
 
@@ -103,6 +104,11 @@ class RecipeHparams(Hparams):
             check_at_least(name, vars(self)[name], 0)
         check_at_least("ramp_end", self.ramp_end, self.ramp_start)
         check_at_least("iterations", self.iterations, self.ramp_end)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See the base class; without a word of an index where search is exact."""
+        values = super().to_dict()
+        return values if self.index != "exact" else _without(values, {"index", "index_above"})
 
     def check_installed(self) -> None:
         """FAISS, if it shall search.
@@ -212,4 +218,8 @@ def trained_values(hparams: RecipeHparams) -> dict[str, Any]:
     Without a threshold they say nothing of one.
     """
     left_out = EDIT_TIME | (set() if hparams.gate == "threshold" else {"gate", "calibration"})
-    return {name: value for name, value in hparams.to_dict().items() if name not in left_out}
+    return _without(hparams.to_dict(), left_out)
+
+
+def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
