@@ -19,11 +19,12 @@ from torch.nn import functional
 from bench.prober import Prober
 from bench.probing import Forced, Item
 from editors.base import Editor
-from editors.grace import GraceEditor, changed_places, put
+from editors.grace import GraceEditor
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
+from editors.parts.replacement import changed_places, put
 from editors.parts.stopping import enough
 from editors.parts.tokens import TokenBatch
 from editors.parts.value_optimisation import (

@@ -23,6 +23,7 @@ from editors.parts.deltas import HALF
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.replacement import Replacement, Retrieved, changed_places, put
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of
 
@@ -30,9 +31,6 @@ from editors.parts.tokens import TokenBatch, batch_of
 # token. `original`: targets are compared by the mean of their label tensors. `easyedit`: that with
 # labels in reversed order, and every row looked up where the last edited prompt ended.
 GraceMode = Literal["default", "original", "easyedit"]
-# Where a retrieved value stands in for the layer's output: at the last prompt token, at all
-# tokens, or at the prompt tokens before the last.
-Replacement = Literal["replace_last", "replace_all", "replace_prompt"]
 ValueInit = Literal["cold", "warm"]  # U(0, 1), or the layer's own output
 Projection = Literal["mlp_in", "mlp_out"]
 EpsUnit = Literal["absolute", "key_norm"]
@@ -207,7 +205,7 @@ class GraceEditor(Editor[GraceHparams]):
             yield
             return
         columns = self.query_columns(batch)
-        replacement = _Replacement(self.codebook, self.hparams.replacement, columns)
+        replacement = Retrieved(self.codebook, self.hparams.replacement, columns)
         with watched_prefill(self.lm.base) as prefill:
 
             def answer(inputs: Tensor, output: Tensor) -> Tensor:
@@ -311,46 +309,3 @@ class GraceEditor(Editor[GraceHparams]):
 def _ends(batch: TokenBatch) -> Tensor:
     """Column [K] of the last token of each prompt."""
     return torch.tensor(batch.prompt_lengths, device=batch.input_ids.device) - 1
-
-
-class _Replacement:
-    """The decisions of one steering context: taken over a prompt, kept for what follows it."""
-
-    def __init__(self, codebook: Codebook, kind: Replacement, columns: Tensor) -> None:
-        self._codebook = codebook
-        self._kind = kind
-        self._columns = columns  # [B]
-        self._index = torch.empty(0)
-        self._hit = torch.empty(0)
-
-    def read_prompt(self, inputs: Tensor, output: Tensor) -> Tensor:
-        """Look every row up and replace outputs [B, T, d] of the rows that hit."""
-        rows = torch.arange(len(inputs), device=inputs.device)
-        self._index, self._hit = self._codebook.retrieve(inputs[rows, self._columns])
-        where = changed_places(self._kind, self._columns, output[..., 0])
-        return self._replaced(output, where)
-
-    def continue_prompt(self, output: Tensor) -> Tensor:
-        """Outputs of tokens behind the prompt, which only `replace_all` changes."""
-        if self._kind != "replace_all":
-            return output
-        return self._replaced(output, torch.ones_like(output[..., 0], dtype=torch.bool))
-
-    def _replaced(self, output: Tensor, where: Tensor) -> Tensor:
-        values = self._codebook.values[self._index]
-        return put(output, values, where & self._hit[:, None])
-
-
-def changed_places(kind: Replacement, columns: Tensor, like: Tensor) -> Tensor:
-    """Mask [B, T], of the shape of `like`, of the positions that `kind` replaces."""
-    steps = torch.arange(like.shape[1], device=like.device)
-    if kind == "replace_all":
-        return torch.ones(like.shape, dtype=torch.bool, device=like.device)
-    if kind == "replace_prompt":
-        return steps < columns[:, None]
-    return steps == columns[:, None]
-
-
-def put(output: Tensor, values: Tensor, where: Tensor) -> Tensor:
-    """Outputs [B, T, d] with each row's value [B, d] at the masked positions [B, T]."""
-    return torch.where(where[..., None], values[:, None].to(output.dtype), output)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, Resources
-from editors.grace import GraceEditor, GraceHparams, Replacement
+from editors.grace import GraceEditor, GraceHparams
 from editors.parts.generation import Stop, greedy
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
+from editors.parts.replacement import Replacement
 from editors.parts.tokens import batch_of, batch_of_ids
 from tests.contract import log_probability, logits
 from tests.tiny import REQUESTS, tiny_gpt2, tiny_llama
