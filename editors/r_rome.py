@@ -29,7 +29,7 @@ from editors.parts.prefix import text_prefixed
 from editors.parts.rank_one import RankOneUpdate
 from editors.parts.rase.examples import fact_prompt, fact_text
 from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
-from editors.parts.rase.gate import Gate, rank
+from editors.parts.rase.gate import Gate, rank_units
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.memory import EditMemory, Remembered
 from editors.parts.rase.retriever import FactRetriever
@@ -182,7 +182,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams]):
         if not len(self.memory):
             return torch.full((len(texts),), _NONE, device=self.lm.device)
         sentences = self.memory["sentence"] if self.hparams.two_way else None
-        ranking = rank(self.retriever.sentences(texts), self.memory["key"], sentences)
+        ranking = rank_units(self.retriever.sentences(texts), self.memory["key"], sentences)
         return torch.where(self.gate.fires(ranking.scores), ranking.best, _NONE)
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:

@@ -190,7 +190,7 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
         def explode(*_: object) -> None:
             raise RuntimeError("not this time")
 
-        context.setattr("editors.grace.GraceEditor.edit", explode)
+        context.setattr("editors.grace.GraceEditor._train", explode)
         assert main(run_arguments) == 1
     captured = capsys.readouterr()
     states = [(r["cell"]["editor"], r["status"]["state"]) for r in records()]

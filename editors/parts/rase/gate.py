@@ -48,6 +48,12 @@ class Ranking:
 
 
 def rank(queries: Tensor, keys: Tensor, sentences: Tensor | None = None) -> Ranking:
+    """As `rank_units`, of vectors of any length."""
+    units = None if sentences is None else functional.normalize(sentences, dim=-1)
+    return rank_units(queries, functional.normalize(keys, dim=-1), units)
+
+
+def rank_units(queries: Tensor, keys: Tensor, sentences: Tensor | None = None) -> Ranking:
     """The best facts for queries [B, w], by cosine to the facts' keys [N, w], of unit length.
 
     With `sentences` [N, w], of unit length too, the embeddings of the prompts that were edited, the

@@ -9,7 +9,6 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from editors.parts.rase.calibration import Asked, calibrated_gate
 from editors.parts.rase.examples import Example, Texts, texts_of
@@ -54,9 +53,9 @@ class HeldOut:
 
     def asked(self, network: RaseNetwork, *, two_way: bool) -> dict[str, Asked]:
         """All queries to a memory of all facts, by kind; the network is in eval mode."""
-        keys = functional.normalize(network.facts(self.batch.facts), dim=-1)
+        keys = network.facts(self.batch.facts)
         sentences = network.sentences(self.batch.sentences)
-        edited = functional.normalize(sentences[self.edited], dim=-1) if two_way else None
+        edited = sentences[self.edited] if two_way else None
         own = rank(sentences, keys, edited)
         right = own.best == self.batch.owners
         other = rank(network.sentences(self.batch.unrelated), keys, edited)

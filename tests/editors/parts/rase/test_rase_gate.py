@@ -34,7 +34,7 @@ def test_a_spread_that_is_too_small_does_not_fire() -> None:
 
 
 def test_ranking_is_by_cosine_and_of_six_at_most() -> None:
-    keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    keys = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 4.0]])
     found = rank(torch.tensor([[10.0, 0.0], [0.0, 0.5]]), keys)
     assert found.index.tolist() == [[0, 2, 1], [1, 2, 0]]
     torch.testing.assert_close(found.scores, torch.tensor([[1.0, 0.6, 0.0], [1.0, 0.8, 0.0]]))
