@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,19 +80,3 @@ def table(lines: Sequence[Line]) -> Table:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}" if value < 1_000 else f"{value:,.0f}"
-
-
-def markdown(lines: Sequence[Mapping[str, Any]]) -> str:
-    """The README's table: of cells and ladders, as JSON has them, how many times faster."""
-    rows: dict[str, dict[str, str]] = {}
-    for line in lines:
-        if line["ratio"] is not None and line["benchmark"] in ("cells", "ladder"):
-            target = f" (target {line['wanted']})" if line["wanted"] else ""
-            rows.setdefault(line["subject"], {})[line["figure"]] = f"{line['ratio']:.1f}x{target}"
-    figures = list(dict.fromkeys(figure for row in rows.values() for figure in row))
-    head = ["ours over plain, by", *(figure.removeprefix("s of ") for figure in figures)]
-    table = [head, ["---"] * len(head)]
-    table += [
-        [subject, *(row.get(figure, "") for figure in figures)] for subject, row in rows.items()
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in table)

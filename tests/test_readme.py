@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
-from benchmarks.lines import markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -43,10 +41,3 @@ def test_the_figures_are_drawn_from_the_reference(name: str, tmp_path: Path) -> 
     assert main(["figures", "--figure", name, "--out", str(tmp_path)]) == 0
     committed = ROOT / "figures/reference" / f"{name}.csv"
     assert (tmp_path / f"{name}.csv").read_text("utf-8") == committed.read_text("utf-8")
-
-
-def test_the_speed_is_that_of_the_benchmark() -> None:
-    found = re.search(r"<!-- speed: begin -->\n(.*?)<!-- speed: end -->", README, re.DOTALL)
-    results = json.loads((ROOT / "benchmarks/results/two-cores.json").read_text("utf-8"))
-    assert found is not None
-    assert found[1].strip() == markdown(results["lines"])
