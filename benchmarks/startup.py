@@ -27,7 +27,10 @@ def startup() -> Iterator[Line]:
     commands = {
         "python -c 'import bench'": (sys.executable, "-c", "import bench"),
         "python -m bench list": (*_BENCH, "list"),
-        "python -m bench tables --table 1": (*_BENCH, "tables", "--table", "1"),
+        "python -m bench tables --table 1 --reference": (
+            *_BENCH,
+            *("tables", "--table", "1", "--reference", "--markdown"),
+        ),
     }
     bare = (sys.executable, "-c", "pass")
     for name, command in commands.items():

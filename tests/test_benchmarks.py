@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells
+from benchmarks import cells, startup
 from benchmarks.__main__ import main
 from benchmarks.lines import Line, at_least, at_most
 
@@ -53,3 +53,12 @@ def test_only_a_collapsed_model_may_magnify_rounding() -> None:
     for ours, theirs in ((0.05, 0.01), (0.51, 0.5)):
         with pytest.raises(cells.DifferentScoresError, match=r"mend: wanted the scores"):
             cells.agreement("mend", [{cells.AVERAGE: ours}], {cells.AVERAGE: theirs})
+
+
+def test_what_starting_costs_is_measured_of_commands_that_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(startup, "REPEATS", 1)
+    lines = list(startup.startup())
+    assert [line.subject.split()[-1] for line in lines] == ["bench'", "list", "--reference"]
+    assert all(line.ours > 0 for line in lines)
