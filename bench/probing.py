@@ -72,7 +72,7 @@ def unsteered(_: TokenBatch) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def predict(
     lm: LanguageModel,
     items: Sequence[Question],

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-    RobertaConfig,
-    RobertaModel,
-)
+
+from editors.parts.tokens import placed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, RobertaConfig
 
 Pooling = Literal["code4", "paper3"]
 
@@ -30,6 +29,8 @@ class SentenceEncoder(nn.Module):
     """
 
     def __init__(self, config: RobertaConfig, *, pool: Pooling = "code4") -> None:
+        from transformers import RobertaModel
+
         super().__init__()
         if pool not in get_args(Pooling):
             raise ValueError(f"Unknown pooling {pool!r}. Available: {', '.join(get_args(Pooling))}")
@@ -63,6 +64,8 @@ class SentenceEncoder(nn.Module):
             FileNotFoundError: no `config.json` or no safetensors weights there.
             ValueError: the directory holds another kind of model.
         """
+        from transformers import RobertaModel
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = cls(read_config(directory), pool=pool)
@@ -118,6 +121,8 @@ class TextBatcher:
     @classmethod
     def from_directory(cls, directory: Path, max_length: int) -> Self:
         """The fast tokenizer of a local directory."""
+        from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, use_fast=True)
         return cls(tokenizer, max_length)
 
@@ -132,7 +137,7 @@ class TextBatcher:
         padding = int(self.tokenizer.pad_token_id)
         ids = [[*row, *[padding] * (width - len(row))] for row in rows]
         mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        return placed(ids, device), placed(mask, device)
 
 
 def padding_id(config: RobertaConfig) -> int:
@@ -153,6 +158,8 @@ def read_config(directory: Path) -> RobertaConfig:
         FileNotFoundError: no `config.json` there.
         ValueError: the directory holds another kind of model.
     """
+    from transformers import RobertaConfig
+
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"No sentence encoder at {directory}: {path.name} is missing.")

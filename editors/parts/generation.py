@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def greedy(
     lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop
 ) -> list[list[int]]:
@@ -57,6 +60,8 @@ def greedy(
     Raises:
         ValueError: rows that carry target tokens, or that would outgrow the model's context.
     """
+    from transformers import DynamicCache
+
     _check(lm, batch, max_new_tokens)
     cache = DynamicCache(config=lm.model.config)
     rows = torch.arange(len(batch), device=lm.device)

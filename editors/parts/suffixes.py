@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from editors.parts.columns import at_columns
 from editors.parts.hooks import captured_input, captured_output, hidden_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.resume import resumed
 from editors.parts.tokens import TokenBatch
+
+if TYPE_CHECKING:
+    from transformers import Cache
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]  # of a block, without its hidden states
 
@@ -45,6 +47,8 @@ class Suffixes:
     ) -> None:
         self._lm = lm
         self._first = min(layers)
+        from editors.parts.frozen_cache import frozen
+
         device = batch.input_ids.device
         begin = torch.tensor(starts, device=device)[:, None]  # [B, 1]
         columns = torch.arange(batch.input_ids.shape[1], device=device)
@@ -61,11 +65,11 @@ class Suffixes:
         states, cache = _whole_forward(lm, batch, layers)
         self._columns = behind
         self.entering = {layer: self.of(hidden) for layer, hidden in states.items()}
-        self._cache = Cache(layers=[*_frozen(cache, front, self._first, lm.n_layers)])
+        self._cache = frozen(cache, front, self._first, lm.n_layers)
 
     def of(self, states: Tensor) -> Tensor:
         """What the suffixes [B, S, d] are of states [B, T, d] of the whole rows."""
-        return states.gather(1, _along(self._columns.to(states.device), states))
+        return at_columns(states, self._columns)
 
     def final(self, hidden: Tensor, layer: int) -> Tensor:
         """Final states [B, S, d] (after the last norm) of states that enter block `layer`.
@@ -97,50 +101,13 @@ class Suffixes:
         return calls
 
 
-class _FrozenLayer(DynamicLayer):
-    """Keys and values that new ones stand behind for one forward, without being kept."""
-
-    def __init__(self, keys: Tensor | None, values: Tensor | None, length: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.keys, self.values, self._length = keys, values, length
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
-    ) -> tuple[Tensor, Tensor]:
-        if self.keys is None or self.values is None:
-            raise RuntimeError("A block below the first that is run has no keys and values.")
-        keys = torch.cat([self.keys, key_states], dim=-2)
-        return keys, torch.cat([self.values, value_states], dim=-2)
-
-    def get_seq_length(self) -> int:
-        return self._length
-
-
-def _frozen(cache: Cache, columns: Tensor, first: int, count: int) -> Iterator[_FrozenLayer]:
-    """Keys and values at the columns [B, P] of each row, for blocks from `first` on."""
-    length = columns.shape[1]
-    for number in range(count):
-        if number < first:
-            yield _FrozenLayer(None, None, length)
-            continue
-        kept: Any = cache.layers[number]
-        keys, values = kept.keys, kept.values  # [B, H, T, h]
-        at = columns.to(keys.device)[:, None]
-        yield _FrozenLayer(
-            keys.gather(2, _along(at, keys)), values.gather(2, _along(at, values)), length
-        )
-
-
-def _along(index: Tensor, like: Tensor) -> Tensor:
-    """An index over the last dimension but one, for every entry of the others."""
-    return index[..., None].expand(*like.shape[:-2], index.shape[-1], like.shape[-1])
-
-
 @torch.no_grad()
 def _whole_forward(
     lm: LanguageModel, batch: TokenBatch, layers: Collection[int]
 ) -> tuple[dict[int, Tensor], Cache]:
     """States [B, T, d] that enter the given blocks, and all keys and values."""
+    from transformers import DynamicCache
+
     block, cache = lm.architecture.block, DynamicCache(config=lm.model.config)
     with ExitStack() as stack:
         taken = {

@@ -10,7 +10,6 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel
 
 from editors.parts.artefact import files_digest
 from editors.parts.encoder import TextBatcher, padding_id
@@ -47,6 +46,8 @@ class TextVectors:
             FileNotFoundError: one of its files is missing.
             ValueError: it pools its tokens in another way.
         """
+        from transformers import AutoConfig, AutoModel
+
         check_files(directory)
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # a checkpoint without a pooler draws one

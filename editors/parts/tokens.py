@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SENTENCEPIECE_SPACE = "\u2581"
 
@@ -61,13 +63,13 @@ class TokenBatch:
             for j in range(len(target))
         ]
         device = self.input_ids.device
-        return torch.tensor(rows, device=device), torch.tensor(columns, device=device)
+        return placed(rows, device), placed(columns, device)
 
     @cached_property
     def labels(self) -> Tensor:
         """Target ids [N], aligned with `scored_positions`."""
         flat = [token for target in self.target_ids for token in target]
-        return torch.tensor(flat, dtype=torch.long, device=self.input_ids.device)
+        return placed(flat, self.input_ids.device)
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
@@ -137,18 +139,23 @@ def batch_of_ids(
     """Batch of ready-made ids, for callers that hold ids already."""
     rows = [[*p, *t[:-1]] for p, t in zip(prompts, targets, strict=True)]
     width = max(map(len, rows))
-    ids = torch.full((len(rows), width), padding, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
+    ids = [row + [padding] * (width - len(row)) for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
     return TokenBatch(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
+        input_ids=placed(ids, device),
+        attention_mask=placed(mask, device),
         prompt_lengths=tuple(map(len, prompts)),
         target_ids=tuple(tuple(t) for t in targets),
         texts=tuple(texts),
     )
+
+
+def placed(values: Sequence[int] | Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Whole numbers on a device; a GPU fetches them from pinned memory while the host goes on."""
+    tensor = torch.tensor(values, dtype=torch.long)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def seen_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: Sequence[int]) -> str:

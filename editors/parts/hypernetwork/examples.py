@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from editors.base import EditRequest, EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 from editors.parts.training.sampling import PoolSampler, by_kind, pick
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Row = tuple[Sequence[int], Sequence[int]]  # ids of (prompt, target)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from editors.base import EditRequest, EditSample, Probe
 from editors.parts.tokens import prompt_ids, target_ids
 from editors.parts.training.sampling import PoolSampler, by_kind, pick
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Ids = Sequence[int]
 
