@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from bench.cli import COMMANDS, main
+from bench.results import ResultStore
 from tests.datasets.made import counterfact_row, write, zsre_row
 from tests.saved_models import save_tiny
 
@@ -108,7 +111,7 @@ def test_a_record_says_everything(run_arguments: list[str]) -> None:
     assert main([*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "2"]) == 0
     (record,) = records()
     assert list(record) == [
-        *("schema", "key", "status", "cell", "editor", "provenance", "data"),
+        *("schema", "key", "digest", "status", "cell", "editor", "provenance", "data"),
         *("summary", "health", "rows"),
     ]
     assert record["cell"]["backbone"] == "tiny"
@@ -200,8 +203,19 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
         "failed: grace on zsre, 2 edits, tiny, seed 0: RuntimeError: not this time" in captured.err
     )
     assert "FT" in captured.out  # the table of what there is
-    assert main(run_arguments) == 0
+    before = records()
+    with monkeypatch.context() as context:
+        forbid_loading(context)
+        assert main(run_arguments) == 1
+    assert records() == before
+    again = capsys.readouterr()
+    assert again.err == captured.err
+    assert "does not run them again; with --retry-failed it does." in again.err
+    assert main([*run_arguments, "--retry-failed"]) == 0
     assert {r["status"]["state"] for r in records()} == {"complete"}
+    assert [r for r in records() if r["cell"]["editor"] == "ft"] == [
+        r for r in before if r["cell"]["editor"] == "ft"
+    ]
 
 
 @pytest.mark.slow
@@ -342,16 +356,52 @@ def test_out_that_is_a_file(
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_damaged_record_is_named(
+def test_a_damaged_record_is_named_set_aside_and_computed_again(
     run_arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
     assert main(one) == 0
+    summary = records()[0]["summary"]
     capsys.readouterr()
     (path,) = Path("out").glob("*.json")
     path.write_text(path.read_text()[:100])
-    assert main(one) == 2
-    assert f"{path} is no result record" in capsys.readouterr().err
+    assert main(one) == 0
+    said = capsys.readouterr().err
+    assert f"warning: {path} is no result record. It is set aside as {path.name}.corrupt." in said
+    assert records()[0]["summary"] == summary
+    assert len(path.with_name(f"{path.name}.corrupt").read_text()) == 100
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
+    run_arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    whole, written = ResultStore.put, []
+
+    def put(store: ResultStore, key: str, content: bytes) -> Path:
+        if len(written) == 3:
+            monkeypatch.setattr(os, "fsync", full)
+        written.append(key)
+        return whole(store, key, content)
+
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as context:
+        context.setattr(ResultStore, "put", put)
+        context.setattr(os, "fsync", os.fsync)  # so that it is whole again behind the block
+        monkeypatch = context
+        assert main(run_arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json; what is finished")
+    assert said.count("\n") == 1
+    assert sorted(path.stem for path in Path("out").iterdir()) == sorted(written[:3])
+    kept = records()
+    assert main(run_arguments) == 0
+    assert [record for record in records() if record["key"] in written[:3]] == kept
 
 
 def test_tables_without_records(
