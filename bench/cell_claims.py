@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.files import UnwritableError
 from bench.holding import Claim, remove_if
-from bench.processes import Process, is_gone, this_process
+from bench.processes import Process, is_gone, is_here, this_process
 
 EVERY = 10.0  # seconds between two signs of life (ours)
 PATIENCE = 60.0  # seconds without one after which a claim is stale (ours: six are missed)
@@ -68,7 +68,12 @@ class CellClaims:
         """Whether a claim's holder is gone, as far as this process has seen."""
         return self._stale(self._path(key)) is not None
 
-    def keys(self) -> list[str]:
+    def is_here(self, key: str) -> bool:
+        """Whether a claim is of a living process of this machine."""
+        holder = _process(_content(self._path(key)))
+        return holder is not None and is_here(holder)
+
+    def claimed(self) -> list[str]:
         """All cells that are claimed."""
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
@@ -98,9 +103,9 @@ class CellClaims:
         except FileNotFoundError:
             self._watched.pop(path.name, None)
             return None
-        if _is_of_the_dead(content) or self._unchanged(path.name, content, modified):
-            return content
-        return None
+        holder = _process(content)
+        gone = holder is not None and is_gone(holder)
+        return content if gone or self._unchanged(path.name, content, modified) else None
 
     def _unchanged(self, name: str, content: bytes, modified: int) -> bool:
         """Whether a file has stayed the same for as long as anybody waits."""
@@ -144,12 +149,13 @@ def _facts_of_this() -> dict[str, Any]:
     }
 
 
-def _is_of_the_dead(content: bytes) -> bool:
+def _process(content: bytes) -> Process | None:
+    """Whose a claim is, None where it does not say."""
     facts = _facts(content)
     machine, pid, started = (facts.get(name) for name in ("machine", "pid", "process_started"))
     if not isinstance(machine, str) or type(pid) is not int or type(started) is not int:
-        return False
-    return is_gone(Process(machine=machine, pid=pid, started=started))
+        return None
+    return Process(machine=machine, pid=pid, started=started)
 
 
 def _content(path: Path) -> bytes:

@@ -39,6 +39,11 @@ def is_gone(process: Process) -> bool:
     return state in _DEAD or started not in {0, process.started}
 
 
+def is_here(process: Process) -> bool:
+    """Whether a process of this machine is still there."""
+    return bool(process.machine) and process.machine == _machine() and not is_gone(process)
+
+
 def _machine() -> str:
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
