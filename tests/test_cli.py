@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bench.cli import COMMANDS, main
+from bench.record_kinds import identity_of
 from bench.results import ResultStore
 from tests.datasets.made import counterfact_row, write, zsre_row
 from tests.saved_models import save_tiny
@@ -402,6 +403,71 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
     kept = records()
     assert main(run_arguments) == 0
     assert [record for record in records() if record["key"] in written[:3]] == kept
+
+
+def test_tables_say_how_many_stale_records_are_left_out(
+    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1", "--n-seeds", "2"]
+    assert main(one) == 0
+    printed = capsys.readouterr().out
+    for change in ({"metric_version": 7}, {"metric_version": 7, "n_edits": 3}):
+        record = records()[0]
+        cell = record["cell"] | change
+        record |= {"cell": cell, "key": identity_of(cell).key()}
+        ResultStore(Path("out")).write(record)
+    assert main(tables_arguments(one)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert "warning: 1 stale record is left out (metric protocol 7, now 1)" in captured.err
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_tables_of_a_read_only_store_are_printed(
+    run_arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1,2"]
+    assert main(one) == 0
+    printed = capsys.readouterr().out.partition("written:")[0]
+    path = Path("out") / f"{'0' * 64}.json"
+    path.write_text("damaged")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as context:
+        for name in ("rename", "replace", "touch"):
+            context.setattr(Path, name, refuse)
+        assert main(tables_arguments(one)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert f"{path} is no result record. It is skipped" in captured.err
+    assert f"the table is not written: {os.strerror(number)}: out/tables." in captured.err
+    assert path.read_text() == "damaged"
+
+
+@pytest.mark.slow
+def test_two_runs_share_a_table(run_arguments: list[str], backbone: Path) -> None:
+    code = (
+        "import sys\nfrom editors.ft import FtEditor, FtHparams\n"
+        "FtEditor.presets = {'default': FtHparams(layer=None, num_steps=2)}\n"
+        "from bench.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *run_arguments, "--editors", "ft", "--n-seeds", "3"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    runs = [
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    (first, error), (second, _) = (run.communicate(timeout=300) for run in runs)
+    assert [run.returncode for run in runs] == [0, 0], error.decode()
+    assert first == second
+    assert len(records()) == 2 * 2 * 3
+    assert {record["status"]["state"] for record in records()} == {"complete"}
+    assert not Path("out/claims").exists()
 
 
 def test_tables_without_records(

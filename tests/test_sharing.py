@@ -23,7 +23,7 @@ from tests.source import ROOT
 
 # Runs jobs as an executor does: one after the other, then what others were running.
 RUNNER = """
-import sys
+import os, sys, time
 from pathlib import Path
 from bench import worker as module
 from bench.results import ResultStore
@@ -35,6 +35,9 @@ records, log, count, seconds = Path(sys.argv[1]), Path(sys.argv[2]), *map(float,
 jobs = [fake_job(log, seed, seconds=seconds) for seed in range(int(count))]
 store = ResultStore(records)
 worker = Worker(store)
+(log.parent / f"ready.{os.getpid()}").touch()
+while len(list(log.parent.glob("ready.*"))) < int(sys.argv[5]):
+    time.sleep(0.01)
 print(",".join(one.outcome for one in completed(jobs, map(worker.run, jobs), store)), flush=True)
 """
 
@@ -54,9 +57,13 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-def start(store: ResultStore, log: Path, count: int, seconds: float) -> subprocess.Popen[str]:
+def start(
+    store: ResultStore, log: Path, count: int, seconds: float, *, together: int = 1
+) -> subprocess.Popen[str]:
+    """A process that begins when as many as `together` are ready."""
+    words = [str(store.directory), str(log), str(count), str(seconds), str(together)]
     return subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(store.directory), str(log), str(count), str(seconds)],
+        [sys.executable, "-c", RUNNER, *words],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -69,19 +76,22 @@ def started(log: Path) -> None:
     assert runs(log)
 
 
+@pytest.mark.slow
 def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
-    processes = [start(store, log, 12, 0.1) for _ in range(3)]
+    processes = [start(store, log, 12, 0.1, together=3) for _ in range(3)]
     ended = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * 3, ended
     assert sorted(runs(log)) == list(range(12))  # each once
     outcomes = [out.strip().split(",") for out, _ in ended]
     assert [len(found) for found in outcomes] == [12] * 3  # and all complete in every process
     assert sum(found.count("done") for found in outcomes) == 12
+    assert sum("done" in found for found in outcomes) > 1  # they did share it
     assert {one for found in outcomes for one in found} <= {"done", "found"}
     assert len([record for record in store.records() if is_complete(record)]) == 12
     assert not store.claims.exists()
 
 
+@pytest.mark.slow
 def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, log: Path) -> None:
     victim = start(store, log, 1, 600)
     started(log)

@@ -35,8 +35,10 @@ def waste(store: ResultStore, *, stale: bool, corrupt: bool) -> Iterator[Waste]:
         stale: whether records of other versions can go too.
         corrupt: whether what was set aside can go too.
     """
-    for folder in (store.directory, store.claims, store.checkpoints):
-        yield from _half_written(folder)
+    yield from _half_written(store.directory, PARTIAL)
+    yield from _half_written(store.checkpoints, PARTIAL)
+    yield from _half_written(store.claims, "*.taken")
+    yield from _half_written(store.claims, "*.removed")
     yield from _checkpoints(store)
     if stale:
         for entry, _ in entries(store, Choice(states=frozenset({"stale"}))):
@@ -73,12 +75,11 @@ def remove_claim(claims: CellClaims, one: Waste) -> bool:
     return True
 
 
-def _half_written(folder: Path) -> Iterator[Waste]:
+def _half_written(folder: Path, pattern: str) -> Iterator[Waste]:
     """Files whose writer was killed."""
-    for pattern in (PARTIAL, "*.taken", "*.removed"):
-        for path in sorted(folder.glob(pattern)):
-            if path.is_file() and time.time() - path.lstat().st_mtime > YOUNG:
-                yield Waste(path=path, reason="half written", bytes=_size(path))
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file() and time.time() - path.lstat().st_mtime > YOUNG:
+            yield Waste(path=path, reason="half written", bytes=_size(path))
 
 
 def _checkpoints(store: ResultStore) -> Iterator[Waste]:
