@@ -7,6 +7,7 @@ and removed, and never locked, so that a network file system serves.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -92,6 +93,8 @@ class CellClaims:
         except (FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
             raise UnwritableError.of(path, error) from error
         self._watched.pop(path.name, None)
         return claim

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from bench.cell_claims import CellClaims
 from bench.files import UnwritableError
 from bench.holding import Claim
 from bench.processes import is_gone, this_process
+from tests.source import ROOT
 
 KEY = "a" * 64
 
@@ -151,7 +153,8 @@ def test_of_several_takers_one_wins(folder: Path) -> None:
         takers = [CellClaims(folder, clock=clock) for _ in range(8)]
         assert [taker.claim(KEY) for taker in takers] == [None] * 8
         clock.now = 100
-        start, won = threading.Barrier(8), []
+        start = threading.Barrier(8)
+        won: list[Claim] = []
 
         def take(taker: CellClaims, start: threading.Barrier, won: list[Claim]) -> None:
             start.wait()
@@ -228,4 +231,49 @@ def test_a_folder_that_takes_no_claim_is_one_sentence(
     with pytest.raises(UnwritableError, match=os.strerror(number)):
         CellClaims(folder).claim(KEY)
     monkeypatch.undo()
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
+
+
+# Claims one cell again and again; who holds it alone may make a file of a fixed name. Every now and
+# then a process dies while it holds the cell.
+RIVAL = """
+import os, random, signal, sys, time
+from pathlib import Path
+from bench.cell_claims import CellClaims
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+claims, draw, end = CellClaims(folder / "claims"), random.Random(number), time.monotonic() + 3
+while time.monotonic() < end:
+    claim = claims.claim("a" * 64)
+    if claim is None:
+        time.sleep(draw.random() / 1000)
+        continue
+    inside = folder / "inside"
+    try:
+        os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        sys.exit("two processes hold one cell")
+    time.sleep(draw.random() / 1000)
+    inside.unlink()
+    with (folder / "log").open("a") as log:
+        log.write(f"{number}\\n")
+    if draw.random() < 0.02:
+        os.kill(os.getpid(), signal.SIGKILL)
+    claim.release()
+"""
+
+
+def test_of_many_processes_that_die_while_they_hold_it_one_has_the_cell(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RIVAL, str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    rivals = [
+        subprocess.Popen([*command, str(number)], env=env, stderr=subprocess.PIPE, text=True)
+        for number in range(6)
+    ]
+    said = [rival.communicate(timeout=60)[1] for rival in rivals]
+    assert said == [""] * 6
+    codes = [rival.returncode for rival in rivals]
+    assert set(codes) <= {0, -signal.SIGKILL}
+    assert -signal.SIGKILL in codes  # with these draws
+    holders = (tmp_path / "log").read_text().split()
+    assert len(set(holders)) > 1
+    held(CellClaims(tmp_path / "claims").claim(KEY)).release()
