@@ -380,21 +380,21 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
     capsys: pytest.CaptureFixture[str],
     number: int,
 ) -> None:
-    whole, written = ResultStore.put, []
-
-    def put(store: ResultStore, key: str, content: bytes) -> Path:
-        if len(written) == 3:
-            monkeypatch.setattr(os, "fsync", full)
-        written.append(key)
-        return whole(store, key, content)
+    whole = ResultStore.put
+    written: list[str] = []
 
     def full(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as context:
+
+        def put(store: ResultStore, key: str, content: bytes) -> Path:
+            written.append(key)
+            if len(written) > 3:
+                context.setattr(os, "fsync", full)
+            return whole(store, key, content)
+
         context.setattr(ResultStore, "put", put)
-        context.setattr(os, "fsync", os.fsync)  # so that it is whole again behind the block
-        monkeypatch = context
         assert main(run_arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json; what is finished")

@@ -75,22 +75,31 @@ def run(args: argparse.Namespace) -> int:
         return _list(kind.lines(chosen))
     jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
-    todo = [todo for job in jobs if (todo := _todo(job, store, args)) is not None]
+    there, todo = _sorted_out(jobs, store, args)
     if todo:
         _compute(todo, store, 1 if kind.alone else args.jobs)
+        there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
     cells = [job.cell for job in jobs]
-    there = [record for cell in cells if (record := store.read(cell.key())) is not None]
-    show(table, cells, list(filter(is_complete, there)), arguments.tables_directory(args))
-    return _report_failures([one for one in there if not is_complete(one)], len(cells), store)
+    found = [there[key] for cell in cells if (key := cell.key()) in there]
+    show(table, cells, list(filter(is_complete, found)), arguments.tables_directory(args))
+    return _report_failures([one for one in found if not is_complete(one)], len(cells), store)
 
 
-def _todo(job: Job, store: ResultStore, args: argparse.Namespace) -> Job | None:
-    """The job where it is to be run, with the record that it replaces; else None."""
-    record = store.read(job.cell.key())
-    if record is None:
-        return job
-    again = args.overwrite or (args.retry_failed and not is_complete(record))
-    return replace(job, replaces=mark_of(record)) if again else None
+def _sorted_out(
+    jobs: Sequence[Job], store: ResultStore, args: argparse.Namespace
+) -> tuple[dict[str, Record], list[Job]]:
+    """Records that stand, by key, and the jobs to be run, with the record that each replaces."""
+    there: dict[str, Record] = {}
+    todo: list[Job] = []
+    for job in jobs:
+        record = store.read(job.cell.key())
+        if record is None:
+            todo.append(job)
+        elif args.overwrite or (args.retry_failed and not is_complete(record)):
+            todo.append(replace(job, replaces=mark_of(record)))
+        else:
+            there[record["key"]] = record
+    return there, todo
 
 
 def _report_failures(failures: Sequence[Record], cells: int, store: ResultStore) -> int:
