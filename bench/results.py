@@ -22,6 +22,7 @@ SCHEMAS = (1, 2)  # that are read; the first has no digest
 MAX_BYTES = 2**30  # of one record (ours: a hundred times that of 1,000 edits)
 
 Record = dict[str, Any]
+_PARTS = ("status", "cell", "editor", "provenance")
 
 
 class DamagedRecordError(ValueError):
@@ -212,12 +213,13 @@ def parse(content: str | bytes, place: str) -> Record:
         record = dict(loads(content))
         _check_schema(record["schema"], place)
         matches = record["key"] == identity_of(record["cell"]).key()
+        shaped = all(isinstance(record[name], dict) for name in _PARTS)
         known_state = record["status"]["state"] in {"complete", "failed"}
     except OtherSchemaError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedRecordError(f"{place} is no result record.") from error
-    if not known_state:
+    if not (shaped and known_state):
         raise DamagedRecordError(f"{place} is no result record.")
     if not matches:
         raise DamagedRecordError(f"{place} holds another cell than its key says.")

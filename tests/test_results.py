@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import results
 from bench.results import SCHEMA_VERSION, Record, ResultStore, is_complete, parse
@@ -257,6 +259,28 @@ def test_the_digest_covers_all_but_itself() -> None:
         assert digest_of(record | {name: "changed"}) != record["digest"]
     turned = dict(reversed(record.items()))
     assert digest_of(turned) == record["digest"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3
+    ),
+)  # fmt: skip
+
+
+@given(value=JSON)
+def test_any_content_comes_back_as_it_was_sealed(value: Any) -> None:
+    record = complete() | {"data": {"value": value}}
+    assert parse(encoded(record), "it") == sealed(record)
+
+
+@pytest.mark.parametrize("part", ["status", "cell", "editor", "provenance"])
+def test_a_sealed_record_of_another_shape_is_none(part: str) -> None:
+    for odd in (None, [], "text", 1):
+        with pytest.raises(ValueError, match="is no result record"):
+            parse(encoded(complete() | {part: odd}), "it")
 
 
 def test_half_a_character_in_an_error_can_be_written() -> None:

@@ -62,6 +62,16 @@ def test_list_says_what_each_file_is(
     assert names(store.directory) == before  # looking changes nothing
 
 
+def test_list_survives_records_of_odd_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = editing()["cell"] | {"editor": {"a": 1}}
+    store = store_of(tmp_path, editing() | {"cell": odd, "key": identity_of(odd).key()}, editing(1))
+    lines = call(capsys, "list", "--editor", "ft", "--out", store.directory)
+    assert lines[-1] == "1 record"
+    assert any(line.startswith("corrupt") for line in call(capsys, "list", "--out", tmp_path))
+
+
 @pytest.mark.parametrize(
     ("options", "count"),
     [

@@ -141,6 +141,18 @@ def test_a_cell_that_failed_elsewhere_is_told(store: ResultStore, log: Path) -> 
     assert runs(log) == [0]
 
 
+def test_the_cell_of_a_silent_machine_is_taken_over(store: ResultStore, log: Path) -> None:
+    job = fake_job(log)
+    store.claims.mkdir(parents=True)
+    (store.claims / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
+    worker = Worker(store, CellClaims(store.claims, patience=0.3))
+    assert worker.run(job).outcome == "elsewhere"
+    start = time.monotonic()
+    assert [one.outcome for one in remaining([job], store, worker=worker, every=0.05)] == ["done"]
+    assert time.monotonic() - start > 0.2
+    assert not store.claims.exists()
+
+
 def test_nothing_to_wait_for_is_silent(
     store: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

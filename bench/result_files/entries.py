@@ -116,6 +116,8 @@ def _read(path: Path) -> tuple[Entry, Record | None]:
         return Entry(path=path, state="stale", bytes=size, problem=str(error)), None
     cell = record["cell"]
     stream = cell.get("edits") or cell
+    if not all(isinstance(stream.get(name), str | None) for name in ("editor", "dataset")):
+        return Entry(path=path, state="corrupt", bytes=size, problem="names are no text"), None
     reason = stale_reason(record)
     state: State = "complete" if is_complete(record) else "failed"
     entry = Entry(
