@@ -278,7 +278,8 @@ def test_any_content_comes_back_as_it_was_sealed(value: Any) -> None:
 
 @pytest.mark.parametrize("part", ["status", "cell", "editor", "provenance"])
 def test_a_sealed_record_of_another_shape_is_none(part: str) -> None:
-    for odd in (None, [], "text", 1):
+    odds: list[Any] = [None, [], "text", 1]
+    for odd in odds:
         with pytest.raises(ValueError, match="is no result record"):
             parse(encoded(complete() | {part: odd}), "it")
 
