@@ -35,6 +35,9 @@ COMMANDS = {
     "figures": Command("bench.commands.figures", "draw figures from stored records"),
     "check": Command("bench.commands.check", "check the numbers: references, claims, cells"),
     "audit": Command("bench.commands.audit", "check the published tables against themselves"),
+    "results": Command(
+        "bench.commands.results", "list, show, verify, tidy, export and import records"
+    ),
     "list": Command(
         "bench.commands.listing", "list editors, data sets, backbones, tables, figures"
     ),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any
 
 from bench.cell import Cell
+from bench.identity import canonical
 from bench.results import Record
 from bench.rows import MEASURES, SampleRow, score
+from bench.sealing import sealed
 
 DIGITS = 6  # decimals of scores in [0, 1]; four more than tables print in percent
 WORST = 5  # samples kept with their texts
@@ -46,10 +47,8 @@ def _of_edits(record: Record) -> dict[str, Any]:
 
 
 def line(record: Record) -> str:
-    """A compact record as one line of JSON."""
-    return json.dumps(
-        compact(record), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    """A compact record as one line of JSON, sealed anew without its rows."""
+    return canonical(sealed(compact(record)))
 
 
 def _summary(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Job(ABC):
     backbone: Backbone
     device: str
     device_map: DeviceMap | None = None
+    replaces: str | None = None  # mark of the record that is to be made anew; any other one counts
 
     @property
     @abstractmethod

@@ -51,6 +51,7 @@ def track(finished: Iterable[Finished], *, total: int) -> Iterator[Finished]:
         for one in finished:
             edits += one.edits
             state = f"failed: {one.error}" if one.error else f"{one.seconds:.1f} s"
+            state = "found" if one.outcome == "found" else state
             progress.update(task, advance=1, edits=edits)
             if console.is_terminal:
                 progress.console.print(f"{one.name}: {state}", markup=False, highlight=False)

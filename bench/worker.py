@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from bench import results
+from bench.cell_claims import CellClaims
 from bench.jobs import Job
 from bench.loaded import Loaded
 from bench.provenance import now, provenance
-from bench.results import ResultStore
+from bench.results import ResultStore, failure_of, is_complete
+from bench.sealing import encoded, mark_of
+
+# Run now; failed, now or earlier; complete already; being run by another process that may be alive.
+Outcome = Literal["done", "failed", "found", "elsewhere"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,41 +30,92 @@ class Finished:
     edits: int
     seconds: float
     error: str | None  # one line where the cell failed
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A record as it will be written, and what is told of it."""
+
+    content: bytes
+    edits: int
+    error: str | None
 
 
 class Worker:
     """Runs one job after the other and reads every file once, as long as it serves."""
 
-    def __init__(self, store: ResultStore) -> None:
+    def __init__(self, store: ResultStore, claims: CellClaims | None = None) -> None:
         self._store = store
+        self._claims = claims if claims is not None else CellClaims(store.claims)
         self._loaded = Loaded()
 
     def run(self, job: Job) -> Finished:
         """Run a job and write its record; an exception of the job becomes a failed record.
 
+        A cell with a record is not run, unless the job replaces that very one, and neither is a
+        cell that another process has claimed.
+
         Raises:
             OSError: the record cannot be written.
         """
-        started, start = now(), time.perf_counter()
-        edits, failure = 0, None
+        known = self._known(job)
+        if known is not None:
+            return known
+        claim = self._claims.claim(job.cell.key())
+        if claim is None:
+            return _finished(job, "elsewhere")
+        with claim:
+            known = self._known(job)  # by who held the claim until now
+            if known is not None:
+                return known
+            start = time.perf_counter()
+            made = self._make(job)
+            if claim.is_lost() and (known := self._known(job)) is not None:
+                return known
+            self._store.put(job.cell.key(), made.content)
+        return _finished(
+            job,
+            "done" if made.error is None else "failed",
+            edits=made.edits,
+            seconds=time.perf_counter() - start,
+            error=made.error,
+        )
+
+    def _known(self, job: Job) -> Finished | None:
+        """What the store has of a job, other than what the job is to replace."""
+        record = self._store.read(job.cell.key())
+        if record is None or mark_of(record) == job.replaces:
+            return None
+        if is_complete(record):
+            return _finished(job, "found")
+        return _finished(job, "failed", error=failure_of(record))
+
+    def _make(self, job: Job) -> _Made:
+        started = now()
         try:
             found = job.results(self._loaded)
             made = _provenance(job, started, found.seconds)
             record = results.complete(job.cell, job.editor_facts(), made, found.body)
-            edits = found.edits
+            return _Made(content=encoded(record), edits=found.edits, error=None)
         except Exception as error:  # noqa: BLE001 - whatever an editor raises: the grid goes on
             self._loaded.forget_model()
-            failure = f"{type(error).__name__}: {error}"
             made = _provenance(job, started, {})
             record = results.failed(job.cell, job.editor_facts(), made, error)
-        self._store.write(record)
-        return Finished(
-            key=job.cell.key(),
-            name=job.cell.describe(),
-            edits=edits,
-            seconds=time.perf_counter() - start,
-            error=failure,
-        )
+            return _Made(content=encoded(record), edits=0, error=failure_of(record))
+
+
+def _finished(
+    job: Job, outcome: Outcome, *, edits: int = 0, seconds: float = 0.0, error: str | None = None
+) -> Finished:
+    return Finished(
+        key=job.cell.key(),
+        name=job.cell.describe(),
+        edits=edits,
+        seconds=seconds,
+        error=error,
+        outcome=outcome,
+    )
 
 
 def _provenance(job: Job, started: str, seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -32,10 +32,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
     add_preset(cells)
     add_backbone(cells, default="the table's")
-    cells.add_argument("--editors", type=_names, metavar="A,B", help="default: all there are")
+    cells.add_argument("--editors", type=names, metavar="A,B", help="default: all there are")
     cells.add_argument(
         "--datasets",
-        type=_names,
+        type=names,
         metavar="A,B",
         help=f"default: {_listed(DATASETS)}; zsre for Table 2",
     )
@@ -314,17 +314,18 @@ def _by_editor(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {key: presets.get(key, {}) | changes.get(key, {}) for key in presets | changes}
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas, each once."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
         raise argparse.ArgumentTypeError("expected names separated by commas, got none.")
-    return names
+    return found
 
 
 def _counts(least: int) -> Callable[[str], tuple[int, ...]]:
     """A reader of whole numbers separated by commas."""
     one = whole(least)
-    return lambda text: tuple(one(part) for part in _names(text))
+    return lambda text: tuple(one(part) for part in names(text))
 
 
 def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.commands import arguments
 from bench.commands.kinds import KINDS
-from bench.console import say
+from bench.console import say, warn
 from bench.grids import TABLES, Table, get_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bench.check.published import Beside
     from bench.claims import Evidence
     from bench.places import Place
-    from bench.results import Record
 
 AGAINST = ("reference", "published")
 
@@ -137,9 +136,12 @@ def _ours() -> Evidence:
 def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Beside]:
     from bench.check.published import beside_published
     from bench.results import ResultStore, is_complete
+    from bench.staleness import parted, stale_warning
 
     store = ResultStore(arguments.records_directory(args))
-    records: list[Record] = [record for record in store.records() if is_complete(record)]
+    records, stale = parted(record for record in store.records() if is_complete(record))
+    if warning := stale_warning(stale):
+        warn(warning)
     found = [
         one
         for table in tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.commands import arguments
@@ -13,12 +14,12 @@ from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
 from bench.jobs import Job
 from bench.planning import check_hparams, train_missing, trained_points
-from bench.results import ResultStore
+from bench.record_kinds import identity_of
+from bench.results import Record, ResultStore, failure_of, is_complete
+from bench.sealing import mark_of
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-    from bench.worker import Finished
 
 EXAMPLES = """examples:
   python -m bench run --table 1
@@ -32,7 +33,8 @@ EXAMPLES = """examples:
   python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model
       a real data set on any local Hugging Face model of a known architecture
 
-The same command continues where it stopped, and only prints the table when all is done.
+The same command continues where it stopped, and only prints the table when all is done. Several
+of them, on one machine or many, share a table's cells where --out is one folder for all.
 """
 
 
@@ -54,6 +56,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         help="worker processes of one thread each (default: the CPU cores, 1 on a GPU)",
     )
     how.add_argument("--overwrite", action="store_true", help="redo cells that have a record")
+    how.add_argument(
+        "--retry-failed", action="store_true", help="run cells again that failed earlier"
+    )
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
     parser.set_defaults(func=run)
 
@@ -70,17 +75,42 @@ def run(args: argparse.Namespace) -> int:
         return _list(kind.lines(chosen))
     jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
-    todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
-    failures = _compute(todo, store, 1 if kind.alone else args.jobs) if todo else []
+    there, todo = _sorted_out(jobs, store, args)
+    if todo:
+        _compute(todo, store, 1 if kind.alone else args.jobs)
+        there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
     cells = [job.cell for job in jobs]
-    found = [record for cell in cells if (record := store.lookup(cell)) is not None]
-    show(table, cells, found, arguments.tables_directory(args))
-    for failure in failures:
-        warn(f"failed: {failure.name}: {failure.error}")
+    found = [there[key] for cell in cells if (key := cell.key()) in there]
+    show(table, cells, list(filter(is_complete, found)), arguments.tables_directory(args))
+    return _report_failures([one for one in found if not is_complete(one)], len(cells), store)
+
+
+def _sorted_out(
+    jobs: Sequence[Job], store: ResultStore, args: argparse.Namespace
+) -> tuple[dict[str, Record], list[Job]]:
+    """Records that stand, by key, and the jobs to be run, with the record that each replaces."""
+    there: dict[str, Record] = {}
+    todo: list[Job] = []
+    for job in jobs:
+        record = store.read(job.cell.key())
+        if record is None:
+            todo.append(job)
+        elif args.overwrite or (args.retry_failed and not is_complete(record)):
+            todo.append(replace(job, replaces=mark_of(record)))
+        else:
+            there[record["key"]] = record
+    return there, todo
+
+
+def _report_failures(failures: Sequence[Record], cells: int, store: ResultStore) -> int:
+    """Name the cells that failed, now or earlier; the exit code."""
+    for record in failures:
+        warn(f"failed: {identity_of(record['cell']).describe()}: {failure_of(record)}")
     if failures:
         warn(
-            f"error: {len(failures)} of {len(todo)} cells failed; their records in "
-            f"{store.directory} hold the tracebacks, and the same command tries them again."
+            f"error: {len(failures)} of {cells} cells failed; their records in "
+            f"{store.directory} hold the tracebacks (python -m bench results show KEY). The same "
+            "command does not run them again; with --retry-failed it does."
         )
     return int(bool(failures))
 
@@ -105,12 +135,14 @@ def _list(lines: Iterable[str]) -> int:
     return 0
 
 
-def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> list[Finished]:
-    """Run the cells, show progress, and return those that failed."""
+def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> None:
+    """Run the cells, or wait for who is running them, and show progress."""
     from bench.progress import track
+    from bench.waiting import completed
     from bench.workers import available_cores, run_jobs
 
     store.prepare()
     processes = jobs or (available_cores() if todo[0].device == "cpu" else 1)
     finished = run_jobs(todo, directory=store.directory, processes=min(processes, len(todo)))
-    return [one for one in track(finished, total=len(todo)) if one.error is not None]
+    for _ in track(completed(todo, finished, store), total=len(todo)):
+        pass

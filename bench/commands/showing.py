@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from bench.layout import TextTable
 
 
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
 def show(
     table: Table,
     cells: Sequence[Identity],
@@ -23,13 +27,19 @@ def show(
     directory: Path,
     metric: str = MAIN,
 ) -> None:
-    """Print the table of these cells and write it under `directory`."""
+    """Print the table of these cells and write it under `directory`, if that is not read-only."""
     from bench import console
     from bench.render import write_table
 
     view = KINDS[table.measures].view(table, cells, records, metric)
     show_text(view.text)
-    paths = write_table(table.number, view.text, view.csv, directory)
+    try:
+        paths = write_table(table.number, view.text, view.csv, directory)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        console.warn(f"warning: the table is not written: {error.strerror}: {directory}.")
+        return
     console.say("written: " + ", ".join(map(str, paths)))
 
 

@@ -11,7 +11,7 @@ from bench.cell import Cell
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import print_markdown, show, show_text
-from bench.console import say
+from bench.console import say, warn
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
 from bench.planning import trained_points
@@ -19,6 +19,7 @@ from bench.record_kinds import identity_of
 from bench.reference import add_to_reference, reference_records, write_reference
 from bench.results import Record, ResultStore, is_complete
 from bench.shown import MAIN, SHOWN
+from bench.staleness import belonging, parted, stale_warning
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -148,7 +149,8 @@ def _stored(
         ValueError: none of the cells has a record.
     """
     store = ResultStore(arguments.records_directory(args))
-    records = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    owned = (r for r in store.records() if is_complete(r) and kind.owns(r))
+    records, stale = parted(owned)
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
@@ -156,6 +158,8 @@ def _stored(
         points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
     )
     cells = [job.cell for job in kind.plan(chosen, args)]
+    if warning := stale_warning(belonging(stale, cells)):
+        warn(warning)
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(
             f"No record in {store.directory} belongs to this selection of table {table.number}; "

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bench.cell import Cell
 from bench.compact import compact
+from bench.console import warn
 from bench.results import Record, ResultStore, is_complete, parse
+from bench.staleness import parted, stale_warning
 
 
 def read_records(directory: Path) -> list[Record]:
@@ -37,7 +39,11 @@ def read_records(directory: Path) -> list[Record]:
 def _all(directory: Path) -> Iterator[Record]:
     files = sorted(directory.glob("*.jsonl"))
     if not files:
-        yield from ResultStore(directory).records()
+        owned = (r for r in ResultStore(directory).records() if _edits(r) and is_complete(r))
+        current, stale = parted(owned)
+        if warning := stale_warning(stale):
+            warn(warning)
+        yield from current
     for path in files:
         lines = path.read_text(encoding="utf-8").splitlines()
         yield from (parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1))

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.plots.source import Source
 from bench.results import Record, complete
+from bench.sealing import sealed
 from editors import registry
 from tests.test_cell import CELL
 
@@ -63,7 +64,7 @@ def source(records: Iterable[Record], edits: int | None = None, prompt_map: Any 
 
 def write_lines(path: Path, records: Iterable[Record]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    path.write_text("".join(json.dumps(sealed(one)) + "\n" for one in records), encoding="utf-8")
     return path
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench.plots.records import read_records
 from bench.results import ResultStore, failed
+from bench.sealing import sealed
 from tests.plots.made import PROVENANCE, record, write_lines
 from tests.test_cell import CELL
 from tests.test_compact import ROWS
@@ -46,7 +47,7 @@ def test_no_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['{"cell"', "[1]", '{"status": {}, "cell": {"n_edits": 1}}'])
 def test_a_damaged_line_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.jsonl").write_text(json.dumps(record()) + "\n" + text + "\n")
+    (tmp_path / "a.jsonl").write_text(json.dumps(sealed(record())) + "\n" + text + "\n")
     with pytest.raises(ValueError, match=r"a\.jsonl, line 2 is no result record"):
         read_records(tmp_path)
 

@@ -1,0 +1,111 @@
+"""A claim that this process holds: created by one alone, kept fresh, removed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Claim:
+    """A file that says who computes a cell; a thread renews it until the claim is released."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any], every: float) -> None:
+        """Create the file.
+
+        Raises:
+            FileExistsError: another one was quicker.
+            FileNotFoundError: the folder is not there.
+            OSError: it cannot be written.
+        """
+        self._path = path
+        self._facts = dict(facts)
+        self._beats = 0
+        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+        try:
+            self._write()
+        except OSError:
+            os.close(self._file)
+            path.unlink(missing_ok=True)
+            raise
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._keep_fresh, args=(every,), name=f"claim {path.stem[:12]}", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def is_lost(self) -> bool:
+        """Whether another process has taken the cell over, because this one seemed dead."""
+        try:
+            return not self._is_own(self._path.read_bytes())
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Remove the claim, if it still is this one, and the folder if it was the last."""
+        self._ended.set()
+        self._thread.join(timeout=5)
+        if not self._thread.is_alive():  # else it may still write through this descriptor
+            os.close(self._file)
+        with contextlib.suppress(OSError):  # a claim that stays behind is stale soon
+            remove_if(self._path, self._is_own)
+            self._path.parent.rmdir()
+
+    def _keep_fresh(self, every: float) -> None:
+        while not self._ended.wait(every):
+            self._beats += 1
+            with contextlib.suppress(OSError):  # a full disk: the file's time may still move
+                self._write()
+
+    def _write(self) -> None:
+        """Write through the descriptor, so that a claim of another under this name stays whole."""
+        text = json.dumps({**self._facts, "beat": f"{self._beats:09}"}, separators=(",", ":"))
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, text.encode())  # each time of the same length
+        os.fsync(self._file)
+
+    def _is_own(self, content: bytes) -> bool:
+        return str(self._facts["token"]).encode() in content
+
+
+def remove_if(path: Path, wanted: Callable[[bytes], bool]) -> bool:
+    """Remove a file of that content; whether it was one.
+
+    It is renamed before it is judged, so that nobody can exchange it in between; another one is put
+    back unless the name has been taken.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    try:
+        if not wanted(path.read_bytes()):
+            return False
+        aside = path.with_suffix(f".{uuid.uuid4().hex}.removed")
+        path.rename(aside)
+    except FileNotFoundError:
+        return False
+    own = wanted(aside.read_bytes())
+    if not own:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(aside)
+    aside.unlink(missing_ok=True)
+    return own

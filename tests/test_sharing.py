@@ -1,0 +1,168 @@
+"""Several real processes on one store: no cell twice, none lost, all complete in each of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import worker as module
+from bench.cell_claims import CellClaims
+from bench.results import ResultStore, is_complete
+from bench.sealing import encoded
+from bench.waiting import completed, remaining
+from bench.worker import Worker
+from tests.fake_jobs import fake_job, runs
+from tests.source import ROOT
+
+# Runs jobs as an executor does: one after the other, then what others were running.
+RUNNER = """
+import os, sys, time
+from pathlib import Path
+from bench import worker as module
+from bench.results import ResultStore
+from bench.waiting import completed
+from bench.worker import Worker
+from tests.fake_jobs import fake_job
+module.provenance = lambda *_, **__: {}
+records, log, count, seconds = Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:5])
+jobs = [fake_job(log, seed, seconds=seconds) for seed in range(int(count))]
+store = ResultStore(records)
+worker = Worker(store)
+(log.parent / f"ready.{os.getpid()}").touch()
+while len(list(log.parent.glob("ready.*"))) < int(sys.argv[5]):
+    time.sleep(0.01)
+print(",".join(one.outcome for one in completed(jobs, map(worker.run, jobs), store)), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "records")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def start(
+    store: ResultStore, log: Path, count: int, seconds: float, *, together: int = 1
+) -> subprocess.Popen[str]:
+    """A process that begins when as many as `together` are ready."""
+    words = [str(store.directory), str(log), str(count), str(seconds), str(together)]
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, *words],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def started(log: Path) -> None:
+    until = time.monotonic() + 60
+    while not runs(log) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert runs(log)
+
+
+@pytest.mark.slow
+def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
+    processes = [start(store, log, 12, 0.1, together=3) for _ in range(3)]
+    ended = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, ended
+    assert sorted(runs(log)) == list(range(12))  # each once
+    outcomes = [out.strip().split(",") for out, _ in ended]
+    assert [len(found) for found in outcomes] == [12] * 3  # and all complete in every process
+    assert sum(found.count("done") for found in outcomes) == 12
+    assert sum("done" in found for found in outcomes) > 1  # they did share it
+    assert {one for found in outcomes for one in found} <= {"done", "found"}
+    assert len([record for record in store.records() if is_complete(record)]) == 12
+    assert not store.claims.exists()
+
+
+@pytest.mark.slow
+def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, log: Path) -> None:
+    victim = start(store, log, 1, 600)
+    started(log)
+    try:
+        assert Worker(store).run(fake_job(log)).outcome == "elsewhere"
+    finally:
+        victim.send_signal(signal.SIGKILL)  # and nobody has asked for its end yet: a zombie
+    (one,) = remaining([fake_job(log)], store, every=0.05)
+    victim.communicate()
+    assert one.outcome == "done"
+    assert runs(log) == [0, 0]
+    assert not store.claims.exists()
+
+
+def test_waiting_is_said_and_ends_with_the_record(
+    store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [fake_job(log, seed) for seed in range(3)]
+    claim = CellClaims(store.claims).claim(jobs[1].cell.key())
+    assert claim is not None
+    worker = Worker(store)
+
+    def finished() -> Iterator[object]:
+        yield from map(worker.run, jobs)
+        store.put(jobs[1].cell.key(), _record(jobs[1].cell))
+        claim.release()
+
+    found = list(completed(jobs, finished(), store))  # type: ignore[arg-type]
+    assert [one.outcome for one in found] == ["done", "done", "found"]
+    assert found[-1].key == jobs[1].cell.key()
+    assert "1 cell is being computed by" in capsys.readouterr().err
+    assert runs(log) == [0, 2]
+
+
+def test_a_cell_that_another_process_gave_back_is_run_here(store: ResultStore, log: Path) -> None:
+    job = fake_job(log)
+    claim = CellClaims(store.claims).claim(job.cell.key())
+    assert claim is not None
+    claim.release()
+    assert [one.outcome for one in remaining([job], store)] == ["done"]
+
+
+def test_a_cell_that_failed_elsewhere_is_told(store: ResultStore, log: Path) -> None:
+    Worker(store).run(fake_job(log, error="no"))
+    (one,) = remaining([fake_job(log)], store)
+    assert (one.outcome, one.error) == ("failed", "RuntimeError: no")
+    assert runs(log) == [0]
+
+
+def test_the_cell_of_a_silent_machine_is_taken_over(store: ResultStore, log: Path) -> None:
+    job = fake_job(log)
+    store.claims.mkdir(parents=True)
+    (store.claims / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
+    worker = Worker(store, CellClaims(store.claims, patience=0.3))
+    assert worker.run(job).outcome == "elsewhere"
+    start = time.monotonic()
+    assert [one.outcome for one in remaining([job], store, worker=worker, every=0.05)] == ["done"]
+    assert time.monotonic() - start > 0.2
+    assert not store.claims.exists()
+
+
+def test_nothing_to_wait_for_is_silent(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(remaining([], store)) == []
+    assert capsys.readouterr().err == ""
+
+
+def _record(cell: object) -> bytes:
+    from bench import results
+    from bench.cell import Cell
+
+    assert isinstance(cell, Cell)
+    return encoded(results.complete(cell, {}, {}, {"summary": {}}))
