@@ -16,6 +16,7 @@ from bench.datasets import get_dataset
 from bench.digests import digest_of_file
 from bench.files import write_text
 from bench.grids import DATASETS
+from bench.intact import is_reported, report_of
 from bench.training_progress import show_steps
 from bench.world.store import DATA_VERSION, cache_root, data_dir
 from editors import registry
@@ -79,7 +80,7 @@ def make_artefact(
     from editors.base import Resources
     from editors.parts.artefact import read_header
 
-    report_path, finished = path.with_suffix(".report.json"), path.exists()
+    report_path, finished = report_of(path), path.exists()
     started, start = now(), time.perf_counter()
     with show_steps() as progress:
         made = trainable(key).fit(
@@ -88,7 +89,7 @@ def make_artefact(
         )  # fmt: skip
     seconds = time.perf_counter() - start
     header = read_header(made)
-    if finished and report_path.exists():
+    if finished and report_path.exists() and is_reported(made):
         earlier = json.loads(report_path.read_text("utf-8"))["provenance"]["seconds"]["train"]
         return Made(path=made, header=header, seconds=earlier)
     report = {

@@ -25,6 +25,7 @@ from bench.corpora import (
 )
 from bench.digests import cached_digest, combined_digest
 from bench.hub import ROBERTA_BASE, snapshot
+from bench.intact import check_trained
 from bench.key_statistics import context_templates, covariances, read_templates
 from bench.names import unknown_name
 from bench.variants import variant_with
@@ -240,6 +241,7 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
             of_variant = directory not in directories
             changed = _trained_otherwise(path, key, hparams, None if of_variant else places.changed)
             if not changed:
+                check_trained(path, "Restore it, or remove both files and train it again.")
                 return path
             if not of_variant:
                 others = changed

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.intact import check_model, check_sealed, seal
 from bench.world.models import CONTROL
 from bench.world.world import DEFAULT_SEED
 
@@ -51,6 +52,7 @@ def require_assets(seed: int, name: str) -> Path:
 
     Raises:
         NotBuiltError: not built yet, with the command that builds it.
+        DamagedFileError: its files are not those of the manifest.
     """
     path = assets_dir(seed, name) / name
     if not (path / "model.safetensors").exists():
@@ -58,16 +60,28 @@ def require_assets(seed: int, name: str) -> Path:
             f"{name} of world {seed} is not built: {path} is missing. "
             f"Build it with `python -m bench world build --seed {seed} --models {name}`."
         )
+    shipped = path.is_relative_to(ASSETS)
+    remedy = "Install the package again." if shipped else "Remove the folder and build it again."
+    check_model(path, remedy)
     return path
 
 
 def data_dir(seed: int = DEFAULT_SEED) -> Path:
-    """Directory of the world's edit sets, ability sets and corpus text, generated once."""
+    """Directory of the world's edit sets, ability sets and corpus text, generated once.
+
+    Raises:
+        DamagedFileError: its files are not what was generated.
+    """
     path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
     if not path.is_dir():
         from bench.world.files import write_all  # heavy, and needed once per machine
 
-        make_directory(path, lambda part: write_all(seed, part))
+        def fill(part: Path) -> None:
+            write_all(seed, part)
+            seal(part)
+
+        make_directory(path, fill)
+    check_sealed(path, "Remove the folder, and it is made again.")
     return path
 
 
