@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.arithmetic import fixed_arithmetic
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import show
+from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
 from bench.jobs import Job
@@ -32,7 +36,9 @@ EXAMPLES = """examples:
   python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model
       a real data set on any local Hugging Face model of a known architecture
 
-The same command continues where it stopped, and only prints the table when all is done.
+The same command continues where it stopped, and only prints the table when all is done. Ctrl-C
+stops behind the present edit and keeps it; what a killed run has edited in its last half minute is
+edited again.
 """
 
 
@@ -55,11 +61,47 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     how.add_argument("--overwrite", action="store_true", help="redo cells that have a record")
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
+    how.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits every time on a GPU too: deterministic kernels only, no TF32; on a CPU "
+        "that holds always",
+    )
+    how.add_argument(
+        "--checkpoint-seconds",
+        type=seconds,
+        default=CHECKPOINT_SECONDS,
+        metavar="S",
+        help="keep the state of a running cell every S seconds, at most a 20th of the time "
+        "(default: %(default)g)",
+    )
+    how.add_argument(
+        "--checkpoint-edits",
+        type=arguments.whole(1),
+        metavar="K",
+        help="and every K edits (default: any number)",
+    )
     parser.set_defaults(func=run)
 
 
+def seconds(text: str) -> float:
+    """A reader of a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds from 0 on, got {text!r}.")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0, or 1 where a cell failed."""
+    """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
+    with fixed_arithmetic(args.deterministic):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
@@ -71,7 +113,14 @@ def run(args: argparse.Namespace) -> int:
     jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
     todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
-    failures = _compute(todo, store, 1 if kind.alone else args.jobs) if todo else []
+    computed = _compute(todo, store, 1 if kind.alone else args.jobs, _conduct(args))
+    if computed.exit_code is not None:
+        warn(
+            f"stopped: {computed.done} of {len(todo)} cells are done and what was begun is kept in "
+            f"{store.directory}; the same command continues."
+        )
+        return computed.exit_code
+    failures = computed.failures
     cells = [job.cell for job in jobs]
     found = [record for cell in cells if (record := store.lookup(cell)) is not None]
     show(table, cells, found, arguments.tables_directory(args))
@@ -105,12 +154,45 @@ def _list(lines: Iterable[str]) -> int:
     return 0
 
 
-def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> list[Finished]:
-    """Run the cells, show progress, and return those that failed."""
+@dataclass(kw_only=True)
+class _Computed:
+    """What became of the cells that had no record."""
+
+    done: int = 0
+    failures: list[Finished] = field(default_factory=list)
+    exit_code: int | None = None  # where a signal stopped them
+
+
+def _conduct(args: argparse.Namespace) -> Conduct:
+    return Conduct(
+        checkpoint_seconds=args.checkpoint_seconds,
+        checkpoint_edits=args.checkpoint_edits,
+        deterministic=args.deterministic,
+    )
+
+
+def _compute(
+    todo: Sequence[Job], store: ResultStore, jobs: int | None, conduct: Conduct
+) -> _Computed:
+    """Run the cells and show progress, until all are done or a signal stops them."""
+    computed = _Computed()
+    if not todo:
+        return computed
     from bench.progress import track
+    from bench.stopping_runs import StopFlag, StoppedEarly, stopped_by_signals
     from bench.workers import available_cores, run_jobs
 
     store.prepare()
-    processes = jobs or (available_cores() if todo[0].device == "cpu" else 1)
-    finished = run_jobs(todo, directory=store.directory, processes=min(processes, len(todo)))
-    return [one for one in track(finished, total=len(todo)) if one.error is not None]
+    processes = min(jobs or (available_cores() if todo[0].device == "cpu" else 1), len(todo))
+    stop = StopFlag()
+    with stopped_by_signals(stop) as caught:
+        finished = run_jobs(
+            todo, directory=store.directory, processes=processes, conduct=conduct, stop=stop
+        )
+        try:
+            for one in track(finished, total=len(todo)):
+                computed.done += 1
+                computed.failures += [one] if one.error is not None else []
+        except StoppedEarly:
+            computed.exit_code = caught.exit_code
+    return computed
