@@ -28,7 +28,7 @@ def fix_arithmetic() -> None:
 
 
 @contextmanager
-def fixed_arithmetic(wanted: bool) -> Iterator[None]:
+def fixed_arithmetic(*, wanted: bool) -> Iterator[None]:
     """`fix_arithmetic` for the while, where it is wanted; afterwards all is as it was."""
     if not wanted:
         yield

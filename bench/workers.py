@@ -44,7 +44,7 @@ def run_jobs(
     ordered = sorted(jobs, key=lambda job: job.size, reverse=True)
     stop = stop or StopFlag()
     if processes == 1:
-        with fixed_arithmetic(conduct.deterministic):
+        with fixed_arithmetic(wanted=conduct.deterministic):
             worker = _single_threaded(directory, conduct, stop)
             yield from map(worker.run, ordered)
         return

@@ -97,7 +97,7 @@ def seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
-    with fixed_arithmetic(args.deterministic):
+    with fixed_arithmetic(wanted=args.deterministic):
         return _run(args)
 
 
