@@ -20,7 +20,6 @@ def fix_arithmetic() -> None:
     if os.environ.get(_WORKSPACE) not in {_FIXED, ":16:8"}:
         os.environ[_WORKSPACE] = _FIXED
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
@@ -35,21 +34,17 @@ def fixed_arithmetic(*, wanted: bool) -> Iterator[None]:
         return
     import torch
 
-    cudnn, matmul, memory = (
-        torch.backends.cudnn,
-        torch.backends.cuda.matmul,
-        torch.utils.deterministic,
-    )
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     workspace, mode = os.environ.get(_WORKSPACE), torch.get_deterministic_debug_mode()
     flags = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
-    tf32, filled = matmul.allow_tf32, memory.fill_uninitialized_memory
+    tf32 = matmul.allow_tf32
     fix_arithmetic()
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(mode)
         cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = flags
-        matmul.allow_tf32, memory.fill_uninitialized_memory = tf32, filled
+        matmul.allow_tf32 = tf32
         if workspace is None:
             os.environ.pop(_WORKSPACE, None)
         else:

@@ -58,8 +58,9 @@ def answered(
     room = batch_size if isinstance(batch_size, Room) else Room(batch_size)
     course = Course() if course is None else course
     known = len(course.found)
-    for start in range(0, known, room.rows) if pass_over is not None else ():
-        pass_over(items[start : min(start + room.rows, known)])
+    if pass_over is not None:
+        for start in range(0, known, room.rows):
+            pass_over(items[start : min(start + room.rows, known)])
     while len(course.found) < len(items):
         course.found += _next(items, len(course.found), answer, room)
         course.behind()

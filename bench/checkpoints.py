@@ -131,5 +131,6 @@ def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         whole.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        whole.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+        flat: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        whole.update(flat)
     return whole.hexdigest()

@@ -16,13 +16,17 @@ from bench.provenance import hardware
 # What runs a stream, beside all that asks models.
 _SOURCES = (
     "answers.py",
+    "asking.py",
     "checkpoints.py",
     "driver.py",
+    "edits_made.py",
     "general_ability/running.py",
     "health.py",
     "keeping.py",
+    "keeping_answers.py",
     "rows.py",
     "seeds.py",
+    "streams.py",
     "timing/measure.py",
     "timing/session.py",
 )

@@ -30,11 +30,12 @@ class AskedSoFar:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain JSON values."""
-        forced = {
-            channel: [[one.target_ids, one.predicted_ids, one.log_probability] for one in c.found]
-            for channel, c in self.forced.items()
-        }
-        return {**forced, "generated": list(self.generated.found)}
+        kept: dict[str, list[Any]] = {"generated": list(self.generated.found)}
+        for channel, course in self.forced.items():
+            kept[channel] = [
+                [one.target_ids, one.predicted_ids, one.log_probability] for one in course.found
+            ]
+        return kept
 
 
 def _forced(row: Sequence[Any]) -> Forced:

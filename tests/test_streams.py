@@ -20,6 +20,7 @@ from editors import registry
 from editors.base import Editor
 from tests.contract import Subject, counted_head
 from tests.fake_editors import Shift
+from tests.stopping import checkpoint_file
 from tests.test_cell import CELL
 from tests.tiny import SAMPLES, tiny_llama
 
@@ -59,11 +60,6 @@ def cell(n_edits: int, **changes: Any) -> Cell:
     return dataclasses.replace(CELL, **values | changes)
 
 
-def file(directory: Path, **changes: Any) -> CheckpointFile:
-    values: dict[str, Any] = {"directory": directory, "key": "a" * 64, "circumstances": {"n": 1}}
-    return CheckpointFile(**values | changes)
-
-
 def run(editor: Editor[Any], one: Cell, keeper: Keeper | None = None) -> CellRun:
     return run_cell(one, editor, MANY, batch_size=IN_BATCHES, keeper=keeper)
 
@@ -96,7 +92,7 @@ def test_each_editor_ends_in_the_same_numbers_however_often_it_is_killed(
     deaths = 0
     for age in (3, 4, 5, None):  # the first three in the midst of edits and of asking
         with suppress(KilledError):
-            found = run(subject.editor(), one, Mortal(file(tmp_path), age))
+            found = run(subject.editor(), one, Mortal(checkpoint_file(tmp_path), age))
             break
         deaths += 1
     assert deaths == 3
@@ -108,8 +104,8 @@ def test_each_editor_ends_in_the_same_numbers_however_often_it_is_killed(
 def test_a_stream_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> None:
     whole = run(Shift(tiny_llama()), cell(3))
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), cell(3), Mortal(file(tmp_path), age))
-    editor, keeper = Shift(tiny_llama()), Keeper(file(tmp_path))
+        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), age))
+    editor, keeper = Shift(tiny_llama()), Keeper(checkpoint_file(tmp_path))
     assert results(run(editor, cell(3), keeper)) == results(whole)
     kept = age // 2 * 2  # of 20 steps: three edits, six batches and the end of a block, twice
     made = min(kept, 3) + min(max(kept - 10, 0), 3)
@@ -124,19 +120,19 @@ def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
         return len(calls)
 
     pristine, block = 5, 3  # batches
-    assert forwards(Mortal(file(tmp_path), 5)) == pristine + 2
-    assert forwards(Keeper(file(tmp_path))) == pristine + (block - 1) + block
+    assert forwards(Mortal(checkpoint_file(tmp_path), 5)) == pristine + 2
+    assert forwards(Keeper(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
 
 
 def test_seconds_of_finished_edits_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), cell(3), Mortal(file(tmp_path), 2))
-    kept = file(tmp_path).read()
+        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), 2))
+    kept = checkpoint_file(tmp_path).read()
     assert kept is not None
     assert kept.progress["phases"]["edit"] == pytest.approx(sum(kept.progress["seconds"]))
-    ran = run(Shift(tiny_llama()), cell(3), Keeper(file(tmp_path)))
+    ran = run(Shift(tiny_llama()), cell(3), Keeper(checkpoint_file(tmp_path)))
     assert [row["edit_seconds"] for row in ran.rows[:2]] == kept.progress["seconds"]
     assert ran.seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in ran.rows))
 
@@ -151,9 +147,9 @@ def test_a_stopped_stream_keeps_its_last_edit_and_leaves_a_pristine_model(tmp_pa
             super().behind_edit(made)
 
     with pytest.raises(StoppedEarly):
-        run(editor, cell(3), Stopping(file(tmp_path), stop=stop))
+        run(editor, cell(3), Stopping(checkpoint_file(tmp_path), stop=stop))
     assert editor.weight.equal(pristine)
-    kept = file(tmp_path).read()
+    kept = checkpoint_file(tmp_path).read()
     assert kept is not None
     assert len(kept.progress["seconds"]) == 1
     with pytest.raises(StoppedEarly):  # and it begins nothing
@@ -164,13 +160,13 @@ def test_a_state_that_the_editor_cannot_read_is_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), cell(3), Mortal(file(tmp_path), 2))
+        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), 2))
 
     class Forgetful(Shift):
         def load_state_dict(self, state: Any) -> None:
             raise KeyError("weight")
 
-    ran = run(Forgetful(tiny_llama()), cell(3), Keeper(file(tmp_path)))
+    ran = run(Forgetful(tiny_llama()), cell(3), Keeper(checkpoint_file(tmp_path)))
     assert results(ran) == results(run(Shift(tiny_llama()), cell(3)))
     assert "cannot be read by its editor (KeyError: 'weight')" in capsys.readouterr().err
     assert [path.suffix for path in tmp_path.iterdir()] == [".corrupt"]

@@ -8,19 +8,17 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from bench.checkpoints import Checkpoint
 from bench.clock import Clock
+from bench.edits_made import EditsMade
 from bench.general_ability import scoring
 from bench.general_ability.cell import BUILT_IN, AbilityCell
 from bench.general_ability.loading import LoadedSet, chosen
 from bench.general_ability.rows import AbilityRow, Numbered
 from bench.health import BlockHealth, health_of
 from bench.keeping import Keeper
-from bench.kept_edits import saved_seconds
 from bench.metrics import token_accuracy
 from bench.probing import BATCH_SIZE, Steering, items_of, predict, unsteered
 from bench.seeds import draw
-from bench.streams import restored
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
@@ -80,64 +78,30 @@ def run_edited(
     if edits is None or len(samples) < edits.n_edits:
         raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
     lm, keeper = editor.lm, keeper or Keeper()
-    stream = _Stream(editor, Clock(lm.device), keeper)
+    clock = Clock(lm.device)
+    made = EditsMade(editor, clock, keeper)
     questions = _questions(cell, lm, sets)
     block = draw(samples, seed=edits.seed, limit=edits.n_edits)
     requests = [items_of(sample)[0] for sample in block]
     editor.reset()
     before = predict(lm, requests, batch_size=batch_size)
-    steering = _in_front(stream.keep, editor.steering)
+    steering = _in_front(made.keep, editor.steering)
     try:
-        stream.make(block)
+        made.resume(keeper.resume())
+        made.make([sample.request for sample in block])
         after = predict(
             lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
         )
-        with stream.clock.phase("ask"):
+        with clock.phase("ask"):
             rows = _asked(cell, lm, questions, steering, batch_size)
     finally:
         editor.reset()
     return AbilityRun(
         rows=rows,
-        seconds=stream.clock.seconds,
+        seconds=clock.seconds,
         health=[health_of(0, block, before, after, editor, keeper.check)],
         reliability=fmean(token_accuracy(one.predicted_ids, one.target_ids) for one in after),
     )
-
-
-@dataclass
-class _Stream:
-    """The edits, those of an earlier run among them."""
-
-    editor: Editor[Any]
-    clock: Clock
-    keeper: Keeper
-    made: int = 0
-    kept: int = 0  # of those that are made
-
-    def make(self, block: Sequence[EditSample]) -> None:
-        """Make those that are not made yet."""
-        kept = self.keeper.resume()
-        if kept is not None and restored(self.editor, kept, self.keeper):
-            self.made = self.kept = kept.progress["made"]
-            self.clock.seconds = dict(kept.progress["phases"])
-        saved_seconds(self.editor)  # of what was found for another purpose
-        for sample in block[self.made :]:
-            self.clock.timed("edit", self.editor.edit, [sample.request])
-            self.clock.add("edit", saved_seconds(self.editor))
-            self.made += 1
-            self.keeper.behind_edit(self._checkpoint)
-
-    def keep(self) -> None:
-        """Behind something that is no edit."""
-        if self.kept == self.made:
-            self.keeper.check()
-        else:
-            self.keeper.behind_batch(self._checkpoint)
-
-    def _checkpoint(self) -> Checkpoint:
-        self.kept = self.made
-        progress = {"made": self.made, "phases": {"edit": self.clock.seconds["edit"]}}
-        return Checkpoint(progress=progress, state=self.editor.state_dict())
 
 
 def _in_front(act: Callable[[], None], steering: Steering) -> Steering:

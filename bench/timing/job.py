@@ -37,7 +37,8 @@ class TimingJob(Job):
         found = loaded.samples(cell.dataset, stream.data_dir, cell.dataset_digest)
         drawn = draw(found.samples, seed=cell.seed, limit=max(cell.n_edits, cell.queries))
         seconds = {"load": time.perf_counter() - start}
-        summary = Session(self, loaded, [sample.request for sample in drawn]).summary()
+        requests = [sample.request for sample in drawn]
+        summary = Session(self, loaded, requests, keeper).summary()
         body = {"data": found.facts(), "summary": summary, "health": [], "rows": []}
         return Results(body=body, seconds=seconds, edits=cell.n_edits)
 
