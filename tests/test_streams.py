@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bench.driver import CellRun, run_cell
 from bench.keeping import Keeper
 from bench.stopping_runs import StopFlag, StoppedEarly
 from editors import registry
-from editors.base import Editor
+from editors.base import Editor, EditRequest
 from tests.contract import Subject, counted_head
 from tests.fake_editors import Shift
 from tests.stopping import checkpoint_file
@@ -122,6 +122,35 @@ def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
     pristine, block = 5, 3  # batches
     assert forwards(Mortal(checkpoint_file(tmp_path), 5)) == pristine + 2
     assert forwards(Keeper(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
+
+
+class InPairs(Shift):
+    """Remembers which requests it prepared together."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny_llama())
+        self.groups: list[list[EditRequest]] = []
+
+    @property
+    def together(self) -> int:
+        return 2
+
+    def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
+        self.groups.append(list(requests))
+        return super().prepare(requests)
+
+
+def test_edits_are_prepared_beside_those_that_they_were_beside(tmp_path: Path) -> None:
+    whole, killed, editor = InPairs(), InPairs(), InPairs()
+    one = cell(1, generation="none")  # of three steps for each sample: edit, question, end
+    run(whole, one)
+    with pytest.raises(KilledError):
+        run(killed, one, Mortal(checkpoint_file(tmp_path), 8))
+    kept = checkpoint_file(tmp_path).read()
+    assert kept is not None
+    assert kept.progress["block"] + len(kept.progress["seconds"]) == 3
+    run(editor, one, Keeper(checkpoint_file(tmp_path)))
+    assert editor.groups == whole.groups[1:]
 
 
 def test_seconds_of_finished_edits_are_kept(
