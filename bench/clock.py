@@ -19,16 +19,25 @@ class Clock:
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)  # phases that are not over
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds by phase, those of a phase that is not over included."""
+        now, seconds = time.perf_counter(), dict(self.seconds)
+        for name, start in self._begun.items():
+            seconds[name] = seconds.get(name, 0.0) + now - start
+        return seconds
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time of the `with` block to a phase, also when it raises."""
         self._synchronise()
-        start = time.perf_counter()
+        start = self._begun[name] = time.perf_counter()
         try:
             yield
         finally:
             self._synchronise()
+            del self._begun[name]
             self.add(name, time.perf_counter() - start)
 
     def timed(self, name: str, work: Callable[[T], None], argument: T) -> float:

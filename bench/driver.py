@@ -8,9 +8,11 @@ from itertools import islice
 from typing import Any
 
 from bench.answers import Answered
+from bench.asking import Room
 from bench.cell import Cell, Generation
 from bench.clock import Clock
 from bench.health import BlockHealth, health_of
+from bench.keeping import Keeper
 from bench.kept_edits import saved_seconds
 from bench.metrics import CONTEXT_GUIDED
 from bench.pristine import pristine_answers
@@ -18,6 +20,7 @@ from bench.prober import Prober
 from bench.probing import BATCH_SIZE, Item, items_of
 from bench.rows import ItemRow, SampleRow
 from bench.seeds import blocks, draw
+from bench.streams import Stream
 from editors.base import Editor, EditRequest, EditSample
 
 GENERATION_PROMPTS: dict[Generation, str | None] = {
@@ -42,47 +45,57 @@ def run_cell(
     samples: Sequence[EditSample],
     *,
     batch_size: int = BATCH_SIZE,
+    keeper: Keeper | None = None,
 ) -> CellRun:
     """Run one cell's protocol and return its rows, seconds and health.
 
     Protocol `blocks`: draw by seed, cut into disjoint blocks of n; per block reset, n single edits
     in order, probe all n, reset. All pristine answers come before the first edit. The editor is
-    reset however the cell ends.
+    reset however the cell ends. What the keeper has of an earlier run is not done again.
 
     Raises:
         ValueError: fewer samples than one block needs.
+        StoppedEarly: the keeper was asked to stop.
     """
+    keeper = keeper or Keeper()
+    keeper.check()
     clock = Clock(editor.lm.device)
     template = GENERATION_PROMPTS[cell.generation]
     known = pristine_answers(editor.lm, template)
-    prober = Prober(editor.lm, clock, template, batch_size, known)
+    prober = Prober(editor.lm, clock, template, Room(batch_size), known, keeper.check)
     chosen = blocks(draw(samples, seed=cell.seed, limit=cell.limit), cell.n_edits)
     editor.reset()
     before = iter(prober.pristine([item for block in chosen for item in _items(block)]))
-    rows: list[SampleRow] = []
-    health: list[BlockHealth] = []
+    stream = Stream(editor, clock, keeper)
     try:
-        edits = _edits(clock, editor, chosen)
+        stream.resume()
+        first = stream.block * cell.n_edits + len(stream.seconds)
+        edits = _edits(clock, editor, chosen, first)
         for number, block in enumerate(chosen):
-            seconds = list(islice(edits, len(block)))
             items = _items(block)
-            after = prober.edited(items, editor)
-            editor.reset()
             pristine = list(islice(before, len(items)))
-            health.append(health_of(number, block, pristine, after, editor))
-            rows += _sample_rows(number, block, seconds, pristine, after)
+            if number < stream.block:
+                continue
+            for seconds in islice(edits, len(block) - len(stream.seconds)):
+                stream.edit_is_made(seconds)
+            after = prober.edited(items, editor, stream.asked)
+            editor.reset()
+            health = health_of(number, block, pristine, after, editor, keeper.check)
+            rows = _sample_rows(number, block, stream.seconds, pristine, after)
+            stream.block_is_done(health, rows)
     finally:
         editor.reset()
-    return CellRun(rows=rows, seconds=clock.seconds, health=health)
+    return CellRun(rows=stream.rows, seconds=clock.seconds, health=stream.health)
 
 
 def _edits(
-    clock: Clock, editor: Editor[Any], chosen: Sequence[Sequence[EditSample]]
+    clock: Clock, editor: Editor[Any], chosen: Sequence[Sequence[EditSample]], first: int
 ) -> Iterator[float]:
     """Make the next edit, in order, whenever asked; the seconds it takes.
 
     Single edits depend on nothing before them: an editor may prepare several of them together, and
-    they share the seconds of it equally.
+    they share the seconds of it equally. Those before number `first` are made already; where it is
+    among several, they are prepared together as they were.
     """
     requests = [sample.request for block in chosen for sample in block]
     size = editor.together if len(chosen[0]) == 1 else 1
@@ -94,11 +107,11 @@ def _edits(
     def make(edit: Callable[[], None]) -> None:
         edit()
 
-    for start in range(0, len(requests), size):
+    for start in range(first - first % size, len(requests), size):
         saved_seconds(editor)  # of what was found for another purpose
         shared = clock.timed("edit", prepare, requests[start : start + size])
         shared += saved_seconds(editor)
-        for edit in made:
+        for edit in made[max(first - start, 0) :]:
             seconds = clock.timed("edit", make, edit) + saved_seconds(editor)
             yield shared / len(made) + seconds
 

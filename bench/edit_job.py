@@ -12,6 +12,7 @@ from bench.jobs import Job, Results, facts_of
 from bench.resources import Sources
 
 if TYPE_CHECKING:
+    from bench.keeping import Keeper
     from bench.loaded import Loaded
 
 
@@ -28,7 +29,7 @@ class EditJob(Job):
         """Edits, then samples; see the base class."""
         return self.cell.n_edits, self.cell.limit or 0
 
-    def results(self, loaded: Loaded) -> Results:
+    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         """Run the cell's protocol; see the base class."""
         from bench.driver import run_cell
         from bench.rows import summarise
@@ -38,7 +39,7 @@ class EditJob(Job):
         editor = loaded.editor(lm, cell.editor, cell.hparams, self.sources, keep=True)
         found = loaded.samples(cell.dataset, self.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
-        ran = run_cell(cell, editor, found.samples)
+        ran = run_cell(cell, editor, found.samples, keeper=keeper)
         body = {
             "data": found.facts(),
             "summary": summarise(ran.rows),

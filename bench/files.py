@@ -82,8 +82,16 @@ def sync_folder(folder: Path) -> None:
             raise
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, str],
+    *,
+    durable: bool = False,
+) -> Path:
     """Write a safetensors file with `facts` in its header, in the manner of `write_text`.
+
+    Only a `durable` one waits for the disk.
 
     Raises:
         OSError: the place cannot be written; nothing partial is left there.
@@ -95,8 +103,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     try:
         plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         save_file(plain, partial, dict(facts))
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -39,24 +39,29 @@ def health_of(
     before: Sequence[Scored],
     after: Sequence[Scored],
     editor: Editor[Any],
+    between: Callable[[], None] = lambda: None,
 ) -> BlockHealth:
     """Compare the answers of both phases; `editor` holds no edit, and holds none afterwards.
 
     A block that diverged is edited once more to find the edit that did it, so that a stream which
-    stays healthy costs nothing.
+    stays healthy costs nothing. `between` is called in front of each of these edits.
     """
     changes = [
         abs(b.log_probability - a.log_probability) for b, a in zip(before, after, strict=True)
     ]
     if all(math.isfinite(change) for change in changes):
         return BlockHealth(block=number, effect=max(changes, default=0.0))
-    return BlockHealth(block=number, effect=None, diverged_at=_first_divergence(block, editor))
+    diverged_at = _first_divergence(block, editor, between)
+    return BlockHealth(block=number, effect=None, diverged_at=diverged_at)
 
 
-def _first_divergence(block: Sequence[EditSample], editor: Editor[Any]) -> int | None:
+def _first_divergence(
+    block: Sequence[EditSample], editor: Editor[Any], between: Callable[[], None]
+) -> int | None:
     """Number, from 1, of the first edit whose own request is no longer answered by numbers."""
     try:
         for number, sample in enumerate(block, start=1):
+            between()
             editor.edit([sample.request])
             request = sample.request
             item = Item(

@@ -12,6 +12,7 @@ from bench.identity import Identity
 from editors import registry
 
 if TYPE_CHECKING:
+    from bench.keeping import Keeper
     from bench.loaded import Loaded
 
 
@@ -40,8 +41,12 @@ class Job(ABC):
         """Jobs with the largest are started first."""
 
     @abstractmethod
-    def results(self, loaded: Loaded) -> Results:
-        """Do the work, with what the worker has loaded already."""
+    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+        """Do the work, with what the worker has loaded already and what an earlier run has kept.
+
+        Raises:
+            StoppedEarly: the keeper was asked to stop.
+        """
 
     @abstractmethod
     def editor_facts(self) -> dict[str, Any]:

@@ -27,9 +27,9 @@ _SOURCES = (
     "bench/probing.py",
     "bench/resources.py",
 )
-_LIBRARIES = ("torch", "transformers", "tokenizers")
+LIBRARIES = ("torch", "transformers", "tokenizers")
 # Of the code as it is when it is imported: later changes of the files are of another process.
-_CODE = combined_digest([path for source in _SOURCES for path in sorted(ROOT.glob(source))])
+ASKING_CODE = combined_digest([path for source in _SOURCES for path in sorted(ROOT.glob(source))])
 
 
 def kept_folder(kind: str, lm: LanguageModel, depends: Sequence[object]) -> Path:
@@ -45,8 +45,8 @@ def kept_folder(kind: str, lm: LanguageModel, depends: Sequence[object]) -> Path
         str(lm.dtype),
         hardware(lm.device),
         torch.get_num_threads(),
-        [metadata.version(name) for name in _LIBRARIES],
-        _CODE,
+        [metadata.version(name) for name in LIBRARIES],
+        ASKING_CODE,
         *depends,
     ]
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from bench.answers import Answered
@@ -20,6 +21,7 @@ from bench.probing import Item
 from editors.parts.language_model import LanguageModel
 
 Key = tuple[str, str]  # prompt, target
+_PIECE = 2048  # questions that are asked and kept together; ours
 
 
 @dataclass
@@ -40,8 +42,9 @@ class PristineAnswers:
         if any(_key(item) not in self._known for item in items):
             self._look()
         missing = {key: item for item in items if (key := _key(item)) not in self._known}
-        if missing:
-            found = dict(zip(missing, ask([*missing.values()]), strict=True))
+        for start in range(0, len(missing), _PIECE):  # whole pieces, wherever asking was ended
+            piece = dict(islice(missing.items(), start, start + _PIECE))
+            found = dict(zip(piece, ask([*piece.values()]), strict=True))
             self._known |= found
             self._keep(found.items())
         return [self._known[_key(item)] for item in items]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.answers import Answered
+from bench.asking import Course, Room
 from bench.clock import Clock
+from bench.keeping_answers import AskedSoFar
 from bench.pristine import PristineAnswers
 from bench.probing import (
-    BATCH_SIZE,
     Forced,
     Ids,
     Item,
@@ -33,8 +34,9 @@ class Prober:
     lm: LanguageModel
     clock: Clock
     template: str | None  # of the generation prompt; None skips generation
-    batch_size: int = BATCH_SIZE
+    room: Room  # in a batch
     known: PristineAnswers | None = None  # of the unedited model; None asks anew
+    between: Callable[[], None] = lambda: None  # is called behind each batch to the unedited model
 
     def pristine(self, items: Sequence[Item]) -> list[Answered]:
         """Answers of the unedited model, locality's reference; it retrieves nothing."""
@@ -45,29 +47,39 @@ class Prober:
                 else self.known.of(items, self._unedited)
             )
 
-    def edited(self, items: Sequence[Item], editor: Editor[Any]) -> list[Answered]:
-        """Answers as edited, in both retrieval-text modes."""
+    def edited(
+        self, items: Sequence[Item], editor: Editor[Any], so_far: AskedSoFar
+    ) -> list[Answered]:
+        """Answers as edited, in both retrieval-text modes; `so_far` has them as they come."""
+        courses = so_far.forced
         with editor.remembering():
             with self.clock.phase("probe"):
-                forced = self._forced(items, editor.steering, "teacher_forced")
-                honest = self._prompt_only(items, editor, forced)
+                forced = self._forced(
+                    items, editor.steering, "teacher_forced", courses["teacher_forced"]
+                )
+                honest = self._prompt_only(items, editor, forced, courses["prompt_only"])
             with self.clock.phase("generate"):
-                generated = self._generated(items, editor.steering)
+                generated = self._generated(items, editor.steering, so_far.generated)
         return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
 
     def _unedited(self, items: Sequence[Item]) -> list[Answered]:
-        forced = self._forced(items, unsteered, "teacher_forced")
-        return self._join({"teacher_forced": forced}, self._generated(items, unsteered))
+        forced = self._forced(items, unsteered, "teacher_forced", Course(behind=self.between))
+        generated = self._generated(items, unsteered, Course(behind=self.between))
+        return self._join({"teacher_forced": forced}, generated)
 
     def _prompt_only(
-        self, items: Sequence[Item], editor: Editor[Any], forced: Sequence[Forced]
+        self,
+        items: Sequence[Item],
+        editor: Editor[Any],
+        forced: Sequence[Forced],
+        course: Course[Forced],
     ) -> list[Forced]:
         """Answers retrieved by the prompt alone; asked anew only where something else is."""
         answers = list(forced)
         if not editor.retrieves_text:
             return answers
         asked = self._otherwise_retrieved(items, editor, forced)
-        again = self._forced([items[i] for i in asked], editor.steering, "prompt_only")
+        again = self._forced([items[i] for i in asked], editor.steering, "prompt_only", course)
         for i, answer in zip(asked, again, strict=True):
             answers[i] = answer
         return answers
@@ -87,25 +99,41 @@ class Prober:
 
     def _retrieved(self, texts: Sequence[str], editor: Editor[Any]) -> list[int] | None:
         rows: list[int] = []
-        for start in range(0, len(texts), self.batch_size):
-            some = editor.retrieved(texts[start : start + self.batch_size])
+        for start in range(0, len(texts), self.room.rows):
+            some = editor.retrieved(texts[start : start + self.room.rows])
             if some is None:
                 return None
             rows += some
         return rows
 
     def _forced(
-        self, items: Sequence[Item], steering: Steering, retrieval_text: RetrievalText
+        self,
+        items: Sequence[Item],
+        steering: Steering,
+        retrieval_text: RetrievalText,
+        course: Course[Forced],
     ) -> list[Forced]:
         return predict(
-            self.lm, items, steering, retrieval_text=retrieval_text, batch_size=self.batch_size
+            self.lm,
+            items,
+            steering,
+            retrieval_text=retrieval_text,
+            batch_size=self.room,
+            course=course,
         )
 
-    def _generated(self, items: Sequence[Item], steering: Steering) -> list[Ids] | None:
+    def _generated(
+        self, items: Sequence[Item], steering: Steering, course: Course[Ids]
+    ) -> list[Ids] | None:
         if self.template is None:
             return None
         return generate(
-            self.lm, items, steering, template=self.template, batch_size=self.batch_size
+            self.lm,
+            items,
+            steering,
+            template=self.template,
+            batch_size=self.room,
+            course=course,
         )
 
     def _join(

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from bench.asking import BatchSize, Course, answered
 from bench.metrics import ANSWER_END, MAX_ANSWER_TOKENS, Aspect
 from editors.base import EditSample, Probe
 from editors.parts.generation import Stop, greedy
@@ -79,18 +80,26 @@ def predict(
     steering: Steering = unsteered,
     *,
     retrieval_text: RetrievalText = "prompt_only",
-    batch_size: int = BATCH_SIZE,
+    batch_size: BatchSize = BATCH_SIZE,
+    course: Course[Forced] | None = None,
 ) -> list[Forced]:
     """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
 
-    def answer(chunk: Sequence[Question]) -> list[Forced]:
+    def batched(chunk: Sequence[Question]) -> TokenBatch:
         pairs = [(item.prompt, item.target) for item in chunk]
-        batch = batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+        return batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+
+    def answer(chunk: Sequence[Question]) -> list[Forced]:
+        batch = batched(chunk)
         with steering(batch):
             logits = lm.target_logits(batch)  # [N, V]
         return _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
 
-    return in_batches(items, answer, batch_size)
+    def pass_over(chunk: Sequence[Question]) -> None:
+        with steering(batched(chunk)):
+            pass
+
+    return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
 
 
 def generate(
@@ -99,9 +108,10 @@ def generate(
     steering: Steering = unsteered,
     *,
     template: str = "{}",
-    batch_size: int = BATCH_SIZE,
+    batch_size: BatchSize = BATCH_SIZE,
     end: re.Pattern[str] = ANSWER_END,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
+    course: Course[Ids] | None = None,
 ) -> list[Ids]:
     """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
 
@@ -109,27 +119,38 @@ def generate(
     """
     stop = Stop.natural(lm.tokenizer, end)
 
-    def answer(chunk: Sequence[Question]) -> list[Ids]:
+    def batched(chunk: Sequence[Question]) -> TokenBatch:
         pairs = [(template.format(item.prompt), "") for item in chunk]
-        batch = batch_of(lm.tokenizer, pairs, device=lm.device)
+        return batch_of(lm.tokenizer, pairs, device=lm.device)
+
+    def answer(chunk: Sequence[Question]) -> list[Ids]:
+        batch = batched(chunk)
         with steering(batch):
             rows = greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)
         return [tuple(row) for row in rows]
 
-    return in_batches(items, answer, batch_size)
+    def pass_over(chunk: Sequence[Question]) -> None:
+        with steering(batched(chunk)):
+            pass
+
+    return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
 
 
 def in_batches(
     items: Sequence[QuestionT],
     answer: Callable[[Sequence[QuestionT]], list[ResultT]],
-    batch_size: int,
+    batch_size: BatchSize,
+    *,
+    course: Course[ResultT] | None = None,
+    pass_over: Callable[[Sequence[QuestionT]], None] | None = None,
 ) -> list[ResultT]:
-    """Answer items of similar length together (little padding), then restore their order."""
+    """Answer items of similar length together (little padding), then restore their order.
+
+    Batches are halved where memory is not enough; see `bench.asking`, also for the last arguments.
+    """
     order = sorted(range(len(items)), key=lambda i: len(items[i].prompt) + len(items[i].target))
-    results: dict[int, ResultT] = {}
-    for start in range(0, len(order), batch_size):
-        chunk = order[start : start + batch_size]
-        results.update(zip(chunk, answer([items[i] for i in chunk]), strict=True))
+    found = answered([items[i] for i in order], answer, batch_size, course, pass_over)
+    results = dict(zip(order, found, strict=True))
     return [results[i] for i in range(len(items))]
 
 

@@ -36,6 +36,7 @@ def provenance(
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "started": started,
         "finished": now(),
         "seconds": dict(seconds),

@@ -11,11 +11,16 @@ import torch
 
 from bench import results
 from bench.cell_claims import CellClaims
+from bench.checkpoints import CheckpointFile
+from bench.circumstances import circumstances
+from bench.conduct import USUAL, Conduct
 from bench.jobs import Job
+from bench.keeping import Keeper
 from bench.loaded import Loaded
 from bench.provenance import now, provenance
 from bench.results import ResultStore, failure_of, is_complete
 from bench.sealing import encoded, mark_of
+from bench.stopping_runs import StopFlag
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.
 Outcome = Literal["done", "failed", "found", "elsewhere"]
@@ -45,8 +50,16 @@ class _Made:
 class Worker:
     """Runs one job after the other and reads every file once, as long as it serves."""
 
-    def __init__(self, store: ResultStore, claims: CellClaims | None = None) -> None:
+    def __init__(
+        self,
+        store: ResultStore,
+        conduct: Conduct = USUAL,
+        stop: StopFlag | None = None,
+        claims: CellClaims | None = None,
+    ) -> None:
         self._store = store
+        self._conduct = conduct
+        self._stop = stop or StopFlag()
         self._claims = claims if claims is not None else CellClaims(store.claims)
         self._loaded = Loaded()
 
@@ -54,14 +67,18 @@ class Worker:
         """Run a job and write its record; an exception of the job becomes a failed record.
 
         A cell with a record is not run, unless the job replaces that very one, and neither is a
-        cell that another process has claimed.
+        cell that another process has claimed. The checkpoint of a failed job stays, so that another
+        try need not begin anew.
 
         Raises:
             OSError: the record cannot be written.
+            StoppedEarly: the end was asked for; there is a checkpoint and no record.
         """
         known = self._known(job)
         if known is not None:
             return known
+        keeper = self._keeper(job)
+        keeper.check()
         claim = self._claims.claim(job.cell.key())
         if claim is None:
             return _finished(job, "elsewhere")
@@ -70,10 +87,12 @@ class Worker:
             if known is not None:
                 return known
             start = time.perf_counter()
-            made = self._make(job)
+            made = self._make(job, keeper)
             if claim.is_lost() and (known := self._known(job)) is not None:
                 return known
             self._store.put(job.cell.key(), made.content)
+            if made.error is None:
+                keeper.discard()
         return _finished(
             job,
             "done" if made.error is None else "failed",
@@ -91,10 +110,10 @@ class Worker:
             return _finished(job, "found")
         return _finished(job, "failed", error=failure_of(record))
 
-    def _make(self, job: Job) -> _Made:
+    def _make(self, job: Job, keeper: Keeper) -> _Made:
         started = now()
         try:
-            found = job.results(self._loaded)
+            found = job.results(self._loaded, keeper)
             made = _provenance(job, started, found.seconds)
             record = results.complete(job.cell, job.editor_facts(), made, found.body)
             return _Made(content=encoded(record), edits=found.edits, error=None)
@@ -103,6 +122,14 @@ class Worker:
             made = _provenance(job, started, {})
             record = results.failed(job.cell, job.editor_facts(), made, error)
             return _Made(content=encoded(record), edits=0, error=failure_of(record))
+
+    def _keeper(self, job: Job) -> Keeper:
+        file = CheckpointFile(
+            directory=self._store.checkpoints,
+            key=job.cell.key(),
+            circumstances=circumstances(torch.device(job.device)),
+        )
+        return Keeper(file, self._conduct, self._stop)
 
 
 def _finished(

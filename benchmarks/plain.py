@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.asking import Course
 from bench.prober import Prober
 from bench.probing import Forced, Item
 from editors.base import Editor
@@ -57,10 +58,14 @@ def _target_logits(lm: LanguageModel, batch: TokenBatch) -> Tensor:
 
 
 def _prompt_only(
-    self: Prober, items: Sequence[Item], editor: Editor[Any], _: Sequence[Forced]
+    self: Prober,
+    items: Sequence[Item],
+    editor: Editor[Any],
+    _: Sequence[Forced],
+    course: Course[Forced],
 ) -> list[Forced]:
     """Both modes of retrieval asked, whether or not they differ."""
-    return self._forced(items, editor.steering, "prompt_only")
+    return self._forced(items, editor.steering, "prompt_only", course)
 
 
 # ---- ROME's value ----------------------------------------------------------------------------

@@ -76,6 +76,13 @@ class Shift(DoNothing):
         with torch.no_grad():
             self.weight.copy_(self.pristine)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"weight": self.weight.detach().clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            self.weight.copy_(state["weight"])
+
 
 class Reader(DoNothing):
     """Answers differently where the retrieval text says more than the prompt."""

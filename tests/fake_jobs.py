@@ -15,6 +15,7 @@ from bench.jobs import Job, Results
 from tests.test_cell import CELL
 
 if TYPE_CHECKING:
+    from bench.keeping import Keeper
     from bench.loaded import Loaded
 
 NOWHERE = Backbone(name="none", directory=Path("nowhere"), digest="0" * 64)
@@ -34,7 +35,7 @@ class FakeJob(Job):
     def size(self) -> tuple[int, int]:
         return 1, 0
 
-    def results(self, loaded: Loaded) -> Results:
+    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{self.cell.seed} {os.getpid()}\n")
         time.sleep(self.seconds)

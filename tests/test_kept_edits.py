@@ -73,7 +73,7 @@ def test_what_an_edit_depends_on_has_a_place_of_its_own(monkeypatch: pytest.Monk
         place(lm, dataclasses.replace(hparams, v_lr=0.25), INPUTS),
         place(lm, hparams, {**INPUTS, "corpus": "d"}),
     }
-    monkeypatch.setattr("bench.kept_folders._CODE", "other")
+    monkeypatch.setattr("bench.kept_folders.ASKING_CODE", "other")
     assert len({*places, place(lm, hparams, INPUTS)}) == 5
 
 

@@ -110,7 +110,7 @@ def test_other_weights_templates_types_and_code_have_other_places(
     place(with_digest(lm, "b"), "{}")
     lm.model.double()
     place(one, "{}")
-    monkeypatch.setattr("bench.kept_folders._CODE", "other")
+    monkeypatch.setattr("bench.kept_folders.ASKING_CODE", "other")
     pristine._opened.cache_clear()
     place(one, "{}")
     assert len(places) == 5

@@ -145,7 +145,7 @@ def test_the_cell_of_a_silent_machine_is_taken_over(store: ResultStore, log: Pat
     job = fake_job(log)
     store.claims.mkdir(parents=True)
     (store.claims / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
-    worker = Worker(store, CellClaims(store.claims, patience=0.3))
+    worker = Worker(store, claims=CellClaims(store.claims, patience=0.3))
     assert worker.run(job).outcome == "elsewhere"
     start = time.monotonic()
     assert [one.outcome for one in remaining([job], store, worker=worker, every=0.05)] == ["done"]

@@ -99,7 +99,7 @@ def test_what_was_written_just_before_the_claim_is_found(store: ResultStore, log
             Worker(store).run(job)
             return super().claim(key)
 
-    assert Worker(store, Late(store.claims)).run(job).outcome == "found"
+    assert Worker(store, claims=Late(store.claims)).run(job).outcome == "found"
     assert runs(log) == [0]
 
 
@@ -107,8 +107,8 @@ def test_who_lost_its_claim_leaves_the_record_of_the_other(store: ResultStore, l
     job = fake_job(log)
 
     class Taken(FakeJob):
-        def results(self, loaded):  # type: ignore[no-untyped-def]
-            found = super().results(loaded)
+        def results(self, loaded, keeper):  # type: ignore[no-untyped-def]
+            found = super().results(loaded, keeper)
             (store.claims / f"{self.cell.key()}.json").unlink()
             Worker(store).run(job)
             return found
@@ -146,9 +146,9 @@ def test_the_claim_of_a_running_cell_is_there(store: ResultStore, log: Path) -> 
     seen = []
 
     class Looking(FakeJob):
-        def results(self, loaded):  # type: ignore[no-untyped-def]
+        def results(self, loaded, keeper):  # type: ignore[no-untyped-def]
             seen.append(json.loads((store.claims / f"{self.cell.key()}.json").read_text())["host"])
-            return super().results(loaded)
+            return super().results(loaded, keeper)
 
     Worker(store).run(Looking(**vars(fake_job(log))))
     assert len(seen) == 1

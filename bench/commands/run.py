@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bench.arithmetic import fixed_arithmetic
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import show
+from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
 from bench.jobs import Job
@@ -33,8 +36,10 @@ EXAMPLES = """examples:
   python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model
       a real data set on any local Hugging Face model of a known architecture
 
-The same command continues where it stopped, and only prints the table when all is done. Several
-of them, on one machine or many, share a table's cells where --out is one folder for all.
+The same command continues where it stopped, and only prints the table when all is done. Ctrl-C
+stops behind the present edit and keeps it; what a killed run has edited in its last half minute is
+edited again. Several of them, on one machine or many, share a table's cells where --out is one
+folder for all.
 """
 
 
@@ -60,11 +65,47 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "--retry-failed", action="store_true", help="run cells again that failed earlier"
     )
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
+    how.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits every time on a GPU too: deterministic kernels only, no TF32; on a CPU "
+        "that holds always",
+    )
+    how.add_argument(
+        "--checkpoint-seconds",
+        type=seconds,
+        default=CHECKPOINT_SECONDS,
+        metavar="S",
+        help="keep the state of a running cell every S seconds, at most a 20th of the time "
+        "(default: %(default)g)",
+    )
+    how.add_argument(
+        "--checkpoint-edits",
+        type=arguments.whole(1),
+        metavar="K",
+        help="and every K edits (default: any number)",
+    )
     parser.set_defaults(func=run)
 
 
+def seconds(text: str) -> float:
+    """A reader of a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds from 0 on, got {text!r}.")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0, or 1 where a cell failed."""
+    """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
+    with fixed_arithmetic(wanted=args.deterministic):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
@@ -77,7 +118,13 @@ def run(args: argparse.Namespace) -> int:
     store = ResultStore(arguments.records_directory(args))
     there, todo = _sorted_out(jobs, store, args)
     if todo:
-        _compute(todo, store, 1 if kind.alone else args.jobs)
+        computed = _compute(todo, store, 1 if kind.alone else args.jobs, _conduct(args))
+        if computed.exit_code is not None:
+            warn(
+                f"stopped: {computed.done} of {len(todo)} cells are done and what was begun is "
+                f"kept in {store.directory}; the same command continues."
+            )
+            return computed.exit_code
         there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
     cells = [job.cell for job in jobs]
     found = [there[key] for cell in cells if (key := cell.key()) in there]
@@ -135,14 +182,41 @@ def _list(lines: Iterable[str]) -> int:
     return 0
 
 
-def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> None:
-    """Run the cells, or wait for who is running them, and show progress."""
+@dataclass(kw_only=True)
+class _Computed:
+    """What became of the cells that had no record."""
+
+    done: int = 0
+    exit_code: int | None = None  # where a signal stopped them
+
+
+def _conduct(args: argparse.Namespace) -> Conduct:
+    return Conduct(
+        checkpoint_seconds=args.checkpoint_seconds,
+        checkpoint_edits=args.checkpoint_edits,
+        deterministic=args.deterministic,
+    )
+
+
+def _compute(
+    todo: Sequence[Job], store: ResultStore, jobs: int | None, conduct: Conduct
+) -> _Computed:
+    """Run the cells, or wait for who is running them, and show progress; a signal stops them."""
     from bench.progress import track
+    from bench.stopping_runs import StopFlag, StoppedEarly, stopped_by_signals
     from bench.waiting import completed
     from bench.workers import available_cores, run_jobs
 
     store.prepare()
-    processes = jobs or (available_cores() if todo[0].device == "cpu" else 1)
-    finished = run_jobs(todo, directory=store.directory, processes=min(processes, len(todo)))
-    for _ in track(completed(todo, finished, store), total=len(todo)):
-        pass
+    processes = min(jobs or (available_cores() if todo[0].device == "cpu" else 1), len(todo))
+    stop, computed = StopFlag(), _Computed()
+    with stopped_by_signals(stop) as caught:
+        finished = run_jobs(
+            todo, directory=store.directory, processes=processes, conduct=conduct, stop=stop
+        )
+        try:
+            for _ in track(completed(todo, finished, store), total=len(todo)):
+                computed.done += 1
+        except StoppedEarly:
+            computed.exit_code = caught.exit_code
+    return computed

@@ -14,6 +14,7 @@ from bench.jobs import Job, Results, facts_of
 
 if TYPE_CHECKING:
     from bench.general_ability.running import AbilityRun
+    from bench.keeping import Keeper
     from bench.loaded import Loaded
 
 
@@ -31,7 +32,7 @@ class AbilityJob(Job):
         edits = self.cell.edits
         return 0 if edits is None else edits.n_edits, self.cell.task_limit or 0
 
-    def results(self, loaded: Loaded) -> Results:
+    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         """Edit and ask; see the base class."""
         start = time.perf_counter()
         sets = loaded.ability_sets(self.source, self.cell.tasks)
@@ -42,14 +43,15 @@ class AbilityJob(Job):
             from bench.general_ability.running import run_unedited
 
             seconds = {"load": time.perf_counter() - start}
-            return self._results(data, run_unedited(self.cell, lm, sets), seconds)
+            ran = run_unedited(self.cell, lm, sets, keeper=keeper)
+            return self._results(data, ran, seconds)
         from bench.general_ability.running import run_edited
 
         cell, stream = self.stream.cell, self.stream
         editor = loaded.editor(lm, cell.editor, cell.hparams, stream.sources, keep=True)
         found = loaded.samples(cell.dataset, stream.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
-        ran = run_edited(self.cell, editor, found.samples, sets)
+        ran = run_edited(self.cell, editor, found.samples, sets, keeper=keeper)
         return self._results(data | {"edits": found.facts()}, ran, seconds)
 
     def editor_facts(self) -> dict[str, Any]:

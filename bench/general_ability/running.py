@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from bench.clock import Clock
+from bench.edits_made import EditsMade
 from bench.general_ability import scoring
 from bench.general_ability.cell import BUILT_IN, AbilityCell
 from bench.general_ability.loading import LoadedSet, chosen
 from bench.general_ability.rows import AbilityRow, Numbered
 from bench.health import BlockHealth, health_of
-from bench.kept_edits import saved_seconds
+from bench.keeping import Keeper
 from bench.metrics import token_accuracy
 from bench.probing import BATCH_SIZE, Steering, items_of, predict, unsteered
 from bench.seeds import draw
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,17 @@ def run_unedited(
     sets: Mapping[str, LoadedSet],
     *,
     batch_size: int = BATCH_SIZE,
+    keeper: Keeper | None = None,
 ) -> AbilityRun:
-    """Ask the model as it is."""
-    clock = Clock(lm.device)
+    """Ask the model as it is.
+
+    Raises:
+        StoppedEarly: the keeper was asked to stop.
+    """
+    clock, keeper = Clock(lm.device), keeper or Keeper()
     questions = _questions(cell, lm, sets)
     with clock.phase("ask"):
-        rows = _asked(cell, lm, questions, unsteered, batch_size)
+        rows = _asked(cell, lm, questions, _in_front(keeper.check, unsteered), batch_size)
     return AbilityRun(rows=rows, seconds=clock.seconds)
 
 
@@ -55,40 +63,55 @@ def run_edited(
     sets: Mapping[str, LoadedSet],
     *,
     batch_size: int = BATCH_SIZE,
+    keeper: Keeper | None = None,
 ) -> AbilityRun:
     """Edit the first n samples of the seed's draw, one after another, and ask.
 
-    The editor is reset before, and however it ends.
+    The editor is reset before, and however it ends. Edits that the keeper has of an earlier run
+    are not made again.
 
     Raises:
         ValueError: a cell without edits, or fewer samples than edits.
+        StoppedEarly: the keeper was asked to stop.
     """
     edits = cell.edits
     if edits is None or len(samples) < edits.n_edits:
         raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
-    lm, clock = editor.lm, Clock(editor.lm.device)
+    lm, keeper = editor.lm, keeper or Keeper()
+    clock = Clock(lm.device)
+    made = EditsMade(editor, clock, keeper)
     questions = _questions(cell, lm, sets)
     block = draw(samples, seed=edits.seed, limit=edits.n_edits)
     requests = [items_of(sample)[0] for sample in block]
     editor.reset()
     before = predict(lm, requests, batch_size=batch_size)
+    steering = _in_front(made.keep, editor.steering)
     try:
-        for sample in block:
-            clock.timed("edit", editor.edit, [sample.request])
-        clock.add("edit", saved_seconds(editor))
+        made.resume(keeper.resume())
+        made.make([sample.request for sample in block])
         after = predict(
-            lm, requests, editor.steering, retrieval_text="teacher_forced", batch_size=batch_size
+            lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
         )
         with clock.phase("ask"):
-            rows = _asked(cell, lm, questions, editor.steering, batch_size)
+            rows = _asked(cell, lm, questions, steering, batch_size)
     finally:
         editor.reset()
     return AbilityRun(
         rows=rows,
         seconds=clock.seconds,
-        health=[health_of(0, block, before, after, editor)],
+        health=[health_of(0, block, before, after, editor, keeper.check)],
         reliability=fmean(token_accuracy(one.predicted_ids, one.target_ids) for one in after),
     )
+
+
+def _in_front(act: Callable[[], None], steering: Steering) -> Steering:
+    """Steering that calls `act` in front of every batch."""
+
+    def acting(batch: TokenBatch) -> AbstractContextManager[None]:
+        act()
+        return steering(batch)
+
+    return acting
 
 
 def _questions(

@@ -11,6 +11,7 @@ from bench.jobs import Job, Results, facts_of
 from bench.timing.cell import TimingCell
 
 if TYPE_CHECKING:
+    from bench.keeping import Keeper
     from bench.loaded import Loaded
 
 
@@ -26,7 +27,7 @@ class TimingJob(Job):
         """Edits; see the base class."""
         return self.cell.n_edits, 0
 
-    def results(self, loaded: Loaded) -> Results:
+    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         """Edit and ask, one at a time; see the base class."""
         from bench.seeds import draw
         from bench.timing.session import Session
@@ -36,7 +37,8 @@ class TimingJob(Job):
         found = loaded.samples(cell.dataset, stream.data_dir, cell.dataset_digest)
         drawn = draw(found.samples, seed=cell.seed, limit=max(cell.n_edits, cell.queries))
         seconds = {"load": time.perf_counter() - start}
-        summary = Session(self, loaded, [sample.request for sample in drawn]).summary()
+        requests = [sample.request for sample in drawn]
+        summary = Session(self, loaded, requests, keeper).summary()
         body = {"data": found.facts(), "summary": summary, "health": [], "rows": []}
         return Results(body=body, seconds=seconds, edits=cell.n_edits)
 

@@ -8,7 +8,7 @@ because it is the same for every editor. Device work is waited for at both ends 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
@@ -16,7 +16,10 @@ from typing import Any
 
 import torch
 
+from bench.checkpoints import Checkpoint
 from bench.clock import Clock
+from bench.edits_made import EditsMade
+from bench.keeping import Keeper
 from bench.probing import Steering, unsteered
 from editors.base import Editor, EditRequest
 from editors.parts.generation import Stop, greedy
@@ -59,19 +62,36 @@ class Inference:
     generation: Seconds
 
 
-def edit_seconds(editor: Editor[Any], requests: Sequence[EditRequest]) -> Seconds:
+def edit_seconds(
+    editor: Editor[Any],
+    requests: Sequence[EditRequest],
+    *,
+    keeper: Keeper | None = None,
+    facts: Mapping[str, Any] | None = None,
+    kept: Checkpoint | None = None,
+) -> Seconds:
     """Seconds per edit, one request at a time; the editor keeps all edits but the warm-up's.
+
+    Args:
+        editor: holds no edit.
+        requests: the edits.
+        keeper: keeps the edits, with `facts`.
+        facts: JSON values.
+        kept: what it kept in an earlier run; these edits are not made again.
 
     Raises:
         ValueError: no request.
+        StoppedEarly: the keeper was asked to stop.
     """
     if not requests:
         raise ValueError("Timing needs at least one edit, got none.")
-    clock = Clock(editor.lm.device)
     for request in requests[:WARM_UP]:
         editor.edit([request])
     editor.reset()
-    return Seconds.of([clock.timed("edit", editor.edit, [request]) for request in requests])
+    made = EditsMade(editor, Clock(editor.lm.device), keeper or Keeper(), facts)
+    made.resume(kept)
+    made.make(requests)
+    return Seconds.of(made.seconds)
 
 
 def inference_seconds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from math import prod
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 from torch import Tensor
 
+from bench.checkpoints import Checkpoint
+from bench.keeping import Keeper
 from bench.loaded import Loaded
 from bench.resources import resources_for
 from bench.timing.measure import Seconds, edit_seconds, forward_seconds, inference_seconds
@@ -40,10 +42,17 @@ class Edited:
 class Session:
     """What is timed for one cell, with its requests; at most one model is held at a time."""
 
-    def __init__(self, job: TimingJob, loaded: Loaded, requests: Sequence[EditRequest]) -> None:
+    def __init__(
+        self,
+        job: TimingJob,
+        loaded: Loaded,
+        requests: Sequence[EditRequest],
+        keeper: Keeper | None = None,
+    ) -> None:
         self._job = job
         self._loaded = loaded
         self._requests = requests
+        self._keeper = keeper or Keeper()
 
     def summary(self) -> dict[str, Any]:
         """Seconds by name, as records hold them; None for what the cell has not."""
@@ -59,18 +68,30 @@ class Session:
         cls = registry.editor_class(cell.editor)
         hparams = cls.hparams_class.from_dict(cell.hparams)
         resources = self._resources(cls, lm, hparams, folder)
-        requests = self._requests[: cell.n_edits]
-        seconds: dict[str, Any] = {}
+        kept = self._keeper.resume()
+        seconds: dict[str, Any] = {} if kept is None else dict(kept.progress["seconds"])
         if cell.weights == "random" and hparams.stops_early:
-            with _without_edits(cls(lm, hparams, replace(resources, stopping="at_once"))) as editor:
-                seconds["edit_least"] = _plain(edit_seconds(editor, requests))
+            if "edit_least" not in seconds:
+                hasty = cls(lm, hparams, replace(resources, stopping="at_once"))
+                with _without_edits(hasty) as editor:
+                    seconds["edit_least"] = self._edits(editor, {}, kept)
+                kept = None
             resources = replace(resources, stopping="never")
         with _without_edits(cls(lm, hparams, resources)) as editor:
-            seconds["edit"] = _plain(edit_seconds(editor, requests))
+            seconds["edit"] = self._edits(editor, seconds, kept)
+            self._keeper.check()
             seconds |= self._inference(lm, editor)
             state = {name: tensor.clone() for name, tensor in editor.state_dict().items()}
         seconds["trained_parameters"] = _count(resources.artefact)
         return seconds, Edited(cls, hparams, resources, state)
+
+    def _edits(
+        self, editor: Editor[Any], before: Mapping[str, Any], kept: Checkpoint | None
+    ) -> dict[str, float] | None:
+        """Seconds of the edits; those of edits `before` are kept with them."""
+        requests, facts = self._requests[: self._job.cell.n_edits], {"seconds": dict(before)}
+        found = edit_seconds(editor, requests, keeper=self._keeper, facts=facts, kept=kept)
+        return _plain(found)
 
     def _in_half(self, edited: Edited | None) -> Seconds:
         """Queries behind the same edits; statistics and edits are those of the other dtype."""

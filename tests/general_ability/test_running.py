@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,17 @@ import pytest
 from bench.general_ability.cell import AbilityCell
 from bench.general_ability.loading import LoadedSet, load_sets
 from bench.general_ability.running import run_edited, run_unedited
+from bench.keeping import Keeper
 from bench.remarks import remark
 from bench.seeds import draw
+from bench.stopping_runs import StopFlag, StoppedEarly
 from editors.base import EditSample
 from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
 from tests.fake_editors import Broken, DoNothing, Shift
 from tests.general_ability.made_items import mmlu_row, write_sets
 from tests.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
+from tests.stopping import StoppingKeeper, checkpoint_file
 from tests.tiny import SAMPLES, tiny_llama
 
 SUBJECTS = [sample.request.subject for sample in SAMPLES]
@@ -103,3 +109,38 @@ def test_questions_that_cannot_be_scored_are_refused_before_an_edit(
 def test_more_edits_than_samples(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
     with pytest.raises(ValueError, match="got 4 samples to edit"):
         run_edited(cell(5), DoNothing(lm), SAMPLES, sets)
+
+
+def test_a_stopped_stream_keeps_its_edits_and_is_continued(
+    lm: LanguageModel, sets: dict[str, LoadedSet], tmp_path: Path
+) -> None:
+    whole, file = run_edited(cell(3), Shift(lm), SAMPLES, sets), checkpoint_file(tmp_path)
+    with pytest.raises(StoppedEarly):
+        run_edited(cell(3), Shift(lm), SAMPLES, sets, keeper=StoppingKeeper(file, 2))
+    editor = Shift(lm)
+    found = run_edited(cell(3), editor, SAMPLES, sets, keeper=Keeper(file))
+    assert sum(word.startswith("edit") for word in editor.log) == 1
+    assert (found.rows, found.health) == (whole.rows, whole.health)
+    assert found.reliability == whole.reliability
+
+
+def test_asking_is_stopped_in_front_of_a_batch_and_the_edits_are_kept(
+    lm: LanguageModel, sets: dict[str, LoadedSet], tmp_path: Path
+) -> None:
+    class Asked(Shift):
+        @contextmanager
+        def steering(self, batch: TokenBatch) -> Iterator[None]:
+            stop.request_stop()
+            with super().steering(batch):
+                yield
+
+    stop, file = StopFlag(), checkpoint_file(tmp_path)
+    editor = Asked(lm)
+    with pytest.raises(StoppedEarly):
+        run_edited(cell(2), editor, SAMPLES, sets, keeper=Keeper(file, stop=stop))
+    assert len(editor.batches) == 1
+    kept = file.read()
+    assert kept is not None
+    assert len(kept.progress["made"]) == 2
+    with pytest.raises(StoppedEarly):
+        run_unedited(UNEDITED, lm, sets, keeper=Keeper(stop=stop))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import sleep
 
 import pytest
 
+from bench.keeping import Keeper
+from bench.stopping_runs import StoppedEarly
 from bench.timing.measure import WARM_UP, Seconds, edit_seconds, inference_seconds
 from editors.base import EditRequest
 from editors.parts.tokens import TokenBatch
 from tests.fake_editors import DoNothing
+from tests.stopping import StoppingKeeper, checkpoint_file
 from tests.tiny import REQUESTS, tiny_llama
 
 QUERIES = 12
@@ -53,6 +57,18 @@ def test_edits_are_made_one_at_a_time_and_stay_without_the_warm_ups() -> None:
     assert 0.02 <= found.lower <= found.median <= found.upper
     with pytest.raises(ValueError, match="at least one edit"):
         edit_seconds(editor, [])
+
+
+def test_timed_edits_of_an_earlier_run_are_not_made_again(tmp_path: Path) -> None:
+    file, requests = checkpoint_file(tmp_path), REQUESTS * 2
+    with pytest.raises(StoppedEarly):
+        edit_seconds(Slow(), requests, keeper=StoppingKeeper(file, 3), facts={"of": "these"})
+    kept, editor = file.read(), Slow()
+    assert kept is not None
+    assert kept.progress["of"] == "these"
+    found = edit_seconds(editor, requests, keeper=Keeper(file), kept=kept)
+    assert editor.edits == list(requests[3:])
+    assert found.count == len(requests)
 
 
 def test_queries_are_steered_one_by_one() -> None:

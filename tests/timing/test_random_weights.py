@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from bench.timing import planning
 from bench.timing.stand_ins import stand_ins
 from bench.timing.table import by_editor, time_rows, to_csv
 from editors import registry
+from editors.base import EditRequest
+from editors.ft import FtEditor
 from editors.parts.tokens import prompt_ids
 from tests.saved_models import save_tiny
 from tests.timing.test_time_table import TABLE, cell, record, seconds
@@ -123,6 +126,42 @@ def test_a_run_from_a_configuration(
     assert all(one["summary"]["forward_bfloat16"]["count"] == 2 for one in records)
     assert main(["tables", *asked]) == 0
     assert main(["tables", *asked, "--export", str(tmp_path / "records.jsonl")]) == 0
+
+
+@pytest.mark.parametrize("edits", [1, 3])  # in front of the first bound, and of the second
+def test_a_killed_run_goes_on_behind_its_last_checkpoint(
+    edits: int, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "QUERIES", 2)
+    monkeypatch.setattr(planning, "NEW_TOKENS", 2)
+    monkeypatch.setattr("bench.timing.measure.WARM_UP", 0)
+    monkeypatch.setattr("bench.timing.measure.WARM_SECONDS", 0.0)
+    asked = ["run", "--table", "3", "--weights", "random", "--backbone", str(bare), "--edits", "2",
+             "--editors", "ft", "--checkpoint-edits", "1", "--out", str(tmp_path)]  # fmt: skip
+    edit = FtEditor.edit
+    made: list[Sequence[EditRequest]] = []
+
+    def killed(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
+        if len(made) == edits:
+            raise SystemExit  # as good as killed: nothing is written behind this
+        made.append(requests)
+        edit(editor, requests)
+
+    monkeypatch.setattr(FtEditor, "edit", killed)
+    with pytest.raises(SystemExit):
+        main(asked)
+    assert len([*(tmp_path / "checkpoints").iterdir()]) == 1
+
+    def counted(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
+        made.append(requests)
+        edit(editor, requests)
+
+    monkeypatch.setattr(FtEditor, "edit", counted)
+    assert main(asked) == 0
+    assert len(made) == 4
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    (summary,) = [one["summary"] for one in records if one["cell"]["editor"] == "ft"]
+    assert {summary[name]["count"] for name in ("edit", "edit_least")} == {2}
 
 
 def test_bounds_are_printed_as_a_range() -> None:
