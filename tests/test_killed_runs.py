@@ -123,7 +123,7 @@ def results(out: Path) -> list[dict[str, Any]]:
 def _untimed(record: dict[str, Any]) -> dict[str, Any]:
     for row in record["rows"]:
         del row["edit_seconds"]
-    del record["provenance"]
+    del record["provenance"], record["digest"]
     return record
 
 
