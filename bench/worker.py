@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +14,9 @@ from bench.jobs import Job
 from bench.loaded import Loaded
 from bench.provenance import now, provenance
 from bench.results import ResultStore
+
+# Run now, with or without success; in the store already; or held by another process.
+Outcome = Literal["done", "failed", "found", "elsewhere"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class Finished:
     edits: int
     seconds: float
     error: str | None  # one line where the cell failed
+    outcome: Outcome = "done"
 
 
 class Worker:
@@ -44,6 +48,7 @@ class Worker:
         edits, failure = 0, None
         try:
             found = job.results(self._loaded)
+            self._loaded.check_reset()
             made = _provenance(job, started, found.seconds)
             record = results.complete(job.cell, job.editor_facts(), made, found.body)
             edits = found.edits
@@ -59,6 +64,7 @@ class Worker:
             edits=edits,
             seconds=time.perf_counter() - start,
             error=failure,
+            outcome="done" if failure is None else "failed",
         )
 
 
