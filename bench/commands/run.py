@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import show
+from bench.commands.where import add_where, executor_of, slurm_of
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
 from bench.jobs import Job
@@ -18,7 +20,11 @@ from bench.results import ResultStore
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from bench.executors.base import Executor
+    from bench.executors.slurm_jobs import SlurmExecutor
     from bench.worker import Finished
+
+_PAUSE = 5.0  # seconds before cells are asked for again that another run held
 
 EXAMPLES = """examples:
   python -m bench run --table 1
@@ -47,14 +53,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     arguments.add_selection(parser)
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--jobs",
-        type=arguments.whole(1),
-        metavar="N",
-        help="worker processes of one thread each (default: the CPU cores, 1 on a GPU)",
-    )
     how.add_argument("--overwrite", action="store_true", help="redo cells that have a record")
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
+    add_where(parser)
     parser.set_defaults(func=run)
 
 
@@ -68,10 +69,14 @@ def run(args: argparse.Namespace) -> int:
         hparams.check_installed()
     if args.dry_run:
         return _list(kind.lines(chosen))
+    device = arguments.device_of(args)
+    executor = executor_of(args, device=device, alone=kind.alone)
     jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
     todo = [job for job in jobs if args.overwrite or store.lookup(job.cell) is None]
-    failures = _compute(todo, store, 1 if kind.alone else args.jobs) if todo else []
+    if todo and args.detach:
+        return _submit(todo, store, slurm_of(args, device=device, alone=kind.alone))
+    failures = _compute(todo, store, executor) if todo else []
     cells = [job.cell for job in jobs]
     found = [record for cell in cells if (record := store.lookup(cell)) is not None]
     show(table, cells, found, arguments.tables_directory(args))
@@ -105,12 +110,26 @@ def _list(lines: Iterable[str]) -> int:
     return 0
 
 
-def _compute(todo: Sequence[Job], store: ResultStore, jobs: int | None) -> list[Finished]:
+def _compute(todo: Sequence[Job], store: ResultStore, executor: Executor) -> list[Finished]:
     """Run the cells, show progress, and return those that failed."""
+    from bench.executors.base import until_done
     from bench.progress import track
-    from bench.workers import available_cores, run_jobs
 
     store.prepare()
-    processes = jobs or (available_cores() if todo[0].device == "cpu" else 1)
-    finished = run_jobs(todo, directory=store.directory, processes=min(processes, len(todo)))
+    finished = until_done(executor, todo, store.directory, wait=_a_while)
     return [one for one in track(finished, total=len(todo)) if one.error is not None]
+
+
+def _a_while(_held: Sequence[Job]) -> None:
+    """Let another run go on with the cells that it holds."""
+    time.sleep(_PAUSE)
+
+
+def _submit(todo: Sequence[Job], store: ResultStore, executor: SlurmExecutor) -> int:
+    """Submit and say how to go on."""
+    store.prepare()
+    ids = ", ".join(str(job.job_id) for job in executor.submit(todo, store.directory))
+    say(f"submitted: {len(todo)} cells to Slurm, jobs {ids}")
+    say("`python -m bench tables` with the same selection shows what there is;")
+    say("the same command without --detach computes what is missing, and waits.")
+    return 0

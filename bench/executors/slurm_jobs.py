@@ -1,0 +1,226 @@
+"""Cells in Slurm jobs, which submitit submits; each of them takes what is free from the list.
+
+submitit writes what a job calls to a file with cloudpickle, which is unavoidable with this engine.
+The file is this run's own, in the folder named by the user; nothing else here uses pickle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.console import warn
+from bench.executors.base import Executor, largest_first, require
+from bench.executors.pull import Pull, Stamps, stamps, written_since
+from bench.executors.serving import site_of
+from bench.jobs import Job
+from bench.results import Record, ResultStore, is_complete
+
+if TYPE_CHECKING:
+    import submitit
+
+    from bench.worker import Finished, Outcome
+
+Cluster = Literal["slurm", "local", "debug"]
+
+FOLDER = Path("slurm")  # of submitit's files, with the jobs' logs
+_PAUSE = 2.0  # seconds between two looks at the records
+_SETTLING = 10.0  # seconds at most in which workers end when all is done
+# How often a job is queued again that ran out of time: a long stream needs many (ours).
+_TIMEOUTS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of Slurm for each worker."""
+
+    workers: int = 1
+    minutes: int = 240  # after which a worker is queued again, and goes on
+    partition: str | None = None
+    gpus: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)  # of sbatch, by name
+
+
+class SlurmExecutor(Executor):
+    """As many jobs as there are workers."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        folder: Path = FOLDER,
+        cluster: Cluster | None = None,
+        stop: Callable[[], None] | None = None,
+    ) -> None:
+        """Say what is asked for.
+
+        Args:
+            wanted: of each worker.
+            folder: of submitit's files; all machines must see it.
+            cluster: another of submitit's engines than Slurm, by default what is there.
+            stop: asks the cell that runs in a process to keep its state and end; called there
+                before the process is ended by Slurm.
+
+        Raises:
+            ValueError: submitit is not installed.
+        """
+        require("submitit", extra="slurm")
+        self._wanted = wanted
+        self._folder = folder.absolute()
+        self._cluster = cluster
+        self._stop = stop
+
+    def submit(self, jobs: Sequence[Job], directory: Path) -> list[submitit.Job[None]]:
+        """Submit the workers and return at once.
+
+        Raises:
+            ValueError: Slurm is not there, or refuses an option.
+            OSError: it takes no job.
+        """
+        return self._submit(jobs, directory, stamps(directory, jobs))
+
+    def run(self, jobs: Sequence[Job], directory: Path) -> Iterator[Finished]:
+        """See the base class; the records tell what is finished."""
+        before = stamps(directory, jobs)
+        submitted = self._submit(jobs, directory, before)
+        try:
+            yield from _watch(submitted, jobs, ResultStore(directory), before)
+        except KeyboardInterrupt:
+            ids = " ".join(str(one.job_id) for one in submitted)
+            warn(f"interrupted: the jobs go on without being watched; `scancel {ids}` ends them.")
+            raise
+        _settle(submitted)
+
+    def _submit(
+        self, jobs: Sequence[Job], directory: Path, before: Stamps
+    ) -> list[submitit.Job[None]]:
+        from submitit.core.utils import FailedSubmissionError, UncompletedJobError
+
+        pull = Pull(
+            jobs=largest_first(jobs), site=site_of(directory), before=before, stop=self._stop
+        )
+        workers = min(self._wanted.workers, len(jobs))
+        engine = self._engine()
+        try:
+            return engine.submit_array([pull] * workers)
+        except (FailedSubmissionError, UncompletedJobError) as error:
+            raise OSError(f"Slurm took no job: {error}") from error
+
+    def _engine(self) -> submitit.AutoExecutor:
+        """The executor of submitit, with what is wanted."""
+        import submitit
+
+        wanted = self._wanted
+        try:
+            engine = submitit.AutoExecutor(
+                folder=self._folder,
+                cluster=self._cluster or "slurm",  # never silently this machine
+                slurm_max_num_timeout=_TIMEOUTS,
+                local_max_num_timeout=_TIMEOUTS,
+            )
+            engine.update_parameters(
+                name="lifelong-edit-bench",
+                timeout_min=wanted.minutes,
+                nodes=1,
+                tasks_per_node=1,
+                cpus_per_task=1,
+                gpus_per_node=wanted.gpus,
+                **_slurm_parameters(wanted),
+            )
+        except (RuntimeError, ValueError, NameError, AssertionError) as error:
+            raise ValueError(f"--executor slurm: {error}") from error
+        return engine
+
+
+def _slurm_parameters(wanted: Wanted) -> dict[str, Any]:
+    """Parameters of Slurm alone: those that submitit knows by name, and any other of sbatch."""
+    from submitit import SlurmExecutor as Engine
+
+    named = {name.replace("-", "_"): (name, value) for name, value in wanted.options.items()}
+    if wanted.partition is not None:
+        named["partition"] = "partition", wanted.partition
+    known = Engine._valid_parameters()  # noqa: SLF001 - submitit lists them nowhere else
+    parameters: dict[str, Any] = {
+        f"slurm_{key}": value for key, (_, value) in named.items() if key in known
+    }
+    others = {name: value for key, (name, value) in named.items() if key not in known}
+    return parameters | ({"slurm_additional_parameters": others} if others else {})
+
+
+def _watch(
+    submitted: Sequence[submitit.Job[None]],
+    jobs: Sequence[Job],
+    store: ResultStore,
+    before: Stamps,
+) -> Iterator[Finished]:
+    """Yield each cell once its record is there, and at the end what the workers left.
+
+    Raises:
+        OSError: cells are left, and a worker ended with an error.
+    """
+    left = {job.cell.key(): job for job in jobs}
+    ended = False
+    while left and not ended:
+        ended = all(one.done() for one in submitted)  # asked before the last look
+        for job in written_since(store.directory, [*left.values()], before):
+            record = store.read(job.cell.key())
+            if record is not None:
+                yield _finished(left.pop(job.cell.key()), record)
+        if left and not ended:
+            time.sleep(_PAUSE)
+    for key, job in left.items():
+        if (record := store.lookup(job.cell)) is not None:
+            yield _finished(job, record, outcome="found")
+        elif (error := _first_error(submitted)) is not None:
+            raise OSError(f"{len(left)} cells are left: {error}")
+        else:
+            yield _elsewhere(key, job)
+
+
+def _settle(submitted: Sequence[submitit.Job[None]]) -> None:
+    """Give workers that have nothing left to do a moment to end."""
+    end = time.monotonic() + _SETTLING
+    while time.monotonic() < end and not all(one.done() for one in submitted):
+        time.sleep(_PAUSE / 10)
+
+
+def _finished(job: Job, record: Record, outcome: Outcome | None = None) -> Finished:
+    """What a record says of how its cell ended."""
+    from bench.worker import Finished
+
+    status = record["status"]
+    done = is_complete(record)
+    return Finished(
+        key=record["key"],
+        name=job.cell.describe(),
+        edits=len(record.get("rows", ())),
+        seconds=sum(record["provenance"]["seconds"].values()),
+        error=None if done else f"{status['error']}: {status['message']}",
+        outcome=outcome or ("done" if done else "failed"),
+    )
+
+
+def _elsewhere(key: str, job: Job) -> Finished:
+    from bench.worker import Finished
+
+    return Finished(
+        key=key,
+        name=job.cell.describe(),
+        edits=0,
+        seconds=0.0,
+        error=None,
+        outcome="elsewhere",
+    )
+
+
+def _first_error(submitted: Sequence[submitit.Job[None]]) -> str | None:
+    """Which worker ended with an error, its last line, and where its log is."""
+    for one in submitted:
+        error = one.exception()
+        if error is not None:
+            last = str(error).strip().splitlines()[-1]
+            return f"job {one.job_id} ended with {last!r}, its log is {one.paths.stderr}"
+    return None
