@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.backbones import load
 from bench.datasets import LoadedSamples, get_dataset
+from bench.fingerprint import Fingerprint, changed, fingerprint
 from bench.general_ability.loading import LoadedSet, Source, load_sets
 from bench.jobs import Job
 from bench.kept_edits import kept_edits
@@ -18,12 +19,17 @@ from editors.base import Editor
 from editors.parts.language_model import LanguageModel
 
 
+class ResetError(RuntimeError):
+    """A model is not what it was before it was edited."""
+
+
 class Loaded:
     """Reads every file once, as long as it lives."""
 
     def __init__(self) -> None:
         self._lm: LanguageModel | None = None
         self._lm_place: tuple[str, ...] = ()
+        self._pristine: Fingerprint = {}
         self._samples: dict[str, LoadedSamples] = {}
         self._sets: dict[Source, dict[str, LoadedSet]] = {}
 
@@ -38,8 +44,24 @@ class Loaded:
         if self._lm is None or self._lm_place != place:
             self._lm = None  # never hold two
             self._lm = load(job.backbone, dtype=dtype, device=job.device, device_map=job.device_map)
+            self._pristine = fingerprint(self._lm.model)
             self._lm_place = place
         return self._lm
+
+    def check_reset(self) -> None:
+        """Refuse a model that is not bit for bit the one that was loaded.
+
+        Raises:
+            ResetError: weights or buffers have changed; some of them are named.
+        """
+        if self._lm is None or not self._lm_place:
+            return
+        names = changed(self._pristine, fingerprint(self._lm.model))
+        if names:
+            raise ResetError(
+                f"reset did not restore {len(names)} tensors of {self._lm.name}: "
+                f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}."
+            )
 
     def editor(
         self,

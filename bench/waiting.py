@@ -3,76 +3,95 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.cell_claims import CellClaims
+from bench.conduct import USUAL, Conduct
 from bench.console import warn
 from bench.jobs import Job
 from bench.results import ResultStore
-from bench.worker import Finished, Worker
+from bench.stopping_runs import StopFlag, StoppedEarly
+from bench.worker import Finished, outcome_in
+
+if TYPE_CHECKING:
+    from bench.executors.base import Executor
 
 EVERY = 2.0  # seconds between two looks at the store (ours)
 
 
-def completed(
-    jobs: Sequence[Job], finished: Iterable[Finished], store: ResultStore
-) -> Iterator[Finished]:
-    """What became of each of some jobs, those at last that other processes were computing.
-
-    Args:
-        jobs: all that an executor was given.
-        finished: what it yields; outcomes `elsewhere` are kept back until they are settled.
-        store: where the records are.
-    """
-    by_key = {job.cell.key(): job for job in jobs}
-    elsewhere = []
-    for one in finished:
-        if one.outcome == "elsewhere":
-            elsewhere.append(by_key[one.key])
-        else:
-            yield one
-    yield from remaining(elsewhere, store)
-
-
-def remaining(
+def until_done(
+    executor: Executor,
     jobs: Sequence[Job],
     store: ResultStore,
     *,
-    worker: Worker | None = None,
+    conduct: Conduct = USUAL,
+    stop: StopFlag | None = None,
     every: float = EVERY,
 ) -> Iterator[Finished]:
-    """Wait for cells that other processes have claimed; yield each as it is found, or run here.
+    """What became of each of some jobs, whichever process computed it.
 
-    A cell is run in this process, one after the other, once its claim is released without a record
-    or becomes stale.
+    Cells that others hold are waited for, and run here where these gave them back or are gone.
+
+    Args:
+        executor: runs what is free.
+        jobs: each is told once.
+        store: where the records are.
+        conduct: how workers go about them.
+        stop: asks for an end before all is done.
+        every: seconds between two looks at the store.
 
     Raises:
-        OSError: a record cannot be read or written.
+        OSError: a record cannot be read or written, or the engine stopped before all was done.
+        StoppedEarly: `stop` was asked for.
     """
-    waiting = list(jobs)
-    if not waiting:
-        return
-    runner = worker if worker is not None else _single_threaded(store)
-    _say(waiting, store)
-    while waiting:
-        still = []
-        for job in waiting:
-            one = runner.run(job)
+    stop, left = stop or StopFlag(), list(jobs)
+    while left:
+        elsewhere = set()
+        for one in executor.run(left, store.directory, conduct=conduct, stop=stop):
             if one.outcome == "elsewhere":
-                still.append(job)
+                elsewhere.add(one.key)
             else:
                 yield one
-        waiting = still
-        if waiting:
+        left = [job for job in left if job.cell.key() in elsewhere]
+        if left:
+            _say(left, store)
+            left = yield from _until_free(left, store, stop, every)
+
+
+def _until_free(
+    jobs: Sequence[Job], store: ResultStore, stop: StopFlag, every: float
+) -> Generator[Finished, None, list[Job]]:
+    """Yield what others finish; return the jobs that are left once one of them can be taken."""
+    claims, left = CellClaims(store.claims), list(jobs)
+    while left:
+        held = []
+        for job in left:
+            known = outcome_in(store, job)
+            if known is None:
+                held.append(job)
+            else:
+                yield known
+        left = held
+        if any(_freed(job.cell.key(), claims) for job in left):
+            return left
+        if stop.stop_requested():
+            raise StoppedEarly
+        if left:
             time.sleep(every)
+    return []
 
 
-def _single_threaded(store: ResultStore) -> Worker:
-    """As the workers of a run are: arithmetic that does not depend on how many cores there are."""
-    import torch
+def _freed(key: str, claims: CellClaims) -> bool:
+    """Whether a cell can be taken; the claim of a holder that is gone is taken away.
 
-    torch.set_num_threads(1)
-    return Worker(store)
+    Whoever has watched it for long enough does so: a fresh worker would have to watch anew.
+    """
+    claim = claims.claim(key)
+    if claim is None:
+        return False
+    claim.release()
+    return True
 
 
 def _say(waiting: Sequence[Job], store: ResultStore) -> None:

@@ -74,26 +74,26 @@ class Worker:
             OSError: the record cannot be written.
             StoppedEarly: the end was asked for; there is a checkpoint and no record.
         """
-        known = self._known(job)
+        known = outcome_in(self._store, job)
         if known is not None:
             return known
         keeper = self._keeper(job)
         keeper.check()
         claim = self._claims.claim(job.cell.key())
         if claim is None:
-            return _finished(job, "elsewhere")
+            return finished_as(job, "elsewhere")
         with claim:
-            known = self._known(job)  # by who held the claim until now
+            known = outcome_in(self._store, job)  # by who held the claim until now
             if known is not None:
                 return known
             start = time.perf_counter()
             made = self._make(job, keeper)
-            if claim.is_lost() and (known := self._known(job)) is not None:
+            if claim.is_lost() and (known := outcome_in(self._store, job)) is not None:
                 return known
             self._store.put(job.cell.key(), made.content)
             if made.error is None:
                 keeper.discard()
-        return _finished(
+        return finished_as(
             job,
             "done" if made.error is None else "failed",
             edits=made.edits,
@@ -101,19 +101,11 @@ class Worker:
             error=made.error,
         )
 
-    def _known(self, job: Job) -> Finished | None:
-        """What the store has of a job, other than what the job is to replace."""
-        record = self._store.read(job.cell.key())
-        if record is None or mark_of(record) == job.replaces:
-            return None
-        if is_complete(record):
-            return _finished(job, "found")
-        return _finished(job, "failed", error=failure_of(record))
-
     def _make(self, job: Job, keeper: Keeper) -> _Made:
         started = now()
         try:
             found = job.results(self._loaded, keeper)
+            self._loaded.check_reset()
             made = _provenance(job, started, found.seconds)
             record = results.complete(job.cell, job.editor_facts(), made, found.body)
             return _Made(content=encoded(record), edits=found.edits, error=None)
@@ -132,9 +124,24 @@ class Worker:
         return Keeper(file, self._conduct, self._stop)
 
 
-def _finished(
+def outcome_in(store: ResultStore, job: Job) -> Finished | None:
+    """What a store has of a job, other than what the job is to replace.
+
+    Raises:
+        OSError: a record cannot be read.
+    """
+    record = store.read(job.cell.key())
+    if record is None or mark_of(record) == job.replaces:
+        return None
+    if is_complete(record):
+        return finished_as(job, "found")
+    return finished_as(job, "failed", error=failure_of(record))
+
+
+def finished_as(
     job: Job, outcome: Outcome, *, edits: int = 0, seconds: float = 0.0, error: str | None = None
 ) -> Finished:
+    """What is told of a job's cell."""
     return Finished(
         key=job.cell.key(),
         name=job.cell.describe(),

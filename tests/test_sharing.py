@@ -6,17 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench import worker as module
 from bench.cell_claims import CellClaims
+from bench.executors.local import LocalExecutor
 from bench.results import ResultStore, is_complete
 from bench.sealing import encoded
-from bench.waiting import completed, remaining
+from bench.stopping_runs import StopFlag, StoppedEarly
+from bench.waiting import until_done
 from bench.worker import Worker
 from tests.fake_jobs import fake_job, runs
 from tests.source import ROOT
@@ -27,19 +30,22 @@ import os, sys, time
 from pathlib import Path
 from bench import worker as module
 from bench.results import ResultStore
-from bench.waiting import completed
-from bench.worker import Worker
+from bench.executors.local import LocalExecutor
+from bench.waiting import until_done
 from tests.fake_jobs import fake_job
 module.provenance = lambda *_, **__: {}
 records, log, count, seconds = Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:5])
 jobs = [fake_job(log, seed, seconds=seconds) for seed in range(int(count))]
 store = ResultStore(records)
-worker = Worker(store)
 (log.parent / f"ready.{os.getpid()}").touch()
 while len(list(log.parent.glob("ready.*"))) < int(sys.argv[5]):
     time.sleep(0.01)
-print(",".join(one.outcome for one in completed(jobs, map(worker.run, jobs), store)), flush=True)
+found = until_done(LocalExecutor(1), jobs, store, every=0.1)
+print(",".join(one.outcome for one in found), flush=True)
 """
+
+
+HERE = LocalExecutor(1)
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +105,7 @@ def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, 
         assert Worker(store).run(fake_job(log)).outcome == "elsewhere"
     finally:
         victim.send_signal(signal.SIGKILL)  # and nobody has asked for its end yet: a zombie
-    (one,) = remaining([fake_job(log)], store, every=0.05)
+    (one,) = until_done(HERE, [fake_job(log)], store, every=0.05)
     victim.communicate()
     assert one.outcome == "done"
     assert runs(log) == [0, 0]
@@ -112,43 +118,62 @@ def test_waiting_is_said_and_ends_with_the_record(
     jobs = [fake_job(log, seed) for seed in range(3)]
     claim = CellClaims(store.claims).claim(jobs[1].cell.key())
     assert claim is not None
-    worker = Worker(store)
-
-    def finished() -> Iterator[object]:
-        yield from map(worker.run, jobs)
-        store.put(jobs[1].cell.key(), _record(jobs[1].cell))
-        claim.release()
-
-    found = list(completed(jobs, finished(), store))  # type: ignore[arg-type]
+    found = []
+    for one in until_done(HERE, jobs, store, every=0.05):
+        found.append(one)
+        if len(found) == 2:  # while this process waits, the other one ends
+            store.put(jobs[1].cell.key(), _record(jobs[1].cell))
+            claim.release()
     assert [one.outcome for one in found] == ["done", "done", "found"]
     assert found[-1].key == jobs[1].cell.key()
-    assert "1 cell is being computed by" in capsys.readouterr().err
     assert runs(log) == [0, 2]
 
 
-def test_a_cell_that_another_process_gave_back_is_run_here(store: ResultStore, log: Path) -> None:
+def test_who_is_waited_for_is_named(
+    store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     job = fake_job(log)
     claim = CellClaims(store.claims).claim(job.cell.key())
     assert claim is not None
+    timer = threading.Timer(0.3, claim.release)
+    timer.start()
+    assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
+    timer.join()
+    assert f"1 cell is being computed by process {os.getpid()} on" in capsys.readouterr().err
+    assert runs(log) == [0]
+
+
+def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
+    job, stop = fake_job(log), StopFlag()
+    claim = CellClaims(store.claims).claim(job.cell.key())
+    assert claim is not None
+    timer = threading.Timer(0.3, stop.request_stop)
+    timer.start()
+    with pytest.raises(StoppedEarly):
+        list(until_done(HERE, [job], store, stop=stop, every=0.05))
+    timer.join()
     claim.release()
-    assert [one.outcome for one in remaining([job], store)] == ["done"]
+    assert runs(log) == []
 
 
 def test_a_cell_that_failed_elsewhere_is_told(store: ResultStore, log: Path) -> None:
     Worker(store).run(fake_job(log, error="no"))
-    (one,) = remaining([fake_job(log)], store)
+    (one,) = until_done(HERE, [fake_job(log)], store)
     assert (one.outcome, one.error) == ("failed", "RuntimeError: no")
     assert runs(log) == [0]
 
 
-def test_the_cell_of_a_silent_machine_is_taken_over(store: ResultStore, log: Path) -> None:
+def test_the_cell_of_a_silent_machine_is_taken_over(
+    store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = fake_job(log)
     store.claims.mkdir(parents=True)
     (store.claims / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
-    worker = Worker(store, claims=CellClaims(store.claims, patience=0.3))
-    assert worker.run(job).outcome == "elsewhere"
+    patient = partial(CellClaims, patience=0.3)
+    monkeypatch.setattr("bench.waiting.CellClaims", patient)
+    monkeypatch.setattr("bench.worker.CellClaims", patient)
     start = time.monotonic()
-    assert [one.outcome for one in remaining([job], store, worker=worker, every=0.05)] == ["done"]
+    assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
     assert time.monotonic() - start > 0.2
     assert not store.claims.exists()
 
@@ -156,7 +181,7 @@ def test_the_cell_of_a_silent_machine_is_taken_over(store: ResultStore, log: Pat
 def test_nothing_to_wait_for_is_silent(
     store: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert list(remaining([], store)) == []
+    assert list(until_done(HERE, [], store)) == []
     assert capsys.readouterr().err == ""
 
 

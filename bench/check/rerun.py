@@ -10,13 +10,13 @@ from pathlib import Path
 from bench.cell import Cell
 from bench.check.compare import Outcome, changed_identity, compare
 from bench.edit_job import EditJob
+from bench.executors.local import LocalExecutor
 from bench.grids import GridPoint, Selection, Table, points
 from bench.jobs import Job
 from bench.planning import Settings, plan, trained_points
 from bench.reference import reference_records
 from bench.results import Record, ResultStore
 from bench.variants import row_variant
-from bench.workers import available_cores, run_jobs
 from bench.world.store import assets_dir
 
 
@@ -81,8 +81,7 @@ def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outc
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
         store = ResultStore(Path(folder))
         todo = [job for job, _ in pairs]
-        processes = min(jobs or available_cores(), max(len(todo), 1))
-        finished = run_jobs(todo, directory=store.directory, processes=processes) if todo else ()
+        finished = LocalExecutor(jobs).run(todo, store.directory)
         for one in track(finished, total=len(todo)):
             job, reference = by_key[one.key]
             now = store.read(one.key)

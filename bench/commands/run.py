@@ -12,6 +12,7 @@ from bench.arithmetic import fixed_arithmetic
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import show
+from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
 from bench.grids import GridPoint, get_table, points
@@ -23,6 +24,9 @@ from bench.sealing import mark_of
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+    from bench.executors.base import Executor
+    from bench.executors.slurm_jobs import SlurmExecutor
 
 EXAMPLES = """examples:
   python -m bench run --table 1
@@ -54,24 +58,26 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     arguments.add_selection(parser)
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--jobs",
-        type=arguments.whole(1),
-        metavar="N",
-        help="worker processes of one thread each (default: the CPU cores, 1 on a GPU)",
-    )
     how.add_argument("--overwrite", action="store_true", help="redo cells that have a record")
     how.add_argument(
         "--retry-failed", action="store_true", help="run cells again that failed earlier"
     )
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
-    how.add_argument(
+    _add_care(parser)
+    add_where(parser)
+    parser.set_defaults(func=run)
+
+
+def _add_care(parser: argparse.ArgumentParser) -> None:
+    """What is done for the same numbers again, and against losing them."""
+    care = parser.add_argument_group("with which care")
+    care.add_argument(
         "--deterministic",
         action="store_true",
         help="the same bits every time on a GPU too: deterministic kernels only, no TF32; on a CPU "
         "that holds always",
     )
-    how.add_argument(
+    care.add_argument(
         "--checkpoint-seconds",
         type=seconds,
         default=CHECKPOINT_SECONDS,
@@ -79,13 +85,12 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         help="keep the state of a running cell every S seconds, at most a 20th of the time "
         "(default: %(default)g)",
     )
-    how.add_argument(
+    care.add_argument(
         "--checkpoint-edits",
         type=arguments.whole(1),
         metavar="K",
         help="and every K edits (default: any number)",
     )
-    parser.set_defaults(func=run)
 
 
 def seconds(text: str) -> float:
@@ -114,11 +119,16 @@ def _run(args: argparse.Namespace) -> int:
         hparams.check_installed()
     if args.dry_run:
         return _list(kind.lines(chosen))
+    device = arguments.device_of(args)
+    executor = executor_of(args, device=device, alone=kind.alone)
     jobs = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
     there, todo = _sorted_out(jobs, store, args)
+    if todo and args.detach:
+        slurm = slurm_of(args, device=device, alone=kind.alone)
+        return _submit(todo, store, slurm, _conduct(args))
     if todo:
-        computed = _compute(todo, store, 1 if kind.alone else args.jobs, _conduct(args))
+        computed = _compute(todo, store, executor, _conduct(args))
         if computed.exit_code is not None:
             warn(
                 f"stopped: {computed.done} of {len(todo)} cells are done and what was begun is "
@@ -199,24 +209,33 @@ def _conduct(args: argparse.Namespace) -> Conduct:
 
 
 def _compute(
-    todo: Sequence[Job], store: ResultStore, jobs: int | None, conduct: Conduct
+    todo: Sequence[Job], store: ResultStore, executor: Executor, conduct: Conduct
 ) -> _Computed:
     """Run the cells, or wait for who is running them, and show progress; a signal stops them."""
     from bench.progress import track
     from bench.stopping_runs import StopFlag, StoppedEarly, stopped_by_signals
-    from bench.waiting import completed
-    from bench.workers import available_cores, run_jobs
+    from bench.waiting import until_done
 
     store.prepare()
-    processes = min(jobs or (available_cores() if todo[0].device == "cpu" else 1), len(todo))
     stop, computed = StopFlag(), _Computed()
     with stopped_by_signals(stop) as caught:
-        finished = run_jobs(
-            todo, directory=store.directory, processes=processes, conduct=conduct, stop=stop
-        )
+        finished = until_done(executor, todo, store, conduct=conduct, stop=stop)
         try:
-            for _ in track(completed(todo, finished, store), total=len(todo)):
+            for _ in track(finished, total=len(todo)):
                 computed.done += 1
         except StoppedEarly:
             computed.exit_code = caught.exit_code
     return computed
+
+
+def _submit(
+    todo: Sequence[Job], store: ResultStore, executor: SlurmExecutor, conduct: Conduct
+) -> int:
+    """Submit and say how to go on."""
+    store.prepare()
+    submitted = executor.submit(todo, store.directory, conduct=conduct)
+    ids = ", ".join(str(job.job_id) for job in submitted)
+    say(f"submitted: {len(todo)} cells to Slurm, jobs {ids}")
+    say("`python -m bench tables` with the same selection shows what there is;")
+    say("the same command without --detach computes what is missing, and waits.")
+    return 0

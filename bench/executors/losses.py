@@ -1,0 +1,40 @@
+"""Cells whose process was killed, which could write no record of it itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.jobs import Job
+
+if TYPE_CHECKING:
+    from bench.worker import Finished
+
+
+class KilledError(RuntimeError):
+    """A worker process ended in the middle of a cell."""
+
+
+def lost(job: Job, directory: Path, seconds: float) -> Finished:
+    """Record a cell as failed that its process did not survive.
+
+    Args:
+        job: the cell's.
+        directory: where its record goes.
+        seconds: that were spent on it.
+
+    Raises:
+        OSError: the record cannot be written.
+    """
+    import torch
+
+    from bench import results
+    from bench.provenance import now, provenance
+    from bench.results import ResultStore, failure_of
+    from bench.worker import finished_as
+
+    error = KilledError("worker process was killed, out of memory?")
+    made = provenance(torch.device("cpu"), started=now(), seconds={}) | job.places()
+    record = results.failed(job.cell, job.editor_facts(), made, error)
+    ResultStore(directory).write(record)
+    return finished_as(job, "failed", seconds=seconds, error=failure_of(record))
