@@ -94,7 +94,7 @@ def locate(
 
 def at_directory(directory: Path, *, name: str) -> Backbone:
     """The backbone in a directory, checked before anything of it is loaded."""
-    _checked_config(directory)
+    checked_config(directory)
     if not any(directory.glob("*.safetensors")):
         pickled = sorted(p.name for pattern in _PICKLED for p in directory.glob(pattern))
         found = f", only pickled weights ({', '.join(pickled[:3])})" if pickled else ""
@@ -108,7 +108,7 @@ def at_directory(directory: Path, *, name: str) -> Backbone:
 
 def _random(directory: Path, *, name: str, world_seed: int) -> Backbone:
     """As `at_directory`, of a directory that needs a configuration alone."""
-    config = _checked_config(directory)
+    config = checked_config(directory)
     lent = random_backbones.lent_tokenizer(directory, config, world_seed)
     read = {path for pattern in _TOKENIZER for path in (lent or directory).glob(pattern)}
     return Backbone(
@@ -211,7 +211,7 @@ def check_device(name: str) -> torch.device:
     return device
 
 
-def _checked_config(directory: Path) -> dict[str, Any]:
+def checked_config(directory: Path) -> dict[str, Any]:
     """The configuration of a known architecture that asks for no remote code."""
     config = _json(directory / "config.json")
     _check_model_type(config, directory)

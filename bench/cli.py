@@ -31,6 +31,7 @@ class Command:
 
 COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
+    "plan": Command("bench.commands.plan", "estimate hours, memory and disk of a run"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
     "figures": Command("bench.commands.figures", "draw figures from stored records"),
     "check": Command("bench.commands.check", "check the numbers: references, claims, cells"),
