@@ -13,6 +13,7 @@ from typing import Any
 from bench.files import write_text
 from bench.identity import Identity
 from bench.record_kinds import identity_of
+from editors.parts.file_names import check_file_name
 
 SCHEMA_VERSION = 1
 
@@ -65,8 +66,12 @@ class ResultStore:
     directory: Path
 
     def path(self, key: str) -> Path:
-        """Where the record of a key is, or would be."""
-        return self.directory / f"{key}.json"
+        """Where the record of a key is, or would be.
+
+        Raises:
+            ValueError: a key that is no file name.
+        """
+        return self.directory / f"{check_file_name('record', key)}.json"
 
     def prepare(self) -> None:
         """Make the directory, before any work whose record could then not be kept.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.console import say
 from bench.datasets import available, get_dataset
 from bench.datasets.base import SPLITS, EditDataset
 from bench.datasets.verify import Finding, verify
@@ -87,7 +88,7 @@ def run_fetch(args: argparse.Namespace) -> int:
 
     datasets = [get_dataset(name) for name in args.names or available()]
     for one in fetch(datasets, args.to, mirror=args.mirror or RAW, progress=show_bytes):
-        print(f"{one.label}: {one.state}, verified: {one.path}", flush=True)
+        say(f"{one.label}: {one.state}, verified: {one.path}")
     return 0
 
 
@@ -97,16 +98,16 @@ def run_verify(args: argparse.Namespace) -> int:
     if not names:
         raise ValueError(f"No data set to check. Available: {', '.join(available())}.")
     findings = list(verify(map(get_dataset, names), args.directory))
-    print(_table([_HEADER, *map(_cells, findings)]))
+    say(_table([_HEADER, *map(_cells, findings)]))
     for finding in findings:
         for line in _remarks(finding):
-            print(f"{finding.dataset} {finding.split}: {line}")
+            say(f"{finding.dataset} {finding.split}: {line}")
     return int(any(finding.wrong for finding in findings))
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Print the metadata of a data set."""
-    print("\n".join(_description(get_dataset(args.name))))
+    say("\n".join(_description(get_dataset(args.name))))
     return 0
 
 

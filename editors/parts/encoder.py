@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
 )
+
+from editors.parts.loading_report import check_report
 
 Pooling = Literal["code4", "paper3"]
 
@@ -61,18 +63,22 @@ class SentenceEncoder(nn.Module):
 
         Raises:
             FileNotFoundError: no `config.json` or no safetensors weights there.
-            ValueError: the directory holds another kind of model.
+            ValueError: the directory holds another kind of model, or weights that do not fit.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = cls(read_config(directory), pool=pool)
-            encoder.roberta = RobertaModel.from_pretrained(
+            loaded: Any = RobertaModel.from_pretrained(
                 directory,
                 local_files_only=True,
                 use_safetensors=True,
                 add_pooling_layer=pool == "code4",
                 dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, in a sentence
             )
+        encoder.roberta, report = loaded
+        check_report(report, directory, optional={"pooler"})
         return encoder
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
