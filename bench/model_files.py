@@ -24,10 +24,12 @@ def check_weights(directory: Path) -> None:
     """
     if not any(directory.glob("*.safetensors")):
         pickled = sorted(p.name for pattern in PICKLED for p in directory.glob(pattern))
-        found = f", only pickled weights ({', '.join(pickled[:3])})" if pickled else ""
+        if not pickled:
+            raise ValueError(f"{directory} holds no *.safetensors weights.")
         raise ValueError(
-            f"{directory} holds no *.safetensors weights{found}; pickles are never loaded, "
-            f"`{IMPORT} {directory}` converts them to safetensors first."
+            f"{directory} holds no *.safetensors weights, only pickled weights "
+            f"({', '.join(pickled[:3])}); pickles are never loaded, `{IMPORT} {directory}` "
+            "converts them to safetensors first."
         )
     for index in sorted(directory.glob("*.safetensors.index.json")):
         _check_index(index)

@@ -152,7 +152,7 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
     if not directory.is_dir():
         error = unknown_name("encoder", name, (ENCODER, *HUB_ENCODERS))
         raise ValueError(f"{error} Any local directory with a sentence encoder can be given.")
-    if not any(directory.glob(name) for name in ("*.safetensors", *PICKLED)):
+    if not any(path for form in ("*.safetensors", *PICKLED) for path in directory.glob(form)):
         raise FileNotFoundError(f"No sentence encoder at {directory}: no *.safetensors weights.")
     check_weights(directory)
     check_no_code(directory)

@@ -40,7 +40,7 @@ def pickled_model(architecture: str, directory: Path, shards: int = 1) -> dict[s
     if shards == 1:
         torch.save(weights, directory / "pytorch_model.bin")
         return weights
-    files = {}
+    files: dict[str, str] = {}
     for number in range(shards):
         name = f"pytorch_model-{number + 1:05}-of-{shards:05}.bin"
         part = names[number::shards]
