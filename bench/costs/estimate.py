@@ -13,7 +13,13 @@ from bench.costs.activations import answering, covariance_bytes
 from bench.costs.needs import Needs, Setting, needs
 from bench.costs.shapes import encoder_shape, shape_of_backbone
 from bench.costs.times import PublishedRates, Rates, RecordedRates, ways_of
-from bench.costs.training import TERAFLOPS, corpus_tokens, covariance_operations, operations
+from bench.costs.training import (
+    CPU_TERAFLOPS,
+    TERAFLOPS,
+    corpus_tokens,
+    covariance_operations,
+    operations,
+)
 from bench.costs.work import RECORD_BYTES, distinct_requests, items_of, samples_of, work_of
 from bench.grids import GridPoint, Table
 from bench.planning import Settings, hparams_of
@@ -77,8 +83,9 @@ class Request:
         return self.settings.generation != "none"
 
     def seconds(self, operations_done: float) -> float:
-        """Seconds of so many operations."""
-        return operations_done / (1e12 * (self.teraflops or TERAFLOPS[self.settings.dtype]))
+        """Seconds of so many operations; a thread of a CPU works on the miniature backbones."""
+        usual = CPU_TERAFLOPS if self.embedded else TERAFLOPS[self.settings.dtype]
+        return operations_done / (1e12 * (self.teraflops or usual))
 
 
 def estimate(request: Request) -> list[Row]:

@@ -35,6 +35,7 @@ ARTICLE_TOKENS = 1_000
 # Sustained TFLOP/s, ours: about half of what an A100 has for float32 without tensor cores, and a
 # fifth of what it has for half precision, on short rows.
 TERAFLOPS = {"float32": 10.0, "bfloat16": 60.0, "float16": 60.0}
+CPU_TERAFLOPS = 0.02  # ours: one thread, small matrices
 FORWARD, THROUGH, TRAINED = 2, 2, 4  # operations of a parameter and token
 
 
