@@ -45,7 +45,8 @@ def check_no_code(directory: Path) -> None:
     for path in (directory / name for name in _CONFIGURATIONS):
         if not path.exists():
             continue
-        asked = [name for name in _CODE if json_object(path).get(name)]
+        found = json_object(path)
+        asked = [name for name in _CODE if found.get(name) not in (None, False)]
         if asked:
             raise ValueError(
                 f"{path} asks for remote code ({asked[0]}), which is never run; weights of a "
