@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from bench import random_backbones
 from bench.digests import digest_of_files
 from bench.hub import snapshot
+from bench.model_files import check_no_code, check_weights, json_object
 from bench.names import unknown_name
 from bench.world.models import BACKBONES, CONTROL
 
@@ -39,9 +39,8 @@ _TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-_READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
-_READ = ("*.safetensors", "*.safetensors.index.json", *_READ_BESIDE_WEIGHTS)
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
+_READ = ("*.safetensors", "*.safetensors.index.json", *READ_BESIDE_WEIGHTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ def locate(
                 f"Backbone {name!r} comes from the hub; "
                 "use --preset paper, or give the path of a local copy."
             )
-        wanted = _READ if weights == "trained" else _READ_BESIDE_WEIGHTS
+        wanted = _READ if weights == "trained" else READ_BESIDE_WEIGHTS
         return found(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
     directory = Path(name).expanduser()
     if directory.is_dir():
@@ -94,21 +93,15 @@ def locate(
 
 def at_directory(directory: Path, *, name: str) -> Backbone:
     """The backbone in a directory, checked before anything of it is loaded."""
-    _checked_config(directory)
-    if not any(directory.glob("*.safetensors")):
-        pickled = sorted(p.name for pattern in _PICKLED for p in directory.glob(pattern))
-        found = f", only pickled weights ({', '.join(pickled[:3])})" if pickled else ""
-        raise ValueError(
-            f"{directory} holds no *.safetensors weights{found}; "
-            "pickles are never loaded, convert them to safetensors first."
-        )
+    checked_config(directory)
+    check_weights(directory)
     files = sorted({path for pattern in _READ for path in directory.glob(pattern)})
     return Backbone(name=name, directory=directory, digest=digest_of_files(files))
 
 
 def _random(directory: Path, *, name: str, world_seed: int) -> Backbone:
     """As `at_directory`, of a directory that needs a configuration alone."""
-    config = _checked_config(directory)
+    config = checked_config(directory)
     lent = random_backbones.lent_tokenizer(directory, config, world_seed)
     read = {path for pattern in _TOKENIZER for path in (lent or directory).glob(pattern)}
     return Backbone(
@@ -167,22 +160,28 @@ def _stored(
     backbone: Backbone, dtype: torch.dtype, device: str, device_map: DeviceMap | None
 ) -> PreTrainedModel:
     """The model with the weights of its directory."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    directory = str(backbone.directory)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        directory,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=dtype,
-        device_map=device_map,
-        output_loading_info=True,
-    )
+    from editors.parts.loading_report import check_report
+
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(backbone.directory),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=dtype,
+            device_map=device_map,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, in a sentence
+        )
+    except SafetensorError as error:
+        raise ValueError(
+            f"The weights in {backbone.directory} are no whole safetensors file: {error}."
+        ) from error
     model, report = loaded
-    if report["missing_keys"]:
-        missing = ", ".join(sorted(report["missing_keys"])[:3])
-        raise ValueError(f"The weights in {directory} lack tensors of the model: {missing}.")
+    check_report(report, backbone.directory)
     if device_map is None:
         model.to(check_device(device))
     elif any(parameter.is_meta for parameter in model.parameters()):
@@ -211,13 +210,11 @@ def check_device(name: str) -> torch.device:
     return device
 
 
-def _checked_config(directory: Path) -> dict[str, Any]:
+def checked_config(directory: Path) -> dict[str, Any]:
     """The configuration of a known architecture that asks for no remote code."""
-    config = _json(directory / "config.json")
+    config = json_object(directory / "config.json")
     _check_model_type(config, directory)
-    for path in (directory / "config.json", directory / "tokenizer_config.json"):
-        if path.exists() and "auto_map" in _json(path):
-            raise ValueError(f"{path} asks for remote code (auto_map), which is never run.")
+    check_no_code(directory)
     return config
 
 
@@ -242,15 +239,3 @@ def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
             f"The tokenizer in {backbone.directory} knows {tokens} tokens, but the model has "
             f"{rows} embedding rows; they do not belong together."
         )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"No {path.name} in {path.parent}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}.")
-    return value

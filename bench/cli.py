@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from bench import __version__
 from bench.names import unknown_name
+from bench.visible import visible
 
 EXAMPLES = """examples:
   python -m bench run --table 1            Table 1 on the shipped miniature backbone
@@ -31,6 +32,7 @@ class Command:
 
 COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
+    "plan": Command("bench.commands.plan", "estimate hours, memory and disk of a run"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
     "figures": Command("bench.commands.figures", "draw figures from stored records"),
     "check": Command("bench.commands.check", "check the numbers: references, claims, cells"),
@@ -43,6 +45,9 @@ COMMANDS = {
     ),
     "stats": Command("bench.commands.stats", "compute the key covariances of a backbone"),
     "train": Command("bench.train", "train an editor's own weights"),
+    "import-weights": Command(
+        "bench.commands.import_weights", "convert pickled weights to safetensors, safely"
+    ),
     "world": Command("bench.world.cli", "build and verify the embedded world"),
     "data": Command("bench.datasets.cli", "check data files, say where to get them"),
 }
@@ -53,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with code 2."""
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {visible(message)}", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -71,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {visible(_sentence(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted; the same command continues.", file=sys.stderr)

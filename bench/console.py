@@ -1,4 +1,7 @@
-"""Where the command line writes: results to standard output, everything else to standard error."""
+"""Where the command line writes: results to standard output, everything else to standard error.
+
+Lines hold texts from data and names from users: what could steer a terminal is written out.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,19 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from bench.visible import visible
+
 PIPE_WIDTH = 200  # columns when nobody watches: tables are not cut to a terminal's 80
 
 
 def say(line: str) -> None:
     """One line of a result."""
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{visible(line)}\n")
 
 
 def warn(line: str) -> None:
     """One line about the run itself."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{visible(line)}\n")
 
 
 def show(table: Table) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Ours: longer documents are cut there even where a model's context is longer.
 LONGEST = 4096
 SAVE_SECONDS = 120.0  # between two checkpoints of a computation
+_LONGEST_LIST = 100  # characters: all layers of a deep model make no file name
 
 
 def covariance_paths(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dict[int, Path]:
@@ -152,8 +153,10 @@ def _accumulate(
 
 def _checkpoint(paths: Mapping[int, Path], layers: Sequence[int]) -> Path:
     """Of a computation of these layers; another set of layers starts anew."""
-    first = paths[layers[0]]
-    return first.with_name(f"{first.stem}-of-{'-'.join(map(str, layers))}.running")
+    first, numbers = paths[layers[0]], "-".join(map(str, layers))
+    if len(numbers) > _LONGEST_LIST:
+        numbers = _digest(numbers)
+    return first.with_name(f"{first.stem}-of-{numbers}.running")
 
 
 def _max_length(lm: LanguageModel) -> int:

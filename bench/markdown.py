@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.visible import markdown_cell
+
 
 def line(texts: Iterable[str]) -> str:
     """One line of a table."""
-    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+    return "| " + " | ".join(map(markdown_cell, texts)) + " |"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -80,6 +80,13 @@ def check_hparams(points: Sequence[GridPoint], settings: Settings) -> list[Hpara
     return changed
 
 
+def hparams_of(point: GridPoint, backbone: str, settings: Settings) -> Hparams:
+    """The preset of a backbone with what the point's variant is, and what the user changed."""
+    preset = registry.hparams_for(point.editor, backbone)
+    varied = {} if point.variant is None else variant(point.variant).hparams
+    return _changed(preset, {**varied, **settings.hparams.get(point.editor, {})})
+
+
 def _changed(preset: Hparams, changes: Mapping[str, Any]) -> Hparams:
     return type(preset).from_dict(preset.to_dict() | dict(changes)) if changes else preset
 
@@ -186,10 +193,7 @@ class _Planner:
         train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed, encoder)
 
     def _hparams(self, point: GridPoint, backbone: str) -> Hparams:
-        """The preset with what the point's variant is, and what the user changed."""
-        preset = registry.hparams_for(point.editor, backbone)
-        varied = {} if point.variant is None else variant(point.variant).hparams
-        return _changed(preset, {**varied, **self.settings.hparams.get(point.editor, {})})
+        return hparams_of(point, backbone, self.settings)
 
     def _changes(self, point: GridPoint, backbone: str) -> frozenset[str]:
         """Names of hyper-parameters that are not the preset's."""

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bench.visible import visible
 from bench.worker import Finished
 
 
@@ -54,5 +55,7 @@ def track(finished: Iterable[Finished], *, total: int) -> Iterator[Finished]:
             state = "found" if one.outcome == "found" else state
             progress.update(task, advance=1, edits=edits)
             if console.is_terminal:
-                progress.console.print(f"{one.name}: {state}", markup=False, highlight=False)
+                progress.console.print(
+                    visible(f"{one.name}: {state}"), markup=False, highlight=False
+                )
             yield one

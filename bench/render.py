@@ -14,6 +14,7 @@ from bench.files import write_text
 from bench.layout import TextTable
 from bench.markdown import line
 from bench.tabulate import METRICS, TableData
+from bench.visible import csv_cell, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -62,7 +63,7 @@ def markdown(table: TextTable) -> str:
     rule = ["---"] * table.lead + ["---:"] * (len(table.columns) - table.lead)
     rows = _marked(table, "**{}**")
     lines = (line(texts) for texts in (table.columns, rule, *rows))
-    return "\n".join((*table.caption, "", *lines, ""))
+    return "\n".join((*map(one_line, table.caption), "", *lines, ""))
 
 
 def latex(table: TextTable) -> str:
@@ -96,16 +97,18 @@ def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([csv_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
     return buffer.getvalue()
 
 
 def terminal(table: TextTable) -> Iterator[RichTable]:
     """One rich table per group of columns: a whole row of the paper is wider than a terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     lead = start = table.lead
-    rows = _marked(table, "[bold]{}[/bold]")
+    plain = tuple(tuple(escape(one_line(text)) for text in row) for row in table.rows)
+    rows = _marked(replace(table, rows=plain), "[bold]{}[/bold]")
     for heading, columns in table.groups[1:]:
         rich = Table(title=heading or None, title_justify="left")
         for i, name in enumerate((*table.groups[0][1], *columns)):
@@ -172,4 +175,4 @@ def decimal(value: float | None) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in one_line(text))

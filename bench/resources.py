@@ -27,6 +27,7 @@ from bench.digests import cached_digest, combined_digest
 from bench.hub import ROBERTA_BASE, snapshot
 from bench.intact import check_trained
 from bench.key_statistics import context_templates, covariances, read_templates
+from bench.model_files import PICKLED, check_no_code, check_weights
 from bench.names import unknown_name
 from bench.variants import variant_with
 from bench.world.models import ENCODER
@@ -140,7 +141,7 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
         hub: whether the backbone is one of the hub.
 
     Raises:
-        ValueError: a name of no encoder.
+        ValueError: a name of no encoder, pickled weights alone, or a wish for remote code.
         OSError: it is not there, or cannot be had.
     """
     name = name or ("roberta-base" if hub else ENCODER)
@@ -152,8 +153,10 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
     if not directory.is_dir():
         error = unknown_name("encoder", name, (ENCODER, *HUB_ENCODERS))
         raise ValueError(f"{error} Any local directory with a sentence encoder can be given.")
-    if not any(directory.glob("*.safetensors")):
+    if not any(path for form in ("*.safetensors", *PICKLED) for path in directory.glob(form)):
         raise FileNotFoundError(f"No sentence encoder at {directory}: no *.safetensors weights.")
+    check_weights(directory)
+    check_no_code(directory)
     return directory
 
 

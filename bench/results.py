@@ -16,6 +16,7 @@ from bench.record_kinds import identity_of
 from bench.sealing import encoded, holds
 from bench.set_aside import set_aside
 from bench.strict_json import loads
+from editors.parts.file_names import check_file_name
 
 SCHEMA_VERSION = 2
 SCHEMAS = (1, 2)  # that are read; the first has no digest
@@ -86,8 +87,12 @@ class ResultStore:
     directory: Path
 
     def path(self, key: str) -> Path:
-        """Where the record of a key is, or would be."""
-        return self.directory / f"{key}.json"
+        """Where the record of a key is, or would be.
+
+        Raises:
+            ValueError: a key that is no file name.
+        """
+        return self.directory / f"{check_file_name('record', key)}.json"
 
     @property
     def claims(self) -> Path:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EDITOR = "recipe"
 LENGTHS = (1, 2, 3, 4, 5, 8)  # of continuous prompts in Figure 3, and 8 (ours)
-_LENGTH = re.compile(r"cpt=([1-9][0-9]*)")
+_LENGTH = re.compile(r"cpt=([1-9][0-9]{0,3})")  # the name is a folder's too
 
 
 @dataclass(frozen=True, kw_only=True)

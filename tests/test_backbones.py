@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from bench.backbones import at_directory, check_device, load, locate
 from editors.parts.tokens import batch_of
@@ -122,6 +123,23 @@ def remote_model(directory: Path) -> None:
     edit_json(directory / "config.json", lambda c: c.update(auto_map={"AutoModel": "x.Y"}))
 
 
+def asking_for_trust(directory: Path) -> None:
+    edit_json(directory / "config.json", lambda c: c.update({"trust_remote_code": True}))
+
+
+def write_index(directory: Path, file: str) -> None:
+    index = {"metadata": {}, "weight_map": {"model.norm.weight": file}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def lead_elsewhere(directory: Path) -> None:
+    write_index(directory, "../elsewhere/model.safetensors")
+
+
+def name_a_missing_file(directory: Path) -> None:
+    write_index(directory, "other.safetensors")
+
+
 def remote_tokenizer(directory: Path) -> None:
     edit_json(
         directory / "tokenizer_config.json", lambda c: c.update(auto_map={"AutoTokenizer": ["x.Y"]})
@@ -136,7 +154,12 @@ def remote_tokenizer(directory: Path) -> None:
         (break_config, "config.json is not valid JSON"),
         (list_config, "must hold a JSON object, got list"),
         (other_type, "model_type 'bert', which has no architecture row. Available: gpt2"),
+        (remove_weights, r"`python -m bench import-weights .*` converts them"),
         (remote_model, r"config.json asks for remote code \(auto_map\)"),
+        (remote_model, r"python -m bench import-weights FILE"),
+        (asking_for_trust, r"config.json asks for remote code \(trust_remote_code\)"),
+        (lead_elsewhere, r"which is a path"),
+        (name_a_missing_file, r"names other.safetensors, which is not in"),
         (remote_tokenizer, r"tokenizer_config.json asks for remote code \(auto_map\)"),
     ],
 )
@@ -174,3 +197,39 @@ def test_cuda_without_a_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="sees no CUDA device; use cpu"):
         check_device("cuda")
+
+
+def change_weights(directory: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+LAST_NORM = "model.layers.2.input_layernorm.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t.pop(LAST_NORM), rf"lack tensors of the model: {LAST_NORM}\.$"),
+        (
+            lambda t: t.update({LAST_NORM: torch.zeros(5)}),
+            rf"have {LAST_NORM} in the shape \(5,\), but its config.json wants \(16,\)\.$",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    copy: Path, change: Callable[[dict[str, torch.Tensor]], object], sentence: str
+) -> None:
+    change_weights(copy, change)
+    with pytest.raises(ValueError, match=sentence):
+        load(locate(str(copy)))
+
+
+def test_half_a_file_is_one_sentence(copy: Path) -> None:
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="are no whole safetensors file: ") as error:
+        load(locate(str(copy)))
+    assert "\n" not in str(error.value)

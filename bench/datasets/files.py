@@ -33,6 +33,15 @@ def git_blob_id(content: bytes) -> str:
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 
 
+def git_blob_id_of(path: Path) -> str:
+    """As `git_blob_id`, of a file that is read piece by piece."""
+    whole = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            whole.update(piece)
+    return whole.hexdigest()
+
+
 def locate(file: PublishedFile, directory: Path) -> Path:
     """The file under `directory`: by its published name, else by a pattern of its variants.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.files import write_bytes
 from bench.plots.style import DPI, GREY, SMALL, paper_style
+from bench.visible import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,4 +88,4 @@ def _text(field: Field) -> str:
     """Empty for nothing; scores and seconds in six digits, which is more than anyone draws."""
     if field is None:
         return ""
-    return f"{field:.6g}" if isinstance(field, float) else str(field)
+    return f"{field:.6g}" if isinstance(field, float) else csv_cell(str(field))

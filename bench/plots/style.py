@@ -29,6 +29,7 @@ COLUMN = 4.4  # inches: wider than one of its columns, for one panel with its ca
 SMALL = 6.0  # points, of the caption and of labels inside a panel
 DPI = 300  # of the PNG
 _RC = {
+    "text.parse_math": False,  # words of the data may hold dollar signs
     "font.family": "DejaVu Sans",  # it comes with matplotlib, so every machine draws the same
     "font.size": 7.5,
     "axes.titlesize": 8.0,

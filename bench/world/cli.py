@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.console import say
 from bench.names import unknown_name
 from bench.world.models import CONTROL, MODELS
 from bench.world.world import DEFAULT_SEED
@@ -69,7 +70,7 @@ def _build(args: argparse.Namespace) -> int:
         args.seed, names, out=args.out, device=args.device, from_noise=args.from_noise,
         progress=step_progress,
     )  # fmt: skip
-    print(f"Built {', '.join(names)} of world {args.seed} in {out}")
+    say(f"Built {', '.join(names)} of world {args.seed} in {out}")
     return 0
 
 
@@ -82,9 +83,9 @@ def _verify(args: argparse.Namespace) -> int:
     lm = load(locate(args.backbone, world_seed=args.seed))
     failed = 0
     for score in verify(lm, World(args.seed), data_dir(args.seed)):
-        print(_line(score))
+        say(_line(score))
         failed += not score.passed
-    print(f"{failed} below their threshold" if failed else "all thresholds met")
+    say(f"{failed} below their threshold" if failed else "all thresholds met")
     return 1 if failed else 0
 
 
@@ -101,5 +102,5 @@ def _write(args: argparse.Namespace) -> int:
     if args.directory.exists():
         raise ValueError(f"{args.directory} exists; give a directory that does not, to be written.")
     make_directory(args.directory, lambda part: write_all(args.seed, part))
-    print(f"Wrote the data files of world {args.seed} to {args.directory}")
+    say(f"Wrote the data files of world {args.seed} to {args.directory}")
     return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.intact import check_model, check_sealed, seal
 from bench.world.models import CONTROL
 from bench.world.world import DEFAULT_SEED
+from editors.parts.file_names import check_file_name
 
 DATA_VERSION = 2  # of the generated files; a change of the generator changes it
 ASSETS = Path(__file__).parent / "assets"
@@ -53,8 +54,9 @@ def require_assets(seed: int, name: str) -> Path:
     Raises:
         NotBuiltError: not built yet, with the command that builds it.
         DamagedFileError: its files are not those of the manifest.
+        ValueError: a name that is no file name.
     """
-    path = assets_dir(seed, name) / name
+    path = assets_dir(seed, name) / check_file_name("model", name)
     if not (path / "model.safetensors").exists():
         raise NotBuiltError(
             f"{name} of world {seed} is not built: {path} is missing. "

@@ -15,17 +15,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.base import Resources
+from editors.parts.file_names import check_file_name
 
 _HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def artefact_path(directory: Path, editor: str, backbone: str, data_sets: Sequence[str]) -> Path:
-    """`EDITOR-BACKBONE.safetensors`, with the data set's name if it was trained on one only."""
+    """`EDITOR-BACKBONE.safetensors`, with the data set's name if it was trained on one only.
+
+    Raises:
+        ValueError: names that make no file name.
+    """
     parts = [editor, backbone.replace("/", "--")]
     if len(data_sets) == 1:
         parts.append(data_sets[0])
-    return directory / ("-".join(parts) + ".safetensors")
+    return directory / (check_file_name("trained editor", "-".join(parts)) + ".safetensors")
 
 
 def checkpoint_path(artefact: Path) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from editors.parts.loading_report import check_report
 from editors.parts.tokens import placed
 
 if TYPE_CHECKING:
@@ -62,20 +63,24 @@ class SentenceEncoder(nn.Module):
 
         Raises:
             FileNotFoundError: no `config.json` or no safetensors weights there.
-            ValueError: the directory holds another kind of model.
+            ValueError: the directory holds another kind of model, or weights that do not fit.
         """
         from transformers import RobertaModel
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = cls(read_config(directory), pool=pool)
-            encoder.roberta = RobertaModel.from_pretrained(
+            loaded: Any = RobertaModel.from_pretrained(
                 directory,
                 local_files_only=True,
                 use_safetensors=True,
                 add_pooling_layer=pool == "code4",
                 dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, in a sentence
             )
+        encoder.roberta, report = loaded
+        check_report(report, directory, optional={"pooler"})
         return encoder
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from editors.parts.artefact import files_digest
 from editors.parts.encoder import TextBatcher, padding_id
+from editors.parts.loading_report import check_report
 
 TokenPooling = Literal["mean", "cls"]
 
@@ -44,16 +45,23 @@ class TextVectors:
 
         Raises:
             FileNotFoundError: one of its files is missing.
-            ValueError: it pools its tokens in another way.
+            ValueError: it pools its tokens in another way, or its weights do not fit.
         """
         from transformers import AutoConfig, AutoModel
 
         check_files(directory)
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # a checkpoint without a pooler draws one
-            model = AutoModel.from_pretrained(
-                directory, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            loaded: Any = AutoModel.from_pretrained(
+                directory,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, in a sentence
             )
+        model, report = loaded
+        check_report(report, directory, optional={"pooler"})
         # RoBERTa and MPNet number positions from the padding id + 1; for BERT one token is lost.
         longest = int(config.max_position_embeddings) - padding_id(config) - 1
         batcher = TextBatcher.from_directory(directory, longest)

@@ -12,8 +12,8 @@ import pytest
 
 from bench.files import write_bytes
 from bench.plots.catalogue import FIGURES
-from bench.plots.drawing import Drawing, write
-from bench.plots.style import MARKERS, marks
+from bench.plots.drawing import Drawing, new_figure, write
+from bench.plots.style import MARKERS, marks, paper_style
 from tests.plots.made import map_data, record, source
 
 
@@ -103,3 +103,12 @@ def test_no_two_editors_look_alike() -> None:
     assert len({mark.marker for mark in found.values()}) == len(found) <= len(MARKERS)
     assert len({(mark.colour, str(mark.dashes)) for mark in found.values()}) == len(found)
     assert marks(["recipe"])["recipe"] == found["recipe"]
+
+
+def test_dollar_signs_in_texts_are_no_formulas() -> None:
+    with paper_style():
+        figure = new_figure(3.0, 1.0, ["costs $x_{$ or $5"])
+        figure.text(0.5, 0.5, "a word, $^$")
+    drawn = Drawing(stem="x", figure=figure, columns=("a",), rows=(("=1+1",),)).contents()
+    assert len(drawn["x.svg"]) > 1_000
+    assert drawn["x.csv"].decode().splitlines() == ["a", "'=1+1"]

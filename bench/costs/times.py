@@ -1,0 +1,164 @@
+"""Seconds of a cell: the paper's own for large models, our recorded ones for the miniature ones.
+
+Large models. Table 3 of the paper prints seconds per edit and per inference of each editor on
+LLaMA-2-7B behind 10,000 edits, on hardware that it does not name. They count for every number of
+edits, and in proportion to the parameters for other backbones. A question is asked in two ways
+(forced and greedy; once with `--metrics teacher_forced`), and once more where retrieval by the
+prompt alone is scored too; each way counts as one inference of Table 3, though up to 64 rows are
+asked at once (which makes it less) and a greedy answer has up to 20 tokens (which makes it more).
+A timed query counts as twenty-two inferences: two forwards and a greedy answer.
+
+Miniature models. Seconds of the committed reference results (Tables 1, 5 and 6, one thread of a
+CPU), per sample, from the cells of the same backbone, editor and data set with the nearest number
+of edits; those of Table 2 per question, those of Table 3 per timed query.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from functools import cache
+from statistics import fmean
+from typing import Any
+
+from bench.costs.shapes import Shape, shape_of_backbone
+from bench.costs.work import Work
+from bench.grids import GridPoint
+from bench.published import numbers
+from bench.reference import has_reference, reference_records
+from bench.timing.planning import NEW_TOKENS
+from editors import registry
+from editors.registry import CONTROL_SUFFIX
+
+TIMES = 3  # the table of times
+PUBLISHED_BACKBONE = "llama-2-7b"
+_EDITING_TABLES = (1, 5, 6)
+_QUERY_FORWARDS = 2 + NEW_TOKENS
+_ASKING = ("probe", "generate", "pristine")  # phases of a record
+
+
+class Rates(ABC):
+    """How long things take on one backbone; None where nothing is known."""
+
+    @abstractmethod
+    def editing(self, point: GridPoint, work: Work) -> float | None:
+        """Seconds of a cell's edits."""
+
+    @abstractmethod
+    def asking(self, point: GridPoint, work: Work, ways: int) -> float | None:
+        """Seconds of a cell's questions, each asked in so many ways."""
+
+    @abstractmethod
+    def unedited(self, items: float, questions: int, ways: int) -> float:
+        """Seconds of the answers of the model as it was."""
+
+
+class PublishedRates(Rates):
+    """The paper's Table 3, in proportion to parameters."""
+
+    def __init__(self, shape: Shape) -> None:
+        known = shape_of_backbone(PUBLISHED_BACKBONE)
+        self._scale = shape.parameters / known.parameters
+
+    def editing(self, point: GridPoint, work: Work) -> float | None:
+        """See the base class."""
+        return _times(self._scale * work.edits, _published(point.editor, "edit_time_s"))
+
+    def asking(self, point: GridPoint, work: Work, ways: int) -> float | None:
+        """See the base class."""
+        inferences = work.items * ways + work.questions + work.queries * _QUERY_FORWARDS
+        return _times(self._scale * inferences, _published(point.editor, "infer_time_s"))
+
+    def unedited(self, items: float, questions: int, ways: int) -> float:
+        """See the base class; the fastest editor's inference is the model's own."""
+        least = min(n.value for p, n in numbers(TIMES).items() if p.metric == "infer_time_s")
+        return self._scale * (items * ways + questions) * least
+
+
+class RecordedRates(Rates):
+    """The committed reference's seconds of a miniature backbone."""
+
+    def __init__(self, backbone: str) -> None:
+        self._backbone = backbone.removesuffix(CONTROL_SUFFIX)
+
+    def editing(self, point: GridPoint, work: Work) -> float | None:
+        """See the base class."""
+        return _times(work.edits, self._nearest(point, "edit"))
+
+    def asking(self, point: GridPoint, work: Work, ways: int) -> float | None:
+        """See the base class; records ask in all ways."""
+        if work.questions:
+            return work.questions * _recorded_question()
+        if work.queries:
+            return work.queries * _recorded_query()
+        return _times(work.edits, self._nearest(point, "ask"))
+
+    def unedited(self, items: float, questions: int, ways: int) -> float:
+        """See the base class; records of editing hold their share of it."""
+        return questions * _recorded_question()
+
+    def _nearest(self, point: GridPoint, phase: str) -> float | None:
+        """Seconds per sample, at the nearest number of edits."""
+        found = {
+            n: seconds
+            for (backbone, editor, dataset, n, of), seconds in _recorded().items()
+            if (backbone, editor, dataset, of)
+            == (self._backbone, point.editor, point.dataset, phase)
+        }
+        if not found:
+            return None
+        return found[min(found, key=lambda n: abs(math.log(n / point.n_edits)))]
+
+
+def ways_of(editor: str, *, generated: bool) -> int:
+    """In how many ways each question is asked of an edited model."""
+    honest = registry.editor_class(editor).retrieves_text
+    return 1 + generated + honest
+
+
+def _times(count: float, seconds: float | None) -> float | None:
+    return None if seconds is None else count * seconds
+
+
+@cache
+def _published(editor: str, metric: str) -> float | None:
+    label = registry.describe(editor).label
+    for place, number in numbers(TIMES).items():
+        if (place.editor, place.metric) == (label, metric):
+            return number.value
+    return None
+
+
+@cache
+def _recorded() -> dict[tuple[str, str, str, int, str], float]:
+    """Mean seconds per sample by backbone, editor, data set, number of edits and phase."""
+    found = defaultdict(list)
+    for table in _EDITING_TABLES:
+        for record in reference_records(f"table{table}") if has_reference(f"table{table}") else ():
+            cell, seconds = record["cell"], record["provenance"]["seconds"]
+            samples = record["summary"]["blocks"] * cell["n_edits"]
+            place = (cell["backbone"], cell["editor"], cell["dataset"], cell["n_edits"])
+            found[*place, "edit"].append(seconds["edit"] / samples)
+            asked = sum(seconds.get(phase, 0.0) for phase in _ASKING)
+            found[*place, "ask"].append(asked / samples)
+    return {place: fmean(values) for place, values in found.items()}
+
+
+@cache
+def _recorded_question() -> float:
+    records = _records("table2")
+    shares = [r["provenance"]["seconds"]["ask"] / r["summary"]["items"] for r in records]
+    return fmean(shares) if shares else 0.0
+
+
+@cache
+def _recorded_query() -> float:
+    """A query's forwards in both precisions, and its longer answer."""
+    parts = ("forward", "forward_bfloat16", "generation")
+    sums = [sum(r["summary"][part]["median"] for part in parts) for r in _records("table3")]
+    return fmean(sums) if sums else 0.0
+
+
+def _records(name: str) -> list[dict[str, Any]]:
+    return reference_records(name) if has_reference(name) else []
