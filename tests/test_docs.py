@@ -201,7 +201,7 @@ def edits_of_a_seed() -> int:
 
 def test_days_are_the_published_seconds_times_the_edits() -> None:
     page = ROOT / "docs" / "reproduce_the_paper.md"
-    assert f"{edits_of_a_seed():,} edits" in page.read_text("utf-8")
+    assert f"{edits_of_a_seed():,} edits" in " ".join(page.read_text("utf-8").split())
     _, rows = table_under(page, "editor | seconds an edit")
     times = published_times("edit_time_s")
     assert {row[0]: float(row[1]) for row in rows} == times
@@ -300,3 +300,48 @@ def test_marks_are_known_ones() -> None:
     known = re.compile(rf"{RUN}|<!-- example: (nudge|places|python) -->|<!-- table 1: begin -->")
     for page in PAGES:
         assert [mark for mark in marked(page) if not known.fullmatch(mark)] == []
+
+
+@pytest.fixture
+def deep_model(tmp_path: Path) -> Path:
+    """A random model as deep as LLaMA-2-7B and very narrow, in a folder of its name."""
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    from bench.world.store import require_assets
+
+    source, directory = require_assets(0, "mini-llama"), tmp_path / "models" / "llama-2-7b"
+    config = AutoConfig.from_pretrained(
+        source, hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=32,
+        num_key_value_heads=2, head_dim=8,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(directory)
+    AutoTokenizer.from_pretrained(source).save_pretrained(directory)
+    return directory
+
+
+@pytest.mark.slow
+def test_the_first_real_run_works_with_the_settings_of_the_real_model(
+    deep_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bench.world.store import data_dir
+
+    (tmp_path / "RECIPE").symlink_to(data_dir())
+    (tmp_path / "corpus.txt").symlink_to(data_dir() / "corpus.txt")
+    monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "first_real_run.md"
+    place = str(deep_model.relative_to(tmp_path))
+    (command,) = [one for one in commands(page) if place in one]
+    smaller = {"cuda": "cpu", "100": "1"}
+    assert cli.main([*(smaller.get(word, word) for word in command), "--jobs", "1"]) == 0
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs/first").glob("*.json")]
+    assert {record["cell"]["editor"] for record in records} == {
+        "ft", "rome", "memit", "wilke", "t_patcher", "grace",
+    }  # fmt: skip
+    for record in records:
+        preset = registry.preset_of(record["cell"]["editor"], "llama-2-7b")
+        assert record["cell"]["hparams"] == json.loads(json.dumps(preset.to_dict()))
+    assert "published value on LLAMA-2-7B" in capsys.readouterr().out
