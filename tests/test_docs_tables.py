@@ -1,0 +1,92 @@
+"""The tables of the documentation are those of the presets and of the published numbers."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from dataclasses import fields
+
+import pytest
+
+from bench.datasets import get_dataset
+from bench.grids import EDITOR_ORDER
+from editors import registry
+from tests.pages import DESCRIBED, EDITOR_PAGES, ROOT, table_under
+
+_PRESET = re.compile(r"`([^`]+)`")
+
+
+def shown(value: object) -> str:
+    """A hyper-parameter's value as the pages print it."""
+    if not isinstance(value, tuple):
+        return str(value)
+    runs = ((item, len(list(group))) for item, group in itertools.groupby(value))
+    return ", ".join(str(item) if count == 1 else f"{count} times {item}" for item, count in runs)
+
+
+def test_there_is_a_page_for_every_editor_of_the_paper() -> None:
+    """One that somebody adds needs none."""
+    assert {registry.resolve(label) for label in EDITOR_ORDER} <= set(DESCRIBED)
+    assert set(DESCRIBED) <= set(registry.available())
+
+
+@pytest.mark.parametrize("key", DESCRIBED)
+def test_hyper_parameter_tables_are_those_of_the_presets(key: str) -> None:
+    cls = registry.editor_class(key)
+    header, rows = table_under(EDITOR_PAGES / f"{key}.md", "name")
+    names = [row[0].strip("`") for row in rows]
+    assert names == [field.name for field in fields(cls.hparams_class)]
+    columns = [_PRESET.findall(cell) for cell in header[1:-1]]
+    backbones = {"llama-2-7b", "gpt-j-6b", "gpt2-xl", "mini-llama", "mini-gptj", "mini-gpt2"}
+    assert {preset for column in columns for preset in column} == backbones | {"default"}
+    for number, column in enumerate(columns, start=1):
+        for preset, (row, name) in itertools.product(column, zip(rows, names, strict=True)):
+            assert row[number] == shown(vars(cls.presets[preset])[name]), (preset, name)
+
+
+def published_times(metric: str) -> dict[str, float]:
+    with (ROOT / "tables/published/table3.csv").open(encoding="utf-8") as file:
+        return {
+            r["editor"]: float(r["value"]) for r in csv.DictReader(file) if r["metric"] == metric
+        }
+
+
+@pytest.mark.parametrize("key", DESCRIBED)
+def test_published_times_are_those_of_table_3(key: str) -> None:
+    _, rows = table_under(EDITOR_PAGES / f"{key}.md", "cost")
+    label = registry.describe(key).label
+    for row, metric in zip(rows[:2], ("edit_time_s", "infer_time_s"), strict=True):
+        assert float(row[1].removesuffix(" s")) == published_times(metric)[label]
+
+
+def edits_of_a_seed() -> int:
+    """How many edits the paper's Table 1 makes with each editor, all data sets together."""
+    sizes = {name: get_dataset(name).files["test"].rows for name in ("zsre", "cf", "ripe")}
+    counts = (1, 10, 100, 1_000, 10_000)
+    return sum(size // n * n for size in sizes.values() for n in counts)
+
+
+def test_days_are_the_published_seconds_times_the_edits() -> None:
+    page = ROOT / "docs" / "reproduce_the_paper.md"
+    assert f"{edits_of_a_seed():,} edits" in " ".join(page.read_text("utf-8").split())
+    _, rows = table_under(page, "editor | seconds an edit")
+    times = published_times("edit_time_s")
+    assert {row[0]: float(row[1]) for row in rows} == times
+    for label, seconds, days in rows:
+        whole = float(seconds) * edits_of_a_seed() / 86_400
+        assert float(days) == pytest.approx(whole, abs=0.005), label
+
+
+def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:
+    with (ROOT / "tables/published/table1.csv").open(encoding="utf-8") as file:
+        values = {
+            (row["editor"], row["metric"]): float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["n_edits"], row["dataset"]) == ("100", "CF")
+        }
+    _, rows = table_under(ROOT / "docs" / "first_real_run.md", "editor | published Rel")
+    assert len(rows) == 6
+    for label, *scores in rows:
+        wanted = [values[label, metric] for metric in ("Rel", "Gen", "Loc", "Avg")]
+        assert list(map(float, scores)) == wanted
