@@ -29,6 +29,7 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     import torch
 
     from bench import results
+    from bench.cell_claims import CellClaims
     from bench.provenance import now, provenance
     from bench.results import ResultStore, failure_of
     from bench.worker import finished_as
@@ -36,5 +37,9 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     error = KilledError("worker process was killed, out of memory?")
     made = provenance(torch.device("cpu"), started=now(), seconds={}) | job.places()
     record = results.failed(job.cell, job.editor_facts(), made, error)
-    ResultStore(directory).write(record)
+    store = ResultStore(directory)
+    claim = CellClaims(store.claims).claim(job.cell.key())  # the one that the process has left
+    store.write(record)
+    if claim is not None:
+        claim.release()
     return finished_as(job, "failed", seconds=seconds, error=failure_of(record))

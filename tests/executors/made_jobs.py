@@ -25,7 +25,7 @@ class MarkingJob(Job):
     cell: Cell
     marks: Path
     deaths: int = 0  # tries that end in the death of the process
-    hangs: int = 0  # tries that take a minute
+    hangs: int = 0  # tries that take minutes
     seconds: float = 0.0
     fails: bool = False
     heeds: bool = False  # ends when it is asked to
@@ -40,7 +40,7 @@ class MarkingJob(Job):
         mark.write_text(f"{os.getpid()} {os.getppid()}")
         if number < self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
-        end = time.monotonic() + (60.0 if number < self.hangs else self.seconds)
+        end = time.monotonic() + (300.0 if number < self.hangs else self.seconds)
         while time.monotonic() < end:
             time.sleep(0.02)
             if self.heeds:
@@ -87,7 +87,7 @@ def process_of(mark: Path) -> int:
     return int(mark.read_text().split()[0])
 
 
-def wait_for(mark: Path, seconds: float = 60.0) -> int:
+def wait_for(mark: Path, seconds: float = 240.0) -> int:
     """The process that leaves a mark, as soon as it has.
 
     Raises:

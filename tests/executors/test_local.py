@@ -42,4 +42,5 @@ def test_a_killed_process_takes_no_other_cell_with_it(tmp_path: Path) -> None:
     (record,) = [r for r in all_records(out) if r["cell"]["seed"] == 2]
     assert record["status"]["message"] == "worker process was killed, out of memory?"
     processes = {process_of(mark) for one in (once, always, well, failing) for mark in tries(one)}
+    assert not (out / "claims").exists()
     assert len(processes) <= 2 + 1 + ATTEMPTS  # two that serve, and a new one after each death
