@@ -46,6 +46,7 @@ def stand_ins(
         covariance=lambda _: torch.eye(keys),
         templates=(BARE, *(_prefix(lm, length) for length in hparams.template_lengths)),
         corpus=None if sources.corpus is None else sources.corpus.texts,
+        training=None if sources.training is None else sources.training.samples,
         seed=SEED,
     )
     if not issubclass(cls, TrainableEditor):
