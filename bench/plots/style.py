@@ -20,7 +20,7 @@ BLACK, GREY = "#000000", "#767676"  # grey has 4.5:1 on white
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "8", "H")
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "8", "H", "+", "x")
 # Line styles by family: what modifies parameters, adds some, or retrieves.
 Dashes = str | tuple[float, tuple[float, ...]]
 DASHES: dict[str, Dashes] = {"MP": "-", "AP": (0, (5, 1.5, 1, 1.5)), "RB": (0, (4, 1.5))}
@@ -80,7 +80,7 @@ def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
 
     Colours repeat, markers do not. The paper's own editor is black.
     """
-    keys, colours = editor_keys(), cycle(COLOURS)
+    keys, colours = editor_keys(recent=True), cycle(COLOURS)
     found = {}
     for key, marker in zip(keys, cycle(MARKERS), strict=False):
         own = key == EDITOR

@@ -12,6 +12,7 @@ from bench.layout import EMPTY, TextTable
 from bench.places import UNEDITED
 from bench.published import Published
 from bench.random_backbones import SEED
+from bench.recent import marked, notes
 from bench.render import CSV_COLUMNS, csv_of
 from bench.results import Record
 from bench.tabulate import changes_sentence, published_values
@@ -146,7 +147,7 @@ def by_editor(table: Table, rows: Sequence[TimeRow]) -> TextTable:
             (
                 f"{row.cell.n_edits:,}",
                 row.family,
-                row.label,
+                marked(row.label, row.cell.editor),
                 *(_text(row, column) for column in COLUMNS),
             )
             for row in rows
@@ -200,6 +201,7 @@ def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
         cell.backbone, {row.cell.editor: row.cell.hparams for row in rows if row.cell.editor}
     )
     yield from filter(None, [*_weights(cell), changed])
+    yield from notes(row.cell.editor for row in rows)
 
 
 def _machine(record: Record) -> str:
