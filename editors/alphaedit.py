@@ -43,6 +43,9 @@ class AlphaEditHparams(SpreadHparams):
 PUBLISHED = AlphaEditHparams(layers=None, v_weight_decay=0.5, clamp_norm_factor=0.75)
 
 
+MINIATURE = AlphaEditHparams(layers=(0, 1), nullspace_threshold=0.1, L2=1.0)
+
+
 class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
     """Spreads facts over several layers inside the null space of old keys.
 
@@ -59,6 +62,7 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
         "gpt-j-6b": replace(PUBLISHED, layers=(3, 4, 5, 6, 7, 8)),
         "llama-3-8b": replace(PUBLISHED, layers=(4, 5, 6, 7, 8), v_lr=0.1),
         "llama-2-7b": AlphaEditHparams(layers=(4, 5, 6, 7, 8)),  # ours
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": AlphaEditHparams(layers=None),
     }
 

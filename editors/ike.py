@@ -47,6 +47,9 @@ class IkeHparams(InContextHparams):
         return self.demonstrations > 0 or super().reads_training
 
 
+MINIATURE = IkeHparams(demonstrations=8, pool=500)
+
+
 class IkeEditor(InContextEditor[IkeHparams]):
     """States one fact in front of a question, behind demonstrations of what to do with it."""
 
@@ -56,6 +59,7 @@ class IkeEditor(InContextEditor[IkeHparams]):
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
         "always": IkeHparams(retrieval="always"),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": IkeHparams(),
         "tiny": IkeHparams(demonstrations=1, room=60),  # ours, for tests
     }

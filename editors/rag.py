@@ -35,6 +35,9 @@ class RagHparams(InContextHparams):
         check_choice("form", self.form, Form)
 
 
+MINIATURE = RagHparams(retrieval="gated", form="statement")
+
+
 class RagEditor(InContextEditor[RagHparams]):
     """States one fact in front of a question."""
 
@@ -44,6 +47,7 @@ class RagEditor(InContextEditor[RagHparams]):
     hparams_class = RagHparams
     presets: ClassVar[Mapping[str, RagHparams]] = {
         "gated": RagHparams(retrieval="gated"),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": RagHparams(),
     }
 

@@ -90,6 +90,9 @@ class Normaliser(RunningStatistics):
         return super()._spread(rows) if len(rows) > 1 else torch.zeros_like(rows[0])
 
 
+MINIATURE = UltraEditHparams(lr=1e-3)
+
+
 class UltraEditEditor(WeightEditor[UltraEditHparams]):
     """Adds a shift for the requests of each call, which are one turn, to a few MLP projections.
 
@@ -112,6 +115,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         # depths, and a rate that asks for as large a change as GPT-J's does at its width.
         "llama-2-7b": UltraEditHparams(layers=(29, 30)),
         "gpt2-xl": UltraEditHparams(layers=tuple(range(31, 47)), lr=2.5e-6),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": UltraEditHparams(),
     }
 

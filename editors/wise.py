@@ -37,6 +37,9 @@ UNRELATED = 2_000  # texts that are out of scope, in turn; ours
 LONG = 100  # tokens above which the largest distance counts, not the mean (EasyEdit)
 
 
+MINIATURE = WiseHparams(layer=None, alpha=1.0, beta=4.0, gamma=2.0, n_iter=40)
+
+
 class WiseEditor(Editor[WiseHparams]):
     """Answers from side memories of one projection; the model's own weights never change."""
 
@@ -49,6 +52,7 @@ class WiseEditor(Editor[WiseHparams]):
         **dict.fromkeys(("llama-2-7b", "mistral-7b-v0.3"), WiseHparams(layer=27)),
         "gpt-j-6b": WiseHparams(layer=21, alpha=15.0, beta=40.0, gamma=20.0),
         "gpt2-xl": WiseHparams(layer=8, projection="mlp_in", n_iter=40, act_ratio=0.8),
+        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": WiseHparams(layer=None),
     }
 
