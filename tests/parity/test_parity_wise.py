@@ -169,7 +169,9 @@ def routed_answers(
     merging = editor.hparams.mode == "merge"
     names = ["side", "merged"] if merging else ["side", *(f"memory{i}" for i in range(99))]
     for index, routing in enumerate(edit["routing"]):
-        yield from answers(editor, case, f"edit{number}_eval{{}}_logits", index)
+        found = dict(answers(editor, case, f"edit{number}_eval{{}}_logits", index))
+        assert len(found) == 1, "every prompt's ids are recorded"
+        yield from found.items()
         route = "main" if editor.chosen < 0 else names[editor.chosen]
         assert route in routing if isinstance(routing, list) else route == routing
         distances = [*editor.seen, 0.0][:2] if merging else editor.seen
