@@ -91,6 +91,22 @@ def test_editors_come_in_the_papers_row_order() -> None:
     assert editor_keys(["recipe", "GRACE", "rome", "FT", "ft"]) == ("ft", "rome", "grace", "recipe")
 
 
+def test_editors_of_later_papers_are_shown_when_asked_for_and_come_last() -> None:
+    later = ("alphaedit", "wise", "ultraedit", "ike", "rag")
+    assert len(editor_keys()) == 11
+    assert editor_keys(recent=True) == (*editor_keys(), *later)
+    assert editor_keys(["RAG", "wise", "recipe"]) == ("recipe", "wise", "rag")
+    for selection, wanted in (
+        (Selection(), editor_keys()),
+        (Selection(recent=True), (*editor_keys(), *later)),
+        (Selection(editors=("rag", "ft"), recent=True), ("ft", "rag")),
+        (Selection(editors=("ike",)), ("ike",)),
+    ):
+        assert tuple(dict.fromkeys(p.editor for p in points(TABLE, selection))) == wanted
+    ablation = points(get_table(4), Selection(recent=True))
+    assert {p.editor for p in ablation} == {"recipe"}
+
+
 def test_data_sets_come_in_the_papers_column_order() -> None:
     assert dataset_keys(["ripe", "CF"]) == ("counterfact", "ripple_edits")
 
