@@ -132,7 +132,7 @@ def test_the_most_active_memory_answers(distances: tuple[float, float], route: i
     assert memories.routes(torch.tensor(distances)[:, None]).tolist() == [route]
 
 
-def test_routing_is_decided_on_the_prompt() -> None:
+def test_routing_is_decided_on_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     editor = editor_of()
     editor.edit(REQUESTS[:2])
     seen: list[torch.Tensor] = []
@@ -142,7 +142,7 @@ def test_routing_is_decided_on_the_prompt() -> None:
         seen.append(marked)
         return routes(inputs, output, marked)
 
-    editor.routes = watched  # type: ignore[method-assign]
+    monkeypatch.setattr(editor, "routes", watched)
     pair = (REQUESTS[0].prompt, REQUESTS[0].target)
     batch = batch_of(editor.lm.tokenizer, [pair], device=editor.lm.device)
     with torch.no_grad(), editor.steering(batch):
@@ -154,7 +154,7 @@ def test_a_projections_bias_belongs_to_every_path() -> None:
     """The original forgets GPT-J's beside the main path: it would be far from itself."""
     lm = tiny_gptj()
     with torch.no_grad():
-        lm.module(lm.architecture.mlp_out, 1).bias.normal_()
+        lm.module(lm.architecture.mlp_out, 1).get_parameter("bias").normal_()
     editor = WiseEditor(lm, HPARAMS, Resources(training=lambda: SAMPLES))
     inputs = torch.randn(1, 3, editor.layer.original.shape[1])
     own = editor.layer.module(inputs)
