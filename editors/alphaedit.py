@@ -43,6 +43,7 @@ class AlphaEditHparams(SpreadHparams):
 PUBLISHED = AlphaEditHparams(layers=None, v_weight_decay=0.5, clamp_norm_factor=0.75)
 
 
+# Ours: what benchmarks/choose_hparams.py found on training edits.
 MINIATURE = AlphaEditHparams(layers=(0, 1), nullspace_threshold=0.1, L2=1.0)
 
 
