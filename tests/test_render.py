@@ -79,6 +79,7 @@ def test_editors_of_later_papers_have_a_mark_and_a_sentence(data: TableData) -> 
     cells = [cell(editor, "zsre", 1, 0) for editor in ("ft", "rag")]
     table = by_dataset(tabulate(TABLE, cells, [record(c, rel=1, gen=1, loc=1) for c in cells]))
     assert [row[2] for row in table.rows] == ["FT", "RAG \u00a7"]
+    assert r"RAG \S{}" in latex(table)
     assert table.caption[-1] == "\u00a7 Not in the paper's tables."
     assert not any("\u00a7" in line for line in by_dataset(data).caption)
 

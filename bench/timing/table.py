@@ -176,7 +176,7 @@ def _weights(cell: TimingCell) -> Iterator[str]:
     lent = "" if cell.tokenizer is None else f"; texts are cut by the tokenizer of {cell.tokenizer}"
     yield (
         f"Random weights (seed {SEED}), from the configuration alone{lent}. Editors' own weights "
-        "are untrained, and find an edit for every query; the key covariance is the identity, and "
+        "are untrained, and find an edit for every query; the key covariance is diagonal, and "
         "context prefixes are made-up text. Values do not matter to these times, but for edits "
         "that stop early: lower - upper are the medians of edits that all stop at the first "
         "chance, and that all run to their last step."
