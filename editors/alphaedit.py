@@ -63,7 +63,9 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
         "gpt-j-6b": replace(PUBLISHED, layers=(3, 4, 5, 6, 7, 8)),
         "llama-3-8b": replace(PUBLISHED, layers=(4, 5, 6, 7, 8), v_lr=0.1),
         "llama-2-7b": AlphaEditHparams(layers=(4, 5, 6, 7, 8)),  # ours
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
+        "mini-llama": MINIATURE,
+        "mini-gptj": replace(MINIATURE, layers=(1,), nullspace_threshold=0.02),
+        "mini-gpt2": replace(MINIATURE, layers=(0,), nullspace_threshold=0.02),
         "default": AlphaEditHparams(layers=None),
     }
 
