@@ -11,7 +11,7 @@ retrieval editors. It is not in the tables of the RECIPE paper.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from editors.base import EditRequest, Resources
@@ -61,7 +61,8 @@ class IkeEditor(InContextEditor[IkeHparams]):
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
         "always": IkeHparams(retrieval="always"),
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
+        **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
+        "mini-gptj": replace(MINIATURE, demonstrations=2),
         "default": IkeHparams(),
         "tiny": IkeHparams(demonstrations=1, room=60),  # ours, for tests
     }

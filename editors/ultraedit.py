@@ -15,7 +15,7 @@ weights are kept in float32. It is not in the tables of the RECIPE paper.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -116,7 +116,9 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         # depths, and a rate that asks for as large a change as GPT-J's does at its width.
         "llama-2-7b": UltraEditHparams(layers=(29, 30)),
         "gpt2-xl": UltraEditHparams(layers=tuple(range(31, 47)), lr=2.5e-6),
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
+        "mini-llama": MINIATURE,
+        "mini-gptj": replace(MINIATURE, layers=(7,), lr=3e-4),
+        "mini-gpt2": replace(MINIATURE, lr=3e-4),
         "default": UltraEditHparams(),
     }
 

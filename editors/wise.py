@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -54,7 +55,9 @@ class WiseEditor(Editor[WiseHparams]):
         **dict.fromkeys(("llama-2-7b", "mistral-7b-v0.3"), WiseHparams(layer=27)),
         "gpt-j-6b": WiseHparams(layer=21, alpha=15.0, beta=40.0, gamma=20.0),
         "gpt2-xl": WiseHparams(layer=8, projection="mlp_in", n_iter=40, act_ratio=0.8),
-        **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
+        "mini-llama": MINIATURE,
+        "mini-gptj": replace(MINIATURE, layer=5),  # not searched: between the other two's depths
+        "mini-gpt2": replace(MINIATURE, layer=3),
         "default": WiseHparams(layer=None),
     }
 
