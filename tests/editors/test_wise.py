@@ -82,6 +82,14 @@ def test_only_masked_entries_learn_and_all_decay() -> None:
     assert float((side - decayed)[mask == 1].abs().max()) > 1e-3
 
 
+def test_decay_may_act_on_what_learns_alone() -> None:
+    editor = editor_of(norm_constraint=None, decay="masked")
+    mask = editor.mask()
+    editor.edit(REQUESTS[:1])
+    still = mask == 0
+    assert torch.equal(editor.memories.side[still], editor.layer.original[still])
+
+
 def test_entries_stay_near_the_original_ones() -> None:
     editor = editor_of(norm_constraint=0.01)
     editor.edit(REQUESTS[:2])

@@ -12,6 +12,9 @@ Projection = Literal["mlp_in", "mlp_out"]
 # `retrieve`: finished memories stay apart, and a question goes to the most active one. `merge`:
 # they are merged into one weight, beside which there is the memory in progress.
 WiseMode = Literal["retrieve", "merge"]
+# Which entries the optimiser's weight decay shrinks: `all` (original), so that over a long stream a
+# memory drifts where it may not learn, or those alone that it may change.
+Decay = Literal["all", "masked"]
 # What routing reads of a row that brings its answer: the prompt alone, or (original) all of it.
 RoutedOn = Literal["prompt", "row"]
 
@@ -29,6 +32,7 @@ class WiseHparams(Hparams):
     gamma: float = 10.0  # least difference of both
     act_ratio: float = 0.88  # of the least activation of an edit, above which a memory answers
     mask_ratio: float = 0.2  # of entries that a memory may change
+    decay: Decay = "all"
     norm_constraint: float | None = 1.0  # largest change of an entry; None: free
     save_freq: int = 500  # edits in one memory
     merge_freq: int = 1_000  # edits between two merges
@@ -40,6 +44,7 @@ class WiseHparams(Hparams):
     def __post_init__(self) -> None:
         check_choice("projection", self.projection, Projection)
         check_choice("mode", self.mode, WiseMode)
+        check_choice("decay", self.decay, Decay)
         check_choice("routed_on", self.routed_on, RoutedOn)
         for name in ("edit_lr", "act_ratio", "mask_ratio", "density"):
             check_above(name, vars(self)[name], 0)

@@ -18,7 +18,7 @@ from editors.parts.wise.side import SideLayer
 
 # The loop ends where two losses in a row were small and equal but for this (EasyEdit).
 ENOUGH, SETTLED = 2e-2, 1e-4
-WEIGHT_DECAY = 1e-5  # of SGD, on masked entries too (EasyEdit)
+WEIGHT_DECAY = 1e-5  # of SGD (EasyEdit)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def train_side(
 ) -> SideTrained:
     """Train a copy of `side` [d_out, d_in] where `mask` of its shape allows it; nothing is written.
 
-    Decay acts on all entries, and every entry stays within `norm_constraint` of the original.
+    Every entry stays within `norm_constraint` of the original.
     """
     forward = _Forward(lm, layer, lesson)
     weight, losses, margins = side.detach().clone(), list[float](), list[float]()
@@ -63,6 +63,8 @@ def train_side(
         (gradient,) = torch.autograd.grad(target + margin, leaf)
         gradient = gradient * mask
         first = gradient if first is None else first
+        decayed = mask if hparams.decay == "masked" else torch.ones_like(mask)
+        gradient = gradient + WEIGHT_DECAY * decayed * leaf.detach()
         weight = _stepped(leaf.detach(), gradient, layer.original, hparams)
     return SideTrained(weight.detach(), activation, tuple(losses), tuple(margins), first)
 
@@ -92,7 +94,7 @@ def _settled(losses: Sequence[float], stopping: Stopping) -> bool:
 
 @torch.no_grad()
 def _stepped(weight: Tensor, gradient: Tensor, original: Tensor, hparams: WiseHparams) -> Tensor:
-    weight = weight - hparams.edit_lr * (gradient + WEIGHT_DECAY * weight)
+    weight = weight - hparams.edit_lr * gradient
     radius = hparams.norm_constraint
     if radius is None:
         return weight
