@@ -19,7 +19,7 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 Measured = Literal["editing", "general_ability", "times", "ablation"]
 
 DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
-# The paper's row order, by label; other editors follow alphabetically.
+# The paper's row order, by label; later editors follow in theirs, then others alphabetically.
 EDITOR_ORDER = (
     "FT",
     "MEND",
@@ -33,6 +33,8 @@ EDITOR_ORDER = (
     "LTE",
     "RECIPE",
 )
+RECENT_ORDER = ("AlphaEdit", "WISE", "UltraEdit", "IKE", "RAG")  # ours: not in the paper's tables
+RECENT = "not in the paper's tables"  # what is said of them
 # Samples drawn at n edits in the embedded preset: ours, so that a cell takes seconds to minutes.
 EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
 # RippleEdits has 1,388 test samples; the paper leaves these cells empty.
@@ -49,7 +51,7 @@ class Table:
     published_backbone: str  # as the published table names it
     edits: Mapping[Preset, tuple[int, ...]]
     datasets: tuple[str, ...] = DATASETS
-    editors: tuple[str, ...] | None = None  # None: all there are
+    editors: tuple[str, ...] | None = None  # None: all of the paper's
     variants: tuple[str | None, ...] = (None,)  # of RECIPE, by key; None is the preset
     control: str | None = None  # a second embedded backbone, with `controlled` of the variants
     controlled: tuple[str | None, ...] = ()
@@ -128,6 +130,7 @@ class Selection:
     edits: tuple[int, ...] | None = None
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
+    recent: bool = False  # whether all editors are meant to hold those of later papers too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,16 +182,32 @@ def default_limit(preset: Preset, n_edits: int) -> int | None:
     return max(n_edits, *(limit for n, limit in EMBEDDED_LIMITS.items() if n <= max(n_edits, 1)))
 
 
-def editor_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Keys of the named editors (all by default), in the paper's row order, each once.
+def editor_keys(names: Iterable[str] | None = None, *, recent: bool = False) -> tuple[str, ...]:
+    """Keys of the named editors, in the order of rows, each once.
+
+    Without names they are all but those of later papers, and these too where `recent` asks so.
 
     Raises:
         ValueError: an unknown editor.
     """
     from editors import registry
 
-    keys = {registry.resolve(name) for name in names or registry.available()}
+    if names:
+        keys = {registry.resolve(name) for name in names}
+    else:
+        keys = {key for key in registry.available() if recent or in_paper(key)}
     return tuple(sorted(keys, key=_row))
+
+
+def in_paper(editor: str) -> bool:
+    """Whether an editor is not marked as one of a later paper.
+
+    Raises:
+        ValueError: an unknown editor.
+    """
+    from editors import registry
+
+    return registry.describe(editor).in_paper
 
 
 def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -211,7 +230,7 @@ def place_of(editor: str, dataset: str) -> tuple[int, str, int, str]:
 def _points(
     table: Table, selection: Selection, backbone: str, variants: Sequence[str | None]
 ) -> Iterator[GridPoint]:
-    editors = editor_keys(selection.editors or table.editors)
+    editors = editor_keys(selection.editors or table.editors, recent=selection.recent)
     datasets = dataset_keys(selection.datasets or table.datasets)
     for n_edits in sorted(set(selection.edits or table.edits[selection.preset])):
         limit = selection.limit or default_limit(selection.preset, n_edits)
@@ -238,7 +257,8 @@ def _points(
 def _row(key: str) -> tuple[int, str]:
     from editors import registry
 
-    return _position(EDITOR_ORDER, registry.describe(key).label), key
+    order = (*EDITOR_ORDER, *RECENT_ORDER)
+    return _position(order, registry.describe(key).label), key
 
 
 def _position(order: Sequence[str], name: str) -> int:

@@ -10,6 +10,7 @@ from bench.comparisons import FAVOURITE, Comparison, ahead_of_the_best, comparis
 from bench.datasets import get_dataset
 from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
 from bench.published import Published
+from bench.recent import marked, notes
 from bench.significance import LEVEL
 from bench.statistics import Spread
 from bench.tabulate import METRICS, Entry, Row, TableData
@@ -132,10 +133,10 @@ def _assemble(
 ) -> TextTable:
     """Put the leading columns in front."""
     return TextTable(
-        caption=caption,
+        caption=(*caption, *notes(row.editor for row in data.rows)),
         groups=(("", LEAD), *groups),
         rows=tuple(
-            (f"{row.n_edits:,}", row.family, row.label, *text)
+            (f"{row.n_edits:,}", row.family, marked(row.label, row.editor), *text)
             for row, text in zip(data.rows, texts, strict=True)
         ),
         breaks=tuple(

@@ -177,7 +177,9 @@ class _Planner:
         )
         hparams = self._hparams(point, name)
         if settings.weights == "random":
-            return untrained_sources(point.editor, name, hparams, places=places)
+            return untrained_sources(
+                point.editor, name, hparams, dataset=point.dataset, places=places
+            )
         places = replace(places, artefacts=self._first_use(point))
         return sources_for(point.editor, name, hparams, dataset=point.dataset, places=places)
 

@@ -42,6 +42,7 @@ _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "±": r"$\pm$",
     "\u2020": r"$\dagger$",
     "\u2021": r"$\ddagger$",
+    "\u00a7": r"\S{}",
 }
 
 

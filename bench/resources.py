@@ -29,6 +29,7 @@ from bench.intact import check_trained
 from bench.key_statistics import context_templates, covariances, read_templates
 from bench.model_files import PICKLED, check_no_code, check_weights
 from bench.names import unknown_name
+from bench.training_edits import TrainingEdits, training_edits
 from bench.variants import variant_with
 from bench.world.models import ENCODER
 from bench.world.store import assets_dir, require_assets, variants_dir
@@ -69,11 +70,13 @@ class Sources:
     templates: Path | None = None
     encoder: Path | None = None
     artefact: Path | None = None
+    training: TrainingEdits | None = None
 
     def digests(self) -> dict[str, str]:
         """What each source holds, for a cell's identity."""
         found = {} if self.corpus is None else {"corpus": self.corpus.identity}
-        files = {"templates": self.templates, "artefact": self.artefact}
+        training = None if self.training is None else self.training.path
+        files = {"templates": self.templates, "artefact": self.artefact, "training": training}
         found |= {name: cached_digest(path) for name, path in files.items() if path is not None}
         if self.encoder is not None:
             patterns = (sorted(self.encoder.glob(pattern)) for pattern in _ENCODER_FILES)
@@ -108,10 +111,13 @@ def sources_for(
         artefact=_artefact(editor, backbone, hparams, dataset, places)
         if issubclass(cls, TrainableEditor)
         else None,
+        training=_training(dataset, hparams, places),
     )
 
 
-def untrained_sources(editor: str, backbone: str, hparams: Hparams, *, places: Places) -> Sources:
+def untrained_sources(
+    editor: str, backbone: str, hparams: Hparams, *, dataset: str, places: Places
+) -> Sources:
     """What is read for an editor of a backbone of random weights: no statistics, no artefact.
 
     Raises:
@@ -121,7 +127,17 @@ def untrained_sources(editor: str, backbone: str, hparams: Hparams, *, places: P
     if hparams.reads_corpus:
         named = places.corpus
         corpus = open_corpus(named) if named else embedded_corpus(places.world_seed)
-    return Sources(corpus=corpus, encoder=_encoder(editor, backbone, places))
+    return Sources(
+        corpus=corpus,
+        encoder=_encoder(editor, backbone, places),
+        training=_training(dataset, hparams, places),
+    )
+
+
+def _training(dataset: str, hparams: Hparams, places: Places) -> TrainingEdits | None:
+    if not hparams.reads_training:
+        return None
+    return training_edits(dataset, places.data_dir, places.world_seed)
 
 
 def _encoder(editor: str, backbone: str, places: Places) -> Path | None:
@@ -220,6 +236,7 @@ def resources_for(
         covariance=matrices.__getitem__ if matrices else None,
         templates=templates,
         corpus=None if corpus is None else corpus.texts,
+        training=None if sources.training is None else sources.training.samples,
         seed=seed,
     )
 

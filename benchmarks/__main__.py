@@ -21,6 +21,7 @@ import torch
 
 from bench.console import say, show, warn
 from bench.files import write_text
+from bench.grids import editor_keys
 from bench.provenance import now, provenance
 from benchmarks import cells, growth, ladder, repositories, startup
 from benchmarks.lines import Line, table
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--editors",
         type=_editors,
-        default=registry.available(),
+        default=editor_keys(),
         metavar="A,B",
         help="of `cells` (default: all)",
     )

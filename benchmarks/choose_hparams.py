@@ -56,6 +56,18 @@ def search_space(n_layers: int) -> dict[str, Space]:
         "wilke": {"scanning_ceiling": (quarters[1] + 1,), "v_lr": (0.5, 1.0)},
         "grace": {"layer": quarters, "eps": (0.05, 0.2, 0.5, 1.0, 2.0), "eps_unit": ("key_norm",)},
         "t_patcher": {"memory_weight": (0.1, 1.0, 10.0)},
+        "alphaedit": {
+            "layers": tuple(list(quarters[:n]) for n in (1, 2)),
+            "nullspace_threshold": (0.02, 0.1, 0.5),
+            "L2": (0.1, 1.0, 10.0),
+        },
+        "wise": {"layer": quarters[1:], "edit_lr": (0.1, 1.0)},
+        "ultraedit": {
+            "layers": (*([layer] for layer in quarters[1:]), list(quarters[1:3])),
+            "lr": (3e-4, 1e-3, 3e-3, 1e-2),
+        },
+        "ike": {"demonstrations": (1, 2, 4, 8)},
+        "rag": {"retrieval": ("always", "gated"), "form": ("qa", "statement")},
     }
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench.grids import editor_keys
 from bench.loaded import Loaded
 from benchmarks.cells import cell_job
 from benchmarks.lines import Line
@@ -20,7 +21,7 @@ _OPTIMISE = ("grace", "r_rome")
 def repositories() -> Iterator[Line]:
     """Two lines for each editor of the retrieval family."""
     loaded = Loaded()
-    for key in registry.available():
+    for key in editor_keys():
         if registry.describe(key).family == "RB":
             yield from _lines(key, loaded, FEW if key in _OPTIMISE else MANY)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from bench.clock import Clock
 from bench.console import say, show, warn
 from bench.files import write_text
-from bench.grids import Selection, get_table, points
+from bench.grids import Selection, editor_keys, get_table, points
 from bench.loaded import Loaded
 from bench.planning import Settings
 from bench.provenance import now, provenance
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stored", type=int, default=STORED, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines as JSON too")
     args = parser.parse_args(arguments)
-    args.editors = args.editors or registry.available()
+    args.editors = args.editors or editor_keys()
     started, lines = now(), []
     for line in shapes(args):
         warn(f"{line.subject}: {line.figure}: {line.ours:.3g}")

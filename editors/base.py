@@ -99,6 +99,11 @@ class Hparams:
         return False
 
     @property
+    def reads_training(self) -> bool:
+        """Whether the editor reads training edits, without being trained on them."""
+        return False
+
+    @property
     def template_lengths(self) -> tuple[int, ...]:
         """Tokens of each random context prefix that the editor wants beside the bare prompt."""
         return ()
@@ -139,6 +144,7 @@ class Resources:
     covariance: Callable[[int], Tensor] | None = None
     templates: tuple[str, ...] = ("{}",)
     corpus: Callable[[], Iterable[str]] | None = None  # reads documents of plain text
+    training: Callable[[], Sequence[EditSample]] | None = None  # reads edits that no test asks for
     seed: int = 0  # of the editor's own draws; the global generators are never touched
     stopping: Stopping = "by_loss"  # the others only bound the time of an edit
     kept: Kept | None = None  # None: everything is made anew
@@ -156,6 +162,7 @@ class Editor(ABC, Generic[HparamsT]):
     version: ClassVar[int] = 1  # bumped when results change; part of a cell's identity
     label: ClassVar[str]  # as the paper's tables print it
     aliases: ClassVar[tuple[str, ...]] = ()
+    in_paper: ClassVar[bool] = True  # False: a later one, which tables show only when asked
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
     # Whether it works on a model whose blocks lie on several devices.

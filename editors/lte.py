@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources
+from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
 from editors.parts.language_model import LanguageModel
@@ -31,7 +31,7 @@ from editors.parts.text_vectors import TextVectors
 from editors.parts.tokens import TokenBatch
 
 
-class Lte(RetrievingEditor[LteHparams]):
+class Lte(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
     """Retrieves a fact for each question and lets the follower read it.
 
     The follower's weights are part of the editor: the first edit puts them into the model, a reset

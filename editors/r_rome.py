@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editors.base import EditRequest, EditSample, Resources
+from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
@@ -72,7 +72,7 @@ def with_rome(preset: str, **retrieval: Any) -> RRomeHparams:
     return RRomeHparams.from_dict(rome.to_dict() | retrieval)
 
 
-class RRomeEditor(RetrievingEditor[RRomeHparams]):
+class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams]):
     """Keeps the update of each edit and applies the retrieved one, row by row.
 
     A later edit of the same fact (the same subject and prompt) replaces the earlier one.

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources
+from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.language_model import LanguageModel
@@ -34,7 +34,7 @@ from editors.parts.retrieving import RetrievingEditor
 from editors.parts.tokens import TokenBatch, prompt_ids
 
 
-class Recipe(RetrievingEditor[RecipeHparams]):
+class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
     """Retrieves a continuous prompt for each query; see the module's docstring."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"

@@ -34,10 +34,11 @@ class EditorEntry:
     aliases: tuple[str, ...]
     family: str  # MP, AP or RB
     class_name: str
+    in_paper: bool  # False: not in the paper's tables, and shown only when asked for
 
 
 def available() -> tuple[str, ...]:
-    """Keys of all editors, in alphabetical order."""
+    """Keys of all editors, in alphabetical order, those that are not in the paper's tables too."""
     return tuple(_entries())
 
 
@@ -164,7 +165,14 @@ def _read_entry(path: Path) -> EditorEntry | None:
         raise ValueError(f"{path.name} holds {len(found)} editors; one per file is wanted.")
     class_name, values = found[0]
     aliases = tuple(values.get("aliases", ()))
-    return EditorEntry(path.stem, values["label"], aliases, values["family"], class_name)
+    return EditorEntry(
+        path.stem,
+        values["label"],
+        aliases,
+        values["family"],
+        class_name,
+        values.get("in_paper", True),
+    )
 
 
 def _constants(node: ast.ClassDef) -> dict[str, Any]:
@@ -178,6 +186,6 @@ def _constants(node: ast.ClassDef) -> dict[str, Any]:
         else:
             continue
         name = targets[0].id if isinstance(targets[0], ast.Name) else ""
-        if name in {"label", "aliases", "family"}:
+        if name in {"label", "aliases", "family", "in_paper"}:
             values[name] = ast.literal_eval(value)
     return values

@@ -39,6 +39,22 @@ TUNING: dict[str, dict[str, Any]] = {
     "wilke": {"v_weight_decay": 0.0, "clamp_norm_factor": 60.0, "v_lr": 1.0},
     "grace": {"n_iter": 8},
     "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
+    "alphaedit": {
+        "v_weight_decay": 0.0,
+        "clamp_norm_factor": 20.0,
+        "v_num_grad_steps": 10,
+        "nullspace_threshold": 1e6,
+        "L2": 0.1,
+    },
+    "ultraedit": {"lr": 1e-2},
+    "wise": {
+        "n_iter": 8,
+        "alpha": 0.5,
+        "beta": 2.0,
+        "gamma": 1.0,
+        "act_ratio": 0.1,
+        "mask_ratio": 0.5,
+    },
     "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.98},
     "r_rome": {
         "v_weight_decay": 0.0,
@@ -191,6 +207,7 @@ def _resources(architecture: str, directory: Path, seed: int) -> Resources:
         templates=TEMPLATES,
         encoder=encoder,
         corpus=lambda: LONG_LINES,
+        training=lambda: SAMPLES,
         seed=seed,
     )
 

@@ -530,6 +530,21 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in printed
 
 
+def test_editors_of_later_papers_are_run_where_they_are_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["run", "--dry-run", "--edits", "1", "--datasets", "cf"]
+    listed = []
+    for more in ([], ["--with-recent"], ["--editors", "wise"]):
+        assert main([*asked, *more]) == 0
+        listed.append(capsys.readouterr().out.splitlines()[-1])
+    assert listed == ["11 cells", "16 cells", "1 cells"]
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    marked = [line.split()[0] for line in lines if line.endswith("not in the paper's tables")]
+    assert marked == ["alphaedit", "wise", "ultraedit", "ike", "rag"]
+
+
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m bench tables --table 1 --reference --markdown | head -1"
     found = subprocess.run(

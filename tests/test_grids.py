@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
 
@@ -7,6 +8,8 @@ import pytest
 
 from bench import published
 from bench.backbones import EMBEDDED, HUB_IDS
+from bench.cell import Cell
+from bench.commands.kinds import KINDS
 from bench.grids import (
     Selection,
     dataset_keys,
@@ -17,6 +20,7 @@ from bench.grids import (
 )
 from bench.tabulate import published_values
 from editors import registry
+from tests.test_cell import CELL
 
 TABLE = get_table(1)
 SOME = Selection(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))
@@ -89,6 +93,37 @@ def test_embedded_limits(n: int, limit: int) -> None:
 
 def test_editors_come_in_the_papers_row_order() -> None:
     assert editor_keys(["recipe", "GRACE", "rome", "FT", "ft"]) == ("ft", "rome", "grace", "recipe")
+
+
+def test_editors_of_later_papers_are_shown_when_asked_for_and_come_last() -> None:
+    later = ("alphaedit", "wise", "ultraedit", "ike", "rag")
+    assert len(editor_keys()) == 11
+    assert editor_keys(recent=True) == (*editor_keys(), *later)
+    assert editor_keys(["RAG", "wise", "recipe"]) == ("recipe", "wise", "rag")
+    for selection, wanted in (
+        (Selection(), editor_keys()),
+        (Selection(recent=True), (*editor_keys(), *later)),
+        (Selection(editors=("rag", "ft"), recent=True), ("ft", "rag")),
+        (Selection(editors=("ike",)), ("ike",)),
+    ):
+        assert tuple(dict.fromkeys(p.editor for p in points(TABLE, selection))) == wanted
+    ablation = points(get_table(4), Selection(recent=True))
+    assert {p.editor for p in ablation} == {"recipe"}
+
+
+@pytest.mark.parametrize(
+    ("editors", "recent", "wanted"),
+    [(None, False, ["ft"]), (None, True, ["ft", "rag"]), (("rag",), False, ["rag"])],
+)
+def test_so_are_their_committed_cells(
+    editors: tuple[str, ...] | None, recent: bool, wanted: list[str]
+) -> None:
+    args = argparse.Namespace(
+        editors=editors, with_recent=recent, datasets=None, edits=None, seeds=None, n_seeds=None
+    )
+    cells = [dataclasses.replace(CELL, editor=editor) for editor in ("rag", "ft")]
+    chosen = KINDS["editing"].chosen(cells, args)
+    assert [cell.editor for cell in chosen if isinstance(cell, Cell)] == wanted
 
 
 def test_data_sets_come_in_the_papers_column_order() -> None:

@@ -75,6 +75,15 @@ def texts(table: TextTable, row: int) -> dict[str, str]:
     return dict(zip(table.columns, table.rows[row], strict=True))
 
 
+def test_editors_of_later_papers_have_a_mark_and_a_sentence(data: TableData) -> None:
+    cells = [cell(editor, "zsre", 1, 0) for editor in ("ft", "rag")]
+    table = by_dataset(tabulate(TABLE, cells, [record(c, rel=1, gen=1, loc=1) for c in cells]))
+    assert [row[2] for row in table.rows] == ["FT", "RAG \u00a7"]
+    assert r"RAG \S{}" in latex(table)
+    assert table.caption[-1] == "\u00a7 Not in the paper's tables."
+    assert not any("\u00a7" in line for line in by_dataset(data).caption)
+
+
 def test_mean_and_sample_deviation_over_seeds_in_percent(data: TableData) -> None:
     values = data.entries[1, "ft", "zsre"].values
     assert (values["Rel"].mean, values["Rel"].std) == pytest.approx((60.0, 14.142136))

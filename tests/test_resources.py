@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,25 @@ def test_an_editor_that_needs_nothing_gets_nothing(cache: Path) -> None:
     made = resources_for(tiny_llama(), hparams, sources)
     assert (made.covariance, made.templates) == (None, ("{}",))
     assert not cache.exists()
+
+
+def test_training_edits_lie_beside_the_test_split(tmp_path: Path) -> None:
+    row = {"subject": "S", "prompt": "S is", "target_new": "new", "rephrase_prompt": "So S is"}
+    rows = [row | {"locality_prompt": "It is", "locality_ground_truth": "old"}]
+    content = json.dumps(rows)
+    for name in ("counterfact-train.json", "counterfact-edit.json"):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    places = Places(data_dir=tmp_path)
+    wise = registry.hparams_for("wise", "mini-llama")
+    sources = sources_for("wise", "mini-llama", wise, dataset="cf", places=places)
+    assert sources.training is not None
+    assert set(sources.digests()) == {"training"}
+    made = resources_for(tiny_llama(), RomeHparams(layer=1, mode="easyedit"), sources)
+    assert made.training is not None
+    (sample,) = made.training()
+    assert sample.request.target == "new"
+    with pytest.raises(FileNotFoundError, match="zsre"):
+        sources_for("wise", "mini-llama", wise, dataset="zsre", places=places)
 
 
 def test_templates_that_were_planned_are_read(tmp_path: Path) -> None:

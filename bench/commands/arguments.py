@@ -12,7 +12,7 @@ from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
 from bench.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
 from bench.general_ability.planning import Asking
-from bench.grids import DATASETS, PRESETS, TABLES, Selection
+from bench.grids import DATASETS, PRESETS, RECENT_ORDER, TABLES, Selection
 from bench.names import unknown_name
 from bench.planning import Settings
 from bench.resources import HUB_ENCODERS
@@ -32,7 +32,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
     add_preset(cells)
     add_backbone(cells, default="the table's")
-    cells.add_argument("--editors", type=names, metavar="A,B", help="default: all there are")
+    cells.add_argument("--editors", type=names, metavar="A,B", help="default: the paper's eleven")
+    add_recent(cells)
     cells.add_argument(
         "--datasets",
         type=names,
@@ -140,6 +141,7 @@ def selection(args: argparse.Namespace, seeds: tuple[int, ...] = (0,)) -> Select
         edits=args.edits,
         seeds=tuple(dict.fromkeys(chosen or seeds)),
         limit=args.limit,
+        recent=args.with_recent,
     )
 
 
@@ -188,6 +190,16 @@ def add_backbone(parser: argparse._ArgumentGroup, default: str) -> None:
         metavar="NAME|PATH",
         help=f"one of {_listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face model directory "
         f"(default: {default})",
+    )
+
+
+def add_recent(parser: argparse._ArgumentGroup) -> None:
+    """Whether all editors are the paper's alone."""
+    parser.add_argument(
+        "--with-recent",
+        action="store_true",
+        help="where no editors are named, those of later papers too, which the paper's tables do "
+        f"not hold: {_listed(RECENT_ORDER)}",
     )
 
 

@@ -125,7 +125,12 @@ def _ours() -> Evidence:
         if has_reference(f"table{table.number}"):
             records = reference_records(f"table{table.number}")
             everything = argparse.Namespace(
-                editors=None, datasets=None, edits=None, seeds=None, n_seeds=None
+                editors=None,
+                with_recent=False,
+                datasets=None,
+                edits=None,
+                seeds=None,
+                n_seeds=None,
             )
             identities = [identity_of(record["cell"]) for record in records]
             cells = KINDS[table.measures].chosen(identities, everything)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.backbones import EMBEDDED
 from bench.commands import arguments
 from bench.console import say, warn
+from bench.grids import in_paper
 from bench.plots.catalogue import FIGURES, resolve
 from bench.reference import FIGURE_3, MAP, reference_folder
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bench.plots.drawing import Drawing
     from bench.plots.source import Source
+    from bench.results import Record
 
 ALL = "all"
 OUT = Path("figures")
@@ -56,6 +58,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     what.add_argument(
         "--backbone", default=EMBEDDED[0], metavar="NAME", help="default: %(default)s"
     )
+    arguments.add_recent(what)
     what.add_argument(
         "--edits",
         type=arguments.whole(1),
@@ -152,11 +155,20 @@ def _source(args: argparse.Namespace) -> Source:
     from bench.prompt_map.data import read_map
 
     return Source(
-        records=cache(lambda: read_records(args.source or reference_folder())),
+        records=cache(lambda: _asked_for(read_records(args.source or reference_folder()), args)),
         prompt_map=cache(lambda: read_map(args.map or reference_folder() / MAP)),
         backbone=args.backbone,
         edits=args.edits,
     )
+
+
+def _asked_for(records: Iterable[Record], args: argparse.Namespace) -> list[Record]:
+    """All records, or those of the paper's editors."""
+    return [
+        record
+        for record in records
+        if args.with_recent or (key := record["cell"].get("editor")) is None or in_paper(key)
+    ]
 
 
 def _build(key: str, source: Source) -> Drawing:

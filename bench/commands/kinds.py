@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from bench.cell import Cell
 from bench.commands import arguments
 from bench.general_ability.cell import AbilityCell, EditStream
-from bench.grids import GridPoint, Measured, Table, dataset_keys, editor_keys, place_of
+from bench.grids import (
+    GridPoint,
+    Measured,
+    Table,
+    dataset_keys,
+    editor_keys,
+    in_paper,
+    place_of,
+)
 from bench.identity import Identity
 from bench.jobs import Job
 from bench.results import Record
@@ -254,11 +262,19 @@ def _wanted(stream: Cell | EditStream | TimingCell, args: argparse.Namespace) ->
     """Whether a stream of edits is among those that were asked for."""
     seeds = range(args.n_seeds) if args.n_seeds else args.seeds
     return (
-        (args.editors is None or stream.editor in editor_keys(args.editors))
+        _wanted_editor(stream.editor, args)
         and (args.datasets is None or stream.dataset in dataset_keys(args.datasets))
         and (args.edits is None or stream.n_edits in args.edits)
         and (seeds is None or stream.seed in seeds)
     )
+
+
+def _wanted_editor(editor: str | None, args: argparse.Namespace) -> bool:
+    if editor is None:
+        return True
+    if args.editors is not None:
+        return editor in editor_keys(args.editors)
+    return bool(args.with_recent) or in_paper(editor)
 
 
 def _line(point: GridPoint) -> str:

@@ -10,7 +10,7 @@ from bench.backbones import EMBEDDED, HUB_IDS
 from bench.console import say
 from bench.datasets import available as datasets
 from bench.datasets import get_dataset
-from bench.grids import TABLES, editor_keys
+from bench.grids import RECENT, TABLES, editor_keys
 from bench.plots.catalogue import FIGURES
 from editors.registry import describe
 
@@ -30,7 +30,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 def show(_: argparse.Namespace) -> int:
     """Print one section per kind of name."""
-    _section("editors (key, label, family, aliases)", [_editor(key) for key in editor_keys()])
+    _section(
+        "editors (key, label, family, aliases)", [_editor(key) for key in editor_keys(recent=True)]
+    )
     _section("data sets (key, label, aliases)", [_dataset(key) for key in datasets()])
     _section(
         "backbones",
@@ -43,7 +45,8 @@ def show(_: argparse.Namespace) -> int:
 
 def _editor(key: str) -> tuple[str, ...]:
     entry = describe(key)
-    return key, entry.label, entry.family, ", ".join(entry.aliases)
+    notes = [*entry.aliases, *([] if entry.in_paper else [RECENT])]
+    return key, entry.label, entry.family, ", ".join(notes)
 
 
 def _dataset(key: str) -> tuple[str, ...]:

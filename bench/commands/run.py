@@ -35,6 +35,8 @@ EXAMPLES = """examples:
       part of the table, mean and spread over five seeds
   python -m bench run --table 1 --editors grace,lte --hparam grace.mode=easyedit
       another mode than the preset's; the table says so
+  python -m bench run --table 1 --with-recent --edits 1,10
+      editors of later papers below the paper's own
   python -m bench run --table 2 --editors recipe,grace,lte --edits 100
       general ability after 100 edits, beside that of the unedited model
   python -m bench run --table 1 --datasets cf --data-dir DATA --backbone path/to/model

@@ -9,6 +9,7 @@ from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
 from bench.commands import arguments
 from bench.console import say
 from bench.document_progress import show_documents
+from bench.grids import editor_keys
 from bench.key_statistics import compute_covariances, read_facts
 from bench.resources import Places, corpus_for
 from editors import registry
@@ -99,7 +100,7 @@ def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
 
 
 def _wanted(lm: LanguageModel) -> tuple[int, ...]:
-    hparams = [registry.hparams_for(key, lm.name) for key in registry.available()]
+    hparams = [registry.hparams_for(key, lm.name) for key in editor_keys()]
     layers = {layer for one in hparams for layer in one.covariance_layers(lm.n_layers)}
     if not layers:
         raise ValueError("No editor's preset asks for a key covariance; name --layers.")

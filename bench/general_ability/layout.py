@@ -12,6 +12,7 @@ from bench.general_ability.tabulate import (
     AbilityTable,
 )
 from bench.layout import REMARKED, TextTable, with_published
+from bench.recent import marked, notes
 from bench.render import CSV_COLUMNS, csv_of, decimal
 
 LEAD = ("n", "Edits", "Type", "Editor")
@@ -50,7 +51,12 @@ def _texts(row: AbilityRowData) -> tuple[str, ...]:
         )
         for c in SHOWN
     )
-    return (f"{row.n_edits:,}", row.dataset or "-", row.family or "-", row.label, *numbers)
+    label = marked(row.label, _editor(row))
+    return (f"{row.n_edits:,}", row.dataset or "-", row.family or "-", label, *numbers)
+
+
+def _editor(row: AbilityRowData) -> str | None:
+    return None if row.key is None else row.key[2]
 
 
 def _breaks(data: AbilityTable) -> Iterator[int]:
@@ -92,6 +98,7 @@ def _caption(data: AbilityTable) -> Iterator[str]:
         "compete. A dash: undefined, or not run."
     )
     yield from filter(None, [data.changes])
+    yield from notes(map(_editor, data.rows))
     found = [
         f"{row.label} at {row.n_edits:,} on {row.dataset}: {'; '.join(row.remarks)}"
         for row in data.rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from bench.grids import editor_keys
+from bench.grids import editor_keys, in_paper
 from bench.variants import EDITOR
 from editors import registry
 
@@ -20,7 +20,9 @@ BLACK, GREY = "#000000", "#767676"  # grey has 4.5:1 on white
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "8", "H")
+# Of editors that are not in the paper's tables: from Paul Tol's muted scheme, "Colour Schemes".
+RECENT_COLOURS = ("#882255", "#999933", "#44AA99", "#332288", "#AA4499")
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "8", "H", "+", "x")
 # Line styles by family: what modifies parameters, adds some, or retrieves.
 Dashes = str | tuple[float, tuple[float, ...]]
 DASHES: dict[str, Dashes] = {"MP": "-", "AP": (0, (5, 1.5, 1, 1.5)), "RB": (0, (4, 1.5))}
@@ -81,12 +83,12 @@ def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
 
     Colours repeat, markers do not. The paper's own editor is black.
     """
-    keys, colours = editor_keys(), cycle(COLOURS)
+    keys, colours, recent = editor_keys(recent=True), cycle(COLOURS), cycle(RECENT_COLOURS)
     found = {}
     for key, marker in zip(keys, cycle(MARKERS), strict=False):
         own = key == EDITOR
         found[key] = Mark(
-            colour=BLACK if own else next(colours),
+            colour=BLACK if own else next(colours if in_paper(key) else recent),
             marker="*" if own else marker,
             dashes=DASHES[registry.describe(key).family],
             width=1.6 if own else 1.0,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # What context prefixes are cut from; a random model writes none that can be read again.
 WORDS = "The people of the town met by the river in the evening and spoke of what the year brought"
 
+EMPTY = 1e-3  # of the second moment in directions that old keys do not take
+
 
 def stand_ins(
     cls: type[Editor[Any]],
@@ -30,8 +32,8 @@ def stand_ins(
 ) -> Resources:
     """Resources of an editor on a pristine model.
 
-    The key covariance is the identity, context prefixes have the wanted numbers of tokens, and an
-    editor's own weights are untrained.
+    The key covariance is diagonal, and all but empty in half of its directions; context prefixes
+    have the wanted numbers of tokens, and an editor's own weights are untrained.
 
     Args:
         cls: of the editor.
@@ -43,14 +45,22 @@ def stand_ins(
     keys = _key_size(lm)
     resources = Resources(
         encoder=sources.encoder,
-        covariance=lambda _: torch.eye(keys),
+        covariance=lambda _: _moment(keys),
         templates=(BARE, *(_prefix(lm, length) for length in hparams.template_lengths)),
         corpus=None if sources.corpus is None else sources.corpus.texts,
+        training=None if sources.training is None else sources.training.samples,
         seed=SEED,
     )
     if not issubclass(cls, TrainableEditor):
         return resources
     return replace(resources, artefact=cls.untrained(lm, hparams, resources, out=directory))
+
+
+def _moment(size: int) -> torch.Tensor:
+    """Ones, and from the middle on what AlphaEdit takes for no energy."""
+    values = torch.ones(size)
+    values[size // 2 :] = EMPTY
+    return torch.diag(values)
 
 
 def _key_size(lm: LanguageModel) -> int:

@@ -12,6 +12,7 @@ from bench.layout import EMPTY, TextTable
 from bench.places import UNEDITED
 from bench.published import Published
 from bench.random_backbones import SEED
+from bench.recent import marked, notes
 from bench.render import CSV_COLUMNS, csv_of
 from bench.results import Record
 from bench.tabulate import changes_sentence, published_values
@@ -146,7 +147,7 @@ def by_editor(table: Table, rows: Sequence[TimeRow]) -> TextTable:
             (
                 f"{row.cell.n_edits:,}",
                 row.family,
-                row.label,
+                marked(row.label, row.cell.editor),
                 *(_text(row, column) for column in COLUMNS),
             )
             for row in rows
@@ -175,7 +176,7 @@ def _weights(cell: TimingCell) -> Iterator[str]:
     lent = "" if cell.tokenizer is None else f"; texts are cut by the tokenizer of {cell.tokenizer}"
     yield (
         f"Random weights (seed {SEED}), from the configuration alone{lent}. Editors' own weights "
-        "are untrained, and find an edit for every query; the key covariance is the identity, and "
+        "are untrained, and find an edit for every query; the key covariance is diagonal, and "
         "context prefixes are made-up text. Values do not matter to these times, but for edits "
         "that stop early: lower - upper are the medians of edits that all stop at the first "
         "chance, and that all run to their last step."
@@ -200,6 +201,7 @@ def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
         cell.backbone, {row.cell.editor: row.cell.hparams for row in rows if row.cell.editor}
     )
     yield from filter(None, [*_weights(cell), changed])
+    yield from notes(row.cell.editor for row in rows)
 
 
 def _machine(record: Record) -> str:

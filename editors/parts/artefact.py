@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editors.base import Resources
+from editors.base import EditSample, Resources
 from editors.parts.file_names import check_file_name
 
 _HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
@@ -61,6 +61,18 @@ def required_artefact(resources: Resources, *, key: str, label: str) -> Path:
             f"`python -m bench train --editor {key}` makes them."
         )
     return resources.artefact
+
+
+def required_training(resources: Resources, *, label: str) -> Sequence[EditSample]:
+    """The training edits that an editor's resources name.
+
+    Raises:
+        ValueError: they name none.
+    """
+    found = () if resources.training is None else resources.training()
+    if not found:
+        raise ValueError(f"{label} needs training edits in its resources, got none.")
+    return found
 
 
 def rounded(weights: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:

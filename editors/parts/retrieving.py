@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from editors.base import HparamsT, TrainableEditor
+from editors.base import Editor, HparamsT
 
 
-class RetrievingEditor(TrainableEditor[HparamsT]):
+class RetrievingEditor(Editor[HparamsT]):
     """Answers a row by the one edit that its text retrieves, or as the model is."""
 
     retrieves_text = True

@@ -101,6 +101,16 @@ def _kept_target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[i
     return tuple(target_ids(tokenizer, target))
 
 
+def joint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What ends a text so that ids of another one behind it read as if a space were between them.
+
+    A sentencepiece tokenizer begins the other one with a space by itself.
+    """
+    ids = tokenizer("a", add_special_tokens=False)["input_ids"]
+    own = str(tokenizer.convert_ids_to_tokens(ids[0])).startswith(SENTENCEPIECE_SPACE)
+    return "" if own else " "
+
+
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id that fills short rows; it is masked, so its value never matters."""
     if tokenizer.pad_token_id is not None:

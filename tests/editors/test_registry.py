@@ -35,6 +35,11 @@ def test_labels_and_aliases_resolve_and_are_not_shared() -> None:
             assert names.setdefault(name, key) == key
 
 
+def test_editors_of_later_papers_are_known_from_the_source() -> None:
+    later = {key for key in registry.available() if not registry.describe(key).in_paper}
+    assert later == {"alphaedit", "ike", "rag", "ultraedit", "wise"}
+
+
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"Unknown editor 'grcae'\. Did you mean 'grace'\?"):
         registry.resolve("grcae")
@@ -45,7 +50,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from editors import registry; "
-        "[registry.describe(k) for k in registry.available()]; "
+        "[registry.describe(k).in_paper for k in registry.available()]; "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert (

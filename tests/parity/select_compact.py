@@ -33,6 +33,17 @@ _MEND = (
     r"|edit0/outer.*|edit2/(raw.*|logits_loc_pre)"
 )
 _MALMEN = r"weights/.*|edited_logits/edit/0"
+_ALPHAEDIT = (
+    r"eval.*|.*weight_(before|update)|batch[01]_layer\d_weight_after|.*_(cache_after|keys_for_cache)"
+    r"|.*_projection|.*_delta_(grads|after.*)|.*_solution"
+)
+_ALPHAEDIT_LLAMA = _ALPHAEDIT.replace("batch[01]", "batch1")
+_ULTRAEDIT = r"eval.*|.*weight_before|.*shift.*|turn[01]_.*(weight_after|keys|output_grads)"
+# What an edit trained is in its memory, or in what that was merged into; all routes are kept.
+_WISE = r"eval\d_logits.*|edit\d_eval[1-8].*|edit[01]_eval0.*|.*_(masked_grad.*|last_trained.*)"
+_WISE_MERGE = rf"{_WISE}|weight_original|edit2_eval0.*|edit[0-2]_(side|main|memory).*weight.*"
+_WISE_RETRIEVE = rf"{_WISE}|weight_original|edit[01]_(side|main|memory).*weight.*"
+_WISE_STOP = r"eval\d_logits.*|edit\d_eval[1-8].*|.*_(masked_grad.*|last_trained.*)"
 CASES = {
     "rome/gpt2_seq3_f64": _ROME,
     "rome/gpt2_rrome_prefixkeys_f64": _ROME,
@@ -52,6 +63,13 @@ CASES = {
     "mend/editor_unit": r"",
     "mend/llama_full": _MEND,
     "malmen/llama_full": _MALMEN,
+    "alphaedit/gpt2_seq3_f64": _ALPHAEDIT,
+    "alphaedit/llama_batch3_f64": _ALPHAEDIT_LLAMA,
+    "ultraedit/gpt2_3turns_f64": _ULTRAEDIT,
+    "ultraedit/llama_gateup_3turns_f64": _ULTRAEDIT,
+    "wise/gpt2_merge_mode_4edits_f64": _WISE_MERGE,
+    "wise/llama_retrieve_3memories_f64": _WISE_RETRIEVE,
+    "wise/llama_earlystop_f64": _WISE_STOP,
 }
 # Arrays of the shared inputs that the cases above need.
 COMMON = {

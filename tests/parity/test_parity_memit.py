@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, Resources
-from editors.memit import LayerInsertion, MemitEditor, MemitHparams
+from editors.memit import MemitEditor, MemitHparams
 from editors.parts.key_solver import Solver
 from editors.parts.language_model import LanguageModel
+from editors.parts.spreading import LayerInsertion, SpreadingEditor
 from editors.parts.value_optimisation import ValueSolution, value_problem
 from tests.parity.loading import (
     COMPACT,
@@ -110,7 +111,7 @@ def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, 
     return found
 
 
-def rows_of(editor: MemitEditor, request: EditRequest) -> Iterator[tuple[str, Any]]:
+def rows_of(editor: SpreadingEditor[Any], request: EditRequest) -> Iterator[tuple[str, Any]]:
     problem = value_problem(editor.lm, [request], editor.resources.templates)
     mask = problem.batch.attention_mask
     yield "opt_input_ids", torch.where(mask == 1, problem.batch.input_ids, pad(editor.lm))

@@ -152,3 +152,11 @@ def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
     assert "python -m bench train --variant cpt=5 makes them." in printed.err
     assert main(made) == 0
     assert files() == ["figure4.csv", "figure4.png", "figure4.svg"]
+
+
+def test_editors_of_later_papers_are_drawn_when_asked_for() -> None:
+    write_lines(Path("records/table.jsonl"), [record("ft"), record("recipe"), record("wise")])
+    asked = ["figures", "--figure", "edits", "--from", "records"]
+    for more, there in (([], False), (["--with-recent"], True)):
+        assert main([*asked, *more]) == 0
+        assert ("WISE" in Path("figures/edits.csv").read_text("utf-8")) == there

@@ -73,8 +73,8 @@ def projections_of(
 class Factors:
     """The gradient of a projection in factors: dL/dW = sum of the outer products of its rows."""
 
-    inputs: Tensor  # [B, T, d_in], float32
-    gradients: Tensor  # [B, T, d_out], of the loss at the projection's output, float32
+    inputs: Tensor  # [B, T, d_in]
+    gradients: Tensor  # [B, T, d_out], of the loss at the projection's output
 
     @property
     def matter(self) -> Tensor:
@@ -88,6 +88,7 @@ def gradient_factors(
     projections: Sequence[Projection],
     batch: TokenBatch,
     token_weights: Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Factors]:
     """Factors of each projection, by path, for one loss over a batch.
 
@@ -96,6 +97,7 @@ def gradient_factors(
         projections: where to look.
         batch: rows with targets.
         token_weights: [N] weight of each target token's negative log-likelihood in the loss.
+        dtype: of the loss and of the factors.
     """
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
@@ -114,13 +116,13 @@ def gradient_factors(
             handle = lm.module(projection.path).register_forward_hook(recorder(projection.path))
             hooks.callback(handle.remove)
         losses = functional.cross_entropy(
-            lm.target_logits(batch).float(), batch.labels, reduction="none"
+            lm.target_logits(batch).to(dtype), batch.labels, reduction="none"
         )
     loss = (losses * token_weights).sum()
     paths = [projection.path for projection in projections]
     gradients = torch.autograd.grad(loss, [outputs[path] for path in paths])
     return {
-        path: Factors(inputs[path].float(), gradient.float())
+        path: Factors(inputs[path].to(dtype), gradient.to(dtype))
         for path, gradient in zip(paths, gradients, strict=True)
     }
 

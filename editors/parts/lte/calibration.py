@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from editors.parts.lte.examples import LteExample, Row
-from editors.parts.lte.memory import FactMemory
-from editors.parts.retrieval_threshold import best_threshold, hit_weights
+from editors.parts.question_rates import Questions, rates
+from editors.parts.retrieval_threshold import best_threshold
 from editors.parts.text_vectors import TextVectors
 
 
@@ -30,14 +30,10 @@ def calibrated_threshold(
 
 def _rates(vectors: TextVectors, examples: Sequence[LteExample]) -> tuple[Tensor, Tensor]:
     """Best scores [R + U] and weights [R + U] of the questions of one stream."""
-    memory = FactMemory(vectors.width, torch.device("cpu"))
     facts = [example.fact for example in examples]
-    memory.append(facts, vectors(facts).cpu())
-    owners, texts = _questions(examples, related=True)
-    found, related = memory.nearest(vectors(texts).cpu())
-    _, unrelated = memory.nearest(vectors(_questions(examples, related=False)[1]).cpu())
-    weights = hit_weights(found == torch.tensor(owners), len(unrelated))
-    return torch.cat([related, unrelated]), weights
+    related = list(zip(*_questions(examples, related=True), strict=True))
+    _, unrelated = _questions(examples, related=False)
+    return rates(vectors, Questions(facts, related, unrelated))
 
 
 def _questions(examples: Sequence[LteExample], *, related: bool) -> tuple[list[int], list[str]]:

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
-from editors.parts.tokens import prompt_ids, target_ids
+from editors.parts.tokens import joint, prompt_ids, target_ids
 from tests.tiny import byte_tokenizer
 
 
@@ -28,17 +28,30 @@ def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
-@pytest.mark.parametrize(
+TOKENIZERS = pytest.mark.parametrize(
     "tokenizer",
     [byte_tokenizer(bos=False), byte_tokenizer(bos=True), sentencepiece_tokenizer()],
     ids=["gpt", "llama", "sentencepiece"],
 )
+
+
+@TOKENIZERS
 @pytest.mark.parametrize("target", ["Lisbon", " Lisbon", "  Lisbon in"])
 def test_prompt_and_target_join_at_one_space(
     tokenizer: PreTrainedTokenizerBase, target: str
 ) -> None:
     joined = prompt_ids(tokenizer, "Ina is") + target_ids(tokenizer, target)
     assert joined == prompt_ids(tokenizer, f"Ina is {target.lstrip()}")
+
+
+@TOKENIZERS
+def test_a_text_ends_so_that_another_reads_on_behind_one_space(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    front = prompt_ids(tokenizer, "Ina is" + joint(tokenizer))
+    behind = prompt_ids(tokenizer, "Lisbon")[len(prompt_ids(tokenizer, "")) :]
+    text = str(tokenizer.decode(front + behind, skip_special_tokens=True))
+    assert text.strip() == "Ina is Lisbon"
 
 
 def test_a_tokenizer_that_doubles_the_space_is_what_is_tested() -> None:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from editors.alphaedit import AlphaEditEditor, AlphaEditHparams
+from editors.base import Resources
+from tests.tiny import INNER, REQUESTS, tiny_llama
+
+# Half of the directions have energy.
+MOMENT = torch.diag(torch.tensor([1.0] * (INNER // 2) + [1e-3] * (INNER // 2)))
+HPARAMS = AlphaEditHparams(layers=(0, 2), v_num_grad_steps=3, L2=0.1)
+
+
+def editor_of(**changes: Any) -> AlphaEditEditor:
+    resources = Resources(covariance=lambda _: MOMENT, templates=("{}", "So. {}"))
+    return AlphaEditEditor(tiny_llama(), dataclasses.replace(HPARAMS, **changes), resources)
+
+
+def test_covariance_is_wanted() -> None:
+    with pytest.raises(ValueError, match="AlphaEdit needs the covariances"):
+        AlphaEditEditor(tiny_llama(), HPARAMS, Resources())
+
+
+def test_a_threshold_below_all_energy_is_refused() -> None:
+    with pytest.raises(ValueError, match="layer 0 have no direction below the threshold"):
+        editor_of(nullspace_threshold=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"L2": 0.0}, {"nullspace_threshold": -1.0}, {"layers": ()}])
+def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        editor_of(**change)
+
+
+def test_weights_move_in_the_null_space_alone() -> None:
+    editor = editor_of()
+    name = editor.lm.architecture.mlp_out.format(0) + ".weight"
+    before = editor.lm.model.get_parameter(name).detach().clone()
+    editor.edit(REQUESTS[:2])
+    moved = editor.lm.model.get_parameter(name).detach() - before
+    assert float(moved[:, : INNER // 2].abs().max()) < 1e-6
+    assert float(moved[:, INNER // 2 :].abs().max()) > 1e-3
+
+
+def test_a_small_ridge_writes_all_of_the_residual() -> None:
+    editor = editor_of(L2=1e-9)
+    first, _ = editor.compute(REQUESTS[:1]).insertions
+    reached = first.residual @ first.adjusted.T @ first.keys.T.double()
+    torch.testing.assert_close(reached, first.residual, rtol=1e-4, atol=1e-6)
+
+
+def test_keys_are_remembered_once_written_and_spared_by_later_edits() -> None:
+    editor = editor_of(L2=1e-6)
+    editor.compute(REQUESTS[:1])
+    assert editor.state_dict() == {}
+    update = editor.compute(REQUESTS[:1])
+    editor.edit(REQUESTS[:1])
+    keys = editor.state_dict()["past_keys.0"]
+    expected = editor.spaces[0].project(update.insertions[0].keys.T).T.float()
+    torch.testing.assert_close(keys, expected)
+    later = editor.compute(REQUESTS[1:2]).insertions[0]
+    moved = later.residual @ later.adjusted.T @ keys.T.double()
+    assert float(moved.norm()) < 1e-2 * float(later.residual.norm())
+    editor.edit(REQUESTS[1:3])
+    assert editor.state_dict()["past_keys.2"].shape == (3, INNER)
+    editor.reset()
+    assert editor.state_dict() == {}

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from editors.base import Resources
+from editors.ultraedit import Normaliser, UltraEditEditor, UltraEditHparams, edited_projections
+from tests.tiny import REQUESTS, SAMPLES, tiny_gpt2, tiny_llama
+
+HPARAMS = UltraEditHparams(layers=(1, 2), lr=1e-2, forward_batch=2, warm_up=0)
+
+
+def editor_of(**changes: Any) -> UltraEditEditor:
+    hparams = dataclasses.replace(HPARAMS, **changes)
+    return UltraEditEditor(tiny_llama(), hparams, Resources(training=lambda: SAMPLES))
+
+
+def test_statistics_are_those_of_all_rows_but_for_the_inflated_spread() -> None:
+    rows = torch.randn(7, 3, generator=torch.Generator().manual_seed(0)).double()
+    normaliser = Normaliser(3, torch.float64)
+    normaliser.update(rows[:4])
+    normaliser.update(rows[4:])
+    torch.testing.assert_close(normaliser.mean, rows.mean(0))
+    parts = sum(len(part) * part.var(0) for part in (rows[:4], rows[4:]))
+    between = (rows[:4].mean(0) - rows[4:].mean(0)).square() * 4 * 3 / 7
+    torch.testing.assert_close(normaliser.deviation, ((parts + between) / 6).sqrt())
+
+
+def test_a_single_row_has_no_spread_and_harms_nothing() -> None:
+    """The original's statistics become undefined for ever."""
+    normaliser = Normaliser(2, torch.float32)
+    normaliser.update(torch.tensor([[1.0, 2.0]]))
+    assert normaliser.squares.tolist() == [0, 0]
+    normaliser.update(torch.tensor([[3.0, 2.0], [5.0, 4.0]]))
+    assert bool(normaliser(torch.ones(1, 2)).isfinite().all())
+
+
+def test_the_shift_is_the_closed_form() -> None:
+    editor = editor_of()
+    features = editor.features(REQUESTS)
+    before = {p.path: weight(editor, p.path) for p in editor.projections}
+    editor.edit(REQUESTS)
+    for projection in editor.projections:
+        rows = features[projection.path]
+        keys = torch.cat([one.keys for one in rows]).double()
+        normal = editor.normalisers[projection.shape](torch.cat([one.joined for one in rows]))
+        normal_keys, gradients = normal.double().split([projection.d_in, projection.d_out], dim=1)
+        wanted = -editor.hparams.lr * normal_keys.square().sum(1, keepdim=True) * gradients
+        system = keys.T @ keys + torch.eye(projection.d_in).double()
+        shift = torch.linalg.solve(system, keys.T @ wanted)
+        moved = weight(editor, projection.path) - before[projection.path]
+        torch.testing.assert_close(moved.double(), shift.T, rtol=1e-3, atol=1e-5)
+
+
+def test_projections_of_one_shape_share_their_statistics() -> None:
+    editor = editor_of(gate_layers=(0,), up_layers=(0,))
+    editor.edit(REQUESTS[:2])
+    counts = {shape: float(one.count) for shape, one in editor.normalisers.items()}
+    tokens = sum(len(f.keys) for f in editor.features(REQUESTS[:2])[editor.projections[0].path])
+    assert len(editor.projections) == 4
+    assert counts == {"16x24": 2 * tokens, "24x16": 2 * tokens}
+
+
+def test_the_longest_rows_come_first() -> None:
+    batches = list(editor_of().batches(REQUESTS))
+    lengths = [len(prompt) + len(target) for rows in batches for prompt, target in rows]
+    assert lengths == sorted(lengths, reverse=True)
+    assert [len(rows) for rows in batches] == [2, 2]
+
+
+def test_statistics_start_from_training_edits_and_a_reset_returns_to_them() -> None:
+    editor = editor_of(warm_up=3)
+    started = editor.state_dict()
+    (count,) = (value for name, value in started.items() if name.endswith("count"))
+    assert float(count) > 0
+    editor.edit(REQUESTS[:1])
+    assert float(editor.state_dict()[next(n for n in started if n.endswith("count"))]) > float(
+        count
+    )
+    editor.reset()
+    assert all(torch.equal(value, started[name]) for name, value in editor.state_dict().items())
+
+
+def test_training_edits_are_wanted_for_the_warm_up_alone() -> None:
+    assert not HPARAMS.reads_training
+    UltraEditEditor(tiny_llama(), HPARAMS, Resources())
+    with pytest.raises(ValueError, match="UltraEdit needs training edits in its resources"):
+        UltraEditEditor(tiny_llama(), UltraEditHparams(warm_up=5), Resources())
+
+
+def test_projections_are_named_by_depth_or_by_number() -> None:
+    found = edited_projections(tiny_gpt2(), UltraEditHparams())
+    assert [one.path for one in found] == ["transformer.h.2.mlp.c_proj"]
+    with pytest.raises(ValueError, match="gpt2 has one input projection a block"):
+        edited_projections(tiny_gpt2(), UltraEditHparams(up_layers=(1,)))
+    with pytest.raises(ValueError, match="at least one projection"):
+        edited_projections(tiny_gpt2(), UltraEditHparams(layers=()))
+
+
+def weight(editor: UltraEditEditor, path: str) -> torch.Tensor:
+    return editor.lm.module(path).get_parameter("weight").detach().clone()

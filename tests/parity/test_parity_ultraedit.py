@@ -1,0 +1,119 @@
+"""UltraEdit against the numbers of XiaojieGu/UltraEdit, whose statistics start from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from editors.base import EditRequest, Resources
+from editors.parts.hypernetwork.examples import token_batch
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
+from editors.ultraedit import UltraEditEditor, UltraEditHparams
+from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
+from tests.parity.test_parity_alphaedit import answers
+
+FULL = (
+    "gpt2_1turn_f64",
+    "gpt2_3turns_f64",
+    "gpt2_3turns_one_edit_each_f64",
+    "llama_down_3turns_f64",
+    "llama_gateup_3turns_f64",
+)
+SELECTED = ("gpt2_3turns_f64", "llama_gateup_3turns_f64")
+LAYERS = {"c_proj": "layers", "down_proj": "layers", "gate_proj": "gate_layers"}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_compact(name: str) -> None:
+    check(COMPACT, name)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", FULL)
+def test_full(name: str) -> None:
+    check(full_directory(), name)
+
+
+def check(root: Path, name: str) -> None:
+    case = load_case(root, "ultraedit", name)
+    lm = load_common_model(root, case.info["model"], torch.float64)
+    editor = UltraEditEditor(lm, hparams_of(case), Resources())
+    paths = [projection.path for projection in editor.projections]
+    assert sorted(paths) == sorted(case.info["edit_modules"])
+    last = len(case.info["turns"]) - 1
+    case.require(*(f"turn{last}_{path}|weight_after" for path in paths))
+    before = {path: weight(lm, path) for path in paths}
+    ours: dict[str, Any] = {f"{path}|weight_before": w for path, w in before.items()}
+    ours |= answers(lm, case, "before")
+    for number, turn in enumerate(case.info["turns"]):
+        ours |= {f"turn{number}_{key}": value for key, value in run_turn(editor, turn)}
+        ours |= answers(lm, case, f"after_turn{number}")
+    # LLaMA's norms and softmax compute in float32 even in a float64 model.
+    case.compare(ours, atol=1e-10 if name.startswith("gpt2") else 1e-6)
+    editor.reset()
+    assert all(torch.equal(weight(lm, path), w) for path, w in before.items())
+    assert all(float(one.count) == 0 for one in editor.normalisers.values())
+
+
+def hparams_of(case: Case) -> UltraEditHparams:
+    settings = case.info["hyperparameters"]
+    blocks: dict[str, list[int]] = {"layers": [], "gate_layers": [], "up_layers": []}
+    for path in case.info["edit_modules"]:
+        *_, layer, _, module = path.split(".")
+        blocks[LAYERS.get(module, "up_layers")].append(int(layer))
+    return UltraEditHparams.from_dict(
+        {
+            **blocks,
+            "lr": settings["lr"],
+            "forward_batch": settings["forward_batch_size"],
+            "warm_up": 0,
+        }
+    )
+
+
+def run_turn(editor: UltraEditEditor, turn: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    requests = [
+        EditRequest(prompt=row["prompt"], target=row["target_new"], subject="")
+        for row in turn["requests"]
+    ]
+    rows = list(editor.batches(requests))
+    assert len(rows) == turn["n_minibatches"]
+    before = {
+        projection.path: weight(editor.lm, projection.path) for projection in editor.projections
+    }
+    features = editor.features(requests)
+    editor.edit(requests)
+    for number, part in enumerate(rows):
+        batch = token_batch(editor.lm, part)
+        yield f"batch{number}_input_ids", batch.input_ids * batch.attention_mask
+        yield f"batch{number}_attention_mask", batch.attention_mask
+        yield f"batch{number}_labels", labels_of(batch)
+        for path, found in features.items():
+            yield f"batch{number}_{path}|keys", found[number].keys
+            yield f"batch{number}_{path}|output_grads", found[number].gradients
+    for shape, one in editor.normalisers.items():
+        name = f"normaliser({shape.replace('x', ',')})"
+        for key, value in (("n", one.count), ("mean", one.mean), ("var", one.squares)):
+            yield f"{name}|{key}", value.clone()
+        yield f"{name}|std", one.deviation
+    for path, old in before.items():
+        change = weight(editor.lm, path) - old
+        yield f"{path}|shift_in_by_out", editor.lm.architecture.as_out_in(change).mT
+        yield f"{path}|weight_after", weight(editor.lm, path)
+
+
+def labels_of(batch: TokenBatch) -> Any:
+    labels = np.full(batch.input_ids.shape, -100)
+    rows, columns = batch.scored_positions
+    labels[rows, columns] = batch.labels
+    return labels
+
+
+def weight(lm: LanguageModel, path: str) -> Any:
+    return lm.module(path).get_parameter("weight").detach().clone()
