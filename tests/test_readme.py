@@ -30,7 +30,7 @@ def test_the_correlations_are_those_of_the_reference(capsys: pytest.CaptureFixtu
         for line in printed(capsys, "--correlate").splitlines()
         if "│ all " in line
     ]
-    assert [row[0] for row in rows] == ["1", "10", "100"]
+    assert [row[0] for row in rows] == ["1", "10", "100", "1,000"]
     for n_edits, _, _, rho, interval, chance, _ in rows:
         assert f"| {n_edits} | {rho} | {interval} | {chance} |" in README
 
