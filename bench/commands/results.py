@@ -194,4 +194,4 @@ def _columns(entry: Entry) -> tuple[str, ...]:
     size = f"{entry.bytes:,} B"
     what = (entry.kind or "", editor, entry.dataset or "", edits, seed, entry.backbone or "")
     problem = "" if entry.problem is None else entry.problem
-    return (entry.state, entry.key[:12], *what, average, size, entry.date or "", problem)
+    return (entry.state, entry.key[:12], *what, average, size, (entry.date or "")[:19], problem)
