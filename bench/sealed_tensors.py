@@ -31,7 +31,7 @@ def write_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
         OSError: the place cannot be written; nothing partial is left there.
     """
     plain = {name: tensor.cpu() for name, tensor in tensors.items()}
-    return write_tensors(path, plain, {**facts, _DIGEST: digest_of(plain, facts)})
+    return write_tensors(path, plain, {**facts, _DIGEST: _seal(path, plain, facts)})
 
 
 def read_sealed(
@@ -59,9 +59,14 @@ def read_sealed(
     if _DIGEST not in facts and unsealed is not None and facts.keys() == unsealed:
         return tensors, facts
     digest = facts.pop(_DIGEST, "")
-    if digest != digest_of(tensors, facts):
+    if digest != _seal(path, tensors, facts):
         raise DamagedTensorsError(f"{path} is damaged: its digest is not that of its content.")
     return tensors, facts
+
+
+def _seal(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    """A digest of the name too: the content of another file is sound, and not this one's."""
+    return digest_of(tensors, {**facts, "file": path.name})
 
 
 def digest_of(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
