@@ -73,7 +73,7 @@ class Worker:
 
         A cell with a record is not run, unless the job replaces that very one, and neither is a
         cell that another process has claimed. The checkpoint of a failed job stays, so that another
-        try need not begin anew.
+        try need not begin anew, unless the job has spoilt its model.
 
         Raises:
             OSError: the record cannot be written, or the disk has no room for what the job makes.
@@ -117,10 +117,18 @@ class Worker:
         except Exception as error:  # whatever an editor raises: the grid goes on
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise UnwritableError.of(Path(str(error.filename or "a disk")), error) from error
+            self._distrust(keeper)
             self._loaded.forget_model()
             made = _provenance(job, started, {})
             record = results.failed(job.cell, job.editor_facts(), made, error)
             return _Made(content=encoded(record), edits=0, error=failure_of(record))
+
+    def _distrust(self, keeper: Keeper) -> None:
+        """Set the checkpoint of a failed job aside where its answers may be of a spoilt model."""
+        try:
+            self._loaded.check_reset()
+        except Exception:  # noqa: BLE001 - what cannot be checked is not trusted either
+            keeper.refuse("was made on a model that its editor did not restore")
 
     def _keeper(self, job: Job) -> Keeper:
         file = CheckpointFile(
