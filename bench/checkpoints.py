@@ -6,7 +6,6 @@ and in the header what the file is of and a digest of everything in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from bench.circumstances import difference
 from bench.console import warn
 from bench.files import write_tensors
 from bench.identity import canonical
+from bench.sealed_tensors import digest_of
 from bench.set_aside import set_aside
 
 FORMAT = "1"
@@ -58,7 +58,9 @@ class CheckpointFile:
         tensors = {_PROGRESS: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
         tensors |= {f"{_STATE}{name}": value.cpu() for name, value in checkpoint.state.items()}
         facts = self._facts()
-        write_tensors(self.path, tensors, facts | {"digest": _digest(tensors, facts)}, durable=True)
+        write_tensors(
+            self.path, tensors, facts | {"digest": digest_of(tensors, facts)}, durable=True
+        )
 
     def read(self) -> Checkpoint | None:
         """The checkpoint, None where there is none that can be continued here.
@@ -107,7 +109,7 @@ class CheckpointFile:
     def _refusal(self, facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str | None:
         """Why a file that can be read is not continued; None where it is."""
         named = {name: facts.get(name, "") for name in self._facts()}
-        if facts.get("digest") != _digest(tensors, named) or _PROGRESS not in tensors:
+        if facts.get("digest") != digest_of(tensors, named) or _PROGRESS not in tensors:
             return "is damaged: its digest is not that of its content"
         if named["format"] != FORMAT:
             return f"has format {named['format']!r}, expected {FORMAT!r}"
@@ -124,14 +126,3 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return dict(file.metadata() or {}), tensors
-
-
-def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all tensors, and over the facts."""
-    whole = hashlib.sha256(canonical(dict(facts)).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        whole.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        flat: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-        whole.update(flat)
-    return whole.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ def write_tensors(
     Raises:
         OSError: the place cannot be written; nothing partial is left there.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,17 @@ def write_tensors(
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
         partial.replace(path)
+    except SafetensorError as error:
+        raise _as_os_error(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
     return path
+
+
+def _as_os_error(path: Path, error: Exception) -> OSError:
+    """What safetensors says of a disk, as the error that everything else raises there."""
+    number = re.search(r"os error (\d+)", str(error))
+    if number is None:
+        return OSError(f"{path} cannot be written: {error}")
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path))

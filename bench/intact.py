@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.digests import cached_digest, digest_of_file
+from bench.files import write_text
 
 MANIFEST = "manifest.json"  # beside the folders of models, see `bench.world.build`
 DIGESTS = "digests.json"  # in a folder of made files
@@ -50,6 +52,35 @@ def check_sealed(directory: Path, remedy: str) -> None:
     digests = directory / DIGESTS
     if digests.exists():
         _check(directory, _json(digests), digests, remedy)
+
+
+def seal_beside(path: Path, content: bytes) -> None:
+    """Write the digest of what a file is about to hold beside it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_text(_beside(path), hashlib.sha256(content).hexdigest() + "\n")
+
+
+def check_beside(path: Path, remedy: str) -> None:
+    """Compare a file with what `seal_beside` wrote, where it did.
+
+    Raises:
+        DamagedFileError: the file is another one.
+    """
+    try:
+        digest = _beside(path).read_bytes().strip()
+    except FileNotFoundError:
+        return
+    if digest != cached_digest(path).encode():
+        raise DamagedFileError(
+            f"{path} is damaged: its sha256 is not the one in {_beside(path).name}. {remedy}"
+        )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def check_trained(path: Path, remedy: str) -> None:

@@ -59,8 +59,8 @@ class Keeper:
             raise StoppedEarly
 
     def refuse(self, reason: str) -> None:
-        """Set aside what `resume` gave."""
-        if self._file is not None:
+        """Set aside what was kept, if anything was."""
+        if self._file is not None and self._file.path.exists():
             self._file.set_aside(reason)
 
     def discard(self) -> None:

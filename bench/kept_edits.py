@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.files import write_tensors
 from bench.kept_folders import kept_folder
 from editors import registry
 
@@ -32,23 +31,24 @@ class KeptEdits:
         self._missed = 0.0  # when the last request was not found
 
     def get(self, request: EditRequest) -> dict[str, Tensor] | None:
-        """See `editors.base.Kept`; a file that cannot be read is as good as none."""
-        from safetensors import SafetensorError, safe_open
+        """See `editors.base.Kept`; a file that is not as it was written is as good as none."""
+        from bench.sealed_tensors import read_sealed
 
         try:
-            with safe_open(self._path(request), framework="pt") as file:
-                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                self._saved += float((file.metadata() or {})[_SECONDS])
-                return found
-        except (OSError, SafetensorError, KeyError, ValueError):
+            found, facts = read_sealed(self._path(request))
+            self._saved += float(facts[_SECONDS])
+        except (OSError, KeyError, ValueError):
             self._missed = time.perf_counter()
             return None
+        return found
 
     def put(self, request: EditRequest, made: Mapping[str, Tensor]) -> None:
         """See `editors.base.Kept`; where nothing can be written, nothing is kept."""
+        from bench.sealed_tensors import write_sealed
+
         seconds = time.perf_counter() - self._missed
         try:
-            write_tensors(self._path(request), made, {_SECONDS: repr(seconds)})
+            write_sealed(self._path(request), made, {_SECONDS: repr(seconds)})
         except OSError:
             return
 

@@ -9,12 +9,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.console import warn
 from bench.corpora import Corpus
-from bench.files import write_tensors, write_text
+from bench.files import write_text
+from bench.intact import DamagedFileError, check_beside, seal_beside
+from bench.set_aside import set_aside
 from bench.world.store import cache_root
 
 if TYPE_CHECKING:
@@ -28,7 +33,10 @@ if TYPE_CHECKING:
 # Ours: longer documents are cut there even where a model's context is longer.
 LONGEST = 4096
 SAVE_SECONDS = 120.0  # between two checkpoints of a computation
+# Of files from before there were digests in them.
+_UNSEALED = frozenset({"backbone", "backbone_digest", "corpus", "documents", "tokens"})
 _LONGEST_LIST = 100  # characters: all layers of a deep model make no file name
+_MADE_AGAIN = "Start again, and it is made anew."
 
 
 def covariance_paths(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dict[int, Path]:
@@ -47,10 +55,10 @@ def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dic
         OSError: the corpus cannot be read, or the cache cannot be written.
         ValueError: the corpus is empty.
     """
-    from safetensors.torch import load_file
+    from bench.sealed_tensors import read_sealed
 
     paths = covariance_paths(lm, corpus, layers)
-    missing = [str(layer) for layer, path in paths.items() if not path.exists()]
+    missing = [str(layer) for layer, path in paths.items() if not _is_there(path)]
     if missing and corpus.remote:
         raise FileNotFoundError(
             f"The key covariance of {lm.name} at layers {', '.join(missing)} over "
@@ -58,13 +66,13 @@ def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dic
             "--preset paper makes it, or give a local text corpus with --corpus."
         )
     compute_covariances(lm, corpus, layers)
-    return {layer: load_file(path)["matrix"] for layer, path in paths.items()}
+    return {layer: read_sealed(path, _UNSEALED)[0]["matrix"] for layer, path in paths.items()}
 
 
 def compute_covariances(
     lm: LanguageModel, corpus: Corpus, layers: Sequence[int], progress: Progress | None = None
 ) -> dict[int, Path]:
-    """Compute and keep what is not there; the files of all layers.
+    """Compute and keep what is not there or is damaged; the files of all layers.
 
     An interrupted computation continues from its last checkpoint and ends in the same bits.
 
@@ -72,10 +80,11 @@ def compute_covariances(
         lm: the pristine model.
         progress: called behind every chunk of documents.
     """
+    from bench.sealed_tensors import write_sealed
     from editors.parts.covariance import KeyMoments
 
     paths = covariance_paths(lm, corpus, layers)
-    missing = [layer for layer, path in paths.items() if not path.exists()]
+    missing = [layer for layer, path in paths.items() if not _is_there(path)]
     if not missing:
         return paths
     running = KeyMoments(lm, missing, max_length=_max_length(lm))
@@ -88,7 +97,7 @@ def compute_covariances(
         "tokens": str(running.tokens),
     }
     for layer, moment in running.moments().items():
-        write_tensors(paths[layer], {"matrix": moment.matrix.float()}, facts)
+        write_sealed(paths[layer], {"matrix": moment.matrix.float()}, facts)
     _checkpoint(paths, missing).unlink(missing_ok=True)
     return paths
 
@@ -108,9 +117,11 @@ def context_templates(lm: LanguageModel, lengths: tuple[int, ...]) -> tuple[str,
     if not lengths:
         return (BARE,)
     path = templates_path(identity_of(lm), lengths)
-    if not path.exists():
+    if not has_templates(path):
         made = generate_templates(lm, lengths)
-        write_text(path, json.dumps(made, ensure_ascii=False, indent=1) + "\n")
+        text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
+        seal_beside(path, text.encode())
+        write_text(path, text)
     return read_templates(path)
 
 
@@ -120,8 +131,25 @@ def templates_path(identity: str, lengths: tuple[int, ...]) -> Path:
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """The templates in a file."""
+    """The templates in a file.
+
+    Raises:
+        DamagedFileError: they are not those that were written.
+    """
+    check_beside(path, _MADE_AGAIN)
     return tuple(json.loads(path.read_text("utf-8")))
+
+
+def has_templates(path: Path) -> bool:
+    """Whether there are templates in a file; damaged ones are named and set aside."""
+    if not path.exists():
+        return False
+    try:
+        check_beside(path, _MADE_AGAIN)
+    except DamagedFileError as error:
+        _put_away(path, error)
+        return False
+    return True
 
 
 def identity_of(lm: LanguageModel) -> str:
@@ -137,18 +165,49 @@ def identity(digest: str, dtype: str) -> str:
 def _accumulate(
     running: KeyMoments, corpus: Corpus, checkpoint: Path, progress: Progress | None
 ) -> None:
-    from safetensors.torch import load_file
+    from bench.sealed_tensors import read_sealed, write_sealed
 
-    if checkpoint.exists():
-        running.load_state_dict(load_file(checkpoint))
+    if _is_there(checkpoint, frozenset()):
+        running.load_state_dict(read_sealed(checkpoint, frozenset())[0])
     texts = islice(corpus.texts(), running.documents, None)
     saved = time.monotonic()
     for _ in running.read(texts, max_tokens=corpus.tokens):
         if progress is not None:
             progress(running)
         if time.monotonic() - saved > SAVE_SECONDS:
-            write_tensors(checkpoint, running.state_dict(), {})
+            write_sealed(checkpoint, running.state_dict(), {})
             saved = time.monotonic()
+
+
+def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
+    """Whether statistics are in a file; damaged ones are named and set aside."""
+    from bench.sealed_tensors import DamagedTensorsError
+
+    try:
+        status = path.stat()
+        _check_at(path, status.st_mtime_ns, status.st_size, unsealed)
+    except FileNotFoundError:
+        return False
+    except DamagedTensorsError as error:
+        _put_away(path, error)
+        return False
+    return True
+
+
+@cache
+def _check_at(path: Path, modified: int, size: int, unsealed: frozenset[str]) -> None:  # noqa: ARG001
+    """Read a file once in a process as long as it does not change."""
+    from bench.sealed_tensors import read_sealed
+
+    read_sealed(path, unsealed)
+
+
+def _put_away(path: Path, error: ValueError) -> None:
+    """Set a damaged file aside, so that it is made anew."""
+    with suppress(FileNotFoundError):  # another process has done so
+        place = set_aside(path, path.stat())
+    if place is not None:
+        warn(f"warning: {error} It is set aside as {place.name}, and made anew.")
 
 
 def _checkpoint(paths: Mapping[int, Path], layers: Sequence[int]) -> Path:

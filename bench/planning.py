@@ -15,7 +15,7 @@ from bench.cell import Cell, Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.edit_job import EditJob
 from bench.grids import GridPoint, Preset
-from bench.key_statistics import context_templates, identity, templates_path
+from bench.key_statistics import context_templates, has_templates, identity, templates_path
 from bench.resources import (
     Places,
     Sources,
@@ -260,7 +260,7 @@ class _Planner:
             return None
         settings = self.settings
         path = templates_path(identity(backbone.digest, settings.dtype), lengths)
-        if not path.exists():
+        if not has_templates(path):
             lm = load(
                 backbone,
                 dtype=settings.dtype,

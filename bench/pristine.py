@@ -28,7 +28,8 @@ _PIECE = 2048  # questions that are asked and kept together; ours
 class PristineAnswers:
     """Answers by question, in memory and in a directory that several processes may share.
 
-    Every call that has something new adds a file, named by its content; nothing is ever changed.
+    Every call that has something new adds a file, named by its content; nothing is ever changed,
+    and what does not fit its name is not read.
     """
 
     directory: Path
@@ -50,11 +51,14 @@ class PristineAnswers:
         return [self._known[_key(item)] for item in items]
 
     def _look(self) -> None:
-        """Read files that are new; one that cannot be read is as good as none."""
+        """Read files that are new; one that is not as it was written is as good as none."""
         for path in sorted(set(self.directory.glob("*.jsonl")) - self._read):
             self._read.add(path)
             try:
-                rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+                content = path.read_bytes()
+                if path.name != _name(content):
+                    continue
+                rows = [json.loads(line) for line in content.decode().splitlines()]
                 found = {(row["prompt"], row["target"]): Answered.from_dict(row) for row in rows}
             except (OSError, ValueError, KeyError, TypeError):
                 continue
@@ -66,7 +70,7 @@ class PristineAnswers:
             for (prompt, target), answer in found
         ]
         text = "\n".join(lines) + "\n"
-        path = self.directory / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsonl"
+        path = self.directory / _name(text.encode())
         try:
             write_text(path, text)
         except OSError:  # a cache that cannot be written costs time, no result
@@ -85,6 +89,11 @@ def pristine_answers(lm: LanguageModel, template: str | None) -> PristineAnswers
 @lru_cache(maxsize=1)  # of one model and template, which is what a worker asks about
 def _opened(directory: Path) -> PristineAnswers:
     return PristineAnswers(directory)
+
+
+def _name(content: bytes) -> str:
+    """What a file of that content is called."""
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
 
 
 def _key(item: Item) -> Key:

@@ -38,7 +38,7 @@ def reference_records(name: str) -> list[Record]:
 
     Raises:
         FileNotFoundError: none are committed under that name.
-        ValueError: a line that is no record.
+        ValueError: a line that is no record, or no line at all.
     """
     if not has_reference(name):
         raise FileNotFoundError(f"There are no reference results of {name}.")
@@ -68,7 +68,9 @@ def add_to_reference(path: Path, records: Iterable[Record]) -> Path:
 
 
 def _records(path: Path, place: str) -> list[Record]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
+    if not lines:
+        raise ValueError(f"{place} holds no record.")
     return [parse(one, f"{place}, line {number}") for number, one in enumerate(lines, start=1)]
 
 

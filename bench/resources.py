@@ -259,9 +259,9 @@ def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places
             if not path.is_file():
                 continue
             of_variant = directory not in directories
+            check_trained(path, "Restore it, or remove both files and train it again.")
             changed = _trained_otherwise(path, key, hparams, None if of_variant else places.changed)
             if not changed:
-                check_trained(path, "Restore it, or remove both files and train it again.")
                 return path
             if not of_variant:
                 others = changed
@@ -298,5 +298,7 @@ def _trained_otherwise(
     if not names:
         return []
     header = read_header(path).get("hparams", {})
-    trained = cls.hparams_class.from_dict(header).to_dict() | header
+    trained = (
+        cls.hparams_class.from_dict({n: wanted[n] for n in in_use} | header).to_dict() | header
+    )
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]

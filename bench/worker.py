@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,6 +16,7 @@ from bench.cell_claims import CellClaims
 from bench.checkpoints import CheckpointFile
 from bench.circumstances import circumstances
 from bench.conduct import USUAL, Conduct
+from bench.files import UnwritableError
 from bench.jobs import Job
 from bench.keeping import Keeper
 from bench.loaded import Loaded
@@ -24,6 +27,8 @@ from bench.stopping_runs import StopFlag
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.
 Outcome = Literal["done", "failed", "found", "elsewhere"]
+# No failure of a cell: any other one would meet it too, and there may be room again later.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +73,10 @@ class Worker:
 
         A cell with a record is not run, unless the job replaces that very one, and neither is a
         cell that another process has claimed. The checkpoint of a failed job stays, so that another
-        try need not begin anew.
+        try need not begin anew, unless the job has spoilt its model.
 
         Raises:
-            OSError: the record cannot be written.
+            OSError: the record cannot be written, or the disk has no room for what the job makes.
             StoppedEarly: the end was asked for; there is a checkpoint and no record.
         """
         known = outcome_in(self._store, job)
@@ -109,11 +114,21 @@ class Worker:
             made = _provenance(job, started, found.seconds)
             record = results.complete(job.cell, job.editor_facts(), made, found.body)
             return _Made(content=encoded(record), edits=found.edits, error=None)
-        except Exception as error:  # noqa: BLE001 - whatever an editor raises: the grid goes on
+        except Exception as error:  # whatever an editor raises: the grid goes on
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise UnwritableError.of(Path(str(error.filename or "a disk")), error) from error
+            self._distrust(keeper)
             self._loaded.forget_model()
             made = _provenance(job, started, {})
             record = results.failed(job.cell, job.editor_facts(), made, error)
             return _Made(content=encoded(record), edits=0, error=failure_of(record))
+
+    def _distrust(self, keeper: Keeper) -> None:
+        """Set the checkpoint of a failed job aside where its answers may be of a spoilt model."""
+        try:
+            self._loaded.check_reset()
+        except Exception:  # noqa: BLE001 - what cannot be checked is not trusted either
+            keeper.refuse("was made on a model that its editor did not restore")
 
     def _keeper(self, job: Job) -> Keeper:
         file = CheckpointFile(

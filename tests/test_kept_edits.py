@@ -49,8 +49,10 @@ def test_a_broken_file_is_made_anew(tmp_path: Path) -> None:
     kept.get(REQUESTS[0])
     kept.put(REQUESTS[0], MADE)
     (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-4])
-    assert kept.get(REQUESTS[0]) is None
+    content = file.read_bytes()
+    for broken in (content[:-4], content[:-1] + bytes([content[-1] ^ 1])):
+        file.write_bytes(broken)
+        assert kept.get(REQUESTS[0]) is None
 
 
 def place(lm: LanguageModel, hparams: RRomeHparams, inputs: dict[str, str]) -> Path:

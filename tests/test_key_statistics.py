@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from bench import key_statistics
 from bench.corpora import Corpus, open_corpus
@@ -49,7 +49,7 @@ def test_what_was_made_is_read_again_and_nothing_partial_stays(
     lm = tiny_llama()
     first = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
     files = sorted(path.name for path in cache.iterdir())
-    assert [name.split("-")[0] for name in files] == ["covariance", "templates"]
+    assert [name.split("-")[0] for name in files] == ["covariance", "templates", "templates"]
     monkeypatch.setattr(Corpus, "texts", lambda _: pytest.fail("read again"))
     monkeypatch.setattr("editors.parts.templates.generate_templates", pytest.fail)
     again = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
@@ -69,12 +69,12 @@ def test_other_weights_corpora_extents_and_lengths_are_other_files(
     covariances(lm, open_corpus(str(path), documents=3), (0,))
     path.write_text("Another corpus altogether.", encoding="utf-8")
     covariances(lm, open_corpus(str(path)), (0,))
-    assert len(list(cache.iterdir())) == 6
+    assert len([path for path in cache.iterdir() if path.suffix != ".sha256"]) == 6
 
 
 def test_templates_are_stored_as_readable_json(cache: Path) -> None:
     templates = context_templates(tiny_llama(), (4, 4))
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.json")
     assert tuple(json.loads(path.read_text("utf-8"))) == templates == read_templates(path)
 
 
@@ -143,3 +143,37 @@ def test_no_more_is_read_than_is_wanted(path: Path, monkeypatch: pytest.MonkeyPa
     corpus = open_corpus(str(path), tokens=100)
     (made,) = compute_covariances(tiny_llama(), corpus, (0,)).values()
     assert 100 <= int(read_facts(made)["tokens"]) < 100 + 3 * 160
+
+
+def flip(path: Path) -> None:
+    """Change one bit of the last number; the file can be read as before."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_statistics_are_named_set_aside_and_made_anew(
+    corpus: Corpus, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = tiny_llama()
+    first = covariances(lm, corpus, (0,))[0], context_templates(lm, (4,))
+    for path in (*cache.glob("*.safetensors"), *cache.glob("*.json")):
+        flip(path)
+    again = covariances(lm, corpus, (0,))[0], context_templates(lm, (4,))
+    assert torch.equal(again[0], first[0])
+    assert again[1] == first[1]
+    assert capsys.readouterr().err.count(" is damaged: ") == 2
+    assert len(list(cache.glob("*.corrupt"))) == 2
+
+
+def test_a_covariance_from_before_there_were_digests_is_read_as_it_is(
+    corpus: Corpus, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = tiny_llama()
+    first = covariances(lm, corpus, (0,))[0]
+    (path,) = cache.iterdir()
+    facts = read_facts(path)
+    del facts["digest"]
+    save_file({"matrix": first + 1}, path, facts)
+    assert torch.equal(covariances(lm, corpus, (0,))[0], first + 1)
+    assert capsys.readouterr().err == ""

@@ -72,6 +72,18 @@ def test_a_broken_file_costs_time_alone(tmp_path: Path, content: str) -> None:
     assert len(ask.prompts) == len(ITEMS)
 
 
+def test_a_changed_answer_is_asked_again(tmp_path: Path) -> None:
+    found = PristineAnswers(tmp_path).of(ITEMS, Asked())
+    (path,) = tmp_path.iterdir()
+    content = path.read_text()
+    path.write_text(content.replace("-6.", "-5."))
+    assert path.read_text() != content
+    ask = Asked()
+    assert PristineAnswers(tmp_path).of(ITEMS, ask) == found
+    assert len(ask.prompts) == len(ITEMS)
+    assert path.read_text() == content
+
+
 def test_a_directory_that_cannot_be_written_costs_time_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = PristineAnswers(tmp_path / "file" / "folder").of(ITEMS, Asked())

@@ -362,6 +362,20 @@ def test_gc_removes_claims_of_the_dead_alone(
     assert speaking.exists()
 
 
+def test_gc_removes_what_a_process_left_that_was_killed_behind_its_record(
+    store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = editing()["key"]
+    claim = put(store.claims / f"{done}.json")
+    checkpoint = put(store.checkpoints / f"{done}.safetensors")
+    monkeypatch.setattr(CellClaims, "is_stale", lambda *_: True)
+    monkeypatch.setattr(CellClaims, "_stale", lambda _, path: path.read_bytes())
+    lines = call(capsys, "gc", "--out", store.directory)
+    assert lines[-1].startswith("removed 2 files and folders")
+    assert not claim.exists()
+    assert not checkpoint.exists()
+
+
 @pytest.mark.parametrize(
     ("option", "gone"),
     [("--stale", OLD["key"] + ".json"), ("--corrupt", f"{'1' * 64}.json.corrupt")],

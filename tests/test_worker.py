@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from bench import worker as module
 from bench.cell_claims import CellClaims
+from bench.files import UnwritableError
 from bench.results import Record, ResultStore, is_complete
 from bench.sealing import mark_of
 from bench.worker import Worker
@@ -152,3 +155,29 @@ def test_the_claim_of_a_running_cell_is_there(store: ResultStore, log: Path) -> 
 
     Worker(store).run(Looking(**vars(fake_job(log))))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_job_that_finds_no_room_ends_the_run_and_has_not_failed(
+    number: int, store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "statistics")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeJob, "results", full)
+        with pytest.raises(UnwritableError, match=f"{os.strerror(number)}: statistics; "):
+            Worker(store).run(fake_job(log))
+    assert store.paths() == []
+    assert not store.claims.exists()
+    assert Worker(store).run(fake_job(log)).outcome == "done"
+
+
+def test_a_job_whose_file_is_missing_has_failed(
+    store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "corpus")
+
+    monkeypatch.setattr(FakeJob, "results", gone)
+    assert Worker(store).run(fake_job(log)).outcome == "failed"

@@ -20,7 +20,8 @@ def gc(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"No records at {store.directory}; nothing to remove.")
     claims = CellClaims(store.claims)
     dead = _watched(claims, store)
-    rest = list(waste(store, stale=args.stale, corrupt=args.corrupt))
+    held = {one.path for one in dead}
+    rest = list(waste(store, stale=args.stale, corrupt=args.corrupt, dead=held))
     removed = [*rest, *dead] if args.dry_run else [*_removed(rest), *_taken(claims, dead)]
     verb = "would remove" if args.dry_run else "removed"
     for one in removed:

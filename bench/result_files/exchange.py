@@ -52,7 +52,7 @@ def read_files(store: ResultStore, files: Sequence[Path], *, overwrite: bool) ->
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file that is no text of lines, or a packed one that is damaged.
+        ValueError: a file that is empty or no text of lines, or a packed one that is damaged.
     """
     read, marks = Read(), dict[str, str]()
     for path in files:
@@ -139,6 +139,8 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
                     raise ValueError(f"{path}, line {number} is larger than records are.")
                 if line.strip():
                     yield f"{path}, line {number}", line
+        if not total:
+            raise ValueError(f"{path} is empty.")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} cannot be unpacked: {error}.") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +27,22 @@ class Waste:
     bytes: int
 
 
-def waste(store: ResultStore, *, stale: bool, corrupt: bool) -> Iterator[Waste]:
+def waste(
+    store: ResultStore, *, stale: bool, corrupt: bool, dead: Collection[Path] = ()
+) -> Iterator[Waste]:
     """All that can go but claims; complete records never are among it.
 
     Args:
         store: where.
         stale: whether records of other versions can go too.
         corrupt: whether what was set aside can go too.
+        dead: claims of dead processes, which hold nothing.
     """
     yield from _half_written(store.directory, PARTIAL)
     yield from _half_written(store.checkpoints, PARTIAL)
     yield from _half_written(store.claims, "*.taken")
     yield from _half_written(store.claims, "*.removed")
-    yield from _checkpoints(store)
+    yield from _checkpoints(store, dead)
     if stale:
         for entry, _ in entries(store, Choice(states=frozenset({"stale"}))):
             yield Waste(path=entry.path, reason=f"stale: {entry.problem}", bytes=entry.bytes)
@@ -82,11 +85,14 @@ def _half_written(folder: Path, pattern: str) -> Iterator[Waste]:
             yield Waste(path=path, reason="half written", bytes=_size(path))
 
 
-def _checkpoints(store: ResultStore) -> Iterator[Waste]:
+def _checkpoints(store: ResultStore, dead: Collection[Path]) -> Iterator[Waste]:
     """Those of cells that are complete and that nobody is computing again."""
     for path in sorted(store.checkpoints.glob("*")):
         key = _KEY.match(path.name)
-        if key is None or (store.claims / f"{key[0]}.json").exists():
+        if key is None:
+            continue
+        claim = store.claims / f"{key[0]}.json"
+        if claim not in dead and claim.exists():
             continue
         if _is_done(store.path(key[0])):
             yield Waste(path=path, reason="checkpoint of a complete cell", bytes=_size(path))

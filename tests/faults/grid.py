@@ -1,0 +1,119 @@
+"""A small grid of real cells: a tiny model, four editors, a few rows of data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.cli import main
+from bench.edit_job import EditJob
+from bench.grids import Selection, get_table, points
+from bench.planning import Settings, plan
+from bench.results import ResultStore
+from editors.parts.recipe.hparams import RecipeHparams
+from editors.recipe import Recipe
+from editors.registry import hparams_for
+from tests.datasets.made import write, zsre_row
+from tests.saved_models import save_tiny
+from tests.tiny import tiny_llama
+from tests.tiny_recipe import resources
+
+EDITORS = ("ft", "rome", "grace", "recipe")
+EDITS = (1, 4)
+ROWS = 4
+HPARAMS = ("ft.num_steps=10", "rome.v_num_grad_steps=10", "grace.n_iter=10")
+
+Results = dict[str, Any]  # by key: a record without times and provenance
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a model, data and trained weights of these tests are."""
+
+    directory: Path
+
+    @property
+    def cache(self) -> Path:
+        return self.directory / "cache"
+
+    def arguments(self, out: Path, editors: Sequence[str] = EDITORS, *more: str) -> list[str]:
+        """Of a run that keeps every edit."""
+        chosen = [text for text in HPARAMS if text.partition(".")[0] in editors]
+        return [
+            *("run", "--table", "1", "--backbone", str(self.directory / "tiny")),
+            *("--data-dir", str(self.directory / "data"), "--datasets", "zsre"),
+            *("--encoder", str(self.directory / "encoder"), "--editors", ",".join(editors)),
+            *("--edits", ",".join(map(str, EDITS)), "--limit", str(ROWS)),
+            *(part for text in chosen for part in ("--hparam", text)),
+            *("--checkpoint-edits", "1", "--checkpoint-seconds", "0"),
+            *("--jobs", "1", "--out", str(out), *more),
+        ]
+
+    def jobs(self, editors: Sequence[str] = EDITORS, edits: Sequence[int] = EDITS) -> list[EditJob]:
+        """The same cells as jobs."""
+        hparams: dict[str, dict[str, Any]] = {}
+        for text in HPARAMS:
+            name, _, value = text.partition("=")
+            editor, _, field = name.partition(".")
+            if editor in editors:
+                hparams.setdefault(editor, {})[field] = json.loads(value)
+        settings = Settings(
+            data_dir=self.directory / "data",
+            encoder=str(self.directory / "encoder"),
+            hparams=hparams,
+        )
+        selection = Selection(
+            backbone=str(self.directory / "tiny"),
+            editors=tuple(editors),
+            datasets=("zsre",),
+            edits=tuple(edits),
+            limit=ROWS,
+        )
+        return plan(points(get_table(1), selection), settings)
+
+    @cached_property
+    def whole(self) -> Results:
+        """Results of the grid that nothing happened to."""
+        out = self.directory / "whole"
+        assert main(self.arguments(out)) == 0
+        return results(out)
+
+
+def made_home(directory: Path) -> Home:
+    """A tiny model, an encoder, RECIPE's weights, data, and a corpus beside them."""
+    save_tiny("llama", directory / "tiny")
+    rows = [zsre_row(subject=f"Place {i}", alt=f"Port {i}") for i in range(ROWS)]
+    write(directory / "data", "zsre", "test", rows)
+    lines = [f"Place {i} lies at the sea, and Port {i} beside it." for i in range(200)]
+    (directory / "data" / "corpus.txt").write_text("\n".join(lines), encoding="utf-8")
+    preset = hparams_for("recipe", "tiny")
+    assert isinstance(preset, RecipeHparams)
+    made = Recipe.untrained(tiny_llama(), preset, resources(directory), out=directory / "made")
+    (directory / "artefacts").mkdir()
+    made.rename(directory / "artefacts" / "recipe-tiny.safetensors")
+    return Home(directory)
+
+
+def results(out: Path) -> Results:
+    """All of the records but times and provenance, by key."""
+    return {path.stem: untimed(path) for path in ResultStore(out).paths()}
+
+
+def untimed(path: Path) -> Any:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for row in record.get("rows", ()):
+        del row["edit_seconds"]
+    del record["provenance"], record["digest"]
+    return record
+
+
+def assert_tidy(out: Path) -> None:
+    """No claim blocks, no checkpoint stays; tidying removes what killed processes left."""
+    assert main(["results", "gc", "--out", str(out)]) == 0
+    assert not list((out / "claims").glob("*.json"))
+    assert not list((out / "checkpoints").glob("*.safetensors"))
+    assert main(["results", "verify", "--out", str(out)]) == 0

@@ -1,0 +1,153 @@
+"""Processes that are killed at any instant of real cells, and what the same grid makes of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.conduct import Conduct
+from bench.edit_job import EditJob
+from bench.loaded import Loaded
+from bench.results import ResultStore
+from bench.worker import Worker
+from tests.faults.grid import Home, assert_tidy, results
+from tests.faults.tally import Count
+
+pytestmark = pytest.mark.faults
+
+FORKED, WHOLE = 90, 10  # kills of workers with a warm model, and of `python -m bench run`
+SHARE = 0.2  # of the seconds of a grid, within which a worker is killed
+EVERY_EDIT = Conduct(checkpoint_seconds=0.0, checkpoint_edits=1)
+
+
+def forked(jobs: Sequence[EditJob], loaded: Loaded, out: Path) -> int:
+    """A process that works on a grid with the model that this one has loaded; its number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+        child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        worker = Worker(ResultStore(out), EVERY_EDIT)
+        worker._loaded = loaded
+        outcomes = {worker.run(job).outcome for job in jobs}
+        code = 0 if outcomes <= {"done", "found"} else 1
+    finally:
+        os._exit(code)
+
+
+def killed_after(child: int, seconds: float) -> int | None:
+    """Kill a process; None where it was killed, else the exit code with which it was quicker."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return None if code == -signal.SIGKILL else code
+
+
+def warm(jobs: Sequence[EditJob], out: Path) -> tuple[Loaded, float]:
+    """What a worker has loaded behind a whole grid, and the seconds of a second one."""
+    loaded = Loaded()
+    for number in range(2):
+        start = time.monotonic()
+        worker = Worker(ResultStore(out / str(number)), EVERY_EDIT)
+        worker._loaded = loaded
+        assert {worker.run(job).outcome for job in jobs} == {"done"}
+    return loaded, time.monotonic() - start
+
+
+def test_killed_workers(
+    home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
+) -> None:
+    count, jobs, whole = tally["kills"], home.jobs(), home.whole
+    loaded, seconds = warm(jobs, tmp_path / "warm")
+    grids = 0
+    while count.tried < FORKED:
+        out, kept = tmp_path / f"out-{grids}", 0
+        out.mkdir()
+        done = None
+        while done is None and count.tried < FORKED:
+            done = killed_after(forked(jobs, loaded, out), chance.uniform(0, SHARE * seconds))
+            if done is None:
+                with count.trying(f"kill {count.tried} of grid {grids}"):
+                    there = results(out)
+                    assert there == {key: whole[key] for key in there}
+                    assert len(there) >= kept
+                    kept = len(there)
+        with count.checking(f"grid {grids}"):
+            assert done in {0, None}
+            assert main(home.arguments(out)) == 0
+            assert results(out) == whole
+            assert_tidy(out)
+        grids += 1
+    assert grids > 3
+    count.settle(FORKED)
+
+
+def test_killed_runs(
+    home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
+) -> None:
+    count, whole, out = tally["kills"], home.whole, tmp_path / "out-0"
+    before, seconds = count.tried, 3.0
+    command = [sys.executable, "-m", "bench"]
+    while count.tried < before + WHOLE:
+        with subprocess.Popen([*command, *home.arguments(out)], stdout=-3, stderr=-3) as process:
+            if chance.random() < 0.7:  # else anywhere, mostly before the first edit
+                wait_for_work(out, process)
+            started = time.monotonic()
+            delay = chance.uniform(0, SHARE * seconds)
+            ended = killed(process, started + delay)
+        if not ended:
+            with count.trying(f"kill of a run in {out.name}"):
+                there = results(out)
+                assert there == {key: whole[key] for key in there}
+            continue
+        with count.checking(f"the run in {out.name}"):
+            assert process.returncode == 0
+            assert results(out) == whole
+            assert_tidy(out)
+        out = tmp_path / f"out-{count.tried}"
+    with count.checking(f"the run in {out.name}"):
+        assert main(home.arguments(out)) == 0
+        assert results(out) == whole
+        assert_tidy(out)
+    count.settle(WHOLE)
+
+
+def wait_for_work(out: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until a process has a claim, or is done."""
+    claims = out / "claims"
+    before = {path.read_bytes() for path in claims.glob("*.json")}
+    while process.poll() is None:
+        try:
+            if any(path.read_bytes() not in before for path in claims.glob("*.json")):
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.002)
+
+
+def killed(process: subprocess.Popen[bytes], instant: float) -> bool:
+    """Kill a process at an instant; whether it was done before."""
+    while time.monotonic() < instant:
+        if process.poll() is not None:
+            return True
+        time.sleep(0.002)
+    process.kill()
+    return process.wait() != -signal.SIGKILL
