@@ -133,17 +133,12 @@ def load(
         OSError: files that transformers cannot read.
     """
     import torch
-    from transformers import AutoTokenizer
 
     from editors.parts.language_model import LanguageModel
 
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
-    tokenizer = AutoTokenizer.from_pretrained(
-        str(backbone.lent_tokenizer or backbone.directory),
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    tokenizer = _tokenizer(backbone.lent_tokenizer or backbone.directory)
     kind: torch.dtype = getattr(torch, dtype)
     if backbone.weights == "random":
         model = random_backbones.random_model(
@@ -154,6 +149,23 @@ def load(
     if backbone.lent_tokenizer is None:
         _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
     return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
+
+
+def _tokenizer(directory: Path) -> Any:
+    """The tokenizer of a directory, in whose files libraries stumble with errors of every kind."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(directory), local_files_only=True, trust_remote_code=False
+        )
+    except OSError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"The tokenizer in {directory} cannot be read: {type(error).__name__}: {reason}."
+        ) from error
 
 
 def _stored(

@@ -131,5 +131,5 @@ def _allow_hub() -> None:
 def _sentence(error: Exception) -> str:
     """One line; an operating system's error as its reason and its file."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
+        return " ".join(f"{error.strerror}: {error.filename}".split())
     return " ".join(str(error).split())

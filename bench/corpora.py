@@ -61,7 +61,7 @@ class Corpus:
 
         Raises:
             OSError: a file cannot be read, or the hub cannot be reached.
-            ValueError: a line of a `.jsonl` file that is no object with a `text`.
+            ValueError: a file is not UTF-8, or a line of a `.jsonl` file no object with a `text`.
         """
         lines = _hub_texts(self.place) if self.remote else _file_texts(Path(self.place))
         whole = (text.strip() for text in lines)
@@ -80,6 +80,8 @@ def open_corpus(place: str, *, documents: int = DOCUMENTS, tokens: int | None = 
     else:
         files = _files(Path(place))
         digest = cached_digest(files[0]) if len(files) == 1 else combined_digest(files)
+        if len(files) == 1 and files[0].suffix != ".txt":  # the same bytes are other documents
+            digest += f" {files[0].suffix}"
     return Corpus(place=place, digest=digest, documents=documents, tokens=tokens)
 
 
@@ -103,8 +105,11 @@ def _files(place: Path) -> list[Path]:
 def _file_texts(place: Path) -> Iterator[str]:
     for path in _files(place):
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield line if path.suffix == ".txt" else _text_of(line, path, number)
+            try:
+                for number, line in enumerate(lines, start=1):
+                    yield line if path.suffix == ".txt" else _text_of(line, path, number)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
 
 
 def _text_of(line: str, path: Path, number: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bench.backbones import locate
+from bench.conduct import Conduct
 from bench.driver import run_cell
 from bench.jobs import Job, Results
 from bench.keeping import Keeper
@@ -47,7 +48,7 @@ class ShiftingJob(Job):
     def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         lm = loaded.language_model(self)
         editor = Shift(lm) if self.restores else Sticky(lm)
-        ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES)
+        ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES, keeper=keeper)
         return Results(body={"rows": ran.rows, "summary": {}}, seconds={}, edits=1)
 
     def editor_facts(self) -> dict[str, Any]:
@@ -101,6 +102,16 @@ def test_a_model_that_was_not_restored_fails_its_cell_and_is_loaded_anew(
     assert worker.run(good).outcome == "done"
     first, second = (lm.model.state_dict()["model.norm.weight"] for lm in loads)
     assert not torch.equal(first, second)
+
+
+def test_a_checkpoint_of_a_spoilt_model_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone, store = save_tiny("llama", tmp_path / "tiny"), ResultStore(tmp_path / "out")
+    worker = Worker(store, Conduct(checkpoint_edits=1))
+    assert worker.run(shifting(backbone, 0, restores=False)).outcome == "failed"
+    assert [path.suffix for path in store.checkpoints.iterdir()] == [".corrupt"]
+    assert "was made on a model that its editor did not restore" in capsys.readouterr().err
 
 
 def test_a_request_shifts_the_weights_at_all(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-_SHOWN = 3  # losses whose stories a failure tells
+_SHOWN = 12  # losses whose stories a failure tells
 
 
 class SilentError(AssertionError):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -119,11 +120,15 @@ def test_clocks_that_jump(
 ) -> None:
     count = tally["clock"]
     alone(home)
-    jumps = {"backwards": clocks.backwards, "wild": lambda: clocks.wild(chance)}
+    jumps: dict[str, Callable[[], clocks.Jump]] = {
+        "backwards": clocks.backwards,
+        "wild": lambda: clocks.wild(chance),
+        "ahead": clocks.ahead,
+    }
     for number in range(ROUNDS):
         out, log = tmp_path / f"out-{number}", tmp_path / f"log-{number}"
         arguments = home.arguments(out, EDITORS)
-        jump = jumps.get(kind, clocks.ahead)()
+        jump = jumps[kind]()
         children = [forked_run(arguments, log, one) for one in (jump, None)]
         end = time.monotonic() + chance.uniform(0.2, 1.5)
         while time.monotonic() < end:

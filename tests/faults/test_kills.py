@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.faults
 
 FORKED, WHOLE = 90, 10  # kills of workers with a warm model, and of `python -m bench run`
 SHARE = 0.2  # of the seconds of a grid, within which a worker is killed
+# A claim whose writer died before it wrote a word says nothing of it, and holds for a minute.
+ELSEWHERE = 3
 EVERY_EDIT = Conduct(checkpoint_seconds=0.0, checkpoint_edits=1)
 
 
@@ -43,7 +46,10 @@ def forked(jobs: Sequence[EditJob], loaded: Loaded, out: Path) -> int:
         worker = Worker(ResultStore(out), EVERY_EDIT)
         worker._loaded = loaded
         outcomes = {worker.run(job).outcome for job in jobs}
-        code = 0 if outcomes <= {"done", "found"} else 1
+        code = ELSEWHERE if "elsewhere" in outcomes else int(not outcomes <= {"done", "found"})
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(code)
 
@@ -91,7 +97,7 @@ def test_killed_workers(
                     assert len(there) >= kept
                     kept = len(there)
         with count.checking(f"grid {grids}"):
-            assert done in {0, None}
+            assert done in {0, ELSEWHERE, None}
             assert main(home.arguments(out)) == 0
             assert results(out) == whole
             assert_tidy(out)

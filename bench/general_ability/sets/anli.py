@@ -41,5 +41,5 @@ class Anli(AbilitySet):
         where = row.text("tag") if "tag" in row.fields else part
         found = re.search(r"r[123]", where)
         if found is None:
-            raise row.refusal("tag", "the name of a round (r1, r2 or r3)", repr(where))
+            raise row.refusal("tag", "the name of a round (r1, r2 or r3)", f"{where!r:.60}")
         return found.group()

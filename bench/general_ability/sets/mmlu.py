@@ -38,7 +38,7 @@ class Mmlu(AbilitySet):
             raise row.refusal("choices", f"{_OPTIONS} options", f"{len(options)}")
         letters = LETTERS[:_OPTIONS]
         answer, question = row.choice("answer", letters), row.text("question")
-        subject = row.text("subject") if "subject" in row.fields else part.removesuffix(_SUFFIX)
+        subject = part.removesuffix(_SUFFIX) if _in_columns(row) else row.text("subject")
         document = {
             "question": question, "subject": subject, "choices": list(options), "answer": answer,
         }  # fmt: skip
@@ -55,6 +55,11 @@ class Mmlu(AbilitySet):
         return f"mmlu_{item.group}"
 
     def _options(self, row: Row) -> tuple[str, ...]:
-        if "choices" in row.fields:
-            return row.texts("choices")
-        return tuple(row.text(name) for name in _COLUMNS[1:-1])
+        if _in_columns(row):
+            return tuple(row.text(name) for name in _COLUMNS[1:-1])
+        return row.texts("choices")
+
+
+def _in_columns(row: Row) -> bool:
+    """Whether it is one of the authors' files, which are of one subject and do not name it."""
+    return _COLUMNS[1] in row.fields and "choices" not in row.fields
