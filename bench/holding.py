@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -11,6 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+# What file systems say that have no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class Claim:
@@ -27,13 +31,16 @@ class Claim:
         self._path = path
         self._facts = dict(facts)
         self._beats = 0
-        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        self._file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         try:
             self._write()
+            _put_in_place(partial, path)
         except OSError:
             os.close(self._file)
-            path.unlink(missing_ok=True)
             raise
+        finally:
+            partial.unlink(missing_ok=True)
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._keep_fresh, args=(every,), name=f"claim {path.stem[:12]}", daemon=True
@@ -85,6 +92,22 @@ class Claim:
 
     def _is_own(self, content: bytes) -> bool:
         return str(self._facts["token"]).encode() in content
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Give a finished file its name, if that is nobody's: who is killed leaves no half claim.
+
+    Raises:
+        FileExistsError: it is somebody's.
+        OSError: it cannot be written.
+    """
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        partial.replace(path)
 
 
 def remove_if(path: Path, wanted: Callable[[bytes], bool]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -279,3 +280,33 @@ def test_of_many_processes_that_die_while_they_hold_it_one_has_the_cell(tmp_path
     holders = (tmp_path / "log").read_text().split()
     assert len(set(holders)) > 1
     held(CellClaims(tmp_path / "claims").claim(KEY)).release()
+
+
+def test_a_claim_is_never_there_without_its_content(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[bytes]] = []
+    write = os.fsync
+
+    def look(descriptor: int) -> None:
+        seen.append([path.read_bytes() for path in folder.glob("*.json")])
+        write(descriptor)
+
+    monkeypatch.setattr("bench.holding.os.fsync", look)
+    held(CellClaims(folder).claim(KEY)).release()
+    assert seen == [[]]  # it got its name behind that
+    assert not folder.exists()
+
+
+def test_without_hard_links_one_process_alone_gets_a_claim(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("bench.holding.os.link", refuse)
+    claim = held(CellClaims(folder).claim(KEY))
+    assert CellClaims(folder).claim(KEY) is None
+    assert b"token" in (folder / f"{KEY}.json").read_bytes()
+    claim.release()
+    assert not folder.exists()

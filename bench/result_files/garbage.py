@@ -40,6 +40,7 @@ def waste(
     """
     yield from _half_written(store.directory, PARTIAL)
     yield from _half_written(store.checkpoints, PARTIAL)
+    yield from _half_written(store.claims, PARTIAL)
     yield from _half_written(store.claims, "*.taken")
     yield from _half_written(store.claims, "*.removed")
     yield from _checkpoints(store, dead)
