@@ -299,6 +299,9 @@ def _trained_otherwise(
         return []
     header = read_header(path).get("hparams", {})
     trained = (
-        cls.hparams_class.from_dict({n: wanted[n] for n in in_use} | header).to_dict() | header
+        cls.hparams_class.from_dict(
+            {n: wanted[n] for n in in_use if n in wanted} | header
+        ).to_dict()
+        | header
     )
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]

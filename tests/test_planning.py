@@ -12,6 +12,7 @@ from bench.datasets import get_dataset
 from bench.datasets.files import PublishedFile, git_blob_id
 from bench.edit_job import EditJob
 from bench.grids import Selection, get_table, points
+from bench.intact import seal_beside
 from bench.key_statistics import read_templates
 from bench.planning import Settings, plan, trained_points
 from bench.results import ResultStore
@@ -84,7 +85,9 @@ def test_the_models_own_templates_are_part_of_the_cell(backbone: Path, data: Pat
     assert read_templates(before.sources.templates)[0] == "{}"
     (again,) = jobs(backbone, data, "rome")
     assert again.cell.key() == before.cell.key()
-    before.sources.templates.write_text('["{}", "Other. {}"]')
+    others = '["{}", "Other. {}"]'
+    seal_beside(before.sources.templates, others.encode())
+    before.sources.templates.write_text(others)
     (after,) = jobs(backbone, data, "rome")
     assert after.cell.key() != before.cell.key()
 

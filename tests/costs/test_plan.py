@@ -13,7 +13,7 @@ from bench.costs import estimate as estimating
 from bench.costs.estimate import HOUR, Request, estimate, totals
 from bench.costs.gpus import GIB, Memory, memory_at_hand
 from bench.costs.layout import layout
-from bench.grids import GridPoint, Selection, get_table, points
+from bench.grids import GridPoint, Selection, editor_keys, get_table, points
 from bench.planning import Settings
 from bench.reference import reference_records
 from editors import registry
@@ -220,11 +220,11 @@ def test_every_editor_has_memory_and_hours_of_its_own() -> None:
         GridPoint(
             backbone="llama-2-7b", editor=editor, dataset="zsre", n_edits=1, seed=0, limit=None
         )
-        for editor in registry.available()
+        for editor in editor_keys()
     ]
     request = Request(table=get_table(1), points=one, settings=Settings(preset="paper"))
     rows = {row.editor: row for row in estimate(request)}
-    for editor in registry.available():
+    for editor in editor_keys():
         found = rows[registry.describe(editor).label]
         assert found.known, editor
         assert found.editing_hours, editor
