@@ -28,9 +28,7 @@ from tests.faults.tally import Count
 pytestmark = pytest.mark.faults
 
 FORKED, WHOLE = 90, 10  # kills of workers with a warm model, and of `python -m bench run`
-SHARE = 0.2  # of the seconds of a grid, within which a worker is killed
-# A claim whose writer died before it wrote a word says nothing of it, and holds for a minute.
-ELSEWHERE = 3
+SHARE = 0.5  # of the seconds of a grid, within which a worker is killed
 EVERY_EDIT = Conduct(checkpoint_seconds=0.0, checkpoint_edits=1)
 
 
@@ -46,7 +44,7 @@ def forked(jobs: Sequence[EditJob], loaded: Loaded, out: Path) -> int:
         worker = Worker(ResultStore(out), EVERY_EDIT)
         worker._loaded = loaded
         outcomes = {worker.run(job).outcome for job in jobs}
-        code = ELSEWHERE if "elsewhere" in outcomes else int(not outcomes <= {"done", "found"})
+        code = int(not outcomes <= {"done", "found"})
     except BaseException:
         traceback.print_exc()
         raise
@@ -97,7 +95,7 @@ def test_killed_workers(
                     assert len(there) >= kept
                     kept = len(there)
         with count.checking(f"grid {grids}"):
-            assert done in {0, ELSEWHERE, None}
+            assert done in {0, None}
             assert main(home.arguments(out)) == 0
             assert results(out) == whole
             assert_tidy(out)
