@@ -17,7 +17,7 @@ from torch import Tensor
 
 from editors import registry
 from editors.base import EditRequest
-from editors.parts.generation import Stop, greedy
+from editors.parts.generation import Stop, forced_and_greedy, greedy
 from editors.parts.in_context import InContextEditor
 from editors.parts.lte.memory import NONE
 from editors.parts.tokens import batch_of, batch_of_ids
@@ -251,6 +251,23 @@ def test_cached_generation_equals_teacher_forcing(subject: Subject) -> None:
     with torch.no_grad(), editor.steering(forced):
         best = lm.target_logits(forced).argmax(dim=-1)
     assert best.tolist() == [token for ids in generated for token in ids]
+
+
+def test_decoding_goes_on_behind_a_forced_target_where_an_editor_says_so(
+    subject: Subject,
+) -> None:
+    editor = subject.editor()
+    if not editor.steers_alike:
+        return
+    editor.edit([FIRST, SECOND])
+    lm = editor.lm
+    bare = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in PAIRS], device=lm.device)
+    forced = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    with editor.steering(bare):
+        wanted = greedy(lm, bare, max_new_tokens=5, stop=Stop())
+    with editor.steering(forced):
+        _, generated = forced_and_greedy(lm, forced, max_new_tokens=5, stop=Stop())
+    assert generated == wanted
 
 
 def test_a_model_on_several_devices_is_refused_where_blocks_are_worked_in(
