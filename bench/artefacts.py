@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.backbones import EMBEDDED, Backbone
-from bench.console import say, warn
+from bench.console import warn
 from bench.datasets import get_dataset
 from bench.digests import digest_of_file
 from bench.files import write_text
@@ -148,8 +148,8 @@ def train_on_first_use(
     from editors.parts.artefact import artefact_path
 
     label = registry.describe(editor).label
-    say(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
+    warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
     samples = training_samples(DATASETS, data_dir(world_seed))
     path = artefact_path(directory, editor, lm.name, list(samples))
     made = make_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
-    say(f"{made.path}: {made.seconds / 60:.1f} minutes")
+    warn(f"{made.path}: {made.seconds / 60:.1f} minutes")

@@ -32,6 +32,7 @@ class Command:
 
 COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
+    "try": Command("bench.commands.trying", "edit a model by hand and ask it"),
     "plan": Command("bench.commands.plan", "estimate hours, memory and disk of a run"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
     "figures": Command("bench.commands.figures", "draw figures from stored records"),
