@@ -40,7 +40,7 @@ class _AddEdit(argparse.Action):
         values: str | Sequence[Any] | None,
         option: str | None = None,
     ) -> None:
-        prompt, target = values or ("", "")
+        prompt, target = map(str, values or ())  # argparse has counted them
         namespace.edits = [*namespace.edits, TypedEdit(prompt=prompt, target=target)]
 
 
