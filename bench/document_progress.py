@@ -17,10 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.heartbeat import SECONDS
+from bench.pace import in_words
+
 if TYPE_CHECKING:
     from editors.parts.covariance import KeyMoments
-
-PIPE_SECONDS = 60.0  # between two lines in a pipe
 
 
 @contextmanager
@@ -43,18 +44,24 @@ def show_documents(total: int) -> Iterator[Callable[[KeyMoments], None]]:
     with Progress(*columns, console=console, disable=piped) as bar:
         task = bar.add_task("documents", total=total, state="")
         started = said = time.monotonic()
+        first: list[int] = []  # as `resumed`, of documents
         resumed: list[int] = []  # tokens that an earlier run had counted, at the first call
 
         def show(running: KeyMoments) -> None:
             nonlocal said
             if not resumed:
                 resumed.append(running.tokens)
+                first.append(running.documents)
             now = time.monotonic()
             rate = (running.tokens - resumed[0]) / max(now - started, 1e-9)
             state = f"{running.tokens:,} tokens, {rate:,.0f}/s"
             bar.update(task, completed=running.documents, state=state)
-            if piped and now - said > PIPE_SECONDS:
-                console.print(f"{running.documents:,}/{total:,} documents, {state}")
+            if piped and now - said > SECONDS:
+                read = max(running.documents - first[0], 1)
+                left = in_words((now - started) * (total - running.documents) / read)
+                console.print(
+                    f"{running.documents:,}/{total:,} documents, {state}, at most {left} left"
+                )
                 said = now
 
         yield show

@@ -16,6 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.heartbeat import SECONDS
+from bench.pace import in_words
+
 SCORES = ("reliability", "generality", "locality")  # of held-out edits, by data set
 _LOSSES = ("running_loss", "held_out_loss")
 
@@ -24,7 +27,7 @@ _LOSSES = ("running_loss", "held_out_loss")
 def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
     """A progress line on standard error with losses, rate and time left.
 
-    A pipe gets a line at each checkpoint alone.
+    A pipe gets a line at each checkpoint, and one now and then.
     """
     console = Console(stderr=True)
     columns = (
@@ -42,9 +45,13 @@ def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
         clock = _Clock()
 
         def step(numbers: Mapping[str, float]) -> None:
-            state = f"loss {numbers['running_loss']:.3f}, {clock.rate():.1f}/s"
+            rate = clock.rate()
+            state = f"loss {numbers['running_loss']:.3f}, {rate:.1f}/s"
             total, completed = numbers["iterations"], numbers["iteration"]
             bar.update(task, total=total, completed=completed, state=state)
+            if piped and clock.is_time():
+                left = in_words((total - completed) / rate)
+                console.print(f"{completed:,.0f}/{total:,.0f}: {state}, {left} left")
             if "held_out_loss" in numbers:
                 bar.console.print(
                     _checkpoint_line(numbers), markup=False, highlight=False, soft_wrap=True
@@ -57,12 +64,19 @@ class _Clock:
     """Calls per second since it was made."""
 
     def __init__(self) -> None:
-        self._start = time.perf_counter()
+        self._start = self._said = time.perf_counter()
         self._calls = 0
 
     def rate(self) -> float:
         self._calls += 1
         return self._calls / (time.perf_counter() - self._start)
+
+    def is_time(self) -> bool:
+        """Whether so long has passed since it last was, or since the start, that a line is due."""
+        now = time.perf_counter()
+        due = now - self._said > SECONDS
+        self._said = now if due else self._said
+        return due
 
 
 def _checkpoint_line(numbers: Mapping[str, float]) -> str:
