@@ -107,6 +107,7 @@ def _parser(arguments: Sequence[str]) -> Parser:
     called = next((word for word in arguments if not word.startswith("-")), None)
     if called is not None and called not in COMMANDS:
         raise unknown_name("command", called, COMMANDS)
+    parser.set_defaults(commands=tuple(COMMANDS))
     for name, command in COMMANDS.items():
         if name == called:
             import_module(command.module).add_commands(subparsers)

@@ -1,4 +1,4 @@
-"""Progress of counted work on standard error: a bar on a terminal, a line now and then in a pipe."""
+"""Progress of counted work: a bar on a terminal, a line now and then in a pipe."""
 
 from __future__ import annotations
 

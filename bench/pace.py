@@ -13,6 +13,7 @@ class Pace:
 
     total: int | None  # None: nobody knows
     done: int = 0
+    before: int = 0  # of these by an earlier run
     clock: Callable[[], float] = time.monotonic
     _started: float = field(init=False)
 
@@ -27,7 +28,8 @@ class Pace:
     @property
     def rate(self) -> float | None:
         """Things a second; None before the first."""
-        return self.done / self.seconds if self.done and self.seconds > 0 else None
+        made = self.done - self.before
+        return made / self.seconds if made > 0 and self.seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:

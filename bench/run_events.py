@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bench.cell import Cell
 from bench.cell_claims import CellClaims
-from bench.events import CellFailed, CellFinished, CellStarted, EventLog, Progress
+from bench.events import (
+    CellFailed,
+    CellFinished,
+    CellStarted,
+    EventLog,
+    Progress,
+    RunFinished,
+    RunStarted,
+)
 from bench.heartbeat import SECONDS, heartbeat
 from bench.identity import Identity
 from bench.jobs import Job
@@ -18,6 +28,33 @@ from bench.worker import Finished
 
 LOOK = 1.0  # seconds between two looks at who has taken which cell; ours
 _NAMES = ("kind", "backbone", "dataset", "editor", "n_edits", "seed", "limit", "dtype")
+
+
+@dataclass(kw_only=True)
+class Ending:
+    """How a run ended; as it is here where an error ends it."""
+
+    exit_code: int = 2
+    failed: int = 0
+    written: tuple[str, ...] = ()
+
+
+@contextmanager
+def told_run(log: EventLog, started: RunStarted) -> Iterator[Ending]:
+    """Tell of a run's beginning, and of its end with what was noted of it."""
+    pace, ending = Pace(started.todo), Ending()
+    log.tell(started)
+    try:
+        yield ending
+    finally:
+        log.tell(
+            RunFinished(
+                exit_code=ending.exit_code,
+                seconds=pace.seconds,
+                failed=ending.failed,
+                written=ending.written,
+            )
+        )
 
 
 def told(

@@ -38,6 +38,7 @@ def show_bytes(name: str) -> Iterator[Told]:
         task = progress.add_task(name, total=None)
 
         def tell(there: int, whole: int | None) -> None:
+            pace.before = pace.before or there
             pace.done, pace.total = there, whole
             progress.update(task, completed=there, total=whole)
 
