@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +23,8 @@ from bench.console import warn
 from bench.heartbeat import SECONDS, heartbeat
 from bench.pace import Pace
 from bench.visible import one_line
+
+T = TypeVar("T")
 
 
 class _Rate(ProgressColumn):
@@ -71,3 +74,11 @@ def show_count(
             return
         with heartbeat(line, every):
             yield more
+
+
+def counted(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    """Pass items on and show how many have been; see `show_count`."""
+    with show_count(what, total) as more:
+        for item in items:
+            yield item
+            more(1)

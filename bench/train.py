@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import Made, make_artefact, trainable, training_samples
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.busy import show_busy
 from bench.commands.arguments import add_hardware, assignment, device_of, whole
 from bench.console import say, warn
 from bench.grids import DATASETS
@@ -119,7 +120,8 @@ def main(args: argparse.Namespace) -> int:
     backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
     samples = _samples(args)
     encoder = _encoder(args) if editor.uses_encoder else None
-    lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
+    with show_busy(f"loading {backbone.name}"):
+        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     for names in _groups(args, list(samples)):
         path = artefact_path(directory, key, lm.name, names)
         _make_room(path, overwrite=args.overwrite)

@@ -10,6 +10,7 @@ from typing import Any
 from bench import __version__
 from bench.cell import Cell
 from bench.commands import arguments
+from bench.commands.where import add_where
 from bench.console import warn
 from bench.events import RunStarted
 from bench.grids import Table
@@ -42,6 +43,7 @@ def say_next(
     """One or two commands that make sense now."""
     parser = argparse.ArgumentParser()
     arguments.add_selection(parser)
+    add_where(parser)
     done = Done(
         args=args,
         defaults=parser.parse_args([]),
@@ -53,7 +55,7 @@ def say_next(
         commands=vars(args).get("commands", ()),
     )
     for step in next_steps(done):
-        warn(f"next: {step.command}\n      {step.what}")
+        warn(f"next: {step.command}  # {step.what}")
 
 
 def _seeds_are_missing(cells: Sequence[Identity], store: ResultStore) -> bool:

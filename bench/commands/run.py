@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.arithmetic import fixed_arithmetic
+from bench.busy import show_busy
 from bench.commands import arguments
 from bench.commands.ending import beginning, say_next
 from bench.commands.kinds import KINDS, TableKind
@@ -206,7 +207,8 @@ def _planned(
     chosen, reasons = trained_points(chosen, settings, named=args.editors is not None)
     for reason in reasons:
         warn(f"left out: {reason}")
-    return kind.plan(chosen, args), reasons
+    with show_busy("reading models, data and trained weights"):
+        return kind.plan(chosen, args), reasons
 
 
 def _list(lines: Iterable[str]) -> int:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.busy import show_busy
 from bench.commands import arguments
 from bench.console import say
 from bench.document_progress import show_documents
@@ -68,7 +69,8 @@ def stats(args: argparse.Namespace) -> int:
     )
     places = Places(corpus=args.corpus, documents=args.documents, world_seed=args.world_seed)
     corpus = corpus_for(backbone.name, places)
-    lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
+    with show_busy(f"loading {backbone.name}"):
+        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     layers = _layers(args.layers, lm)
     with show_documents(corpus.documents) as progress:
         paths = compute_covariances(lm, corpus, layers, progress)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.backbones import load
-from bench.console import warn
+from bench.busy import show_busy
 from bench.grids import GridPoint, Preset, Selection, get_table, points
 from bench.planning import Settings, editor_inputs, train_missing
 from bench.resources import resources_for
@@ -42,11 +42,11 @@ def opened(wanted: Wanted, settings: Settings) -> Session:
     backbone, hparams, sources = editor_inputs(point, settings)
     hparams.check_installed()
     cls = registry.editor_class(point.editor)
-    warn(f"loading {backbone.name} with {cls.label} ...")
-    lm = load(
-        backbone, dtype=settings.dtype, device=settings.device, device_map=settings.device_map
-    )
-    return Session(cls(lm, hparams, resources_for(lm, hparams, sources)))
+    with show_busy(f"loading {backbone.name} with {cls.label}"):
+        lm = load(
+            backbone, dtype=settings.dtype, device=settings.device, device_map=settings.device_map
+        )
+        return Session(cls(lm, hparams, resources_for(lm, hparams, sources)))
 
 
 def point_of(wanted: Wanted) -> GridPoint:
