@@ -14,6 +14,7 @@ from bench.backbones import EMBEDDED, Backbone
 from bench.console import warn
 from bench.datasets import get_dataset
 from bench.digests import digest_of_file
+from bench.events import EventLog
 from bench.files import write_text
 from bench.grids import DATASETS
 from bench.intact import is_reported, report_of
@@ -71,6 +72,7 @@ def make_artefact(
     encoder: Path | None,
     path: Path,
     seed: int = 0,
+    log: EventLog = EventLog(),
 ) -> Made:
     """Train an editor's weights on the samples of each data set and write a report beside them.
 
@@ -82,7 +84,7 @@ def make_artefact(
 
     report_path, finished = report_of(path), path.exists()
     started, start = now(), time.perf_counter()
-    with show_steps() as progress:
+    with show_steps(log) as progress:
         made = trainable(key).fit(
             lm, samples, hparams, Resources(encoder=encoder, seed=seed),
             out=path.parent, progress=progress,

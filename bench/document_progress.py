@@ -17,7 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.heartbeat import SECONDS
+from bench.events import EventLog, counted
+from bench.heartbeat import Due
 from bench.pace import in_words
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def show_documents(total: int) -> Iterator[Callable[[KeyMoments], None]]:
+def show_documents(
+    total: int, log: EventLog = EventLog()
+) -> Iterator[Callable[[KeyMoments], None]]:
     """A bar on standard error, or a line now and then where that is a pipe.
 
     A corpus may hold fewer documents than the `total` that is read at most.
@@ -43,25 +46,42 @@ def show_documents(total: int) -> Iterator[Callable[[KeyMoments], None]]:
     piped = not console.is_terminal
     with Progress(*columns, console=console, disable=piped) as bar:
         task = bar.add_task("documents", total=total, state="")
-        started = said = time.monotonic()
-        first: list[int] = []  # as `resumed`, of documents
-        resumed: list[int] = []  # tokens that an earlier run had counted, at the first call
+        course = _Course(total)
+        to_people, to_programs = Due(), Due()
 
         def show(running: KeyMoments) -> None:
-            nonlocal said
-            if not resumed:
-                resumed.append(running.tokens)
-                first.append(running.documents)
-            now = time.monotonic()
-            rate = (running.tokens - resumed[0]) / max(now - started, 1e-9)
-            state = f"{running.tokens:,} tokens, {rate:,.0f}/s"
-            bar.update(task, completed=running.documents, state=state)
-            if piped and now - said > SECONDS:
-                read = max(running.documents - first[0], 1)
-                left = in_words((now - started) * (total - running.documents) / read)
+            course.is_at(running)
+            bar.update(task, completed=running.documents, state=course.state)
+            if log.is_on and (to_programs.is_now() or running.documents >= total):
+                log.tell(counted("documents", running.documents, total, course.rate))
+            if piped and to_people.is_now():
                 console.print(
-                    f"{running.documents:,}/{total:,} documents, {state}, at most {left} left"
+                    f"{running.documents:,}/{total:,} documents, {course.state}, "
+                    f"at most {in_words(course.seconds_left)} left"
                 )
-                said = now
 
         yield show
+
+
+class _Course:
+    """Rates since the first call; an earlier run may have counted documents before it."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._started = time.monotonic()
+        self._first: tuple[int, int] | None = None  # documents and tokens
+        self.rate = 0.0  # documents a second
+        self.seconds_left = 0.0
+        self.state = ""
+
+    def is_at(self, running: KeyMoments) -> None:
+        """Take in how far reading is."""
+        if self._first is None:
+            self._first = running.documents, running.tokens
+        documents, tokens = self._first
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        self.rate = (running.documents - documents) / seconds
+        per_document = seconds / max(running.documents - documents, 1)
+        self.seconds_left = per_document * (self._total - running.documents)
+        speed = (running.tokens - tokens) / seconds
+        self.state = f"{running.tokens:,} tokens, {speed:,.0f}/s"

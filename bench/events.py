@@ -138,6 +138,26 @@ class EventLog:
             self._file.flush()
 
 
+def counted(what: str, done: int, total: int, rate: float) -> Progress:
+    """How far work is that makes no edits.
+
+    Args:
+        what: is counted.
+        done: of these, by earlier runs too.
+        total: how many there will be, at most.
+        rate: of them a second.
+    """
+    return Progress(
+        what=what,
+        done=done,
+        total=total,
+        edits=None,
+        edits_total=None,
+        rate=rate or None,
+        seconds_left=max(total - done, 0) / rate if rate else None,
+    )
+
+
 @contextmanager
 def event_log(path: Path | None) -> Iterator[EventLog]:
     """A log at the end of a file, which is made where it is not there.

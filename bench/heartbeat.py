@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 SECONDS = 30.0  # between two lines in a pipe; ours
+
+
+class Due:
+    """Tells, when asked, whether it is time again: so long after the last time, or the start."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def is_now(self) -> bool:
+        """Whether it is; the next time is counted from then."""
+        now = time.monotonic()
+        due = now - self._last >= self._seconds
+        self._last = now if due else self._last
+        return due
 
 
 @contextmanager

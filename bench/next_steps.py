@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -116,9 +117,17 @@ def _option(name: str, value: object, default: object) -> list[str]:
     if value is True:
         return [_flag(name)]
     if isinstance(value, list):
-        return [word for one in value for word in (_flag(name), str(one))]
+        return [word for one in value for word in (_flag(name), _one(one))]
     shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return [_flag(name), shown]
+
+
+def _one(value: object) -> str:
+    """One of the values of an option that may be repeated; a pair is NAME=VALUE."""
+    if not isinstance(value, tuple):
+        return str(value)
+    name, given = value
+    return f"{name}={given if isinstance(given, str) else json.dumps(given)}"
 
 
 def _flag(name: str) -> str:

@@ -16,7 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.heartbeat import SECONDS
+from bench.events import EventLog, counted
+from bench.heartbeat import Due
 from bench.pace import in_words
 
 SCORES = ("reliability", "generality", "locality")  # of held-out edits, by data set
@@ -24,10 +25,10 @@ _LOSSES = ("running_loss", "held_out_loss")
 
 
 @contextmanager
-def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
+def show_steps(log: EventLog = EventLog()) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """A progress line on standard error with losses, rate and time left.
 
-    A pipe gets a line at each checkpoint, and one now and then.
+    A pipe gets a line at each checkpoint, and one now and then, and so do programs.
     """
     console = Console(stderr=True)
     columns = (
@@ -42,14 +43,16 @@ def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
     piped = not console.is_terminal
     with Progress(*columns, console=console, disable=piped, speed_estimate_period=120) as bar:
         task = bar.add_task("training", state="")
-        clock = _Clock()
+        clock, to_people, to_programs = _Clock(), Due(), Due()
 
         def step(numbers: Mapping[str, float]) -> None:
             rate = clock.rate()
             state = f"loss {numbers['running_loss']:.3f}, {rate:.1f}/s"
             total, completed = numbers["iterations"], numbers["iteration"]
             bar.update(task, total=total, completed=completed, state=state)
-            if piped and clock.is_time():
+            if log.is_on and (to_programs.is_now() or completed >= total):
+                log.tell(counted("iterations", int(completed), int(total), rate))
+            if piped and to_people.is_now():
                 left = in_words((total - completed) / rate)
                 console.print(f"{completed:,.0f}/{total:,.0f}: {state}, {left} left")
             if "held_out_loss" in numbers:
@@ -64,19 +67,12 @@ class _Clock:
     """Calls per second since it was made."""
 
     def __init__(self) -> None:
-        self._start = self._said = time.perf_counter()
+        self._start = time.perf_counter()
         self._calls = 0
 
     def rate(self) -> float:
         self._calls += 1
         return self._calls / (time.perf_counter() - self._start)
-
-    def is_time(self) -> bool:
-        """Whether so long has passed since it last was, or since the start, that a line is due."""
-        now = time.perf_counter()
-        due = now - self._said > SECONDS
-        self._said = now if due else self._said
-        return due
 
 
 def _checkpoint_line(numbers: Mapping[str, float]) -> str:

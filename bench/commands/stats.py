@@ -10,6 +10,7 @@ from bench.busy import show_busy
 from bench.commands import arguments
 from bench.console import say
 from bench.document_progress import show_documents
+from bench.events import event_log
 from bench.grids import editor_keys
 from bench.key_statistics import compute_covariances, read_facts
 from bench.resources import Places, corpus_for
@@ -53,6 +54,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     arguments.add_corpus(places)
     places.add_argument("--world-seed", type=arguments.whole(0), default=0, metavar="N")
     arguments.add_hardware(places)
+    arguments.add_log(places)
     parser.set_defaults(func=stats)
 
 
@@ -72,7 +74,10 @@ def stats(args: argparse.Namespace) -> int:
     with show_busy(f"loading {backbone.name}"):
         lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     layers = _layers(args.layers, lm)
-    with show_documents(corpus.documents) as progress:
+    with (
+        event_log(args.log_json) as log,
+        show_documents(corpus.documents, log) as progress,
+    ):
         paths = compute_covariances(lm, corpus, layers, progress)
     for layer, path in paths.items():
         facts = read_facts(path)
