@@ -14,7 +14,7 @@ from bench.backbones import EMBEDDED, Backbone
 from bench.console import warn
 from bench.datasets import get_dataset
 from bench.digests import digest_of_file
-from bench.events import EventLog
+from bench.events import SILENT, EventLog
 from bench.files import write_text
 from bench.grids import DATASETS
 from bench.intact import is_reported, report_of
@@ -72,7 +72,7 @@ def make_artefact(
     encoder: Path | None,
     path: Path,
     seed: int = 0,
-    log: EventLog = EventLog(),
+    log: EventLog = SILENT,
 ) -> Made:
     """Train an editor's weights on the samples of each data set and write a report beside them.
 

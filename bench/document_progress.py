@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.events import EventLog, counted
+from bench.events import SILENT, EventLog, counted
 from bench.heartbeat import Due
 from bench.pace import in_words
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def show_documents(
-    total: int, log: EventLog = EventLog()
-) -> Iterator[Callable[[KeyMoments], None]]:
+def show_documents(total: int, log: EventLog = SILENT) -> Iterator[Callable[[KeyMoments], None]]:
     """A bar on standard error, or a line now and then where that is a pipe.
 
     A corpus may hold fewer documents than the `total` that is read at most.

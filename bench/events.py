@@ -138,6 +138,9 @@ class EventLog:
             self._file.flush()
 
 
+SILENT = EventLog()
+
+
 def counted(what: str, done: int, total: int, rate: float) -> Progress:
     """How far work is that makes no edits.
 

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.events import EventLog, counted
+from bench.events import SILENT, EventLog, counted
 from bench.heartbeat import Due
 from bench.pace import in_words
 
@@ -25,7 +25,7 @@ _LOSSES = ("running_loss", "held_out_loss")
 
 
 @contextmanager
-def show_steps(log: EventLog = EventLog()) -> Iterator[Callable[[Mapping[str, float]], None]]:
+def show_steps(log: EventLog = SILENT) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """A progress line on standard error with losses, rate and time left.
 
     A pipe gets a line at each checkpoint, and one now and then, and so do programs.

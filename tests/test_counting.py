@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from bench.counting import show_count
+from bench.busy import show_busy
+from bench.counting import counted, show_count
 from bench.heartbeat import heartbeat
 from bench.pace import Pace, in_words
 from bench.progress import track
@@ -100,3 +101,30 @@ def test_cells_in_a_pipe_get_a_line_now_and_then(capsys: pytest.CaptureFixture[s
     err = capsys.readouterr().err
     assert re.search(r"cells: 1 of 4, [\d.]+ cells/min, [\d.]+ edits/s, about \d+ s left\n", err)
     assert "ft on zsre" not in err
+
+
+def test_work_of_unknown_length_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_busy("reading \x1bmodels", every=0.05):
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == r"reading \x1bmodels: 0 s so far"
+    with show_busy("quick"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_work_of_unknown_length_leaves_nothing_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with show_busy("reading"):
+        time.sleep(0.2)
+    captured = capsys.readouterr()
+    assert "reading" in captured.err
+    assert captured.err.endswith("\x1b[2K")  # the line is erased
+    assert captured.out == ""
+
+
+def test_counted_items_pass_through() -> None:
+    assert list(counted(iter("abc"), "letters", 3)) == ["a", "b", "c"]

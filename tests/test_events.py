@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
 
+from bench import cli
 from bench.cli import main
+from bench.document_progress import show_documents
 from bench.events import KINDS, EventLog, Progress, RunFinished, event_log
 from bench.run_events import edits_in, names_of
 from bench.stopping_runs import StoppedEarly
+from bench.training_progress import show_steps
 from tests.datasets.made import counterfact_row, write, zsre_row
 from tests.executors.made_jobs import job
 from tests.pages import ROOT
@@ -228,15 +232,44 @@ def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
     path = tmp_path / "events"
     event = RunFinished(exit_code=0, seconds=1.0, failed=0, written=("x" * 5_000,))
     with event_log(path) as log:
-        threads = [
-            threading.Thread(target=lambda: [log.tell(event) for _ in range(20)]) for _ in range(4)
-        ]
+
+        def tell() -> None:
+            for _ in range(20):
+                log.tell(event)
+
+        threads = [threading.Thread(target=tell) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 80
+
+
+def test_a_training_tells_its_last_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with event_log(Path("events.jsonl")) as log, show_steps(log) as step:
+        for iteration in (1, 2, 3):
+            step({"iteration": iteration, "iterations": 3, "running_loss": 2.0})
+    (line,) = events()
+    assert (line["event"], line["what"]) == ("progress", "iterations")
+    assert (line["done"], line["total"], line["seconds_left"]) == (3, 3, 0)
+    assert line["rate"] > 0
+    assert capsys.readouterr().err == ""
+
+
+def test_statistics_tell_their_last_document() -> None:
+    with event_log(Path("events.jsonl")) as log, show_documents(4, log) as show:
+        for documents in (2, 4):
+            running: Any = SimpleNamespace(documents=documents, tokens=100 * documents)
+            show(running)
+    (line,) = events()
+    assert (line["what"], line["done"], line["total"]) == ("documents", 4, 4)
+
+
+def test_train_and_stats_take_the_option() -> None:
+    for command in (["train", "--editor", "recipe"], ["stats"]):
+        words = [*command, "--log-json", "events.jsonl"]
+        assert cli._parser(words).parse_args(words).log_json == Path("events.jsonl")
 
 
 def test_without_a_file_nothing_is_written() -> None:
