@@ -50,6 +50,8 @@ def _lined(finished: Iterable[Finished], total: int, every: float) -> Iterator[F
     pace, edits = Pace(total), 0
 
     def line() -> None:
+        if pace.done == total:
+            return
         rates = ""
         if pace.rate is not None:
             rates = f", {60 * pace.rate:.1f} cells/min, {edits / pace.seconds:.1f} edits/s"

@@ -126,9 +126,9 @@ def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
 
     if keys != ["4"]:
         raise ValueError("--compute is for figure 4 alone: --figure 4 --compute.")
-    settings, chosen = Settings(world_seed=args.world_seed, generation="none"), MapSettings()
-    with show_count("maps", chosen.maps) as more:
-        data = compute(args.backbone, settings, chosen, more)
+    settings = Settings(world_seed=args.world_seed, generation="none")
+    with show_count("maps", MapSettings().maps) as more:
+        data = compute(args.backbone, settings, told=more)
     for length in data["missing"]:
         warn(
             f"no weights for prompts of {length} token{'s' * (length > 1)}; "
