@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.backbones import EMBEDDED, Backbone
-from bench.console import say, warn
+from bench.console import warn
 from bench.datasets import get_dataset
 from bench.digests import digest_of_file
+from bench.events import SILENT, EventLog
 from bench.files import write_text
 from bench.grids import DATASETS
 from bench.intact import is_reported, report_of
@@ -71,6 +72,7 @@ def make_artefact(
     encoder: Path | None,
     path: Path,
     seed: int = 0,
+    log: EventLog = SILENT,
 ) -> Made:
     """Train an editor's weights on the samples of each data set and write a report beside them.
 
@@ -82,7 +84,7 @@ def make_artefact(
 
     report_path, finished = report_of(path), path.exists()
     started, start = now(), time.perf_counter()
-    with show_steps() as progress:
+    with show_steps(log) as progress:
         made = trainable(key).fit(
             lm, samples, hparams, Resources(encoder=encoder, seed=seed),
             out=path.parent, progress=progress,
@@ -148,8 +150,8 @@ def train_on_first_use(
     from editors.parts.artefact import artefact_path
 
     label = registry.describe(editor).label
-    say(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
+    warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
     samples = training_samples(DATASETS, data_dir(world_seed))
     path = artefact_path(directory, editor, lm.name, list(samples))
     made = make_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
-    say(f"{made.path}: {made.seconds / 60:.1f} minutes")
+    warn(f"{made.path}: {made.seconds / 60:.1f} minutes")

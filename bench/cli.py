@@ -32,6 +32,7 @@ class Command:
 
 COMMANDS = {
     "run": Command("bench.commands.run", "run the cells of a table and print it"),
+    "try": Command("bench.commands.trying", "edit a model by hand and ask it"),
     "plan": Command("bench.commands.plan", "estimate hours, memory and disk of a run"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
     "figures": Command("bench.commands.figures", "draw figures from stored records"),
@@ -106,6 +107,7 @@ def _parser(arguments: Sequence[str]) -> Parser:
     called = next((word for word in arguments if not word.startswith("-")), None)
     if called is not None and called not in COMMANDS:
         raise unknown_name("command", called, COMMANDS)
+    parser.set_defaults(commands=tuple(COMMANDS))
     for name, command in COMMANDS.items():
         if name == called:
             import_module(command.module).add_commands(subparsers)

@@ -62,6 +62,23 @@ def plan(points: Sequence[GridPoint], settings: Settings) -> list[EditJob]:
     return [planner.job(point) for point in points]
 
 
+def editor_inputs(point: GridPoint, settings: Settings) -> tuple[Backbone, Hparams, Sources]:
+    """What the editor of a point is made from, where no cell is run with it.
+
+    Raises:
+        ValueError: a backbone, editor or data that a run could not have either.
+        OSError: files that are missing or cannot be read.
+    """
+    check_device(settings.device)
+    check_hparams([point], settings)
+    planner = _Planner(settings)
+    backbone = planner.backbone(point.backbone)
+    hparams = hparams_of(point, backbone.name, settings)
+    if hparams.reads_training:
+        planner.data_directory()
+    return backbone, hparams, planner.sources(point)
+
+
 def check_hparams(points: Sequence[GridPoint], settings: Settings) -> list[Hparams]:
     """Hyper-parameters with the run's changes, of the editors that have any.
 
@@ -159,7 +176,7 @@ class _Planner:
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
             sources=sources,
-            data_dir=self._data_dir(),
+            data_dir=self.data_directory(),
             device=self.settings.device,
             device_map=self.settings.device_map,
         )
@@ -271,7 +288,7 @@ class _Planner:
         return path
 
     def _samples(self, dataset: str) -> LoadedSamples:
-        return get_dataset(dataset).load("test", self._data_dir())
+        return get_dataset(dataset).load("test", self.data_directory())
 
     def _revision(self, dataset: str, digest: str) -> str:
         """The published revision only where the file is the published one."""
@@ -281,7 +298,8 @@ class _Planner:
         published = digest == declared.files["test"].git_blob
         return f"published {declared.revision[:8]}" if published else f"local file {digest[:8]}"
 
-    def _data_dir(self) -> Path:
+    def data_directory(self) -> Path:
+        """Where the data sets are."""
         if self.settings.data_dir is not None:
             return self.settings.data_dir
         if self.settings.preset == "paper":

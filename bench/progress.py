@@ -1,4 +1,4 @@
-"""Progress of a run: cells done, rate, time left; on a terminal only."""
+"""Progress of a run: cells done, rate, time left; a line now and then in a pipe."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bench.console import warn
+from bench.heartbeat import SECONDS, heartbeat
+from bench.pace import Pace
 from bench.visible import visible
 from bench.worker import Finished
 
@@ -32,9 +35,36 @@ class _Rate(ProgressColumn):
         return Text(f"{60 * task.completed / elapsed:.1f} cells/min, {edits:.1f} edits/s")
 
 
-def track(finished: Iterable[Finished], *, total: int) -> Iterator[Finished]:
-    """Pass finished cells on and show them on standard error; nothing is shown in a pipe."""
+def track(
+    finished: Iterable[Finished], *, total: int, every: float = SECONDS
+) -> Iterator[Finished]:
+    """Pass finished cells on and show them on standard error, in a pipe a line now and then."""
     console = Console(stderr=True)
+    if console.is_terminal:
+        yield from _barred(finished, total, console)
+    else:
+        yield from _lined(finished, total, every)
+
+
+def _lined(finished: Iterable[Finished], total: int, every: float) -> Iterator[Finished]:
+    pace, edits = Pace(total), 0
+
+    def line() -> None:
+        if pace.done == total:
+            return
+        rates = ""
+        if pace.rate is not None:
+            rates = f", {60 * pace.rate:.1f} cells/min, {edits / pace.seconds:.1f} edits/s"
+        warn(f"cells: {pace.done:,} of {total:,}{rates}{pace.left_in_words()}")
+
+    with heartbeat(line, every):
+        for one in finished:
+            edits += one.edits
+            pace.done += 1
+            yield one
+
+
+def _barred(finished: Iterable[Finished], total: int, console: Console) -> Iterator[Finished]:
     progress = Progress(
         TextColumn("cells"),
         BarColumn(),
@@ -44,7 +74,6 @@ def track(finished: Iterable[Finished], *, total: int) -> Iterator[Finished]:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
     )
     with progress:
         task = progress.add_task("cells", total=total, edits=0)
@@ -54,8 +83,5 @@ def track(finished: Iterable[Finished], *, total: int) -> Iterator[Finished]:
             state = f"failed: {one.error}" if one.error else f"{one.seconds:.1f} s"
             state = "found" if one.outcome == "found" else state
             progress.update(task, advance=1, edits=edits)
-            if console.is_terminal:
-                progress.console.print(
-                    visible(f"{one.name}: {state}"), markup=False, highlight=False
-                )
+            progress.console.print(visible(f"{one.name}: {state}"), markup=False, highlight=False)
             yield one

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import Made, make_artefact, trainable, training_samples
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
-from bench.commands.arguments import add_hardware, assignment, device_of, whole
+from bench.busy import show_busy
+from bench.commands.arguments import add_hardware, add_log, assignment, device_of, whole
 from bench.console import say, warn
+from bench.events import event_log
 from bench.grids import DATASETS
 from bench.resources import encoder_directory
 from bench.training_progress import SCORES
@@ -102,6 +104,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "roberta-base in the paper preset)",
     )
     add_hardware(places)
+    add_log(places)
     places.add_argument("--out", type=Path, metavar="DIR", help="where the artefact goes")
 
 
@@ -119,14 +122,17 @@ def main(args: argparse.Namespace) -> int:
     backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
     samples = _samples(args)
     encoder = _encoder(args) if editor.uses_encoder else None
-    lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
+    with show_busy(f"loading {backbone.name}"):
+        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     for names in _groups(args, list(samples)):
         path = artefact_path(directory, key, lm.name, names)
         _make_room(path, overwrite=args.overwrite)
         chosen_samples = {name: samples[name] for name in names}
-        made = make_artefact(
-            key, lm, chosen_samples, hparams, encoder=encoder, path=path, seed=args.seed
-        )
+        with event_log(args.log_json) as log:
+            made = make_artefact(
+                key, lm, chosen_samples, hparams,
+                encoder=encoder, path=path, seed=args.seed, log=log,
+            )  # fmt: skip
         _say_result(made)
     return 0
 

@@ -16,15 +16,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.events import SILENT, EventLog, counted
+from bench.heartbeat import Due
+from bench.pace import in_words
+
 SCORES = ("reliability", "generality", "locality")  # of held-out edits, by data set
 _LOSSES = ("running_loss", "held_out_loss")
 
 
 @contextmanager
-def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
+def show_steps(log: EventLog = SILENT) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """A progress line on standard error with losses, rate and time left.
 
-    A pipe gets a line at each checkpoint alone.
+    A pipe gets a line at each checkpoint, and one now and then, and so do programs.
     """
     console = Console(stderr=True)
     columns = (
@@ -39,12 +43,18 @@ def show_steps() -> Iterator[Callable[[Mapping[str, float]], None]]:
     piped = not console.is_terminal
     with Progress(*columns, console=console, disable=piped, speed_estimate_period=120) as bar:
         task = bar.add_task("training", state="")
-        clock = _Clock()
+        clock, to_people, to_programs = _Clock(), Due(), Due()
 
         def step(numbers: Mapping[str, float]) -> None:
-            state = f"loss {numbers['running_loss']:.3f}, {clock.rate():.1f}/s"
+            rate = clock.rate()
+            state = f"loss {numbers['running_loss']:.3f}, {rate:.1f}/s"
             total, completed = numbers["iterations"], numbers["iteration"]
             bar.update(task, total=total, completed=completed, state=state)
+            if log.is_on and (to_programs.is_now() or completed >= total):
+                log.tell(counted("iterations", int(completed), int(total), rate))
+            if piped and to_people.is_now():
+                left = in_words((total - completed) / rate)
+                console.print(f"{completed:,.0f}/{total:,.0f}: {state}, {left} left")
             if "held_out_loss" in numbers:
                 bar.console.print(
                     _checkpoint_line(numbers), markup=False, highlight=False, soft_wrap=True

@@ -57,6 +57,7 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
     family = "MP"
     label: ClassVar[str] = "AlphaEdit"
     in_paper: ClassVar[bool] = False
+    uses_subject: ClassVar[bool] = True
     hparams_class = AlphaEditHparams
     presets: ClassVar[Mapping[str, AlphaEditHparams]] = {
         "gpt2-xl": replace(PUBLISHED, layers=(13, 14, 15, 16, 17), v_num_grad_steps=20),

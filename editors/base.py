@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Sel
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
 
+    from editors.parts.explanations import Explanation
     from editors.parts.language_model import LanguageModel
     from editors.parts.stopping import Stopping
     from editors.parts.tokens import TokenBatch
@@ -164,6 +165,7 @@ class Editor(ABC, Generic[HparamsT]):
     aliases: ClassVar[tuple[str, ...]] = ()
     in_paper: ClassVar[bool] = True  # False: a later one, which tables show only when asked
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
+    uses_subject: ClassVar[bool] = False  # an edit depends on where its prompt has the subject
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
@@ -225,6 +227,14 @@ class Editor(ABC, Generic[HparamsT]):
         """What each text retrieves: with equal numbers, a row is answered alike.
 
         None where that cannot be told.
+        """
+        return None
+
+    def explain(self, texts: Sequence[str]) -> Sequence[Explanation] | None:
+        """Why each prompt is answered as it is: what it finds among the edits, and which it uses.
+
+        None where nothing is looked up for a text. What is said to be used is what `steering` of
+        the same prompt uses.
         """
         return None
 

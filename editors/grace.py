@@ -20,6 +20,8 @@ from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetLabel
 from editors.parts.deltas import HALF
+from editors.parts.explanations import NOTHING_STORED, Explanation
+from editors.parts.generation import text_of
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
@@ -128,7 +130,7 @@ class GraceEditor(Editor[GraceHparams]):
         An original's radius may exclude its own query: then nothing is retrieved and nothing
         changes.
         """
-        (query,), (output,) = self._passing(batch)
+        (query,), (output,) = self._passing(batch, _ends(batch))
         label = TargetLabel(batch.prompt_lengths[0], batch.target_ids[0])
         event = self.codebook.insert(query, label, lambda: self.initial_value(output))
         self._last_column = batch.prompt_lengths[0] - 1
@@ -148,7 +150,7 @@ class GraceEditor(Editor[GraceHparams]):
             return [partial(self.edit, [request]) for request in requests]
         pairs = [(request.prompt, request.target) for request in requests]
         batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
-        queries, outputs = self._passing(batch)
+        queries, outputs = self._passing(batch, _ends(batch))
         before, first = self._generator.get_state(), []
         for output in outputs:  # each as if it were the only one
             self._generator.set_state(before)
@@ -216,6 +218,16 @@ class GraceEditor(Editor[GraceHparams]):
             with changed_output(self.module, answer):
                 yield
 
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class; entries are told by their answers."""
+        if not len(self.codebook):
+            return [NOTHING_STORED] * len(texts)
+        pairs = [(text, "") for text in texts]
+        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
+        queries, _ = self._passing(batch, self.query_columns(batch))
+        answers = [text_of(self.lm.tokenizer, label.target) for label in self.codebook.labels]
+        return [self.codebook.explain(query[None], answers) for query in queries]
+
     def state_dict(self) -> dict[str, Tensor]:
         """Codebook, state of the draws, and the column of the last edited prompt's end."""
         return {
@@ -240,14 +252,14 @@ class GraceEditor(Editor[GraceHparams]):
         return torch.full_like(ends, self._last_column).minimum(lengths - 1)
 
     @torch.no_grad()
-    def _passing(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-        """Inputs [K, m] and outputs [K, d] of the layer at the ends of the prompts."""
+    def _passing(self, batch: TokenBatch, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs [K, m] and outputs [K, d] of the layer, at a column of each row."""
         with (
             captured_output(self.module, stop=True) as output,
             captured_input(self.module) as taken,
         ):
             self.lm.hidden_states(batch)
-        rows, columns = range(len(batch)), _ends(batch)
+        rows = range(len(batch))
         return (
             taken.value[rows, columns].to(self._dtype),
             output.value[rows, columns].to(self._dtype),

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from editors.base import EditRequest, Resources
 from editors.parts.artefact import required_training
 from editors.parts.checks import check_at_least
-from editors.parts.demonstrations import BREAK, DemonstrationPool, answered, opening
+from editors.parts.demonstrations import BREAK, DemonstrationPool, answered, fact_in, opening
 from editors.parts.in_context import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import joint, prompt_ids
@@ -82,6 +82,10 @@ class IkeEditor(InContextEditor[IkeHparams]):
             context = context.partition(BREAK)[2]
             ids = super().prefix(context, length)
         return ids
+
+    def fact_in(self, context: str) -> str:
+        """See the base class; without demonstrations and frame."""
+        return fact_in(context.rpartition(BREAK)[2])
 
     def context_of(self, request: EditRequest) -> str:
         """See the base class; the nearest demonstration comes last but for the fact's own."""

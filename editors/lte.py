@@ -20,6 +20,7 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
+from editors.parts.explanations import Explanation
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.examples import fact_of, prefix_ids
 from editors.parts.lte.fit import fit_lte, load_follower, untrained_lte
@@ -103,6 +104,14 @@ class Lte(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
         if not len(self.memory):
             return torch.full((len(texts),), NONE, device=self.lm.device)
         return self.memory.retrieve(self.vectors(texts), self.threshold)
+
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class."""
+        memory, threshold = self.memory, self.threshold
+        return [
+            memory.explain(self.vectors([text]), threshold, row, memory.facts)
+            for text, row in zip(texts, self.retrieved(texts), strict=True)
+        ]
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside read the facts in front."""

@@ -45,6 +45,7 @@ class MemitEditor(SpreadingEditor[MemitHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MEMIT"
+    uses_subject: ClassVar[bool] = True
     hparams_class = MemitHparams
     presets: ClassVar[Mapping[str, MemitHparams]] = {
         # kmeng01/memit hparams/MEMIT/{gpt2-xl,EleutherAI_gpt-j-6B}.json

@@ -24,12 +24,13 @@ from torch.nn import functional
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
+from editors.parts.explanations import Candidate, Explanation
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
 from editors.parts.rank_one import RankOneUpdate
 from editors.parts.rase.examples import fact_prompt, fact_text
 from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
-from editors.parts.rase.gate import Gate, rank_units
+from editors.parts.rase.gate import Gate, Ranking, rank_units
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.memory import EditMemory, Remembered
 from editors.parts.rase.retriever import FactRetriever
@@ -89,6 +90,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
     )
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
     uses_encoder: ClassVar[bool] = True
+    uses_subject: ClassVar[bool] = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
         **{name: with_rome(name) for name in RomeEditor.presets},
@@ -181,9 +183,32 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         """Row [B] of the edit that each text uses, counted from 0; -1 for none."""
         if not len(self.memory):
             return torch.full((len(texts),), _NONE, device=self.lm.device)
-        sentences = self.memory["sentence"] if self.hparams.two_way else None
-        ranking = rank_units(self.retriever.sentences(texts), self.memory["key"], sentences)
+        ranking = self._ranking(texts)
         return torch.where(self.gate.fires(ranking.scores), ranking.best, _NONE)
+
+    def _ranking(self, texts: Sequence[str]) -> Ranking:
+        """The best edits of each text; there is one at least."""
+        sentences = self.memory["sentence"] if self.hparams.two_way else None
+        return rank_units(self.retriever.sentences(texts), self.memory["key"], sentences)
+
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class."""
+        rows = self.retrieved(texts)
+        if not len(self.memory):
+            return [self.gate.explanation((), None)] * len(texts)
+        ranking = self._ranking(texts)
+        return [
+            self.gate.explanation(
+                [
+                    Candidate(row=place, text=self.memory.facts[place], score=score)
+                    for place, score in zip(places, scores, strict=True)
+                ],
+                None if row == _NONE else row,
+            )
+            for row, places, scores in zip(
+                rows, ranking.index.tolist(), ranking.scores.tolist(), strict=True
+            )
+        ]
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside are answered with the updates."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
+from editors.parts.explanations import Explanation, nearest
 from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.language_model import LanguageModel
 from editors.parts.packed_texts import pack_texts, unpack_texts
@@ -116,6 +117,23 @@ class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
     def queries(self, texts: Sequence[str]) -> Tensor:
         """What the repository is asked with, [B, d_r]."""
         return self.network.queries(self._pooled(texts))
+
+    @torch.no_grad()
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class; the sentinel's score, or a threshold, is to be beaten."""
+        limit_is = "sentinel" if self.repository.threshold is None else "threshold"
+        return [
+            Explanation(
+                measure="inner product",
+                candidates=nearest(scores[1:], self.texts, also=row - 1 if row else None),
+                limit=float(scores[0]),
+                limit_is=limit_is,
+                used=row - 1 if row else None,
+            )
+            for scores, row in zip(
+                self.repository.scores(self.queries(texts)), self.retrieved(texts), strict=True
+            )
+        ]
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside see the retrieved prompts."""

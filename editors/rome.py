@@ -66,6 +66,7 @@ class RomeEditor(WeightEditor[RomeHparams]):
 
     family = "MP"
     label: ClassVar[str] = "ROME"
+    uses_subject: ClassVar[bool] = True
     hparams_class = RomeHparams
     presets: ClassVar[Mapping[str, RomeHparams]] = {
         # kmeng01/rome hparams/ROME/gpt2-xl.json, EleutherAI_gpt-j-6B.json

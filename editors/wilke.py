@@ -97,6 +97,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
 
     family = "MP"
     label: ClassVar[str] = "WILKE"
+    uses_subject: ClassVar[bool] = True
     hparams_class = WilkeHparams
     presets: ClassVar[Mapping[str, WilkeHparams]] = {
         # ChenhuiHu/WilKE hparams/WilKE/{gpt2-xl,EleutherAI_gpt-j-6B}.json

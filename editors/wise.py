@@ -22,10 +22,16 @@ from torch import Tensor
 
 from editors.base import Editor, EditRequest, Resources
 from editors.parts.artefact import required_training
-from editors.parts.hooks import changed_output, watched_prefill
+from editors.parts.explanations import NOTHING_STORED, Explanation
+from editors.parts.hooks import (
+    captured_input,
+    captured_output,
+    changed_output,
+    watched_prefill,
+)
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import TokenBatch, batch_of
 from editors.parts.wise.hparams import WiseHparams
 from editors.parts.wise.lesson import Lesson, lesson_of
 from editors.parts.wise.memories import Memories
@@ -138,6 +144,19 @@ class WiseEditor(Editor[WiseHparams]):
             each = self.layer.distances(output, self.layer.answer(inputs, weight)) * positions
             found.append(torch.where(counts > LONG, each.amax(dim=1), each.sum(dim=1) / counts))
         return torch.stack(found)
+
+    @torch.no_grad()
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class; entries are memories, which hold several edits each."""
+        if not self.memories.count:
+            return [NOTHING_STORED] * len(texts)
+        pairs = [(text, "") for text in texts]
+        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
+        module = self.layer.module
+        with captured_output(module, stop=True) as output, captured_input(module) as taken:
+            self.lm.hidden_states(batch)
+        read = self._read(batch, taken.value)
+        return self.memories.explain(self.distances(taken.value, output.value, read))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The memories."""

@@ -232,6 +232,16 @@ def add_corpus(parser: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_log(parser: argparse._ArgumentGroup) -> None:
+    """Where events go."""
+    parser.add_argument(
+        "--log-json",
+        type=Path,
+        metavar="FILE",
+        help="add events to FILE, one JSON object a line, for other programs",
+    )
+
+
 def add_hardware(parser: argparse._ArgumentGroup) -> None:
     """On what, and in which precision."""
     parser.add_argument(

@@ -119,13 +119,16 @@ def figures(args: argparse.Namespace) -> int:
 
 def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
     """Figure 4's data."""
+    from bench.counting import show_count
     from bench.planning import Settings
-    from bench.prompt_map.compute import compute
+    from bench.prompt_map.compute import MapSettings, compute
     from bench.prompt_map.data import write_map
 
     if keys != ["4"]:
         raise ValueError("--compute is for figure 4 alone: --figure 4 --compute.")
-    data = compute(args.backbone, Settings(world_seed=args.world_seed, generation="none"))
+    settings = Settings(world_seed=args.world_seed, generation="none")
+    with show_count("maps", MapSettings().maps) as more:
+        data = compute(args.backbone, settings, told=more)
     for length in data["missing"]:
         warn(
             f"no weights for prompts of {length} token{'s' * (length > 1)}; "
@@ -182,13 +185,17 @@ def _build_all(keys: Sequence[str], source: Source) -> tuple[list[Drawing], list
     Raises:
         ValueError: nothing can.
     """
+    from bench.counting import show_count
+
     drawings: list[Drawing] = []
     missing: dict[str, str] = {}
-    for key in keys:
-        try:
-            drawings.append(_build(key, source))
-        except (ValueError, OSError) as error:
-            missing[key] = str(error)
+    with show_count("figures", len(keys)) as more:
+        for key in keys:
+            try:
+                drawings.append(_build(key, source))
+            except (ValueError, OSError) as error:
+                missing[key] = str(error)
+            more(1)
     if not drawings:
         raise ValueError("No figure can be drawn: " + " ".join(dict.fromkeys(missing.values())))
     return drawings, [f"no figure {key}: {reason}" for key, reason in missing.items()]

@@ -39,8 +39,10 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def import_weights(args: argparse.Namespace) -> int:
     """Exit code 0 when all files are converted."""
     from bench.console import say
+    from bench.counting import counted
     from bench.weights.convert import conversion_of, convert
 
-    for path in convert(conversion_of(args.source, args.out)):
+    conversion = conversion_of(args.source, args.out)
+    for path in counted(convert(conversion), "files", len(conversion.files)):
         say(f"written: {path}")
     return 0

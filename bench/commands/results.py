@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.commands import arguments
 from bench.commands.tidying import gc
 from bench.console import say, warn
+from bench.counting import counted, show_count
 from bench.grids import dataset_keys, editor_keys
 from bench.result_files.entries import STATES, Choice, Entry, entries, path_of, set_aside_files
 from bench.results import ResultStore, read_file
@@ -73,7 +74,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 def list_records(args: argparse.Namespace) -> int:
     """One line for each record: state, what of, Avg, size, date."""
-    found = [entry for entry, _ in entries(_store(args), _choice(args))]
+    store = _store(args)
+    read = counted(entries(store, _choice(args)), "records", None)
+    found = [entry for entry, _ in read]
     if args.json:
         say(json.dumps([entry.to_dict() for entry in found], indent=1, ensure_ascii=False))
         return 0
@@ -104,7 +107,7 @@ def verify(args: argparse.Namespace) -> int:
     from bench.result_files.verifying import problems_in
 
     store, records, bad = _store(args), 0, 0
-    for _, found in problems_in(store):
+    for _, found in counted(problems_in(store), "records", len([*store.paths()])):
         records += 1
         bad += bool(found)
         for line in found:
@@ -118,7 +121,9 @@ def export_records(args: argparse.Namespace) -> int:
     """Write the chosen records; complete ones unless another state is named."""
     from bench.result_files.exchange import export
 
-    count = export(_store(args), args.file, _choice(args, states=frozenset({"complete"})))
+    choice = _choice(args, states=frozenset({"complete"}))
+    with show_count("records written", None) as more:
+        count = export(_store(args), args.file, choice, more)
     say(f"written: {args.file}, {count:,} records")
     return 0
 
@@ -128,7 +133,8 @@ def take(args: argparse.Namespace) -> int:
     from bench.result_files.exchange import read_files, write_records
 
     store = _store(args)
-    read = read_files(store, args.files, overwrite=args.overwrite)
+    with show_count("records checked", None) as more:
+        read = read_files(store, args.files, overwrite=args.overwrite, told=more)
     for place, reason in read.refused.items():
         warn(f"refused: {reason if place in reason else f'{place}: {reason}'}")
     if read.refused and not args.partial:
@@ -138,7 +144,8 @@ def take(args: argparse.Namespace) -> int:
         )
     if read.new:
         store.prepare()
-    count = write_records(store, args.files, read)
+    with show_count("records written", len(read.new)) as more:
+        count = write_records(store, args.files, read, more)
     say(f"imported: {count:,}, there already: {len(read.known):,}, refused: {len(read.refused):,}")
     return int(bool(read.refused))
 

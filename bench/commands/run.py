@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.arithmetic import fixed_arithmetic
+from bench.busy import show_busy
 from bench.commands import arguments
+from bench.commands.ending import beginning, say_next
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import show
 from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
+from bench.events import EventLog, Stopped, event_log
 from bench.grids import GridPoint, get_table, points
 from bench.jobs import Job
 from bench.planning import check_hparams, train_missing, trained_points
@@ -65,6 +68,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "--retry-failed", action="store_true", help="run cells again that failed earlier"
     )
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
+    arguments.add_log(how)
     _add_care(parser)
     add_where(parser)
     parser.set_defaults(func=run)
@@ -108,11 +112,14 @@ def seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
-    with fixed_arithmetic(wanted=args.deterministic):
-        return _run(args)
+    with (
+        fixed_arithmetic(wanted=args.deterministic),
+        event_log(None if args.dry_run else args.log_json) as log,
+    ):
+        return _run(args, log)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, log: EventLog) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
@@ -123,25 +130,39 @@ def _run(args: argparse.Namespace) -> int:
         return _list(kind.lines(chosen))
     device = arguments.device_of(args)
     executor = executor_of(args, device=device, alone=kind.alone)
-    jobs = _planned(kind, chosen, args)
+    jobs, left_out = _planned(kind, chosen, args)
     store = ResultStore(arguments.records_directory(args))
     there, todo = _sorted_out(jobs, store, args)
     if todo and args.detach:
         slurm = slurm_of(args, device=device, alone=kind.alone)
         return _submit(todo, store, slurm, _conduct(args))
-    if todo:
-        computed = _compute(todo, store, executor, _conduct(args))
-        if computed.exit_code is not None:
-            warn(
-                f"stopped: {computed.done} of {len(todo)} cells are done and what was begun is "
-                f"kept in {store.directory}; the same command continues."
-            )
-            return computed.exit_code
-        there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
+    from bench.run_events import told_run
+
     cells = [job.cell for job in jobs]
-    found = [there[key] for cell in cells if (key := cell.key()) in there]
-    show(table, cells, list(filter(is_complete, found)), arguments.tables_directory(args))
-    return _report_failures([one for one in found if not is_complete(one)], len(cells), store)
+    with told_run(log, beginning(args, cells=len(cells), todo=len(todo))) as ending:
+        if todo:
+            computed = _compute(todo, store, executor, _conduct(args), log)
+            if computed.exit_code is not None:
+                ending.exit_code = computed.exit_code
+                return _say_stopped(computed, len(todo), store)
+            there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
+        found = [there[key] for cell in cells if (key := cell.key()) in there]
+        failures = [one for one in found if not is_complete(one)]
+        tables = arguments.tables_directory(args)
+        ending.written = show(table, cells, list(filter(is_complete, found)), tables)
+        ending.failed = len(failures)
+        ending.exit_code = _report_failures(failures, len(cells), store)
+        say_next(args, table, cells, store, failed=len(failures), left_out=left_out)
+        return ending.exit_code
+
+
+def _say_stopped(computed: _Computed, todo: int, store: ResultStore) -> int:
+    """Say how to go on; the exit code."""
+    warn(
+        f"stopped: {computed.done} of {todo} cells are done and what was begun is "
+        f"kept in {store.directory}; the same command continues."
+    )
+    return computed.exit_code or 0
 
 
 def _sorted_out(
@@ -176,14 +197,18 @@ def _report_failures(failures: Sequence[Record], cells: int, store: ResultStore)
 
 def _planned(
     kind: TableKind, chosen: Sequence[GridPoint], args: argparse.Namespace
-) -> Sequence[Job]:
-    """Jobs of all points; editors that were not asked for by name may lack trained weights."""
+) -> tuple[Sequence[Job], list[str]]:
+    """Jobs of all points, and why some have none.
+
+    Editors that were not asked for by name may lack trained weights.
+    """
     settings = arguments.settings(args)
     train_missing(chosen, settings)
     chosen, reasons = trained_points(chosen, settings, named=args.editors is not None)
     for reason in reasons:
         warn(f"left out: {reason}")
-    return kind.plan(chosen, args)
+    with show_busy("reading models, data and trained weights"):
+        return kind.plan(chosen, args), reasons
 
 
 def _list(lines: Iterable[str]) -> int:
@@ -211,10 +236,11 @@ def _conduct(args: argparse.Namespace) -> Conduct:
 
 
 def _compute(
-    todo: Sequence[Job], store: ResultStore, executor: Executor, conduct: Conduct
+    todo: Sequence[Job], store: ResultStore, executor: Executor, conduct: Conduct, log: EventLog
 ) -> _Computed:
     """Run the cells, or wait for who is running them, and show progress; a signal stops them."""
     from bench.progress import track
+    from bench.run_events import told
     from bench.stopping_runs import StopFlag, StoppedEarly, stopped_by_signals
     from bench.waiting import until_done
 
@@ -223,10 +249,11 @@ def _compute(
     with stopped_by_signals(stop) as caught:
         finished = until_done(executor, todo, store, conduct=conduct, stop=stop)
         try:
-            for _ in track(finished, total=len(todo)):
+            for _ in track(told(finished, log, todo, store), total=len(todo)):
                 computed.done += 1
         except StoppedEarly:
             computed.exit_code = caught.exit_code
+            log.tell(Stopped(done=computed.done, todo=len(todo)))
     return computed
 
 

@@ -26,8 +26,11 @@ def show(
     records: Iterable[Record],
     directory: Path,
     metric: str = MAIN,
-) -> None:
-    """Print the table of these cells and write it under `directory`, if that is not read-only."""
+) -> tuple[str, ...]:
+    """Print the table of these cells and write it under `directory`, if that is not read-only.
+
+    Returns the files that were written.
+    """
     from bench import console
     from bench.render import write_table
 
@@ -39,8 +42,9 @@ def show(
         if error.errno not in READ_ONLY:
             raise
         console.warn(f"warning: the table is not written: {error.strerror}: {directory}.")
-        return
+        return ()
     console.say("written: " + ", ".join(map(str, paths)))
+    return tuple(map(str, paths))
 
 
 def show_text(text: TextTable) -> None:

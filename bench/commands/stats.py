@@ -6,9 +6,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.busy import show_busy
 from bench.commands import arguments
 from bench.console import say
 from bench.document_progress import show_documents
+from bench.events import event_log
 from bench.grids import editor_keys
 from bench.key_statistics import compute_covariances, read_facts
 from bench.resources import Places, corpus_for
@@ -52,6 +54,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     arguments.add_corpus(places)
     places.add_argument("--world-seed", type=arguments.whole(0), default=0, metavar="N")
     arguments.add_hardware(places)
+    arguments.add_log(places)
     parser.set_defaults(func=stats)
 
 
@@ -68,9 +71,13 @@ def stats(args: argparse.Namespace) -> int:
     )
     places = Places(corpus=args.corpus, documents=args.documents, world_seed=args.world_seed)
     corpus = corpus_for(backbone.name, places)
-    lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
+    with show_busy(f"loading {backbone.name}"):
+        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     layers = _layers(args.layers, lm)
-    with show_documents(corpus.documents) as progress:
+    with (
+        event_log(args.log_json) as log,
+        show_documents(corpus.documents, log) as progress,
+    ):
         paths = compute_covariances(lm, corpus, layers, progress)
     for layer, path in paths.items():
         facts = read_facts(path)

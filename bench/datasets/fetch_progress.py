@@ -1,4 +1,4 @@
-"""Progress of a download: bytes, rate, time left; on a terminal only."""
+"""Progress of a download: bytes, rate, time left; a line now and then in a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from bench.console import warn
 from bench.datasets.download import Told
+from bench.heartbeat import heartbeat
+from bench.pace import Pace
 
 
 @contextmanager
@@ -30,6 +33,21 @@ def show_bytes(name: str) -> Iterator[Told]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    piped, pace = not console.is_terminal, Pace(None)
+    with Progress(*columns, console=console, disable=piped) as progress:
         task = progress.add_task(name, total=None)
-        yield lambda there, whole: progress.update(task, completed=there, total=whole)
+
+        def tell(there: int, whole: int | None) -> None:
+            pace.before = pace.before or there
+            pace.done, pace.total = there, whole
+            progress.update(task, completed=there, total=whole)
+
+        def line() -> None:
+            of = "" if pace.total is None else f" of {pace.total / 1e6:,.0f}"
+            warn(f"{name}: {pace.done / 1e6:,.0f}{of} MB{pace.left_in_words()}")
+
+        if not piped:
+            yield tell
+            return
+        with heartbeat(line):
+            yield tell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -39,14 +39,29 @@ class MapSettings:
     drawn_perplexity: float = 30  # scikit-learn's default
     drawn_start: Start = "pca"
 
+    @property
+    def maps(self) -> int:
+        """How many maps are made."""
+        return len(self.perplexities) * len(self.starts)
 
-def compute(backbone: str, settings: Settings, chosen: MapSettings | None = None) -> dict[str, Any]:
+
+def _nobody(_: int) -> None:
+    pass
+
+
+def compute(
+    backbone: str,
+    settings: Settings,
+    chosen: MapSettings | None = None,
+    told: Callable[[int], None] = _nobody,
+) -> dict[str, Any]:
     """The data of the figure, for every length whose weights are there.
 
     Args:
         backbone: a name or a path, as of a run.
         settings: world, data, device of a run.
         chosen: what is mapped.
+        told: is called with how many more maps are made.
 
     Raises:
         UntrainedEditorError: no length has weights.
@@ -61,7 +76,7 @@ def compute(backbone: str, settings: Settings, chosen: MapSettings | None = None
     names = names_in(requests)
     words = name_vectors(lm, names)
     prompts = {length: prompt_vectors(lm, one, requests) for length, one in jobs.items()}
-    placed_words, placed_prompts, numbers = _mapped(words, prompts, chosen)
+    placed_words, placed_prompts, numbers = _mapped(words, prompts, chosen, told)
     return {
         "schema": SCHEMA,
         "settings": _plain(asdict(chosen)),
@@ -94,7 +109,10 @@ def _jobs(backbone: str, settings: Settings, chosen: MapSettings) -> dict[int, E
 
 
 def _mapped(
-    words: Vectors, prompts: Mapping[int, Vectors], chosen: MapSettings
+    words: Vectors,
+    prompts: Mapping[int, Vectors],
+    chosen: MapSettings,
+    told: Callable[[int], None],
 ) -> tuple[Positions, dict[int, Positions], list[dict[str, Any]]]:
     """Positions of names [N, 2] and prompts [E, l, 2] in the drawn map, and all numbers."""
     flat = {length: found.reshape(-1, found.shape[-1]) for length, found in prompts.items()}
@@ -105,6 +123,7 @@ def _mapped(
     for perplexity in chosen.perplexities:
         for start in chosen.starts:
             placed, *rest = np.split(tsne(joint, perplexity=perplexity, start=start), borders)
+            told(1)
             by_length = dict(zip(flat, rest, strict=True))
             where = {"space": "map", "perplexity": perplexity, "start": start}
             numbers += [where | one for one in _nearness(placed, by_length)]

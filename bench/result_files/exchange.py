@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
@@ -29,7 +29,14 @@ class Read:
     refused: dict[str, str] = field(default_factory=dict)  # place -> reason
 
 
-def export(store: ResultStore, path: Path, choice: Choice) -> int:
+Told = Callable[[int], None]  # is called with how many more records are done
+
+
+def _nobody(_: int) -> None:
+    pass
+
+
+def export(store: ResultStore, path: Path, choice: Choice, told: Told = _nobody) -> int:
     """Write full records as JSON lines, packed where the name ends in .gz; returns their number.
 
     Raises:
@@ -42,12 +49,15 @@ def export(store: ResultStore, path: Path, choice: Choice) -> int:
             if record is not None:
                 (packed or file).write(encoded(record) + b"\n")
                 count += 1
+                told(1)
         if packed is not None:
             packed.close()
     return count
 
 
-def read_files(store: ResultStore, files: Sequence[Path], *, overwrite: bool) -> Read:
+def read_files(
+    store: ResultStore, files: Sequence[Path], *, overwrite: bool, told: Told = _nobody
+) -> Read:
     """Judge every line of some files and write nothing.
 
     Raises:
@@ -57,6 +67,7 @@ def read_files(store: ResultStore, files: Sequence[Path], *, overwrite: bool) ->
     read, marks = Read(), dict[str, str]()
     for path in files:
         for place, line in _lines(path):
+            told(1)
             try:
                 record = _judged(line, place)
                 known = _known(store, record, overwrite=overwrite)
@@ -73,7 +84,9 @@ def read_files(store: ResultStore, files: Sequence[Path], *, overwrite: bool) ->
     return read
 
 
-def write_records(store: ResultStore, files: Sequence[Path], read: Read) -> int:
+def write_records(
+    store: ResultStore, files: Sequence[Path], read: Read, told: Told = _nobody
+) -> int:
     """Write what a pass before has found good; returns the number of records.
 
     Raises:
@@ -90,6 +103,7 @@ def write_records(store: ResultStore, files: Sequence[Path], read: Read) -> int:
                 raise ValueError(f"{place} has changed while it was imported.")
             store.write(record)
             count += 1
+            told(1)
     return count
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.busy import show_busy
 from bench.console import say
 from bench.names import unknown_name
 from bench.world.models import CONTROL, MODELS
@@ -101,6 +102,7 @@ def _write(args: argparse.Namespace) -> int:
 
     if args.directory.exists():
         raise ValueError(f"{args.directory} exists; give a directory that does not, to be written.")
-    make_directory(args.directory, lambda part: write_all(args.seed, part))
+    with show_busy(f"making the data of world {args.seed}"):
+        make_directory(args.directory, lambda part: write_all(args.seed, part))
     say(f"Wrote the data files of world {args.seed} to {args.directory}")
     return 0

@@ -76,13 +76,15 @@ def data_dir(seed: int = DEFAULT_SEED) -> Path:
     """
     path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
     if not path.is_dir():
+        from bench.busy import show_busy
         from bench.world.files import write_all  # heavy, and needed once per machine
 
         def fill(part: Path) -> None:
             write_all(seed, part)
             seal(part)
 
-        make_directory(path, fill)
+        with show_busy(f"making the data of world {seed}, once"):
+            make_directory(path, fill)
     check_sealed(path, "Remove the folder, and it is made again.")
     return path
 

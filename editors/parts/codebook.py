@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from editors.parts.explanations import Explanation, nearest
 from editors.parts.growing_rows import GrowingRows
 
 # When two edits count as the same fact. `token_ids`: equal targets (ours). `mean`: equal means of
@@ -78,9 +79,7 @@ class Codebook:
         Distances are summed without matrix products, whose rounding would hide small ones and
         depend on the number of queries.
         """
-        distances = torch.cdist(
-            queries.to(self.keys), self.keys, compute_mode="donot_use_mm_for_euclid_dist"
-        )
+        distances = self._distances(queries)
         index = distances.argmin(dim=1)
         return index, distances.gather(1, index[:, None])[:, 0]
 
@@ -88,6 +87,24 @@ class Codebook:
         """Index [B] of the nearest key, and whether [B] the query lies in its deferral radius."""
         index, distance = self.nearest(queries)
         return index, distance <= self.radii[index]
+
+    def explain(self, query: Tensor, texts: Sequence[str]) -> Explanation:
+        """What a query [1, m] finds among entries told as `texts`."""
+        distances = self._distances(query)[0]
+        index, hit = (int(one) for one in self.retrieve(query))
+        return Explanation(
+            measure="distance",
+            candidates=nearest(distances, texts, largest=False),
+            limit=float(self.radii[index]),
+            limit_is="radius",
+            used=index if hit else None,
+        )
+
+    def _distances(self, queries: Tensor) -> Tensor:
+        """Euclidean distances [B, N] of queries [B, m] and keys."""
+        return torch.cdist(
+            queries.to(self.keys), self.keys, compute_mode="donot_use_mm_for_euclid_dist"
+        )
 
     def insert(
         self, query: Tensor, label: TargetLabel, initial: Callable[[], Tensor]

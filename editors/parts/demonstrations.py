@@ -18,11 +18,17 @@ KINDS = ("copy", "update", "retain")
 # Of 32 demonstrations the original has 4, 12 and 16 of these kinds.
 SHARES = (4 / 32, 12 / 32, 16 / 32)
 BREAK = "\n\n"  # between demonstrations
+_FACT, _PROMPT = "New Fact: ", "\nPrompt:"
 
 
 def opening(request: EditRequest) -> str:
     """A new fact, up to where the question about it goes."""
-    return f"New Fact: {request.prompt.rstrip()} {request.target.lstrip()}\nPrompt:"
+    return f"{_FACT}{request.prompt.rstrip()} {request.target.lstrip()}{_PROMPT}"
+
+
+def fact_in(opened: str) -> str:
+    """What `opening` has framed, whatever follows."""
+    return opened.removeprefix(_FACT).rpartition(_PROMPT)[0]
 
 
 def answered(request: EditRequest, asked: EditRequest | Probe) -> str:

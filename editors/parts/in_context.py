@@ -14,6 +14,7 @@ from torch import Tensor
 from editors.base import EditRequest, Hparams, Resources
 from editors.parts.artefact import required_encoder, required_training
 from editors.parts.checks import check_at_least, check_choice
+from editors.parts.explanations import Explanation
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.prefix import text_prefixed
@@ -84,6 +85,10 @@ class InContextEditor(RetrievingEditor[HparamsT]):
     def context_of(self, request: EditRequest) -> str:
         """The text that stands in front of a question about a request."""
 
+    def fact_in(self, context: str) -> str:
+        """The fact that a context is about, as it is told."""
+        return context.strip()
+
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Append one context a request; nothing is merged."""
         if requests:
@@ -99,6 +104,14 @@ class InContextEditor(RetrievingEditor[HparamsT]):
         if not len(self.memory):
             return torch.full((len(texts),), NONE, device=self.lm.device)
         return self.memory.retrieve(self.vectors(texts), self.threshold)
+
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class."""
+        facts = [self.fact_in(context) for context in self.memory.facts]
+        return [
+            self.memory.explain(self.vectors([text]), self.threshold, row, facts)
+            for text, row in zip(texts, self.retrieved(texts), strict=True)
+        ]
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside read the contexts in front."""

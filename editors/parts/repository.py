@@ -71,11 +71,16 @@ class PromptRepository:
         """
         if self._index is not None and len(self) >= self._index.smallest:
             return self._indexed(queries, self._index)
+        scores = self.scores(queries)
+        best, rows = scores.max(dim=1)  # the first of several
+        return torch.where(best > scores[:, 0], rows, 0)
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """What each row gets of each query [B, n + 1]; the first is what others must beat."""
         scores = queries @ self.keys.T
         if self.threshold is not None:
             scores[:, 0] = self.threshold
-        best, rows = scores.max(dim=1)  # the first of several
-        return torch.where(best > scores[:, 0], rows, 0)
+        return scores
 
     def _indexed(self, queries: Tensor, index: InnerProductIndex) -> Tensor:
         """As `retrieve`, among the rows that the index finds; their scores are exact."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,8 @@ def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
 
     asked = []
 
-    def pretend(backbone: str, settings: object) -> object:
+    def pretend(backbone: str, settings: object, *, told: Callable[[int], None]) -> object:
+        told(1)
         asked.append((backbone, vars(settings)["world_seed"]))
         return map_data()
 

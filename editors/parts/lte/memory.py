@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from editors.parts.explanations import Explanation, nearest
 from editors.parts.growing_rows import GrowingRows
 
 NONE = -1  # no fact is near enough
@@ -38,12 +39,16 @@ class FactMemory:
         self._rows.extend(keys.to(self._device))
         self.facts += facts
 
+    def cosines(self, queries: Tensor) -> Tensor:
+        """Cosines [B, N] of queries [B, H] and keys."""
+        return queries @ self.keys.T
+
     def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """(row [B], cosine [B]) of the key nearest to each query [B, H]; of equals the newest.
 
         Equal is what differs by rounding: how a product is rounded depends on its shape.
         """
-        scores = queries @ self.keys.T
+        scores = self.cosines(queries)
         best = scores.amax(dim=1)
         index = torch.arange(len(self), device=scores.device)
         return torch.where(scores >= best[:, None] - ROUNDING, index, NONE).amax(dim=1), best
@@ -54,6 +59,20 @@ class FactMemory:
             return torch.full((len(queries),), NONE, device=queries.device)
         row, cosine = self.nearest(queries)
         return row if threshold is None else torch.where(cosine > threshold, row, NONE)
+
+    def explain(
+        self, query: Tensor, threshold: float | None, row: int, texts: Sequence[str]
+    ) -> Explanation:
+        """What a query [1, H] finds among facts told as `texts`, of which `row` is used."""
+        used = None if row == NONE else row
+        scores = self.cosines(query)[0]
+        return Explanation(
+            measure="cosine",
+            candidates=nearest(scores, texts, also=used),
+            limit=threshold,
+            limit_is="threshold",
+            used=used,
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Keys, and the facts as UTF-8 bytes with their lengths [N]."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional
+
+from editors.parts.explanations import Candidate, Explanation
 
 TOP_K = 6  # scores that the gate looks at (released code; the paper says five)
 
@@ -32,6 +35,18 @@ class Gate:
             return high
         apart = top[:, 0] - top[:, 1] > self.difference
         return high | (apart & (top.std(dim=1, correction=0) > self.spread))
+
+    def explanation(self, candidates: Sequence[Candidate], used: int | None) -> Explanation:
+        """Which of the best facts a query uses, and by which of the two rules."""
+        apart = used is not None and candidates[0].score <= self.maximum
+        return Explanation(
+            measure="cosine",
+            candidates=tuple(candidates),
+            limit=self.maximum,
+            limit_is="threshold",
+            used=used,
+            note="the best stands out from the others" if apart else "",
+        )
 
 
 @dataclass(frozen=True)

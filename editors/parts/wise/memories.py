@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from editors.parts.explanations import Explanation, nearest
 from editors.parts.wise.hparams import WiseHparams
 from editors.parts.wise.merging import merged
 from editors.parts.wise.training import SideTrained
@@ -71,6 +72,26 @@ class Memories:
             chosen = torch.where(better, number, chosen)
             best = torch.where(better, distances[number], best)
         return chosen
+
+    def explain(self, distances: Tensor) -> list[Explanation]:
+        """Which candidate answers each row, and why, by distances [C, B]."""
+        retrieving = self.hparams.mode == "retrieve"
+        least = [self.least, *self.finished_least] if retrieving else [self.least] * len(distances)
+        names = [f"memory {number}" for number in range(1, len(distances))]
+        told = []
+        for scores, route in zip(distances.T, self.routes(distances).tolist(), strict=True):
+            used = None if route < 0 else route
+            shown = nearest(scores, ["memory in progress", *names], also=used)
+            told.append(
+                Explanation(
+                    measure="distance moved",
+                    candidates=shown,
+                    limit=least[shown[0].row if used is None else used] * self.hparams.act_ratio,
+                    limit_is="least activation",
+                    used=used,
+                )
+            )
+        return told
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything but the original weight."""

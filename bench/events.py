@@ -1,0 +1,186 @@
+"""What a long command tells other programs: one JSON object a line, of a few kinds.
+
+A line is whole and valid whatever is written beside it: events go to a file of their own, and the
+texts for people stay on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+Facts = Mapping[str, Any]  # plain JSON values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of the kinds; the fields of a subclass are those of its line."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A run begins; what follows is about the cells that have no record yet."""
+
+    kind: ClassVar[str] = "run_started"
+    version: str
+    selection: Facts  # as on the command line
+    cells: int  # of the table
+    found: int  # of them have a record
+    todo: int  # of them are computed, here or by others
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellStarted(Event):
+    """A process has taken a cell."""
+
+    kind: ClassVar[str] = "cell_started"
+    key: str
+    cell: Facts  # the names in its identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFinished(Event):
+    """A cell has a record."""
+
+    kind: ClassVar[str] = "cell_finished"
+    key: str
+    cell: Facts
+    seconds: float  # 0 where another run computed it
+    edits: int
+    scores: Facts  # in [0, 1], as in its record
+    elsewhere: bool  # whether another run computed it
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFailed(Event):
+    """A cell has a record of its failure."""
+
+    kind: ClassVar[str] = "cell_failed"
+    key: str
+    cell: Facts
+    seconds: float
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """How far the work is; behind every cell, and every half minute."""
+
+    kind: ClassVar[str] = "progress"
+    what: str  # is counted: `cells`, `iterations`, `documents`
+    done: int
+    total: int | None
+    edits: int | None  # made in finished cells
+    edits_total: int | None  # None where it is not known
+    rate: float | None  # of what is counted, a second
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped(Event):
+    """A signal has stopped the run; the same command continues."""
+
+    kind: ClassVar[str] = "stopped"
+    done: int
+    todo: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The last line of a run that was not killed."""
+
+    kind: ClassVar[str] = "run_finished"
+    exit_code: int
+    seconds: float
+    failed: int  # cells, now or earlier
+    written: tuple[str, ...]  # files of the table
+
+
+KINDS: tuple[type[Event], ...] = (
+    RunStarted, CellStarted, CellFinished, CellFailed, Progress, Stopped, RunFinished,
+)  # fmt: skip
+
+
+class EventLog:
+    """Writes events, from any thread; without a file it takes them and writes nothing."""
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody reads."""
+        return self._file is not None
+
+    def tell(self, event: Event) -> None:
+        """Write one line, at once.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._file is None:
+            return
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"event": event.kind, "time": time} | _plain(asdict(event))
+        text = json.dumps(line, allow_nan=False)
+        with self._lock:
+            self._file.write(f"{text}\n")
+            self._file.flush()
+
+
+SILENT = EventLog()
+
+
+def counted(what: str, done: int, total: int, rate: float) -> Progress:
+    """How far work is that makes no edits.
+
+    Args:
+        what: is counted.
+        done: of these, by earlier runs too.
+        total: how many there will be, at most.
+        rate: of them a second.
+    """
+    return Progress(
+        what=what,
+        done=done,
+        total=total,
+        edits=None,
+        edits_total=None,
+        rate=rate or None,
+        seconds_left=max(total - done, 0) / rate if rate else None,
+    )
+
+
+@contextmanager
+def event_log(path: Path | None) -> Iterator[EventLog]:
+    """A log at the end of a file, which is made where it is not there.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if path is None:
+        yield EventLog()
+        return
+    with path.open("a", encoding="ascii") as file:
+        yield EventLog(file)
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity and no NaN."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

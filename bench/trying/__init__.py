@@ -1,0 +1,1 @@
+"""Trying an editor by hand: edits and questions, one at a time."""
