@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from bench.identity import Identity, plain
+from bench.protocol_id import departures, protocol_id
 
 Generation = Literal["none", "context_free", "context_guided"]
+
+# What the id of a protocol does not say. Scores that are not generated do not depend on whether
+# others are, so that both ways of the bare prompt are usual.
+_USUAL = {"scoring_time": "block_end", "batch_per_step": 1, "varies": "order"}
+_GUIDED: Generation = "context_guided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,13 @@ class Cell(Identity):
         object.__setattr__(self, "hparams", plain(self.hparams))
         object.__setattr__(self, "inputs", plain(self.inputs))
         check_counts(n_edits=self.n_edits, limit=self.limit, seed=self.seed)
+
+    @property
+    def protocol_id(self) -> str:
+        """`zsre/blocks/v1`; see `bench.protocol_id`."""
+        unusual = departures(vars(self), _USUAL)
+        guided = (_GUIDED,) if self.generation == _GUIDED else ()
+        return protocol_id(self.dataset, self.protocol, self.metric_version, *unusual, *guided)
 
     def describe(self) -> str:
         """A short human name, for progress and messages."""

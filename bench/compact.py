@@ -16,7 +16,7 @@ DIGITS = 6  # decimals of scores in [0, 1]; four more than tables print in perce
 WORST = 5  # samples kept with their texts
 WORST_ITEMS = 3  # of each of them
 AGES = 10  # groups of edits by age
-_KEPT = ("schema", "key", "status", "cell", "editor", "data")
+_KEPT = ("schema", "key", "protocol", "status", "cell", "editor", "data")
 _PLACES = ("backbone", "data")  # of this machine
 
 
@@ -34,7 +34,7 @@ def compact(record: Record) -> Record:
         derived |= {"summary": _summary(record["summary"]), **_of_edits(record)}
     else:
         derived |= {"summary": record["summary"]}
-    return {**{name: record[name] for name in _KEPT}, **_rounded(derived)}
+    return {**{name: record[name] for name in _KEPT if name in record}, **_rounded(derived)}
 
 
 def _of_edits(record: Record) -> dict[str, Any]:

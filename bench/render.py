@@ -34,6 +34,7 @@ CSV_COLUMNS = (
     "published_value",
     "published_std",
     "remark",
+    "protocol",
 )
 _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
@@ -167,6 +168,7 @@ def _csv_rows(data: TableData) -> Iterator[tuple[str | int, ...]]:
                     decimal(theirs.value if theirs else None),
                     decimal(theirs.std if theirs else None),
                     "; ".join(entry.remarks) if entry else "",
+                    data.protocols[key],
                 )
 
 

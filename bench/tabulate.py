@@ -11,6 +11,7 @@ from bench.comparisons import Averages
 from bench.datasets import get_dataset
 from bench.grids import Table
 from bench.identity import plain
+from bench.protocol_id import check_one_way
 from bench.published import Published, numbers
 from bench.remarks import remark
 from bench.results import Record
@@ -76,6 +77,7 @@ class TableData:
     datasets: tuple[str, ...]  # keys, in column order
     entries: Mapping[tuple[int, str, str], Entry]  # by n, editor key, data set key
     published: Mapping[tuple[int, str, str, str], Published]  # by n, labels, column
+    protocols: Mapping[str, str]  # data set key -> id
 
     @property
     def averages(self) -> Averages:
@@ -95,7 +97,11 @@ def tabulate(
 
     `cells` are of one plan, so they share protocol, metric version and, per n, the limit. Records
     that were not asked in the way that is `shown` count as missing.
+
+    Raises:
+        ValueError: cells of several protocols, which no column may mix.
     """
+    check_one_way(cells)
     by_key = {record["key"]: record for record in records}
     groups: dict[tuple[int, str, str], list[Record]] = {}
     for cell in cells:
@@ -111,6 +117,7 @@ def tabulate(
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
         entries={place: _entry(found, shown) for place, found in groups.items() if found},
         published=published_values(table) if shown.published else {},
+        protocols={cell.dataset: cell.protocol_id for cell in cells},
     )
 
 
@@ -121,6 +128,7 @@ def caption_of(
     first = cells[0]
     limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
     drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
+    protocols = dict.fromkeys(cell.protocol_id for cell in cells)
     return Caption(
         title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
         "in percent.",
@@ -128,7 +136,7 @@ def caption_of(
         published=_published_sentence(table, first.backbone) if shown.published else NOT_PUBLISHED,
         protocol=f"{shown.name}, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
-        f"at n edits: {drawn}.",
+        f"at n edits: {drawn}. Protocols: {', '.join(protocols)}.",
         seeds=seeds_sentence(sorted(seeds)),
         changes=changes_sentence(
             first.backbone, {c.editor: c.hparams for c in cells if _variant(c) is None}

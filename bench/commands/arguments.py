@@ -90,6 +90,16 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     _add_places(parser)
 
 
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """Which records, where those of several protocols are stored."""
+    parser.add_argument(
+        "--protocol",
+        metavar="ID",
+        help="only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for all data "
+        "sets; records of several never share a column (default: the present one)",
+    )
+
+
 def add_asking(cells: argparse._ArgumentGroup) -> None:
     """How Table 2 asks its questions. Without a default: other tables refuse them."""
     harness = cells.add_mutually_exclusive_group()

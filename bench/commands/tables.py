@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cell import Cell
+from bench.choosing_protocols import followed, others_there
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.showing import print_markdown, show, show_text
@@ -15,6 +16,7 @@ from bench.console import say, warn
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
 from bench.planning import trained_points
+from bench.protocol_id import of_protocol
 from bench.record_kinds import identity_of
 from bench.reference import add_to_reference, reference_records, write_reference
 from bench.results import Record, ResultStore, is_complete
@@ -100,6 +102,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="NAME",
         help=f"{', '.join(SHOWN)} (default: {MAIN}, the paper's)",
     )
+    arguments.add_protocol(parser)
     parser.set_defaults(func=tables)
 
 
@@ -149,8 +152,9 @@ def _stored(
         ValueError: none of the cells has a record.
     """
     store = ResultStore(arguments.records_directory(args))
-    owned = (r for r in store.records() if is_complete(r) and kind.owns(r))
-    records, stale = parted(owned)
+    owned = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    # One that was made by other definitions is stale, unless these are what is asked for.
+    records, stale = parted(owned) if args.protocol is None else (owned, [])
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
@@ -158,8 +162,12 @@ def _stored(
         points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
     )
     cells = [job.cell for job in kind.plan(chosen, args)]
+    if args.protocol is not None:
+        return followed(cells, records, args.protocol), records
     if warning := stale_warning(belonging(stale, cells)):
         warn(warning)
+    if others := others_there(cells, records):
+        warn(f"warning: {others}")
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(
             f"No record in {store.directory} belongs to this selection of table {table.number}; "
@@ -179,6 +187,8 @@ def _committed(
     """
     records = reference_records(f"table{table.number}")
     cells = kind.chosen([identity_of(record["cell"]) for record in records], args)
+    if cells and args.protocol is not None:
+        cells = of_protocol(cells, args.protocol)
     if not cells:
         raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
     return cells, records
