@@ -105,7 +105,7 @@ def tabulate(
     by_key = {record["key"]: record for record in records}
     groups: dict[tuple[int, str, str], list[Record]] = {}
     for cell in cells:
-        found = groups.setdefault((cell.n_edits, _row_key(cell), cell.dataset), [])
+        found = groups.setdefault((cell.n_edits, row_key(cell), cell.dataset), [])
         record = by_key.get(cell.key())
         found += [record] if record is not None and _was_asked(record, shown) else []
     done = [cell for cell in cells if cell.key() in by_key]
@@ -113,7 +113,7 @@ def tabulate(
         table=table,
         backbone=cells[0].backbone,
         caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}, shown=shown),
-        rows=tuple({(one.n_edits, _row_key(one)): _row(one) for one in cells}.values()),
+        rows=tuple({(one.n_edits, row_key(one)): row_of(one) for one in cells}.values()),
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
         entries={place: _entry(found, shown) for place, found in groups.items() if found},
         published=published_values(table) if shown.published else {},
@@ -159,16 +159,16 @@ def _variant(cell: Cell) -> Variant | None:
     return row_variant(cell.editor, cell.hparams)
 
 
-def _row_key(cell: Cell) -> str:
+def row_key(cell: Cell) -> str:
     one = _variant(cell)
     return cell.editor if one is None else f"{cell.editor}/{one.key}"
 
 
-def _row(cell: Cell) -> Row:
+def row_of(cell: Cell) -> Row:
     entry, one = registry.describe(cell.editor), _variant(cell)
     return Row(
         n_edits=cell.n_edits,
-        editor=_row_key(cell),
+        editor=row_key(cell),
         label=entry.label if one is None else one.label,
         family=entry.family,
         variant=one,

@@ -133,6 +133,7 @@ def _ours() -> Evidence:
                 edits=None,
                 seeds=None,
                 n_seeds=None,
+                measure=None,
             )
             identities = [identity_of(record["cell"]) for record in records]
             cells = KINDS[table.measures].chosen(identities, everything)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.arithmetic import fixed_arithmetic
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
+from bench.commands.measures import show_measures
 from bench.commands.showing import show
 from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
@@ -35,6 +36,8 @@ EXAMPLES = """examples:
       part of the table, mean and spread over five seeds
   python -m bench run --table 1 --editors grace,lte --hparam grace.mode=easyedit
       another mode than the preset's; the table says so
+  python -m bench run --table 1 --measure retention,collapse --edits 100
+      further metric sets, with records and tables of their own
   python -m bench run --table 1 --with-recent --edits 1,10
       editors of later papers below the paper's own
   python -m bench run --table 2 --editors recipe,grace,lte --edits 100
@@ -140,7 +143,10 @@ def _run(args: argparse.Namespace) -> int:
         there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
     cells = [job.cell for job in jobs]
     found = [there[key] for cell in cells if (key := cell.key()) in there]
-    show(table, cells, list(filter(is_complete, found)), arguments.tables_directory(args))
+    done = list(filter(is_complete, found))
+    show(table, cells, done, arguments.tables_directory(args))
+    if args.measure:
+        show_measures(table, cells, done, args)
     return _report_failures([one for one in found if not is_complete(one)], len(cells), store)
 
 

@@ -28,13 +28,18 @@ def show(
     metric: str = MAIN,
 ) -> None:
     """Print the table of these cells and write it under `directory`, if that is not read-only."""
+    view = KINDS[table.measures].view(table, cells, records, metric)
+    show_text(view.text)
+    written(f"table{table.number}", view.text, view.csv, directory)
+
+
+def written(stem: str, text: TextTable, csv_text: str, directory: Path) -> None:
+    """Write a table under `directory`, if that is not read-only, and say where it is."""
     from bench import console
     from bench.render import write_table
 
-    view = KINDS[table.measures].view(table, cells, records, metric)
-    show_text(view.text)
     try:
-        paths = write_table(table.number, view.text, view.csv, directory)
+        paths = write_table(stem, text, csv_text, directory)
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise

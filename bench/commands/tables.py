@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cell import Cell
+from bench.choosing_measures import measured
 from bench.choosing_protocols import followed, others_there
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
+from bench.commands.measures import show_measures
 from bench.commands.showing import print_markdown, show, show_text
 from bench.console import say, warn
 from bench.grids import Table, get_table, points
@@ -43,6 +45,8 @@ EXAMPLES = """examples:
       RECIPE against every other editor, over the seeds there are
   python -m bench tables --table 1 --metric generated
       exact matches of greedy answers
+  python -m bench tables --table 1 --measure retention
+      what is left of old edits, of cells that were run with this metric set
   python -m bench tables --table 1 --out runs/mine --editors recipe,ft --edits 10,100
       part of the table, of the records in runs/mine
 """
@@ -111,6 +115,7 @@ def tables(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
+    _check_measures(args)
     if args.add and args.export is None:
         raise ValueError("--add is for --export FILE alone.")
     cells, records = (_committed if args.reference else _stored)(table, kind, args)
@@ -122,7 +127,9 @@ def tables(args: argparse.Namespace) -> int:
         return 0
     metric = args.metric or MAIN
     views = [name for name in ("averages", *VIEWS) if vars(args)[name]]
-    if views:
+    if args.measure:
+        show_measures(table, cells, records, args)
+    elif views:
         from bench.tabulate import tabulate
 
         editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
@@ -132,6 +139,14 @@ def tables(args: argparse.Namespace) -> int:
     else:
         show(table, cells, records, arguments.tables_directory(args), metric)
     return 0
+
+
+def _check_measures(args: argparse.Namespace) -> None:
+    views = [name for name in ("averages", *VIEWS, "metric") if vars(args)[name]]
+    if args.measure and views:
+        raise ValueError(
+            f"--measure has tables of its own and takes no --{views[0].replace('_', '-')}."
+        )
 
 
 def _show_view(name: str, data: TableData, args: argparse.Namespace) -> None:
@@ -164,6 +179,8 @@ def _stored(
     cells = [job.cell for job in kind.plan(chosen, args)]
     if args.protocol is not None:
         return followed(cells, records, args.protocol), records
+    if args.measure:
+        cells = measured([cell for cell in cells if isinstance(cell, Cell)], records)
     if warning := stale_warning(belonging(stale, cells)):
         warn(warning)
     if others := others_there(cells, records):

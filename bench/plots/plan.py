@@ -176,7 +176,8 @@ def _order(cells: Sequence[Cell]) -> Callable[[tuple[Record, Cell]], tuple[int, 
         cell = pair[1]
         length = int(cell.hparams.get(LENGTH, 0))
         editor, dataset = editors.index(cell.editor), datasets.index(cell.dataset)
-        return cell.n_edits, editor, dataset, length, cell.seed
+        # Of a cell with and without further metric sets the plain one counts.
+        return cell.n_edits, editor, dataset, length, cell.seed, len(cell.measures)
 
     return place
 
