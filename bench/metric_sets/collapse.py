@@ -10,15 +10,16 @@ model behind all edits of a block, through the editor's steering, as all questio
   ends; the share of 4-grams of tokens that repeat an earlier one, 1 - distinct / all, mean over
   prompts.
 * `entropy`, in bits: of the words of the same continuations, (2/3 H2 + 4/3 H3) / 2 with the
-  entropies of their bi- and tri-gram counts, the fluency of Meng et al. (ROME, NeurIPS 2022,
-  section 3.4 and their code), mean over prompts.
+  entropies of their bi- and tri-gram counts, the fluency of Meng et al. (ROME, NeurIPS 2022),
+  as their code weighs it, mean over prompts.
 
 `after` is the mean over the measured blocks, five at most. `alarm` is true where the ratio is above
 `RATIO`, the repetition has risen by more than `RISE`, the entropy has fallen below `SHARE` of the
-unedited model's, or the perplexity of some block is no number. Perplexity as a surrogate of collapse: Yang et al., "The Butterfly Effect of Model Editing"
-(ACL Findings 2024). The bounds are ours: a ratio of 2 means that a right token is half as likely,
-more than what neighbouring sizes of one model family differ by; a fifth more repeated 4-grams, or
-a fifth less entropy, is what one of five continuations stuck in a loop makes.
+unedited model's, or the perplexity of some block is no number. Perplexity as a surrogate of
+collapse: Yang et al., "The Butterfly Effect of Model Editing" (ACL Findings 2024). The bounds are
+ours: a ratio of 2 means that a right token is half as likely, more than what neighbouring sizes of
+one model family differ by; a fifth more repeated 4-grams, or a fifth less entropy, is what one of
+five continuations stuck in a loop makes.
 """
 
 from __future__ import annotations

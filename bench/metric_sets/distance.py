@@ -8,13 +8,15 @@ Distances, from near to far:
 * `same_relation`: the edit's relation, another subject (CounterFact's neighbours);
 * `unrelated`: another subject and relation (ZSRE's questions).
 
-On real data the questions are the data set's own, by kind; a distance that it has no questions of
-is absent. In the embedded world they are made from its facts, exactly, one of each distance but the
-first for up to 50 evenly spaced edits of a block, worded in the style of the edit; none asks a pair
-that the block edits. Agreement is that of locality, in [0, 1]: the target is forced, and the most
-likely tokens before and after are compared (`token_accuracy`, `exact`); means over items. `items`
-says how many. Source: Cohen et al. (TACL 2024) and Meng et al. (NeurIPS 2022) for the kinds;
-putting them in one order is ours.
+The questions are the data set's own, by kind (`source` data). In the embedded world those of each
+distance but the first are made from its facts instead, exactly (`source` world): one for each of up
+to 50 evenly spaced edits of a block, worded in the style of the edit; none asks a pair that the
+block edits. A distance without questions is absent.
+
+Agreement is that of locality, in [0, 1]: the target is forced, and the most likely tokens before
+and after are compared (`token_accuracy`, `exact`); means over items. `items` says how many. Source:
+Cohen et al. (TACL 2024) and Meng et al. (NeurIPS 2022) for the kinds; putting them in one order is
+ours.
 """
 
 from __future__ import annotations
@@ -74,17 +76,21 @@ class Distance(MetricSet):
 
     def summary(self, cell: Cell, rows: Sequence[SampleRow], found: Found) -> dict[str, Any]:
         """See the module."""
-        made = found.before is not None
-        agreed = list(_of_world(found) if made else _of_data(cell, rows))
-        groups: dict[str, Any] = {}
+        made = [] if found.before is None else list(_of_world(found))
+        own = list(_of_data(cell, rows))
+        groups = {}
         for distance in DISTANCES:
-            values = [pair for where, *pair in agreed if where == distance]
+            worlds = [pair for where, *pair in made if where == distance]
+            values = worlds or [pair for where, *pair in own if where == distance]
             if values:
                 tokens, whole = zip(*values, strict=True)
                 groups[distance] = {
-                    "items": len(values), "token_accuracy": fmean(tokens), "exact": fmean(whole),
-                }  # fmt: skip
-        return {"source": "world" if made else "data", "groups": groups}
+                    "source": "world" if worlds else "data",
+                    "items": len(values),
+                    "token_accuracy": fmean(tokens),
+                    "exact": fmean(whole),
+                }
+        return {"groups": groups}
 
     def columns(self, summary: Mapping[str, Any]) -> Mapping[str, float | None]:
         """Token accuracy in percent and the number of items of each distance."""
