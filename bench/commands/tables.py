@@ -176,11 +176,11 @@ def _stored(
     chosen, _ = trained_points(  # the others have no records
         points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
     )
-    cells = [job.cell for job in kind.plan(chosen, args)]
+    cells: list[Identity] = [job.cell for job in kind.plan(chosen, args)]
     if args.protocol is not None:
         return followed(cells, records, args.protocol), records
     if args.measure:
-        cells = measured([cell for cell in cells if isinstance(cell, Cell)], records)
+        cells = [*measured([cell for cell in cells if isinstance(cell, Cell)], records)]
     if warning := stale_warning(belonging(stale, cells)):
         warn(warning)
     if others := others_there(cells, records):

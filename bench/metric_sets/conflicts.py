@@ -102,12 +102,12 @@ class Conflicts(MetricSet):
         made = [pair for block in found.blocks for pair in block["end"]]
         likeness = [pair["likeness"] for pair in made]
         orders = {order: _shares([pair[order] for pair in made]) for order in ORDERS}
-        wins = [orders[order]["request"].get("newest") for order in ("forward", "reverse")]
+        forward, reverse = (orders[order]["request"] for order in ("forward", "reverse"))
         return {
             "pairs": len(made),
             "likeness": {one: likeness.count(one) for one in dict.fromkeys(likeness)},
             **orders,
-            "gap": None if None in wins else wins[0] - wins[1],
+            "gap": forward["newest"] - reverse["newest"] if forward else None,
         }
 
     def columns(self, summary: Mapping[str, Any]) -> Mapping[str, float | None]:
