@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.cell import Cell
 from bench.datasets import get_dataset
@@ -14,6 +14,7 @@ from bench.protocol_id import check_one_way
 from bench.recent import marked, notes
 from bench.render import csv_of, decimal
 from bench.results import Record
+from bench.shown import MAIN, SHOWN
 from bench.statistics import Spread, spread
 from bench.tabulate import Caption, Row, caption_of, row_of
 
@@ -59,6 +60,7 @@ def measure_data(
     check_one_way(cells)
     by_key = {record["key"]: record for record in records}
     done = [cell for cell in cells if _has(by_key.get(cell.key()), name)]
+    shown = replace(SHOWN[MAIN], name=f"Metric set {name}")
     rows = {(row.n_edits, row.editor): row for row in map(row_of, cells)}
     found: dict[tuple[int, str, str, str], list[float]] = {}
     columns: list[str] = []
@@ -73,7 +75,7 @@ def measure_data(
         name=name,
         table=table,
         backbone=cells[0].backbone,
-        caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}),
+        caption=caption_of(table, cells, seeds={c.seed for c in done or cells}, shown=shown),
         rows=tuple(rows.values()),
         columns=tuple(columns),
         values={place: spread(values) for place, values in found.items()},

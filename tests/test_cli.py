@@ -112,8 +112,8 @@ def test_a_record_says_everything(run_arguments: list[str]) -> None:
     assert main([*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "2"]) == 0
     (record,) = records()
     assert list(record) == [
-        *("schema", "key", "digest", "status", "cell", "editor", "provenance", "data"),
-        *("summary", "health", "rows"),
+        *("schema", "key", "digest", "protocol", "status", "cell", "editor", "provenance"),
+        *("data", "summary", "health", "rows"),
     ]
     assert record["cell"]["backbone"] == "tiny"
     assert record["cell"]["limit"] == 4

@@ -111,6 +111,11 @@ def test_other_tables_have_no_sets(
     assert f"Table {table} takes no {option.partition('=')[0]}: " in capsys.readouterr().err
 
 
+def test_a_plan_does_not_pass_over_the_cost_of_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--table", "1", "--measure", "retention"]) == 2
+    assert "plan does not know what metric sets cost" in capsys.readouterr().err
+
+
 def test_a_view_of_the_ordinary_scores_has_no_sets(
     run_arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,11 +162,12 @@ def test_records_and_listings_name_their_protocol(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, times = editing(), timing()
-    store_of(tmp_path, one, times)
+    store_of(tmp_path, one, times, editing(3, measures={"retention": "v1"}))
     assert main(["results", "list", "--out", str(tmp_path)]) == 0
     listed = capsys.readouterr().out
     assert "zsre/blocks/v1" in listed
     assert protocol_of(times) in listed
+    assert listed.count("with retention") == 1
     assert main(["results", "show", one["key"][:16], "--out", str(tmp_path)]) == 0
     assert "protocol zsre/blocks/v1" in capsys.readouterr().out
     assert main(["results", "show", one["key"][:16], "--out", str(tmp_path), "--json"]) == 0

@@ -193,7 +193,8 @@ def _columns(entry: Entry) -> tuple[str, ...]:
     seed = "" if entry.seed is None else f"seed {entry.seed}"
     editor = entry.editor or ("unedited" if entry.kind else "")
     size = f"{entry.bytes:,} B"
+    sets = f"with {', '.join(entry.measures)}" if entry.measures else ""
     what = (entry.kind or "", editor, entry.dataset or "", edits, seed, entry.backbone or "",
-            entry.protocol or "")  # fmt: skip
+            entry.protocol or "", sets)  # fmt: skip
     problem = "" if entry.problem is None else entry.problem
     return (entry.state, entry.key[:12], *what, average, size, (entry.date or "")[:19], problem)

@@ -148,7 +148,10 @@ def _caption(data: Data, cell: Cell) -> tuple[str, ...]:
         "their mean), and the continuous prompt tokens (CPTs) that RECIPE makes of these edits, "
         f"with prompts of {lengths} tokens, in one map begun from principal components."
     )
-    where = f"{cell.backbone} ({cell.dtype}), data: {cell.dataset_revision}."
+    where = (
+        f"{cell.backbone} ({cell.dtype}), data: {cell.dataset_revision}, protocol "
+        f"{cell.protocol_id}."
+    )
     ratios = (
         "Right: for each CPT the distance to its nearest name over the median distance of a name "
         "to its nearest other name; at the dashed line CPTs lie as near to names as names do to "

@@ -40,6 +40,7 @@ class Entry:
     seed: int | None = None
     backbone: str | None = None
     protocol: str | None = None  # id
+    measures: tuple[str, ...] = ()  # optional metric sets
     average: float | None = None  # of an editing record, in percent
     date: str | None = None  # when it was finished
 
@@ -134,6 +135,7 @@ def _read(path: Path) -> tuple[Entry, Record | None]:
         seed=stream.get("seed"),
         backbone=cell["backbone"],
         protocol=protocol_of(record),
+        measures=tuple(cell.get("measures", ())),
         average=_average(record),
         date=record["provenance"].get("finished"),
     )

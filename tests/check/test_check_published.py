@@ -61,6 +61,14 @@ def test_a_cell_may_be_three_deviations_away_and_no_more() -> None:
     )
 
 
+def test_a_cell_counts_once_that_was_run_with_metric_sets_too() -> None:
+    again = as_published(off=-5.0)
+    for one in again:
+        one["cell"]["measures"] = {"retention": "v1"}
+    found = list(beside_published(TABLE, [*as_published(), *again]))
+    assert {(one.verdict, one.ours.n) for one in found} == {("agrees", 1)}
+
+
 def test_limited_runs_and_other_backbones_are_left_out() -> None:
     records = as_published()
     records[0]["cell"]["limit"] = 100

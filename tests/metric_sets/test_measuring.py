@@ -79,19 +79,22 @@ def test_a_cell_without_sets_says_nothing_of_them(tmp_path: Path) -> None:
     assert more.protocol_id == CELL.protocol_id
 
 
-@pytest.mark.parametrize("key", registry.available())
+@pytest.mark.parametrize(
+    ("key", "n_edits"),
+    [*((key, 3) for key in registry.available()), ("grace", 1)],  # one edit: prepared together
+)
 def test_each_editor_has_the_same_scores_with_sets_and_when_it_is_killed(
-    key: str, artefacts: Path, tmp_path: Path
+    key: str, n_edits: int, artefacts: Path, tmp_path: Path
 ) -> None:
     subject = Subject(key=key, architecture="llama", directory=artefacts)
     inputs = text_file(tmp_path)
-    one = asking(3, inputs)
+    one = asking(n_edits, inputs)
     editor = subject.editor()
     pristine = fingerprint(editor.lm.model)
     whole = run(editor, one, inputs)
     assert changed(pristine, fingerprint(editor.lm.model)) == []
     assert set(whole.measured) == set(ALL)
-    alone = run(subject.editor(), cell(3, generation="none"), inputs)
+    alone = run(subject.editor(), cell(n_edits, generation="none"), inputs)
     assert plain_rows(whole) == plain_rows(alone)
     assert whole.health == alone.health
     folder = tmp_path / "kept"
