@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from bench.identity import Identity, plain
+from bench.protocol_id import departures, protocol_id
 
 Generation = Literal["none", "context_free", "context_guided"]
+
+# What the id of a protocol does not say. Scores that are not generated do not depend on whether
+# others are, so that both ways of the bare prompt are usual.
+_USUAL = {"scoring_time": "block_end", "batch_per_step": 1, "varies": "order"}
+_GUIDED: Generation = "context_guided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +39,35 @@ class Cell(Identity):
     scoring_time: Literal["block_end"] = "block_end"
     metric_version: int
     generation: Generation
+    # Optional metric sets: name -> version and what else their numbers depend on. A cell without
+    # any does not say so, and has the key that it had before there were sets.
+    measures: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hparams", plain(self.hparams))
         object.__setattr__(self, "inputs", plain(self.inputs))
+        object.__setattr__(self, "measures", plain(self.measures))
         check_counts(n_edits=self.n_edits, limit=self.limit, seed=self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, one per field; metric sets only where there are some."""
+        values = super().to_dict()
+        return values if self.measures else {k: v for k, v in values.items() if k != "measures"}
+
+    @property
+    def protocol_id(self) -> str:
+        """`zsre/blocks/v1`; see `bench.protocol_id`."""
+        unusual = departures(vars(self), _USUAL)
+        guided = (_GUIDED,) if self.generation == _GUIDED else ()
+        return protocol_id(self.dataset, self.protocol, self.metric_version, *unusual, *guided)
 
     def describe(self) -> str:
         """A short human name, for progress and messages."""
         edits = "edit" if self.n_edits == 1 else "edits"
+        beside = f", with {', '.join(self.measures)}" if self.measures else ""
         return (
             f"{self.editor} on {self.dataset}, {self.n_edits} {edits}, "
-            f"{self.backbone}, seed {self.seed}"
+            f"{self.backbone}, seed {self.seed}{beside}"
         )
 
 

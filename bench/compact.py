@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any
 
+from bench.ages import accuracy, by_age
 from bench.cell import Cell
 from bench.identity import canonical
 from bench.results import Record
-from bench.rows import MEASURES, SampleRow, score
+from bench.rows import SampleRow
 from bench.sealing import sealed
 
 DIGITS = 6  # decimals of scores in [0, 1]; four more than tables print in percent
 WORST = 5  # samples kept with their texts
 WORST_ITEMS = 3  # of each of them
-AGES = 10  # groups of edits by age
-_KEPT = ("schema", "key", "status", "cell", "editor", "data")
+_KEPT = ("schema", "key", "protocol", "status", "cell", "editor", "data")
 _PLACES = ("backbone", "data")  # of this machine
 
 
@@ -34,14 +34,14 @@ def compact(record: Record) -> Record:
         derived |= {"summary": _summary(record["summary"]), **_of_edits(record)}
     else:
         derived |= {"summary": record["summary"]}
-    return {**{name: record[name] for name in _KEPT}, **_rounded(derived)}
+    return {**{name: record[name] for name in _KEPT if name in record}, **_rounded(derived)}
 
 
 def _of_edits(record: Record) -> dict[str, Any]:
     rows: Sequence[SampleRow] = record["rows"]
     return {
         "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
-        "by_age": list(_by_age(rows, record["cell"]["n_edits"])),
+        "by_age": list(by_age(rows, record["cell"]["n_edits"])),
         "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
     }
 
@@ -62,39 +62,13 @@ def _quartiles(values: Sequence[float]) -> list[float]:
     return quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
 
 
-def _by_age(rows: Sequence[SampleRow], n_edits: int) -> Iterator[dict[str, Any]]:
-    """Token accuracy by the number of edits that came after, in equal groups, youngest first."""
-    groups = min(AGES, n_edits)
-    for number in range(groups):
-        first, last = number * n_edits // groups, (number + 1) * n_edits // groups
-        ages = range(first, last)
-        members = [row for row in rows if n_edits - 1 - row["position"] in ages]
-        scores = {aspect: _mean(members, aspect) for aspect in ("reliability", "generality")}
-        yield {"from": first, "to": last - 1, "samples": len(members), **scores}
-
-
-def _mean(rows: Sequence[SampleRow], aspect: str) -> float | None:
-    """Mean over samples of their mean over items, as cells have it; None without any item."""
-    values = [
-        fmean(found)
-        for row in rows
-        if (found := [_accuracy(item) for item in row["items"] if item["aspect"] == aspect])
-    ]
-    return fmean(values) if values else None
-
-
-def _accuracy(item: Any) -> float:
-    (channel, measures), *_ = MEASURES.items()
-    return score(item, "after", channel, measures[0])
-
-
 def _goodness(row: SampleRow) -> tuple[float, str]:
-    return fmean(_accuracy(item) for item in row["items"]), row["id"]
+    return fmean(accuracy(item) for item in row["items"]), row["id"]
 
 
 def _sample(row: SampleRow) -> dict[str, Any]:
     """A sample's request and the items that went most wrong, with the answers."""
-    items = sorted(row["items"], key=_accuracy)[:WORST_ITEMS]
+    items = sorted(row["items"], key=accuracy)[:WORST_ITEMS]
     return {
         "id": row["id"],
         "score": _goodness(row)[0],

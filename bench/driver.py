@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,9 @@ from bench.clock import Clock
 from bench.health import BlockHealth, health_of
 from bench.keeping import Keeper
 from bench.kept_edits import saved_seconds
+from bench.measure_inputs import NO_INPUTS, MeasureInputs
+from bench.measuring import Measuring
+from bench.metric_set import Running
 from bench.metrics import CONTEXT_GUIDED
 from bench.pristine import pristine_answers
 from bench.prober import Prober
@@ -37,6 +40,7 @@ class CellRun:
     rows: list[SampleRow]  # of every drawn sample, in the order of editing
     seconds: dict[str, float]  # by phase
     health: list[BlockHealth]
+    measured: dict[str, Any] = field(default_factory=dict)  # by optional metric set
 
 
 def run_cell(
@@ -46,12 +50,14 @@ def run_cell(
     *,
     batch_size: int = BATCH_SIZE,
     keeper: Keeper | None = None,
+    inputs: MeasureInputs = NO_INPUTS,
 ) -> CellRun:
     """Run one cell's protocol and return its rows, seconds and health.
 
     Protocol `blocks`: draw by seed, cut into disjoint blocks of n; per block reset, n single edits
     in order, probe all n, reset. All pristine answers come before the first edit. The editor is
-    reset however the cell ends. What the keeper has of an earlier run is not done again.
+    reset however the cell ends. What the keeper has of an earlier run is not done again. Optional
+    metric sets look on behind numbers of edits of theirs and when all n have been probed.
 
     Raises:
         ValueError: fewer samples than one block needs.
@@ -66,7 +72,13 @@ def run_cell(
     chosen = blocks(draw(samples, seed=cell.seed, limit=cell.limit), cell.n_edits)
     editor.reset()
     before = iter(prober.pristine([item for block in chosen for item in _items(block)]))
-    stream = Stream(editor, clock, keeper)
+    looking = Running(
+        cell=cell, editor=editor, samples=samples, room=prober.room, inputs=inputs,
+        between=keeper.check,
+    )  # fmt: skip
+    measuring = Measuring(looking, clock, chosen)
+    measuring.before()
+    stream = Stream(editor, clock, keeper, measuring)
     try:
         stream.resume()
         first = stream.block * cell.n_edits + len(stream.seconds)
@@ -76,16 +88,24 @@ def run_cell(
             pristine = list(islice(before, len(items)))
             if number < stream.block:
                 continue
+            measuring.behind_edits(number, len(stream.seconds), stream.keep)
             for seconds in islice(edits, len(block) - len(stream.seconds)):
                 stream.edit_is_made(seconds)
+                measuring.behind_edits(number, len(stream.seconds), stream.keep)
             after = prober.edited(items, editor, stream.asked)
+            measuring.at_end(number, stream.keep)
             editor.reset()
             health = health_of(number, block, pristine, after, editor, keeper.check)
             rows = _sample_rows(number, block, stream.seconds, pristine, after)
             stream.block_is_done(health, rows)
     finally:
         editor.reset()
-    return CellRun(rows=stream.rows, seconds=clock.seconds, health=stream.health)
+    return CellRun(
+        rows=stream.rows,
+        seconds=clock.seconds,
+        health=stream.health,
+        measured=measuring.results(),
+    )
 
 
 def _edits(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cell import Cell
 from bench.jobs import Job, Results, facts_of
+from bench.measure_inputs import NO_INPUTS, MeasureInputs
 from bench.resources import Sources
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class EditJob(Job):
     cell: Cell
     sources: Sources
     data_dir: Path
+    inputs: MeasureInputs = NO_INPUTS  # of optional metric sets
 
     @property
     def size(self) -> tuple[int, int]:
@@ -31,6 +33,7 @@ class EditJob(Job):
 
     def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         """Run the cell's protocol; see the base class."""
+        from bench import measuring
         from bench.driver import run_cell
         from bench.rows import summarise
 
@@ -39,13 +42,15 @@ class EditJob(Job):
         editor = loaded.editor(lm, cell.editor, cell.hparams, self.sources, keep=True)
         found = loaded.samples(cell.dataset, self.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
-        ran = run_cell(cell, editor, found.samples, keeper=keeper)
+        ran = run_cell(cell, editor, found.samples, keeper=keeper, inputs=self.inputs)
+        further = measuring.summarise(cell, ran.rows, ran.measured)
         body = {
             "data": found.facts(),
-            "summary": summarise(ran.rows),
+            "summary": summarise(ran.rows) | ({"measures": further} if further else {}),
             "health": [block.to_dict() for block in ran.health],
             "rows": ran.rows,
         }
+        body |= {"measured": ran.measured} if ran.measured else {}
         return Results(body=body, seconds=seconds | ran.seconds, edits=len(ran.rows))
 
     def editor_facts(self) -> dict[str, Any]:

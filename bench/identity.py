@@ -29,6 +29,11 @@ class Identity(ABC):
     def describe(self) -> str:
         """A short human name, for progress and messages."""
 
+    @property
+    @abstractmethod
+    def protocol_id(self) -> str:
+        """What its numbers mean; see `bench.protocol_id`."""
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The identity of a record; `to_dict` of it gives equal values."""

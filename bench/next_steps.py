@@ -17,7 +17,8 @@ SEEDS = 5  # as many as the paper and our references have
 # Arguments of `run` that say which cells, by name.
 SELECTING = (
     *("table", "preset", "backbone", "editors", "with_recent", "datasets", "edits", "limit"),
-    *("metrics", "scoring", "harness", "task_limit", "ability_dir", "hparam", "index"),
+    *("metrics", "measure", "measure_text", "scoring", "harness", "task_limit", "ability_dir"),
+    *("hparam", "index"),
     *("generation_prompt", "weights", "data_dir", "world_seed", "corpus", "documents", "encoder"),
     *("device", "device_map", "dtype", "out"),
 )

@@ -16,6 +16,8 @@ from bench.datasets import LoadedSamples, get_dataset
 from bench.edit_job import EditJob
 from bench.grids import GridPoint, Preset
 from bench.key_statistics import context_templates, has_templates, identity, templates_path
+from bench.measure_inputs import MeasureInputs
+from bench.metric_sets import identities
 from bench.resources import (
     Places,
     Sources,
@@ -45,6 +47,8 @@ class Settings:
     device: str = "cpu"
     device_map: DeviceMap | None = None
     generation: Generation = "context_free"
+    measures: tuple[str, ...] = ()  # names of optional metric sets
+    measure_text: str | None = None  # a corpus; None takes the embedded world's
     # By editor key: what differs from its preset.
     hparams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -158,6 +162,7 @@ class _Planner:
         self.backbone = cache(self._backbone)
         self.samples = cache(self._samples)
         self.templates = cache(self._templates)
+        self.measures = cache(self._measures)
 
     def job(self, point: GridPoint) -> EditJob:
         backbone, loaded = self.backbone(point.backbone), self.samples(point.dataset)
@@ -177,6 +182,7 @@ class _Planner:
             backbone=backbone,
             sources=sources,
             data_dir=self.data_directory(),
+            inputs=self._inputs(),
             device=self.settings.device,
             device_map=self.settings.device_map,
         )
@@ -261,7 +267,19 @@ class _Planner:
             limit=point.limit,
             metric_version=metrics.PROTOCOL_VERSION,
             generation=self.settings.generation,
+            measures=self.measures(),
         )
+
+    def _inputs(self) -> MeasureInputs:
+        """What metric sets read; real data are of no world."""
+        settings = self.settings
+        made = settings.preset == "embedded" and settings.data_dir is None
+        return MeasureInputs(
+            world_seed=settings.world_seed if made else None, text=settings.measure_text
+        )
+
+    def _measures(self) -> Mapping[str, str]:
+        return identities(self.settings.measures, self._inputs())
 
     def _backbone(self, name: str) -> Backbone:
         return locate(

@@ -34,6 +34,7 @@ CSV_COLUMNS = (
     "published_value",
     "published_std",
     "remark",
+    "protocol",
 )
 _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
@@ -46,16 +47,15 @@ _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
 }
 
 
-def write_table(number: int, text: TextTable, csv_text: str, directory: Path) -> list[Path]:
-    """Write `table<number>.md`, `.csv` and `.tex`; each appears whole or not at all.
+def write_table(stem: str, text: TextTable, csv_text: str, directory: Path) -> list[Path]:
+    """Write `<stem>.md`, `.csv` and `.tex`; each appears whole or not at all.
 
     Raises:
         OSError: the directory cannot be written.
     """
     contents = {"md": markdown(text), "csv": csv_text, "tex": latex(text)}
     return [
-        write_text(directory / f"table{number}.{suffix}", content)
-        for suffix, content in contents.items()
+        write_text(directory / f"{stem}.{suffix}", content) for suffix, content in contents.items()
     ]
 
 
@@ -167,6 +167,7 @@ def _csv_rows(data: TableData) -> Iterator[tuple[str | int, ...]]:
                     decimal(theirs.value if theirs else None),
                     decimal(theirs.std if theirs else None),
                     "; ".join(entry.remarks) if entry else "",
+                    data.protocols[key],
                 )
 
 

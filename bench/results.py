@@ -73,6 +73,7 @@ def _record(
     return {
         "schema": SCHEMA_VERSION,
         "key": cell.key(),
+        "protocol": cell.protocol_id,
         "status": dict(status),
         "cell": cell.to_dict(),
         "editor": dict(editor),
@@ -177,6 +178,11 @@ def is_complete(record: Record) -> bool:
     return bool(record["status"]["state"] == "complete")
 
 
+def protocol_of(record: Record) -> str:
+    """The id of the protocol that a record follows; earlier records do not name theirs."""
+    return identity_of(record["cell"]).protocol_id
+
+
 def failure_of(record: Record) -> str:
     """Why a cell failed, in one line."""
     status = record["status"]
@@ -217,7 +223,9 @@ def parse(content: str | bytes, place: str) -> Record:
     try:
         record = dict(loads(content))
         _check_schema(record["schema"], place)
-        matches = record["key"] == identity_of(record["cell"]).key()
+        identity = identity_of(record["cell"])
+        matches = record["key"] == identity.key()
+        named = record.get("protocol", identity.protocol_id) == identity.protocol_id
         shaped = all(isinstance(record[name], dict) for name in _PARTS)
         known_state = record["status"]["state"] in {"complete", "failed"}
     except OtherSchemaError:
@@ -226,6 +234,8 @@ def parse(content: str | bytes, place: str) -> Record:
         raise DamagedRecordError(f"{place} is no result record.") from error
     if not (shaped and known_state):
         raise DamagedRecordError(f"{place} is no result record.")
+    if not named:
+        raise DamagedRecordError(f"{place} names another protocol than its cell's.")
     if not matches:
         raise DamagedRecordError(f"{place} holds another cell than its key says.")
     if not holds(record):

@@ -67,12 +67,22 @@ def _protocols(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
     kind = cell.get("kind")
     if kind == Cell.kind:
         yield "metric protocol", cell["metric_version"], PROTOCOL_VERSION
+        yield from _sets(cell)
     if kind == TimingCell.kind:
         yield "timing protocol", cell["timing_version"], TIMING_VERSION
     if kind == AbilityCell.kind:
         yield "ability protocol", cell["protocol_version"], ABILITY_VERSION
         if cell["scoring"] == "paper":
             yield "wording", cell["wording"], OUR_WORDING
+
+
+def _sets(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Of optional metric sets; what an identity says of one begins with its version."""
+    from bench.metric_sets import available, get_set
+
+    for name, said in cell.get("measures", {}).items():
+        now = f"v{get_set(name).version}" if name in available() else "gone"
+        yield f"metric set {name}", said.partition(" ")[0], now
 
 
 def _editors(stream: Mapping[str, Any] | None) -> Iterator[tuple[str, object, object]]:

@@ -10,6 +10,7 @@ from bench.clock import Clock
 from bench.health import BlockHealth
 from bench.keeping import Keeper
 from bench.keeping_answers import AskedSoFar
+from bench.measuring import Measuring
 from bench.rows import SampleRow
 from editors.base import Editor
 
@@ -17,15 +18,18 @@ from editors.base import Editor
 class Stream:
     """What finished blocks gave, and what is done of the present one."""
 
-    def __init__(self, editor: Editor[Any], clock: Clock, keeper: Keeper) -> None:
+    def __init__(
+        self, editor: Editor[Any], clock: Clock, keeper: Keeper, measuring: Measuring
+    ) -> None:
         self._editor = editor
         self._clock = clock
         self._keeper = keeper
+        self._measuring = measuring
         self.block = 0  # number of the present one
         self.seconds: list[float] = []  # of its edits
         self.rows: list[SampleRow] = []
         self.health: list[BlockHealth] = []
-        self.asked = AskedSoFar(lambda: keeper.behind_batch(self._checkpoint))
+        self.asked = AskedSoFar(self.keep)
 
     def resume(self) -> None:
         """Go on from what an earlier run kept, if it did; the editor holds no edit yet."""
@@ -37,7 +41,12 @@ class Stream:
         self.rows = progress["rows"]
         self.health = [BlockHealth(**one) for one in progress["health"]]
         self.asked.begin(progress["answers"])
+        self._measuring.resume(progress.get("measured", {}))
         self._clock.seconds = dict(progress["phases"])
+
+    def keep(self) -> None:
+        """Something was asked; the editor holds the edits of `seconds` and no others."""
+        self._keeper.behind_batch(self._checkpoint)
 
     def edit_is_made(self, seconds: float) -> None:
         """Count one more edit of the present block."""
@@ -60,6 +69,7 @@ class Stream:
             "rows": self.rows,
             "health": [one.to_dict() for one in self.health],
             "answers": self.asked.to_dict(),
+            "measured": self._measuring.found,
             "phases": self._clock.so_far(),
         }
         return Checkpoint(progress=progress, state=self._editor.state_dict())

@@ -11,6 +11,7 @@ from bench.comparisons import Averages
 from bench.datasets import get_dataset
 from bench.grids import Table
 from bench.identity import plain
+from bench.protocol_id import check_one_way
 from bench.published import Published, numbers
 from bench.remarks import remark
 from bench.results import Record
@@ -76,6 +77,7 @@ class TableData:
     datasets: tuple[str, ...]  # keys, in column order
     entries: Mapping[tuple[int, str, str], Entry]  # by n, editor key, data set key
     published: Mapping[tuple[int, str, str, str], Published]  # by n, labels, column
+    protocols: Mapping[str, str]  # data set key -> id
 
     @property
     def averages(self) -> Averages:
@@ -95,11 +97,15 @@ def tabulate(
 
     `cells` are of one plan, so they share protocol, metric version and, per n, the limit. Records
     that were not asked in the way that is `shown` count as missing.
+
+    Raises:
+        ValueError: cells of several protocols, which no column may mix.
     """
+    check_one_way(cells)
     by_key = {record["key"]: record for record in records}
     groups: dict[tuple[int, str, str], list[Record]] = {}
     for cell in cells:
-        found = groups.setdefault((cell.n_edits, _row_key(cell), cell.dataset), [])
+        found = groups.setdefault((cell.n_edits, row_key(cell), cell.dataset), [])
         record = by_key.get(cell.key())
         found += [record] if record is not None and _was_asked(record, shown) else []
     done = [cell for cell in cells if cell.key() in by_key]
@@ -107,10 +113,11 @@ def tabulate(
         table=table,
         backbone=cells[0].backbone,
         caption=caption_of(table, cells, seeds={cell.seed for cell in done or cells}, shown=shown),
-        rows=tuple({(one.n_edits, _row_key(one)): _row(one) for one in cells}.values()),
+        rows=tuple({(one.n_edits, row_key(one)): row_of(one) for one in cells}.values()),
         datasets=tuple(dict.fromkeys(dataset for _, _, dataset in groups)),
         entries={place: _entry(found, shown) for place, found in groups.items() if found},
         published=published_values(table) if shown.published else {},
+        protocols={cell.dataset: cell.protocol_id for cell in cells},
     )
 
 
@@ -121,6 +128,7 @@ def caption_of(
     first = cells[0]
     limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
     drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
+    protocols = dict.fromkeys(cell.protocol_id for cell in cells)
     return Caption(
         title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
         "in percent.",
@@ -128,7 +136,7 @@ def caption_of(
         published=_published_sentence(table, first.backbone) if shown.published else NOT_PUBLISHED,
         protocol=f"{shown.name}, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
-        f"at n edits: {drawn}.",
+        f"at n edits: {drawn}. Protocols: {', '.join(protocols)}.",
         seeds=seeds_sentence(sorted(seeds)),
         changes=changes_sentence(
             first.backbone, {c.editor: c.hparams for c in cells if _variant(c) is None}
@@ -151,16 +159,16 @@ def _variant(cell: Cell) -> Variant | None:
     return row_variant(cell.editor, cell.hparams)
 
 
-def _row_key(cell: Cell) -> str:
+def row_key(cell: Cell) -> str:
     one = _variant(cell)
     return cell.editor if one is None else f"{cell.editor}/{one.key}"
 
 
-def _row(cell: Cell) -> Row:
+def row_of(cell: Cell) -> Row:
     entry, one = registry.describe(cell.editor), _variant(cell)
     return Row(
         n_edits=cell.n_edits,
-        editor=_row_key(cell),
+        editor=row_key(cell),
         label=entry.label if one is None else one.label,
         family=entry.family,
         variant=one,

@@ -36,7 +36,10 @@ def test_key_is_stable() -> None:
 def test_canonical_json_has_sorted_names_and_no_white_space() -> None:
     text = CELL.canonical()
     assert " " not in text.replace("embedded world 0", "")
-    assert list(json.loads(text)) == sorted(field.name for field in dataclasses.fields(Cell))
+    names = sorted(field.name for field in dataclasses.fields(Cell))
+    assert list(json.loads(text)) == [name for name in names if name != "measures"]
+    measured = dataclasses.replace(CELL, measures={"retention": "v1"})
+    assert list(json.loads(measured.canonical())) == names
 
 
 def test_a_record_gives_the_cell_back() -> None:
@@ -67,6 +70,7 @@ def test_a_record_gives_the_cell_back() -> None:
         {"scoring_time": "after_each"},
         {"metric_version": 2},
         {"generation": "none"},
+        {"measures": {"retention": "v1"}},
     ],
 )
 def test_every_field_is_part_of_the_key(change: dict[str, Any]) -> None:
@@ -75,7 +79,7 @@ def test_every_field_is_part_of_the_key(change: dict[str, Any]) -> None:
 
 def test_the_changes_above_cover_every_field() -> None:
     (mark,) = test_every_field_is_part_of_the_key.pytestmark
-    assert {name for change in mark.args[1] for name in change} == set(CELL.to_dict())
+    assert {name for change in mark.args[1] for name in change} == {*CELL.to_dict(), "measures"}
 
 
 def test_key_does_not_depend_on_the_order_of_hyper_parameters() -> None:

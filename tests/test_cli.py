@@ -113,8 +113,8 @@ def test_a_record_says_everything(run_arguments: list[str]) -> None:
     assert main([*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "2"]) == 0
     (record,) = records()
     assert list(record) == [
-        *("schema", "key", "digest", "status", "cell", "editor", "provenance", "data"),
-        *("summary", "health", "rows"),
+        *("schema", "key", "digest", "protocol", "status", "cell", "editor", "provenance"),
+        *("data", "summary", "health", "rows"),
     ]
     assert record["cell"]["backbone"] == "tiny"
     assert record["cell"]["limit"] == 4
@@ -415,12 +415,44 @@ def test_tables_say_how_many_stale_records_are_left_out(
     for change in ({"metric_version": 7}, {"metric_version": 7, "n_edits": 3}):
         record = records()[0]
         cell = record["cell"] | change
-        record |= {"cell": cell, "key": identity_of(cell).key()}
-        ResultStore(Path("out")).write(record)
+        store_as(record, cell)
     assert main(tables_arguments(one)) == 0
     captured = capsys.readouterr()
     assert captured.out == printed
     assert "warning: 1 stale record is left out (metric protocol 7, now 1)" in captured.err
+
+
+def store_as(record: dict[str, Any], cell: dict[str, Any]) -> None:
+    """Another record of the same numbers."""
+    identity = identity_of(cell)
+    other = {"cell": cell, "key": identity.key(), "protocol": identity.protocol_id}
+    ResultStore(Path("out")).write(record | other)
+
+
+def test_tables_show_one_protocol_and_say_which_others_there_are(
+    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
+    assert main(one) == 0
+    printed = capsys.readouterr().out
+    (record,) = records()
+    values = record["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
+    values.update(dict.fromkeys(values, 0.125))
+    store_as(record, record["cell"] | {"scoring_time": "edit_end"})
+    ask = tables_arguments(one)
+    assert main(ask) == 0
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert "warning: 1 record of these cells follows another protocol " in captured.err
+    other = "counterfact/blocks+scoring_time=edit_end/v1"
+    assert other in captured.err
+    assert main([*ask, "--protocol", other]) == 0
+    shown = capsys.readouterr().out
+    assert "12.50" in shown
+    assert f"Protocols: {other}." in shown
+    assert "12.50" not in printed
+    assert main([*ask, "--protocol", "blocks/v9"]) == 2
+    assert "No record follows the protocol 'blocks/v9'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])

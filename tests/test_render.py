@@ -219,7 +219,7 @@ def test_terminal_tables_hold_every_text(data: TableData) -> None:
 
 
 def test_three_files_are_written_and_nothing_else(data: TableData, tmp_path: Path) -> None:
-    paths = write_table(1, by_dataset(data), to_csv(data), tmp_path / "tables")
+    paths = write_table("table1", by_dataset(data), to_csv(data), tmp_path / "tables")
     assert sorted(p.name for p in paths) == ["table1.csv", "table1.md", "table1.tex"]
     assert sorted((tmp_path / "tables").iterdir()) == sorted(paths)
 

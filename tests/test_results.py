@@ -39,7 +39,7 @@ def failed() -> Record:
 
 def test_schema_comes_first_and_status_stands_apart_from_results() -> None:
     record = complete()
-    assert list(record)[:3] == ["schema", "key", "status"]
+    assert list(record)[:4] == ["schema", "key", "protocol", "status"]
     assert record["schema"] == SCHEMA_VERSION
     assert record["status"] == {"state": "complete"}
 

@@ -32,6 +32,9 @@ def test_what_the_present_code_would_make_is_current(record: Record) -> None:
     ("record", "reason"),
     [
         (of(editing(), metric_version=7), "metric protocol 7, now 1"),
+        (of(editing(), measures={"retention": "v0"}), "metric set retention v0, now v1"),
+        (of(editing(), measures={"collapse": "v0 1f"}), "metric set collapse v0, now v1"),
+        (of(editing(), measures={"other": "v1"}), "metric set other v1, now gone"),
         (of(editing(), editor_version=7), "ft version 7, now 1"),
         (of(editing(), editor="gone"), "gone version 1, now gone"),
         (of(ability(), protocol_version=7), "ability protocol 7, now 1"),
@@ -43,6 +46,11 @@ def test_what_the_present_code_would_make_is_current(record: Record) -> None:
 )
 def test_other_versions_are_stale(record: Record, reason: str) -> None:
     assert reason in str(stale_reason(record))
+
+
+def test_present_metric_sets_are_current() -> None:
+    sets = {"retention": "v1", "collapse": "v1 of another text"}
+    assert stale_reason(of(editing(), measures=sets)) is None
 
 
 def test_the_unedited_models_have_no_editor_that_could_age() -> None:

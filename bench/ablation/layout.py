@@ -101,4 +101,5 @@ def _csv_rows(data: AblationTable) -> Iterator[tuple[str | int, ...]]:
                 decimal(theirs.value if theirs else None),
                 decimal(theirs.std if theirs else None),
                 "",
+                data.protocol,
             )

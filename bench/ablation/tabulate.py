@@ -10,6 +10,7 @@ from statistics import fmean
 from bench.cell import Cell
 from bench.grids import Table
 from bench.places import UNEDITED
+from bench.protocol_id import joined
 from bench.published import Published, numbers
 from bench.results import Record
 from bench.rows import Phase
@@ -56,12 +57,18 @@ class AblationTable:
     caption: Caption
     rows: tuple[AblationRow, ...]
     datasets: tuple[str, ...]
+    protocol: str  # id, of all data sets
 
 
 def tabulate(
     table: Table, cells: Sequence[Cell], records: Iterable[Record], shown: Shown
 ) -> AblationTable:
-    """The table of a plan's cells; a row needs the records of all data sets at a seed."""
+    """The table of a plan's cells; a row needs the records of all data sets at a seed.
+
+    Raises:
+        ValueError: cells of several protocols.
+    """
+    protocol = joined(cells)
     by_key = {record["key"]: record for record in records}
     done = [(cell, by_key[cell.key()]) for cell in cells if cell.key() in by_key]
     datasets = tuple(dict.fromkeys(cell.dataset for cell in cells))
@@ -94,6 +101,7 @@ def tabulate(
         caption=caption_of(table, main, seeds={cell.seed for cell, _ in done} or {0}, shown=shown),
         rows=tuple(rows),
         datasets=datasets,
+        protocol=protocol,
     )
 
 

@@ -61,6 +61,7 @@ def beside_published(table: Table, records: Sequence[Record]) -> Iterator[Beside
         if record["cell"].get("kind") == Cell.kind
         and (cell := Cell.from_dict(record["cell"])).backbone == table.backbones["paper"]
         and cell.limit is None
+        and not cell.measures  # the same scores again
         and cell.dataset_revision.startswith("published")
     ]
     if not cells:

@@ -13,6 +13,7 @@ from bench.cell import Generation
 from bench.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
 from bench.general_ability.planning import Asking
 from bench.grids import DATASETS, PRESETS, RECENT_ORDER, TABLES, Selection
+from bench.metric_sets import available
 from bench.names import unknown_name
 from bench.planning import Settings
 from bench.resources import HUB_ENCODERS
@@ -59,6 +60,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all (the default) or teacher_forced, which skips generation",
     )
+    add_measure(cells)
     add_asking(cells)
     cells.add_argument(
         "--hparam",
@@ -88,6 +90,42 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "backbone and editors (default: the trained ones)",
     )
     _add_places(parser)
+
+
+def add_measure(cells: argparse._ArgumentGroup) -> None:
+    """Optional metric sets. Without a default: other tables than of editing refuse them."""
+    cells.add_argument(
+        "--measure",
+        type=metric_sets,
+        metavar="A,B",
+        help=f"of Tables 1, 5 and 6: further metric sets, of {_listed(available())}; such cells "
+        "have records of their own, and each set a table of its own",
+    )
+    cells.add_argument(
+        "--measure-text",
+        metavar="PATH|NAME",
+        help="the fixed text of the set collapse, as --corpus names one (default: the embedded "
+        "world's; real data have none)",
+    )
+
+
+def metric_sets(text: str) -> tuple[str, ...]:
+    """Names of metric sets, in alphabetical order."""
+    found = names(text)
+    for name in found:
+        if name not in available():
+            raise argparse.ArgumentTypeError(str(unknown_name("metric set", name, available())))
+    return tuple(sorted(found))
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """Which records, where those of several protocols are stored."""
+    parser.add_argument(
+        "--protocol",
+        metavar="ID",
+        help="only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for all data "
+        "sets; records of several never share a column (default: the present one)",
+    )
 
 
 def add_asking(cells: argparse._ArgumentGroup) -> None:
@@ -159,6 +197,8 @@ def settings(args: argparse.Namespace) -> Settings:
         device=device_of(args),
         device_map=args.device_map,
         generation="none" if args.metrics == "teacher_forced" else args.generation_prompt,
+        measures=args.measure or (),
+        measure_text=args.measure_text,
         hparams=_by_editor(_hparams(args)),
     )
 

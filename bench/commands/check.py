@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.choosing_protocols import records_of_protocol
 from bench.commands import arguments
 from bench.commands.kinds import KINDS
 from bench.console import say, warn
@@ -63,6 +64,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--pin", type=Path, metavar="FILE", help="write the verdicts on claims as the known ones"
     )
+    arguments.add_protocol(parser)
     parser.set_defaults(func=check)
 
 
@@ -131,6 +133,7 @@ def _ours() -> Evidence:
                 edits=None,
                 seeds=None,
                 n_seeds=None,
+                measure=None,
             )
             identities = [identity_of(record["cell"]) for record in records]
             cells = KINDS[table.measures].chosen(identities, everything)
@@ -147,6 +150,8 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Beside
     records, stale = parted(record for record in store.records() if is_complete(record))
     if warning := stale_warning(stale):
         warn(warning)
+    if args.protocol is not None:
+        records = records_of_protocol(records, args.protocol)
     found = [
         one
         for table in tables

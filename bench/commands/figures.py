@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.backbones import EMBEDDED
+from bench.choosing_protocols import records_of_protocol
 from bench.commands import arguments
 from bench.console import say, warn
 from bench.grids import in_paper
@@ -96,6 +97,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         f"drawing it: {COMMITTED}/{FIGURE_3}.jsonl is made so",
     )
     places.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
+    arguments.add_protocol(parser)
     parser.set_defaults(func=figures)
 
 
@@ -166,12 +168,13 @@ def _source(args: argparse.Namespace) -> Source:
 
 
 def _asked_for(records: Iterable[Record], args: argparse.Namespace) -> list[Record]:
-    """All records, or those of the paper's editors."""
-    return [
+    """All records, or those of the paper's editors; of one protocol where one is named."""
+    found = [
         record
         for record in records
         if args.with_recent or (key := record["cell"].get("editor")) is None or in_paper(key)
     ]
+    return found if args.protocol is None else records_of_protocol(found, args.protocol)
 
 
 def _build(key: str, source: Source) -> Drawing:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bench.layout import TextTable
 
 
+MEASURES = ("measure", "measure_text")  # options of metric sets
 MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
 
 
@@ -108,7 +109,14 @@ class EditingTables(TableKind):
 
     def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
         """See the base class."""
-        found = [cell for cell in cells if isinstance(cell, Cell) and _wanted(cell, args)]
+        asked = frozenset(args.measure or ())
+        found = [
+            cell
+            for cell in cells
+            if isinstance(cell, Cell)
+            and _wanted(cell, args)
+            and (asked <= cell.measures.keys() if asked else not cell.measures)
+        ]
         return sorted(
             found, key=lambda cell: (cell.n_edits, place_of(cell.editor, cell.dataset), cell.seed)
         )
@@ -135,7 +143,7 @@ class AblationTables(EditingTables):
     """Table 4: RECIPE without its parts, as cells of editing."""
 
     refused: ClassVar[dict[str, str]] = EditingTables.refused | dict.fromkeys(
-        ("editors", "averages", "by_type", "correlate", "significance"),
+        ("editors", "averages", "by_type", "correlate", "significance", *MEASURES),
         "its rows are RECIPE with and without its parts",
     )
 
@@ -157,7 +165,7 @@ class TimeTables(TableKind):
     alone = True
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
         ("scoring", "harness", "task_limit", "ability_dir", "limit", "averages", "by_type",
-         "correlate", "significance", "metric"),
+         "correlate", "significance", "metric", *MEASURES),
         "it measures times",
     )  # fmt: skip
 
@@ -203,6 +211,8 @@ class AbilityTables(TableKind):
         "correlate": _of_editing,
         "significance": _of_editing,
         "metric": _of_editing,
+        "measure": _of_editing,
+        "measure_text": _of_editing,
         "weights": MEANINGLESS,
     }
 

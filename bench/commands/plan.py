@@ -65,6 +65,8 @@ def plan(args: argparse.Namespace) -> int:
     """Exit code 0."""
     table = get_table(args.table)
     KINDS[table.measures].check(args)
+    if args.measure:
+        raise ValueError("plan does not know what metric sets cost; leave --measure out.")
     settings = arguments.settings(args)
     chosen = points(table, arguments.selection(args))
     check_hparams(chosen, settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.compact import compact
 from bench.record_kinds import identity_of
-from bench.results import Record, is_complete
+from bench.results import Record, is_complete, protocol_of
 from bench.staleness import stale_reason
 
 
@@ -18,6 +18,7 @@ def lines(record: Record) -> Iterator[str]:
     yield identity_of(cell).describe()
     yield f"key      {record['key']}"
     yield f"state    {status['state']}" + ("" if stale is None else f", stale: {stale}")
+    yield f"protocol {protocol_of(record)}"
     yield f"schema   {record['schema']}"
     yield f"digest   {record.get('digest', 'none in this schema')}"
     if not is_complete(record):

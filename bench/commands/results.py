@@ -14,7 +14,7 @@ from bench.console import say, warn
 from bench.counting import counted, show_count
 from bench.grids import dataset_keys, editor_keys
 from bench.result_files.entries import STATES, Choice, Entry, entries, path_of, set_aside_files
-from bench.results import ResultStore, read_file
+from bench.results import ResultStore, protocol_of, read_file
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -95,7 +95,8 @@ def show_record(args: argparse.Namespace) -> int:
 
     record = read_file(path_of(_store(args), args.key))
     if args.json:
-        say(json.dumps(compact(record), indent=1, ensure_ascii=False))
+        said = {"protocol": protocol_of(record), **compact(record)}
+        say(json.dumps(said, indent=1, ensure_ascii=False))
         return 0
     for line in lines(record):
         say(line)
@@ -199,6 +200,8 @@ def _columns(entry: Entry) -> tuple[str, ...]:
     seed = "" if entry.seed is None else f"seed {entry.seed}"
     editor = entry.editor or ("unedited" if entry.kind else "")
     size = f"{entry.bytes:,} B"
-    what = (entry.kind or "", editor, entry.dataset or "", edits, seed, entry.backbone or "")
+    sets = f"with {', '.join(entry.measures)}" if entry.measures else ""
+    what = (entry.kind or "", editor, entry.dataset or "", edits, seed, entry.backbone or "",
+            entry.protocol or "", sets)  # fmt: skip
     problem = "" if entry.problem is None else entry.problem
     return (entry.state, entry.key[:12], *what, average, size, (entry.date or "")[:19], problem)

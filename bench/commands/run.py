@@ -13,6 +13,7 @@ from bench.busy import show_busy
 from bench.commands import arguments
 from bench.commands.ending import beginning, say_next
 from bench.commands.kinds import KINDS, TableKind
+from bench.commands.measures import show_measures
 from bench.commands.showing import show
 from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
@@ -38,6 +39,8 @@ EXAMPLES = """examples:
       part of the table, mean and spread over five seeds
   python -m bench run --table 1 --editors grace,lte --hparam grace.mode=easyedit
       another mode than the preset's; the table says so
+  python -m bench run --table 1 --measure retention,collapse --edits 100
+      further metric sets, with records and tables of their own
   python -m bench run --table 1 --with-recent --edits 1,10
       editors of later papers below the paper's own
   python -m bench run --table 2 --editors recipe,grace,lte --edits 100
@@ -149,7 +152,10 @@ def _run(args: argparse.Namespace, log: EventLog) -> int:
         found = [there[key] for cell in cells if (key := cell.key()) in there]
         failures = [one for one in found if not is_complete(one)]
         tables = arguments.tables_directory(args)
-        ending.written = show(table, cells, list(filter(is_complete, found)), tables)
+        done = list(filter(is_complete, found))
+        ending.written = show(table, cells, done, tables)
+        if args.measure:
+            ending.written += show_measures(table, cells, done, args)
         ending.failed = len(failures)
         ending.exit_code = _report_failures(failures, len(cells), store)
         say_next(args, table, cells, store, failed=len(failures), left_out=left_out)

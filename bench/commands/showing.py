@@ -27,17 +27,22 @@ def show(
     directory: Path,
     metric: str = MAIN,
 ) -> tuple[str, ...]:
-    """Print the table of these cells and write it under `directory`, if that is not read-only.
+    """Print the table of these cells and write it under `directory`; see `written`."""
+    view = KINDS[table.measures].view(table, cells, records, metric)
+    show_text(view.text)
+    return written(f"table{table.number}", view.text, view.csv, directory)
+
+
+def written(stem: str, text: TextTable, csv_text: str, directory: Path) -> tuple[str, ...]:
+    """Write a table under `directory`, if that is not read-only, and say where it is.
 
     Returns the files that were written.
     """
     from bench import console
     from bench.render import write_table
 
-    view = KINDS[table.measures].view(table, cells, records, metric)
-    show_text(view.text)
     try:
-        paths = write_table(table.number, view.text, view.csv, directory)
+        paths = write_table(stem, text, csv_text, directory)
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise

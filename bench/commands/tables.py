@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cell import Cell
+from bench.choosing_measures import measured
+from bench.choosing_protocols import followed, others_there
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
+from bench.commands.measures import show_measures
 from bench.commands.showing import print_markdown, show, show_text
 from bench.console import say, warn
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
 from bench.planning import trained_points
+from bench.protocol_id import of_protocol
 from bench.record_kinds import identity_of
 from bench.reference import add_to_reference, reference_records, write_reference
 from bench.results import Record, ResultStore, is_complete
@@ -41,6 +45,8 @@ EXAMPLES = """examples:
       RECIPE against every other editor, over the seeds there are
   python -m bench tables --table 1 --metric generated
       exact matches of greedy answers
+  python -m bench tables --table 1 --measure retention
+      what is left of old edits, of cells that were run with this metric set
   python -m bench tables --table 1 --out runs/mine --editors recipe,ft --edits 10,100
       part of the table, of the records in runs/mine
 """
@@ -100,6 +106,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="NAME",
         help=f"{', '.join(SHOWN)} (default: {MAIN}, the paper's)",
     )
+    arguments.add_protocol(parser)
     parser.set_defaults(func=tables)
 
 
@@ -108,6 +115,7 @@ def tables(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
+    _check_measures(args)
     if args.add and args.export is None:
         raise ValueError("--add is for --export FILE alone.")
     cells, records = (_committed if args.reference else _stored)(table, kind, args)
@@ -119,7 +127,9 @@ def tables(args: argparse.Namespace) -> int:
         return 0
     metric = args.metric or MAIN
     views = [name for name in ("averages", *VIEWS) if vars(args)[name]]
-    if views:
+    if args.measure:
+        show_measures(table, cells, records, args)
+    elif views:
         from bench.tabulate import tabulate
 
         editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
@@ -129,6 +139,14 @@ def tables(args: argparse.Namespace) -> int:
     else:
         show(table, cells, records, arguments.tables_directory(args), metric)
     return 0
+
+
+def _check_measures(args: argparse.Namespace) -> None:
+    views = [name for name in ("averages", *VIEWS, "metric") if vars(args)[name]]
+    if args.measure and views:
+        raise ValueError(
+            f"--measure has tables of its own and takes no --{views[0].replace('_', '-')}."
+        )
 
 
 def _show_view(name: str, data: TableData, args: argparse.Namespace) -> None:
@@ -149,17 +167,24 @@ def _stored(
         ValueError: none of the cells has a record.
     """
     store = ResultStore(arguments.records_directory(args))
-    owned = (r for r in store.records() if is_complete(r) and kind.owns(r))
-    records, stale = parted(owned)
+    owned = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    # One that was made by other definitions is stale, unless these are what is asked for.
+    records, stale = parted(owned) if args.protocol is None else (owned, [])
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
     chosen, _ = trained_points(  # the others have no records
         points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
     )
-    cells = [job.cell for job in kind.plan(chosen, args)]
+    cells: list[Identity] = [job.cell for job in kind.plan(chosen, args)]
+    if args.protocol is not None:
+        return followed(cells, records, args.protocol), records
+    if args.measure:
+        cells = [*measured([cell for cell in cells if isinstance(cell, Cell)], records)]
     if warning := stale_warning(belonging(stale, cells)):
         warn(warning)
+    if others := others_there(cells, records):
+        warn(f"warning: {others}")
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(
             f"No record in {store.directory} belongs to this selection of table {table.number}; "
@@ -179,6 +204,8 @@ def _committed(
     """
     records = reference_records(f"table{table.number}")
     cells = kind.chosen([identity_of(record["cell"]) for record in records], args)
+    if cells and args.protocol is not None:
+        cells = of_protocol(cells, args.protocol)
     if not cells:
         raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
     return cells, records

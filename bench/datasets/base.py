@@ -90,6 +90,8 @@ class EditDataset(ABC):
     licence: ClassVar[str]
     citation: ClassVar[str]
     files: ClassVar[Mapping[Split, PublishedFile]]
+    # Kind of locality probe -> how far it is from the edit; see `bench.metric_sets.distance`.
+    distances: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def read(self, row: Row, sample_id: str) -> EditSample:

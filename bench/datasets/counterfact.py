@@ -41,6 +41,8 @@ class CounterFact(EditDataset):
         ),
     }
 
+    distances: ClassVar[Mapping[str, str]] = {"neighbour": "same_relation"}
+
     def read(self, row: Row, sample_id: str) -> EditSample:
         prompt, target = row.text("prompt"), row.text("target_new")
         neighbour = Probe(

@@ -47,6 +47,11 @@ class RippleEdits(EditDataset):
         ),
     }
 
+    distances: ClassVar[Mapping[str, str]] = {
+        "Relation_Specificity": "same_subject",
+        "Forgetfulness": "same_pair",
+    }
+
     def read(self, row: Row, sample_id: str) -> EditSample:
         return EditSample(
             id=sample_id,

@@ -41,6 +41,8 @@ class ZSRE(EditDataset):
         ),
     }
 
+    distances: ClassVar[Mapping[str, str]] = {"unrelated": "unrelated"}
+
     def read(self, row: Row, sample_id: str) -> EditSample:
         target = row.text("alt")
         return EditSample(

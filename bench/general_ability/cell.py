@@ -10,12 +10,14 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from bench.cell import check_counts
 from bench.identity import Identity, plain
 from bench.names import unknown_name
+from bench.protocol_id import protocol_id
 from bench.world.ability_items import WORDING_VERSION
 
 # How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads
 # what the model says.
 Scoring = Literal["paper", "lm-eval", "promptbench"]
 SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
+UNEDITED = "unedited"  # in the place of a data set
 OUR_WORDING, BUILT_IN, PROMPT_SETS = f"version {WORDING_VERSION}", "lm-eval", "promptbench"
 
 
@@ -77,6 +79,13 @@ class AbilityCell(Identity):
         """(data set, number of edits, editor): what the seeds of one row share."""
         edits = self.edits
         return None if edits is None else (edits.dataset, edits.n_edits, edits.editor)
+
+    @property
+    def protocol_id(self) -> str:
+        """`zsre/ability-paper+version-1/v1`: data set of the edits, scoring, wording, version."""
+        dataset = UNEDITED if self.edits is None else self.edits.dataset
+        own = () if self.wording == self.scoring else (self.wording.replace(" ", "-"),)
+        return protocol_id(dataset, f"ability-{self.scoring}", self.protocol_version, *own)
 
     def describe(self) -> str:
         """A short human name, for progress and messages."""

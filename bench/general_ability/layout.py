@@ -91,7 +91,8 @@ def _caption(data: AbilityTable) -> Iterator[str]:
         f"Measured on {cell.backbone} ({cell.dtype}); questions of {data.source}: {asked} "
         f"({limit}). {_published(data)}"
     )
-    yield f"Harness {cell.harness}, scoring {cell.scoring}: {_scoring(data)}"
+    ids = ", ".join(dict.fromkeys(row.protocol for row in data.rows))
+    yield f"Harness {cell.harness}, scoring {cell.scoring}: {_scoring(data)} Protocols: {ids}."
     yield _measures(data)
     yield (
         f"{data.seeds} Bold: the best editor behind the same edits; the unedited model does not "
@@ -156,6 +157,7 @@ def _csv_rows(data: AbilityTable) -> Iterator[tuple[str | int, ...]]:
                 decimal(theirs.value if theirs else None),
                 decimal(theirs.std if theirs else None),
                 "; ".join(row.remarks),
+                row.protocol,
                 row.dataset,
                 cell.harness,
                 cell.scoring,

@@ -11,6 +11,7 @@ from bench.general_ability.cell import AbilityCell
 from bench.general_ability.sets import SETS
 from bench.grids import Table
 from bench.places import UNEDITED
+from bench.protocol_id import check_one_way
 from bench.published import Published
 from bench.remarks import remark
 from bench.results import Record
@@ -45,6 +46,7 @@ class AbilityRowData:
     key: RowKey
     values: Mapping[str, Spread]  # by column; empty where it has not been run
     published: Mapping[str, Published]  # by column
+    protocol: str  # id
     remarks: tuple[str, ...] = ()
 
     @property
@@ -83,7 +85,13 @@ class AbilityTable:
 
 
 def tabulate(table: Table, cells: Sequence[AbilityCell], records: Iterable[Record]) -> AbilityTable:
-    """The table of a plan's cells; cells without a complete record stay empty."""
+    """The table of a plan's cells; cells without a complete record stay empty.
+
+    Raises:
+        ValueError: cells of several protocols.
+    """
+    check_one_way(cells)
+    protocols = {cell.row: cell.protocol_id for cell in cells}
     by_key = {record["key"]: record for record in records}
     groups: dict[RowKey, list[Record]] = {}
     for cell in cells:
@@ -96,7 +104,7 @@ def tabulate(table: Table, cells: Sequence[AbilityCell], records: Iterable[Recor
     return AbilityTable(
         table=table,
         cell=cells[0],
-        rows=tuple(_row(key, found, published) for key, found in groups.items()),
+        rows=tuple(_row(key, found, published, protocols[key]) for key, found in groups.items()),
         questions=_questions(done[0]) if done else {},
         source=done[0]["data"]["source"] if done else "",
         origins=tuple(
@@ -118,6 +126,7 @@ def _row(
     key: RowKey,
     records: Sequence[Record],
     published: Mapping[tuple[int, str, str, str], Published],
+    protocol: str,
 ) -> AbilityRowData:
     n_edits = 0 if key is None else key[1]
     label = UNEDITED if key is None else registry.describe(key[2]).label
@@ -126,6 +135,7 @@ def _row(
         key=key,
         values={c: _spread(records, c) for c in COLUMNS if records},
         published={c: published[place] for c, place in places.items() if place in published},
+        protocol=protocol,
         remarks=tuple(_remarks(records)),
     )
 

@@ -37,6 +37,7 @@ COLUMNS = (
     "std",
     "seeds",
     "datasets",
+    "protocol",
 )
 
 
@@ -75,7 +76,7 @@ def build(source: Source) -> Drawing:
         stem="time",
         figure=figure,
         columns=COLUMNS,
-        rows=tuple(_row(point, chosen.backbone, n_edits, names) for point in points),
+        rows=tuple(_row(point, chosen, n_edits, names) for point in points),
         notes=missing,
     )
 
@@ -141,9 +142,9 @@ def _hardware(records: Sequence[Record]) -> str:
     return "; ".join(found)
 
 
-def _row(point: Point, backbone: str, n_edits: int, datasets: str) -> tuple[Field, ...]:
+def _row(point: Point, chosen: Plan, n_edits: int, datasets: str) -> tuple[Field, ...]:
     entry, (low, middle, high) = registry.describe(point.editor), point.seconds
     return (
-        backbone, n_edits, entry.family, entry.label, middle, low, high,
-        point.value.mean, point.value.std, point.value.n, datasets,
+        chosen.backbone, n_edits, entry.family, entry.label, middle, low, high,
+        point.value.mean, point.value.std, point.value.n, datasets, chosen.protocol,
     )  # fmt: skip

@@ -39,6 +39,7 @@ COLUMNS = (
     "std",
     "seeds",
     "remark",
+    "protocol",
 )
 
 
@@ -72,7 +73,7 @@ def build(source: Source) -> Drawing:
         stem="edits",
         figure=figure,
         columns=COLUMNS,
-        rows=tuple(_row(point) for point in points),
+        rows=tuple(_row(point, chosen) for point in points),
     )
 
 
@@ -164,10 +165,11 @@ def _caption(chosen: Plan, points: Sequence[Point]) -> tuple[str, ...]:
     return (*caption(title, chosen), *filter(None, [beside, remark]), lines + own)
 
 
-def _row(point: Point) -> tuple[Field, ...]:
+def _row(point: Point, chosen: Plan) -> tuple[Field, ...]:
     entry = registry.describe(point.editor)
     return (
         point.source, point.backbone, get_dataset(point.dataset).label, entry.family, entry.label,
         point.n_edits, point.value.mean, point.value.std, point.value.n or None,
         "; ".join(point.remarks),
+        chosen.protocols[point.dataset] if point.source == MEASURED else PUBLISHED,
     )  # fmt: skip

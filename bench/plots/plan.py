@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from bench.cell import Cell
 from bench.grids import TABLES, Table, dataset_keys, editor_keys
+from bench.protocol_id import check_one_way, joined
 from bench.results import Record
 from editors import registry
 
 LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
 # What a field of a cell may depend on within one figure; any other difference is not the editors'.
-# `generation` may vary: teacher-forced scores do not depend on it.
+# The protocol is looked at by `bench.protocol_id`; whether there is generation beside it may vary:
+# teacher-forced scores do not depend on it.
 _DEPENDS: dict[str, tuple[str, ...]] = {
     "backbone_digest": (),
     "dtype": (),
-    "batch_per_step": (),
-    "varies": (),
-    "protocol": (),
-    "scoring_time": (),
-    "metric_version": (),
     "dataset_revision": ("dataset",),
     "dataset_digest": ("dataset",),
     "limit": ("n_edits",),
@@ -59,6 +56,16 @@ class Plan:
     def datasets(self) -> tuple[str, ...]:
         """Keys, in the paper's column order."""
         return dataset_keys({cell.dataset for cell in self.cells})
+
+    @property
+    def protocols(self) -> Mapping[str, str]:
+        """Data set key -> id of the protocol."""
+        return {cell.dataset: cell.protocol_id for cell in self.cells}
+
+    @property
+    def protocol(self) -> str:
+        """The id of a number over all data sets."""
+        return joined(self.cells)
 
     def of(
         self, *, n_edits: int | None = None, editor: str | None = None, length: int | None = None
@@ -128,8 +135,9 @@ def check_alike(cells: Sequence[Cell]) -> None:
     """Refuse cells that differ in more than what a figure shows.
 
     Raises:
-        ValueError: which field differs, where, and its values.
+        ValueError: which field differs, where, and its values; or several protocols.
     """
+    check_one_way(cells)
     for field, depends in _DEPENDS.items():
         seen: dict[tuple[object, ...], object] = {}
         for cell in cells:
@@ -168,7 +176,8 @@ def _order(cells: Sequence[Cell]) -> Callable[[tuple[Record, Cell]], tuple[int, 
         cell = pair[1]
         length = int(cell.hparams.get(LENGTH, 0))
         editor, dataset = editors.index(cell.editor), datasets.index(cell.dataset)
-        return cell.n_edits, editor, dataset, length, cell.seed
+        # Of a cell with and without further metric sets the plain one counts.
+        return cell.n_edits, editor, dataset, length, cell.seed, len(cell.measures)
 
     return place
 

@@ -28,7 +28,17 @@ _LINES: dict[str, dict[str, Any]] = {
     "Loc": {"color": ORANGE, "marker": "^", "linestyle": "-."},
     "Avg": {"color": BLACK, "marker": "D", "linestyle": "-", "linewidth": 1.6},
 }
-COLUMNS = ("backbone", "n_edits", "prompt_length", "metric", "value", "std", "seeds", "datasets")
+COLUMNS = (
+    "backbone",
+    "n_edits",
+    "prompt_length",
+    "metric",
+    "value",
+    "std",
+    "seeds",
+    "datasets",
+    "protocol",
+)
 
 Points = Mapping[int, Mapping[str, Spread]]  # length -> column -> value
 
@@ -118,7 +128,7 @@ def _missing(absent: Sequence[int]) -> str:
 def _rows(chosen: Plan, points: Points, n_edits: int) -> list[tuple[Field, ...]]:
     names = " ".join(get_dataset(key).label for key in chosen.datasets)
     return [
-        (chosen.backbone, n_edits, length, column, one.mean, one.std, one.n, names)
+        (chosen.backbone, n_edits, length, column, one.mean, one.std, one.n, names, chosen.protocol)
         for length, found in points.items()
         for column in METRICS
         if (one := found.get(column)) is not None

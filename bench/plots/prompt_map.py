@@ -12,6 +12,7 @@ from bench.plots.captions import EMBEDDED
 from bench.plots.drawing import Drawing, Field, new_figure
 from bench.plots.source import Source
 from bench.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, WIDTH, paper_style
+from bench.protocol_id import joined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ _NAMES: dict[str, dict[str, Any]] = {
 _START_MARKS = {True: "D", False: "o"}  # from principal components, from noise
 COLUMNS = (
     "part", "backbone", "prompt_length", "edit", "token", "name", "x", "y", "perplexity", "start",
-    "within", "lower_quartile", "median", "upper_quartile",
+    "within", "lower_quartile", "median", "upper_quartile", "protocol",
 )  # fmt: skip
 
 Data = Mapping[str, Any]
@@ -55,7 +56,7 @@ def build(source: Source) -> Drawing:
         stem="figure4",
         figure=figure,
         columns=COLUMNS,
-        rows=tuple(_rows(data, cells[0].backbone)),
+        rows=tuple(_rows(data, cells[0].backbone, joined(cells))),
         notes=missing,
     )
 
@@ -147,7 +148,10 @@ def _caption(data: Data, cell: Cell) -> tuple[str, ...]:
         "their mean), and the continuous prompt tokens (CPTs) that RECIPE makes of these edits, "
         f"with prompts of {lengths} tokens, in one map begun from principal components."
     )
-    where = f"{cell.backbone} ({cell.dtype}), data: {cell.dataset_revision}."
+    where = (
+        f"{cell.backbone} ({cell.dtype}), data: {cell.dataset_revision}, protocol "
+        f"{cell.protocol_id}."
+    )
     ratios = (
         "Right: for each CPT the distance to its nearest name over the median distance of a name "
         "to its nearest other name; at the dashed line CPTs lie as near to names as names do to "
@@ -159,20 +163,21 @@ def _caption(data: Data, cell: Cell) -> tuple[str, ...]:
     return (what, where, *([EMBEDDED] if embedded else []), ratios)
 
 
-def _rows(data: Data, backbone: str) -> Iterator[tuple[Field, ...]]:
+def _rows(data: Data, backbone: str, protocol: str) -> Iterator[tuple[Field, ...]]:
     """Positions of names, positions of tokens, then the numbers; unused columns stay empty."""
+    ours: dict[str, Field] = {"backbone": backbone, "protocol": protocol}
     for name in data["names"]:
         part = "+".join(role for role in _NAMES if name[role])
         x, y = name["at"]
-        yield _row(part=part, backbone=backbone, name=name["text"], x=x, y=y)
+        yield _row(name=name["text"], x=x, y=y, part=part, **ours)
     for length, edits in _lengths(data):
         for i, edit in enumerate(edits):
             for j, (x, y) in enumerate(edit):
                 place = {"prompt_length": length, "edit": i, "token": j}
-                yield _row(part="prompt", backbone=backbone, x=x, y=y, **place)
+                yield _row(part="prompt", x=x, y=y, **place, **ours)
     for one in data["nearness"]:
         named = {column: one[column] for column in COLUMNS if column in one}
-        yield _row(part=f"nearness in {one['space']}", backbone=backbone, **named)
+        yield _row(part=f"nearness in {one['space']}", **named, **ours)
 
 
 def _row(**fields: Field) -> tuple[Field, ...]:

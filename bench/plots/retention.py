@@ -34,6 +34,7 @@ COLUMNS = (
     "age_to",
     "samples",
     "rel",
+    "protocol",
 )
 _LINES: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o", "linestyle": "-"},
@@ -82,7 +83,7 @@ def build(source: Source) -> Drawing:
         stem="retention",
         figure=figure,
         columns=COLUMNS,
-        rows=tuple(_row(group, chosen.backbone, n_edits) for group in groups),
+        rows=tuple(_row(group, chosen, n_edits) for group in groups),
         notes=missing,
     )
 
@@ -179,10 +180,11 @@ def _range(counts: Iterable[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _row(group: Group, backbone: str, n_edits: int) -> tuple[Field, ...]:
+def _row(group: Group, chosen: Plan, n_edits: int) -> tuple[Field, ...]:
     entry = registry.describe(group.editor)
     name = MEAN if group.dataset == MEAN else get_dataset(group.dataset).label
+    protocol = chosen.protocol if group.dataset == MEAN else chosen.protocols[group.dataset]
     return (
-        backbone, n_edits, entry.family, entry.label, name, group.first, group.last,
-        group.samples, group.value,
+        chosen.backbone, n_edits, entry.family, entry.label, name, group.first, group.last,
+        group.samples, group.value, protocol,
     )  # fmt: skip

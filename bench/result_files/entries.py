@@ -14,6 +14,7 @@ from bench.results import (
     Record,
     ResultStore,
     is_complete,
+    protocol_of,
     read_file,
 )
 from bench.set_aside import SET_ASIDE
@@ -38,6 +39,8 @@ class Entry:
     n_edits: int | None = None
     seed: int | None = None
     backbone: str | None = None
+    protocol: str | None = None  # id
+    measures: tuple[str, ...] = ()  # optional metric sets
     average: float | None = None  # of an editing record, in percent
     date: str | None = None  # when it was finished
 
@@ -131,6 +134,8 @@ def _read(path: Path) -> tuple[Entry, Record | None]:
         n_edits=stream.get("n_edits"),
         seed=stream.get("seed"),
         backbone=cell["backbone"],
+        protocol=protocol_of(record),
+        measures=tuple(cell.get("measures", ())),
         average=_average(record),
         date=record["provenance"].get("finished"),
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from bench.backbones import Weights
 from bench.cell import check_counts
 from bench.identity import Identity, plain
+from bench.protocol_id import departures, protocol_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,12 @@ class TimingCell(Identity):
         object.__setattr__(self, "hparams", plain(self.hparams))
         object.__setattr__(self, "inputs", plain(self.inputs))
         check_counts(n_edits=max(self.n_edits, 1), limit=None, seed=self.seed)
+
+    @property
+    def protocol_id(self) -> str:
+        """`counterfact/times/v1`; see `bench.protocol_id`."""
+        unusual = departures({"weights": self.weights}, {"weights": "trained"})
+        return protocol_id(self.dataset, "times", self.timing_version, *unusual)
 
     def describe(self) -> str:
         """A short human name, for progress and messages."""

@@ -10,6 +10,7 @@ from bench.datasets import get_dataset
 from bench.grids import Table
 from bench.layout import EMPTY, TextTable
 from bench.places import UNEDITED
+from bench.protocol_id import check_one_way
 from bench.published import Published
 from bench.random_backbones import SEED
 from bench.recent import marked, notes
@@ -115,7 +116,12 @@ class TimeRow:
 def time_rows(
     table: Table, cells: Sequence[TimingCell], records: Iterable[Record]
 ) -> tuple[TimeRow, ...]:
-    """A row for each cell of a plan, with its record where there is one."""
+    """A row for each cell of a plan, with its record where there is one.
+
+    Raises:
+        ValueError: cells of several protocols.
+    """
+    check_one_way(cells)
     by_key = {record["key"]: record for record in records}
     values, printed = published_values(table), printed_edits(table)
     return tuple(
@@ -196,7 +202,7 @@ def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
         f"parentheses the published value on {table.published_backbone} behind 10,000 edits"
         + ("." if same else ", another backbone on another machine: compare ratios.")
     )
-    yield f"{cell.queries} inferences, warmed up. {HOW}"
+    yield f"{cell.queries} inferences, warmed up. {HOW} Protocol: {cell.protocol_id}."
     changed = changes_sentence(
         cell.backbone, {row.cell.editor: row.cell.hparams for row in rows if row.cell.editor}
     )
@@ -269,6 +275,7 @@ def _csv_row(
         "" if theirs is None else f"{theirs.value:.4f}",
         "",
         "",
+        row.cell.protocol_id,
         "" if found is None else f"{found[1]:.6f}",
         "" if found is None else f"{found[2]:.6f}",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cell import Cell
 from bench.check import claims
 from bench.check.claims import pin
 from bench.check.published import beside_published
@@ -59,6 +60,15 @@ def test_a_cell_may_be_three_deviations_away_and_no_more() -> None:
         "Table 1, RECIPE, ZSRE, 10 edits, Avg: 97.95 over 1 seed, published 99.31±0.43, "
         "1.29 allowed"
     )
+
+
+def test_a_cell_counts_once_that_was_run_with_metric_sets_too() -> None:
+    again = as_published(off=-5.0)
+    for one in again:
+        one["cell"]["measures"] = {"retention": "v1"}
+        one["key"] = Cell.from_dict(one["cell"]).key()
+    found = list(beside_published(TABLE, [*as_published(), *again]))
+    assert {(one.verdict, one.ours.n) for one in found} == {("agrees", 1)}
 
 
 def test_limited_runs_and_other_backbones_are_left_out() -> None:

@@ -62,7 +62,8 @@ def test_the_same_cell_with_and_without_generation_counts_once() -> None:
         ({"dtype": "bfloat16"}, "differ in dtype "),
         ({"dataset_digest": "e" * 40}, "differ in dataset_digest at dataset zsre"),
         ({"editor_version": 2}, "differ in editor_version at editor ft"),
-        ({"metric_version": 2}, "differ in metric_version "),
+        ({"metric_version": 2}, "2 protocols, .*: zsre/blocks/v1, zsre/blocks/v2; choose"),
+        ({"generation": "context_guided"}, r"zsre/blocks\+context_guided/v1, zsre/blocks/v1"),
         ({"backbone_digest": "0" * 64}, "differ in backbone_digest "),
     ],
 )

@@ -149,9 +149,9 @@ def test_drawing_reads_the_data(tmp_path: Path) -> None:
     data = read_map(write_map(map_data(), tmp_path / "map.json"))
     drawing = prompt_map.build(source([], prompt_map=data))
     lines = csv_lines(drawing)
-    assert lines[1] == "subject+object,mini-llama,,,,Ada,0,1,,,,,,"
-    assert "prompt,mini-llama,3,1,2,,2.5,0.25,,,,,," in lines
-    assert lines[-1] == "nearness in map,mini-llama,3,,,,,,10,0,2,0.5,1.5,4"
+    assert lines[1] == "subject+object,mini-llama,,,,Ada,0,1,,,,,,,counterfact/blocks/v1"
+    assert "prompt,mini-llama,3,1,2,,2.5,0.25,,,,,,,counterfact/blocks/v1" in lines
+    assert lines[-1] == "nearness in map,mini-llama,3,,,,,,10,0,2,0.5,1.5,4,counterfact/blocks/v1"
     assert len(lines) == 1 + 2 + (2 * 1 + 2 * 3) + 2 * 3
     assert drawing.notes == ("No weights for prompts of 5 tokens, so they are not here.",)
 
