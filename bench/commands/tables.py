@@ -16,7 +16,7 @@ from bench.grids import Table, get_table, points
 from bench.identity import Identity
 from bench.planning import trained_points
 from bench.record_kinds import identity_of
-from bench.reference import add_to_reference, reference_records, write_reference
+from bench.reference import add_to_reference, table_records, write_reference
 from bench.results import Record, ResultStore, is_complete
 from bench.shown import MAIN, SHOWN
 from bench.staleness import belonging, parted, stale_warning
@@ -177,7 +177,7 @@ def _committed(
         FileNotFoundError: no reference of this table is committed.
         ValueError: none of its cells is selected.
     """
-    records = reference_records(f"table{table.number}")
+    records = table_records(table.number)
     cells = kind.chosen([identity_of(record["cell"]) for record in records], args)
     if not cells:
         raise ValueError(f"The reference of table {table.number} has no cell of this selection.")

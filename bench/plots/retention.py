@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from bench.datasets import get_dataset
-from bench.plots.captions import caption, labels
+from bench.plots.captions import caption, label, labels, recent_note
 from bench.plots.drawing import Drawing, Field, new_figure
 from bench.plots.plan import Plan, common_edits, plan
 from bench.plots.source import Source
@@ -132,8 +132,7 @@ def _draw(figure: Figure, chosen: Plan, groups: Sequence[Group], rows: int) -> N
     panels = figure.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False)
     for key, axes in zip(chosen.editors, panels.flat, strict=False):
         _draw_panel(axes, [group for group in groups if group.editor == key], chosen.datasets)
-        entry = registry.describe(key)
-        axes.set_title(f"{entry.label} ({entry.family})")
+        axes.set_title(f"{label(key)} ({registry.describe(key).family})")
     handles, names = panels[0, 0].get_legend_handles_labels()
     spare = list(panels.flat)[len(chosen.editors) :]
     for axes in spare:
@@ -171,7 +170,7 @@ def _caption(chosen: Plan, n_edits: int) -> tuple[str, ...]:
         f"Reliability after {n_edits:,} edits by the age of the edit: the number of edits that "
         f"came after it, in groups of {_range(per_group)} samples per data set and seed."
     )
-    return caption(title, chosen)
+    return (*caption(title, chosen), *recent_note(chosen.editors))
 
 
 def _range(counts: Iterable[int]) -> str:

@@ -12,7 +12,7 @@ from bench.check import rerun as module
 from bench.check.compare import Outcome
 from bench.check.rerun import Part, rerun
 from bench.grids import get_table
-from bench.reference import reference_records
+from bench.reference import table_records
 from bench.results import Record
 from editors import registry
 
@@ -29,8 +29,8 @@ def outcome() -> Outcome:
 @pytest.fixture
 def altered(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """References that a test may change before they are read."""
-    records = reference_records("table1")
-    monkeypatch.setattr(module, "reference_records", lambda _: records)
+    records = table_records(1)
+    monkeypatch.setattr(module, "table_records", lambda _: records)
     return records
 
 
