@@ -6,11 +6,13 @@ import csv
 import itertools
 import re
 from dataclasses import fields
+from statistics import fmean
 
 import pytest
 
 from bench.datasets import get_dataset
 from bench.grids import EDITOR_ORDER, RECENT_ORDER, in_paper
+from bench.reference import table_records
 from editors import registry
 from tests.pages import DESCRIBED, EDITOR_PAGES, ROOT, table_under
 
@@ -118,3 +120,22 @@ def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:
     for label, *scores in rows:
         wanted = [values[label, metric] for metric in ("Rel", "Gen", "Loc", "Avg")]
         assert list(map(float, scores)) == wanted
+
+
+def test_what_wise_forgets_is_what_the_reference_says() -> None:
+    found = {
+        record["cell"]["n_edits"]: record
+        for record in table_records(1)
+        if (record["cell"]["editor"], record["cell"]["dataset"], record["cell"]["seed"])
+        == ("wise", "zsre", 0)
+    }
+    scores = {
+        n: round(100 * one["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"][
+            "reliability"
+        ])
+        for n, one in found.items()
+    }  # fmt: skip
+    youngest, *older = (100 * one["reliability"] for one in found[100]["by_age"])
+    text = " ".join((EDITOR_PAGES / "wise.md").read_text("utf-8").split())
+    assert f"is {scores[1]}, {scores[10]} and {scores[100]} at 1, 10 and 100 edits" in text
+    assert f"{youngest:.0f} % is left, of the ninety older ones {fmean(older):.0f} %" in text

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
+from bench.cli import main
 from bench.grids import editor_keys, in_paper
 from bench.plots import edit_time, edits, retention
 from bench.plots.drawing import Drawing
 from bench.plots.style import DOTTED, marks
 from tests.plots.made import record, source
+from tests.source import ROOT
 
 LATER = [key for key in editor_keys(recent=True) if not in_paper(key)]
 BUILDERS = {"edits": edits, "time": edit_time, "retention": retention}
@@ -82,6 +85,14 @@ def test_a_name_is_nearer_to_its_own_point_than_to_others() -> None:
     for text in axes.texts:
         away = {name: distance(text, at) for name, at in places.items()}
         assert min(away, key=lambda name: away[name]) == text.get_text()
+
+
+@pytest.mark.parametrize("figure", ["edits", "retention"])
+def test_the_committed_figures_are_drawn_from_the_reference(figure: str, tmp_path: Path) -> None:
+    assert main(["figures", "--figure", figure, "--with-recent", "--out", str(tmp_path)]) == 0
+    committed = ROOT / "figures/reference/recent" / f"{figure}.csv"
+    assert (tmp_path / f"{figure}.csv").read_text("utf-8") == committed.read_text("utf-8")
+    assert committed.with_suffix(".svg").is_file()
 
 
 def distance(text: Text, at: tuple[float, ...]) -> float:
