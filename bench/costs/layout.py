@@ -40,7 +40,8 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
     if request.embedded:
         yield (
             "Hours of miniature backbones: seconds of the committed reference, one thread of a "
-            "CPU, by the nearest number of edits; trainings as reported with the shipped weights."
+            "CPU, by the nearest number of edits, and where a backbone has none mini-llama's in "
+            "proportion to the parameters; trainings as reported with the shipped weights."
         )
     else:
         rate = request.teraflops or TERAFLOPS[request.settings.dtype]

@@ -136,7 +136,17 @@ def test_rags_edit_encodes_one_question() -> None:
     assert edit_operations(RagHparams(), large(), 1) == 40 * 2 * encoder.parameters
 
 
-@pytest.mark.parametrize("number", ["1", "2", "3"])
+def test_a_backbone_without_records_takes_those_of_mini_llama(tmp_path: Path) -> None:
+    words = ("--editors", "rag", "--datasets", "cf", "--edits", "10")
+    here = row(planned(tmp_path, *words), "RAG")
+    there = row(planned(tmp_path, "--table", "6", *words), "RAG")
+    sizes = [shape_of_backbone(name).parameters for name in ("mini-gpt2", "mini-llama")]
+    ratio = sizes[0] / sizes[1]
+    assert there["editing_hours"] == pytest.approx(ratio * here["editing_hours"])
+    assert there["asking_hours"] == pytest.approx(ratio * here["asking_hours"])
+
+
+@pytest.mark.parametrize("number", ["1", "2", "3", "5", "6"])
 @pytest.mark.parametrize("preset", ["paper", "embedded"])
 def test_all_of_them_are_planned(number: str, preset: str, tmp_path: Path) -> None:
     plan = planned(tmp_path, "--table", number, "--preset", preset, "--with-recent")
