@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from bench.costs import estimate as estimating
+from bench.costs import later_needs  # noqa: F401 - registers what they need
 from bench.costs.counted import FACT_TOKENS, context_tokens, edit_operations
 from bench.costs.estimate import HOUR
 from bench.costs.needs import Needs, Setting, needs
@@ -27,8 +27,6 @@ from tests.contract import Subject
 from tests.costs.test_needs import setting_of, size
 from tests.costs.test_plan import planned, row
 from tests.tiny import REQUESTS
-
-assert estimating.later_needs  # whose import registers the editors
 
 PARAMETERS = 6_738_415_616  # of LLaMA-2-7B
 ASKED = ("--preset", "paper", "--datasets", "cf", "--edits", "10", "--limit", "100")

@@ -15,6 +15,7 @@ from bench.grids import editor_keys, in_paper
 from bench.plots import edit_time, edits, retention
 from bench.plots.drawing import Drawing
 from bench.plots.style import DOTTED, marks
+from editors import registry
 from tests.plots.made import record, source
 from tests.source import ROOT
 
@@ -78,9 +79,14 @@ def test_a_name_is_nearer_to_its_own_point_than_to_others() -> None:
     figure = edit_time.build(source(records)).figure
     figure.draw_without_rendering()
     (axes,) = figure.axes
+    names = {registry.describe(key).label: key for key in scores}
+    points = {one["cell"]["editor"]: one for one in records}
     places = {}
     for text in axes.texts:
-        places[text.get_text()] = tuple(axes.transData.transform(text.xy))
+        one = points[names[text.get_text().removesuffix(" §")]]
+        average = (2 * scores[one["cell"]["editor"]] + 1) / 3
+        at = axes.transData.transform((one["edit_seconds"][1], 100 * average))
+        places[text.get_text()] = (float(at[0]), float(at[1]))
     assert len(places) == len(scores)
     for text in axes.texts:
         away = {name: distance(text, at) for name, at in places.items()}
