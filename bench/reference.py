@@ -1,6 +1,7 @@
 """Committed reference results: files of compact records as JSON lines, and Figure 4's data.
 
-`table1.jsonl` and its like hold a table's cells, `FIGURE_3` RECIPE with prompts of other lengths,
+`table1.jsonl` and its like hold a table's cells, `table1-recent.jsonl` and its like those of
+editors that are not in the paper's tables, `FIGURE_3` RECIPE with prompts of other lengths,
 `COVARIANCE` ROME and MEMIT without the covariance of their keys.
 """
 
@@ -18,6 +19,7 @@ from bench.results import Record, parse
 FIGURE_3 = "figure3"
 COVARIANCE = "covariance"
 MAP = "figure4.json"
+_RECENT = "-recent"  # behind a table's name
 
 
 def reference_folder() -> Path:
@@ -43,6 +45,18 @@ def reference_records(name: str) -> list[Record]:
     if not has_reference(name):
         raise FileNotFoundError(f"There are no reference results of {name}.")
     return _records(_file(name), f"tables/reference/{name}.jsonl")
+
+
+def table_records(number: int) -> list[Record]:
+    """The committed records of a table: those of the paper's editors, then of later ones.
+
+    Raises:
+        FileNotFoundError: none of this table are committed.
+        ValueError: a line that is no record, or no line at all.
+    """
+    name = f"table{number}"
+    later = reference_records(name + _RECENT) if has_reference(name + _RECENT) else []
+    return [*reference_records(name), *later]
 
 
 def write_reference(path: Path, records: Iterable[Record]) -> Path:

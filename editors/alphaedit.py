@@ -65,7 +65,7 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
         "llama-3-8b": replace(PUBLISHED, layers=(4, 5, 6, 7, 8), v_lr=0.1),
         "llama-2-7b": AlphaEditHparams(layers=(4, 5, 6, 7, 8)),  # ours
         "mini-llama": MINIATURE,
-        # Of one layer and one threshold alone, three ridges were tried.
+        # All thresholds and ridges were tried for one layer, for two of them one combination.
         "mini-gptj": replace(MINIATURE, layers=(1,), nullspace_threshold=0.02),
         "mini-gpt2": replace(MINIATURE, layers=(0,), nullspace_threshold=0.02),
         "default": AlphaEditHparams(layers=None),

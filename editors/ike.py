@@ -60,6 +60,7 @@ class IkeEditor(InContextEditor[IkeHparams]):
     in_paper: ClassVar[bool] = False
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
+        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), IkeHparams()),
         "always": IkeHparams(retrieval="always"),
         **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
         "mini-gptj": replace(MINIATURE, demonstrations=2),

@@ -47,6 +47,7 @@ class RagEditor(InContextEditor[RagHparams]):
     in_paper: ClassVar[bool] = False
     hparams_class = RagHparams
     presets: ClassVar[Mapping[str, RagHparams]] = {
+        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), RagHparams()),
         "gated": RagHparams(retrieval="gated"),
         **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": RagHparams(),

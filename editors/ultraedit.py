@@ -112,6 +112,9 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         "llama-3-8b-instruct": UltraEditHparams(
             layers=(), gate_layers=tuple(range(11, 16)), up_layers=tuple(range(18, 25))
         ),
+        "qwen2.5-7b-instruct": UltraEditHparams(
+            layers=(), gate_layers=tuple(range(18, 27)), up_layers=tuple(range(18, 27))
+        ),
         # Ours, not searched: Mistral's blocks, whose width class is LLaMA-2's; GPT-J's relative
         # depths, and a rate that asks for as large a change as GPT-J's does at its width.
         "llama-2-7b": UltraEditHparams(layers=(29, 30)),

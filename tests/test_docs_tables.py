@@ -6,11 +6,13 @@ import csv
 import itertools
 import re
 from dataclasses import fields
+from statistics import fmean
 
 import pytest
 
 from bench.datasets import get_dataset
-from bench.grids import EDITOR_ORDER
+from bench.grids import EDITOR_ORDER, RECENT_ORDER, in_paper
+from bench.reference import table_records
 from editors import registry
 from tests.pages import DESCRIBED, EDITOR_PAGES, ROOT, table_under
 
@@ -21,13 +23,15 @@ def shown(value: object) -> str:
     """A hyper-parameter's value as the pages print it."""
     if not isinstance(value, tuple):
         return str(value)
+    if not value:
+        return "none"
     runs = ((item, len(list(group))) for item, group in itertools.groupby(value))
     return ", ".join(str(item) if count == 1 else f"{count} times {item}" for item, count in runs)
 
 
-def test_there_is_a_page_for_every_editor_of_the_paper() -> None:
+def test_there_is_a_page_for_every_editor_of_this_package() -> None:
     """One that somebody adds needs none."""
-    assert {registry.resolve(label) for label in EDITOR_ORDER} <= set(DESCRIBED)
+    assert {registry.resolve(label) for label in (*EDITOR_ORDER, *RECENT_ORDER)} <= set(DESCRIBED)
     assert set(DESCRIBED) <= set(registry.available())
 
 
@@ -56,8 +60,34 @@ def published_times(metric: str) -> dict[str, float]:
 def test_published_times_are_those_of_table_3(key: str) -> None:
     _, rows = table_under(EDITOR_PAGES / f"{key}.md", "cost")
     label = registry.describe(key).label
-    for row, metric in zip(rows[:2], ("edit_time_s", "infer_time_s"), strict=True):
-        assert float(row[1].removesuffix(" s")) == published_times(metric)[label]
+    named = ("published edit time", "edit_time_s"), ("published inference time", "infer_time_s")
+    for row, (name, metric) in zip(rows[:2], named, strict=True):
+        assert row[0] == name
+        times = published_times(metric)
+        assert (label in times) == in_paper(key)
+        if in_paper(key):
+            assert float(row[1].removesuffix(" s")) == times[label]
+        else:
+            assert row[1].startswith("none: ")
+
+
+SECTIONS = ("Modes", "Hyper-parameters", "Where papers and code differ", "Costs", "Where it fails",
+            "Citation", "Run it")  # fmt: skip
+
+
+@pytest.mark.parametrize("key", DESCRIBED)
+def test_pages_have_the_same_sections(key: str) -> None:
+    text = (EDITOR_PAGES / f"{key}.md").read_text("utf-8")
+    found = text.replace("Where paper and code", "Where papers and code")  # of one paper
+    assert tuple(re.findall(r"^## (.+)$", found, re.MULTILINE)) == SECTIONS
+    said = "It is not in the paper's tables." in text
+    assert said == (not in_paper(key))
+
+
+@pytest.mark.parametrize("key", [key for key in DESCRIBED if not in_paper(key)])
+def test_further_presets_of_later_editors_are_named(key: str) -> None:
+    text = (EDITOR_PAGES / f"{key}.md").read_text("utf-8")
+    assert {p for p in registry.editor_class(key).presets if f"`{p}`" not in text} == set()
 
 
 def edits_of_a_seed() -> int:
@@ -90,3 +120,22 @@ def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:
     for label, *scores in rows:
         wanted = [values[label, metric] for metric in ("Rel", "Gen", "Loc", "Avg")]
         assert list(map(float, scores)) == wanted
+
+
+def test_what_wise_forgets_is_what_the_reference_says() -> None:
+    found = {
+        record["cell"]["n_edits"]: record
+        for record in table_records(1)
+        if (record["cell"]["editor"], record["cell"]["dataset"], record["cell"]["seed"])
+        == ("wise", "zsre", 0)
+    }
+    scores = {
+        n: round(100 * one["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"][
+            "reliability"
+        ])
+        for n, one in found.items()
+    }  # fmt: skip
+    youngest, *older = (100 * one["reliability"] for one in found[100]["by_age"])
+    text = " ".join((EDITOR_PAGES / "wise.md").read_text("utf-8").split())
+    assert f"is {scores[1]}, {scores[10]} and {scores[100]} at 1, 10 and 100 edits" in text
+    assert f"{youngest:.0f} % is left, of the ninety older ones {fmean(older):.0f} %" in text

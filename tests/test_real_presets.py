@@ -133,3 +133,15 @@ def test_constants(editor: str, place: int) -> None:
         each = isinstance(value, tuple) and len(value) == 3
         wanted = value[place] if each else value
         assert getattr(hparams, name) == wanted, name
+
+
+def test_ultraedits_other_models_are_those_of_its_repository() -> None:
+    presets = registry.editor_class("ultraedit").presets
+    named = {name: vars(presets[name]) for name in ("llama-3-8b-instruct", "qwen2.5-7b-instruct")}
+    gates = {name: (each["gate_layers"], each["up_layers"]) for name, each in named.items()}
+    both = tuple(range(18, 27))
+    assert gates == {
+        "llama-3-8b-instruct": (tuple(range(11, 16)), tuple(range(18, 25))),
+        "qwen2.5-7b-instruct": (both, both),
+    }
+    assert {(each["layers"], each["lr"]) for each in named.values()} == {((), 1e-6)}

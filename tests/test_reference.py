@@ -10,7 +10,12 @@ import pytest
 from bench import reference
 from bench.cli import main
 from bench.compact import compact
-from bench.reference import add_to_reference, reference_records, write_reference
+from bench.reference import (
+    add_to_reference,
+    reference_records,
+    table_records,
+    write_reference,
+)
 from bench.results import Record
 from tests.test_render import cell, record
 
@@ -102,3 +107,31 @@ def test_tables_are_exported_into_one_file(
     assert len(Path(made).read_text("utf-8").splitlines()) == 2
     assert main(["tables", "--reference", "--add"]) == 2
     assert "--add is for --export FILE alone." in capsys.readouterr().err
+
+
+def test_later_editors_have_a_file_of_their_own_and_rows_when_asked_for(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_reference(folder / "table1.jsonl", records())
+    show = ["tables", "--reference", "--markdown"]
+    assert main(show) == 0
+    default = capsys.readouterr().out
+    later = record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3) | {"data": {}}
+    write_reference(folder / "table1-recent.jsonl", [later])
+    assert [one["cell"]["editor"] for one in table_records(1)][3:] == ["wise"]
+    assert main(show) == 0
+    assert capsys.readouterr().out == default
+    assert main([*show, "--with-recent"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 10 ")]
+    assert [row.split(" | ")[2] for row in rows] == ["FT", "WISE \u00a7"]
+    assert main([*show, "--editors", "wise"]) == 0
+
+
+def test_later_editors_alone_are_no_table(folder: Path) -> None:
+    write_reference(folder / "table1-recent.jsonl", records())
+    with pytest.raises(FileNotFoundError, match="no reference results of table1"):
+        table_records(1)

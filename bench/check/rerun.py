@@ -14,7 +14,7 @@ from bench.executors.local import LocalExecutor
 from bench.grids import GridPoint, Selection, Table, points
 from bench.jobs import Job
 from bench.planning import Settings, plan, trained_points
-from bench.reference import reference_records
+from bench.reference import table_records
 from bench.results import Record, ResultStore
 from bench.variants import row_variant
 from bench.world.store import assets_dir
@@ -24,7 +24,7 @@ from bench.world.store import assets_dir
 class Part:
     """Cells of a table that take seconds each."""
 
-    editors: tuple[str, ...] | None  # None: all there are
+    editors: tuple[str, ...] | None  # None: all there are, those of later papers too
     datasets: tuple[str, ...]
     edits: tuple[int, ...]
 
@@ -32,7 +32,9 @@ class Part:
 # Every editor once; those that retrieve also with several edits in their memory.
 QUICK = (
     Part(editors=None, datasets=("zsre",), edits=(1,)),
-    Part(editors=("grace", "r_rome", "lte", "recipe"), datasets=("counterfact",), edits=(10,)),
+    Part(
+        editors=("grace", "r_rome", "lte", "recipe", "rag"), datasets=("counterfact",), edits=(10,)
+    ),
 )
 SEED = 0
 
@@ -47,7 +49,7 @@ def rerun(
         ValueError: it has none of these cells.
         OSError: records cannot be written to the temporary directory.
     """
-    references = {_place(r): r for r in reference_records(f"table{table.number}")}
+    references = {_place(r): r for r in table_records(table.number)}
     chosen = [point for part in parts for point in _points(table, part)]
     wanted = [point for point in chosen if _name(point) in references]
     if not wanted:
@@ -91,7 +93,11 @@ def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outc
 
 def _points(table: Table, part: Part) -> tuple[GridPoint, ...]:
     selection = Selection(
-        editors=part.editors, datasets=part.datasets, edits=part.edits, seeds=(SEED,)
+        editors=part.editors,
+        datasets=part.datasets,
+        edits=part.edits,
+        seeds=(SEED,),
+        recent=True,
     )
     return points(table, selection)
 

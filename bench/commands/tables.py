@@ -20,7 +20,7 @@ from bench.identity import Identity
 from bench.planning import trained_points
 from bench.protocol_id import of_protocol
 from bench.record_kinds import identity_of
-from bench.reference import add_to_reference, reference_records, write_reference
+from bench.reference import add_to_reference, table_records, write_reference
 from bench.results import Record, ResultStore, is_complete
 from bench.shown import MAIN, SHOWN
 from bench.staleness import belonging, parted, stale_warning
@@ -202,7 +202,7 @@ def _committed(
         FileNotFoundError: no reference of this table is committed.
         ValueError: none of its cells is selected.
     """
-    records = reference_records(f"table{table.number}")
+    records = table_records(table.number)
     cells = kind.chosen([identity_of(record["cell"]) for record in records], args)
     if cells and args.protocol is not None:
         cells = of_protocol(cells, args.protocol)

@@ -9,10 +9,12 @@ from functools import cache
 from pathlib import Path
 
 from bench.backbones import EMBEDDED, HUB_IDS
+from bench.costs import later_needs  # noqa: F401 - registers what later editors need
 from bench.costs.activations import answering, covariance_bytes
+from bench.costs.counted import CountedRates
 from bench.costs.needs import Needs, Setting, needs
 from bench.costs.shapes import encoder_shape, shape_of_backbone
-from bench.costs.times import PublishedRates, Rates, RecordedRates, ways_of
+from bench.costs.times import Rates, RecordedRates, ways_of
 from bench.costs.training import (
     CPU_TERAFLOPS,
     TERAFLOPS,
@@ -116,7 +118,8 @@ class _Backbone:
             singles=any(point.n_edits == 1 for point in points),
         )
         recorded = name in EMBEDDED and request.embedded
-        self._rates: Rates = RecordedRates(name) if recorded else PublishedRates(self._shape)
+        counted = CountedRates(self._setting, request.seconds, lambda one: self._hparams(one)[0])
+        self._rates: Rates = RecordedRates(name) if recorded else counted
         self._recorded = recorded
 
     def unedited(self) -> Row:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from bench.costs.estimate import HOUR, Request, Row, totals
 from bench.costs.gpus import GIB, USABLE, Memory
 from bench.costs.training import TERAFLOPS
+from bench.grids import RECENT_ORDER
 from bench.layout import EMPTY, TextTable
 
 COLUMNS = (
@@ -39,7 +40,8 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
     if request.embedded:
         yield (
             "Hours of miniature backbones: seconds of the committed reference, one thread of a "
-            "CPU, by the nearest number of edits; trainings as reported with the shipped weights."
+            "CPU, by the nearest number of edits, and where a backbone has none mini-llama's in "
+            "proportion to the parameters; trainings as reported with the shipped weights."
         )
     else:
         rate = request.teraflops or TERAFLOPS[request.settings.dtype]
@@ -53,6 +55,12 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
             "(--tflops; ours), trainings to their last iteration, one for each data set, articles "
             "of 1,000 tokens. Statistics and weights that are there already cost nothing again."
         )
+        if counted := [label for label in RECENT_ORDER if any(r.editor == label for r in rows)]:
+            yield (
+                f"Hours of {', '.join(counted)}, which Table 3 does not hold: operations of rows "
+                "of 40 tokens at the same rate; an inference as the unedited model's, longer by "
+                "the tokens in front."
+            )
     yield (
         f"Memory at {request.settings.dtype}: weights, the editor's own and what one forward or "
         "backward keeps (rough: rows of 32 to 64 tokens); behind the largest number of edits. "

@@ -111,10 +111,13 @@ def _ft(hparams: FtHparams, setting: Setting) -> Needs:
     )
 
 
-def _value_rows(hparams: ValueHparams, setting: Setting) -> int:
-    """Rows of one optimisation: each context template, the bare prompt, and the essence."""
+def value_rows(hparams: ValueHparams, setting: Setting, *, together: bool = True) -> int:
+    """Rows of one optimisation: each context template, the bare prompt, and the essence.
+
+    `together` counts those of all single edits that are prepared at once.
+    """
     rows = len(hparams.context_lengths) + 2
-    return rows * max(1, ROWS // rows) if setting.singles else rows
+    return rows * max(1, ROWS // rows) if setting.singles and together else rows
 
 
 def _rome_parts(hparams: RomeHparams, setting: Setting) -> tuple[float, float]:
@@ -125,7 +128,7 @@ def _rome_parts(hparams: RomeHparams, setting: Setting) -> tuple[float, float]:
     shape, square = setting.shape, setting.shape.inner**2
     layer = block_number(hparams.layer, ROME_DEPTH, shape.layers)
     held = 4.0 * square if hparams.uses_covariance else 0.0
-    rows = _value_rows(hparams, setting)
+    rows = value_rows(hparams, setting)
     edit = with_gradient(shape, rows, setting.above(layer), setting.dtype) + 8.0 * shape.matrix
     return held, max(edit, 3 * 8.0 * square if hparams.uses_covariance else 0.0)
 
@@ -143,7 +146,7 @@ def _memit(hparams: MemitHparams, setting: Setting) -> Needs:
     shape, layers = setting.shape, hparams.covariance_layers(setting.shape.layers)
     square = shape.inner**2
     factors = 0.0 if hparams.solver == "isotropic" else len(layers) * 8.0 * square
-    rows = _value_rows(hparams, setting)
+    rows = value_rows(hparams, setting)
     edit = with_gradient(shape, rows, setting.above(layers[-1]), setting.dtype)
     tried = len(layers) * setting.kept(shape.matrix) + 8.0 * shape.matrix
     return Needs(

@@ -6,11 +6,13 @@ edits, and in proportion to the parameters for other backbones. A question is as
 (forced and greedy; once with `--metrics teacher_forced`), and once more where retrieval by the
 prompt alone is scored too; each way counts as one inference of Table 3, though up to 64 rows are
 asked at once (which makes it less) and a greedy answer has up to 20 tokens (which makes it more).
-A timed query counts as twenty-two inferences: two forwards and a greedy answer.
+A timed query counts as twenty-two inferences: two forwards and a greedy answer. Editors that Table
+3 does not hold are counted by `bench.costs.counted`.
 
 Miniature models. Seconds of the committed reference results (Tables 1, 5 and 6, one thread of a
 CPU), per sample, from the cells of the same backbone, editor and data set with the nearest number
-of edits; those of Table 2 per question, those of Table 3 per timed query.
+of edits; those of Table 2 per question, those of Table 3 per timed query. An editor without records
+on a backbone takes as much longer there than on mini-llama as the backbone is larger.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from bench.costs.shapes import Shape, shape_of_backbone
 from bench.costs.work import Work
 from bench.grids import GridPoint
 from bench.published import numbers
-from bench.reference import has_reference, reference_records
+from bench.reference import has_reference, reference_records, table_records
 from bench.timing.planning import NEW_TOKENS
 from editors import registry
 from editors.registry import CONTROL_SUFFIX
 
 TIMES = 3  # the table of times
 PUBLISHED_BACKBONE = "llama-2-7b"
+RECORDED_BACKBONE = "mini-llama"  # on which every editor is recorded
 _EDITING_TABLES = (1, 5, 6)
 _QUERY_FORWARDS = 2 + NEW_TOKENS
 _ASKING = ("probe", "generate", "pristine")  # phases of a record
@@ -67,13 +70,21 @@ class PublishedRates(Rates):
 
     def asking(self, point: GridPoint, work: Work, ways: int) -> float | None:
         """See the base class."""
-        inferences = work.items * ways + work.questions + work.queries * _QUERY_FORWARDS
-        return _times(self._scale * inferences, _published(point.editor, "infer_time_s"))
+        inferences = self._scale * self.inferences(work, ways)
+        return _times(inferences, _published(point.editor, "infer_time_s"))
 
     def unedited(self, items: float, questions: int, ways: int) -> float:
-        """See the base class; the fastest editor's inference is the model's own."""
-        least = min(n.value for p, n in numbers(TIMES).items() if p.metric == "infer_time_s")
-        return self._scale * (items * ways + questions) * least
+        """See the base class."""
+        return (items * ways + questions) * self.least()
+
+    def inferences(self, work: Work, ways: int) -> float:
+        """How many a cell's questions count as."""
+        return work.items * ways + work.questions + work.queries * _QUERY_FORWARDS
+
+    def least(self) -> float:
+        """Seconds of an inference of the model itself: the fastest editor's."""
+        found = numbers(TIMES).items()
+        return self._scale * min(n.value for p, n in found if p.metric == "infer_time_s")
 
 
 class RecordedRates(Rates):
@@ -99,16 +110,25 @@ class RecordedRates(Rates):
         return questions * _recorded_question()
 
     def _nearest(self, point: GridPoint, phase: str) -> float | None:
-        """Seconds per sample, at the nearest number of edits."""
-        found = {
-            n: seconds
-            for (backbone, editor, dataset, n, of), seconds in _recorded().items()
-            if (backbone, editor, dataset, of)
-            == (self._backbone, point.editor, point.dataset, phase)
-        }
-        if not found:
-            return None
-        return found[min(found, key=lambda n: abs(math.log(n / point.n_edits)))]
+        """Seconds per sample; without records of the backbone, from those of another."""
+        own = _at_nearest(self._backbone, point, phase)
+        if own is not None or self._backbone == RECORDED_BACKBONE:
+            return own
+        known, shape = shape_of_backbone(RECORDED_BACKBONE), shape_of_backbone(self._backbone)
+        other = _at_nearest(RECORDED_BACKBONE, point, phase)
+        return _times(shape.parameters / known.parameters, other)
+
+
+def _at_nearest(backbone: str, point: GridPoint, phase: str) -> float | None:
+    """Recorded seconds per sample of a backbone, at the nearest number of edits."""
+    found = {
+        n: seconds
+        for (other, editor, dataset, n, of), seconds in _recorded().items()
+        if (other, editor, dataset, of) == (backbone, point.editor, point.dataset, phase)
+    }
+    if not found:
+        return None
+    return found[min(found, key=lambda n: abs(math.log(n / point.n_edits)))]
 
 
 def ways_of(editor: str, *, generated: bool) -> int:
@@ -135,7 +155,7 @@ def _recorded() -> dict[tuple[str, str, str, int, str], float]:
     """Mean seconds per sample by backbone, editor, data set, number of edits and phase."""
     found = defaultdict(list)
     for table in _EDITING_TABLES:
-        for record in reference_records(f"table{table}") if has_reference(f"table{table}") else ():
+        for record in table_records(table) if has_reference(f"table{table}") else ():
             cell, seconds = record["cell"], record["provenance"]["seconds"]
             samples = record["summary"]["blocks"] * cell["n_edits"]
             place = (cell["backbone"], cell["editor"], cell["dataset"], cell["n_edits"])

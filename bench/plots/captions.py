@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.grids import TABLES
+from bench.grids import RECENT, TABLES, in_paper
 from bench.plots.plan import Plan
+from bench.recent import MARK, marked
 from bench.tabulate import caption_of
 from editors import registry
 
@@ -20,6 +21,18 @@ def caption(title: str, plan: Plan) -> tuple[str, ...]:
     return (title, said.measured, *([EMBEDDED] if embedded else []), said.protocol, said.seeds)
 
 
+def label(editor: str) -> str:
+    """An editor as tables print it, with a mark where it is not in the paper's."""
+    return marked(registry.describe(editor).label, editor)
+
+
 def labels(editors: Iterable[str]) -> str:
-    """Editors as tables print them, separated by commas."""
-    return ", ".join(registry.describe(key).label for key in editors)
+    """Labels of editors, separated by commas."""
+    return ", ".join(map(label, editors))
+
+
+def recent_note(editors: Iterable[str], how: str = "") -> tuple[str, ...]:
+    """What the mark of some of these editors means, if any has it; `how` their lines look."""
+    if all(map(in_paper, editors)):
+        return ()
+    return (f"{MARK}{how and f' and {how}'}: {RECENT}.",)

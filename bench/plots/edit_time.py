@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.datasets import get_dataset
-from bench.plots.captions import caption, labels
+from bench.plots.captions import caption, label, labels, recent_note
 from bench.plots.drawing import Drawing, Field, new_figure
 from bench.plots.labels import Named, place_names
 from bench.plots.means import over_datasets
@@ -103,6 +103,7 @@ def _draw(figure: Figure, points: Sequence[Point]) -> None:
         axes.errorbar(
             [middle], [point.value.mean], point.value.std, [[middle - low], [high - middle]],
             fmt=mark.marker, color=mark.colour, markersize=mark.size + 1, elinewidth=0.6,
+            markerfacecolor="white" if mark.hollow else mark.colour,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("median time of one edit (s); bars: quartiles")
@@ -117,7 +118,7 @@ def _named(point: Point) -> Named:
     low, middle, high = point.seconds
     mean, std = point.value.mean, point.value.std or 0.0
     return Named(
-        name=registry.describe(point.editor).label, x=middle, y=mean,
+        name=label(point.editor), x=middle, y=mean,
         x_range=(low, high), y_range=(mean - std, mean + std),
     )  # fmt: skip
 
@@ -128,7 +129,8 @@ def _caption(chosen: Plan, n_edits: int) -> tuple[str, ...]:
         f"Average of reliability, generality and locality after {n_edits:,} edits (mean over "
         f"{names}) against the time of one edit."
     )
-    return (*caption(title, chosen), f"Timed on {_hardware(chosen.records)}.")
+    timed = f"Timed on {_hardware(chosen.records)}."
+    return (*caption(title, chosen), timed, *recent_note(chosen.editors, "hollow"))
 
 
 def _hardware(records: Sequence[Record]) -> str:

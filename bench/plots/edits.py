@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.datasets import get_dataset
 from bench.grids import TABLES
-from bench.plots.captions import caption
+from bench.plots.captions import caption, label, recent_note
 from bench.plots.drawing import Drawing, Field, new_figure
 from bench.plots.plan import Plan, plan
 from bench.plots.source import Source
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRIC = "Avg"
-ROW_HEIGHT, LEGEND_HEIGHT = 1.95, 0.5  # inches
+ROW_HEIGHT, LEGEND_HEIGHT = 1.95, 0.25  # inches, of a row of panels and of names
+ACROSS = 6  # names in a row of the legend
 MARGIN = 1.6  # factor, left and right of the points
 MEASURED, PUBLISHED = "measured", "published"
 COLUMNS = (
@@ -66,7 +67,8 @@ def build(source: Source) -> Drawing:
     points = tuple(_points(chosen))
     sources = tuple(dict.fromkeys(point.source for point in points))
     with paper_style():
-        height = ROW_HEIGHT * len(sources) + LEGEND_HEIGHT
+        names = max(2, -(-len(chosen.editors) // ACROSS))
+        height = ROW_HEIGHT * len(sources) + LEGEND_HEIGHT * names
         figure = new_figure(WIDTH, height, _caption(chosen, points))
         _draw(figure, chosen, points, sources)
     return Drawing(
@@ -96,11 +98,11 @@ def _points(chosen: Plan) -> Iterator[Point]:
 def _published(data: TableData) -> Iterator[Point]:
     keys = {row.label: row.editor for row in data.rows}
     datasets = {get_dataset(key).label: key for key in data.datasets}
-    for (n_edits, label, dataset, metric), number in data.published.items():
-        if metric == METRIC and label in keys and dataset in datasets:
+    for (n_edits, name, dataset, metric), number in data.published.items():
+        if metric == METRIC and name in keys and dataset in datasets:
             yield Point(
                 source=PUBLISHED, backbone=data.table.published_backbone,
-                dataset=datasets[dataset], editor=keys[label], n_edits=n_edits,
+                dataset=datasets[dataset], editor=keys[name], n_edits=n_edits,
                 value=Spread(number.value, number.std, 0),
             )  # fmt: skip
 
@@ -123,7 +125,7 @@ def _draw(figure: Figure, chosen: Plan, points: Sequence[Point], sources: Sequen
     for axes in panels[-1]:
         axes.set_xlabel("sequential edits")
     handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=6, handlelength=3.2)
+    figure.legend(handles, names, loc="outside upper center", ncols=ACROSS, handlelength=3.2)
 
 
 def _draw_panel(
@@ -136,7 +138,7 @@ def _draw_panel(
     for key, mark in styles.items():
         found = [point for point in points if point.editor == key]
         edits, values = [p.n_edits for p in found], [p.value.mean for p in found]
-        axes.plot(edits, values, label=registry.describe(key).label, **mark.line, zorder=3)
+        axes.plot(edits, values, label=label(key), **mark.line, zorder=3)
         spreads = [p.value.std or 0.0 for p in found]
         if any(spreads):
             axes.errorbar(edits, values, spreads, fmt="none", ecolor=mark.colour, elinewidth=0.6)
@@ -162,7 +164,8 @@ def _caption(chosen: Plan, points: Sequence[Point]) -> tuple[str, ...]:
     )
     lines = "Line styles: solid modifies parameters, dash-dotted adds some, dashed retrieves"
     own = "; RECIPE is black."
-    return (*caption(title, chosen), *filter(None, [beside, remark]), lines + own)
+    later = recent_note(chosen.editors, "dotted")
+    return (*caption(title, chosen), *filter(None, [beside, remark]), lines + own, *later)
 
 
 def _row(point: Point, chosen: Plan) -> tuple[Field, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -81,7 +82,9 @@ def place_names(figure: Figure, axes: Axes, points: Sequence[Named], size: float
     places = [_Place(distance, *direction) for distance in _DISTANCES for direction in _DIRECTIONS]
     for point in points:
         boxes = [place.box(axes, point, size) for place in places]
-        costs = [_cost(box, taken, axes.bbox) for box in boxes]
+        costs = [
+            _cost(box, taken, axes.bbox) + _mistaken(box, axes, point, points) for box in boxes
+        ]
         best = costs.index(min(costs))
         taken.append(boxes[best])
         places[best].annotate(axes, point, size, led=places[best].distance > _LED)
@@ -106,6 +109,18 @@ def _cost(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
     """Area in pixels that a name would cover, or that would lie outside of the axes."""
     covered = sum(_shared(box, other) for other in taken)
     return covered + float(box.width * box.height) - _shared(box, inside)
+
+
+def _mistaken(box: Bbox, axes: Axes, own: Named, points: Sequence[Named]) -> float:
+    """The name's area where another point is nearer to it than its own."""
+    places = axes.transData.transform([(point.x, point.y) for point in (own, *points)])
+    first, *others = (_distance(box, x, y) for x, y in places)
+    return float(box.width * box.height) if any(other < first for other in others) else 0.0
+
+
+def _distance(box: Bbox, x: float, y: float) -> float:
+    """Pixels from a point to the nearest place of a box."""
+    return math.hypot(max(box.x0 - x, 0.0, x - box.x1), max(box.y0 - y, 0.0, y - box.y1))
 
 
 def _shared(one: Bbox, other: Bbox) -> float:

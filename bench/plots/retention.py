@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from bench.datasets import get_dataset
-from bench.plots.captions import caption, labels
+from bench.plots.captions import caption, label, labels, recent_note
 from bench.plots.drawing import Drawing, Field, new_figure
 from bench.plots.plan import Plan, common_edits, plan
 from bench.plots.source import Source
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ASPECT = "reliability"
 ACROSS = 4  # panels in a row
-ROW_HEIGHT = 1.25  # inches
+ROW_HEIGHT, LEGEND_HEIGHT = 1.25, 0.25  # inches
 MEAN = "mean"
 COLUMNS = (
     "backbone",
@@ -76,8 +76,10 @@ def build(source: Source) -> Drawing:
     absent = [key for key in whole.editors if key not in chosen.editors]
     missing = (f"Not at {n_edits:,} edits: {labels(absent)}.",) if absent else ()
     with paper_style():
-        rows = -(-(len(chosen.editors) + 1) // ACROSS)  # one place is the legend's
-        figure = new_figure(WIDTH, ROW_HEIGHT * rows + 0.2, (*_caption(chosen, n_edits), *missing))
+        rows = -(-len(chosen.editors) // ACROSS)
+        above = 0.0 if _spare(chosen) else LEGEND_HEIGHT
+        height = ROW_HEIGHT * rows + 0.2 + above
+        figure = new_figure(WIDTH, height, (*_caption(chosen, n_edits), *missing))
         _draw(figure, chosen, groups, rows)
     return Drawing(
         stem="retention",
@@ -133,18 +135,25 @@ def _draw(figure: Figure, chosen: Plan, groups: Sequence[Group], rows: int) -> N
     panels = figure.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False)
     for key, axes in zip(chosen.editors, panels.flat, strict=False):
         _draw_panel(axes, [group for group in groups if group.editor == key], chosen.datasets)
-        entry = registry.describe(key)
-        axes.set_title(f"{entry.label} ({entry.family})")
+        axes.set_title(f"{label(key)} ({registry.describe(key).family})")
     handles, names = panels[0, 0].get_legend_handles_labels()
     spare = list(panels.flat)[len(chosen.editors) :]
     for axes in spare:
         axes.set_axis_off()
-    spare[-1].legend(handles, names, loc="center", handlelength=3.0)
+    if spare:
+        spare[-1].legend(handles, names, loc="center", handlelength=3.0)
+    else:
+        figure.legend(handles, names, loc="outside upper center", ncols=4, handlelength=3.0)
     for axes in panels[:, 0]:
         axes.set_ylabel("Rel (%)")
     for axes in list(panels.flat)[: len(chosen.editors)][-ACROSS:]:  # the lowest of each column
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("edits that came after")
+
+
+def _spare(chosen: Plan) -> int:
+    """Places of the last row that no editor takes; the legend takes one, or stands above."""
+    return -len(chosen.editors) % ACROSS
 
 
 def _draw_panel(axes: Axes, groups: Sequence[Group], datasets: Sequence[str]) -> None:
@@ -172,7 +181,7 @@ def _caption(chosen: Plan, n_edits: int) -> tuple[str, ...]:
         f"Reliability after {n_edits:,} edits by the age of the edit: the number of edits that "
         f"came after it, in groups of {_range(per_group)} samples per data set and seed."
     )
-    return caption(title, chosen)
+    return (*caption(title, chosen), *recent_note(chosen.editors))
 
 
 def _range(counts: Iterable[int]) -> str:

@@ -26,6 +26,7 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "8", "H",
 # Line styles by family: what modifies parameters, adds some, or retrieves.
 Dashes = str | tuple[float, tuple[float, ...]]
 DASHES: dict[str, Dashes] = {"MP": "-", "AP": (0, (5, 1.5, 1, 1.5)), "RB": (0, (4, 1.5))}
+DOTTED: Dashes = (0, (1, 1.3))  # editors that are not in the paper's tables, of every family
 WIDTH = 6.3  # inches: the text width of a page of the ACL proceedings
 COLUMN = 4.4  # inches: wider than one of its columns, for one panel with its caption
 SMALL = 6.0  # points, of the caption and of labels inside a panel
@@ -64,6 +65,7 @@ class Mark:
     dashes: Dashes
     width: float  # points
     size: float  # points
+    hollow: bool = False  # the marker, where nothing else is told by that
 
     @property
     def line(self) -> dict[str, Any]:
@@ -86,13 +88,14 @@ def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
     keys, colours, recent = editor_keys(recent=True), cycle(COLOURS), cycle(RECENT_COLOURS)
     found = {}
     for key, marker in zip(keys, cycle(MARKERS), strict=False):
-        own = key == EDITOR
+        own, old = key == EDITOR, in_paper(key)
         found[key] = Mark(
-            colour=BLACK if own else next(colours if in_paper(key) else recent),
+            colour=BLACK if own else next(colours if old else recent),
             marker="*" if own else marker,
-            dashes=DASHES[registry.describe(key).family],
+            dashes=DASHES[registry.describe(key).family] if old else DOTTED,
             width=1.6 if own else 1.0,
             size=6.5 if own else 4.0,
+            hollow=not old,
         )
     return {key: found[key] for key in editors or keys}
 
