@@ -65,8 +65,8 @@ def plan(args: argparse.Namespace) -> int:
     """Exit code 0."""
     table = get_table(args.table)
     KINDS[table.measures].check(args)
+    chosen = points(table, arguments.selection(args))  # own files are run before they are named
     settings = arguments.settings(args)
-    chosen = points(table, arguments.selection(args))
     check_hparams(chosen, settings)
 
     from bench.costs.estimate import Request, estimate

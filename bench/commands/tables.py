@@ -14,6 +14,8 @@ from bench.commands.showing import print_markdown, show, show_text
 from bench.console import say, warn
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
+from bench.own_code import remember
+from bench.own_rows import parted_points, with_own_editors, with_recorded
 from bench.planning import trained_points
 from bench.record_kinds import identity_of
 from bench.reference import add_to_reference, reference_records, write_reference
@@ -149,15 +151,19 @@ def _stored(
         ValueError: none of the cells has a record.
     """
     store = ResultStore(arguments.records_directory(args))
-    owned = (r for r in store.records() if is_complete(r) and kind.owns(r))
+    owned = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    remember(owned)
     records, stale = parted(owned)
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
+    asked = with_own_editors(table, arguments.selection(args, seeds), records)
+    here, gone = parted_points(points(table, asked))
     chosen, _ = trained_points(  # the others have no records
-        points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
+        here, settings, named=args.editors is not None
     )
-    cells = [job.cell for job in kind.plan(chosen, args)]
+    planned = [job.cell for job in kind.plan(chosen, args)] if chosen else []
+    cells = with_recorded(planned, gone, records, settings)
     if warning := stale_warning(belonging(stale, cells)):
         warn(warning)
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
