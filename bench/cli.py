@@ -48,6 +48,9 @@ COMMANDS = {
     "import-weights": Command(
         "bench.commands.import_weights", "convert pickled weights to safetensors, safely"
     ),
+    "contract": Command(
+        "bench.commands.contract", "check that an editor does what every editor must"
+    ),
     "world": Command("bench.world.cli", "build and verify the embedded world"),
     "data": Command("bench.datasets.cli", "check data files, say where to get them"),
 }

@@ -2,10 +2,10 @@
 
     python -m bench run --datasets examples/my_dataset.py --editors ft,grace --edits 1,10
 
-The file is a JSON list of objects. `row.text`, `row.texts` and `row.rows` read a field, and word the
-error where it is not there. The base class does the rest: it leaves out rows without text and counts
-them, takes white space off targets, and spells the subject as the prompt does. With `--data-dir DIR`
-the file may lie in DIR instead. A trainable editor needs a file of a `train` split too.
+The file is a JSON list of objects. `row.text`, `row.texts` and `row.rows` read a field, and word
+the error where it is not there. The base class does the rest: it leaves out rows without text and
+counts them, takes white space off targets, and spells the subject as the prompt does. With
+`--data-dir DIR` the file may lie in DIR instead. A trainable editor needs a `train` split too.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.retrieving import RetrievingEditor
 from editors.parts.tokens import TokenBatch, target_ids
 
-NONE = -1  # what `search` returns of a text that no entry answers
+NONE = -1  # of a text that no entry answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class AnswerMemoryHparams(Hparams):
     """Checked where they are made, so that a bad value never starts a run."""
 
     threshold: float = 0.5  # of the similarity of two sets of words, from 0 to 1
-    strength: float = 100.0  # what is added to a token's logit
+    strength: float = 300.0  # what is added to a logit, about
 
     def __post_init__(self) -> None:
         check_at_least("threshold", self.threshold, 0)
@@ -44,7 +44,7 @@ class AnswerMemoryHparams(Hparams):
 
 
 class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
-    """`RetrievingEditor` wants `search`; the rest is what every editor must have."""
+    """`RetrievingEditor` wants `search`; the rest is what every editor has."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"  # it retrieves
     label: ClassVar[str] = "AnswerMemory"  # as tables print it
@@ -64,8 +64,8 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
         self.entries: list[tuple[str, str]] = []  # prompt, target
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The entries as tensors: a long stream of edits is kept on disk and continued."""
-        prompts, targets = [one for one, _ in self.entries], [one for _, one in self.entries]
+        """The entries as tensors: a long stream is kept on disk and continued."""
+        prompts, targets = [p for p, _ in self.entries], [t for _, t in self.entries]
         return pack_texts(prompts, "prompts") | pack_texts(targets, "targets")
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -75,10 +75,9 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
 
     def search(self, texts: Sequence[str]) -> Tensor:
         """Number [B] of the entry that answers each text: the nearest, the newest of equals."""
-        known = [words(prompt) for prompt, _ in self.entries]
         found = []
         for text in texts:
-            near = [similarity(words(text), one) for one in known]
+            near = [similarity(text, prompt) for prompt, _ in self.entries]
             best = max(range(len(near)), key=lambda i: (near[i], i), default=NONE)
             found.append(best if near and near[best] >= self.hparams.threshold else NONE)
         return torch.tensor(found, device=self.lm.device)
@@ -90,10 +89,10 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
         targets = ["" if entry == NONE else self.entries[entry][1] for entry in found]
         rows = [target_ids(self.lm.tokenizer, text) if text else [] for text in targets]
         head = self.lm.model.lm_head.weight  # [V, d]: a logit is a row times the hidden state
+        ways = head - head.mean(dim=0)  # what all rows share would raise all logits alike
         step = 0  # tokens of the answer that earlier forwards have read
 
-        def push(_: Tensor, hidden: Tensor) -> Tensor:
-            """Move the last hidden states [B, T, d] towards the rows of the answers' tokens."""
+        def pushed(_: Tensor, hidden: Tensor) -> Tensor:  # [B, T, d] in front of the head
             nonlocal step
             step = 0 if prefill.active else step + 1
             moved = hidden.clone()
@@ -101,22 +100,18 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
                 for number, token in enumerate(answer):
                     place = length - 1 + number if prefill.active else number - step
                     if 0 <= place < hidden.shape[1]:
-                        direction = head[token] / head[token].norm() ** 2
-                        moved[row, place] += self.hparams.strength * direction
+                        way = ways[token]
+                        moved[row, place] += self.hparams.strength * way / way.norm() ** 2
             return moved
 
         with ExitStack() as stack:
             prefill = stack.enter_context(watched_prefill(self.lm.base))
             norm = self.lm.module(self.lm.architecture.final_norm)
-            stack.enter_context(changed_output(norm, push))
+            stack.enter_context(changed_output(norm, pushed))
             yield
 
 
-def words(text: str) -> frozenset[str]:
-    """The words of a text, in small letters."""
-    return frozenset(re.findall(r"\w+", text.lower()))
-
-
-def similarity(one: frozenset[str], other: frozenset[str]) -> float:
-    """Shared words over all words: 1 for equal sets, 0 for sets without a common word."""
+def similarity(*texts: str) -> float:
+    """Shared words of two texts over all their words, from 0 to 1, whatever their order."""
+    one, other = (set(re.findall(r"\w+", text.lower())) for text in texts)
     return len(one & other) / max(len(one | other), 1)
