@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from bench.commands.showing import show
 from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
-from bench.grids import GridPoint, get_table, points
+from bench.grids import GridPoint, Table, get_table, points
+from bench.identity import Identity
 from bench.jobs import Job
 from bench.planning import check_hparams, train_missing, trained_points
 from bench.record_kinds import identity_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from bench.executors.base import Executor
     from bench.executors.slurm_jobs import SlurmExecutor
+    from bench.worker import Finished
 
 EXAMPLES = """examples:
   python -m bench run --table 1
@@ -112,15 +114,57 @@ def run(args: argparse.Namespace) -> int:
         return _run(args)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """The cells of a selection, with what is stored of them now."""
+
+    cells: Sequence[Identity]
+    records: Sequence[Record]  # complete and failed ones
+    store: ResultStore
+
+
 def _run(args: argparse.Namespace) -> int:
+    table, chosen = chosen_points(args)
+    if args.dry_run:
+        return _list(KINDS[table.measures].lines(chosen))
+    ran = computed(args)
+    if isinstance(ran, int):
+        return ran
+    complete = list(filter(is_complete, ran.records))
+    show(table, ran.cells, complete, arguments.tables_directory(args))
+    failures = [one for one in ran.records if not is_complete(one)]
+    return _report_failures(failures, len(ran.cells), ran.store)
+
+
+def chosen_points(args: argparse.Namespace) -> tuple[Table, Sequence[GridPoint]]:
+    """The table and the points of a selection.
+
+    Raises:
+        ValueError: a selection that cannot be run.
+    """
     table = get_table(args.table)
-    kind = KINDS[table.measures]
-    kind.check(args)
+    KINDS[table.measures].check(args)
     chosen = points(table, arguments.selection(args))
     for hparams in check_hparams(chosen, arguments.settings(args)):
         hparams.check_installed()
-    if args.dry_run:
-        return _list(kind.lines(chosen))
+    return table, chosen
+
+
+def computed(
+    args: argparse.Namespace, seen: Callable[[Finished], None] = lambda _: None
+) -> Ran | int:
+    """Compute what has no record yet; an exit code where that was stopped or only submitted.
+
+    Args:
+        args: of the command line.
+        seen: called with every cell that was run.
+
+    Raises:
+        ValueError: a selection that cannot be run.
+        OSError: files that are missing, or records that cannot be written.
+    """
+    table, chosen = chosen_points(args)
+    kind = KINDS[table.measures]
     device = arguments.device_of(args)
     executor = executor_of(args, device=device, alone=kind.alone)
     jobs = _planned(kind, chosen, args)
@@ -130,18 +174,17 @@ def _run(args: argparse.Namespace) -> int:
         slurm = slurm_of(args, device=device, alone=kind.alone)
         return _submit(todo, store, slurm, _conduct(args))
     if todo:
-        computed = _compute(todo, store, executor, _conduct(args))
-        if computed.exit_code is not None:
+        done = _compute(todo, store, executor, _conduct(args), seen)
+        if done.exit_code is not None:
             warn(
-                f"stopped: {computed.done} of {len(todo)} cells are done and what was begun is "
+                f"stopped: {done.done} of {len(todo)} cells are done and what was begun is "
                 f"kept in {store.directory}; the same command continues."
             )
-            return computed.exit_code
+            return done.exit_code
         there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
     cells = [job.cell for job in jobs]
     found = [there[key] for cell in cells if (key := cell.key()) in there]
-    show(table, cells, list(filter(is_complete, found)), arguments.tables_directory(args))
-    return _report_failures([one for one in found if not is_complete(one)], len(cells), store)
+    return Ran(cells=cells, records=found, store=store)
 
 
 def _sorted_out(
@@ -211,7 +254,11 @@ def _conduct(args: argparse.Namespace) -> Conduct:
 
 
 def _compute(
-    todo: Sequence[Job], store: ResultStore, executor: Executor, conduct: Conduct
+    todo: Sequence[Job],
+    store: ResultStore,
+    executor: Executor,
+    conduct: Conduct,
+    seen: Callable[[Finished], None],
 ) -> _Computed:
     """Run the cells, or wait for who is running them, and show progress; a signal stops them."""
     from bench.progress import track
@@ -223,8 +270,9 @@ def _compute(
     with stopped_by_signals(stop) as caught:
         finished = until_done(executor, todo, store, conduct=conduct, stop=stop)
         try:
-            for _ in track(finished, total=len(todo)):
+            for one in track(finished, total=len(todo)):
                 computed.done += 1
+                seen(one)
         except StoppedEarly:
             computed.exit_code = caught.exit_code
     return computed

@@ -105,14 +105,25 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(func=tables)
 
 
-def tables(args: argparse.Namespace) -> int:
-    """Exit code 0; no record at all is an error."""
+def chosen_records(
+    args: argparse.Namespace,
+) -> tuple[Table, Sequence[Identity], list[Record]]:
+    """The table, its selected cells, and the records there are.
+
+    Raises:
+        ValueError: no record at all, or a selection that the table does not take.
+    """
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
+    return table, *(_committed if args.reference else _stored)(table, kind, args)
+
+
+def tables(args: argparse.Namespace) -> int:
+    """Exit code 0; no record at all is an error."""
     if args.add and args.export is None:
         raise ValueError("--add is for --export FILE alone.")
-    cells, records = (_committed if args.reference else _stored)(table, kind, args)
+    table, cells, records = chosen_records(args)
     if args.export is not None:
         keys = {cell.key() for cell in cells}
         kept = [record for record in records if record["key"] in keys]
@@ -127,7 +138,7 @@ def tables(args: argparse.Namespace) -> int:
         editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
         _show_view(views[0], tabulate(table, editing, records, SHOWN[metric]), args)
     elif args.markdown:
-        print_markdown(kind.view(table, cells, records, metric).text)
+        print_markdown(KINDS[table.measures].view(table, cells, records, metric).text)
     else:
         show(table, cells, records, arguments.tables_directory(args), metric)
     return 0

@@ -1,4 +1,4 @@
-"""The clauses: what every editor does, whatever its method. Each is one function, with a sentence."""
+"""The clauses: what every editor does, whatever its method. Each is a function with a sentence."""
 
 from __future__ import annotations
 
