@@ -78,7 +78,8 @@ def describe(name: str) -> EditorEntry:
         ValueError: no editor of that name.
         FileNotFoundError: no such file.
     """
-    return _known()[resolve(name)]
+    key = resolve(name)  # first: it may run a file
+    return _known()[key]
 
 
 def resolve(name: str) -> str:

@@ -36,13 +36,16 @@ class RecordedDataset(EditDataset):
     def __init__(self, key: str) -> None:
         self.key = self.label = self.title = key  # type: ignore[misc]
 
-    def read(self, row: Row, sample_id: str) -> EditSample:
-        """Refuse.
+    def directory(self, split: Split, given: Path) -> Path:
+        """Refuse; see the base class."""
+        raise self._refusal()
 
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
+    def read(self, row: Row, sample_id: str) -> EditSample:
+        """Refuse; see the base class."""
+        raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        return ValueError(
             f"The data set {self.key!r} is known from records alone; name its file to load it."
         )
 
