@@ -84,8 +84,8 @@ def _editors(stream: Mapping[str, Any] | None) -> Iterator[tuple[str, object, ob
     name, was = stream["editor"], stream["editor_version"]
     if EDITOR_SOURCE in stream["inputs"]:  # a user's own: its version says less than its source
         if name in registry.available():
-            now = registry.source_of(name) or ""
-            yield f"source of {name}", stream["inputs"][EDITOR_SOURCE][:8], now[:8]
+            source = registry.source_of(name) or ""
+            yield f"source of {name}", stream["inputs"][EDITOR_SOURCE][:8], source[:8]
         return
     there = name in registry.available()
     now = registry.editor_class(name).version if there else "gone"
