@@ -52,7 +52,7 @@ def with_recorded(
     settings: Settings,
 ) -> list[Identity]:
     """The planned cells, and behind those of the same number of edits what records have."""
-    wanted = {_place_of(point, settings) for point in points}
+    wanted = {place for point in points for place in _places_of(point, settings)}
     newest: dict[Place, Record] = {}
     for record in records:
         place = _place(record["cell"])
@@ -76,11 +76,12 @@ def _agrees(cell: Mapping[str, Any], planned: Sequence[Identity]) -> bool:
     return True
 
 
-def _place_of(point: GridPoint, settings: Settings) -> Place:
+def _places_of(point: GridPoint, settings: Settings) -> tuple[Place, Place]:
+    """Of a cell of editing, and of one of another kind, which has neither limit nor generation."""
     path = Path(point.backbone).expanduser()
     backbone = path.resolve().name if path.is_dir() else point.backbone
     where = (backbone, settings.dtype, point.editor, point.dataset, point.n_edits, point.seed)
-    return *where, point.limit, settings.generation
+    return (*where, point.limit, settings.generation), (*where, None, None)
 
 
 def _place(cell: Mapping[str, Any]) -> Place:
