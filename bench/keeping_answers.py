@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.asking import Course
-from bench.probing import Forced, Ids
+from bench.probing import Both, Forced, Ids
 from bench.rows import Channel
 
 
@@ -27,15 +27,20 @@ class AskedSoFar:
         }
         ids = [tuple(row) for row in kept.get("generated", ())]
         self.generated: Course[Ids] = Course(ids, self._behind)
+        pairs = [(_forced(forced), tuple(ids)) for forced, ids in kept.get("together", ())]
+        self.together: Course[Both] = Course(pairs, self._behind)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain JSON values."""
         kept: dict[str, list[Any]] = {"generated": list(self.generated.found)}
+        kept["together"] = [[_plain(forced), ids] for forced, ids in self.together.found]
         for channel, course in self.forced.items():
-            kept[channel] = [
-                [one.target_ids, one.predicted_ids, one.log_probability] for one in course.found
-            ]
+            kept[channel] = [_plain(one) for one in course.found]
         return kept
+
+
+def _plain(one: Forced) -> list[Any]:
+    return [one.target_ids, one.predicted_ids, one.log_probability]
 
 
 def _forced(row: Sequence[Any]) -> Forced:

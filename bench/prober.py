@@ -12,12 +12,14 @@ from bench.clock import Clock
 from bench.keeping_answers import AskedSoFar
 from bench.pristine import PristineAnswers
 from bench.probing import (
+    Both,
     Forced,
     Ids,
     Item,
     Steering,
     generate,
     predict,
+    predict_and_generate,
     unsteered,
 )
 from bench.rows import Channel, TokenAnswer
@@ -25,6 +27,8 @@ from editors.base import Editor
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import RetrievalText, seen_text
+
+BARE = "{}"  # a generation prompt that is the question itself
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Prober:
     ) -> list[Answered]:
         """Answers as edited, in both retrieval-text modes; `so_far` has them as they come."""
         courses = so_far.forced
+        if self.template == BARE and editor.steers_alike:
+            with self.clock.phase("probe"):
+                found, ids = self._together(items, editor.steering, so_far.together)
+            return self._join({"teacher_forced": found, "prompt_only": found}, ids)
         with editor.remembering():
             with self.clock.phase("probe"):
                 forced = self._forced(
@@ -62,10 +70,20 @@ class Prober:
                 generated = self._generated(items, editor.steering, so_far.generated)
         return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
 
+    def _together(
+        self, items: Sequence[Item], steering: Steering, course: Course[Both]
+    ) -> tuple[list[Forced], list[Ids]]:
+        """Teacher-forced and generated answers from one reading of each prompt."""
+        found = predict_and_generate(self.lm, items, steering, batch_size=self.room, course=course)
+        return [forced for forced, _ in found], [ids for _, ids in found]
+
     def _unedited(self, items: Sequence[Item]) -> list[Answered]:
+        if self.template == BARE:
+            forced, generated = self._together(items, unsteered, Course(behind=self.between))
+            return self._join({"teacher_forced": forced}, generated)
         forced = self._forced(items, unsteered, "teacher_forced", Course(behind=self.between))
-        generated = self._generated(items, unsteered, Course(behind=self.between))
-        return self._join({"teacher_forced": forced}, generated)
+        answers = self._generated(items, unsteered, Course(behind=self.between))
+        return self._join({"teacher_forced": forced}, answers)
 
     def _prompt_only(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.asking import BatchSize, Course, answered
 from bench.metrics import ANSWER_END, MAX_ANSWER_TOKENS, Aspect
 from editors.base import EditSample, Probe
-from editors.parts.generation import Stop, greedy
+from editors.parts.generation import Stop, forced_and_greedy, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import RetrievalText, TokenBatch, batch_of
 
@@ -55,6 +55,9 @@ class Forced:
     target_ids: Ids
     predicted_ids: Ids
     log_probability: float  # of the whole target
+
+
+Both = tuple[Forced, Ids]  # teacher-forced and generated
 
 
 def items_of(sample: EditSample) -> list[Item]:
@@ -134,6 +137,32 @@ def generate(
             pass
 
     return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
+
+
+@torch.inference_mode()
+def predict_and_generate(
+    lm: LanguageModel,
+    items: Sequence[Question],
+    steering: Steering = unsteered,
+    *,
+    batch_size: BatchSize = BATCH_SIZE,
+    course: Course[Both] | None = None,
+) -> list[Both]:
+    """What `predict` and `generate` give, from one reading of the bare prompts.
+
+    For steering that treats all rows and columns alike; see `Editor.steers_alike`.
+    """
+    stop = Stop.natural(lm.tokenizer, ANSWER_END)
+
+    def answer(chunk: Sequence[Question]) -> list[Both]:
+        pairs = [(item.prompt, item.target) for item in chunk]
+        batch = batch_of(lm.tokenizer, pairs, device=lm.device)
+        with steering(batch):
+            logits, rows = forced_and_greedy(lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop)
+        forced = _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
+        return list(zip(forced, map(tuple, rows), strict=True))
+
+    return in_batches(items, answer, batch_size, course=course)
 
 
 def in_batches(

@@ -209,6 +209,14 @@ class Editor(ABC, Generic[HparamsT]):
         """Context in which a forward (or a cached decoding) of `batch` is answered as edited."""
         return nullcontext()
 
+    @property
+    def steers_alike(self) -> bool:
+        """Whether steering treats all rows, and all columns of a row, alike.
+
+        Then rows may leave a batch, and decoding may go on behind any column of a row.
+        """
+        return type(self).steering is Editor.steering  # the weights answer as they are
+
     def remembering(self) -> AbstractContextManager[None]:
         """Context without edits, in which what a text retrieves may be kept for the next time."""
         return nullcontext()

@@ -143,6 +143,11 @@ class TPatcher(Editor[TPatcherHparams]):
         )
         self._generator.manual_seed(self.resources.seed)
 
+    @property
+    def steers_alike(self) -> bool:
+        """See the base class."""
+        return True
+
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Add what the neurons answer to the output of the last block's MLP."""
         if not len(self.store):

@@ -186,6 +186,12 @@ class SteersPromptsAlone(Sound):
             yield
 
 
+class SaysItSteersAlike(SteersPromptsAlone):
+    @property
+    def steers_alike(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class SaysItStops(StepHparams):
     @property
@@ -239,6 +245,7 @@ BROKEN: dict[str, type[Sound]] = {
     "prepared_together": PreparesOtherwise,
     "state_goes_through_disk": LosesItsState,
     "decoding_is_teacher_forcing": SteersPromptsAlone,
+    "decoding_behind_a_target": SaysItSteersAlike,
     "forced_ends": NeverStops,
     "untrained_weights": OtherShapes,
     "several_devices": TakesAnyModel,

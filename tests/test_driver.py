@@ -189,6 +189,21 @@ def test_without_generation_nothing_is_generated(lm: LanguageModel) -> None:
     assert all("generated" not in item["after"] for row in rows for item in row["items"])
 
 
+class Alike(Shift):
+    """Says that its steering treats all rows and columns alike."""
+
+    @property
+    def steers_alike(self) -> bool:
+        return True
+
+
+def test_one_reading_of_a_prompt_answers_as_two(lm: LanguageModel) -> None:
+    apart, together = Shift(lm), Alike(lm)
+    wanted, found = (run(one, generation="context_free") for one in (apart, together))
+    assert [row["items"] for row in found] == [row["items"] for row in wanted]
+    assert len(together.batches) < len(apart.batches)
+
+
 def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
     cell = dataclasses.replace(CELL, n_edits=2, limit=4)
     ran = run_cell(cell, DoNothing(lm), SAMPLES)

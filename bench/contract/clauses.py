@@ -36,7 +36,7 @@ from bench.contract.subjects import (
 from bench.contract.tiny import REQUESTS
 from editors import registry
 from editors.base import EditRequest
-from editors.parts.generation import Stop, greedy
+from editors.parts.generation import Stop, forced_and_greedy, greedy
 from editors.parts.in_context import InContextEditor
 from editors.parts.tokens import batch_of, batch_of_ids
 
@@ -273,6 +273,23 @@ def decoding_is_teacher_forcing(subject: Subject) -> None:
     flat = [token for ids in generated for token in ids]
     wrong = sum(one != other for one, other in zip(best.tolist(), flat, strict=True))
     wanted(not wrong, f"{wrong} of {len(flat)} tokens are others")
+
+
+@clause
+def decoding_behind_a_target(subject: Subject) -> None:
+    """Decoding may go on behind a forced target, where the editor says that it steers alike."""
+    editor = subject.editor()
+    if not editor.steers_alike:
+        return
+    editor.edit([FIRST, SECOND])
+    lm = editor.lm
+    bare = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in PAIRS], device=lm.device)
+    forced = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    with editor.steering(bare):
+        expected = greedy(lm, bare, max_new_tokens=NEW_TOKENS, stop=Stop())
+    with editor.steering(forced):
+        _, generated = forced_and_greedy(lm, forced, max_new_tokens=NEW_TOKENS, stop=Stop())
+    wanted(generated == expected, "steers_alike is set, and the answers are others")
 
 
 @clause

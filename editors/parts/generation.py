@@ -60,31 +60,126 @@ def greedy(
     Raises:
         ValueError: rows that carry target tokens, or that would outgrow the model's context.
     """
-    from transformers import DynamicCache
-
-    _check(lm, batch, max_new_tokens)
-    cache = DynamicCache(config=lm.model.config)
-    rows = torch.arange(len(batch), device=lm.device)
-    lengths = torch.tensor(batch.prompt_lengths, device=lm.device)
-    mask = batch.attention_mask
-    hidden = _forward(lm, batch.input_ids, mask, batch.position_ids, cache)
-    last = hidden[rows, lengths - 1]  # [B, d]
-    outputs: list[list[int]] = [[] for _ in range(len(batch))]
-    running = [True] * len(batch)
-    for step in range(max_new_tokens):
-        chosen = lm.model.lm_head(last).argmax(-1)  # [B]
-        _append(lm.tokenizer, chosen.tolist(), outputs, running, stop)
-        if not any(running) or step == max_new_tokens - 1:
-            break
-        mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
-        positions = (lengths + step)[:, None]
-        last = _forward(lm, chosen[:, None], mask, positions, cache)[:, -1]
-    return outputs
-
-
-def _check(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> None:
     if any(batch.target_ids):
         raise ValueError("Generation continues bare prompts, but the batch carries target tokens.")
+    _check_room(lm, batch, max_new_tokens)
+    answers = Answers(lm, len(batch), max_new_tokens, stop)
+    hidden, cache = _read(lm, batch)
+    ends = torch.tensor(batch.prompt_lengths, device=lm.device)
+    rows = torch.arange(len(batch), device=lm.device)
+    first = lm.head(hidden[rows, ends - 1]).argmax(-1)  # [B]
+    answers.extend([[token] for token in first.tolist()])
+    _decode(lm, answers, cache, batch.attention_mask, ends, shrink=False)
+    return answers.rows
+
+
+@torch.inference_mode()
+def forced_and_greedy(
+    lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop
+) -> tuple[Tensor, list[list[int]]]:
+    """Logits [N, V] of `target_logits`, and what `greedy` answers to the bare prompts.
+
+    One prefill serves both: as far as a row's argmax agrees with its target, teacher forcing has
+    decoded it already, and decoding goes on from there. For models and steering that treat all
+    rows and columns alike; rows that have ended leave the batch.
+
+    Raises:
+        ValueError: rows without target tokens, or that would outgrow the model's context.
+    """
+    if not all(batch.target_ids):
+        raise ValueError("Teacher forcing wants a target in every row, but one has none.")
+    _check_room(lm, batch, max_new_tokens)
+    answers = Answers(lm, len(batch), max_new_tokens, stop)
+    hidden, cache = _read(lm, batch)
+    scored, columns = batch.scored_positions
+    logits = lm.head(hidden[scored, columns])
+    known = _agreeing(batch, logits.argmax(-1).tolist())
+    answers.extend(known)
+    ends = [
+        prompt + len(tokens) - 1 for prompt, tokens in zip(batch.prompt_lengths, known, strict=True)
+    ]
+    read = torch.tensor(ends, device=lm.device)
+    mask = batch.attention_mask * (
+        torch.arange(batch.attention_mask.shape[1], device=lm.device) < read[:, None]
+    )
+    _decode(lm, answers, cache, mask, read, shrink=True)
+    return logits, answers.rows
+
+
+class Answers:
+    """Rows of generated ids, and which of them still grow."""
+
+    def __init__(self, lm: LanguageModel, rows: int, max_new_tokens: int, stop: Stop) -> None:
+        self.rows: list[list[int]] = [[] for _ in range(rows)]
+        self.growing = list(range(rows))
+        self._tokenizer, self._most, self._stop = lm.tokenizer, max_new_tokens, stop
+
+    def extend(self, tokens: Sequence[Sequence[int]]) -> None:
+        """Add further ids to the rows that grow, in order; those that stop grow no more."""
+        self.growing = [
+            row
+            for row, some in zip(self.growing, tokens, strict=True)
+            if all(self._add(self.rows[row], token) for token in some)
+        ]
+
+    def _add(self, row: list[int], token: int) -> bool:
+        """Whether the row goes on behind the token."""
+        if token in self._stop.ids:
+            return False
+        row.append(token)
+        return len(row) < self._most and not self._stop.ends(self._tokenizer, row)
+
+
+def _agreeing(batch: TokenBatch, predicted: Sequence[int]) -> list[list[int]]:
+    """The argmax of each row up to where it first leaves the target, this one included."""
+    rows, start = [], 0
+    for target in batch.target_ids:
+        tokens = list(predicted[start : start + len(target)])
+        same = 0
+        while same < len(target) - 1 and tokens[same] == target[same]:
+            same += 1
+        rows.append(tokens[: same + 1])
+        start += len(target)
+    return rows
+
+
+def _decode(
+    lm: LanguageModel,
+    answers: Answers,
+    cache: DynamicCache,
+    mask: Tensor,
+    positions: Tensor,
+    *,
+    shrink: bool,
+) -> None:
+    """Let the rows grow until all have stopped.
+
+    Args:
+        lm: the model, inside its steering.
+        answers: their last ids have not been read yet.
+        cache: keys and values of the columns so far.
+        mask: [B, T] over these.
+        positions: [B] of the ids to be read.
+        shrink: let rows leave the batch when they have stopped.
+    """
+    there = list(range(len(mask)))  # the rows of the batch
+    while answers.growing:
+        if shrink and 2 * len(answers.growing) <= len(there):
+            kept = torch.tensor([there.index(row) for row in answers.growing], device=lm.device)
+            there = list(answers.growing)
+            cache.batch_select_indices(kept)
+            mask, positions = mask[kept], positions[kept]
+        ids = [(answers.rows[row] or [0])[-1] for row in there]
+        mask = torch.cat([mask, mask.new_ones(len(there), 1)], dim=1)
+        column = torch.tensor(ids, device=lm.device)[:, None]
+        hidden = _forward(lm, column, mask, positions[:, None], cache)[:, -1]
+        chosen = dict(zip(there, lm.head(hidden).argmax(-1).tolist(), strict=True))
+        growing = set(answers.growing)  # only these move on; others may be at the context's end
+        positions = positions + torch.tensor([row in growing for row in there]).to(positions)
+        answers.extend([[chosen[row]] for row in answers.growing])
+
+
+def _check_room(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> None:
     context = int(lm.model.config.max_position_embeddings)
     longest = max(batch.prompt_lengths)
     if longest + max_new_tokens > context:
@@ -92,6 +187,15 @@ def _check(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> None:
             f"A prompt of {longest} tokens with {max_new_tokens} new ones does not fit "
             f"the context of {context} tokens of {lm.name}."
         )
+
+
+def _read(lm: LanguageModel, batch: TokenBatch) -> tuple[Tensor, DynamicCache]:
+    """Hidden states [B, T, d] of a batch, and the cache that reading it has filled."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=lm.model.config)
+    hidden = _forward(lm, batch.input_ids, batch.attention_mask, batch.position_ids, cache)
+    return hidden, cache
 
 
 def _forward(
@@ -105,22 +209,4 @@ def _forward(
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    return hidden
-
-
-def _append(
-    tokenizer: PreTrainedTokenizerBase,
-    chosen: Sequence[int],
-    outputs: list[list[int]],
-    running: list[bool],
-    stop: Stop,
-) -> None:
-    """Add each running row's next id and mark the rows that stop."""
-    for row, token in enumerate(chosen):
-        if not running[row]:
-            continue
-        if token in stop.ids:
-            running[row] = False
-            continue
-        outputs[row].append(token)
-        running[row] = not stop.ends(tokenizer, outputs[row])
+    return hidden.to(ids.device)  # another one where blocks are spread

@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.generation import Stop, forced_and_greedy, greedy, text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import batch_of, prompt_ids
+from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
 from tests.tiny import CONTEXT
 
 PROMPTS = ("The capital of Veltria is", "A", "Kestrel Mining was founded by the old", "Ina")
@@ -66,3 +66,59 @@ def test_rows_with_targets_are_refused(tiny_lm: LanguageModel) -> None:
 def test_rows_that_outgrow_the_context_are_refused(tiny_lm: LanguageModel) -> None:
     with pytest.raises(ValueError, match=f"context of {CONTEXT} tokens"):
         decode(tiny_lm, ("A",), most=CONTEXT)
+
+
+def both(
+    lm: LanguageModel, pairs: list[tuple[str, str]], stop: Stop = NEVER, most: int = 6
+) -> tuple[torch.Tensor, list[list[int]]]:
+    batch = batch_of(lm.tokenizer, pairs, device=lm.device)
+    return forced_and_greedy(lm, batch, max_new_tokens=most, stop=stop)
+
+
+def pairs_that_agree(lm: LanguageModel, agreeing: int) -> list[tuple[str, str]]:
+    """Each prompt with `agreeing` words of its own continuation as target, then another one."""
+    rows = decode(lm, PROMPTS, most=agreeing or 1)
+    texts = [text_of(lm.tokenizer, row[:agreeing]) for row in rows]
+    return [(p, f"{text} Veltria old") for p, text in zip(PROMPTS, texts, strict=True)]
+
+
+@pytest.mark.parametrize("agreeing", [0, 1, 3])
+def test_one_reading_serves_forcing_and_decoding(tiny_lm: LanguageModel, agreeing: int) -> None:
+    pairs = pairs_that_agree(tiny_lm, agreeing)
+    logits, answers = both(tiny_lm, pairs)
+    batch = batch_of(tiny_lm.tokenizer, pairs, device=tiny_lm.device)
+    with torch.no_grad():
+        wanted = tiny_lm.target_logits(batch)
+    torch.testing.assert_close(logits, wanted)
+    assert answers == decode(tiny_lm, PROMPTS)
+
+
+def test_rows_that_leave_the_batch_change_no_other(tiny_lm: LanguageModel) -> None:
+    free = decode(tiny_lm, PROMPTS, most=12)
+    stop = Stop(ids=frozenset({free[0][0], free[1][1], free[2][3]}))
+    pairs = [(prompt, "Veltria") for prompt in PROMPTS]
+    answers = both(tiny_lm, pairs, stop, most=12)[1]
+    assert answers == decode(tiny_lm, PROMPTS, stop, most=12)
+    assert len({len(row) for row in answers}) > 1
+
+
+def test_a_target_that_is_the_answer_needs_no_step_of_its_own(tiny_lm: LanguageModel) -> None:
+    answer = decode(tiny_lm, PROMPTS[:1], most=3)[0]
+    batch = batch_of_ids(
+        [prompt_ids(tiny_lm.tokenizer, PROMPTS[0])],
+        [answer],
+        [PROMPTS[0]],
+        padding=0,
+        device=tiny_lm.device,
+    )
+    reads: list[int] = []
+    handle = tiny_lm.base.register_forward_pre_hook(lambda *_: reads.append(1))
+    _, rows = forced_and_greedy(tiny_lm, batch, max_new_tokens=3, stop=NEVER)
+    handle.remove()
+    assert rows == [answer]
+    assert len(reads) == 1
+
+
+def test_rows_without_targets_are_refused_where_they_are_forced(tiny_lm: LanguageModel) -> None:
+    with pytest.raises(ValueError, match="wants a target in every row"):
+        both(tiny_lm, [("A", "B"), ("A", "")])
