@@ -186,10 +186,16 @@ class SteersPromptsAlone(Sound):
             yield
 
 
-class SaysItSteersAlike(SteersPromptsAlone):
+class SaysItSteersAlike(Sound):
     @property
     def steers_alike(self) -> bool:
         return True
+
+    @contextmanager
+    def steering(self, batch: TokenBatch) -> Iterator[None]:
+        norm = self.lm.module(self.lm.architecture.final_norm)
+        with changed_output(norm, lambda _, h: -h if any(batch.target_ids) else h):
+            yield
 
 
 @dataclass(frozen=True, kw_only=True)

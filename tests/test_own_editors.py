@@ -149,6 +149,24 @@ def test_worker_processes_run_it_and_its_records_stay_in_tables(
     assert "is known from records alone; name its file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_figures_and_times_show_it_without_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["--datasets", "zsre", "--edits", "1", "--limit", "2", "--out", "out"]
+    assert main(["run", "--editors", f"ft,{EDITOR}", *asked, "--jobs", "1"]) == 0
+    times = ["--table", "3", "--datasets", "cf", "--edits", "2", "--out", "times"]
+    assert main(["run", "--editors", str(EDITOR), *times]) == 0
+    guests._named.clear()
+    capsys.readouterr()
+    assert main(["tables", *times]) == 0
+    assert capsys.readouterr().out.count("AnswerMemory \u00a7") == 1
+    drawn = ["figures", "--figure", "edits", "--with-recent", "--from", "out", "--out", "figs"]
+    assert main(drawn) == 0
+    assert "AnswerMemory" in Path("figs/edits.csv").read_text()
+
+
 def test_records_of_changed_code_are_stale(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
