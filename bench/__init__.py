@@ -1,3 +1,20 @@
-"""The benchmark driver: data sets, metrics, records, tables; run as `python -m bench`."""
+"""The benchmark driver: data sets, metrics, records, tables; run as `python -m bench`.
+
+In Python: `bench.run(..)`, `bench.table(..)` and `bench.records(..)` give data frames. They are
+imported when they are used, so that `import bench` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.api import records, run, table
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "records", "run", "table"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"records", "run", "table"}:
+        return vars(import_module("bench.api"))[name]
+    raise AttributeError(f"module 'bench' has no attribute {name!r}")

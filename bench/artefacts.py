@@ -46,21 +46,14 @@ def trainable(name: str) -> type[TrainableEditor[Any]]:
     Raises:
         ValueError: no such editor, or none with weights of its own.
     """
-    found = _trainable_editors()
-    key = registry.resolve(name)
-    if key not in found:
-        raise ValueError(
-            f"{registry.describe(key).label} has no weights to train. "
-            f"Trainable: {', '.join(found)}."
-        )
-    return found[key]
-
-
-def _trainable_editors() -> dict[str, type[TrainableEditor[Any]]]:
     from editors.base import TrainableEditor
 
-    classes = {key: registry.editor_class(key) for key in registry.available()}
-    return {key: cls for key, cls in classes.items() if issubclass(cls, TrainableEditor)}
+    cls = registry.editor_class(name)
+    if not issubclass(cls, TrainableEditor):
+        classes = {key: registry.editor_class(key) for key in registry.shipped()}
+        others = [key for key, one in classes.items() if issubclass(one, TrainableEditor)]
+        raise ValueError(f"{cls.label} has no weights to train. Trainable: {', '.join(others)}.")
+    return cls
 
 
 def make_artefact(
@@ -111,7 +104,7 @@ def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[E
     """Samples of the training split by data set; what was skipped is warned of."""
     samples = {}
     for dataset in map(get_dataset, names):
-        loaded = dataset.load("train", directory)
+        loaded = dataset.load("train", dataset.directory("train", directory))
         for note in loaded.notes():
             warn(f"{dataset.key}: {note}")
         samples[dataset.key] = loaded.samples
@@ -122,9 +115,11 @@ def first_use_directory(
     editor: str, backbone: Backbone, hparams: Hparams, world_seed: int, encoder: Path | None = None
 ) -> Path:
     """Where `run` keeps weights that it trained: a folder for each thing they depend on."""
+    source = registry.source_of(editor)
     identity = [
         editor, registry.editor_class(editor).version, backbone.digest, hparams.to_dict(),
         DATA_VERSION, encoder and digest_of_file(encoder / "model.safetensors"),
+        *([] if source is None else [source]),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]

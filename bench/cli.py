@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from bench import __version__
 from bench.names import unknown_name
+from bench.quiet import quiet_libraries
 from bench.visible import visible
 
 EXAMPLES = """examples:
@@ -49,6 +50,9 @@ COMMANDS = {
     "import-weights": Command(
         "bench.commands.import_weights", "convert pickled weights to safetensors, safely"
     ),
+    "contract": Command(
+        "bench.commands.contract", "check that an editor does what every editor must"
+    ),
     "world": Command("bench.world.cli", "build and verify the embedded world"),
     "data": Command("bench.datasets.cli", "check data files, say where to get them"),
 }
@@ -67,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 2 for bad input, 130 interrupted, 141 unread."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     offline = "HF_HUB_OFFLINE" in os.environ  # a user's own setting holds
-    _quiet_libraries()
+    quiet_libraries()
     try:
         args = _parser(arguments).parse_args(arguments)
         if vars(args).get("preset") == "paper" and not offline:
@@ -114,15 +118,6 @@ def _parser(arguments: Sequence[str]) -> Parser:
         else:
             subparsers.add_parser(name, help=command.help)
     return parser
-
-
-def _quiet_libraries() -> None:
-    """Keep libraries offline and silent; they read these when they are first imported."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def _allow_hub() -> None:

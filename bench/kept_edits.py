@@ -87,4 +87,5 @@ def kept_edits(
     values = hparams.to_dict()
     hparams_in_use = {name: values[name] for name in sorted(cls.kept_by)}
     read = {name: inputs[name] for name in ("corpus", "templates") if name in inputs}
-    return KeptEdits(kept_folder("kept-edits", lm, [editor, cls.version, hparams_in_use, read]))
+    depends = [editor, cls.version, hparams_in_use, read, registry.source_of(editor)]
+    return KeptEdits(kept_folder("kept-edits", lm, depends))

@@ -18,6 +18,7 @@ from bench.grids import GridPoint, Preset
 from bench.key_statistics import context_templates, has_templates, identity, templates_path
 from bench.measure_inputs import MeasureInputs
 from bench.metric_sets import identities
+from bench.own_code import source_digests
 from bench.resources import (
     Places,
     Sources,
@@ -181,7 +182,7 @@ class _Planner:
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
             sources=sources,
-            data_dir=self.data_directory(),
+            data_dir=self._data_dir(point.dataset),
             inputs=self._inputs(),
             device=self.settings.device,
             device_map=self.settings.device_map,
@@ -261,7 +262,7 @@ class _Planner:
             editor=point.editor,
             editor_version=registry.editor_class(point.editor).version,
             hparams=hparams.to_dict(),
-            inputs=sources.digests(),
+            inputs=sources.digests() | source_digests(point.editor, point.dataset),
             n_edits=point.n_edits,
             seed=point.seed,
             limit=point.limit,
@@ -306,18 +307,24 @@ class _Planner:
         return path
 
     def _samples(self, dataset: str) -> LoadedSamples:
-        return get_dataset(dataset).load("test", self.data_directory())
+        return get_dataset(dataset).load("test", self._data_dir(dataset))
 
     def _revision(self, dataset: str, digest: str) -> str:
         """The published revision only where the file is the published one."""
-        if self.settings.data_dir is None:
-            return f"embedded world {self.settings.world_seed}"
         declared = get_dataset(dataset)
+        if self.settings.data_dir is None and declared.home is None:
+            return f"embedded world {self.settings.world_seed}"
         published = digest == declared.files["test"].git_blob
         return f"published {declared.revision[:8]}" if published else f"local file {digest[:8]}"
 
+    def _data_dir(self, dataset: str) -> Path:
+        declared = get_dataset(dataset)
+        if declared.home is not None and self.settings.data_dir is None:
+            return declared.home
+        return declared.directory("test", self.data_directory())
+
     def data_directory(self) -> Path:
-        """Where the data sets are."""
+        """Where the data sets of the package are."""
         if self.settings.data_dir is not None:
             return self.settings.data_dir
         if self.settings.preset == "paper":

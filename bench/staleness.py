@@ -86,11 +86,17 @@ def _sets(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
 
 
 def _editors(stream: Mapping[str, Any] | None) -> Iterator[tuple[str, object, object]]:
+    from bench.own_code import EDITOR_SOURCE
     from editors import registry
 
     if stream is None or stream["editor"] is None:
         return
     name, was = stream["editor"], stream["editor_version"]
+    if EDITOR_SOURCE in stream["inputs"]:  # a user's own: its version says less than its source
+        if name in registry.available():
+            source = registry.source_of(name) or ""
+            yield f"source of {name}", stream["inputs"][EDITOR_SOURCE][:8], source[:8]
+        return
     there = name in registry.available()
     now = registry.editor_class(name).version if there else "gone"
     yield f"{name} version", was, now

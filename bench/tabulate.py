@@ -231,6 +231,8 @@ def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) ->
     """`GRACE with mode=easyedit.`: what differs from the presets; empty where nothing does."""
     parts = []
     for editor, values in hparams.items():
+        if not registry.is_present(editor):
+            continue
         preset = plain(registry.hparams_for(editor, backbone).to_dict())
         changed = [f"{k}={v}" for k, v in values.items() if preset.get(k) != v]
         if changed:

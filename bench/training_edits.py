@@ -35,7 +35,8 @@ def training_edits(dataset: str, directory: Path | None, world_seed: int) -> Tra
         ValueError: an unknown data set, or several files that fit.
     """
     found = get_dataset(dataset)
-    path = locate(found.files["train"], directory or data_dir(world_seed))
+    place = found.directory("train", directory or found.home or data_dir(world_seed))
+    path = locate(found.files["train"], place)
     return TrainingEdits(dataset=found.key, path=path)
 
 

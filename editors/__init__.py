@@ -1,1 +1,18 @@
-"""Knowledge editors: one module per method, found by name through `editors.registry`."""
+"""Knowledge editors of causal language models; they know nothing of the benchmark around them.
+
+`editors.get_editor(name, model, tokenizer)` is one to use by hand; see `editors.by_hand`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from editors.by_hand import get_editor
+
+__all__ = ["get_editor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "get_editor":  # imported when it is used: names of editors cost no torch
+        return vars(import_module("editors.by_hand"))[name]
+    raise AttributeError(f"module 'editors' has no attribute {name!r}")

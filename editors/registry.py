@@ -1,20 +1,23 @@
 """Editors by name. Names are read from the source, so that listing them imports nothing heavy.
 
 An editor exists because a module of this package holds a class with a `label`; the file's name is
-its key. Adding an editor is adding a file.
+its key. Adding an editor is adding a file. Wherever a name is taken, so is the path of a Python
+file with an editor of the user's own, and the name of one that an installed distribution brings.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import editors
+from editors.own import guests
+from editors.own.code import is_file_name
+from editors.own.entries import EditorEntry, read_entry
 
 if TYPE_CHECKING:
     from editors.base import Editor, Hparams, Resources
@@ -25,45 +28,80 @@ _NOT_EDITORS = {"__init__", "base", "registry"}
 CONTROL_SUFFIX = "-control"  # of a backbone that another is compared with
 
 
-@dataclass(frozen=True)
-class EditorEntry:
-    """What can be known of an editor without importing it."""
-
-    key: str  # file name
-    label: str  # as the paper's tables print it
-    aliases: tuple[str, ...]
-    family: str  # MP, AP or RB
-    class_name: str
-    in_paper: bool  # False: not in the paper's tables, and shown only when asked for
-
-
-def available() -> tuple[str, ...]:
-    """Keys of all editors, in alphabetical order, those that are not in the paper's tables too."""
+def shipped() -> tuple[str, ...]:
+    """Keys of this package's editors, in alphabetical order."""
     return tuple(_entries())
 
 
-def describe(name: str) -> EditorEntry:
-    """The entry of an editor, by key, label or alias.
+def available() -> tuple[str, ...]:
+    """Keys of all editors that can be made, those that are not in the paper's tables too.
+
+    This package's come first, in alphabetical order, then those of the user.
+    """
+    return (*_entries(), *sorted(guests.guests(_taken())))
+
+
+def broken() -> Mapping[str, str]:
+    """What is wrong with installed editors that cannot be used, by name."""
+    return guests.broken(_taken())
+
+
+def source_of(name: str) -> str | None:
+    """sha256 of the source of an editor of the user's own, None of one of this package.
+
+    Raises:
+        ValueError: no editor of that name, or one of which there are records alone.
+    """
+    key = resolve(name)
+    return None if key in _entries() else _guest(key).digest()
+
+
+def remember(entry: EditorEntry) -> None:
+    """Know the name of an editor of the user's own that records are of."""
+    guests.remember(entry)
+
+
+def is_present(name: str) -> bool:
+    """Whether an editor can be made here: not of one that is known from records alone.
 
     Raises:
         ValueError: no editor of that name.
     """
-    return _entries()[resolve(name)]
+    key = resolve(name)
+    return key in _entries() or key in guests.guests(_taken())
+
+
+def describe(name: str) -> EditorEntry:
+    """The entry of an editor, by key, label, alias or file.
+
+    Raises:
+        ValueError: no editor of that name.
+        FileNotFoundError: no such file.
+    """
+    key = resolve(name)  # first: it may run a file
+    return _known()[key]
 
 
 def resolve(name: str) -> str:
-    """The key of an editor, from its key, label or an alias in any case.
+    """The key of an editor, from its key, label or an alias in any case, or from its file.
+
+    A file is run the first time, and when it has changed.
 
     Raises:
-        ValueError: no editor of that name; the nearest one is named.
+        ValueError: no editor of that name, and the nearest one is named; or a file with none.
+        FileNotFoundError: no such file.
     """
+    if is_file_name(name):
+        return guests.admit(Path(name), _taken())
     names = {
         alias.casefold(): entry.key
-        for entry in _entries().values()
+        for entry in _known().values()
         for alias in (*entry.aliases, entry.label, entry.key)
     }
     if name.casefold() in names:
         return names[name.casefold()]
+    if name in broken():
+        raise ValueError(broken()[name])
     near = difflib.get_close_matches(name.casefold(), names, n=1)
     hint = f" Did you mean {names[near[0]]!r}?" if near else ""
     raise ValueError(f"Unknown editor {name!r}.{hint} Available: {', '.join(available())}.")
@@ -73,9 +111,11 @@ def editor_class(name: str) -> type[Editor[Any]]:
     """Import and return an editor's class.
 
     Raises:
-        ValueError: no editor of that name.
+        ValueError: no editor of that name, or one that cannot be imported.
     """
     entry = describe(name)
+    if entry.key not in _entries():
+        return _guest(entry.key).load()
     found: type[Editor[Any]] = vars(import_module(f"editors.{entry.key}"))[entry.class_name]
     return found
 
@@ -147,45 +187,25 @@ def _entries() -> dict[str, EditorEntry]:
     entries = {}
     paths = [path for folder in editors.__path__ for path in Path(folder).glob("*.py")]
     for path in sorted(paths, key=lambda path: path.stem):
-        if path.stem not in _NOT_EDITORS and (entry := _read_entry(path)) is not None:
+        if path.stem not in _NOT_EDITORS and (entry := read_entry(path)) is not None:
             entries[entry.key] = entry
     return entries
 
 
-def _read_entry(path: Path) -> EditorEntry | None:
-    """The entry of a module with one labelled class, None of a module without."""
-    found = [
-        (node.name, values)
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.ClassDef) and "label" in (values := _constants(node))
-    ]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise ValueError(f"{path.name} holds {len(found)} editors; one per file is wanted.")
-    class_name, values = found[0]
-    aliases = tuple(values.get("aliases", ()))
-    return EditorEntry(
-        path.stem,
-        values["label"],
-        aliases,
-        values["family"],
-        class_name,
-        values.get("in_paper", True),
-    )
+def _known() -> dict[str, EditorEntry]:
+    """This package's editors and the user's, by key."""
+    return {**guests.entries(_taken()), **_entries()}
 
 
-def _constants(node: ast.ClassDef) -> dict[str, Any]:
-    """Literal values of a class's attributes that name an editor."""
-    values = {}
-    for statement in node.body:
-        if isinstance(statement, ast.Assign):
-            targets, value = statement.targets, statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets, value = [statement.target], statement.value
-        else:
-            continue
-        name = targets[0].id if isinstance(targets[0], ast.Name) else ""
-        if name in {"label", "aliases", "family", "in_paper"}:
-            values[name] = ast.literal_eval(value)
-    return values
+def _guest(key: str) -> guests.Guest:
+    found = guests.guests(_taken()).get(key)
+    if found is None:
+        raise ValueError(
+            f"The editor {key!r} is known from records alone; name its file, as in "
+            f"path/to/{key}.py, to run it."
+        )
+    return found
+
+
+def _taken() -> frozenset[str]:
+    return frozenset(name for entry in _entries().values() for name in guests.names_of(entry))

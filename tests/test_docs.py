@@ -55,7 +55,10 @@ CHECKS = {"run": check_cells, "tables": check_cells, "train": check_training}
 
 
 @pytest.mark.parametrize("command", every_command())
-def test_every_command_is_one_that_the_parser_and_the_selection_take(command: list[str]) -> None:
+def test_every_command_is_one_that_the_parser_and_the_selection_take(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # for paths of examples
     args = cli._parser(command).parse_args(command)
     CHECKS.get(args.command, lambda _: None)(args)
 
@@ -108,6 +111,8 @@ def marked(page: Path) -> Sequence[str]:
 
 
 def test_marks_are_known_ones() -> None:
-    known = re.compile(rf"{RUN}|<!-- example: (nudge|places|python) -->|<!-- table 1: begin -->")
+    known = re.compile(
+        rf"{RUN}|<!-- example: (nudge|places|python|frame|by-hand) -->|<!-- table 1: begin -->"
+    )
     for page in PAGES:
         assert [mark for mark in marked(page) if not known.fullmatch(mark)] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -15,10 +14,10 @@ import pytest
 import bench.datasets
 import editors
 from bench import cli
+from bench.contract.clauses import CLAUSES
 from editors import registry
-from tests import test_contract
 from tests.contract import Subject
-from tests.pages import ROOT, commands, example
+from tests.pages import ROOT, commands, example, table_under
 from tests.tiny import TINY
 
 
@@ -38,14 +37,8 @@ def test_the_example_of_an_editor_holds_the_contract(
     nudge: str, architecture: str, tmp_path: Path
 ) -> None:
     subject = Subject(key=nudge, architecture=architecture, directory=tmp_path)
-    checks = [
-        check
-        for name, check in vars(test_contract).items()
-        if name.startswith("test_") and list(inspect.signature(check).parameters) == ["subject"]
-    ]
-    assert len(checks) >= 8
-    for check in checks:
-        check(subject)
+    for clause in CLAUSES.values():
+        clause.check(subject)
 
 
 def test_the_example_of_a_data_set_reads_its_rows(
@@ -80,6 +73,34 @@ def test_the_example_in_python_edits_a_model() -> None:
     made: dict[str, Any] = {}
     exec(compile(example("faq.md", "python"), "faq.md", "exec"), made)  # noqa: S102 - our own page
     assert made["answer"].strip().startswith(made["fact"].target)
+
+
+def test_the_example_of_a_run_gives_a_data_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, Any] = {}
+    text = example("add_your_own.md", "frame")
+    exec(compile(text, "add_your_own.md", "exec"), made)  # noqa: S102 - our own page
+    numbers, wide = made["numbers"], made["wide"]
+    assert wide.loc[(2, "AnswerMemory"), "reliability"] == 1.0
+    _, rows = table_under(ROOT / "docs" / "add_your_own.md", "column")
+    named = [name.strip("` ") for row in rows for name in row[0].strip("| ").split(",")]
+    assert named == list(numbers.columns)
+
+
+def test_the_example_of_editing_by_hand_edits() -> None:
+    made: dict[str, Any] = {}
+    text = example("add_your_own.md", "by-hand")
+    exec(compile(text, "add_your_own.md", "exec"), made)  # noqa: S102 - our own page
+    assert made["answer"].startswith("Brimere")
+    assert not made["editor"].generate("Luktex is based in").startswith("Brimere")
+
+
+def test_the_example_of_an_editor_is_one_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "nudge.py").write_text(example("add_your_own.md", "nudge"), encoding="utf-8")
+    assert registry.describe(str(tmp_path / "nudge.py")).label == "Nudge"
 
 
 @pytest.fixture

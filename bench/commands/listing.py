@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.backbones import EMBEDDED, HUB_IDS
-from bench.console import say
+from bench.console import say, warn
 from bench.datasets import available as datasets
+from bench.datasets import broken as broken_datasets
 from bench.datasets import get_dataset
 from bench.grids import RECENT, TABLES, editor_keys
 from bench.plots.catalogue import FIGURES
+from editors.registry import broken as broken_editors
 from editors.registry import describe
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def show(_: argparse.Namespace) -> int:
     )
     _section("tables", [(str(number), table.title) for number, table in TABLES.items()])
     _section("figures", [(name, figure.title) for name, figure in FIGURES.items()])
+    for sentence in (*broken_editors().values(), *broken_datasets().values()):
+        warn(f"left out: {sentence}")
     return 0
 
 

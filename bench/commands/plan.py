@@ -67,8 +67,8 @@ def plan(args: argparse.Namespace) -> int:
     KINDS[table.measures].check(args)
     if args.measure:
         raise ValueError("plan does not know what metric sets cost; leave --measure out.")
+    chosen = points(table, arguments.selection(args))  # own files are run before they are named
     settings = arguments.settings(args)
-    chosen = points(table, arguments.selection(args))
     check_hparams(chosen, settings)
 
     from bench.costs.estimate import Request, estimate

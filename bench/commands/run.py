@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
 from bench.events import EventLog, Stopped, event_log
-from bench.grids import GridPoint, get_table, points
+from bench.grids import GridPoint, Table, get_table, points
+from bench.identity import Identity
 from bench.jobs import Job
 from bench.planning import check_hparams, train_missing, trained_points
 from bench.record_kinds import identity_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from bench.executors.base import Executor
-    from bench.executors.slurm_jobs import SlurmExecutor
+    from bench.worker import Finished
 
 EXAMPLES = """examples:
   python -m bench run --table 1
@@ -122,53 +123,110 @@ def run(args: argparse.Namespace) -> int:
         return _run(args, log)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """The cells of a selection, with what is stored of them now."""
+
+    cells: Sequence[Identity]
+    records: Sequence[Record]  # complete and failed ones
+    store: ResultStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """A selection, sorted into what is stored and what is to be computed."""
+
+    table: Table
+    jobs: Sequence[Job]
+    left_out: Sequence[str]  # why some of it cannot be run
+    store: ResultStore
+    there: dict[str, Record]  # by key
+    todo: Sequence[Job]
+    executor: Executor
+
+    def found(self) -> Ran:
+        """What is stored of it now."""
+        new = (self.store.read(job.cell.key()) for job in self.todo)
+        there = self.there | {record["key"]: record for record in new if record is not None}
+        cells = [job.cell for job in self.jobs]
+        records = [there[key] for cell in cells if (key := cell.key()) in there]
+        return Ran(cells=cells, records=records, store=self.store)
+
+
 def _run(args: argparse.Namespace, log: EventLog) -> int:
-    table = get_table(args.table)
-    kind = KINDS[table.measures]
-    kind.check(args)
-    chosen = points(table, arguments.selection(args))
-    for hparams in check_hparams(chosen, arguments.settings(args)):
-        hparams.check_installed()
+    table, chosen = chosen_points(args)
     if args.dry_run:
-        return _list(kind.lines(chosen))
-    device = arguments.device_of(args)
-    executor = executor_of(args, device=device, alone=kind.alone)
-    jobs, left_out = _planned(kind, chosen, args)
-    store = ResultStore(arguments.records_directory(args))
-    there, todo = _sorted_out(jobs, store, args)
-    if todo and args.detach:
-        slurm = slurm_of(args, device=device, alone=kind.alone)
-        return _submit(todo, store, slurm, _conduct(args))
+        return _list(KINDS[table.measures].lines(chosen))
+    work = _sorted_work(args)
+    if work.todo and args.detach:
+        return _submit(work, args)
     from bench.run_events import told_run
 
-    cells = [job.cell for job in jobs]
-    with told_run(log, beginning(args, cells=len(cells), todo=len(todo))) as ending:
-        if todo:
-            computed = _compute(todo, store, executor, _conduct(args), log)
-            if computed.exit_code is not None:
-                ending.exit_code = computed.exit_code
-                return _say_stopped(computed, len(todo), store)
-            there |= {r["key"]: r for job in todo if (r := store.read(job.cell.key())) is not None}
-        found = [there[key] for cell in cells if (key := cell.key()) in there]
-        failures = [one for one in found if not is_complete(one)]
-        tables = arguments.tables_directory(args)
-        done = list(filter(is_complete, found))
-        ending.written = show(table, cells, done, tables)
+    with told_run(log, beginning(args, cells=len(work.jobs), todo=len(work.todo))) as ending:
+        stopped = _compute(work, _conduct(args), log)
+        if stopped is not None:
+            ending.exit_code = stopped
+            return stopped
+        ran = work.found()
+        complete = list(filter(is_complete, ran.records))
+        failures = [one for one in ran.records if not is_complete(one)]
+        ending.written = show(table, ran.cells, complete, arguments.tables_directory(args))
         if args.measure:
-            ending.written += show_measures(table, cells, done, args)
+            ending.written += show_measures(table, ran.cells, complete, args)
         ending.failed = len(failures)
-        ending.exit_code = _report_failures(failures, len(cells), store)
-        say_next(args, table, cells, store, failed=len(failures), left_out=left_out)
+        ending.exit_code = _report_failures(failures, len(ran.cells), ran.store)
+        say_next(args, table, ran.cells, ran.store, failed=len(failures), left_out=work.left_out)
         return ending.exit_code
 
 
-def _say_stopped(computed: _Computed, todo: int, store: ResultStore) -> int:
-    """Say how to go on; the exit code."""
-    warn(
-        f"stopped: {computed.done} of {todo} cells are done and what was begun is "
-        f"kept in {store.directory}; the same command continues."
+def chosen_points(args: argparse.Namespace) -> tuple[Table, Sequence[GridPoint]]:
+    """The table and the points of a selection.
+
+    Raises:
+        ValueError: a selection that cannot be run.
+    """
+    table = get_table(args.table)
+    KINDS[table.measures].check(args)
+    chosen = points(table, arguments.selection(args))
+    for hparams in check_hparams(chosen, arguments.settings(args)):
+        hparams.check_installed()
+    return table, chosen
+
+
+def computed(
+    args: argparse.Namespace, seen: Callable[[Finished], None] = lambda _: None
+) -> Ran | int:
+    """Compute what has no record yet; an exit code where that was stopped.
+
+    Args:
+        args: of the command line.
+        seen: called with every cell that was run.
+
+    Raises:
+        ValueError: a selection that cannot be run.
+        OSError: files that are missing, or records that cannot be written.
+    """
+    work = _sorted_work(args)
+    stopped = _compute(work, _conduct(args), EventLog(), seen)
+    return work.found() if stopped is None else stopped
+
+
+def _sorted_work(args: argparse.Namespace) -> _Work:
+    table, chosen = chosen_points(args)
+    kind = KINDS[table.measures]
+    executor = executor_of(args, device=arguments.device_of(args), alone=kind.alone)
+    jobs, left_out = _planned(kind, chosen, args)
+    store = ResultStore(arguments.records_directory(args))
+    there, todo = _sorted_out(jobs, store, args)
+    return _Work(
+        table=table,
+        jobs=jobs,
+        left_out=left_out,
+        store=store,
+        there=there,
+        todo=todo,
+        executor=executor,
     )
-    return computed.exit_code or 0
 
 
 def _sorted_out(
@@ -225,14 +283,6 @@ def _list(lines: Iterable[str]) -> int:
     return 0
 
 
-@dataclass(kw_only=True)
-class _Computed:
-    """What became of the cells that had no record."""
-
-    done: int = 0
-    exit_code: int | None = None  # where a signal stopped them
-
-
 def _conduct(args: argparse.Namespace) -> Conduct:
     return Conduct(
         checkpoint_seconds=args.checkpoint_seconds,
@@ -242,35 +292,49 @@ def _conduct(args: argparse.Namespace) -> Conduct:
 
 
 def _compute(
-    todo: Sequence[Job], store: ResultStore, executor: Executor, conduct: Conduct, log: EventLog
-) -> _Computed:
-    """Run the cells, or wait for who is running them, and show progress; a signal stops them."""
+    work: _Work,
+    conduct: Conduct,
+    log: EventLog,
+    seen: Callable[[Finished], None] = lambda _: None,
+) -> int | None:
+    """Run the cells, or wait for who is running them, and show progress.
+
+    Returns the exit code where a signal stopped them.
+    """
+    if not work.todo:
+        return None
     from bench.progress import track
     from bench.run_events import told
     from bench.stopping_runs import StopFlag, StoppedEarly, stopped_by_signals
     from bench.waiting import until_done
 
+    todo, store = work.todo, work.store
     store.prepare()
-    stop, computed = StopFlag(), _Computed()
+    stop, done = StopFlag(), 0
     with stopped_by_signals(stop) as caught:
-        finished = until_done(executor, todo, store, conduct=conduct, stop=stop)
+        finished = until_done(work.executor, todo, store, conduct=conduct, stop=stop)
         try:
-            for _ in track(told(finished, log, todo, store), total=len(todo)):
-                computed.done += 1
+            for one in track(told(finished, log, todo, store), total=len(todo)):
+                done += 1
+                seen(one)
         except StoppedEarly:
-            computed.exit_code = caught.exit_code
-            log.tell(Stopped(done=computed.done, todo=len(todo)))
-    return computed
+            log.tell(Stopped(done=done, todo=len(todo)))
+            warn(
+                f"stopped: {done} of {len(todo)} cells are done and what was begun is "
+                f"kept in {store.directory}; the same command continues."
+            )
+            return caught.exit_code
+    return None
 
 
-def _submit(
-    todo: Sequence[Job], store: ResultStore, executor: SlurmExecutor, conduct: Conduct
-) -> int:
+def _submit(work: _Work, args: argparse.Namespace) -> int:
     """Submit and say how to go on."""
-    store.prepare()
-    submitted = executor.submit(todo, store.directory, conduct=conduct)
+    kind = KINDS[work.table.measures]
+    slurm = slurm_of(args, device=arguments.device_of(args), alone=kind.alone)
+    work.store.prepare()
+    submitted = slurm.submit(work.todo, work.store.directory, conduct=_conduct(args))
     ids = ", ".join(str(job.job_id) for job in submitted)
-    say(f"submitted: {len(todo)} cells to Slurm, jobs {ids}")
+    say(f"submitted: {len(work.todo)} cells to Slurm, jobs {ids}")
     say("`python -m bench tables` with the same selection shows what there is;")
     say("the same command without --detach computes what is missing, and waits.")
     return 0

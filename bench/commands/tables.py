@@ -17,6 +17,8 @@ from bench.commands.showing import print_markdown, show, show_text
 from bench.console import say, warn
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
+from bench.own_code import remember
+from bench.own_rows import parted_points, with_own_editors, with_recorded
 from bench.planning import trained_points
 from bench.protocol_id import of_protocol
 from bench.record_kinds import identity_of
@@ -110,15 +112,26 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(func=tables)
 
 
-def tables(args: argparse.Namespace) -> int:
-    """Exit code 0; no record at all is an error."""
+def chosen_records(
+    args: argparse.Namespace,
+) -> tuple[Table, Sequence[Identity], list[Record]]:
+    """The table, its selected cells, and the records there are.
+
+    Raises:
+        ValueError: no record at all, or a selection that the table does not take.
+    """
     table = get_table(args.table)
     kind = KINDS[table.measures]
     kind.check(args)
     _check_measures(args)
+    return table, *(_committed if args.reference else _stored)(table, kind, args)
+
+
+def tables(args: argparse.Namespace) -> int:
+    """Exit code 0; no record at all is an error."""
     if args.add and args.export is None:
         raise ValueError("--add is for --export FILE alone.")
-    cells, records = (_committed if args.reference else _stored)(table, kind, args)
+    table, cells, records = chosen_records(args)
     if args.export is not None:
         keys = {cell.key() for cell in cells}
         kept = [record for record in records if record["key"] in keys]
@@ -135,7 +148,7 @@ def tables(args: argparse.Namespace) -> int:
         editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
         _show_view(views[0], tabulate(table, editing, records, SHOWN[metric]), args)
     elif args.markdown:
-        print_markdown(kind.view(table, cells, records, metric).text)
+        print_markdown(KINDS[table.measures].view(table, cells, records, metric).text)
     else:
         show(table, cells, records, arguments.tables_directory(args), metric)
     return 0
@@ -168,15 +181,19 @@ def _stored(
     """
     store = ResultStore(arguments.records_directory(args))
     owned = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    remember(owned)
     # One that was made by other definitions is stale, unless these are what is asked for.
     records, stale = parted(owned) if args.protocol is None else (owned, [])
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
+    asked = with_own_editors(table, arguments.selection(args, seeds), records)
+    here, gone = parted_points(points(table, asked))
     chosen, _ = trained_points(  # the others have no records
-        points(table, arguments.selection(args, seeds)), settings, named=args.editors is not None
+        here, settings, named=args.editors is not None
     )
-    cells: list[Identity] = [job.cell for job in kind.plan(chosen, args)]
+    planned = [job.cell for job in kind.plan(chosen, args)] if chosen else []
+    cells = with_recorded(planned, gone, records, settings)
     if args.protocol is not None:
         return followed(cells, records, args.protocol), records
     if args.measure:

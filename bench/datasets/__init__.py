@@ -5,29 +5,68 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TypeGuard
 
+from bench.datasets import own
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, Split
 from bench.names import resolve_name
+from editors.own.code import is_file_name
 
-__all__ = ["SPLITS", "EditDataset", "LoadedSamples", "Split", "available", "get_dataset"]
+__all__ = [
+    "SPLITS",
+    "EditDataset",
+    "LoadedSamples",
+    "Split",
+    "available",
+    "broken",
+    "get_dataset",
+    "is_present",
+]
 
 
 def available() -> tuple[str, ...]:
-    """Keys of all data sets, sorted."""
-    return tuple(_datasets())
+    """Keys of all data sets that can be loaded: this package's, sorted, then the user's."""
+    others = (key for key, dataset in own.datasets(_taken()).items() if _can_be_loaded(dataset))
+    return (*_datasets(), *sorted(others))
+
+
+def broken() -> Mapping[str, str]:
+    """What is wrong with installed data sets that cannot be used, by name."""
+    return own.broken(_taken())
+
+
+def is_present(name: str) -> bool:
+    """Whether a data set can be loaded here: not one that is known from records alone."""
+    return _can_be_loaded(get_dataset(name))
 
 
 def get_dataset(name: str) -> EditDataset:
-    """The data set of a key, label or alias, in any letter case.
+    """The data set of a key, label or alias, in any letter case, or of a Python file.
+
+    A file is run the first time, and when it has changed.
 
     Raises:
-        ValueError: no such data set; names the nearest.
+        ValueError: no such data set, and the nearest is named; or a file without one.
+        FileNotFoundError: no such file.
     """
-    datasets = _datasets()
+    if is_file_name(name):
+        name = own.admit(Path(name), _taken())
+    datasets = {**own.datasets(_taken()), **_datasets()}
+    if name not in datasets and name in broken():
+        raise ValueError(broken()[name])
     spellings = {key: (d.label, *d.aliases) for key, d in datasets.items()}
     return datasets[resolve_name("data set", name, spellings)]
+
+
+def _can_be_loaded(dataset: EditDataset) -> bool:
+    return not isinstance(dataset, own.RecordedDataset)
+
+
+def _taken() -> frozenset[str]:
+    return frozenset(name for one in _datasets().values() for name in own.names_of(one))
 
 
 @cache
@@ -44,5 +83,8 @@ def _datasets() -> dict[str, EditDataset]:
 
 def _is_dataset(value: object) -> TypeGuard[type[EditDataset]]:
     return (
-        inspect.isclass(value) and issubclass(value, EditDataset) and not inspect.isabstract(value)
+        inspect.isclass(value)
+        and issubclass(value, EditDataset)
+        and not issubclass(value, own.RecordedDataset)
+        and not inspect.isabstract(value)
     )

@@ -84,14 +84,16 @@ class EditDataset(ABC):
     key: ClassVar[str]  # the module's name
     label: ClassVar[str]  # as the paper's tables print it
     aliases: ClassVar[tuple[str, ...]] = ()
-    title: ClassVar[str]
+    title: ClassVar[str] = "a data set of one's own"
     source: ClassVar[str] = RECIPE_SOURCE
     revision: ClassVar[str] = RECIPE_REVISION
-    licence: ClassVar[str]
-    citation: ClassVar[str]
+    licence: ClassVar[str] = "not stated"
+    citation: ClassVar[str] = "none"
     files: ClassVar[Mapping[Split, PublishedFile]]
     # Kind of locality probe -> how far it is from the edit; see `bench.metric_sets.distance`.
     distances: ClassVar[Mapping[str, str]] = {}
+    home: Path | None = None  # folder of its code, where it is a user's own
+    source_digest: str | None = None  # of that code
 
     @abstractmethod
     def read(self, row: Row, sample_id: str) -> EditSample:
@@ -100,6 +102,18 @@ class EditDataset(ABC):
         Raises:
             ValueError: a field is absent or of the wrong type.
         """
+
+    def directory(self, split: Split, given: Path) -> Path:
+        """Where a split's file is to be found: beside its own code if it lies there, else `given`.
+
+        Raises:
+            ValueError: a split that it has not.
+        """
+        if split not in self.files:
+            raise ValueError(f"The data set {self.label} has no {split} split.")
+        if self.home is not None and (self.home / self.files[split].name).is_file():
+            return self.home
+        return given
 
     def load(self, split: Split, directory: Path) -> LoadedSamples:
         """All usable samples of a split, in file order; a sample's id ends in its row number.

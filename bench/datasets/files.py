@@ -18,9 +18,10 @@ class PublishedFile:
     """One split as its authors published it."""
 
     path: str  # inside the source repository; its last part is the name searched for
-    variants: tuple[str, ...]  # patterns of other names accepted: parts and conversions of the set
-    rows: int
-    git_blob: str  # what `git hash-object FILE` prints
+    # Patterns of other names accepted: parts and conversions of the set.
+    variants: tuple[str, ...] = ()
+    rows: int = 0  # 0: not stated
+    git_blob: str = ""  # what `git hash-object FILE` prints; empty: not stated
 
     @property
     def name(self) -> str:
@@ -65,9 +66,9 @@ def locate(file: PublishedFile, directory: Path) -> Path:
             )
         if found:
             return found[0]
+    others = f" (nor {' or '.join(file.variants)})" if file.variants else ""
     raise FileNotFoundError(
-        f"No {file.name} (nor {' or '.join(file.variants)}) in {directory} "
-        f"or up to {SEARCH_DEPTH} folders below it."
+        f"No {file.name}{others} in {directory} or up to {SEARCH_DEPTH} folders below it."
     )
 
 

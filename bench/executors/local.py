@@ -26,6 +26,7 @@ from bench.executors.serving import (
     worker_at,
 )
 from bench.jobs import Job
+from bench.quiet import quiet_libraries
 from bench.stopping_runs import StopFlag, StoppedEarly, WorkerSignals
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class _Lanes:
 
 def _start(stopping: Event) -> None:
     """Make this a worker process, which stops when the parent says so."""
+    quiet_libraries()  # a parent that is a notebook has not
     stop = StopFlag(stopping.is_set)
     _of_this_process[:] = [(stop, WorkerSignals(stop))]
 

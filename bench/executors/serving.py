@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.arithmetic import fix_arithmetic
 from bench.conduct import USUAL, Conduct
+from bench.own_code import OwnFile, named_files, run_files
 from bench.stopping_runs import StopFlag
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ class Site:
     records: Path
     working: Path  # where relative paths of inputs start
     conduct: Conduct = USUAL
+    own: tuple[OwnFile, ...] = ()  # editors and data sets of the user's
     stopping: Path | None = None  # a file that asks all for an end, when it appears
 
     def enter(self) -> None:
         """Make this the process's site.
 
         Raises:
-            FileNotFoundError: one of the directories is not on this machine.
+            FileNotFoundError: one of the directories or files is not on this machine.
+            OSError: own code is not what it was.
         """
         for directory, what in ((self.records, "records"), (self.working, "inputs")):
             if not directory.is_dir():
@@ -48,6 +51,10 @@ class Site:
                     "it must be one that all machines see under this name."
                 )
         os.chdir(self.working)
+        try:
+            run_files(self.own)
+        except ValueError as error:
+            raise OSError(str(error)) from error
 
     def stop_flag(self) -> StopFlag:
         """A flag that the file raises too; the file system is asked once a second."""
@@ -66,7 +73,9 @@ class Site:
 
 def site_of(directory: Path, conduct: Conduct = USUAL) -> Site:
     """The site of a run whose records are in a directory."""
-    return Site(records=directory.absolute(), working=Path.cwd(), conduct=conduct)
+    return Site(
+        records=directory.absolute(), working=Path.cwd(), conduct=conduct, own=named_files()
+    )
 
 
 def single_threaded(

@@ -122,6 +122,8 @@ def plan(
 
 def changes(cell: Cell) -> frozenset[str]:
     """Names of hyper-parameters that are not the preset's; one that a record lacks is a default."""
+    if not registry.is_present(cell.editor):  # a user's own, whose presets are not here
+        return frozenset()
     preset = registry.hparams_for(cell.editor, cell.backbone)
     wanted = preset.to_dict()
     unknown = frozenset(cell.hparams) - frozenset(wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.cell import Cell
 from bench.compact import compact
 from bench.console import warn
+from bench.own_code import remember
 from bench.results import Record, ResultStore, is_complete, parse
 from bench.staleness import parted, stale_warning
 
@@ -33,6 +34,7 @@ def read_records(directory: Path) -> list[Record]:
     }
     if not found:
         raise ValueError(f"No complete record of an editing run in {directory}.")
+    remember(found.values())
     return [found[key] for key in sorted(found)]
 
 

@@ -83,9 +83,11 @@ class Mark:
 def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
     """The mark of each editor, by key; it depends on all editors that there are, not on `editors`.
 
-    Colours repeat, markers do not. The paper's own editor is black.
+    Those come last that are known from records alone. Colours repeat, markers do not. The paper's
+    own editor is black.
     """
-    keys, colours, recent = editor_keys(recent=True), cycle(COLOURS), cycle(RECENT_COLOURS)
+    keys = tuple(dict.fromkeys([*editor_keys(recent=True), *editors]))
+    colours, recent = cycle(COLOURS), cycle(RECENT_COLOURS)
     found = {}
     for key, marker in zip(keys, cycle(MARKERS), strict=False):
         own, old = key == EDITOR, in_paper(key)

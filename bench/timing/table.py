@@ -19,6 +19,7 @@ from bench.results import Record
 from bench.tabulate import changes_sentence, published_values
 from bench.timing.cell import TimingCell
 from editors import registry
+from editors.own.entries import EditorEntry
 
 LEAD = ("n", "Type", "Editor")
 # Column -> the published metric, None for what the paper does not have.
@@ -67,7 +68,7 @@ class TimeRow:
         return EMPTY if self.cell.editor is None else self._entry.family
 
     @property
-    def _entry(self) -> registry.EditorEntry:
+    def _entry(self) -> EditorEntry:
         return registry.describe(self.cell.editor or "")
 
     def seconds(self, column: str) -> tuple[float, float, float] | None:

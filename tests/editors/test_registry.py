@@ -10,6 +10,7 @@ from editors import registry
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
 from editors.grace import GraceHparams
+from editors.own.entries import read_entry
 from tests.tiny import tiny_gpt2
 
 ROOT = Path(registry.__file__).parent
@@ -86,4 +87,4 @@ def test_two_editors_in_one_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "two.py"
     path.write_text(body)
     with pytest.raises(ValueError, match=r"two\.py holds 2 editors"):
-        registry._read_entry(path)
+        read_entry(path)

@@ -1,0 +1,1 @@
+"""What every editor must do, whatever its method: told on tiny models of each architecture."""

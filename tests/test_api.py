@@ -1,0 +1,182 @@
+"""The commands as Python functions: data frames, and the command line's own sentences."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bench
+from bench.cli import main
+from bench.frames import COLUMNS
+from tests.own_files import EDITOR
+
+ROOT = Path(__file__).parents[1]
+ASKED: dict[str, Any] = {
+    "editors": ["ft", EDITOR],
+    "datasets": ["zsre"],
+    "edits": [1, 2],
+    "limit": 2,
+    "metrics": "teacher_forced",
+}
+WORDS = [
+    "--editors", f"ft,{EDITOR}", "--datasets", "zsre", "--edits", "1,2", "--limit", "2",
+    "--metrics", "teacher_forced",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def frame(out: Path) -> Any:
+    return bench.run(**ASKED, out=out)
+
+
+def test_a_run_gives_a_row_for_each_number(frame: Any) -> None:
+    assert tuple(frame.columns) == COLUMNS
+    cells = frame.groupby(["editor", "edits"])
+    assert sorted(cells.groups) == [("ft", 1), ("ft", 2), ("my_editor", 1), ("my_editor", 2)]
+    # two channels x two measures x reliability, generality, locality, average
+    assert set(cells.size()) == {16}
+    memory = frame[(frame.editor == "my_editor") & (frame.aspect == "reliability")]
+    assert set(memory[memory.channel == "teacher_forced"].value) == {1.0}
+    assert frame.key.nunique() == 4
+    assert set(frame.protocol) == {"blocks"}
+    assert (frame.seconds > 0).all()
+    assert frame.error.isna().all()
+    locality = frame[(frame.aspect == "locality") & (frame.channel == "teacher_forced")]
+    assert set(locality.before) == {1.0}
+
+
+def test_it_is_the_command_lines_run(
+    frame: Any, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.json")}
+    assert main(["run", *WORDS, "--out", str(out)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.json")} == before
+    assert {path.stem for path in before} == set(frame.key)
+    again = bench.run(**ASKED, out=out)
+    assert again.equals(frame)
+
+
+def test_records_and_tables_are_frames(frame: Any, out: Path) -> None:
+    found = bench.records(out)
+    assert set(found.key) == set(frame.key)
+    assert len(found) == len(frame)
+    shown = bench.table(1, **ASKED, out=out)
+    average = shown[(shown.editor == "AnswerMemory") & (shown.metric == "Avg")]
+    ours = frame[
+        (frame.editor == "my_editor")
+        & (frame.channel == "teacher_forced")
+        & (frame.measure == "token_accuracy")
+        & (frame.aspect == "average")
+    ]
+    assert [round(100 * value, 2) for value in ours.value] == list(average.value)
+
+
+def test_the_committed_reference_is_a_frame() -> None:
+    shown = bench.table(1, reference=True, editors="recipe", edits=100, datasets="zsre")
+    assert set(shown.editor) == {"RECIPE"}
+    assert shown.published_value.notna().any()
+
+
+WRONG: list[tuple[dict[str, Any], list[str]]] = [
+    ({"editors": "recpie"}, ["--editors", "recpie"]),
+    ({"datasets": ["zsre", "nope"]}, ["--datasets", "zsre,nope"]),
+    ({"edits": [0]}, ["--edits", "0"]),
+    ({"edits": [10], "limit": 5}, ["--edits", "10", "--limit", "5"]),
+    ({"table": 9}, ["--table", "9"]),
+    ({"backbone": "nope"}, ["--backbone", "nope", "--editors", "ft"]),
+    ({"preset": "x"}, ["--preset", "x"]),
+    ({"editors": "ft", "hparams": {"ft.lrr": 1}}, ["--editors", "ft", "--hparam", "ft.lrr=1"]),
+    ({"table": 2, "limit": 3}, ["--table", "2", "--limit", "3"]),
+]
+
+
+def exit_code(words: list[str]) -> int:
+    try:
+        return main(words)
+    except SystemExit as ended:  # of the parser
+        return int(ended.code or 0)
+
+
+@pytest.mark.parametrize(("asked", "words"), WRONG)
+def test_errors_are_the_command_lines_sentences(
+    asked: dict[str, Any], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((ValueError, OSError)) as error:
+        bench.run(**{"editors": "ft", **asked})
+    assert exit_code(["run", *words]) == 2
+    assert capsys.readouterr().err == f"error: {error.value}\n"
+
+
+def test_a_failed_cell_has_a_row_with_its_error(tmp_path: Path) -> None:
+    source, place = EDITOR.read_text("utf-8"), "        self.entries += "
+    failing = source.replace(place, f"        raise RuntimeError('not today')\n{place}")
+    (tmp_path / "failing.py").write_text(failing)
+    asked = {**ASKED, "editors": tmp_path / "failing.py", "edits": 1}
+    found = bench.run(**asked, out=tmp_path / "out")
+    assert list(found.error) == ["RuntimeError: not today"]
+    assert found.value.isna().all()
+    assert len(bench.records(tmp_path / "out")) == 0
+
+
+def test_hyper_parameters_are_taken(out: Path) -> None:
+    asked = {**ASKED, "editors": [EDITOR], "edits": 1}
+    found = bench.run(**asked, hparams={"my_editor.threshold": 1.0}, out=out)
+    assert set(found.key).isdisjoint(bench.run(**asked, out=out).key)
+
+
+def test_progress_is_a_line_for_each_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.run(**{**ASKED, "editors": EDITOR, "edits": [1]}, out=tmp_path, progress=True)
+    captured = capsys.readouterr()
+    assert captured.err.startswith("1: my_editor on zsre, 1 edit, mini-llama, seed 0: ")
+    assert captured.out == ""
+    bench.run(**{**ASKED, "editors": EDITOR, "edits": [2]}, out=tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_of_the_process_is_changed(tmp_path: Path) -> None:
+    environment, folder = dict(os.environ), Path.cwd()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        bench.run(**{**ASKED, "editors": EDITOR, "edits": 1}, out=tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert dict(os.environ) == environment
+    assert Path.cwd() == folder
+
+
+def test_a_place_without_records_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No records at "):
+        bench.records(tmp_path / "none")
+    with pytest.raises(ValueError, match=r"No record in .* belongs to this selection of table 1"):
+        bench.table(1, editors="ft", out=tmp_path)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        getattr(bench, "nope")  # noqa: B009 - a static reader would refuse it
+
+
+def test_importing_it_is_light() -> None:
+    code = (
+        "import sys, bench; heavy = {'torch', 'pandas', 'numpy', 'argparse'} & set(sys.modules); "
+        "sys.exit(bool(heavy))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_several_jobs_run_in_processes(tmp_path: Path) -> None:
+    found = bench.run(**ASKED, out=tmp_path, jobs=2)
+    assert found.key.nunique() == 4
