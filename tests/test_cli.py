@@ -123,7 +123,7 @@ def test_a_record_says_everything(run_arguments: list[str]) -> None:
     assert record["summary"]["samples"] == len(record["rows"]) == 4
     provenance = record["provenance"]
     assert provenance["threads"] == 1
-    assert set(provenance["seconds"]) == {"load", "pristine", "edit", "probe", "generate"}
+    assert set(provenance["seconds"]) == {"load", "pristine", "edit", "probe"}
     assert provenance["libraries"]["torch"]
     assert provenance["peak_memory"]["resident"] > 2**20
     item = record["rows"][0]["items"][0]
