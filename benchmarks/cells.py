@@ -70,13 +70,13 @@ def _lines(
     key: str, edits: int, ours: Sequence[dict[str, float]], slow: dict[str, float], note: str
 ) -> Iterator[Line]:
     def line(figure: str, phases: Sequence[str], per: int = 1) -> Line:
-        means = [sum(one[phase] for one in ours) / len(ours) for phase in phases]
+        means = [sum(one.get(phase, 0.0) for one in ours) / len(ours) for phase in phases]
         return Line(
             benchmark=NAME,
             subject=f"{key}, {edits} edits",
             figure=figure,
             ours=sum(means) / per,
-            plain=sum(slow[phase] for phase in phases) / per,
+            plain=sum(slow.get(phase, 0.0) for phase in phases) / per,
             note=note,
         )
 

@@ -275,6 +275,7 @@ _BATCHED = (
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
     "bench.prober.Prober._prompt_only": _prompt_only,
+    "bench.prober.BARE": None,  # forcing and decoding read a prompt each
     "bench.driver.pristine_answers": _never,
     "bench.kept_edits.KeptEdits.get": _never,
     "editors.parts.retrieving.RetrievingEditor.remembering": Editor.remembering,
