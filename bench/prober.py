@@ -55,49 +55,63 @@ class Prober:
         self, items: Sequence[Item], editor: Editor[Any], so_far: AskedSoFar
     ) -> list[Answered]:
         """Answers as edited, in both retrieval-text modes; `so_far` has them as they come."""
-        courses = so_far.forced
-        if self.template == BARE and editor.steers_alike:
-            with self.clock.phase("probe"):
-                found, ids = self._together(items, editor.steering, so_far.together)
-            return self._join({"teacher_forced": found, "prompt_only": found}, ids)
         with editor.remembering():
+            if self.template == BARE and editor.steers_by_prompt:
+                with self.clock.phase("probe"):
+                    return self._by_prompt(items, editor, so_far)
             with self.clock.phase("probe"):
+                courses = so_far.forced
                 forced = self._forced(
                     items, editor.steering, "teacher_forced", courses["teacher_forced"]
                 )
-                honest = self._prompt_only(items, editor, forced, courses["prompt_only"])
+                honest = self._also(items, editor, forced, "prompt_only", courses["prompt_only"])
             with self.clock.phase("generate"):
                 generated = self._generated(items, editor.steering, so_far.generated)
         return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
 
+    def _by_prompt(
+        self, items: Sequence[Item], editor: Editor[Any], so_far: AskedSoFar
+    ) -> list[Answered]:
+        """As `edited`; what the prompt alone retrieves answers both ways, from one reading."""
+        honest, generated = self._together(
+            items, editor.steering, so_far.together, shrink=editor.steers_alike
+        )
+        course = so_far.forced["teacher_forced"]
+        forced = self._also(items, editor, honest, "teacher_forced", course)
+        return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
+
     def _together(
-        self, items: Sequence[Item], steering: Steering, course: Course[Both]
+        self, items: Sequence[Item], steering: Steering, course: Course[Both], *, shrink: bool
     ) -> tuple[list[Forced], list[Ids]]:
         """Teacher-forced and generated answers from one reading of each prompt."""
-        found = predict_and_generate(self.lm, items, steering, batch_size=self.room, course=course)
+        found = predict_and_generate(
+            self.lm, items, steering, shrink=shrink, batch_size=self.room, course=course
+        )
         return [forced for forced, _ in found], [ids for _, ids in found]
 
     def _unedited(self, items: Sequence[Item]) -> list[Answered]:
         if self.template == BARE:
-            forced, generated = self._together(items, unsteered, Course(behind=self.between))
+            course = Course[Both](behind=self.between)
+            forced, generated = self._together(items, unsteered, course, shrink=True)
             return self._join({"teacher_forced": forced}, generated)
         forced = self._forced(items, unsteered, "teacher_forced", Course(behind=self.between))
         answers = self._generated(items, unsteered, Course(behind=self.between))
         return self._join({"teacher_forced": forced}, answers)
 
-    def _prompt_only(
+    def _also(
         self,
         items: Sequence[Item],
         editor: Editor[Any],
-        forced: Sequence[Forced],
+        known: Sequence[Forced],
+        retrieval_text: RetrievalText,
         course: Course[Forced],
     ) -> list[Forced]:
-        """Answers retrieved by the prompt alone; asked anew only where something else is."""
-        answers = list(forced)
+        """Answers with another text to retrieve by than those known; asked only where it tells."""
+        answers = list(known)
         if not editor.retrieves_text:
             return answers
-        asked = self._otherwise_retrieved(items, editor, forced)
-        again = self._forced([items[i] for i in asked], editor.steering, "prompt_only", course)
+        asked = self._otherwise_retrieved(items, editor, known)
+        again = self._forced([items[i] for i in asked], editor.steering, retrieval_text, course)
         for i, answer in zip(asked, again, strict=True):
             answers[i] = answer
         return answers

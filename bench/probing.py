@@ -145,24 +145,35 @@ def predict_and_generate(
     items: Sequence[Question],
     steering: Steering = unsteered,
     *,
+    shrink: bool = False,
     batch_size: BatchSize = BATCH_SIZE,
     course: Course[Both] | None = None,
 ) -> list[Both]:
     """What `predict` and `generate` give, from one reading of the bare prompts.
 
-    For steering that treats all rows and columns alike; see `Editor.steers_alike`.
+    For steering that does not depend on targets (`Editor.steers_by_prompt`), and with `shrink` for
+    one that treats all rows alike.
     """
     stop = Stop.natural(lm.tokenizer, ANSWER_END)
 
-    def answer(chunk: Sequence[Question]) -> list[Both]:
+    def batched(chunk: Sequence[Question]) -> TokenBatch:
         pairs = [(item.prompt, item.target) for item in chunk]
-        batch = batch_of(lm.tokenizer, pairs, device=lm.device)
+        return batch_of(lm.tokenizer, pairs, device=lm.device)
+
+    def answer(chunk: Sequence[Question]) -> list[Both]:
+        batch = batched(chunk)
         with steering(batch):
-            logits, rows = forced_and_greedy(lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop)
+            logits, rows = forced_and_greedy(
+                lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop, shrink=shrink
+            )
         forced = _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
         return list(zip(forced, map(tuple, rows), strict=True))
 
-    return in_batches(items, answer, batch_size, course=course)
+    def pass_over(chunk: Sequence[Question]) -> None:
+        with steering(batched(chunk)):
+            pass
+
+    return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
 
 
 def in_batches(

@@ -27,7 +27,7 @@ from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
 from editors.parts.replacement import changed_places, put
 from editors.parts.stopping import enough
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import RetrievalText, TokenBatch
 from editors.parts.value_optimisation import (
     ENOUGH,
     Steered,
@@ -57,15 +57,16 @@ def _target_logits(lm: LanguageModel, batch: TokenBatch) -> Tensor:
     return lm.logits(batch)[batch.scored_positions]
 
 
-def _prompt_only(
+def _also(
     self: Prober,
     items: Sequence[Item],
     editor: Editor[Any],
     _: Sequence[Forced],
+    retrieval_text: RetrievalText,
     course: Course[Forced],
 ) -> list[Forced]:
     """Both modes of retrieval asked, whether or not they differ."""
-    return self._forced(items, editor.steering, "prompt_only", course)
+    return self._forced(items, editor.steering, retrieval_text, course)
 
 
 # ---- ROME's value ----------------------------------------------------------------------------
@@ -274,7 +275,7 @@ _BATCHED = (
 )
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
-    "bench.prober.Prober._prompt_only": _prompt_only,
+    "bench.prober.Prober._also": _also,
     "bench.prober.BARE": None,  # forcing and decoding read a prompt each
     "bench.driver.pristine_answers": _never,
     "bench.kept_edits.KeptEdits.get": _never,

@@ -213,11 +213,16 @@ class Editor(ABC, Generic[HparamsT]):
 
     @property
     def steers_alike(self) -> bool:
-        """Whether steering treats all rows, and all columns of a row, alike.
-
-        Then rows may leave a batch, and decoding may go on behind any column of a row.
-        """
+        """Whether steering treats all rows alike, so that rows may leave a batch."""
         return type(self).steering is Editor.steering  # the weights answer as they are
+
+    @property
+    def steers_by_prompt(self) -> bool:
+        """Whether steering knows of a row its text and where its prompt ends, and no more.
+
+        Then a target may be forced first, and decoding go on behind any part of it.
+        """
+        return self.steers_alike
 
     def remembering(self) -> AbstractContextManager[None]:
         """Context without edits, in which what a text retrieves may be kept for the next time."""

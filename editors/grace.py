@@ -200,6 +200,11 @@ class GraceEditor(Editor[GraceHparams]):
         self._generator.manual_seed(self.resources.seed)
         self._last_column = 0
 
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class; EasyEdit's place of a query depends on all of a row."""
+        return self.hparams.mode != "easyedit"
+
     @contextmanager
     def steering(self, batch: TokenBatch) -> Iterator[None]:
         """Answer the rows that lie in a deferral radius from the codebook."""

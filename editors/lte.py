@@ -113,6 +113,11 @@ class Lte(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
             for text, row in zip(texts, self.retrieved(texts), strict=True)
         ]
 
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class."""
+        return True
+
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside read the facts in front."""
         prefixes = [

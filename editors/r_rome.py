@@ -210,6 +210,11 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
             )
         ]
 
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class."""
+        return True
+
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside are answered with the updates."""
         rows = self.retrieve(batch.texts)

@@ -135,6 +135,11 @@ class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
             )
         ]
 
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class."""
+        return True
+
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside see the retrieved prompts."""
         rows = self.retrieve(batch.texts)

@@ -190,15 +190,26 @@ def test_without_generation_nothing_is_generated(lm: LanguageModel) -> None:
 
 
 class Alike(Shift):
-    """Says that its steering treats all rows and columns alike."""
+    """Says that its steering treats all rows alike."""
 
     @property
     def steers_alike(self) -> bool:
         return True
 
 
-def test_one_reading_of_a_prompt_answers_as_two(lm: LanguageModel) -> None:
-    apart, together = Shift(lm), Alike(lm)
+class ByPrompt(Reader):
+    """Says that its steering knows of a row its text and no more."""
+
+    @property
+    def steers_by_prompt(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("classes", [(Shift, Alike), (Reader, ByPrompt)])
+def test_one_reading_of_a_prompt_answers_as_two(
+    lm: LanguageModel, classes: tuple[type[DoNothing], type[DoNothing]]
+) -> None:
+    apart, together = (made(lm) for made in classes)
     wanted, found = (run(one, generation="context_free") for one in (apart, together))
     assert [row["items"] for row in found] == [row["items"] for row in wanted]
     assert len(together.batches) < len(apart.batches)

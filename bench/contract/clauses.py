@@ -277,19 +277,23 @@ def decoding_is_teacher_forcing(subject: Subject) -> None:
 
 @clause
 def decoding_behind_a_target(subject: Subject) -> None:
-    """Decoding may go on behind a forced target, where the editor says that it steers alike."""
+    """Decoding may go on behind a forced target, where the editor says that it steers by prompt."""
     editor = subject.editor()
-    if not editor.steers_alike:
+    if not editor.steers_by_prompt:
         return
     editor.edit([FIRST, SECOND])
     lm = editor.lm
     bare = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in PAIRS], device=lm.device)
     forced = batch_of(lm.tokenizer, PAIRS, device=lm.device)
     with editor.steering(bare):
-        expected = greedy(lm, bare, max_new_tokens=NEW_TOKENS, stop=Stop())
+        free = greedy(lm, bare, max_new_tokens=NEW_TOKENS, stop=Stop())
+        stop = Stop(ids=frozenset({free[0][1]}))  # so that rows end apart
+        expected = greedy(lm, bare, max_new_tokens=NEW_TOKENS, stop=stop)
     with editor.steering(forced):
-        _, generated = forced_and_greedy(lm, forced, max_new_tokens=NEW_TOKENS, stop=Stop())
-    wanted(generated == expected, "steers_alike is set, and the answers are others")
+        _, generated = forced_and_greedy(
+            lm, forced, max_new_tokens=NEW_TOKENS, stop=stop, shrink=editor.steers_alike
+        )
+    wanted(generated == expected, "steers_by_prompt is set, and the answers are others")
 
 
 @clause

@@ -75,13 +75,14 @@ def greedy(
 
 @torch.inference_mode()
 def forced_and_greedy(
-    lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop
+    lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop, shrink: bool = False
 ) -> tuple[Tensor, list[list[int]]]:
     """Logits [N, V] of `target_logits`, and what `greedy` answers to the bare prompts.
 
     One prefill serves both: as far as a row's argmax agrees with its target, teacher forcing has
-    decoded it already, and decoding goes on from there. For models and steering that treat all
-    rows and columns alike; rows that have ended leave the batch.
+    decoded it already, and decoding goes on from there. Call it inside a steering that does not
+    depend on targets; with `shrink`, in one that treats all rows alike, rows that have ended leave
+    the batch.
 
     Raises:
         ValueError: rows without target tokens, or that would outgrow the model's context.
@@ -102,7 +103,7 @@ def forced_and_greedy(
     mask = batch.attention_mask * (
         torch.arange(batch.attention_mask.shape[1], device=lm.device) < read[:, None]
     )
-    _decode(lm, answers, cache, mask, read, shrink=True)
+    _decode(lm, answers, cache, mask, read, shrink=shrink)
     return logits, answers.rows
 
 

@@ -69,10 +69,15 @@ def test_rows_that_outgrow_the_context_are_refused(tiny_lm: LanguageModel) -> No
 
 
 def both(
-    lm: LanguageModel, pairs: list[tuple[str, str]], stop: Stop = NEVER, most: int = 6
+    lm: LanguageModel,
+    pairs: list[tuple[str, str]],
+    stop: Stop = NEVER,
+    most: int = 6,
+    *,
+    shrink: bool = False,
 ) -> tuple[torch.Tensor, list[list[int]]]:
     batch = batch_of(lm.tokenizer, pairs, device=lm.device)
-    return forced_and_greedy(lm, batch, max_new_tokens=most, stop=stop)
+    return forced_and_greedy(lm, batch, max_new_tokens=most, stop=stop, shrink=shrink)
 
 
 def pairs_that_agree(lm: LanguageModel, agreeing: int) -> list[tuple[str, str]]:
@@ -97,7 +102,7 @@ def test_rows_that_leave_the_batch_change_no_other(tiny_lm: LanguageModel) -> No
     free = decode(tiny_lm, PROMPTS, most=12)
     stop = Stop(ids=frozenset({free[0][0], free[1][1], free[2][3]}))
     pairs = [(prompt, "Veltria") for prompt in PROMPTS]
-    answers = both(tiny_lm, pairs, stop, most=12)[1]
+    answers = both(tiny_lm, pairs, stop, most=12, shrink=True)[1]
     assert answers == decode(tiny_lm, PROMPTS, stop, most=12)
     assert len({len(row) for row in answers}) > 1
 
