@@ -26,6 +26,7 @@ from bench.identity import canonical
 from bench.metrics import Measure
 from bench.results import Record
 from bench.rows import Channel
+from bench.settings_text import settings_of
 from bench.statistics import Spread, spread
 from bench.tabulate import METRICS
 from bench.variants import row_variant
@@ -58,11 +59,12 @@ class Loss:
     editor: str  # key
     label: str
     family: str
+    settings: str  # `preset`, or what differs from it
     retrieves: bool  # whether it looks a text up; if not, `leak` is nothing by construction
     metric: str  # of `bench.tabulate.METRICS`
     levels: Mapping[str, Spread]  # of LEVELS; absent where it was not asked
     lost: Mapping[str, Spread]  # by step, and LEAK_OF_TOKENS; above 0 where something is lost
-    seeds: int
+    seeds: tuple[int, ...]
     keys: tuple[str, ...]  # of the cells
 
     @property
@@ -89,7 +91,11 @@ def _of_cells(records: Sequence[Record]) -> Iterator[Loss]:
     cell = Cell.from_dict(records[0]["cell"])
     entry, variant = registry.describe(cell.editor), row_variant(cell.editor, cell.hparams)
     for metric, name in METRICS.items():
-        by_seed = [found for record in records if (found := _levels(record, name))]
+        by_seed = {
+            int(record["cell"]["seed"]): found
+            for record in records
+            if (found := _levels(record, name))
+        }
         if by_seed:
             yield Loss(
                 backbone=cell.backbone,
@@ -98,11 +104,12 @@ def _of_cells(records: Sequence[Record]) -> Iterator[Loss]:
                 editor=cell.editor,
                 label=entry.label if variant is None else variant.label,
                 family=entry.family,
+                settings=settings_of(cell),
                 retrieves=bool(records[0]["editor"]["retrieves_text"]),
                 metric=metric,
-                levels=_spreads(by_seed),
-                lost=_spreads([_lost(found) for found in by_seed]),
-                seeds=len(by_seed),
+                levels=_spreads([*by_seed.values()]),
+                lost=_spreads([_lost(found) for found in by_seed.values()]),
+                seeds=tuple(sorted(by_seed)),
                 keys=tuple(record["key"] for record in records),
             )
 

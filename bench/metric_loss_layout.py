@@ -72,15 +72,16 @@ def to_csv(found: Sequence[Loss]) -> str:
     numbers = (*LEVELS, *(f"lost_{step}" for step in (*STEPS, LEAK_OF_TOKENS)))
     pairs = [name for one in numbers for name in (one, f"{one}_std")]
     columns = ("backbone", "n_edits", "type", "editor", "in_paper", "dataset", "metric",
-               "retrieves_text", "seeds", *pairs)  # fmt: skip
+               "settings", "retrieves_text", "seeds", *pairs)  # fmt: skip
     return csv_of(columns, map(_csv_row, found))
 
 
 def _caption(found: Sequence[Loss]) -> Iterator[str]:
+    seeds = sorted({seed for one in found for seed in one.seeds})
     backbones = ", ".join(dict.fromkeys(one.backbone for one in found))
     yield f"What is lost from the printed metric to decoded answers, on {backbones}: {METRIC}."
     yield HOW
-    yield f"{seeds_sentence(range(max(one.seeds for one in found)))} {_dash()}"
+    yield f"{seeds_sentence(seeds)} {_dash()}"
     yield from notes(one.editor for one in found)
 
 
@@ -106,7 +107,8 @@ def _csv_row(one: Loss) -> tuple[str | int, ...]:
     lost = [one.lost.get(step) for step in (*STEPS, LEAK_OF_TOKENS)]
     return (
         one.backbone, one.n_edits, one.family, one.label, "no" if one.recent else "yes",
-        get_dataset(one.dataset).label, one.metric, "yes" if one.retrieves else "no", one.seeds,
+        get_dataset(one.dataset).label, one.metric, one.settings,
+        "yes" if one.retrieves else "no", len(one.seeds),
         *(text for value in (*levels, *lost) for text in _pair(value)),
     )  # fmt: skip
 

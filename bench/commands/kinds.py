@@ -135,7 +135,7 @@ class AblationTables(EditingTables):
     """Table 4: RECIPE without its parts, as cells of editing."""
 
     refused: ClassVar[dict[str, str]] = EditingTables.refused | dict.fromkeys(
-        ("editors", "averages", "by_type", "correlate", "significance"),
+        ("editors", "averages", "by_type", "correlate", "significance", "metric_loss"),
         "its rows are RECIPE with and without its parts",
     )
 
@@ -157,7 +157,7 @@ class TimeTables(TableKind):
     alone = True
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
         ("scoring", "harness", "task_limit", "ability_dir", "limit", "averages", "by_type",
-         "correlate", "significance", "metric"),
+         "correlate", "significance", "metric", "metric_loss"),
         "it measures times",
     )  # fmt: skip
 
@@ -203,6 +203,7 @@ class AbilityTables(TableKind):
         "correlate": _of_editing,
         "significance": _of_editing,
         "metric": _of_editing,
+        "metric_loss": _of_editing,
         "weights": MEANINGLESS,
     }
 

@@ -16,12 +16,12 @@ from bench.metric_loss_layout import to_csv as loss_csv
 from bench.report import home, judged
 from bench.report.cells import cell_view
 from bench.report.editing import Layer, editing_csv, editing_grid, tabulated
-from bench.report.figures import LIBRARY, FigurePage, figure_pages, library
+from bench.report.figures import LIBRARY, FigurePage, figure_pages, library, style_marks
 from bench.report.folder import MARK
 from bench.report.grid import Grid
 from bench.report.loss_page import loss_grid
 from bench.report.others import ability_table, ablation_table, time_table
-from bench.report.pages import FIGURE_POLICY, Page, assets, render
+from bench.report.pages import Page, assets, render
 from bench.report.scripts import script
 from bench.report.sources import Records
 from bench.results import Record
@@ -175,8 +175,10 @@ def _add_figures(parts: Parts, figures: Sequence[FigurePage], missing: Sequence[
             about=f"{len(figures)} figures, interactive and as drawings",
         )
     )
+    script_of_figures = library() if figures else b""
     if figures:
-        parts.files[f"assets/{LIBRARY}"] = library()
+        parts.files[f"assets/{LIBRARY}"] = script_of_figures
+    marks = style_marks(script_of_figures)
     for figure in figures:
         parts.files |= {f"figures/{name}": content for name, content in figure.files.items()}
         parts.files[f"data/figures/{figure.key}.js"] = script("figure", figure.spec)
@@ -185,8 +187,7 @@ def _add_figures(parts: Parts, figures: Sequence[FigurePage], missing: Sequence[
                 file=f"{figure.key}.html",
                 title=f"{figure.title}, {figure.backbone}",
                 template="figure.html",
-                values={"figure": figure},
-                policy=FIGURE_POLICY,
+                values={"figure": figure, "style_marks": marks},
             )
         )
 

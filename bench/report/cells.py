@@ -12,8 +12,8 @@ from bench.places import edits
 from bench.record_kinds import identity_of
 from bench.remarks import remark
 from bench.report.protocols import protocol_id
+from bench.report.score_tables import ages, kinds, percent, scores
 from bench.results import Record
-from bench.tabulate import METRICS
 from editors import registry
 
 Section = dict[str, Any]  # title, and one of `facts`, `table` or `samples`
@@ -22,12 +22,6 @@ _SEEN = {
     "schema", "key", "digest", "status", "cell", "editor", "data", "provenance", "health",
     "summary", "edit_seconds", "by_age", "worst",
 }  # fmt: skip
-_CHANNELS = {
-    "teacher_forced": "teacher-forced, retrieval sees prompt and target",
-    "prompt_only": "teacher-forced, retrieval sees the prompt alone",
-    "generated": "decoded to its natural end",
-}
-_MEASURES = {"token_accuracy": "tokens", "exact": "exact", "generated_exact": "exact"}
 
 
 def cell_view(record: Record) -> dict[str, Any]:
@@ -55,11 +49,11 @@ def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iter
     summary = record.get("summary", {})
     yield facts("What was measured", _identity(record, cell))
     if "scores" in summary:
-        yield table("Scores", *_scores(summary["scores"]))
+        yield table("Scores", *scores(summary["scores"]))
     if "kinds" in summary:
-        yield table("Scores by type of probe", *_kinds(summary["kinds"]))
+        yield table("Scores by type of probe", *kinds(summary["kinds"]))
     if record.get("by_age"):
-        yield table("By the age of the edit", *_ages(record["by_age"]))
+        yield table("By the age of the edit", *ages(record["by_age"]))
     known = _KNOWN if "scores" in summary else set()
     yield from unknown("Summary", {k: v for k, v in summary.items() if k not in known})
     if record.get("worst"):
@@ -85,7 +79,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 def unknown(title: str, parts: Mapping[str, Any]) -> Iterator[Section]:
     """Parts of a record that this page has no form for, a section each where they have parts."""
-    single = [(name, text(value)) for name, value in parts.items() if not _nested(value)]
+    single = [
+        (name.replace("_", " "), text(value)) for name, value in parts.items() if not _nested(value)
+    ]
     if single:
         yield facts(title, single)
     for name, value in parts.items():
@@ -96,7 +92,7 @@ def unknown(title: str, parts: Mapping[str, Any]) -> Iterator[Section]:
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested values as `outer / inner` with their text."""
     if not _nested(value):
-        return [(prefix, text(value))]
+        return [(prefix.replace("_", " "), text(value))]
     parts = value.items() if isinstance(value, Mapping) else enumerate(value)
     head = f"{prefix} / " if prefix else ""
     return [pair for name, part in parts for pair in flat(part, f"{head}{name}".rstrip())]
@@ -152,53 +148,13 @@ def _identity(record: Record, cell: Identity) -> list[tuple[str, str]]:
     ]
 
 
-def _scores(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """A row for each phase, channel and measure, in percent."""
-    rows = [
-        [f"{phase}: {_CHANNELS.get(channel, channel)}", _MEASURES.get(measure, measure),
-         *(_percent(found.get(name)) for name in METRICS.values())]
-        for phase, channels in scores.items()
-        for channel, measures in channels.items()
-        for measure, found in measures.items()
-    ]  # fmt: skip
-    return ["How it was asked", "Measure", *METRICS], rows
-
-
-def _kinds(kinds: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """A row for each type of probe after editing, a column for each channel and measure."""
-    found = {
-        f"{channel} {measure}".replace("_", " "): by_kind
-        for channel, measures in kinds.get("after", {}).items()
-        for measure, by_kind in measures.items()
-    }
-    names = dict.fromkeys(kind for by_kind in found.values() for kind in by_kind)
-    rows = [
-        [name.replace("_", " "), *(_percent(by_kind.get(name)) for by_kind in found.values())]
-        for name in names
-    ]
-    return ["Type of probe", *found], rows
-
-
-def _ages(groups: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    rows = [
-        [_range(one["from"], one["to"]), text(one["samples"]), _percent(one["reliability"]),
-         _percent(one["generality"])]
-        for one in groups
-    ]  # fmt: skip
-    return ["Edits that came after", "Samples", "Rel", "Gen"], rows
-
-
-def _range(first: int, last: int) -> str:
-    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
-
-
 def _samples(worst: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for one in worst:
         items = [
             [str(item[name]) for name in ("kind", "prompt", "target", "before", "after")]
             for item in one["items"]
         ]
-        yield {"id": str(one["id"]), "score": _percent(one["score"]), "items": items}
+        yield {"id": str(one["id"]), "score": percent(one["score"]), "items": items}
 
 
 def _hparams(stream: Mapping[str, Any], backbone: str) -> tuple[list[str], list[list[str]]]:
@@ -245,7 +201,3 @@ def _times(record: Record) -> list[tuple[str, str]]:
 
 def _but(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
-
-
-def _percent(value: float | None) -> str:
-    return EMPTY if value is None else f"{100 * value:.2f}"

@@ -12,17 +12,21 @@ from bench.grids import Table, place_of
 from bench.layout import REMARKED, SIGNIFICANT, by_dataset
 from bench.recent import marked
 from bench.render import to_csv
-from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, plain
+from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
 from bench.report.protocols import protocol_id
 from bench.report.sources import layers, under_one_head
 from bench.results import Record
+from bench.settings_text import settings_of
 from bench.statistics import Spread
-from bench.tabulate import METRICS, Row, TableData, changes_sentence, tabulate
+from bench.tabulate import METRICS, Row, TableData, tabulate
 from bench.variants import row_variant
 
 PROMPT_ONLY = "P-only"
+SHORT = (
+    "In percent, with the standard deviation over seeds. Small: points above (\u25b2) or below "
+    "(\u25bc) the published value, which a number shows under the pointer, tap or focus."
+)
 FILTERS = ("Editor", "Data set", "Edits", "Backbone", "Settings", "Protocol")
-PRESET = "preset"
 _ABOUT = {
     "Rel": "reliability: the edited prompt",
     "Gen": "generality: other questions with the same answer",
@@ -78,6 +82,7 @@ def editing_grid(
         rows=tuple(row for layer in found for row in _rows(table, layer)),
         filters=FILTERS,
         csv=csv,
+        short=SHORT,
     )
 
 
@@ -87,9 +92,8 @@ def editing_csv(found: Sequence[Layer]) -> str:
 
 
 def _caption(found: Sequence[Layer]) -> tuple[str, ...]:
-    """What the terminal prints above the same table, without what this one has columns for."""
-    said = by_dataset(found[0].data).caption
-    return tuple(dict.fromkeys(said))
+    """What the terminal prints above the same table."""
+    return on_page(by_dataset(found[0].data).caption)
 
 
 def _rows(table: Table, layer: Layer) -> Iterator[GridRow]:
@@ -162,14 +166,6 @@ def _best(data: TableData) -> frozenset[tuple[int, str, str, str]]:
     return frozenset(
         (data.rows[i].n_edits, data.rows[i].editor, *places[j - text.lead]) for i, j in text.best
     )
-
-
-def settings_of(cell: Cell) -> str:
-    """`mode=easyedit`: what differs from the preset, else that nothing does."""
-    if row_variant(cell.editor, cell.hparams) is not None:
-        return PRESET
-    said = changes_sentence(cell.backbone, {cell.editor: cell.hparams})
-    return said.partition(" with ")[2].removesuffix(".") or PRESET
 
 
 def _row_key(cell: Cell) -> str:

@@ -11,6 +11,7 @@ from bench.layout import EMPTY
 from bench.statistics import Spread
 
 Trend = Literal["", "above", "below", "same"]
+_IN_PARENTHESES = "In parentheses the published value"
 KEY_LENGTH = 12  # of a cell's key in links: a prefix that is unique among any sensible records
 
 
@@ -20,6 +21,7 @@ class Column:
 
     name: str
     number: bool = False
+    words: bool = False  # sentences, which may be long
     group: str = ""  # heading above it and its neighbours
     about: str = ""  # what it means, in a few words
 
@@ -30,9 +32,10 @@ class Value:
 
     text: str
     sort: float | str | None = None  # None: the text itself, or nothing for a dash
-    spread: str = ""  # behind a plus-minus sign
+    spread: str = ""  # `±2.87`, or quartiles
     marks: str = ""
-    published: str = ""  # as the paper prints it, with its backbone
+    published: str = ""  # as the paper prints it
+    source: str = ""  # of the published value: its backbone
     difference: str = ""  # from the published value, in the table's unit
     trend: Trend = ""
     href: str = ""
@@ -79,6 +82,10 @@ class Grid:
         """Which choice of each filter a row has, by number."""
         return ",".join(str(self._numbers[name][row.filters[name]]) for name in self.filters)
 
+    def hidden(self, row: GridRow) -> bool:
+        """Whether the filters leave a row out at first."""
+        return any(row.filters[name] != value for name, value in self.defaults.items() if value)
+
     @property
     def described(self) -> tuple[Column, ...]:
         """The columns whose names need words."""
@@ -112,21 +119,28 @@ def measured(
     best: bool = False,
 ) -> Value:
     """Our number, linked to its cells, with the published one and the difference."""
-    published = "" if theirs is None else f"{number(theirs, decimals)} on {source}"
+    published = "" if theirs is None else number(theirs, decimals)
     if ours is None:
-        return Value(text=EMPTY, published=published)
+        return Value(text=EMPTY, published=published, source=source)
     gap = None if theirs is None else round(ours.mean, decimals) - round(theirs.mean, decimals)
     return Value(
         text=f"{ours.mean:.{decimals}f}",
         sort=round(ours.mean, 6),
-        spread="" if ours.std is None else f"{ours.std:.{decimals}f}",
+        spread="" if ours.std is None else f"±{ours.std:.{decimals}f}",
         marks=marks,
         published=published,
+        source=source,
         difference="" if gap is None else f"{gap:+.{decimals}f}".replace("-", "\u2212"),
         trend=_trend(gap, decimals),
         href=cell_link(keys),
         best=best,
     )
+
+
+def on_page(caption: Sequence[str]) -> tuple[str, ...]:
+    """A caption of the terminal without what it says of the terminal's layout."""
+    said = (line.replace(_IN_PARENTHESES, "The published value is") for line in caption)
+    return tuple(dict.fromkeys(said))
 
 
 def number(value: Spread, decimals: int = 2) -> str:

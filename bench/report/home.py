@@ -66,8 +66,9 @@ def headline(layer: Layer) -> Grid:
     return Grid(
         key="headline",
         title=f"Average of reliability, generality and locality, {data.backbone}",
-        short="Avg in percent after n sequential edits; small: above or below the published value",
-        caption=(f"Table {table.number} has the rest. {data.caption.seeds}",),
+        short="Avg in percent after n sequential edits. Small: points above (\u25b2) or below "
+        "(\u25bc) the published value, which a number shows under the pointer, tap or focus.",
+        caption=(f"Table {table.number} has the spreads and the rest. {data.caption.seeds}",),
         columns=(
             Column(name="Editor"),
             *(
@@ -102,8 +103,9 @@ def _value(layer: Layer, row: Row, dataset: str, n_edits: int) -> Value:
         for cell in layer.cells
         if (cell.n_edits, cell.editor, cell.dataset) == (n_edits, row.editor, dataset)
     ]
+    ours = entry.values.get(METRIC) if entry else None
     return measured(
-        entry.values.get(METRIC) if entry else None,
+        None if ours is None else Spread(ours.mean, None, ours.n),
         None if theirs is None else Spread(theirs.value, theirs.std, 0),
         source=data.table.published_backbone,
         keys=own,

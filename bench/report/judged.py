@@ -50,7 +50,11 @@ def audit_grids(sections: Sequence[Section]) -> list[Grid]:
             key=f"check-{section.check.key}",
             title=section.check.title,
             caption=(section.check.rule,),
-            columns=(Column(name="Verdict"), Column(name="Finding"), Column(name="Id")),
+            columns=(
+                Column(name="Verdict"),
+                Column(name="Finding", words=True),
+                Column(name="Id", words=True),
+            ),
             rows=tuple(
                 GridRow(
                     values=(
@@ -119,9 +123,13 @@ def claims_grid(found: Sequence[Verdicts]) -> Grid:
         title="The paper's claims",
         caption=("Each claim is put to the published numbers and to ours, in the same words.",),
         columns=(
-            Column(name="Claim"), Column(name="Where"), Column(name="Published"),
-            Column(name="Ours"), Column(name="Published figures"), Column(name="Our figures"),
-            Column(name="Source"),
+            Column(name="Where"),
+            Column(name="Claim", words=True),
+            Column(name="Published"),
+            Column(name="Ours"),
+            Column(name="Our figures", words=True),
+            Column(name="Published figures", words=True),
+            Column(name="Source", words=True),
         ),
         rows=tuple(_claim(one, known.get(one.key)) for one in found),
         filters=("Where", "Published", "Ours"),
@@ -133,12 +141,12 @@ def _claim(one: Verdicts, known: tuple[str, str] | None) -> GridRow:
     changed = "" if known in (None, one.pair) else " (changed)"
     return GridRow(
         values=(
-            plain(one.claim.text),
             plain(str(one.exhibit)),
+            plain(one.claim.text),
             Value(text=theirs, verdict=theirs),
             Value(text=ours + changed, verdict=ours),
-            plain(one.published.figures),
             plain(one.ours.figures),
+            plain(one.published.figures),
             plain(one.claim.source),
         ),
         filters={"Where": str(one.exhibit), "Published": theirs, "Ours": ours},

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.datasets import get_dataset
-from bench.grids import place_of
+from bench.grids import TABLES, place_of
 from bench.metric_loss import GENERATED, LEAK_OF_TOKENS, PROMPT_ONLY, TOKENS, Loss
-from bench.metric_loss_layout import EQUAL
+from bench.metric_loss_layout import EQUAL, METRIC
 from bench.recent import marked, notes
 from bench.report.grid import Column, Grid, GridRow, Value, measured, plain
+from bench.settings_text import PRESET
 from bench.statistics import Spread
 from bench.tabulate import METRICS
 
-FILTERS = ("Backbone", "Metric", "Editor", "Data set", "Edits")
+FILTERS = ("Backbone", "Metric", "Editor", "Data set", "Edits", "Settings")
 COLUMNS = (
     Column(name="Editor"),
     Column(name="Edits", number=True, about="number of sequential edits"),
@@ -32,13 +33,12 @@ COLUMNS = (
     ),
     Column(name="Type"),
     Column(name="Backbone"),
+    Column(name="Settings"),
 )
-_POINTS = "In percent; losses in points, above zero where something is lost."
 _SAME = (
     f"{EQUAL}: the editor looks no text up, so that nothing can leak and the two numbers are one "
     "measurement."
 )
-CAPTION = (_POINTS, _SAME)
 
 
 def loss_grid(found: Sequence[Loss], *, csv: str) -> Grid:
@@ -53,12 +53,23 @@ def loss_grid(found: Sequence[Loss], *, csv: str) -> Grid:
     return Grid(
         key="metric-loss",
         title="What the metric hides",
-        caption=(*CAPTION, *notes(one.editor for one in ordered)),
+        caption=(_SAME, *notes(one.editor for one in ordered)),
         columns=COLUMNS,
         rows=tuple(map(_row, ordered)),
         filters=FILTERS,
         csv=csv,
+        short="In percent, and in points lost; above zero where something is lost",
+        defaults=_defaults(ordered),
     )
+
+
+def _defaults(found: Sequence[Loss]) -> dict[str, str]:
+    """The averages of presets on the first backbone of a table."""
+    there = {one.backbone for one in found}
+    named = (name for table in TABLES.values() for name in table.backbones.values())
+    backbone = next((name for name in named if name in there), "")
+    settings = PRESET if any(one.settings == PRESET for one in found) else ""
+    return {"Metric": METRIC, "Backbone": backbone, "Settings": settings}
 
 
 def _row(one: Loss) -> GridRow:
@@ -79,8 +90,13 @@ def _row(one: Loss) -> GridRow:
             _leak(one, LEAK_OF_TOKENS),
             plain(one.family),
             plain(one.backbone),
+            plain(one.settings),
         ),
-        filters=dict(zip(FILTERS, (one.backbone, one.metric, editor, label, edits), strict=True)),
+        filters=dict(
+            zip(
+                FILTERS, (one.backbone, one.metric, editor, label, edits, one.settings), strict=True
+            )
+        ),
     )
 
 

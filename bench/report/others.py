@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bench.ablation.layout import by_part
 from bench.ablation.layout import to_csv as ablation_csv
@@ -20,7 +21,8 @@ from bench.grids import Table, place_of
 from bench.layout import EMPTY, REMARKED, TextTable
 from bench.published import Published
 from bench.recent import marked
-from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, plain
+from bench.report.editing import SHORT
+from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
 from bench.report.protocols import protocol_id
 from bench.report.sources import layers, under_one_head
 from bench.results import Record
@@ -48,7 +50,7 @@ def ability_table(
     grid = Grid(
         key=f"table{table.number}",
         title=f"Table {table.number}: {table.title}",
-        caption=by_task(tables[0][1]).caption,
+        caption=on_page(by_task(tables[0][1]).caption),
         columns=(
             Column(name="Editor"), _EDITS, Column(name="Edit set"),
             *(Column(name=name, number=True) for name in ABILITY_COLUMNS),
@@ -58,6 +60,7 @@ def ability_table(
         rows=tuple(row for part, data in tables for row in _ability_rows(table, part, data)),
         filters=ABILITY_FILTERS,
         csv=csv,
+        short=SHORT,
     )  # fmt: skip
     return grid, under_one_head([ability_csv(data) for _, data in tables])
 
@@ -109,7 +112,7 @@ def time_table(
     grid = Grid(
         key=f"table{table.number}",
         title=f"Table {table.number}: {table.title}",
-        caption=text.caption,
+        caption=on_page(text.caption),
         columns=(
             Column(name="Editor"), _EDITS,
             *(Column(name=n, number=True, group="seconds: median [quartiles]") for n in names),
@@ -120,6 +123,8 @@ def time_table(
         rows=tuple(_time_row(table, text, i, row) for i, row in enumerate(rows)),
         filters=TIME_FILTERS,
         csv=csv,
+        short="In seconds, but for overhead and trained numbers. Small: above (\u25b2) or below "
+        "(\u25bc) the published value, which a number shows under the pointer, tap or focus.",
     )  # fmt: skip
     return grid, time_csv(table, rows)
 
@@ -153,8 +158,24 @@ def _time_value(table: Table, row: TimeRow, column: str) -> Value:
         text = EMPTY if row.overhead is None else f"{row.overhead:.2f}x"
         return plain(text, row.overhead, href=cell_link(keys) if row.overhead else "")
     found, theirs = row.seconds(column), row.published.get(column)
-    ours = None if found is None else Spread(found[0], None, 1)
-    return measured(ours, _printed(theirs), source=table.published_backbone, decimals=4, keys=keys)
+    value = measured(
+        None if found is None else Spread(found[0], None, 1),
+        _printed(theirs),
+        source=table.published_backbone,
+        decimals=4,
+        keys=keys,
+    )
+    least = row.least(column)
+    if found is None or least is None:
+        return replace(value, spread=_quartiles(found))
+    return replace(value, text=f"{least:.4f} - {value.text}")
+
+
+def _quartiles(found: tuple[float, float, float] | None) -> str:
+    """Nothing of a sum of medians, which has none."""
+    if found is None or found[1] == found[2]:
+        return ""
+    return f" [{found[1]:.4f}, {found[2]:.4f}]"
 
 
 def ablation_table(
@@ -166,7 +187,7 @@ def ablation_table(
     grid = Grid(
         key=f"table{table.number}",
         title=f"Table {table.number}: {table.title}",
-        caption=text.caption,
+        caption=on_page(text.caption),
         columns=(
             Column(name="Editor"), _EDITS,
             *(Column(name=name, number=True) for name in METRICS),
@@ -176,6 +197,7 @@ def ablation_table(
         rows=tuple(_ablation_row(data, text, cells, i) for i in range(len(data.rows))),
         filters=ABLATION_FILTERS,
         csv=csv,
+        short=SHORT,
     )  # fmt: skip
     return grid, ablation_csv(data)
 

@@ -19,7 +19,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'"
 )
-FIGURE_POLICY = POLICY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,6 @@ class Page:
     values: Mapping[str, Any]
     label: str = ""  # in the navigation; empty: not there
     about: str = ""  # on the first page
-    policy: str = POLICY
 
 
 def render(page: Page, pages: tuple[Page, ...], footer: str) -> bytes:
@@ -44,7 +42,7 @@ def render(page: Page, pages: tuple[Page, ...], footer: str) -> bytes:
             **page.values,
             file=page.file,
             title=page.title,
-            policy=page.policy,
+            policy=POLICY,
             navigation=[one for one in pages if one.label],
             footer=footer,
         )

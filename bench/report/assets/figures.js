@@ -4,6 +4,13 @@
 const report = (function () {
   const NARROW = 480;
   const BLACK = "#000000";
+  const SYMBOLS = {
+    circle: "\u25cf", "circle-open": "\u25cb", square: "\u25a0", "triangle-up": "\u25b2",
+    "triangle-down": "\u25bc", "triangle-left": "\u25c0", "triangle-right": "\u25b6",
+    diamond: "\u25c6", "diamond-tall": "\u2666", cross: "\u271a", x: "\u2716", star: "\u2605",
+    hexagon: "\u2b22", hexagon2: "\u2b23", octagon: "\u2bc3", pentagon: "\u2b1f",
+    "cross-thin-open": "+", "x-thin-open": "\u00d7",
+  };
   const section = document.querySelector("section.interactive");
   const box = section.querySelector(".panels");
   const fieldset = section.querySelector("fieldset");
@@ -101,9 +108,14 @@ const report = (function () {
     const swatch = document.createElement("span");
     swatch.className = `swatch ${group.dash}`;
     swatch.style.borderColor = own(group.colour);
+    const symbol = document.createElement("span");
+    symbol.className = "symbol";
+    symbol.style.color = own(group.colour);
+    symbol.textContent = SYMBOLS[group.symbol] || "";
+    symbol.setAttribute("aria-hidden", "true");
     const words = document.createElement("span");
     words.textContent = plainText(group.name);
-    label.append(input, swatch, words);
+    label.append(input, swatch, symbol, words);
     fieldset.append(label);
     input.addEventListener("change", () => {
       shown.set(group.name, input.checked);
@@ -135,7 +147,7 @@ const report = (function () {
       return;
     }
     spec = found;
-    section.hidden = false;
+    section.querySelector("form").hidden = false;
     box.classList.toggle("single", spec.panels.length === 1);
     spec.groups.forEach(addGroup);
     spec.panels.forEach(addPanel);
@@ -143,10 +155,25 @@ const report = (function () {
     dark.addEventListener("change", () => {
       fieldset.querySelectorAll(".swatch").forEach((swatch, i) => {
         swatch.style.borderColor = own(spec.groups[i].colour);
+        swatch.nextSibling.style.color = own(spec.groups[i].colour);
       });
       draw();
     });
   }
 
+  /* After everything else: the drawing and the numbers are there before the library is. */
+  function load(sources) {
+    if (sources.length === 0) {
+      return;
+    }
+    const script = document.createElement("script");
+    script.src = sources[0];
+    script.addEventListener("load", () => load(sources.slice(1)));
+    document.head.append(script);
+  }
+
+  window.addEventListener("load", () => {
+    setTimeout(load, 0, ["assets/plotly.min.js", section.dataset.numbers]);
+  });
   return { figure };
 }());
