@@ -6,7 +6,7 @@ from bench.cell import Cell
 from bench.tabulate import changes_sentence
 from bench.variants import row_variant
 
-PRESET = "preset"
+PRESET, UNKNOWN = "preset", "no preset to compare with"
 
 
 def settings_of(cell: Cell) -> str:
@@ -16,5 +16,8 @@ def settings_of(cell: Cell) -> str:
     """
     if row_variant(cell.editor, cell.hparams) is not None:
         return PRESET
-    said = changes_sentence(cell.backbone, {cell.editor: cell.hparams})
+    try:
+        said = changes_sentence(cell.backbone, {cell.editor: cell.hparams})
+    except ValueError:  # no preset for this backbone
+        return UNKNOWN
     return said.partition(" with ")[2].removesuffix(".") or PRESET

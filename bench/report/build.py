@@ -76,33 +76,59 @@ def cell_files(records: Sequence[Record]) -> dict[str, bytes]:
     return {f"data/cells/{prefix}.js": script("cells", views) for prefix, views in shards.items()}
 
 
-def _add_table(parts: Parts, table: Table, found: Records, records: Sequence[Record]) -> None:
-    cells, name = found.cells(table), f"table{table.number}"
+@dataclass(frozen=True, kw_only=True)
+class TablePart:
+    """One of the paper's tables."""
+
+    grid: Grid
+    csv: str
+    layers: Sequence[Layer] = ()  # of tables of editing
+
+
+def table_of(table: Table, found: Records, records: Sequence[Record]) -> TablePart:
+    """A table of these records.
+
+    Raises:
+        ValueError: there is no record of it, or records that no table can be made of.
+    """
+    cells, csv = found.cells(table), csv_of(table)
     if not cells:
-        parts.gaps.append(f"Table {table.number} ({table.title}): no record.")
-        return
-    csv = f"csv/{name}.csv"
+        raise ValueError("no record.")
     if table.measures == "editing":
         layers = tabulated(table, cast("list[Cell]", cells), records)
         title = f"Table {table.number}: {table.title}"
-        grid = editing_grid(table, layers, key=name, title=title, csv=csv)
-        text = editing_csv(layers)
-        _add_headline(parts, layers)
-    elif table.measures == "general_ability":
+        grid = editing_grid(table, layers, key=f"table{table.number}", title=title, csv=csv)
+        return TablePart(grid=grid, csv=editing_csv(layers), layers=layers)
+    if table.measures == "general_ability":
         grid, text = ability_table(table, cast("list[AbilityCell]", cells), records, csv=csv)
     elif table.measures == "times":
         grid, text = time_table(table, cast("list[TimingCell]", cells), records, csv=csv)
     else:
         grid, text = ablation_table(table, cast("list[Cell]", cells), records, csv=csv)
-    parts.files[csv] = text.encode()
+    return TablePart(grid=grid, csv=text)
+
+
+def csv_of(table: Table) -> str:
+    """The file of a table's numbers."""
+    return f"csv/table{table.number}.csv"
+
+
+def _add_table(parts: Parts, table: Table, found: Records, records: Sequence[Record]) -> None:
+    try:
+        made = table_of(table, found, records)
+    except ValueError as error:
+        parts.gaps.append(f"Table {table.number} ({table.title}): {error}")
+        return
+    _add_headline(parts, made.layers)
+    parts.files[csv_of(table)] = made.csv.encode()
     parts.pages.append(
         Page(
-            file=f"{name}.html",
-            title=grid.title,
+            file=f"table{table.number}.html",
+            title=made.grid.title,
             template="tables.html",
-            values={"lines": [], "terms": [], "grids": [grid]},
+            values={"lines": [], "terms": [], "grids": [made.grid]},
             label=f"Table {table.number}",
-            about=f"{len(grid.rows):,} rows",
+            about=f"{len(made.grid.rows):,} rows",
         )
     )
 

@@ -108,7 +108,7 @@ def _rows(table: Table, layer: Layer) -> Iterator[GridRow]:
                 label = get_dataset(dataset).label
                 lead = row.label == FAVOURITE and (row.n_edits, label) in leads
                 numbers = _numbers(table, data, row, dataset, cells, lead=lead, best=best)
-                yield _line(row, cells, numbers, starts=before not in (None, row.n_edits))
+                yield _line(row, cells, [*numbers], starts=before not in (None, row.n_edits))
                 before = row.n_edits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,8 +107,11 @@ def _page(key: str, title: str, backbone: str, drawing: Drawing) -> FigurePage:
 
 
 def _file_part(text: str) -> str:
-    """A name as part of a file's: letters, digits, dots and hyphens."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in text)
+    """A name as part of a file's: letters, digits, hyphens, and a digest where it has others."""
+    plain_text = "".join(c if c.isascii() and c.isalnum() else "-" for c in text)
+    if plain_text == text:
+        return text
+    return f"{plain_text[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _numbers(name: str, drawing: Drawing) -> Grid | None:

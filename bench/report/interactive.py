@@ -60,7 +60,7 @@ def _edits(lines: Sequence[Line]) -> Spec:
 
 
 def _times(lines: Sequence[Line]) -> Spec:
-    x = {"title": "median seconds of one edit", "type": "log"}
+    x = {"title": "median seconds of one edit", "type": "log", "step": "D2"}
     series = [
         _series(name, own, "edit_seconds", "avg") | {"mode": "markers"}
         for name, own in _by(lines, "editor")
@@ -121,7 +121,7 @@ def _series(name: str, lines: Sequence[Line], x: str, y: str) -> Spec:
         "x": [one[x] for one in lines],
         "y": [_round(one[y]) for one in lines],
         "error": [_round(one.get("std")) for one in lines],
-        "notes": [_label(one.get("remark") or "") for one in lines],
+        "notes": [_label(str(one.get("remark") or "")) for one in lines],
     }
 
 

@@ -16,11 +16,11 @@ from bench.claims import Evidence
 from bench.grids import TABLES, Table, in_paper
 from bench.identity import Identity
 from bench.places import Place
-from bench.plots.plan import changes
 from bench.published import all_numbers
 from bench.reference import reference_folder
 from bench.report.grid import Column, Grid, GridRow, Value, plain
 from bench.report.sources import Records
+from bench.settings_text import PRESET, settings_of
 
 _ABOUT_CLAIMS = (
     "What the paper says, each claim as a comparison that any numbers can be put to; "
@@ -104,7 +104,7 @@ def _comparable(table: Table, cells: Sequence[Identity]) -> list[Identity]:
     return [
         cell
         for cell in own
-        if cell.backbone == chosen and not (isinstance(cell, Cell) and changes(cell))
+        if cell.backbone == chosen and (not isinstance(cell, Cell) or settings_of(cell) == PRESET)
     ]
 
 

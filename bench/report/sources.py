@@ -162,6 +162,6 @@ def _stream(cell: Cell) -> tuple[object, ...]:
 
 
 def _lines(path: Path) -> Iterator[Record]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()  # of a text it would part at U+2028 too
     found = (parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1))
     yield from (record for record in found if is_complete(record))

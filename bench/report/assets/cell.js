@@ -8,6 +8,7 @@ const report = (function () {
   const status = document.getElementById("cell-status");
   const choice = document.getElementById("cell-choice");
   const place = document.getElementById("cell");
+  const EMPTY = status.textContent;
 
   function element(name, text, attributes) {
     const made = document.createElement(name);
@@ -135,6 +136,9 @@ const report = (function () {
   async function show() {
     const { keys, chosen } = address();
     if (keys.length === 0) {
+      status.textContent = EMPTY;
+      place.replaceChildren();
+      choice.hidden = true;
       return;
     }
     await Promise.all(keys.map((key) => load(key.slice(0, PREFIX))));

@@ -59,6 +59,9 @@ const report = (function () {
       made.tickvals = said.ticks;
       made.ticktext = said.ticks.map((value) => Number(value).toLocaleString("en"));
     }
+    if (said.step) {
+      made.dtick = said.step;
+    }
     if (said.range) {
       made.range = said.range;
     }
@@ -67,10 +70,14 @@ const report = (function () {
       : made;
   }
 
+  function heightOf(panel) {
+    return panel.tall ? 560 : spec.panels.length === 1 ? 420 : 320;
+  }
+
   function layout(panel) {
     const narrow = box.clientWidth < NARROW;
     return {
-      height: panel.tall && !narrow ? 520 : 320,
+      height: narrow ? 320 : heightOf(panel),
       margin: { l: 48, r: 12, t: 12, b: 44 },
       showlegend: false,
       paper_bgcolor: "rgba(0,0,0,0)",

@@ -99,6 +99,8 @@
     document.body.append(tip);
     let owner = null;
     let described = null;
+    let touched = false;
+    let shownBefore = null;
 
     function hide() {
       tip.hidden = true;
@@ -130,7 +132,7 @@
       }
       hide();
       owner = cell;
-      tip.textContent = published.textContent.trim();
+      tip.textContent = published.textContent.trim() + (touched ? "; tap again for its cells" : "");
       tip.hidden = false;
       place(cell);
       described = cell.querySelector("a, .alone");
@@ -143,7 +145,15 @@
       return target instanceof Element ? target.closest("table.data td, table.data th") : null;
     }
 
+    /* A first tap on a number shows the published value, a second one follows the link. */
+    document.addEventListener("pointerdown", (event) => {
+      touched = event.pointerType === "touch";
+      shownBefore = owner;
+    });
     document.addEventListener("pointerover", (event) => {
+      if (event.pointerType === "touch") {
+        return;
+      }
       const cell = cellOf(event.target);
       if (cell !== null) {
         show(cell);
@@ -161,7 +171,14 @@
     });
     document.addEventListener("click", (event) => {
       const cell = cellOf(event.target);
-      if (cell !== null && event.target.closest("a, button") === null) {
+      if (cell === null || event.target.closest("button") !== null) {
+        return;
+      }
+      const link = event.target.closest("a");
+      if (link === null) {
+        show(cell);
+      } else if (touched && shownBefore !== cell && cell.querySelector(".pub") !== null) {
+        event.preventDefault();
         show(cell);
       }
     });
