@@ -89,9 +89,10 @@ def headline(layer: Layer) -> Grid:
 
 
 def headline_layer(layers: Sequence[Layer]) -> Layer | None:
-    """The first part on a backbone of a table."""
+    """The first part on a backbone of a table, else the first one."""
     named = {name for table in TABLES.values() for name in table.backbones.values()}
-    return next((one for one in layers if one.data.backbone in named), None)
+    known = (one for one in layers if one.data.backbone in named)
+    return next(known, layers[0] if layers else None)
 
 
 def _value(layer: Layer, row: Row, dataset: str, n_edits: int) -> Value:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from bench.identity import plain
 from bench.record_kinds import identity_of
 from bench.reference import reference_records
 from bench.results import Record
 from bench.sealing import sealed
+from editors import registry
 
 SCRIPT = "<script>alert(1)</script>"
 TEXTS = (
@@ -20,6 +22,7 @@ TEXTS = (
 )
 BACKBONE = "<b>mini</b>/\"llama'"
 EDITORS = ("ft", "recipe")
+CHANGED = "ft"  # has an attack among its hyper-parameters too, so that figures leave it out
 
 
 def small_tables() -> dict[str, list[Record]]:
@@ -56,7 +59,10 @@ def _attacked(record: Record) -> Record:
         for i, item in enumerate(sample["items"]):
             item |= {"prompt": TEXTS[i % 5], "target": TEXTS[1], "before": TEXTS[3]}
             item["after"] = TEXTS[4]
-    hparams = one["cell"]["hparams"] | {TEXTS[0]: TEXTS[1]}
+    editor = one["cell"]["editor"]
+    hparams = plain(registry.hparams_for(editor, BACKBONE).to_dict())
+    if editor == CHANGED:
+        hparams |= {TEXTS[0]: TEXTS[1]}
     return with_cell(one, backbone=BACKBONE, dataset_revision=TEXTS[0], hparams=hparams)
 
 

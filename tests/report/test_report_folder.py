@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import folder
 from bench.report.folder import MARK, write_folder
 
 REPORT = {"index.html": b"new", "data/a.js": b"1", MARK: b"{}"}
@@ -77,7 +76,7 @@ def test_the_earlier_report_comes_back_where_the_new_one_cannot_take_its_place(
             raise PermissionError(13, "Permission denied", str(path))
         return rename(path, target)
 
-    monkeypatch.setattr(folder.Path, "rename", refused)
+    monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(PermissionError):
         write_folder(out, REPORT)
     assert (out / "index.html").read_bytes() == b"old"

@@ -112,14 +112,17 @@ def test_a_cell_says_how_it_was_measured(small_report: Path) -> None:
     assert "torch" in str(sections["Provenance"]["facts"])
 
 
-def test_attacks_are_written_as_texts(hostile: dict[str, Page], hostile_report: Path) -> None:
+def test_attacks_are_written_as_texts(
+    hostile: dict[str, Page], small: dict[str, Page], hostile_report: Path
+) -> None:
     shown = views(hostile_report)
     for view in shown.values():
         written = str(view)
         assert SCRIPT in written  # as the parsed JSON has it, in full
         assert "right\\\\u202eto left" in written
         changed = {section["title"]: section for section in view["sections"]}["Hyper-parameters"]
-        assert [SCRIPT, TEXTS[1], "-", "changed"] in changed["table"]["rows"]
+        row = [SCRIPT, TEXTS[1], "-", "changed"]
+        assert (row in changed["table"]["rows"]) == view["title"].startswith("FT on")
         assert "Summary: collapse" in {section["title"] for section in view["sections"]}
     for path in hostile_report.rglob("*"):
         if path.suffix in {".js", ".html"} and path.name != "plotly.min.js":
@@ -128,13 +131,11 @@ def test_attacks_are_written_as_texts(hostile: dict[str, Page], hostile_report: 
             assert "<img src=x" not in text, path
             assert not set("\u202e\u2066\u2028\x1b") & set(text), path
     assert BACKBONE in hostile["table1.html"].text
-    assert {tag for tag, _ in hostile["table1.html"].tags} == {
-        tag for tag, _ in pages_of_no_attack(hostile)["audit.html"].tags
-    } | {"a", "b", "small"}
-
-
-def pages_of_no_attack(found: dict[str, Page]) -> dict[str, Page]:
-    return {name: page for name, page in found.items() if BACKBONE not in page.text}
+    (figure,) = [name for name in hostile if name.startswith("edits-")]
+    assert BACKBONE in hostile[figure].text
+    assert re.fullmatch(r"[A-Za-z0-9.-]+", figure)
+    for name in ("table1.html", "index.html", "metric-loss.html"):
+        assert {tag for tag, _ in hostile[name].tags} == {tag for tag, _ in small[name].tags}
 
 
 def test_figures_have_their_numbers_and_an_interactive_form(
