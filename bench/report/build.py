@@ -58,7 +58,7 @@ def contents(found: Records) -> dict[str, bytes]:
     _add_judged(parts, found)
     parts.pages.append(_cell_page())
     pages = (_home(parts, found), *parts.pages)
-    footer = f"Made by python -m bench report, version {__version__}, of {found.directory}."
+    footer = f"Made by python -m bench report, version {__version__}, of {found.place}."
     return {
         **{page.file: render(page, pages, footer) for page in pages},
         **assets(),

@@ -136,7 +136,7 @@ def _short(stream: Mapping[str, Any]) -> str:
 
 def _identity(record: Record, cell: Identity) -> list[tuple[str, str]]:
     summary, stated = record.get("summary", {}), record["editor"]
-    counts = [(name, text(summary[name])) for name in ("samples", "blocks", "items")
+    counts = [(name.capitalize(), text(summary[name])) for name in ("samples", "blocks", "items")
               if name in summary]  # fmt: skip
     label = stated.get("label")
     return [

@@ -16,7 +16,7 @@ from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured,
 from bench.report.protocols import protocol_id
 from bench.report.sources import layers, under_one_head
 from bench.results import Record
-from bench.settings_text import settings_of
+from bench.settings_text import PRESET, settings_of
 from bench.statistics import Spread
 from bench.tabulate import METRICS, Row, TableData, tabulate
 from bench.variants import row_variant
@@ -54,6 +54,11 @@ class Layer:
     cells: tuple[Cell, ...]
     data: TableData
 
+    @property
+    def usual(self) -> bool:
+        """Whether all editors have their presets, so that it can be said which is best."""
+        return all(map(_usual, self.cells))
+
     def at(self, row: Row, dataset: str) -> list[Cell]:
         """The cells of one line, a seed each."""
         return [
@@ -64,8 +69,14 @@ class Layer:
 
 
 def tabulated(table: Table, cells: Sequence[Cell], records: Sequence[Record]) -> list[Layer]:
-    """The table of these cells, in as many parts as there are kinds of measurement."""
-    ordered = sorted(cells, key=lambda c: (c.n_edits, place_of(c.editor, c.dataset), c.seed))
+    """The table of these cells, in as many parts as there are kinds of measurement.
+
+    Presets come first, by themselves.
+    """
+    ordered = sorted(
+        cells,
+        key=lambda c: (not _usual(c), c.n_edits, place_of(c.editor, c.dataset), c.seed),
+    )
     parts = layers(ordered, lambda c: (c.n_edits, _row_key(c), c.dataset), _shared)
     return [Layer(tuple(part), tabulate(table, part, records)) for part in parts]
 
@@ -93,13 +104,14 @@ def editing_csv(found: Sequence[Layer]) -> str:
 
 def _caption(found: Sequence[Layer]) -> tuple[str, ...]:
     """What the terminal prints above the same table."""
-    return on_page(by_dataset(found[0].data).caption)
+    said = on_page(by_dataset(found[0].data).caption)
+    return said if found[0].usual else tuple(line for line in said if not line.startswith("Bold"))
 
 
 def _rows(table: Table, layer: Layer) -> Iterator[GridRow]:
     data = layer.data
     leads = ahead_of_the_best(comparisons(data.averages))
-    best = _best(data)
+    best = _best(data) if layer.usual else frozenset()
     before = None
     for row in data.rows:
         for dataset in data.datasets:
@@ -174,4 +186,9 @@ def _row_key(cell: Cell) -> str:
 
 
 def _shared(cell: Cell) -> tuple[object, ...]:
-    return cell.backbone, cell.dtype, cell.protocol, cell.metric_version, cell.generation
+    what = (cell.backbone, cell.dtype, cell.protocol, cell.metric_version, cell.generation)
+    return *what, _usual(cell)
+
+
+def _usual(cell: Cell) -> bool:
+    return settings_of(cell) == PRESET

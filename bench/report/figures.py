@@ -57,9 +57,15 @@ def library() -> bytes:
     """The script of the interactive figures, as its package ships it.
 
     Raises:
-        ModuleNotFoundError: the package `plotly` is not installed.
+        ValueError: the package is not installed, or ships no such script.
     """
-    return (resources.files("plotly") / "package_data" / LIBRARY).read_bytes()
+    try:
+        return (resources.files("plotly") / "package_data" / LIBRARY).read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise ValueError(
+            f"The figures of the report need the package plotly with its {LIBRARY}; "
+            "pip install plotly."
+        ) from error
 
 
 def style_marks(script: bytes) -> list[str]:

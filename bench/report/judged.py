@@ -17,7 +17,6 @@ from bench.grids import TABLES, Table, in_paper
 from bench.identity import Identity
 from bench.places import Place
 from bench.published import all_numbers
-from bench.reference import reference_folder
 from bench.report.grid import Column, Grid, GridRow, Value, plain
 from bench.report.sources import Records
 from bench.settings_text import PRESET, settings_of
@@ -90,8 +89,7 @@ def _ours(found: Records) -> Evidence:
         cells = _comparable(table, found.cells(table))
         if cells:
             numbers |= values(table, cells, records)
-    committed = found.directory.resolve() == reference_folder().resolve()
-    return evidence(numbers) if committed else Evidence(tables=numbers)
+    return evidence(numbers) if found.committed else Evidence(tables=numbers)
 
 
 def _comparable(table: Table, cells: Sequence[Identity]) -> list[Identity]:

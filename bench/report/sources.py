@@ -15,6 +15,7 @@ from bench.general_ability.cell import AbilityCell
 from bench.grids import TABLES, Table
 from bench.identity import Identity, canonical
 from bench.record_kinds import identity_of
+from bench.reference import reference_folder
 from bench.results import Record, ResultStore, is_complete, parse
 from bench.staleness import parted, stale_warning
 from bench.timing.cell import TimingCell
@@ -30,6 +31,16 @@ class Records:
 
     directory: Path
     by_file: Mapping[str, Sequence[Record]]
+
+    @property
+    def committed(self) -> bool:
+        """Whether these are the committed results."""
+        return self.directory.resolve() == reference_folder().resolve()
+
+    @property
+    def place(self) -> str:
+        """The directory in words, without what is this machine's alone."""
+        return "the committed results" if self.committed else f"the records in {self.directory}"
 
     @cached_property
     def all(self) -> dict[str, Record]:

@@ -173,6 +173,18 @@ def test_the_published_value_shows_at_focus_pointer_and_escape(
     assert tip.is_hidden()
 
 
+def test_the_published_value_stays_where_the_focus_scrolls_to(
+    small_report: Path, phone: Seen
+) -> None:
+    page = phone.open(small_report / "table1.html")
+    page.locator("#table1-table tbody tr").last.locator("td.n a").nth(3).focus()
+    page.wait_for_timeout(300)
+    tip = page.locator("#tip").bounding_box()
+    assert page.locator("#tip").is_visible()
+    assert 0 <= tip["x"] <= tip["x"] + tip["width"] <= PHONE["width"]
+    assert 0 <= tip["y"] <= tip["y"] + tip["height"] <= PHONE["height"]
+
+
 def test_a_tap_shows_the_published_value_and_a_second_one_the_cell(
     small_report: Path, phone: Seen
 ) -> None:

@@ -187,7 +187,14 @@
         hide();
       }
     });
-    document.addEventListener("scroll", hide, true);
+    /* What has the focus may just have been scrolled into sight. */
+    document.addEventListener("scroll", () => {
+      if (owner !== null && owner.contains(document.activeElement)) {
+        place(owner);
+      } else {
+        hide();
+      }
+    }, true);
   }
 
   document.querySelectorAll("table.data").forEach(makeSortable);
