@@ -143,6 +143,19 @@ def test_tables_filter_by_mouse_and_by_keyboard(small_report: Path, seen: Seen) 
     assert column(page, "table1-table", 1) == every
 
 
+def test_the_metric_loss_opens_on_averages_of_the_first_backbone(
+    small_report: Path, seen: Seen
+) -> None:
+    page = seen.open(small_report / "metric-loss.html")
+    assert set(column(page, "metric-loss-table", 4)) == {"Avg"}
+    assert page.get_by_label("Backbone").input_value() != ""
+    assert set(column(page, "metric-loss-table", 13)) == {"mini-llama"}
+    whole = page.locator("#metric-loss-table tbody tr").count()
+    assert 0 < len(column(page, "metric-loss-table", 1)) < whole
+    page.get_by_role("button", name="Show all").click()
+    assert len(column(page, "metric-loss-table", 1)) == whole
+
+
 @pytest.mark.parametrize("name", ["Edits", "Backbone", "Settings", "Protocol"])
 def test_every_filter_leaves_what_it_says(name: str, small_report: Path, seen: Seen) -> None:
     page = seen.open(small_report / "table1.html")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -134,6 +135,9 @@ def test_attacks_are_written_as_texts(
     (figure,) = [name for name in hostile if name.startswith("edits-")]
     assert BACKBONE in hostile[figure].text
     assert re.fullmatch(r"[A-Za-z0-9.-]+", figure)
+    for path in hostile_report.glob("figures/*.svg"):
+        elements = {element.tag for element in ET.parse(path).iter()}  # noqa: S314 (ours)
+        assert not [tag for tag in elements if "script" in tag or "foreign" in tag]
     for name in ("table1.html", "index.html", "metric-loss.html"):
         assert {tag for tag, _ in hostile[name].tags} == {tag for tag, _ in small[name].tags}
 
