@@ -13,13 +13,16 @@ from bench.check.evidence import evidence
 from bench.check.published import Beside, beside_published
 from bench.check.values import values
 from bench.claims import Evidence
+from bench.general_ability.cell import AbilityCell
 from bench.grids import TABLES, Table, in_paper
 from bench.identity import Identity
 from bench.places import Place
 from bench.published import all_numbers
 from bench.report.grid import Column, Grid, GridRow, Value, plain
+from bench.report.others import asked_alike, chosen_times
 from bench.report.sources import Records
 from bench.settings_text import PRESET, settings_of
+from bench.timing.cell import TimingCell
 
 _ABOUT_CLAIMS = (
     "What the paper says, each claim as a comparison that any numbers can be put to; "
@@ -93,17 +96,20 @@ def _ours(found: Records) -> Evidence:
 
 
 def _comparable(table: Table, cells: Sequence[Identity]) -> list[Identity]:
-    """The cells of the paper's editors with their presets, on one backbone of the table."""
+    """The cells of the paper's editors with their presets, measured alike, in the table's order."""
     own = [cell for cell in cells if _of_paper(cell)]
     if table.measures == "ablation":
         return own
     there = {cell.backbone for cell in own}
     chosen = next((name for name in table.backbones.values() if name in there), None)
-    return [
-        cell
-        for cell in own
-        if cell.backbone == chosen and (not isinstance(cell, Cell) or settings_of(cell) == PRESET)
-    ]
+    own = [cell for cell in own if cell.backbone == chosen]
+    if table.measures == "times":
+        return [*chosen_times([cell for cell in own if isinstance(cell, TimingCell)])]
+    if table.measures == "general_ability":
+        asked = [cell for cell in own if isinstance(cell, AbilityCell)]
+        return [cell for cell in asked if asked_alike(cell) == asked_alike(asked[0])]
+    editing = [cell for cell in own if isinstance(cell, Cell)]
+    return [cell for cell in editing if settings_of(cell) == PRESET]
 
 
 def _of_paper(cell: Identity) -> bool:

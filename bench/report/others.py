@@ -45,7 +45,7 @@ def ability_table(
     table: Table, cells: Sequence[AbilityCell], records: Sequence[Record], *, csv: str
 ) -> tuple[Grid, str]:
     """Table 2: a line for each editor behind its edits, and one for the unedited model."""
-    parts = layers(sorted(cells, key=_ability_order), lambda cell: cell.row, _asked)
+    parts = layers(sorted(cells, key=_ability_order), lambda cell: cell.row, asked_alike)
     tables = [(part, tabulate_ability(table, part, records)) for part in parts]
     grid = Grid(
         key=f"table{table.number}",
@@ -254,7 +254,8 @@ def _ability_order(cell: AbilityCell) -> tuple[object, ...]:
     return 1, one.n_edits, place_of(one.editor, one.dataset), one.seed
 
 
-def _asked(cell: AbilityCell) -> tuple[object, ...]:
+def asked_alike(cell: AbilityCell) -> tuple[object, ...]:
+    """What the cells of one table have in common."""
     return cell.backbone, cell.dtype, cell.harness, cell.scoring, cell.wording, cell.task_limit
 
 

@@ -2,78 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.report.browser import PHONE, Seen
 from tests.report.hostile import SCRIPT, TEXTS
 from tests.report.html import pages, views
 
-playwright = pytest.importorskip("playwright.sync_api", reason="it is in the group `browser`")
-
 pytestmark = pytest.mark.browser
-
-PHONE = {"width": 375, "height": 800}
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-AXE = "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.fail(f"no browser on the path: {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Seen:
-    """A page, with what went wrong in it."""
-
-    page: Any
-    troubles: list[str] = field(default_factory=list)
-
-    def open(self, place: Path, anchor: str = "") -> Any:
-        """The page of a file, when everything in it has been loaded."""
-        self.page.goto(place.as_uri() + anchor)
-        self.page.wait_for_load_state("networkidle")
-        return self.page
-
-
-@pytest.fixture
-def seen(chromium: Any) -> Iterator[Seen]:
-    """A fresh page; a test fails where it complains, asks elsewhere, or opens a dialog."""
-    yield from _seen(chromium.new_context())
-
-
-@pytest.fixture
-def phone(chromium: Any) -> Iterator[Seen]:
-    """The same on a phone's screen."""
-    yield from _seen(chromium.new_context(viewport=PHONE, has_touch=True))
-
-
-def _seen(context: Any) -> Iterator[Seen]:
-    found = Seen(context.new_page())
-    page, troubles = found.page, found.troubles
-    page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
-    page.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: troubles.extend(_elsewhere(request.url)))
-    yield found
-    context.close()
-    assert troubles == []
-
-
-def _elsewhere(address: str) -> list[str]:
-    return [] if address.startswith("file://") else [f"elsewhere: {address}"]
 
 
 def column(page: Any, table: str, number: int) -> list[str]:
@@ -263,75 +201,3 @@ def test_figures_come_alive_and_editors_can_be_switched_off(small_report: Path, 
         "document.querySelector('.plot').querySelectorAll('.scatterlayer .trace').length === 1"
     )
     assert page.locator("img.drawing").evaluate("image => image.naturalWidth") > 100
-
-
-@pytest.mark.parametrize("report", ["small_report", "hostile_report"])
-def test_no_page_is_wider_than_a_phone(
-    report: str, phone: Seen, request: pytest.FixtureRequest
-) -> None:
-    folder: Path = request.getfixturevalue(report)
-    key = next(iter(views(folder)))
-    for name in pages(folder):
-        page = phone.open(folder / name, f"#{key}" if name == "cell.html" else "")
-        page.wait_for_timeout(50)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= PHONE["width"], name
-
-
-def test_the_first_column_stays_in_sight(small_report: Path, phone: Seen) -> None:
-    page = phone.open(small_report / "table1.html")
-    page.locator(".scroll").first.evaluate("box => { box.scrollLeft = 300; }")
-    first = page.locator("#table1-table tbody th").first.bounding_box()
-    assert 0 <= first["x"] < 40
-
-
-def test_everything_can_be_reached_by_keyboard(small_report: Path, seen: Seen) -> None:
-    page = seen.open(small_report / "table3.html")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
-    reached = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.tagName"))
-        visible = page.evaluate("getComputedStyle(document.activeElement).outlineStyle !== 'none'")
-        assert visible
-    assert {"SELECT", "BUTTON", "DIV", "A"} <= reached
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_breaks_a_rule_of_accessibility(
-    scheme: str, small_report: Path, chromium: Any
-) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="it is in the group `browser`")
-    source = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
-    key, broken = next(iter(views(small_report))), []
-    for name in pages(small_report):
-        page = context.new_page()
-        anchor = f"#{key}" if name == "cell.html" else ""
-        page.goto((small_report / name).as_uri() + anchor)
-        page.wait_for_timeout(300)
-        page.evaluate(source)
-        found = page.evaluate(
-            "rules => axe.run({runOnly: {type: 'tag', values: rules}})", list(AXE)
-        )
-        broken += [
-            f"{name}: {one['id']}: {node['html'][:160]}"
-            for one in found["violations"]
-            for node in one["nodes"][:2]
-        ]
-        page.close()
-    context.close()
-    assert broken == []
-
-
-def test_print_has_whole_tables_and_no_controls(small_report: Path, seen: Seen) -> None:
-    page = seen.open(small_report / "table1.html")
-    page.emulate_media(media="print")
-    assert page.locator("form.filters select").first.is_hidden()
-    assert page.locator(".scroll").first.evaluate("box => getComputedStyle(box).overflow") == (
-        "visible"
-    )
-    assert page.locator("td .pub b").first.is_visible()
