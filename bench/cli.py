@@ -37,6 +37,7 @@ COMMANDS = {
     "plan": Command("bench.commands.plan", "estimate hours, memory and disk of a run"),
     "tables": Command("bench.commands.tables", "print and write a table from stored records"),
     "figures": Command("bench.commands.figures", "draw figures from stored records"),
+    "report": Command("bench.commands.report", "write a folder of web pages from stored records"),
     "check": Command("bench.commands.check", "check the numbers: references, claims, cells"),
     "audit": Command("bench.commands.audit", "check the published tables against themselves"),
     "results": Command(

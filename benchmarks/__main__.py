@@ -23,11 +23,19 @@ from bench.console import say, show, warn
 from bench.files import write_text
 from bench.grids import editor_keys
 from bench.provenance import now, provenance
-from benchmarks import cells, growth, ladder, repositories, startup
+from benchmarks import cells, growth, ladder, report, repositories, startup
 from benchmarks.lines import Line, table
 from editors import registry
 
-ALL = (cells.NAME, ladder.NAME, growth.NAME, repositories.NAME, startup.NAME, startup.RUN)
+ALL = (
+    cells.NAME,
+    ladder.NAME,
+    growth.NAME,
+    repositories.NAME,
+    startup.NAME,
+    startup.RUN,
+    report.NAME,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,6 +105,7 @@ def _benchmarks(args: argparse.Namespace) -> dict[str, Callable[[], Iterator[Lin
         repositories.NAME: repositories.repositories,
         startup.NAME: startup.startup,
         startup.RUN: startup.table1,
+        report.NAME: report.report,
     }
 
 

@@ -59,6 +59,13 @@ def test_the_wheel_carries_every_asset(wheel: Path) -> None:
     assert shipped <= set(zipfile.ZipFile(wheel).namelist())
 
 
+def test_the_wheel_carries_what_the_report_is_made_of(wheel: Path) -> None:
+    folder = ROOT / "bench" / "report"
+    parts = {str(p.relative_to(ROOT)) for p in folder.rglob("*.*") if p.suffix != ".pyc"}
+    assert {"bench/report/templates/base.html", "bench/report/assets/report.css"} <= parts
+    assert parts <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_published_tables_load_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
     code = (
         "import bench, bench.published as p; print(bench.__file__);"

@@ -143,7 +143,7 @@ class AblationTables(EditingTables):
     """Table 4: RECIPE without its parts, as cells of editing."""
 
     refused: ClassVar[dict[str, str]] = EditingTables.refused | dict.fromkeys(
-        ("editors", "averages", "by_type", "correlate", "significance", *MEASURES),
+        ("editors", "averages", "by_type", "correlate", "significance", "metric_loss", *MEASURES),
         "its rows are RECIPE with and without its parts",
     )
 
@@ -165,7 +165,7 @@ class TimeTables(TableKind):
     alone = True
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
         ("scoring", "harness", "task_limit", "ability_dir", "limit", "averages", "by_type",
-         "correlate", "significance", "metric", *MEASURES),
+         "correlate", "significance", "metric", "metric_loss", *MEASURES),
         "it measures times",
     )  # fmt: skip
 
@@ -213,6 +213,7 @@ class AbilityTables(TableKind):
         "metric": _of_editing,
         "measure": _of_editing,
         "measure_text": _of_editing,
+        "metric_loss": _of_editing,
         "weights": MEANINGLESS,
     }
 

@@ -12,6 +12,7 @@ from bench.choosing_measures import measured
 from bench.choosing_protocols import followed, others_there
 from bench.commands import arguments
 from bench.commands.kinds import KINDS, TableKind
+from bench.commands.losing import show_losses
 from bench.commands.measures import show_measures
 from bench.commands.showing import print_markdown, show, show_text
 from bench.console import say, warn
@@ -45,6 +46,8 @@ EXAMPLES = """examples:
       the table of the committed reference results, without a model
   python -m bench tables --table 1 --significance
       RECIPE against every other editor, over the seeds there are
+  python -m bench tables --table 1 --reference --metric-loss
+      what is lost between the printed metric and decoded answers
   python -m bench tables --table 1 --metric generated
       exact matches of greedy answers
   python -m bench tables --table 1 --measure retention
@@ -80,6 +83,12 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "--significance",
         action="store_true",
         help="RECIPE against every other editor over the seeds, in the terminal",
+    )
+    view.add_argument(
+        "--metric-loss",
+        action="store_true",
+        help="what is lost from the printed metric to decoded answers, and to retrieval that sees "
+        "the prompt alone; in the terminal and as CSV",
     )
     view.add_argument(
         "--export",
@@ -137,6 +146,10 @@ def tables(args: argparse.Namespace) -> int:
         kept = [record for record in records if record["key"] in keys]
         path = (add_to_reference if args.add else write_reference)(args.export, kept)
         say(f"written: {path}, {len(kept):,} records")
+        return 0
+    if args.metric_loss:
+        folder = arguments.tables_directory(args)
+        show_losses(table, cells, records, folder, markdown=args.markdown)
         return 0
     metric = args.metric or MAIN
     views = [name for name in ("averages", *VIEWS) if vars(args)[name]]

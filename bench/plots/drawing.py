@@ -37,9 +37,13 @@ class Drawing:
         """File name -> content of the PNG, the SVG and the CSV."""
         return {
             f"{self.stem}.png": self._image("png", {"Software": None}),
-            f"{self.stem}.svg": self._image("svg", {"Date": None, "Creator": None}),
-            f"{self.stem}.csv": self._csv().encode(),
+            f"{self.stem}.svg": self.svg(),
+            f"{self.stem}.csv": self.csv(),
         }
+
+    def svg(self) -> bytes:
+        """The drawing."""
+        return self._image("svg", {"Date": None, "Creator": None})
 
     def _image(self, kind: str, metadata: dict[str, None]) -> bytes:
         buffer = io.BytesIO()
@@ -47,12 +51,13 @@ class Drawing:
             self.figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
         return buffer.getvalue()
 
-    def _csv(self) -> str:
+    def csv(self) -> bytes:
+        """Its numbers."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
         writer.writerows([_text(field) for field in row] for row in self.rows)
-        return buffer.getvalue()
+        return buffer.getvalue().encode()
 
 
 def write(drawing: Drawing, directory: Path) -> list[Path]:

@@ -47,7 +47,7 @@ def _all(directory: Path) -> Iterator[Record]:
             warn(warning)
         yield from current
     for path in files:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()  # of a text it would part at U+2028 too
         yield from (parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1))
 
 

@@ -1,0 +1,69 @@
+"""Reports that several test modules look at, each built once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli
+from bench.reference import write_reference
+from tests.report.browser import NAMES, PHONE, Seen, watched
+from tests.report.hostile import hostile_records, small_tables
+
+
+@pytest.fixture(scope="session")
+def small_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a few committed records of every table."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, records in small_tables().items():
+        write_reference(folder / f"{name}.jsonl", records)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_report(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of these."""
+    return built(small_records, tmp_path_factory.mktemp("reports") / "small")
+
+
+@pytest.fixture(scope="session")
+def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of records whose every free text is an attack."""
+    folder = tmp_path_factory.mktemp("hostile")
+    write_reference(folder / "odd.jsonl", hostile_records())
+    return built(folder, tmp_path_factory.mktemp("reports") / "hostile")
+
+
+def built(records: Path, out: Path) -> Path:
+    """`out`, with the report of a folder of records."""
+    assert cli.main(["report", "--from", str(records), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser of this machine; without the library that drives it, its tests are left out."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="it is in the group `browser`")
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.fail(f"no browser on the path: {', '.join(NAMES)}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def seen(chromium: Any) -> Iterator[Seen]:
+    """A fresh page; a test fails where it complains, asks elsewhere, or opens a dialog."""
+    yield from watched(chromium.new_context())
+
+
+@pytest.fixture
+def phone(chromium: Any) -> Iterator[Seen]:
+    """The same on a phone's screen."""
+    yield from watched(chromium.new_context(viewport=PHONE, has_touch=True))

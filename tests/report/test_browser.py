@@ -1,0 +1,203 @@
+"""The report in a browser without a head: it works by mouse and by keyboard, and runs no text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.browser import PHONE, Seen
+from tests.report.hostile import SCRIPT, TEXTS
+from tests.report.html import pages, views
+
+pytestmark = pytest.mark.browser
+
+
+def column(page: Any, table: str, number: int) -> list[str]:
+    """The texts that are shown of a column, counted from 1."""
+    cells = page.locator(f"#{table} tbody tr:visible > :nth-child({number})")
+    return [str(text) for text in cells.all_inner_texts()]
+
+
+def sorted_by(page: Any, table: str, number: int) -> list[float]:
+    """The values of a column, as the rows stand."""
+    cells = page.locator(f"#{table} tbody tr:visible > :nth-child({number})")
+    found = cells.evaluate_all("cells => cells.map(cell => cell.dataset.s)")
+    return [float(value) for value in found]
+
+
+@pytest.mark.parametrize("report", ["small_report", "hostile_report"])
+def test_every_page_opens_without_a_complaint(
+    report: str, seen: Seen, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(report)
+    for name in pages(folder):
+        page = seen.open(folder / name)
+        assert page.locator("h1").count() == 1
+    key = next(iter(views(folder)))
+    seen.open(folder / "cell.html", f"#{key}")
+
+
+def test_tables_sort_by_mouse_and_by_keyboard(small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "table1.html")
+    before = column(page, "table1-table", 1)
+    head = page.locator("#table1-table thead th", has_text="Avg")
+    assert head.get_attribute("aria-sort") == "none"
+    place = 1 + head.evaluate("head => head.cellIndex")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    values = sorted_by(page, "table1-table", place)
+    assert values == sorted(values, reverse=True) != sorted(values)
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert sorted_by(page, "table1-table", place) == sorted(values)
+    page.keyboard.press("Space")
+    assert head.get_attribute("aria-sort") == "none"
+    assert column(page, "table1-table", 1) == before
+
+
+def test_numbers_sort_as_numbers_and_dashes_come_last(small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "table1.html")
+    page.get_by_role("button", name="P-only").click()
+    texts = [text.partition("±")[0] for text in column(page, "table1-table", 8)]
+    numbers = [float(text) for text in texts if text != "-"]
+    assert texts[-1] == "-"
+    assert texts[: len(numbers)] == [f"{n:.2f}" for n in sorted(numbers, reverse=True)]
+
+
+def test_tables_filter_by_mouse_and_by_keyboard(small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "table1.html")
+    every = column(page, "table1-table", 1)
+    page.get_by_label("Editor", exact=True).select_option("RECIPE")
+    assert set(column(page, "table1-table", 1)) == {"RECIPE"}
+    page.get_by_label("Data set", exact=True).focus()
+    page.keyboard.press("ArrowDown")
+    assert set(column(page, "table1-table", 3)) == {"ZSRE"}
+    count = page.locator("p.count").inner_text()
+    assert count == f"{len(column(page, 'table1-table', 1))} of {len(every)} rows"
+    page.get_by_role("button", name="Show all").click()
+    assert column(page, "table1-table", 1) == every
+
+
+def test_the_metric_loss_opens_on_averages_of_the_first_backbone(
+    small_report: Path, seen: Seen
+) -> None:
+    page = seen.open(small_report / "metric-loss.html")
+    assert set(column(page, "metric-loss-table", 4)) == {"Avg"}
+    assert page.get_by_label("Backbone").input_value() != ""
+    assert set(column(page, "metric-loss-table", 13)) == {"mini-llama"}
+    whole = page.locator("#metric-loss-table tbody tr").count()
+    assert 0 < len(column(page, "metric-loss-table", 1)) < whole
+    page.get_by_role("button", name="Show all").click()
+    assert len(column(page, "metric-loss-table", 1)) == whole
+
+
+@pytest.mark.parametrize("name", ["Edits", "Backbone", "Settings", "Protocol"])
+def test_every_filter_leaves_what_it_says(name: str, small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "table1.html")
+    choice = page.get_by_label(name, exact=True)
+    value = choice.locator("option").nth(1).inner_text()
+    choice.select_option(value)
+    heads = page.locator("#table1-table thead th").all_inner_texts()
+    place = 1 + [text.strip() for text in heads].index(name)
+    assert set(column(page, "table1-table", place)) == {value}
+
+
+def test_the_published_value_shows_at_focus_pointer_and_escape(
+    small_report: Path, seen: Seen
+) -> None:
+    page = seen.open(small_report / "table1.html")
+    tip, number = page.locator("#tip"), page.locator("#table1-table tbody td.n a").first
+    assert tip.is_hidden()
+    number.focus()
+    said = tip.inner_text()
+    assert said.startswith("published ")
+    assert " on LLAMA-2-7B; ours " in said
+    assert number.get_attribute("aria-describedby") == "tip"
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    number.hover()
+    assert tip.inner_text() == said
+    page.locator("h1").hover()
+    assert tip.is_hidden()
+
+
+def test_the_published_value_stays_where_the_focus_scrolls_to(
+    small_report: Path, phone: Seen
+) -> None:
+    page = phone.open(small_report / "table1.html")
+    page.locator("#table1-table tbody tr").last.locator("td.n a").nth(3).focus()
+    page.wait_for_timeout(300)
+    tip = page.locator("#tip").bounding_box()
+    assert page.locator("#tip").is_visible()
+    assert 0 <= tip["x"] <= tip["x"] + tip["width"] <= PHONE["width"]
+    assert 0 <= tip["y"] <= tip["y"] + tip["height"] <= PHONE["height"]
+
+
+def test_a_tap_shows_the_published_value_and_a_second_one_the_cell(
+    small_report: Path, phone: Seen
+) -> None:
+    page = phone.open(small_report / "index.html")
+    number = page.locator("#headline-table td a").first
+    number.tap()
+    said = page.locator("#tip").inner_text()
+    assert said.startswith("published ")
+    assert said.endswith("; tap again for its cells")
+    assert page.url.endswith("index.html")
+    number.tap()
+    page.wait_for_selector("#cell h2")
+    assert "/cell.html#" in page.url
+
+
+def test_a_number_leads_to_its_cells_and_their_worst_samples(
+    small_report: Path, seen: Seen
+) -> None:
+    page = seen.open(small_report / "table1.html")
+    row = page.locator("#table1-table tbody tr", has_text="RECIPE").first
+    row.locator("td.n a").first.click()
+    page.wait_for_selector("#cell h2")
+    keys = page.url.partition("#")[2].split(",")
+    assert len(keys) == 2  # seeds
+    for i, key in enumerate(keys):
+        view = next(v for k, v in views(small_report).items() if k.startswith(key))
+        page.locator("#cell-choice a").nth(i).click()
+        page.wait_for_function("title => document.title.startsWith(title)", arg=view["title"])
+        assert page.locator("h1").inner_text() == view["title"]
+        assert "RECIPE" in view["title"]
+        worst = next(s["samples"] for s in view["sections"] if s["title"] == "Worst samples")
+        shown = page.locator(".samples td:nth-child(2)").all_text_contents()
+        assert shown == [item[1] for one in worst for item in one["items"]]
+
+
+def test_a_cell_that_is_not_there_is_said(small_report: Path, seen: Seen) -> None:
+    shard = next((small_report / "data" / "cells").glob("*.js")).stem
+    page = seen.open(small_report / "cell.html", f"#{shard}{'0' * 10}")
+    page.wait_for_function("document.getElementById('cell-status').textContent.startsWith('No ')")
+    page = seen.open(small_report / "cell.html", "#<img src=x onerror=alert(1)>")
+    assert "Choose a number" in page.locator("#cell-status").inner_text()
+
+
+def test_attacks_are_shown_as_the_texts_they_are(hostile_report: Path, seen: Seen) -> None:
+    key = next(iter(views(hostile_report)))
+    page = seen.open(hostile_report / "cell.html", f"#{key}")
+    page.wait_for_selector(".samples table")
+    shown = page.locator("#cell").text_content()
+    for text in (SCRIPT, TEXTS[1], TEXTS[2], TEXTS[4], "right\\u202eto left"):
+        assert text in shown
+    assert page.locator("#cell script, #cell img").count() == 0
+    assert page.evaluate("window.getSelection && document.querySelectorAll('script').length") == 3
+
+
+def test_figures_come_alive_and_editors_can_be_switched_off(small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "edits-mini-llama.html")
+    page.wait_for_selector(".js-plotly-plot .scatterlayer .trace")
+    lines = page.locator(".plot").first.locator(".scatterlayer .trace")
+    assert lines.count() == 2
+    page.get_by_label("RECIPE").focus()
+    page.keyboard.press("Space")
+    page.wait_for_function(
+        "document.querySelector('.plot').querySelectorAll('.scatterlayer .trace').length === 1"
+    )
+    assert page.locator("img.drawing").evaluate("image => image.naturalWidth") > 100

@@ -1,0 +1,94 @@
+"""Records as `run` leaves them, one file a cell, give the tables that committed files give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.cell import Cell
+from bench.grids import TABLES
+from bench.report.build import contents, table_of
+from bench.report.editing import tabulated
+from bench.report.sources import Records, layers, read
+from tests.kept_records import everything, failure, store_of
+from tests.report.hostile import small_tables, with_cell
+from tests.test_cell import CELL
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """The small records in a directory of results."""
+    folder = tmp_path_factory.mktemp("results")
+    store_of(folder, *(record for some in small_tables().values() for record in some))
+    return read(folder)
+
+
+@pytest.fixture(scope="module")
+def filed(small_records: Path) -> Records:
+    return read(small_records)
+
+
+def test_both_hold_the_same_records(stored: Records, filed: Records) -> None:
+    assert stored.all.keys() == filed.all.keys()
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 6])
+def test_a_table_is_the_same_from_both(number: int, stored: Records, filed: Records) -> None:
+    one, other = (
+        table_of(TABLES[number], found, list(found.all.values())) for found in (stored, filed)
+    )
+    lines = {row.values[:3] for row in other.grid.rows}
+    assert lines
+    assert lines <= {row.values[:3] for row in one.grid.rows}
+    assert {row.values for row in other.grid.rows} <= {row.values for row in one.grid.rows}
+
+
+def test_other_settings_stand_beside_the_presets(stored: Records, filed: Records) -> None:
+    records, settings = list(stored.all.values()), set()
+    for number in (1, 5, 6):
+        if stored.cells(TABLES[number]):
+            made = table_of(TABLES[number], stored, records)
+            settings |= {row.filters["Settings"] for row in made.grid.rows}
+    assert "preset" in settings
+    assert settings & {"mode=easyedit", "solver=isotropic"}
+    assert {cell.key() for cell in filed.beyond()} == {
+        record["key"] for record in small_tables()["covariance"]
+    }
+
+
+def test_a_line_never_mixes_what_was_measured_otherwise() -> None:
+    (one, *_) = small_tables()["table1"]
+    changed = with_cell(one, limit=7 + one["cell"]["n_edits"])
+    cells = [Cell.from_dict(record["cell"]) for record in (one, changed)]
+    first, second = tabulated(TABLES[1], cells, [one, changed])
+    assert (first.cells, second.cells) == ((cells[0],), (cells[1],))
+
+
+def test_seeds_of_one_line_stay_together() -> None:
+    cells = [
+        CELL,
+        Cell.from_dict(CELL.to_dict() | {"seed": CELL.seed + 1}),
+        Cell.from_dict(CELL.to_dict() | {"hparams": {"lr": 7}}),
+    ]
+    parts = layers(cells, lambda cell: cell.editor, lambda cell: cell.backbone)
+    assert parts == [cells[:2], cells[2:]]
+
+
+def test_full_records_of_every_kind_make_a_report(tmp_path: Path) -> None:
+    kinds = [one for one in everything() if one["cell"].get("kind") != "ability"]
+    store_of(tmp_path, *kinds, small_tables()["table2"][0])
+    found = read(tmp_path)
+    assert failure()["key"] not in found.all
+    files = contents(found)
+    assert {"index.html", "table1.html", "cell.html", "claims.html"} <= files.keys()
+
+
+def test_a_directory_without_a_complete_record_is_refused(tmp_path: Path) -> None:
+    store_of(tmp_path, failure())
+    with pytest.raises(ValueError, match="No complete record in"):
+        read(tmp_path)
+
+
+def test_the_protocol_of_a_cell() -> None:
+    assert CELL.protocol_id == f"{CELL.dataset}/blocks/v{CELL.metric_version}"

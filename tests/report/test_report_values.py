@@ -1,0 +1,108 @@
+"""The report shows the numbers that `tables` writes, and the paper's beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli
+from bench.places import UNEDITED
+from bench.published import numbers
+from bench.report.grid import Grid, number
+from bench.statistics import Spread
+from bench.tabulate import METRICS
+from tests.report.html import Page, pages
+
+LABELS = {"unedited": UNEDITED, "- CPT": "minus_CPT", "- KS": "minus_KS", "- BOTH": "minus_BOTH"}
+
+
+def written(table: int, folder: Path) -> list[dict[str, str]]:
+    """The CSV that `tables` writes of the committed records."""
+    command = ["tables", "--table", str(table), "--reference", "--out", str(folder)]
+    assert cli.main(command) == 0
+    text = (folder / "tables" / f"table{table}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def grid_of(table: int) -> Grid:
+    """The report's table of the committed records, without pages."""
+    from bench.grids import TABLES
+    from bench.reference import reference_folder, reference_records
+    from bench.report.build import table_of
+    from bench.report.sources import Records
+
+    name = f"table{table}"
+    found = Records(reference_folder(), {name: reference_records(name)})
+    return table_of(TABLES[table], found, list(found.all.values())).grid
+
+
+def shown(grid: Grid) -> Iterator[tuple[dict[str, str], str, Any]]:
+    """(row by column, column, value) of every number."""
+    names = [column.name for column in grid.columns]
+    for row in grid.rows:
+        texts = {name: value.text for name, value in zip(names, row.values, strict=True)}
+        yield from ((texts, name, v) for name, v in zip(names, row.values, strict=True))
+
+
+@pytest.mark.parametrize("table", [1, 5, 6])
+def test_tables_of_editing(table: int, tmp_path: Path) -> None:
+    metrics = [*METRICS, "P-only"]
+    ours = {
+        (texts["Editor"], texts["Edits"].replace(",", ""), texts["Data set"], name): value
+        for texts, name, value in shown(grid_of(table))
+        if name in metrics
+    }
+    rows = written(table, tmp_path)
+    assert len(rows) == len(ours) > 400
+    for row in rows:
+        metric = "P-only" if row["metric"] == "Avg prompt_only" else row["metric"]
+        value = ours[row["editor"], row["n_edits"], row["dataset"], metric]
+        assert value.text == (row["value"] or "-")
+        assert value.spread == (f"±{row['std']}" if row["std"] else "")
+        assert value.published.partition("±")[0] == row["published_value"]
+        assert not row["value"] or value.href.count(",") == int(row["seeds"]) - 1
+
+
+def test_general_ability(tmp_path: Path) -> None:
+    values = [value for _, _, value in shown(grid_of(2)) if value.href]
+    assert [v.text for v in values if v.published] == [
+        row["value"] for row in written(2, tmp_path) if row["value"] and row["published_value"]
+    ]
+
+
+def test_times(tmp_path: Path) -> None:
+    texts = [v.text for _, name, v in shown(grid_of(3)) if name in {"Edit", "Inference", "Total"}]
+    metrics = {"edit_time_s", "infer_time_s", "total_time_s"}
+    rows = [row for row in written(3, tmp_path) if row["metric"] in metrics]
+    assert texts == [f"{float(row['value']):.4f}" if row["value"] else "-" for row in rows]
+
+
+def test_ablation(tmp_path: Path) -> None:
+    texts = [value.text for _, name, value in shown(grid_of(4)) if name in METRICS]
+    assert texts == [row["value"] or "-" for row in written(4, tmp_path)]
+
+
+@pytest.mark.parametrize("table", [1, 2, 4, 6])
+def test_published_values_are_the_papers(table: int) -> None:
+    printed = {number(Spread(one.value, one.std, 0)) for one in numbers(table).values()}
+    beside = [value for _, _, value in shown(grid_of(table)) if value.published]
+    assert beside
+    assert {value.published for value in beside} <= printed
+
+
+def test_a_page_has_the_published_value_in_the_place_of_ours(small_report: Path) -> None:
+    page: Page = pages(small_report)["table1.html"]
+    place = next(p for p in numbers(1) if p[1:] == (10, "RECIPE", "ZSRE", "Avg"))
+    theirs = numbers(1)[place]
+    head, *rows = page.rows["table1-table"]
+    names = [name.strip() for name in head]
+    (row,) = [one for one in rows if one[:3] == ["RECIPE", "10", "ZSRE"]]
+    text = row[names.index("Avg")]
+    assert f"published {number(Spread(theirs.value, theirs.std, 0))} on LLAMA-2-7B" in text
+    ours = float(text.partition("±")[0])
+    assert f"ours {ours - theirs.value:+.2f}".replace("-", "\u2212") in text
