@@ -19,7 +19,11 @@ from bench.results import Record, parse
 FIGURE_3 = "figure3"
 COVARIANCE = "covariance"
 MAP = "figure4.json"
-_RECENT = "-recent"  # behind a table's name
+
+
+def table_files(number: int) -> tuple[str, str]:
+    """Names of a table's files: of the paper's editors, and of later ones."""
+    return f"table{number}", f"table{number}-recent"
 
 
 def reference_folder() -> Path:
@@ -54,9 +58,9 @@ def table_records(number: int) -> list[Record]:
         FileNotFoundError: none of this table are committed.
         ValueError: a line that is no record, or no line at all.
     """
-    name = f"table{number}"
-    later = reference_records(name + _RECENT) if has_reference(name + _RECENT) else []
-    return [*reference_records(name), *later]
+    own, recent = table_files(number)
+    later = reference_records(recent) if has_reference(recent) else []
+    return [*reference_records(own), *later]
 
 
 def write_reference(path: Path, records: Iterable[Record]) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.datasets import get_dataset
 from bench.grids import TABLES, dataset_keys, editor_keys
 from bench.layout import EMPTY
-from bench.recent import marked
+from bench.recent import marked, notes
 from bench.report.cells import stream_of
 from bench.report.editing import Layer
 from bench.report.grid import Column, Grid, GridRow, Value, measured, plain
@@ -68,7 +68,10 @@ def headline(layer: Layer) -> Grid:
         title=f"Average of reliability, generality and locality, {data.backbone}",
         short="Avg in percent after n sequential edits. Small: points above (\u25b2) or below "
         "(\u25bc) the published value, which a number shows under the pointer, tap or focus.",
-        caption=(f"Table {table.number} has the spreads and the rest. {data.caption.seeds}",),
+        caption=(
+            f"Table {table.number} has the spreads and the rest. {data.caption.seeds}",
+            *notes(editors),
+        ),
         columns=(
             Column(name="Editor"),
             *(

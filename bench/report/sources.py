@@ -15,7 +15,7 @@ from bench.general_ability.cell import AbilityCell
 from bench.grids import TABLES, Table
 from bench.identity import Identity, canonical
 from bench.record_kinds import identity_of
-from bench.reference import reference_folder
+from bench.reference import reference_folder, table_files
 from bench.results import Record, ResultStore, is_complete, parse
 from bench.staleness import parted, stale_warning
 from bench.timing.cell import TimingCell
@@ -51,7 +51,7 @@ class Records:
     def cells(self, table: Table) -> list[Identity]:
         """The cells of a table: those of its file where there are such files, else by kind."""
         if any(f"table{number}" in self.by_file for number in TABLES):
-            own = self.by_file.get(f"table{table.number}", ())
+            own = [r for stem in table_files(table.number) for r in self.by_file.get(stem, ())]
             return [identity_of(record["cell"]) for record in own]
         return [cell for cell in self._identities if _belongs(cell, table, self._identities)]
 

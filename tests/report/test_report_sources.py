@@ -8,6 +8,7 @@ import pytest
 
 from bench.cell import Cell
 from bench.grids import TABLES
+from bench.reference import write_reference
 from bench.report.build import contents, table_of
 from bench.report.editing import tabulated
 from bench.report.sources import Records, layers, read
@@ -90,5 +91,11 @@ def test_a_directory_without_a_complete_record_is_refused(tmp_path: Path) -> Non
         read(tmp_path)
 
 
-def test_the_protocol_of_a_cell() -> None:
-    assert CELL.protocol_id == f"{CELL.dataset}/blocks/v{CELL.metric_version}"
+def test_editors_of_later_papers_stand_in_their_table(tmp_path: Path) -> None:
+    (one, *_) = small_tables()["table1"]
+    later = with_cell(one, editor="rag")
+    for name, record in (("table1", one), ("table1-recent", later)):
+        write_reference(tmp_path / f"{name}.jsonl", [record])
+    found = read(tmp_path)
+    assert {cell.key() for cell in found.cells(TABLES[1])} == {one["key"], later["key"]}
+    assert found.beyond() == []
