@@ -119,7 +119,13 @@ def test_so_are_their_committed_cells(
     editors: tuple[str, ...] | None, recent: bool, wanted: list[str]
 ) -> None:
     args = argparse.Namespace(
-        editors=editors, with_recent=recent, datasets=None, edits=None, seeds=None, n_seeds=None
+        editors=editors,
+        with_recent=recent,
+        datasets=None,
+        edits=None,
+        seeds=None,
+        n_seeds=None,
+        measure=None,
     )
     cells = [dataclasses.replace(CELL, editor=editor) for editor in ("rag", "ft")]
     chosen = KINDS["editing"].chosen(cells, args)

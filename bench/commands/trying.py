@@ -95,7 +95,13 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     once.add_argument("--json", action="store_true", help="print JSON")
     _add_places(parser)
     parser.set_defaults(
-        func=run, weights=None, metrics="all", generation_prompt="context_free", index=None
+        func=run,
+        weights=None,
+        metrics="all",
+        measure=None,
+        measure_text=None,
+        generation_prompt="context_free",
+        index=None,
     )
 
 

@@ -75,7 +75,7 @@ def test_a_record_says_everything() -> None:
     assert main([*RUN, "--editors", "grace"]) == 0
     record = next(r for r in records() if r["cell"]["edits"])
     assert list(record) == [
-        *("schema", "key", "digest", "status", "cell", "editor", "provenance", "data"),
+        *("schema", "key", "digest", "protocol", "status", "cell", "editor", "provenance", "data"),
         *("summary", "health", "rows"),
     ]
     assert record["cell"]["kind"] == "ability"
