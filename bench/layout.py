@@ -166,7 +166,10 @@ def _emphasis(compared: Sequence[Comparison]) -> str:
     """What bold numbers and the mark mean, or why there is no mark."""
     tests = sum(one.paired is not None for one in compared)
     if not tests:
-        return "Bold: the best editor. Significance is not tested: that takes several seeds."
+        return (
+            f"Bold: the best editor. Significance is not tested: that takes {FAVOURITE}, another "
+            "editor and several seeds."
+        )
     return (
         f"Bold: the best editor. {SIGNIFICANT}: {FAVOURITE} is above the best other editor by a "
         f"two-sided paired t-test over seeds, p < {LEVEL} after Holm's correction of {tests} tests."
