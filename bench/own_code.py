@@ -65,11 +65,15 @@ def source_digests(editor: str, dataset: str) -> dict[str, str]:
     return {name: digest for name, digest in digests.items() if digest is not None}
 
 
+def is_own(record: Mapping[str, Any]) -> bool:
+    """Whether the editor of a record is a user's own."""
+    return EDITOR_SOURCE in _stream(record).get("inputs", {})
+
+
 def remember(records: Iterable[Mapping[str, Any]]) -> None:
     """Know the names of own editors and data sets that are not loaded, from their records."""
     for record in records:
-        cell = record["cell"]
-        stream = cell.get("edits") or cell
+        stream = _stream(record)
         inputs = stream.get("inputs", {})
         if EDITOR_SOURCE in inputs and stream["editor"] not in registry.available():
             facts = record["editor"]
@@ -80,3 +84,9 @@ def remember(records: Iterable[Mapping[str, Any]]) -> None:
             )
         if DATASET_SOURCE in inputs and stream["dataset"] not in datasets.available():
             own.remember(stream["dataset"])
+
+
+def _stream(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What of a cell holds its editor: the cell itself, or the edits of one of ability."""
+    cell: Mapping[str, Any] = record["cell"]
+    return cell.get("edits") or cell

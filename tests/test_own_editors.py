@@ -162,7 +162,7 @@ def test_figures_and_times_show_it_without_its_file(
     capsys.readouterr()
     assert main(["tables", *times]) == 0
     assert capsys.readouterr().out.count("AnswerMemory \u00a7") == 1
-    drawn = ["figures", "--figure", "edits", "--with-recent", "--from", "out", "--out", "figs"]
+    drawn = ["figures", "--figure", "edits", "--from", "out", "--out", "figs"]
     assert main(drawn) == 0
     assert "AnswerMemory" in Path("figs/edits.csv").read_text()
 

@@ -14,6 +14,7 @@ from bench.choosing_protocols import records_of_protocol
 from bench.commands import arguments
 from bench.console import say, warn
 from bench.grids import in_paper
+from bench.own_code import is_own
 from bench.plots.catalogue import FIGURES, resolve
 from bench.reference import FIGURE_3, MAP, reference_folder
 
@@ -168,11 +169,14 @@ def _source(args: argparse.Namespace) -> Source:
 
 
 def _asked_for(records: Iterable[Record], args: argparse.Namespace) -> list[Record]:
-    """All records, or those of the paper's editors; of one protocol where one is named."""
+    """All records, or those of the paper's editors and of a user's own; of one protocol."""
     found = [
         record
         for record in records
-        if args.with_recent or (key := record["cell"].get("editor")) is None or in_paper(key)
+        if args.with_recent
+        or (key := record["cell"].get("editor")) is None
+        or in_paper(key)
+        or is_own(record)
     ]
     return found if args.protocol is None else records_of_protocol(found, args.protocol)
 

@@ -14,6 +14,7 @@ from bench.console import warn
 from bench.general_ability.cell import AbilityCell
 from bench.grids import TABLES, Table
 from bench.identity import Identity, canonical
+from bench.own_code import remember
 from bench.record_kinds import identity_of
 from bench.reference import reference_folder, table_files
 from bench.results import Record, ResultStore, is_complete, parse
@@ -85,6 +86,7 @@ def read(directory: Path) -> Records:
     kept: dict[str, list[Record]] = {}
     stale: list[Record] = []
     for stem, records in found.items():
+        remember(records)  # own editors whose code is not loaded
         current, old = parted(records)
         kept[stem] = [compact(record) for record in current]
         stale += old

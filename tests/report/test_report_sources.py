@@ -8,6 +8,7 @@ import pytest
 
 from bench.cell import Cell
 from bench.grids import TABLES
+from bench.own_code import EDITOR_SOURCE
 from bench.reference import write_reference
 from bench.report.build import contents, table_of
 from bench.report.editing import tabulated
@@ -99,3 +100,10 @@ def test_editors_of_later_papers_stand_in_their_table(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert {cell.key() for cell in found.cells(TABLES[1])} == {one["key"], later["key"]}
     assert found.beyond() == []
+
+
+def test_an_own_editor_that_is_not_loaded_is_shown(tmp_path: Path) -> None:
+    (one, *_) = small_tables()["table1"]
+    store_of(tmp_path, with_cell(one, editor="mine", inputs={EDITOR_SOURCE: "0" * 64}))
+    page = contents(read(tmp_path))["table1.html"]
+    assert one["editor"]["label"] in str(page)
