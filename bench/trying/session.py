@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,19 +57,20 @@ class Session:
         """Take back the last edit and return it; None where there is none.
 
         All edits are undone and the others made again: a reset is exact to the bit, and so is what
-        the same edits make of the same model.
+        the same edits make of the same model. One that is interrupted takes nothing back.
         """
         if not self._edits:
             return None
-        last = self._edits.pop()
-        self._again()
-        return last
+        with self._kept_on_failure():
+            self._make(self._edits[:-1])
+        return self._edits.pop()
 
     def reset(self) -> int:
-        """Take back all edits; how many there were."""
+        """Take back all edits; how many there were. One that is interrupted takes nothing back."""
+        with self._kept_on_failure():
+            self.editor.reset()
         count = len(self._edits)
         self._edits.clear()
-        self.editor.reset()
         return count
 
     def ask(self, question: str) -> Reply:
@@ -118,11 +119,11 @@ class Session:
         try:
             yield
         except BaseException:
-            self._again()
+            self._make(self._edits)
             raise
 
-    def _again(self) -> None:
-        """Make all edits anew on the unedited model."""
+    def _make(self, requests: Sequence[EditRequest]) -> None:
+        """Make edits anew on the unedited model."""
         self.editor.reset()
-        for request in self._edits:
+        for request in requests:
             self.editor.edit([request])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,51 @@ def test_an_edit_that_fails_leaves_those_before_it(session: Session) -> None:
         session.edit(Unreadable(prompt="No target for", target="", subject="target"))
     assert session.edits == (FIRST,)
     assert_same(facts(session.editor), before)
+
+
+def test_an_undo_that_is_interrupted_leaves_all_edits(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(Subject(key="ft", architecture="llama", directory=directory).editor())
+    for request in (FIRST, SECOND, THIRD):
+        session.edit(request)
+    before, edit = facts(session.editor), session.editor.edit
+    left = [SECOND]  # what Ctrl-C ends, the first time that it is made again
+
+    def interrupted(requests: Sequence[EditRequest]) -> None:
+        if [*requests] == left:
+            left.clear()
+            raise KeyboardInterrupt
+        edit(requests)
+
+    monkeypatch.setattr(session.editor, "edit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        session.undo()
+    assert session.edits == (FIRST, SECOND, THIRD)
+    assert_same(facts(session.editor), before)
+    assert session.undo() == THIRD
+
+
+def test_a_reset_that_is_interrupted_leaves_all_edits(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(Subject(key="ft", architecture="llama", directory=directory).editor())
+    session.edit(FIRST)
+    before, reset = facts(session.editor), session.editor.reset
+    calls: list[int] = []
+
+    def interrupted() -> None:
+        reset()
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.editor, "reset", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        session.reset()
+    assert session.edits == (FIRST,)
+    assert_same(facts(session.editor), before)
+    assert session.reset() == 1
 
 
 def test_a_question_that_does_not_fit_leaves_the_edits(directory: Path) -> None:
