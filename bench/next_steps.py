@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.comparisons import FAVOURITE
 from bench.grids import Measured
 from bench.reference import has_reference
 
@@ -40,6 +41,7 @@ class Done:
     measures: Measured  # of its table
     seeds: int  # that each cell has
     more_seeds: bool  # whether the first five seeds are not all there
+    comparable: bool  # whether there are the editor that is tested and others
     failed: int = 0  # cells
     left_out: Sequence[str] = ()  # why, in sentences that name what makes them possible
     commands: Collection[str] = ()  # that this version has
@@ -76,10 +78,10 @@ def _steps(done: Done) -> Iterator[Step]:
 
 def _looks(done: Done) -> Iterator[Step]:
     """What reads records, and computes none but for a check of references."""
-    if done.measures == "editing" and done.seeds >= 2 and not done.failed:
+    if _can_be_tested(done):
         yield Step(
             command=_run(done, "--significance", (*SELECTING, *SEEDING), command="tables"),
-            what="tests the best editor against the others",
+            what=f"tests {FAVOURITE} against the others",
         )
     if done.measures == "editing" and _is_usual(done) and has_reference(f"table{done.args.table}"):
         yield Step(
@@ -87,6 +89,12 @@ def _looks(done: Done) -> Iterator[Step]:
             what="runs a part of the committed reference again",
         )
     yield Step(command=_with_place("results list", done, "--out"), what="the records, one a line")
+
+
+def _can_be_tested(done: Done) -> bool:
+    """Whether there is something to test; tables of metric sets have no such view."""
+    whole = done.seeds >= 2 and done.comparable and not done.failed
+    return done.measures == "editing" and whole and not done.args.measure
 
 
 def _is_usual(done: Done) -> bool:

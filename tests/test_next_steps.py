@@ -11,10 +11,14 @@ import pytest
 
 from bench import cli
 from bench.commands import arguments
+from bench.commands.arguments import names
+from bench.commands.ending import _are_comparable
 from bench.commands.kinds import KINDS
+from bench.commands.tables import _check_measures
 from bench.commands.where import add_where
-from bench.grids import TABLES, get_table, points
+from bench.grids import TABLES, Selection, get_table, points
 from bench.next_steps import MOST, SEEDS, Done, next_steps
+from bench.planning import Settings, plan
 from bench.resources import UntrainedEditorError
 
 UNTRAINED = UntrainedEditorError(
@@ -35,6 +39,7 @@ def done(words: str = "", **changes: Any) -> Done:
         "measures": get_table(args.table).measures,
         "seeds": len(arguments.selection(args).seeds),
         "more_seeds": True,
+        "comparable": True,
     }
     return Done(**facts | changes)
 
@@ -59,6 +64,7 @@ SELECTIONS = [
     "--table 4",
     "--table 5",
     "--table 6 --n-seeds 2",
+    "--measure retention,collapse --measure-text text.txt --n-seeds 5",
 ]
 SITUATIONS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -90,6 +96,8 @@ def same_cells(selection: str, args: argparse.Namespace) -> None:
     first = cli._parser(command).parse_args(command)
     table = get_table(args.table)
     KINDS[table.measures].check(args)
+    if "add" in args:  # of `tables`
+        _check_measures(args)
     cells = []
     for one in (first, args):
         chosen = points(table, arguments.selection(one))
@@ -114,6 +122,21 @@ def test_seeds_that_were_run_are_those_that_are_retried_and_tested() -> None:
     )
     tested = commands(done("--n-seeds 5 --jobs 2", more_seeds=False))[0]
     assert tested == "python -m bench tables --table 1 --n-seeds 5 --significance"
+
+
+def test_nothing_is_tested_that_cannot_be() -> None:
+    for words, changes in (("", {"comparable": False}), ("--measure retention", {})):
+        found = done(f"{words} --n-seeds 5", more_seeds=False, **changes)
+        assert "--significance" not in " ".join(commands(found))
+
+
+@pytest.mark.parametrize(
+    ("editors", "comparable"), [("ft,rome", False), ("recipe", False), ("recipe,ft", True)]
+)
+def test_a_test_takes_recipe_and_another_editor(editors: str, *, comparable: bool) -> None:
+    selection = Selection(editors=names(editors), datasets=("zsre",), edits=(1,), limit=1)
+    cells = [job.cell for job in plan(points(get_table(1), selection), Settings())]
+    assert _are_comparable(cells) == comparable
 
 
 def test_what_was_left_out_is_made() -> None:

@@ -11,12 +11,14 @@ from bench import __version__
 from bench.cell import Cell
 from bench.commands import arguments
 from bench.commands.where import add_where
+from bench.comparisons import FAVOURITE
 from bench.console import warn
 from bench.events import RunStarted
 from bench.grids import Table
 from bench.identity import Identity
 from bench.next_steps import SEEDING, SEEDS, SELECTING, Done, next_steps
 from bench.results import ResultStore
+from editors import registry
 
 
 def beginning(args: argparse.Namespace, *, cells: int, todo: int) -> RunStarted:
@@ -50,12 +52,19 @@ def say_next(
         measures=table.measures,
         seeds=len({cell.seed for cell in cells if isinstance(cell, Cell)}),
         more_seeds=_seeds_are_missing(cells, store),
+        comparable=_are_comparable(cells),
         failed=failed,
         left_out=left_out,
         commands=vars(args).get("commands", ()),
     )
     for step in next_steps(done):
         warn(f"next: {step.command}  # {step.what}")
+
+
+def _are_comparable(cells: Sequence[Identity]) -> bool:
+    """Whether there are cells of the editor that is tested, and of another."""
+    editors = {cell.editor for cell in cells if isinstance(cell, Cell)}
+    return registry.resolve(FAVOURITE) in editors and len(editors) > 1
 
 
 def _seeds_are_missing(cells: Sequence[Identity], store: ResultStore) -> bool:
