@@ -6,14 +6,14 @@ several versions of the code the newest is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench import datasets
 from bench.cell import Cell
-from bench.grids import GridPoint, Selection, Table, editor_keys
+from bench.grids import GridPoint, Selection, Table, editor_keys, place_of
 from bench.identity import Identity
 from bench.own_code import EDITOR_SOURCE
 from bench.planning import Settings
@@ -51,16 +51,32 @@ def with_recorded(
     records: Iterable[Record],
     settings: Settings,
 ) -> list[Identity]:
-    """The planned cells, and behind those of the same number of edits what records have."""
+    """The planned cells, and behind those of the same number of edits what records have.
+
+    These are in the order of a table, and hold the metric sets that are asked for.
+    """
     wanted = {place for point in points for place in _places_of(point, settings)}
     newest: dict[Place, Record] = {}
     for record in records:
         place = _place(record["cell"])
-        fits = place in wanted and _agrees(record["cell"], planned)
+        fits = place in wanted and _has_sets(record["cell"], settings.measures)
+        fits = fits and _agrees(record["cell"], planned)
         if fits and _started(record) >= _started(newest.get(place)):
             newest[place] = record
-    cells = [*planned, *(identity_of(record["cell"]) for record in newest.values())]
+    recorded = sorted((record["cell"] for record in newest.values()), key=_order)
+    cells = [*planned, *map(identity_of, recorded)]
     return sorted(cells, key=lambda cell: int(_stream(cell.to_dict()).get("n_edits") or 0))
+
+
+def _has_sets(cell: Mapping[str, Any], wanted: Collection[str]) -> bool:
+    """Whether a cell has the metric sets that are asked for, and none where none are."""
+    found = cell.get("measures", {})
+    return set(wanted) <= found.keys() if wanted else not found
+
+
+def _order(cell: Mapping[str, Any]) -> tuple[object, ...]:
+    one = _stream(cell)
+    return place_of(one["editor"], one["dataset"]), one["seed"]
 
 
 def _agrees(cell: Mapping[str, Any], planned: Sequence[Identity]) -> bool:

@@ -70,6 +70,8 @@ def test_run_prints_a_table_of_each_set_and_tables_prints_it_again(
     assert "Table 1, retention: reliability" in capsys.readouterr().out
     assert written("retention") == before
     assert not Path("out/tables/table1_distance.csv").exists()
+    assert main([*ask, "--measure", "retention", "--protocol", "blocks/v1"]) == 0
+    assert written("retention") == before
     assert main([*ask, "--measure", "retention", "--markdown"]) == 0
     assert "| n | Type | Editor | ZSRE Rel 0 |" in capsys.readouterr().out
     assert main(ask) == 0  # and the ordinary table counts no sample twice

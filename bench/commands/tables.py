@@ -207,10 +207,10 @@ def _stored(
     )
     planned = [job.cell for job in kind.plan(chosen, args)] if chosen else []
     cells = with_recorded(planned, gone, records, settings)
+    if args.measure:  # before a protocol is looked for, which does not know of further sets
+        cells = [*measured([cell for cell in cells if isinstance(cell, Cell)], records)]
     if args.protocol is not None:
         return followed(cells, records, args.protocol), records
-    if args.measure:
-        cells = [*measured([cell for cell in cells if isinstance(cell, Cell)], records)]
     if warning := stale_warning(belonging(stale, cells)):
         warn(warning)
     if others := others_there(cells, records):
