@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from bench.cell import Cell
+from bench.record_kinds import identity_of
 from bench.results import Record, failure_of, is_complete
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _shared(record: Record) -> dict[str, Any]:
         "limit": cell.get("limit"),
         "seconds": sum(record["provenance"]["seconds"].values()),
         "edit_seconds": _edit_seconds(record),
-        "protocol": cell.get("protocol"),
+        "protocol": identity_of(cell).protocol_id,
         "metric_version": cell.get("metric_version"),
         "key": record["key"],
     }

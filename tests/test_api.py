@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import torch
 import bench
 from bench.cli import main
 from bench.frames import COLUMNS
+from bench.frames import frame as frame_of
+from bench.results import failed
 from tests.own_files import EDITOR
+from tests.test_cell import CELL
 
 ROOT = Path(__file__).parents[1]
 ASKED: dict[str, Any] = {
@@ -49,11 +53,22 @@ def test_a_run_gives_a_row_for_each_number(frame: Any) -> None:
     memory = frame[(frame.editor == "my_editor") & (frame.aspect == "reliability")]
     assert set(memory[memory.channel == "teacher_forced"].value) == {1.0}
     assert frame.key.nunique() == 4
-    assert set(frame.protocol) == {"blocks"}
+    assert set(frame.protocol) == {"zsre/blocks/v1"}
     assert (frame.seconds > 0).all()
     assert frame.error.isna().all()
     locality = frame[(frame.aspect == "locality") & (frame.channel == "teacher_forced")]
     assert set(locality.before) == {1.0}
+
+
+def test_numbers_of_several_protocols_can_be_told_apart() -> None:
+    cells = [replace(CELL, generation=one) for one in ("context_free", "context_guided")]
+    facts = {"label": "FT", "family": "MP"}
+    free, guided = (failed(one, facts, {"seconds": {}}, ValueError("no")) for one in cells)
+    found = frame_of([free, guided])
+    assert dict(zip(found.key, found.protocol, strict=True)) == {
+        free["key"]: "zsre/blocks/v1",
+        guided["key"]: "zsre/blocks+context_guided/v1",
+    }
 
 
 def test_it_is_the_command_lines_run(
