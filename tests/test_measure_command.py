@@ -83,6 +83,8 @@ def test_run_prints_a_table_of_each_set_and_tables_prints_it_again(
     [
         (["--measure", "collapse"], "--measure-text PATH"),
         (["--measure", "retention", "--table", "4"], "Table 4 takes no --measure"),
+        (["--measure-text", "x.txt"], "--measure-text is the text of --measure collapse alone."),
+        (["--measure", "retention", "--measure-text", "x.txt"], "of --measure collapse alone."),
     ],
 )
 def test_what_cannot_be_measured_is_refused(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 MEASURES = ("measure", "measure_text")  # options of metric sets
+TEXT_SET = "collapse"  # the set that reads the text
 MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
 
 
@@ -96,6 +97,12 @@ class EditingTables(TableKind):
         ("scoring", "harness", "task_limit", "ability_dir"),
         "it asks no questions of general ability",
     ) | {"weights": MEANINGLESS}
+
+    def check(self, args: argparse.Namespace) -> None:
+        """See the base class."""
+        super().check(args)
+        if args.measure_text and TEXT_SET not in (args.measure or ()):
+            raise ValueError(f"--measure-text is the text of --measure {TEXT_SET} alone.")
 
     def seed(self, record: Record) -> int:
         """See the base class."""

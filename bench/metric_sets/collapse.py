@@ -69,7 +69,16 @@ class Collapse(MetricSet):
     most_blocks = 5  # decoding takes the time of many questions
 
     def identity(self, inputs: MeasureInputs) -> str:
-        """With the digest of the text."""
+        """With the digest of the text.
+
+        Raises:
+            OSError, ValueError: the text cannot be had, or is too short to be forced.
+        """
+        if not passages(inputs.texts()):
+            raise ValueError(
+                f"The text {inputs.text} has no document of more than {PROMPT_WORDS} words, "
+                "behind which collapse forces the others."
+            )
         return f"{super().identity(inputs)} {inputs.text_digest()}"
 
     def before(self, running: Running, blocks: Sequence[Block]) -> Any:

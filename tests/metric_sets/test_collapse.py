@@ -50,6 +50,13 @@ def test_texts_are_cut_behind_their_first_words() -> None:
     assert len(long.target.split()) == 64
 
 
+def test_a_text_that_is_too_short_is_refused_before_a_cell_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("one two three four five six seven eight\na b\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"short\.txt has no document of more than 8 words"):
+        SET.identity(MeasureInputs(text=str(path)))
+
+
 @pytest.mark.parametrize("made", [tiny_llama, tiny_gpt2])
 def test_perplexity_is_that_of_each_text_alone(made: Any, tmp_path: Path) -> None:
     lm = made()
