@@ -76,6 +76,7 @@ def test_the_data_may_lie_where_data_dir_says(copied: Path, tmp_path: Path) -> N
         (SOURCE.replace('key = "capitals"', 'key = "zsre"'), "as another data set is called"),
         (SOURCE.replace('    label = "CAPITALS"', "    pass"), "lacks label"),
         (SOURCE.replace('{"test": ', '{"train": '), "names no file of its test split"),
+        (SOURCE.replace('label = "CAPITALS"', "label = 3"), r"a name that is no text, in \('cap"),
         ("1 / 0\n", r"cannot be run: ZeroDivisionError: division by zero \(line 1\)"),
     ],
 )

@@ -45,6 +45,11 @@ def test_a_file_is_an_editor_wherever_a_name_is_taken(tmp_path: Path) -> None:
     assert not registry.describe("small").in_paper
 
 
+def test_one_class_may_have_two_names(tmp_path: Path) -> None:
+    path = str(write_editor(tmp_path, source=SMALL + "\n\nTwin = SmallEditor\n"))
+    assert registry.editor_class(path).__name__ == "SmallEditor"
+
+
 def test_a_changed_file_is_another_cell(tmp_path: Path) -> None:
     path = write_editor(tmp_path)
     before = key_of(str(path))
@@ -78,6 +83,11 @@ BAD = [
     ("my-editor", SMALL, r"my-editor\.py gives its editor no name: letters"),
     ("small", SMALL.replace('    label = "Small"\n', ""), r"of small\.py lacks label\."),
     ("small", SMALL.replace('"MP"', '"XX"'), r"is of family 'XX'; wanted MP, AP, RB"),
+    ("small", SMALL.replace('"Small"', "3"), r"small\.py has a label of another kind: 3\."),
+    ("small", SMALL + "    aliases = 'abc'\n", r"has a aliases of another kind: 'abc'\."),
+    ("small", SMALL + "    version = 'a'\n", r"has a version of another kind: 'a'\."),
+    ("small", SMALL.replace("= SmallHparams\n", "= 3\n"), r"has a hparams_class of another kind"),
+    ("small", SMALL + "    presets = [1]\n", r"has a presets of another kind: \[1\]\."),
     ("small", SMALL.replace("{\"default\": SmallHparams()}", "{}"), r"no presets of SmallHparams"),
 ]  # fmt: skip
 

@@ -128,6 +128,9 @@ def _made(cls: type[EditDataset], place: str, *, home: Path, source: str) -> Edi
     lacking = [name for name in _NEEDS if not hasattr(cls, name)]
     if lacking:
         raise OwnCodeError(f"{cls.__name__} of {place} lacks {', '.join(lacking)}.")
+    names = (cls.key, cls.label, *cls.aliases)
+    if not all(isinstance(name, str) for name in names):
+        raise OwnCodeError(f"{cls.__name__} of {place} has a name that is no text, in {names!r}.")
     if "test" not in cls.files:
         raise OwnCodeError(f"{cls.__name__} of {place} names no file of its test split.")
     made = cls()

@@ -91,12 +91,11 @@ def one_class(module: ModuleType, base: type[ClassT], *, place: str, kind: str) 
     Raises:
         OwnCodeError: there is none, or there are several.
     """
+    classes = filter(inspect.isclass, vars(module).values())
     own = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, base)
-        and value.__module__ == module.__name__
+        cls
+        for cls in dict.fromkeys(classes)  # one may have two names
+        if issubclass(cls, base) and cls.__module__ == module.__name__
     ]
     found = [cls for cls in own if not inspect.isabstract(cls)]
     if len(found) == 1:

@@ -6,6 +6,7 @@ used. An editor of which there are records alone has a name and no class.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,6 +25,13 @@ GROUP = "bench.editors"
 KIND = "editor"
 _FAMILIES = ("MP", "AP", "RB")
 _NEEDS = ("label", "family", "hparams_class", "presets")
+_SOUND: dict[str, Callable[[Any], bool]] = {  # whether an attribute is of its kind
+    "label": lambda label: isinstance(label, str),
+    "aliases": lambda names: isinstance(names, tuple) and all(isinstance(n, str) for n in names),
+    "version": lambda version: isinstance(version, int),
+    "hparams_class": inspect.isclass,
+    "presets": lambda presets: isinstance(presets, Mapping),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +168,12 @@ def _checked(cls: type[Editor[Any]], place: str) -> type[Editor[Any]]:
     lacking = [name for name in _NEEDS if not hasattr(cls, name)]
     if lacking:
         raise OwnCodeError(f"{cls.__name__} of {place} lacks {', '.join(lacking)}.")
+    others = [name for name, sound in _SOUND.items() if not sound(getattr(cls, name))]
+    if others:
+        raise OwnCodeError(
+            f"{cls.__name__} of {place} has a {others[0]} of another kind: "
+            f"{getattr(cls, others[0])!r}."
+        )
     if cls.family not in _FAMILIES:
         raise OwnCodeError(
             f"{cls.__name__} of {place} is of family {cls.family!r}; wanted {', '.join(_FAMILIES)}."
