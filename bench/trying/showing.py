@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +16,7 @@ from bench.visible import one_line
 
 if TYPE_CHECKING:
     from bench.trying.session import Reply, Session
-    from editors.base import EditRequest
+    from editors.base import Editor, EditRequest
     from editors.parts.explanations import Explanation
 
 # Where nothing is looked up, by the editor's family.
@@ -63,7 +63,7 @@ def reply_lines(reply: Reply, session: Session) -> Iterator[Line]:
     yield Line(label="after", text=_answer(reply.after) + same, style=style)
     told = reply.explanation
     if told is None:
-        yield Line(label="why", text=_NOT_LOOKED_UP[session.editor.family], style="dim")
+        yield Line(label="why", text=_untold(session.editor), style="dim")
         return
     yield from _why(told, changed=reply.changed)
 
@@ -98,6 +98,13 @@ def _why(told: Explanation, *, changed: bool) -> Iterator[Line]:
             text="the editor's own weights answer otherwise than the model's",
             style="dim",
         )
+
+
+def _untold(editor: Editor[Any]) -> str:
+    """Why there are no candidates; an editor of one's own may retrieve without a word of it."""
+    if editor.retrieves_text:
+        return f"{editor.label} does not tell what it retrieves"
+    return _NOT_LOOKED_UP[editor.family]
 
 
 def _verdict(told: Explanation) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from tests.own_files import EDITOR
 from tests.saved_models import save_tiny
 from tests.tiny import CONTEXT
 
@@ -244,6 +245,14 @@ def test_an_editor_without_trained_weights_says_what_makes_them(
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["try", "--editor", "mend", "--backbone", tiny]) == 2
     assert "bench train --editor mend" in capsys.readouterr().err
+
+
+def test_an_editor_of_ones_own_says_only_what_it_knows(tiny: str, told: Told) -> None:
+    asked = ["--edit", "Ann works in", "Bern", "--ask", "Ann works in"]
+    code, out, _ = told(["--backbone", tiny, "--editor", str(EDITOR), *asked], "")
+    assert code == 0
+    (answer,) = blocks(out)
+    assert answer["why"] == "AnswerMemory does not tell what it retrieves"
 
 
 def test_an_interrupted_pipe_ends_with_its_code(
