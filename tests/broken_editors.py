@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from editors.base import EditRequest, Hparams, Resources, TrainableEditor
 from editors.parts.deltas import WeightDelta, thawed
+from editors.parts.explanations import Candidate, Explanation
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
@@ -234,6 +235,24 @@ class TakesAnyModel(Sound):
         self.__class__ = was
 
 
+class LooksUpInSilence(Sound):
+    @contextmanager
+    def steering(self, batch: TokenBatch) -> Iterator[None]:
+        norm = self.lm.module(self.lm.architecture.final_norm)
+        sizes = torch.tensor([[[1 + 0.1 * len(text)]] for text in batch.texts])
+        with changed_output(norm, lambda _, hidden: hidden * sizes):
+            yield
+
+
+class ExplainsOtherwise(Sound):
+    def explain(self, texts: Sequence[str]) -> Sequence[Explanation]:
+        one = Candidate(row=0, text="an edit", score=1.0)
+        return [
+            Explanation(measure="cosine", candidates=(one,), limit=0.5, limit_is="limit", used=0)
+            for _ in texts
+        ]
+
+
 # Clause -> what breaks it.
 BROKEN: dict[str, type[Sound]] = {
     "names": NoFamily,
@@ -255,4 +274,6 @@ BROKEN: dict[str, type[Sound]] = {
     "forced_ends": NeverStops,
     "untrained_weights": OtherShapes,
     "several_devices": TakesAnyModel,
+    "lookups_are_told": LooksUpInSilence,
+    "explanations_hold": ExplainsOtherwise,
 }

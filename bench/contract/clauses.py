@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.contract.clause import (
-    CLAUSES,
     PAIRS,
     clause,
     clean,
@@ -39,8 +38,6 @@ from editors.base import EditRequest
 from editors.parts.generation import Stop, forced_and_greedy, greedy
 from editors.parts.in_context import InContextEditor
 from editors.parts.tokens import batch_of, batch_of_ids
-
-__all__ = ["CLAUSES"]
 
 FIRST, SECOND, THIRD, _ = REQUESTS
 
