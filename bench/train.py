@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.artefacts import Made, make_artefact, trainable, training_samples
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
 from bench.busy import show_busy
-from bench.commands.arguments import add_hardware, add_log, assignment, device_of, whole
+from bench.commands.arguments import add_hardware, add_log, device_of
+from bench.commands.values import assignment, whole
 from bench.console import say, warn
 from bench.events import event_log
 from bench.grids import DATASETS

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.contract.clause import PAIRS
-from bench.contract.clauses import FIRST, SECOND
-from bench.contract.whole import CLAUSES
+from bench.contract.clause import FIRST, PAIRS, SECOND
+from bench.contract.clauses import CLAUSES
 from editors import registry
 from editors.parts.lte.memory import NONE
 from tests.contract import Subject

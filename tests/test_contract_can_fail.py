@@ -9,8 +9,8 @@ import pytest
 
 from bench.cli import main
 from bench.contract.clause import BrokenClauseError
+from bench.contract.clauses import CLAUSES
 from bench.contract.verdicts import verdicts
-from bench.contract.whole import CLAUSES
 from editors.own import guests
 from editors.own.entries import EditorEntry
 from editors.own.guests import Guest

@@ -13,6 +13,7 @@ import pytest
 from bench import cli
 from bench.commands import arguments
 from bench.commands.kinds import KINDS
+from bench.commands.values import assignment
 from bench.datasets import get_dataset
 from bench.grids import get_table, points
 from bench.planning import check_hparams
@@ -48,7 +49,7 @@ def check_training(args: argparse.Namespace) -> None:
     for name in args.datasets.split(","):
         get_dataset(name)
     hparams = registry.hparams_for(named, args.backbone or "mini-llama")
-    type(hparams).from_dict(hparams.to_dict() | dict(map(arguments.assignment, args.hparam)))
+    type(hparams).from_dict(hparams.to_dict() | dict(map(assignment, args.hparam)))
 
 
 CHECKS = {"run": check_cells, "tables": check_cells, "train": check_training}

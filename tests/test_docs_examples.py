@@ -14,7 +14,7 @@ import pytest
 import bench.datasets
 import editors
 from bench import cli
-from bench.contract.whole import CLAUSES
+from bench.contract.clauses import CLAUSES
 from editors import registry
 from tests.contract import Subject
 from tests.pages import ROOT, commands, example, table_under

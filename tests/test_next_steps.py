@@ -11,10 +11,10 @@ import pytest
 
 from bench import cli
 from bench.commands import arguments
-from bench.commands.arguments import names
 from bench.commands.ending import _are_comparable
 from bench.commands.kinds import KINDS
 from bench.commands.tables import _check_measures
+from bench.commands.values import names
 from bench.commands.where import add_where
 from bench.grids import TABLES, Selection, get_table, points
 from bench.next_steps import MOST, SEEDS, Done, next_steps

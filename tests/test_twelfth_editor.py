@@ -11,7 +11,7 @@ import pytest
 
 import editors
 from bench.cli import main
-from bench.contract.whole import CLAUSES
+from bench.contract.clauses import CLAUSES
 from editors import registry
 from tests.contract import Subject
 from tests.tiny import TINY

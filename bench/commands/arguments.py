@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from bench.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.cell import Generation
+from bench.commands.values import (
+    counts,
+    hparams_by_editor,
+    listed,
+    metric_sets,
+    names,
+    one_of,
+    whole,
+)
 from bench.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
 from bench.general_ability.planning import Asking
 from bench.grids import DATASETS, PRESETS, RECENT_ORDER, TABLES, Selection
 from bench.metric_sets import available
-from bench.names import unknown_name
 from bench.planning import Settings
 from bench.resources import HUB_ENCODERS
 from bench.world.models import ENCODER
-from editors import registry
 
 RESULTS, TABLES_FOLDER = Path("results"), Path("tables")
 METRICS = ("all", "teacher_forced")
@@ -29,7 +34,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which cells of which table, on what."""
     cells = parser.add_argument_group("which cells")
     cells.add_argument(
-        "--table", type=whole(1), default=1, metavar="N", help=f"one of {_listed(TABLES)}"
+        "--table", type=whole(1), default=1, metavar="N", help=f"one of {listed(TABLES)}"
     )
     add_preset(cells)
     add_backbone(cells, default="the table's")
@@ -39,13 +44,11 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--datasets",
         type=names,
         metavar="A,B",
-        help=f"default: {_listed(DATASETS)}; zsre for Table 2",
+        help=f"default: {listed(DATASETS)}; zsre for Table 2",
     )
-    cells.add_argument(
-        "--edits", type=_counts(1), metavar="N,M", help="numbers of sequential edits"
-    )
+    cells.add_argument("--edits", type=counts(1), metavar="N,M", help="numbers of sequential edits")
     seeds = cells.add_mutually_exclusive_group()
-    seeds.add_argument("--seeds", type=_counts(0), metavar="S,T", help="default: 0")
+    seeds.add_argument("--seeds", type=counts(0), metavar="S,T", help="default: 0")
     seeds.add_argument("--n-seeds", type=whole(1), metavar="N", help="seeds 0 to N-1")
     cells.add_argument(
         "--limit",
@@ -98,7 +101,7 @@ def add_measure(cells: argparse._ArgumentGroup) -> None:
         "--measure",
         type=metric_sets,
         metavar="A,B",
-        help=f"of Tables 1, 5 and 6: further metric sets, of {_listed(available())}; such cells "
+        help=f"of Tables 1, 5 and 6: further metric sets, of {listed(available())}; such cells "
         "have records of their own, and each set a table of its own",
     )
     cells.add_argument(
@@ -107,15 +110,6 @@ def add_measure(cells: argparse._ArgumentGroup) -> None:
         help="the fixed text of the set collapse, as --corpus names one (default: the embedded "
         "world's; real data have none)",
     )
-
-
-def metric_sets(text: str) -> tuple[str, ...]:
-    """Names of metric sets, in alphabetical order."""
-    found = names(text)
-    for name in found:
-        if name not in available():
-            raise argparse.ArgumentTypeError(str(unknown_name("metric set", name, available())))
-    return tuple(sorted(found))
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -199,23 +193,8 @@ def settings(args: argparse.Namespace) -> Settings:
         generation="none" if args.metrics == "teacher_forced" else args.generation_prompt,
         measures=args.measure or (),
         measure_text=args.measure_text,
-        hparams=_by_editor(_hparams(args)),
+        hparams=hparams_by_editor(_hparams(args)),
     )
-
-
-def assignment(text: str, form: str = "NAME=VALUE") -> tuple[str, Any]:
-    """(name, value) of a `--hparam`; a value that is no JSON is taken as a string.
-
-    Raises:
-        ValueError: text of another form.
-    """
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ValueError(f"--hparam takes {form}, got {text!r}.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def device_of(args: argparse.Namespace) -> str:
@@ -228,7 +207,7 @@ def add_backbone(parser: argparse._ArgumentGroup, default: str) -> None:
     parser.add_argument(
         "--backbone",
         metavar="NAME|PATH",
-        help=f"one of {_listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face model directory "
+        help=f"one of {listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face model directory "
         f"(default: {default})",
     )
 
@@ -239,7 +218,7 @@ def add_recent(parser: argparse._ArgumentGroup) -> None:
         "--with-recent",
         action="store_true",
         help="where no editors are named, those of later papers too, which the paper's tables do "
-        f"not hold: {_listed(RECENT_ORDER)}",
+        f"not hold: {listed(RECENT_ORDER)}",
     )
 
 
@@ -260,7 +239,7 @@ def add_corpus(parser: argparse._ArgumentGroup) -> None:
         "--corpus",
         metavar="PATH|NAME",
         help="text of the key covariance: a file with one document a line (.txt) or a JSON object "
-        f"with a text a line (.jsonl), a directory of these, or of the hub {_listed(HUB_TEXTS)} "
+        f"with a text a line (.jsonl), a directory of these, or of the hub {listed(HUB_TEXTS)} "
         "(default: corpus.txt in --data-dir, else what belongs to the backbone)",
     )
     parser.add_argument(
@@ -297,7 +276,7 @@ def add_hardware(parser: argparse._ArgumentGroup) -> None:
         "--dtype",
         type=one_of("dtype", DTYPES),
         default="float32",
-        help=f"of the backbone, one of {_listed(DTYPES)} (default: float32, the paper's); edited "
+        help=f"of the backbone, one of {listed(DTYPES)} (default: float32, the paper's); edited "
         "weights are kept in float32 beside a smaller one",
     )
 
@@ -312,23 +291,6 @@ def tables_directory(args: argparse.Namespace) -> Path:
     return args.out / "tables" if args.out else TABLES_FOLDER
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """A reader of a whole number that is at least `least`."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number of at least {least}, got {text!r}."
-            )
-        return value
-
-    return read
-
-
 def _add_places(parser: argparse.ArgumentParser) -> None:
     places = parser.add_argument_group("from where, on what, to where")
     places.add_argument(
@@ -341,7 +303,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     places.add_argument(
         "--encoder",
         metavar="NAME|DIR",
-        help=f"sentence encoder of retrieval editors: one of {_listed((ENCODER, *HUB_ENCODERS))}, "
+        help=f"sentence encoder of retrieval editors: one of {listed((ENCODER, *HUB_ENCODERS))}, "
         "or a local directory (default: the embedded one, roberta-base for the paper's backbones)",
     )
     add_hardware(places)
@@ -356,51 +318,3 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 def _hparams(args: argparse.Namespace) -> list[str]:
     """What `--hparam` says, and what other options say by other words."""
     return [*args.hparam, *([f"recipe.index={args.index}"] if args.index else [])]
-
-
-def _by_editor(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Hyper-parameters by editor key; those of a named preset come first."""
-    form = "EDITOR.NAME=VALUE or EDITOR=PRESET"
-    presets: dict[str, dict[str, Any]] = {}
-    changes: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        place, value = assignment(text, form)
-        editor, dot, name = place.partition(".")
-        if dot and not name:
-            raise ValueError(f"--hparam takes {form}, got {text!r}.")
-        key = registry.resolve(editor)
-        if dot:
-            changes.setdefault(key, {})[name] = value
-        else:
-            presets[key] = registry.preset_of(key, str(value)).to_dict()
-    return {key: presets.get(key, {}) | changes.get(key, {}) for key in presets | changes}
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Names separated by commas, each once."""
-    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not found:
-        raise argparse.ArgumentTypeError("expected names separated by commas, got none.")
-    return found
-
-
-def _counts(least: int) -> Callable[[str], tuple[int, ...]]:
-    """A reader of whole numbers separated by commas."""
-    one = whole(least)
-    return lambda text: tuple(one(part) for part in names(text))
-
-
-def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
-    """A reader of one of a few names."""
-    allowed = tuple(choices)
-
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise argparse.ArgumentTypeError(str(unknown_name(kind, text, allowed)))
-        return text
-
-    return read
-
-
-def _listed(names: Iterable[object]) -> str:
-    return ", ".join(map(str, names))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.choosing_protocols import records_of_protocol
 from bench.commands import arguments
 from bench.commands.kinds import KINDS
+from bench.commands.values import one_of, whole
 from bench.console import say, warn
 from bench.grids import TABLES, Table, get_table
 
@@ -48,17 +49,15 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--table", type=arguments.whole(1), metavar="N", help="default: all, and figures"
-    )
+    parser.add_argument("--table", type=whole(1), metavar="N", help="default: all, and figures")
     parser.add_argument(
         "--against",
-        type=arguments.one_of("side", AGAINST),
+        type=one_of("side", AGAINST),
         metavar="SIDE",
         help="reference or published (default: both)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="records (default: results/)")
-    parser.add_argument("--jobs", type=arguments.whole(1), metavar="N", help="worker processes")
+    parser.add_argument("--jobs", type=whole(1), metavar="N", help="worker processes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it to FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a report to FILE")
     parser.add_argument(

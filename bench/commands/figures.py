@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.backbones import EMBEDDED
 from bench.choosing_protocols import records_of_protocol
 from bench.commands import arguments
+from bench.commands.values import whole
 from bench.console import say, warn
 from bench.grids import in_paper
 from bench.own_code import is_own
@@ -63,7 +64,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     arguments.add_recent(what)
     what.add_argument(
         "--edits",
-        type=arguments.whole(1),
+        type=whole(1),
         metavar="N",
         help="number of edits of figure 3 (default: 1,000) and of time and retention (default: "
         "the most that all editors have)",
@@ -75,7 +76,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "weights for each length",
     )
     what.add_argument(
-        "--world-seed", type=arguments.whole(0), default=0, metavar="N",
+        "--world-seed", type=whole(0), default=0, metavar="N",
         help="which made world, for --compute (default 0)",
     )  # fmt: skip
     places = parser.add_argument_group("from where, to where")

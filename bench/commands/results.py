@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.commands import arguments
 from bench.commands.tidying import gc
+from bench.commands.values import names, one_of
 from bench.console import say, warn
 from bench.counting import counted, show_count
 from bench.grids import dataset_keys, editor_keys
@@ -170,12 +171,9 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    names = arguments.names
     parser.add_argument("--editors", "--editor", type=names, metavar="A,B", help="default: all")
     parser.add_argument("--datasets", "--dataset", type=names, metavar="A,B", help="default: all")
-    parser.add_argument(
-        "--state", type=arguments.one_of("state", STATES), help=f"one of {', '.join(STATES)}"
-    )
+    parser.add_argument("--state", type=one_of("state", STATES), help=f"one of {', '.join(STATES)}")
 
 
 def _choice(args: argparse.Namespace, states: frozenset[str] | None = None) -> Choice:

@@ -15,6 +15,7 @@ from bench.commands.ending import beginning, say_next
 from bench.commands.kinds import KINDS, TableKind
 from bench.commands.measures import show_measures
 from bench.commands.showing import show
+from bench.commands.values import whole
 from bench.commands.where import add_where, executor_of, slurm_of
 from bench.conduct import CHECKPOINT_SECONDS, Conduct
 from bench.console import say, warn
@@ -97,7 +98,7 @@ def _add_care(parser: argparse.ArgumentParser) -> None:
     )
     care.add_argument(
         "--checkpoint-edits",
-        type=arguments.whole(1),
+        type=whole(1),
         metavar="K",
         help="and every K edits (default: any number)",
     )

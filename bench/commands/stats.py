@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
 from bench.busy import show_busy
 from bench.commands import arguments
+from bench.commands.values import whole
 from bench.console import say
 from bench.document_progress import show_documents
 from bench.events import event_log
@@ -52,7 +53,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     places = parser.add_argument_group("from what, on what")
     arguments.add_corpus(places)
-    places.add_argument("--world-seed", type=arguments.whole(0), default=0, metavar="N")
+    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
     arguments.add_hardware(places)
     arguments.add_log(places)
     parser.set_defaults(func=stats)

@@ -15,6 +15,7 @@ from bench.commands.kinds import KINDS, TableKind
 from bench.commands.losing import show_losses
 from bench.commands.measures import show_measures
 from bench.commands.showing import print_markdown, show, show_text
+from bench.commands.values import one_of
 from bench.console import say, warn
 from bench.grids import Table, get_table, points
 from bench.identity import Identity
@@ -113,7 +114,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument(
         "--metric",
-        type=arguments.one_of("metric", SHOWN),
+        type=one_of("metric", SHOWN),
         metavar="NAME",
         help=f"{', '.join(SHOWN)} (default: {MAIN}, the paper's)",
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.arithmetic import fixed_arithmetic
 from bench.commands import arguments
+from bench.commands.values import whole
 from bench.grids import DATASETS
 from bench.trying.one_shot import TypedEdit
 
@@ -131,7 +132,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     places.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="real data files, instead of made ones"
     )
-    places.add_argument("--world-seed", type=arguments.whole(0), default=0, metavar="N")
+    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
     arguments.add_corpus(places)
     places.add_argument("--encoder", metavar="NAME|DIR", help="as `run` takes it")
     arguments.add_hardware(places)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.arguments import one_of, whole
+from bench.commands.values import one_of, whole
 
 if TYPE_CHECKING:
     from bench.executors.base import Executor

@@ -19,6 +19,7 @@ from bench.contract.subjects import Subject, leftovers, logits, weights
 from bench.contract.tiny import REQUESTS, SAMPLES
 from editors.base import Editor
 
+FIRST, SECOND, THIRD, _ = REQUESTS
 # Prompts of unequal lengths: edited ones, a rephrasing and an unrelated one.
 PAIRS = [(request.prompt, request.target) for request in REQUESTS[:3]]
 PAIRS += [(probe.prompt, probe.target) for probe in (*SAMPLES[0].generality, *SAMPLES[0].locality)]

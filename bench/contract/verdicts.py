@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contract.clause import BrokenClauseError, Clause
+from bench.contract.clauses import CLAUSES
 from bench.contract.subjects import Subject
 from bench.contract.tiny import TINY
-from bench.contract.whole import CLAUSES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.contract.clause import PAIRS, clause, near, wanted
+from bench.contract.clause import FIRST, PAIRS, SECOND, clause, near, wanted
 from bench.contract.subjects import Subject, logits
-from bench.contract.tiny import REQUESTS
 from editors.base import Editor
 from editors.parts.tokens import TokenBatch, batch_of
 
@@ -19,8 +18,8 @@ from editors.parts.tokens import TokenBatch, batch_of
 def lookups_are_told(subject: Subject) -> None:
     """Answers heed a text to look up only where retrieves_text is set, and what it retrieves."""
     editor = subject.editor()
-    editor.edit(REQUESTS[:1])
-    editor.edit(REQUESTS[1:2])
+    editor.edit([FIRST])
+    editor.edit([SECOND])
     batch = batch_of(editor.lm.tokenizer, PAIRS, device=editor.lm.device)
     other = replace(batch, texts=batch.texts[::-1])
     one, two = (_steered(editor, each) for each in (batch, other))
@@ -43,8 +42,8 @@ def explanations_hold(subject: Subject) -> None:
     prompts = [prompt for prompt, _ in PAIRS]
     if editor.explain(prompts) is None:
         return
-    editor.edit(REQUESTS[:1])
-    editor.edit(REQUESTS[1:2])
+    editor.edit([FIRST])
+    editor.edit([SECOND])
     told = editor.explain(prompts)
     if told is None or len(told) != len(prompts):
         wanted(False, "it does not explain every text")
