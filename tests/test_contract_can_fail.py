@@ -34,7 +34,7 @@ def admitted(monkeypatch: pytest.MonkeyPatch) -> Admit:
 
 
 def test_every_clause_has_an_editor_that_breaks_it() -> None:
-    assert list(BROKEN) == list(CLAUSES)
+    assert BROKEN.keys() == CLAUSES.keys()
 
 
 @pytest.mark.parametrize("clause", CLAUSES)

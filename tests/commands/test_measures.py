@@ -16,17 +16,8 @@ from bench.grids import TABLES
 from bench.measure_table import by_dataset, measure_data, merged, to_csv
 from bench.result_files.verifying import problems_in
 from bench.results import Record, ResultStore
+from tests.commands.asked import tables_arguments
 from tests.plots.made import record
-from tests.test_cli import (
-    backbone,
-    data,
-    environment,
-    quick_editors,
-    run_arguments,
-    tables_arguments,
-)
-
-__all__ = ["backbone", "data", "environment", "quick_editors", "run_arguments"]
 
 QUICK = ("--measure", "distance,retention")
 
