@@ -13,9 +13,16 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def printed(capsys: pytest.CaptureFixture[str], *view: str) -> str:
-    assert main(["tables", "--table", "1", "--reference", *view]) == 0
+def printed(capsys: pytest.CaptureFixture[str], *view: str, table: int = 1) -> str:
+    assert main(["tables", "--table", str(table), "--reference", *view]) == 0
     return capsys.readouterr().out
+
+
+def correlations(capsys: pytest.CaptureFixture[str], table: int) -> list[list[str]]:
+    """Cells of the rows of all data sets together, one for each number of edits."""
+    lines = printed(capsys, "--correlate", table=table).splitlines()
+    rows = [line.split("│")[1:-1] for line in lines if "│ all " in line]
+    return [[text.strip() for text in row] for row in rows]
 
 
 def test_table_1_is_that_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,14 +32,19 @@ def test_table_1_is_that_of_the_reference(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_correlations_are_those_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        [text.strip() for text in line.split("│")[1:-1]]
-        for line in printed(capsys, "--correlate").splitlines()
-        if "│ all " in line
-    ]
+    rows = correlations(capsys, 1)
     assert [row[0] for row in rows] == ["1", "10", "100", "1,000"]
     for n_edits, _, _, rho, interval, chance, _ in rows:
         assert f"| {n_edits} | {rho} | {interval} | {chance} |" in README
+
+
+@pytest.mark.parametrize("table", [5, 6])
+def test_so_are_those_of_the_other_backbones(
+    table: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [row[3] for row in correlations(capsys, table)]
+    assert len(found) == 3
+    assert ", ".join(found) in README
 
 
 @pytest.mark.parametrize("name", ["edits", "retention"])
