@@ -25,6 +25,7 @@ from bench.planning import trained_points
 from bench.protocol_id import of_protocol
 from bench.record_kinds import identity_of
 from bench.reference import add_to_reference, table_records, write_reference
+from bench.reference_gaps import missing, sentences
 from bench.results import Record, ResultStore, is_complete
 from bench.shown import MAIN, SHOWN
 from bench.staleness import belonging, parted, stale_warning
@@ -234,12 +235,16 @@ def _committed(
         ValueError: none of its cells is selected.
     """
     records = table_records(table.number)
-    cells = kind.chosen([identity_of(record["cell"]) for record in records], args)
+    there = [identity_of(record["cell"]) for record in records]
+    cells = kind.chosen(there, args)
     if cells and args.protocol is not None:
         cells = of_protocol(cells, args.protocol)
     if not cells:
         raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
-    return cells, records
+    lacking = missing(cell for cell in cells if isinstance(cell, Cell))
+    for sentence in sentences(table.number, lacking):
+        warn(sentence)
+    return kind.chosen([*cells, *lacking], args), records
 
 
 def _show_kinds(data: TableData) -> None:
