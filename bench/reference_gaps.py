@@ -1,4 +1,4 @@
-"""Cells that a reference lacks, where it has others of the same number of edits.
+"""Cells that a reference lacks, where it has other editors' of the same data and number of edits.
 
 The slowest editors are not run at every number of edits; their rows say so by a dash.
 """
@@ -12,17 +12,17 @@ from bench.cell import Cell
 
 
 def missing(cells: Iterable[Cell]) -> list[Cell]:
-    """One cell for each editor and data set that has records, but none at some number of edits."""
+    """One cell for each editor of a data set that has no record where another editor has one."""
     seen: dict[tuple[str, str, int], Cell] = {}
     for cell in cells:
         seen.setdefault((cell.editor, cell.dataset, cell.n_edits), cell)
-    limits = {n_edits: cell.limit for (_, _, n_edits), cell in seen.items()}
+    limits = {(dataset, n_edits): cell.limit for (_, dataset, n_edits), cell in seen.items()}
     models = {(editor, dataset): cell for (editor, dataset, _), cell in seen.items()}
     return [
         replace(cell, n_edits=n_edits, limit=limit)
         for (editor, dataset), cell in models.items()
-        for n_edits, limit in limits.items()
-        if (editor, dataset, n_edits) not in seen
+        for (there, n_edits), limit in limits.items()
+        if there == dataset and (editor, dataset, n_edits) not in seen
     ]
 
 
