@@ -43,7 +43,7 @@ def test_so_are_those_of_the_other_backbones(
     table: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [row[3] for row in correlations(capsys, table)]
-    assert len(found) == 3
+    assert len(found) >= 3
     assert ", ".join(found) in README
 
 
