@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def test_tables_of_editing(table: int, tmp_path: Path) -> None:
         if name in metrics
     }
     rows = written(table, tmp_path)
+    place = itemgetter("editor", "n_edits", "dataset")
+    run = {place(row) for row in rows if row["value"]}
+    rows = [row for row in rows if place(row) in run]  # the report has no rows for the others
     assert len(rows) == len(ours) > 400
     for row in rows:
         metric = "P-only" if row["metric"] == "Avg prompt_only" else row["metric"]
