@@ -22,7 +22,15 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
 from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.tokens import (
+    TokenBatch,
+    batch_of_ids,
+    occurrences,
+    pad_id,
+    placed,
+    prompt_ids,
+    target_ids,
+)
 from editors.parts.weight_editor import WeightEditor
 
 # `prompt_last`: every target token is taught as the token right after the prompt; `target_new`:
@@ -90,8 +98,8 @@ def lesson_of(batch: TokenBatch, objective: FtObjective) -> Lesson:
     """
     rows, columns = batch.scored_positions
     if objective != "target_new":
-        columns = torch.tensor(batch.prompt_lengths, device=rows.device)[rows] - 1
-    counts = torch.bincount(rows, minlength=len(batch))
+        columns = placed(batch.prompt_lengths, rows.device)[rows] - 1
+    counts = occurrences(rows, len(batch))
     return Lesson(batch, rows, columns, batch.labels, 1 / (counts[rows] * len(batch)).double())
 
 

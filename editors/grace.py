@@ -27,7 +27,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.replacement import Replacement, Retrieved, changed_places, put
 from editors.parts.suffixes import Suffixes
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.tokens import TokenBatch, batch_of, occurrences, placed
 
 # `default`: targets are compared as token ids, and each row is looked up at its own last prompt
 # token. `original`: targets are compared by the mean of their label tensors. `easyedit`: that with
@@ -192,7 +192,7 @@ class GraceEditor(Editor[GraceHparams]):
         logits = self.lm.head(states[rows, columns - starts[rows]]).to(self._dtype)
         tokens = functional.cross_entropy(logits, batch.labels, reduction="none")
         sums = tokens.new_zeros(len(batch)).index_add(0, rows, tokens)
-        return sums / rows.bincount(minlength=len(batch))
+        return sums / occurrences(rows, len(batch))
 
     def reset(self) -> None:
         """Empty the codebook and start the editor's own draws anew."""
@@ -253,7 +253,7 @@ class GraceEditor(Editor[GraceHparams]):
         if self.hparams.mode != "easyedit":
             return ends
         # Clipped to each row's own tokens, so that padding by longer neighbours changes nothing.
-        lengths = torch.tensor(batch.lengths, device=self.lm.device)
+        lengths = placed(batch.lengths, self.lm.device)
         return torch.full_like(ends, self._last_column).minimum(lengths - 1)
 
     @torch.no_grad()
@@ -325,4 +325,4 @@ class GraceEditor(Editor[GraceHparams]):
 
 def _ends(batch: TokenBatch) -> Tensor:
     """Column [K] of the last token of each prompt."""
-    return torch.tensor(batch.prompt_lengths, device=batch.input_ids.device) - 1
+    return placed(batch.prompt_lengths, batch.input_ids.device) - 1

@@ -191,9 +191,9 @@ class MalmenObjective:
         for part in batch.micro_batches(self.hparams.micro_batch):
             edit, locality = self.losses(part, {p: DenseShift(v) for p, v in leaves.items()})
             (self.hparams.total(edit, locality) / batch.systems).backward()
-            terms.append((edit.item(), locality.item()))
+            terms.append(torch.stack([edit.detach(), locality.detach()]))
         gradients = {path: leaf.grad for path, leaf in leaves.items() if leaf.grad is not None}
-        return gradients, terms
+        return gradients, [(edit, locality) for edit, locality in torch.stack(terms).tolist()]
 
 
 class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):

@@ -181,8 +181,9 @@ class MendObjective:
         for part in batch.chunks(self.systems_at_once):
             terms = self.losses(part, self.shifts(part))
             (self.hparams.total(*terms) / batch.systems).backward()
-            edit += terms[0].item() / batch.systems
-            locality += terms[1].item() / batch.systems
+            for_edit, for_locality = torch.stack(terms).tolist()
+            edit += for_edit / batch.systems
+            locality += for_locality / batch.systems
         return {"loss": self.hparams.total(edit, locality), "edit": edit, "drift": locality}
 
 

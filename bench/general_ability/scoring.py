@@ -25,7 +25,7 @@ from bench.general_ability.rows import (
 from bench.probing import BATCH_SIZE, Steering, generate, in_batches, predict
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import batch_of, target_ids
+from editors.parts.tokens import batch_of, placed, target_ids
 
 
 def ask(
@@ -91,7 +91,7 @@ def choices(
     @torch.no_grad()
     def answer(chunk: Sequence[AbilityItem]) -> list[int | None]:
         batch = batch_of(lm.tokenizer, [(item.prompt, "") for item in chunk], device=lm.device)
-        last = torch.tensor(batch.prompt_lengths, device=lm.device) - 1
+        last = placed(batch.prompt_lengths, lm.device) - 1
         rows = torch.arange(len(batch), device=lm.device)
         with steering(batch):
             logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]

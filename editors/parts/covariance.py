@@ -100,11 +100,11 @@ class KeyMoments:
 
     def _add(self, batch: TokenBatch) -> None:
         keys = _keys(self._lm, batch, self.layers)
-        kept = batch.attention_mask.bool()
+        kept = batch.attention_mask.nonzero(as_tuple=True)
         for layer, total in self._sums.items():
             rows = keys[layer][kept].to(total)
             total.addmm_(rows.T, rows)
-        self.tokens += int(kept.sum())
+        self.tokens += len(kept[0])
 
     def _projection(self, layer: int) -> Tensor:
         return self._lm.module(self._lm.architecture.mlp_out, layer).get_parameter("weight")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import TokenBatch, placed
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerBase
@@ -65,7 +65,7 @@ def greedy(
     _check_room(lm, batch, max_new_tokens)
     answers = Answers(lm, len(batch), max_new_tokens, stop)
     hidden, cache = _read(lm, batch)
-    ends = torch.tensor(batch.prompt_lengths, device=lm.device)
+    ends = placed(batch.prompt_lengths, lm.device)
     rows = torch.arange(len(batch), device=lm.device)
     first = lm.head(hidden[rows, ends - 1]).argmax(-1)  # [B]
     answers.extend([[token] for token in first.tolist()])
@@ -99,7 +99,7 @@ def forced_and_greedy(
     ends = [
         prompt + len(tokens) - 1 for prompt, tokens in zip(batch.prompt_lengths, known, strict=True)
     ]
-    read = torch.tensor(ends, device=lm.device)
+    read = placed(ends, lm.device)
     mask = batch.attention_mask * (
         torch.arange(batch.attention_mask.shape[1], device=lm.device) < read[:, None]
     )
@@ -166,13 +166,13 @@ def _decode(
     there = list(range(len(mask)))  # the rows of the batch
     while answers.growing:
         if shrink and 2 * len(answers.growing) <= len(there):
-            kept = torch.tensor([there.index(row) for row in answers.growing], device=lm.device)
+            kept = placed([there.index(row) for row in answers.growing], lm.device)
             there = list(answers.growing)
             cache.batch_select_indices(kept)
             mask, positions = mask[kept], positions[kept]
         ids = [(answers.rows[row] or [0])[-1] for row in there]
         mask = torch.cat([mask, mask.new_ones(len(there), 1)], dim=1)
-        column = torch.tensor(ids, device=lm.device)[:, None]
+        column = placed(ids, lm.device)[:, None]
         hidden = _forward(lm, column, mask, positions[:, None], cache)[:, -1]
         chosen = dict(zip(there, lm.head(hidden).argmax(-1).tolist(), strict=True))
         growing = set(answers.growing)  # only these move on; others may be at the context's end

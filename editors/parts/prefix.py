@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import pad_id, prompt_ids
+from editors.parts.tokens import pad_id, placed, prompt_ids
 
 Injection = Literal["prefix", "gptj_ln1"]
 Positions = Literal["shifted", "code"]
@@ -101,11 +101,10 @@ def _words_in_front(
     if not any(prefixes):
         yield
         return
-    lengths = torch.tensor([len(ids) for ids in prefixes], device=lm.device)
-    width = int(lengths.max())
-    padded = [[pad_id(lm.tokenizer)] * (width - len(ids)) + [*ids] for ids in prefixes]
-    words = lm.module(lm.architecture.embeddings)(torch.tensor(padded, device=lm.device))
-    with _attached(_Prefix(lm, words, lengths, leading=leading)):
+    lengths = [len(ids) for ids in prefixes]
+    padded = [[pad_id(lm.tokenizer)] * (max(lengths) - len(ids)) + [*ids] for ids in prefixes]
+    words = lm.module(lm.architecture.embeddings)(placed(padded, lm.device))
+    with _attached(_Prefix(lm, words, placed(lengths, lm.device), leading=leading)):
         yield
 
 
@@ -252,8 +251,10 @@ class _Prefix:
         return output
 
     def _check_length(self, query: Tensor) -> None:
+        if self.table is None:
+            return
         length = int(query.max()) + 1
-        if self.table is not None and length > len(self.table):
+        if length > len(self.table):
             raise ValueError(
                 f"An input of {length} positions with its prompt is longer than the "
                 f"model's {len(self.table)}."

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
 from editors.base import Editor, HparamsT
+from editors.parts.tokens import placed
 
 
 class RetrievingEditor(Editor[HparamsT]):
@@ -30,7 +30,7 @@ class RetrievingEditor(Editor[HparamsT]):
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
             known.update(zip(missing, self.search(missing).tolist(), strict=True))
-        return torch.tensor([known[text] for text in texts], device=self.lm.device)
+        return placed([known[text] for text in texts], self.lm.device)
 
     def retrieved(self, texts: Sequence[str]) -> list[int]:
         """See the base class."""

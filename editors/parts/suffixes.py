@@ -19,7 +19,7 @@ from editors.parts.columns import at_columns
 from editors.parts.hooks import captured_input, captured_output, hidden_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.resume import resumed
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import TokenBatch, placed
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -50,7 +50,7 @@ class Suffixes:
         from editors.parts.frozen_cache import frozen
 
         device = batch.input_ids.device
-        begin = torch.tensor(starts, device=device)[:, None]  # [B, 1]
+        begin = placed(starts, device)[:, None]  # [B, 1]
         columns = torch.arange(batch.input_ids.shape[1], device=device)
         ends = (columns * batch.attention_mask).amax(1, keepdim=True)  # last real columns
         width, before = int((ends - begin).max()) + 1, max(starts)

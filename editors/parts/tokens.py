@@ -168,6 +168,11 @@ def placed(values: Sequence[int] | Sequence[Sequence[int]], device: torch.device
     return tensor.to(device)
 
 
+def occurrences(values: Tensor, kinds: int) -> Tensor:
+    """How often each of 0 .. kinds - 1 occurs [kinds]; unlike `bincount` no GPU is waited for."""
+    return values.new_zeros(kinds).index_add(0, values, torch.ones_like(values))
+
+
 def seen_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: Sequence[int]) -> str:
     """What teacher forcing shows of a pair: the prompt and all target tokens but the last."""
     return prompt + continuation(tokenizer, target[:-1])

@@ -21,7 +21,15 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.stopping import Stopping, enough
 from editors.parts.subjects import subject_last
 from editors.parts.suffixes import Suffixes
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.tokens import (
+    TokenBatch,
+    batch_of_ids,
+    occurrences,
+    pad_id,
+    placed,
+    prompt_ids,
+    target_ids,
+)
 
 # The prompt whose prediction must not drift, so that the subject stays what it is (ROME, eq. 4).
 ESSENCE = "{} is a"
@@ -117,7 +125,7 @@ def value_problem(
         padding=pad_id(lm.tokenizer),
         device=lm.device,
     )
-    lookups = torch.tensor([row.lookup for row in rows], device=lm.device)
+    lookups = placed([row.lookup for row in rows], lm.device)
     return ValueProblem(batch, lookups, len(requests))
 
 
@@ -205,12 +213,13 @@ def optimise_values(
         optimizer.zero_grad()
         losses.sum().backward()
         ended = [number for number, on in enumerate(going) if not on]
-        former = deltas.detach()[ended]
+        former = deltas.detach().clone()
         optimizer.step()
         gradients = torch.zeros_like(deltas) if deltas.grad is None else deltas.grad.clone()
         unclamped = deltas.detach().clone()
         _clamp(deltas, settings.clamp_norm_factor * sizes)
-        deltas.detach()[ended] = former
+        if ended:
+            deltas.detach()[ended] = former[ended]
         for number in (number for number, on in enumerate(going) if on):
             steps[number].append(ValueStep(values[number], gradients[number], unclamped[number]))
     found = zip(deltas.detach(), outputs[:, :-1], map(tuple, steps), strict=True)
@@ -235,7 +244,7 @@ class _Loss:
         self._rows, columns = problem.batch.scored_positions
         self._columns = columns - problem.lookups[self._rows]
         self._owners = self._rows // self._each
-        self._counts = self._owners.bincount(minlength=problem.requests)
+        self._counts = occurrences(self._owners, problem.requests)
         self._essence = problem.rows[self._each - 1 :: self._each]
         self._unedited: Tensor | None = None
 

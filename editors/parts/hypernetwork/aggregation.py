@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -57,15 +58,16 @@ class Cache:
 
     def by_system(self, rows: Tensor) -> Tensor:
         """Rows [N, d] as [b, n, d], short systems filled with zeros."""
-        positions, most = self._positions()
+        positions, most = self._positions
         padded = rows.new_zeros(self.systems, most, rows.shape[-1])
         padded[self.owner, positions] = rows
         return padded
 
     def from_systems(self, padded: Tensor) -> Tensor:
         """The rows [N, d] that `by_system` laid out."""
-        return padded[self.owner, self._positions()[0]]
+        return padded[self.owner, self._positions[0]]
 
+    @cached_property
     def _positions(self) -> tuple[Tensor, int]:
         """Place of each row among those of its system, and the size of the largest system."""
         of_system = self.owner[:, None] == torch.arange(self.systems, device=self.owner.device)

@@ -14,7 +14,7 @@ from editors.parts.hypernetwork.examples import MetaBatch, Row, token_batch
 from editors.parts.hypernetwork.projections import group_means
 from editors.parts.hypernetwork.shifts import Shift, shifted
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import TokenBatch, occurrences
 
 Shifts = Mapping[str, Shift]
 # Where the locality loss compares: at all positions of the text, or where its answer is predicted.
@@ -43,7 +43,7 @@ def locality_kl(
     if positions == "answer":
         return (divergences * group_means(batch, systems)).sum()
     owner = batch.attention_mask.nonzero()[:, 0] // (len(batch) // systems)
-    counts = torch.bincount(owner, minlength=systems)
+    counts = occurrences(owner, systems)
     return (divergences / counts[owner]).sum()
 
 

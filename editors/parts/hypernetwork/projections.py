@@ -15,7 +15,7 @@ from editors.parts.deltas import WeightDelta
 from editors.parts.hooks import hidden_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import TokenBatch, occurrences
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def group_means(batch: TokenBatch, groups: int) -> Tensor:
     """
     rows, _ = batch.scored_positions
     owner = rows // (len(batch) // groups)
-    counts = torch.bincount(owner, minlength=groups)
+    counts = occurrences(owner, groups)
     return 1 / counts[owner].float()
 
 

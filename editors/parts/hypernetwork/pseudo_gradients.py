@@ -23,7 +23,8 @@ def pseudo_gradient_shift(
     influence are left out. In training mode the running statistics first take in the rows.
     """
     projection = network.projections[number]
-    editor, matter = network.network_of(projection), factors.matter
+    editor = network.network_of(projection)
+    matter = factors.matter.nonzero(as_tuple=True)
     inputs, gradients = factors.inputs[matter], factors.gradients[matter]
     if network.training:
         editor.observe(inputs, gradients)

@@ -14,6 +14,7 @@ from editors.parts.lte.examples import Drawn, Ids
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.recipe.losses import kl_divergence
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
+from editors.parts.training.numbers import floats_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LteTerms:
 
     def floats(self) -> dict[str, float]:
         """Plain numbers for a log."""
-        return {name: value.item() for name, value in vars(self).items()}
+        return floats_of(vars(self))
 
 
 class LteObjective:

@@ -61,10 +61,11 @@ def train_decoder_neuron(
     losses = []
     for memory in memories:
         loss = decoder_loss(scene, trained, memory, activation=activation, silence=silence)
-        losses.append(loss.item())
+        losses.append(loss.detach())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     return TrainedNeurons(
-        Neurons(*(part.detach() for part in vars(trained).values())), tuple(losses)
+        Neurons(*(part.detach() for part in vars(trained).values())),
+        tuple(torch.stack(losses).tolist() if losses else ()),
     )

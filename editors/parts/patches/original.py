@@ -128,7 +128,7 @@ def train_original(
         optimizer.zero_grad()
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(parts, CLIP_NORM)
-        steps.append(tuple(value.item() for value in (*vars(terms).values(), total, norm)))
+        steps.append(tuple(torch.stack([*vars(terms).values(), total, norm]).tolist()))
         optimizer.step()
     return OriginalTraining(OriginalPatch(*(part.detach() for part in parts)), tuple(steps))
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.network import RaseNetwork
+from editors.parts.training.numbers import floats_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Terms:
 
     def floats(self) -> dict[str, float]:
         """Plain numbers for a log."""
-        return {f"{name}_loss": value.item() for name, value in vars(self).items()}
+        return {f"{name}_loss": value for name, value in floats_of(vars(self)).items()}
 
 
 def rase_terms(network: RaseNetwork, batch: Encoded, hparams: RaseHparams) -> Terms:

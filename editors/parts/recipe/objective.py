@@ -22,6 +22,7 @@ from editors.parts.recipe.losses import (
 )
 from editors.parts.recipe.network import RecipeNetwork
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id
+from editors.parts.training.numbers import floats_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Terms:
 
     def floats(self) -> dict[str, float]:
         """Plain numbers for a log."""
-        return {name: value.item() for name, value in vars(self).items()}
+        return floats_of(vars(self))
 
 
 class Objective:
