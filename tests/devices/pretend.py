@@ -176,7 +176,7 @@ class _Functions(TorchFunctionMode):
             return CPU, args, kwargs
         if name == "cuda":
             raise WrongDeviceError("cuda() instead of a device that was asked for")
-        if name == "to" and isinstance(args[1:2], tuple) and _tensors(args[1:2]):
+        if name == "to" and _tensors(args[1:2]):
             return self.labels.of(args[1]), args, kwargs
         named = kwargs.get("device")
         if named is None and name == "to":
