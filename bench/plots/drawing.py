@@ -21,6 +21,7 @@ Field = str | int | float | None
 _POINTS = 72  # in an inch
 _EM = 0.53  # mean advance of DejaVu Sans over English text, in font sizes
 _LEADING = 1.35  # line height, in font sizes
+_PLACES = 6  # of an axes' position, in the page's width and height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Drawing:
     def _image(self, kind: str, metadata: dict[str, None]) -> bytes:
         buffer = io.BytesIO()
         with paper_style():
+            _settle(self.figure)
             self.figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
         return buffer.getvalue()
 
@@ -87,6 +89,19 @@ def new_figure(width: float, height: float, caption: Sequence[str]) -> Figure:
         linespacing=_LEADING / 1.2,
     )  # fmt: skip
     return figure
+
+
+def _settle(figure: Figure) -> None:
+    """Keep the axes where the layout puts them, in whole millionths of the page.
+
+    The last digits of the layout's solution differ from process to process, and an SVG names its
+    clip paths by them.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        place = axes.get_position(original=True)
+        axes.set_position(tuple(round(value, _PLACES) for value in place.bounds))
 
 
 def _text(field: Field) -> str:

@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import pytest
+from matplotlib import layout_engine
+from matplotlib.transforms import Bbox
 
 from bench.files import write_bytes
 from bench.plots.catalogue import FIGURES
@@ -37,6 +39,24 @@ def test_the_same_input_gives_the_same_bytes(key: str) -> None:
     assert first == again
     stem = key if key.isalpha() else f"figure{key}"
     assert list(first) == [f"{stem}.png", f"{stem}.svg", f"{stem}.csv"]
+
+
+@pytest.mark.parametrize("key", FIGURES)
+def test_the_last_digits_of_a_layout_change_no_bytes(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = built(key).contents()
+    solve = layout_engine.do_constrained_layout
+
+    def shaken(figure: Any, **how: Any) -> Any:
+        grids = solve(figure, **how)
+        for axes in figure.axes:
+            box = axes.get_position(original=True)
+            axes._set_position(Bbox.from_bounds(*(value * (1 + 1e-14) for value in box.bounds)))
+        return grids
+
+    monkeypatch.setattr(layout_engine, "do_constrained_layout", shaken)
+    assert built(key).contents() == first
 
 
 @pytest.mark.parametrize("key", FIGURES)
