@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import UnwritableError
-from bench.holding import Claim, remove_if
+from bench.holding import Claim, Made, remove_if
 from bench.processes import Process, is_gone, is_here, this_process
 
 EVERY = 10.0  # seconds between two signs of life (ours)
@@ -82,6 +82,14 @@ class CellClaims:
         """Who holds a cell, in words."""
         facts = _facts(_content(self._path(key)))
         return f"process {facts.get('pid', '?')} on {facts.get('host', 'an unknown host')}"
+
+    def made(self, key: str) -> Made:
+        """How many edits of a cell its holder has told of, at the last sign of life."""
+        facts = _facts(_content(self._path(key)))
+        try:
+            return Made(*(int(facts[name]) for name in Made._fields))
+        except (KeyError, TypeError, ValueError):
+            return Made()
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"

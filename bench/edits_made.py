@@ -37,6 +37,7 @@ class EditsMade:
             self.seconds = list(kept.progress["made"])
             self._kept = len(self.seconds)
             self._clock.add("edit", sum(self.seconds))
+            self._keeper.go_on_from(self._kept)
 
     def make(self, requests: Sequence[EditRequest]) -> None:
         """Make those of the requests that are not made yet.

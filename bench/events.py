@@ -79,7 +79,7 @@ class Progress(Event):
     what: str  # is counted: `cells`, `iterations`, `documents`
     done: int
     total: int | None
-    edits: int | None  # made in finished cells
+    edits: int | None  # made, in cells that are being computed too
     edits_total: int | None  # None where it is not known
     rate: float | None  # of what is counted, a second
     seconds_left: float | None

@@ -11,10 +11,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 # What file systems say that have no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class Made(NamedTuple):
+    """Edits of a cell, so far."""
+
+    edits: int = 0
+    earlier: int = 0  # of these, by an earlier run
 
 
 class Claim:
@@ -31,6 +38,7 @@ class Claim:
         self._path = path
         self._facts = dict(facts)
         self._beats = 0
+        self._made: Callable[[], Made] = Made
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         self._file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         try:
@@ -57,6 +65,10 @@ class Claim:
         where: TracebackType | None,
     ) -> None:
         self.release()
+
+    def tell(self, made: Callable[[], Made]) -> None:
+        """Say from now on, with every sign of life, how many edits `made` counts."""
+        self._made = made
 
     def is_lost(self) -> bool:
         """Whether another process has taken the cell over, because this one seemed dead."""
@@ -85,7 +97,9 @@ class Claim:
 
     def _write(self) -> None:
         """Write through the descriptor, so that a claim of another under this name stays whole."""
-        text = json.dumps({**self._facts, "beat": f"{self._beats:09}"}, separators=(",", ":"))
+        numbers = {"beat": self._beats, **self._made()._asdict()}
+        padded = {name: f"{number:09}" for name, number in numbers.items()}
+        text = json.dumps({**self._facts, **padded}, separators=(",", ":"))
         os.lseek(self._file, 0, os.SEEK_SET)
         os.write(self._file, text.encode())  # each time of the same length
         os.fsync(self._file)

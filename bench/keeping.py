@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from bench.checkpoints import Checkpoint, CheckpointFile
 from bench.conduct import USUAL, Conduct
 from bench.console import warn
+from bench.holding import Made
 from bench.stopping_runs import StopFlag, StoppedEarly
 
 _SHARE = 20  # ours: writing checkpoints takes at most the 20th part of the time
@@ -28,11 +29,21 @@ class Keeper:
         self._conduct = conduct
         self._stop = stop or StopFlag()
         self._edits = 0  # since the last checkpoint
+        self._made = Made()
         self._due = time.monotonic() + conduct.checkpoint_seconds
 
     def resume(self) -> Checkpoint | None:
         """What an earlier run of the cell has kept."""
         return None if self._file is None else self._file.read()
+
+    @property
+    def made(self) -> Made:
+        """How many edits of the cell there are."""
+        return self._made
+
+    def go_on_from(self, edits: int) -> None:
+        """So many edits of an earlier run are there."""
+        self._made = Made(edits, earlier=edits)
 
     def behind_edit(self, made: Callable[[], Checkpoint]) -> None:
         """Keep what `made` gives where it is time to.
@@ -41,6 +52,7 @@ class Keeper:
             StoppedEarly: the end was asked for; all is kept.
         """
         self._edits += 1
+        self._made = self._made._replace(edits=self._made.edits + 1)
         self.behind_batch(made)
 
     def behind_batch(self, made: Callable[[], Checkpoint]) -> None:

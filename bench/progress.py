@@ -1,87 +1,66 @@
-"""Progress of a run: cells done, rate, time left; a line now and then in a pipe."""
+"""Progress of a run: cells and edits done, rates, time left; a line now and then in a pipe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.cell_progress import CellProgress
 from bench.console import warn
 from bench.heartbeat import SECONDS, heartbeat
-from bench.pace import Pace
 from bench.visible import visible
 from bench.worker import Finished
 
-
-class _Rate(ProgressColumn):
-    """Cells and edits per second since the start."""
-
-    def render(self, task: Task) -> Text:
-        elapsed = task.finished_time or task.elapsed or 0.0
-        if not elapsed or not task.completed:
-            return Text("")
-        edits = task.fields["edits"] / elapsed
-        return Text(f"{60 * task.completed / elapsed:.1f} cells/min, {edits:.1f} edits/s")
+_REFRESH = 1.0  # seconds between two looks at the cells, on a terminal; ours
 
 
 def track(
-    finished: Iterable[Finished], *, total: int, every: float = SECONDS
+    finished: Iterable[Finished], progress: CellProgress, *, every: float = SECONDS
 ) -> Iterator[Finished]:
-    """Pass finished cells on and show them on standard error, in a pipe a line now and then."""
+    """Pass finished cells on, counted, and show on standard error how far they are.
+
+    On a terminal that is a bar and a line for each cell, in a pipe a line now and then.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
-        yield from _barred(finished, total, console)
+        yield from _barred(finished, progress, console)
     else:
-        yield from _lined(finished, total, every)
+        yield from _lined(finished, progress, every)
 
 
-def _lined(finished: Iterable[Finished], total: int, every: float) -> Iterator[Finished]:
-    pace, edits = Pace(total), 0
-
+def _lined(
+    finished: Iterable[Finished], progress: CellProgress, every: float
+) -> Iterator[Finished]:
     def line() -> None:
-        if pace.done == total:
-            return
-        rates = ""
-        if pace.rate is not None:
-            rates = f", {60 * pace.rate:.1f} cells/min, {edits / pace.seconds:.1f} edits/s"
-        warn(f"cells: {pace.done:,} of {total:,}{rates}{pace.left_in_words()}")
+        now = progress.now()
+        if now.done < now.total:
+            warn(f"cells: {now.in_words()}")
 
     with heartbeat(line, every):
         for one in finished:
-            edits += one.edits
-            pace.done += 1
+            progress.ended(one)
             yield one
 
 
-def _barred(finished: Iterable[Finished], total: int, console: Console) -> Iterator[Finished]:
-    progress = Progress(
-        TextColumn("cells"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    with progress:
-        task = progress.add_task("cells", total=total, edits=0)
-        edits = 0
-        for one in finished:
-            edits += one.edits
-            state = f"failed: {one.error}" if one.error else f"{one.seconds:.1f} s"
-            state = "found" if one.outcome == "found" else state
-            progress.update(task, advance=1, edits=edits)
-            progress.console.print(visible(f"{one.name}: {state}"), markup=False, highlight=False)
-            yield one
+def _barred(
+    finished: Iterable[Finished], progress: CellProgress, console: Console
+) -> Iterator[Finished]:
+    columns = TextColumn("cells"), BarColumn(), TextColumn("{task.fields[far]}")
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("cells", total=1.0, far="")
+
+        def show() -> None:
+            now = progress.now()
+            bar.update(task, completed=now.share, far=now.in_words())
+
+        with heartbeat(show, _REFRESH):
+            show()
+            for one in finished:
+                progress.ended(one)
+                state = f"failed: {one.error}" if one.error else f"{one.seconds:.1f} s"
+                state = "found" if one.outcome == "found" else state
+                bar.console.print(visible(f"{one.name}: {state}"), markup=False, highlight=False)
+                show()
+                yield one

@@ -12,6 +12,15 @@ from bench.timing.cell import TimingCell
 
 KINDS: dict[str | None, type[Identity]] = {cls.kind: cls for cls in (Cell, AbilityCell, TimingCell)}
 
+_NAMES = ("kind", "backbone", "dataset", "editor", "n_edits", "seed", "limit", "dtype")
+
+
+def names_of(cell: Identity) -> dict[str, Any]:
+    """The names in a cell's identity, without its digests and settings."""
+    values = cell.to_dict()
+    values |= values.get("edits") or {}  # of general ability: the stream of edits
+    return {name: values.get(name) for name in _NAMES}
+
 
 def identity_of(values: Mapping[str, Any]) -> Identity:
     """The identity that a record's `cell` holds.

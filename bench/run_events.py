@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cell import Cell
 from bench.cell_claims import CellClaims
+from bench.cell_progress import CellProgress
 from bench.events import (
     CellFailed,
     CellFinished,
@@ -20,14 +20,13 @@ from bench.events import (
     RunStarted,
 )
 from bench.heartbeat import SECONDS, heartbeat
-from bench.identity import Identity
 from bench.jobs import Job
 from bench.pace import Pace
+from bench.record_kinds import names_of
 from bench.results import ResultStore
 from bench.worker import Finished
 
 LOOK = 1.0  # seconds between two looks at who has taken which cell; ours
-_NAMES = ("kind", "backbone", "dataset", "editor", "n_edits", "seed", "limit", "dtype")
 
 
 @dataclass(kw_only=True)
@@ -58,16 +57,21 @@ def told_run(log: EventLog, started: RunStarted) -> Iterator[Ending]:
 
 
 def told(
-    finished: Iterable[Finished], log: EventLog, jobs: Sequence[Job], store: ResultStore
+    finished: Iterable[Finished],
+    log: EventLog,
+    jobs: Sequence[Job],
+    store: ResultStore,
+    progress: CellProgress,
 ) -> Iterator[Finished]:
-    """Pass finished cells on and tell of them; that a cell is taken is seen by its claim.
+    """Pass finished cells on, which `progress` counts, and tell of them.
 
-    A cell that is done between two looks is told as started when it is told as finished.
+    That a cell is taken is seen by its claim. A cell that is done between two looks is told as
+    started when it is told as finished.
     """
     if not log.is_on:
         yield from finished
         return
-    teller = _Teller(log, jobs, store)
+    teller = _Teller(log, jobs, store, progress)
     with heartbeat(teller.look, LOOK), heartbeat(teller.progress, SECONDS):
         for one in finished:
             teller.finished(one)
@@ -77,16 +81,15 @@ def told(
 class _Teller:
     """Tells each cell's start once, and before its end."""
 
-    def __init__(self, log: EventLog, jobs: Sequence[Job], store: ResultStore) -> None:
+    def __init__(
+        self, log: EventLog, jobs: Sequence[Job], store: ResultStore, progress: CellProgress
+    ) -> None:
         self._log, self._store = log, store
         self._claims = CellClaims(store.claims)
         self._cells = {job.cell.key(): job.cell for job in jobs}
         self._waiting = set(self._cells)
         self._lock = threading.Lock()
-        self._pace = Pace(len(jobs))
-        numbers = [edits_in(job.cell) for job in jobs]
-        known = [number for number in numbers if number is not None]
-        self._edits, self._edits_total = 0, sum(known) if len(known) == len(numbers) else None
+        self._progress = progress
 
     def look(self) -> None:
         """Tell of cells that have been taken since the last look."""
@@ -95,15 +98,15 @@ class _Teller:
 
     def progress(self) -> None:
         """Tell how far the cells are."""
-        pace = self._pace
+        now = self._progress.now()
         event = Progress(
             what="cells",
-            done=pace.done,
-            total=pace.total,
-            edits=self._edits,
-            edits_total=self._edits_total,
-            rate=pace.rate,
-            seconds_left=pace.seconds_left,
+            done=now.done,
+            total=now.total,
+            edits=now.edits,
+            edits_total=now.edits_total,
+            rate=now.rate,
+            seconds_left=now.seconds_left,
         )
         self._log.tell(event)
 
@@ -124,8 +127,6 @@ class _Teller:
                     elsewhere=one.outcome == "found",
                 )
             )
-        self._pace.done += 1
-        self._edits += one.edits
         self.progress()
 
     def _started(self, key: str) -> None:
@@ -143,17 +144,3 @@ class _Teller:
         scores: dict[str, Any] = summary.get("scores", summary)
         after: dict[str, Any] = scores.get("after", scores)
         return after
-
-
-def names_of(cell: Identity) -> dict[str, Any]:
-    """The names in a cell's identity, without its digests and settings."""
-    values = cell.to_dict()
-    values |= values.get("edits") or {}  # of general ability: the stream of edits
-    return {name: values.get(name) for name in _NAMES}
-
-
-def edits_in(cell: Identity) -> int | None:
-    """How many edits computing a cell makes; None where only its data tells."""
-    if isinstance(cell, Cell):
-        return None if cell.limit is None else cell.limit // cell.n_edits * cell.n_edits
-    return int(names_of(cell)["n_edits"] or 0)

@@ -43,6 +43,7 @@ class Stream:
         self.asked.begin(progress["answers"])
         self._measuring.resume(progress.get("measured", {}))
         self._clock.seconds = dict(progress["phases"])
+        self._keeper.go_on_from(len(self.rows) + len(self.seconds))
 
     def keep(self) -> None:
         """Something was asked; the editor holds the edits of `seconds` and no others."""

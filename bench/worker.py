@@ -91,6 +91,7 @@ class Worker:
             known = outcome_in(self._store, job)  # by who held the claim until now
             if known is not None:
                 return known
+            claim.tell(lambda: keeper.made)
             start = time.perf_counter()
             made = self._make(job, keeper)
             if claim.is_lost() and (known := outcome_in(self._store, job)) is not None:

@@ -72,6 +72,7 @@ def test_a_claim_says_who_and_since_when(folder: Path) -> None:
         facts = json.loads((folder / f"{KEY}.json").read_text())
     assert set(facts) == {
         *("host", "machine", "pid", "process_started", "token", "started", "beat"),
+        *("edits", "earlier"),
     }
     assert facts["pid"] == os.getpid()
 

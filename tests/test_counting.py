@@ -11,8 +11,6 @@ from bench.busy import show_busy
 from bench.counting import counted, show_count
 from bench.heartbeat import heartbeat
 from bench.pace import Pace, in_words
-from bench.progress import track
-from tests.test_progress import CELLS
 
 
 def test_rate_and_time_left() -> None:
@@ -92,15 +90,6 @@ def test_a_terminal_gets_a_bar(
     assert captured.out == ""
     assert r"[bold]\x1bmaps" in captured.err
     assert "2/2" in captured.err
-
-
-def test_cells_in_a_pipe_get_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    for one in track(iter(CELLS), total=4, every=0.05):
-        assert one in CELLS
-        time.sleep(0.15)
-    err = capsys.readouterr().err
-    assert re.search(r"cells: 1 of 4, [\d.]+ cells/min, [\d.]+ edits/s, about \d+ s left\n", err)
-    assert "ft on zsre" not in err
 
 
 def test_work_of_unknown_length_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ def _is_own(job: EditJob) -> bool:
 
 
 def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outcome]:
+    from bench.cell_progress import CellProgress
     from bench.progress import track
 
     by_key = {job.cell.key(): (job, reference) for job, reference in pairs}
@@ -84,7 +85,7 @@ def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outc
         store = ResultStore(Path(folder))
         todo = [job for job, _ in pairs]
         finished = LocalExecutor(jobs).run(todo, store.directory)
-        for one in track(finished, total=len(todo)):
+        for one in track(finished, CellProgress(todo, store.claims)):
             job, reference = by_key[one.key]
             now = store.read(one.key)
             if now is not None:

@@ -304,6 +304,7 @@ def _compute(
     """
     if not work.todo:
         return None
+    from bench.cell_progress import CellProgress
     from bench.progress import track
     from bench.run_events import told
     from bench.stopping_runs import StopFlag, StoppedEarly, stopped_by_signals
@@ -312,10 +313,11 @@ def _compute(
     todo, store = work.todo, work.store
     store.prepare()
     stop, done = StopFlag(), 0
+    progress = CellProgress(todo, store.claims)
     with stopped_by_signals(stop) as caught:
         finished = until_done(work.executor, todo, store, conduct=conduct, stop=stop)
         try:
-            for one in track(told(finished, log, todo, store), total=len(todo)):
+            for one in told(track(finished, progress), log, todo, store, progress):
                 done += 1
                 seen(one)
         except StoppedEarly:

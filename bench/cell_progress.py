@@ -1,0 +1,114 @@
+"""How far a run is: the cells that have ended, and the edits of those that are being computed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cell import Cell
+from bench.cell_claims import CellClaims
+from bench.holding import Made
+from bench.identity import Identity
+from bench.jobs import Job
+from bench.pace import Pace, in_words
+from bench.record_kinds import names_of
+from bench.worker import Finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How far it is at a moment."""
+
+    done: int  # cells that have ended
+    total: int
+    share: float  # of all cells, in [0, 1]; a cell counts by its edits until it ends
+    edits: int  # that have been made, in cells that have not ended too
+    edits_total: int | None  # None where only the data tells
+    rate: float | None  # cells a second
+    edits_rate: float | None  # edits a second
+    seconds_left: float | None
+
+    def in_words(self) -> str:
+        """As `3 of 99, 1,200 edits, 30.1 cells/min, 25.0 edits/s, about 2 min left`."""
+        parts = [f"{self.done:,} of {self.total:,}"]
+        if self.edits:
+            of = f" of {self.edits_total:,}" if self.edits_total is not None else ""
+            parts.append(f"{self.edits:,}{of} edits")
+        if self.rate is not None and 60 * self.rate >= 0.05:  # else it is shown as zero
+            parts.append(f"{60 * self.rate:.1f} cells/min")
+        if self.edits_rate is not None:
+            parts.append(f"{self.edits_rate:.1f} edits/s")
+        if self.seconds_left:
+            parts.append(f"about {in_words(self.seconds_left)} left")
+        return ", ".join(parts)
+
+
+class CellProgress:
+    """Follows the cells of some jobs, whichever processes compute them, by their claims."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        claims: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`claims` is the folder of them."""
+        self._sizes = {job.cell.key(): edits_in(job.cell) for job in jobs}
+        self._claims = CellClaims(claims)
+        self._lock = threading.Lock()
+        self._pace = Pace(None, clock=clock)
+        self._ended: dict[str, int] = {}  # with the edits of each
+        self._seen: dict[str, Made] = {}  # what claims have last said
+
+    def ended(self, one: Finished) -> None:
+        """Count a cell that has ended."""
+        with self._lock:
+            elsewhere = self._seen.get(one.key, Made()).edits if one.outcome == "found" else 0
+            self._ended[one.key] = one.edits or elsewhere
+
+    def now(self) -> Standing:
+        """How far it is; claims are read."""
+        claimed = {key: self._claims.made(key) for key in self._claims.claimed()}
+        with self._lock:
+            running = {
+                key: made
+                for key, made in claimed.items()
+                if key in self._sizes and key not in self._ended
+            }
+            self._seen |= running
+            return self._standing(running)
+
+    def _standing(self, running: dict[str, Made]) -> Standing:
+        total, sizes = len(self._sizes), list(self._sizes.values())
+        known = [size for size in sizes if size is not None]
+        done = len(self._ended) + sum(self._share(key, made.edits) for key, made in running.items())
+        by_others = sum(self._share(key, made.earlier) for key, made in self._seen.items())
+        edits = sum(self._ended.values()) + sum(made.edits for made in running.values())
+        here = edits - sum(made.earlier for made in self._seen.values())
+        seconds, gained = self._pace.seconds, done - by_others
+        rate = gained / seconds if gained > 0 and seconds > 0 else None
+        return Standing(
+            done=len(self._ended),
+            total=total,
+            share=done / total if total else 1.0,
+            edits=edits,
+            edits_total=sum(known) if len(known) == len(sizes) else None,
+            rate=rate,
+            edits_rate=here / seconds if here > 0 and seconds > 0 else None,
+            seconds_left=None if rate is None else (total - done) / rate,
+        )
+
+    def _share(self, key: str, edits: int) -> float:
+        """The part of a cell that so many edits are."""
+        size = self._sizes[key]
+        return min(edits / size, 1.0) if size else 0.0
+
+
+def edits_in(cell: Identity) -> int | None:
+    """How many edits computing a cell makes; None where only its data tells."""
+    if isinstance(cell, Cell):
+        return None if cell.limit is None else cell.limit // cell.n_edits * cell.n_edits
+    return int(names_of(cell)["n_edits"] or 0)
