@@ -17,6 +17,7 @@ from bench.commands import run as run_command
 from bench.commands import tables as tables_command
 from bench.commands.arguments import RESULTS
 from bench.commands.kinds import KINDS
+from bench.commands.work import computed
 from bench.console import warn
 from bench.frames import frame
 from bench.own_code import remember
@@ -106,7 +107,7 @@ def run(
             warn(f"{told}: {one.name}: {one.error or f'{one.seconds:.1f} s'}")
 
     with _settings_kept():
-        ran = run_command.computed(_parsed("run", run_command, words), tell)
+        ran = computed(_parsed("run", run_command, words), tell)
     if isinstance(ran, int):
         raise KeyboardInterrupt("stopped by a signal; the same call continues")
     return frame(ran.records)
