@@ -32,8 +32,7 @@ def test_every_page_opens_without_a_complaint(
     report: str, seen: Seen, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(report)
-    for name in pages(folder):
-        page = seen.open(folder / name)
+    for page in seen.each([(folder / name, "") for name in pages(folder)]):
         assert page.locator("h1").count() == 1
     key = next(iter(views(folder)))
     seen.open(folder / "cell.html", f"#{key}")

@@ -7,12 +7,24 @@ from typing import Any
 
 import pytest
 
-from tests.report.browser import PHONE, Seen
+from tests.report.browser import PHONE, Place, Seen, opened
 from tests.report.html import pages, views
 
 pytestmark = pytest.mark.browser
 
-RULES = "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"
+RULES = {
+    "light": {
+        "type": "tag",
+        "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+    },
+    "dark": {"type": "rule", "values": ["color-contrast"]},  # nothing else is another
+}
+
+
+def places(folder: Path) -> list[Place]:
+    """Every page, that of a cell with one."""
+    key = next(iter(views(folder)))
+    return [(folder / name, f"#{key}" if name == "cell.html" else "") for name in pages(folder)]
 
 
 @pytest.mark.parametrize("report", ["small_report", "hostile_report"])
@@ -20,12 +32,9 @@ def test_no_page_is_wider_than_a_phone(
     report: str, phone: Seen, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(report)
-    key = next(iter(views(folder)))
-    for name in pages(folder):
-        page = phone.open(folder / name, f"#{key}" if name == "cell.html" else "")
-        page.wait_for_timeout(50)
+    for page in phone.each(places(folder)):
         width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= PHONE["width"], name
+        assert width <= PHONE["width"], page.url
 
 
 def test_the_first_column_stays_in_sight(small_report: Path, phone: Seen) -> None:
@@ -50,29 +59,22 @@ def test_everything_can_be_reached_by_keyboard(small_report: Path, seen: Seen) -
     assert {"SELECT", "BUTTON", "DIV", "A"} <= reached
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", RULES)
 def test_no_page_breaks_a_rule_of_accessibility(
     scheme: str, small_report: Path, chromium: Any
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python", reason="it is in the group `browser`")
     source = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
-    key, broken = next(iter(views(small_report))), []
-    for name in pages(small_report):
-        page = context.new_page()
-        anchor = f"#{key}" if name == "cell.html" else ""
-        page.goto((small_report / name).as_uri() + anchor)
-        page.wait_for_timeout(300)
+    broken = []
+    for page in opened(context, places(small_report)):
         page.evaluate(source)
-        found = page.evaluate(
-            "rules => axe.run({runOnly: {type: 'tag', values: rules}})", list(RULES)
-        )
+        found = page.evaluate("rules => axe.run({runOnly: rules})", RULES[scheme])
         broken += [
-            f"{name}: {one['id']}: {node['html'][:160]}"
+            f"{page.url}: {one['id']}: {node['html'][:160]}"
             for one in found["violations"]
             for node in one["nodes"][:2]
         ]
-        page.close()
     context.close()
     assert broken == []
 
