@@ -112,12 +112,18 @@ def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[E
 
 
 def first_use_directory(
-    editor: str, backbone: Backbone, hparams: Hparams, world_seed: int, encoder: Path | None = None
+    editor: str,
+    backbone: Backbone,
+    hparams: Hparams,
+    world_seed: int,
+    encoder: Path | None = None,
+    *,
+    dtype: str,
 ) -> Path:
     """Where `run` keeps weights that it trained: a folder for each thing they depend on."""
     source = registry.source_of(editor)
     identity = [
-        editor, registry.editor_class(editor).version, backbone.digest, hparams.to_dict(),
+        editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
         DATA_VERSION, encoder and digest_of_file(encoder / "model.safetensors"),
         *([] if source is None else [source]),
     ]  # fmt: skip

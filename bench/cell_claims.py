@@ -76,7 +76,10 @@ class CellClaims:
 
     def claimed(self) -> list[str]:
         """All cells that are claimed."""
-        return sorted(path.stem for path in self._folder.glob("*.json"))
+        try:
+            return sorted(path.stem for path in self._folder.glob("*.json"))
+        except OSError:  # the last one to go has just removed the folder
+            return []
 
     def holder(self, key: str) -> str:
         """Who holds a cell, in words."""

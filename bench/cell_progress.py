@@ -62,43 +62,61 @@ class CellProgress:
         self._pace = Pace(None, clock=clock)
         self._ended: dict[str, int] = {}  # with the edits of each
         self._seen: dict[str, Made] = {}  # what claims have last said
+        self._before: dict[str, int] = {}  # edits that were there before this began
+        for key, made in self._running().items():
+            self._before[key] = made.edits
 
     def ended(self, one: Finished) -> None:
         """Count a cell that has ended."""
         with self._lock:
             elsewhere = self._seen.get(one.key, Made()).edits if one.outcome == "found" else 0
             self._ended[one.key] = one.edits or elsewhere
+            self._not_here(one.key, one.earlier)
 
     def now(self) -> Standing:
         """How far it is; claims are read."""
-        claimed = {key: self._claims.made(key) for key in self._claims.claimed()}
+        running = self._running()
         with self._lock:
-            running = {
-                key: made
-                for key, made in claimed.items()
-                if key in self._sizes and key not in self._ended
-            }
+            running = {key: made for key, made in running.items() if key not in self._ended}
             self._seen |= running
+            for key, made in running.items():
+                self._not_here(key, made.earlier)
             return self._standing(running)
+
+    def _running(self) -> dict[str, Made]:
+        claimed = [key for key in self._claims.claimed() if key in self._sizes]
+        return {key: self._claims.made(key) for key in claimed}
+
+    def _not_here(self, key: str, edits: int) -> None:
+        """So many edits of a cell are of an earlier run."""
+        self._before[key] = max(self._before.get(key, 0), edits)
 
     def _standing(self, running: dict[str, Made]) -> Standing:
         total, sizes = len(self._sizes), list(self._sizes.values())
         known = [size for size in sizes if size is not None]
-        done = len(self._ended) + sum(self._share(key, made.edits) for key, made in running.items())
-        by_others = sum(self._share(key, made.earlier) for key, made in self._seen.items())
-        edits = sum(self._ended.values()) + sum(made.edits for made in running.values())
-        here = edits - sum(made.earlier for made in self._seen.values())
-        seconds, gained = self._pace.seconds, done - by_others
+        edits = self._ended | {key: made.edits for key, made in running.items()}
+        here = {key: max(n - self._before.get(key, 0), 0) for key, n in edits.items()}
+        shares = [self._share(key, made.edits) for key, made in running.items()]
+        done = len(self._ended) + sum(shares)
+        # A cell that ended is one, less what was there of it; one that failed before that is whole.
+        gained = sum(
+            self._share(key, n) if key in running else 1.0 - self._share(key, edits[key] - n)
+            for key, n in here.items()
+        )
+        seconds = self._pace.seconds
         rate = gained / seconds if gained > 0 and seconds > 0 else None
+        # What comes behind the edits of a cell takes a time that nobody knows.
+        only_asked = bool(shares) and min(shares) >= 1.0 and done >= total
+        made = sum(here.values())
         return Standing(
             done=len(self._ended),
             total=total,
-            share=done / total if total else 1.0,
-            edits=edits,
+            share=min(done / total, 1.0) if total else 1.0,
+            edits=sum(edits.values()),
             edits_total=sum(known) if len(known) == len(sizes) else None,
             rate=rate,
-            edits_rate=here / seconds if here > 0 and seconds > 0 else None,
-            seconds_left=None if rate is None else (total - done) / rate,
+            edits_rate=made / seconds if made > 0 and seconds > 0 else None,
+            seconds_left=None if rate is None or only_asked else (total - done) / rate,
         )
 
     def _share(self, key: str, edits: int) -> float:

@@ -38,6 +38,7 @@ class EditJob(Job):
         from bench.rows import summarise
 
         cell, start = self.cell, time.perf_counter()
+        self.sources.check(cell.inputs)
         lm = loaded.language_model(self)
         editor = loaded.editor(lm, cell.editor, cell.hparams, self.sources, keep=True)
         found = loaded.samples(cell.dataset, self.data_dir, cell.dataset_digest)

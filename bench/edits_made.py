@@ -30,6 +30,7 @@ class EditsMade:
         self._facts = dict(facts or {})
         self._kept = 0  # edits that a checkpoint holds
         self.seconds: list[float] = []  # of each
+        keeper.go_on_from(0)  # a timing cell makes its edits twice
 
     def resume(self, kept: Checkpoint | None) -> None:
         """Go on from a checkpoint of this class, if there is one."""

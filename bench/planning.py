@@ -214,7 +214,12 @@ class _Planner:
         hparams = self._hparams(point, backbone.name)
         encoder = self._encoder(point)
         directory = first_use_directory(
-            point.editor, backbone, hparams, settings.world_seed, encoder
+            point.editor,
+            backbone,
+            hparams,
+            settings.world_seed,
+            encoder,
+            dtype=settings.dtype,
         )
         train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed, encoder)
 
@@ -233,7 +238,12 @@ class _Planner:
         backbone = self.backbone(point.backbone)
         hparams = self._hparams(point, backbone.name)
         return first_use_directory(
-            point.editor, backbone, hparams, self.settings.world_seed, self._encoder(point)
+            point.editor,
+            backbone,
+            hparams,
+            self.settings.world_seed,
+            self._encoder(point),
+            dtype=self.settings.dtype,
         )
 
     def _encoder(self, point: GridPoint) -> Path | None:

@@ -5,7 +5,7 @@ Everything here describes the pristine model, so it is made before the first edi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,6 +82,16 @@ class Sources:
             patterns = (sorted(self.encoder.glob(pattern)) for pattern in _ENCODER_FILES)
             found["encoder"] = combined_digest([path for paths in patterns for path in paths])
         return found
+
+    def check(self, inputs: Mapping[str, str]) -> None:
+        """Refuse files that are others than those a cell was planned with.
+
+        Raises:
+            ValueError: one has changed; `inputs` are the digests of then.
+        """
+        for name, digest in self.digests().items():
+            if inputs.get(name, digest) != digest:
+                raise ValueError(f"The {name} has changed since the run was planned.")
 
 
 def sources_for(

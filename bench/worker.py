@@ -41,6 +41,7 @@ class Finished:
     seconds: float
     error: str | None  # one line where the cell failed
     outcome: Outcome
+    earlier: int = 0  # of the edits, by an earlier run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,7 @@ class Worker:
             edits=made.edits,
             seconds=time.perf_counter() - start,
             error=made.error,
+            earlier=keeper.made.earlier,
         )
 
     def _make(self, job: Job, keeper: Keeper) -> _Made:
@@ -155,7 +157,13 @@ def outcome_in(store: ResultStore, job: Job) -> Finished | None:
 
 
 def finished_as(
-    job: Job, outcome: Outcome, *, edits: int = 0, seconds: float = 0.0, error: str | None = None
+    job: Job,
+    outcome: Outcome,
+    *,
+    edits: int = 0,
+    seconds: float = 0.0,
+    error: str | None = None,
+    earlier: int = 0,
 ) -> Finished:
     """What is told of a job's cell."""
     return Finished(
@@ -165,6 +173,7 @@ def finished_as(
         seconds=seconds,
         error=error,
         outcome=outcome,
+        earlier=earlier,
     )
 
 

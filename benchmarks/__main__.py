@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from bench.commands.values import whole
 from bench.console import say, show, warn
 from bench.files import write_text
 from bench.grids import editor_keys
@@ -39,7 +40,7 @@ ALL = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 1 where two sides did not do the same work."""
+    """Exit code 0, 1 where two sides did not do the same work, or 2 where one could not."""
     args = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that are started
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except cells.DifferentScoresError as error:
         warn(f"error: {error}")
         return 1
+    except (OSError, ValueError) as error:
+        warn(f"error: {error}")
+        return 2
     finally:
         _report(lines, args.out, started)
     return 0
@@ -84,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of `cells` (default: all)",
     )
     parser.add_argument(
-        "--edits", type=int, default=100, metavar="N", help="of `cells` (default: 100)"
+        "--edits", type=whole(1), default=100, metavar="N", help="of `cells` (default: 100)"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines as JSON too")
     return parser

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle, islice
 from statistics import median
 from typing import TypeVar
@@ -17,6 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from bench.console import warn
 from bench.loaded import Loaded
 from bench.timing.measure import inference_seconds
 from benchmarks.cells import cell_job
@@ -139,7 +141,10 @@ def _exact_queries(stored: Mapping[int, PromptRepository], queries: Tensor) -> I
 
 
 def _indexed_queries(stored: Mapping[int, PromptRepository], queries: Tensor) -> Iterator[Line]:
-    """FAISS beside exact search, and how often it finds the same row."""
+    """FAISS beside exact search, and how often it finds the same row; nothing without FAISS."""
+    if find_spec("faiss") is None:
+        warn("FAISS is not measured: pip install '.[faiss]' adds it.")
+        return
     for size, exact in stored.items():
         if size < BEHIND:
             continue

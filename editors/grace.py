@@ -131,6 +131,10 @@ class GraceEditor(Editor[GraceHparams]):
         changes.
         """
         (query,), (output,) = self._passing(batch, _ends(batch))
+        if self.hparams.mode == "default":
+            # Without the target: in a row of another length the same prompt would be rounded
+            # otherwise, and a second edit of it would not lie on the first.
+            (query,), _ = self._passing(batch.prompts, _ends(batch))
         label = TargetLabel(batch.prompt_lengths[0], batch.target_ids[0])
         event = self.codebook.insert(query, label, lambda: self.initial_value(output))
         self._last_column = batch.prompt_lengths[0] - 1

@@ -22,7 +22,7 @@ from editors.parts.in_context import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import joint, prompt_ids
 
-ANSWER = 32  # tokens that a row may still be continued by; ours
+ANSWER = 64  # tokens that a row may still be continued by: what PromptBench decodes; ours
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,10 +58,12 @@ class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
         """Load the trained network that `resources` names, unless it is given in memory.
 
         Raises:
-            ValueError: encoder or artefact not given, or trained for something else.
+            ValueError: encoder or artefact not given, or trained for something else, or a mode
+                that is another backbone's.
             FileNotFoundError: one of them is not there.
         """
         super().__init__(lm, hparams, resources)
+        hparams.check_backbone(lm.architecture.model_type)
         if trained is None:
             encoder = required_encoder(resources, label=self.label)
             artefact = required_artefact(resources, key="recipe", label=self.label)
@@ -137,8 +139,13 @@ class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
 
     @property
     def steers_by_prompt(self) -> bool:
-        """See the base class."""
-        return True
+        """See the base class.
+
+        Not so in two modes of the released code: behind GPT-J's first norm a prompt sees what comes
+        after it, and on GPT-2 tokens that are decoded stand elsewhere than those of a row.
+        """
+        moves = self.hparams.positions == "code" and self.lm.architecture.learned_positions
+        return self.hparams.inject == "prefix" and not moves
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside see the retrieved prompts."""

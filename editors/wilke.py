@@ -1,12 +1,13 @@
 """WILKE: ROME in the layer where the fact fits best ("WilKE", Hu et al., 2024).
 
 Written after the public implementation ChenhuiHu/WilKE. Its authors undo each edit, by an edit back
-to the true answer, before the next one; lifelong editing keeps all edits, so `keep` is the default
-and `rollback` a named mode.
+to the former answer, when it has been asked for; lifelong editing keeps all edits, so `keep` is the
+default and `rollback` a named mode.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -127,7 +128,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         for request in requests:
             self._roll_back()
             answer = self._answer(request) if self.hparams.mode == "rollback" else ""
-            best = min(self.scan(request), key=lambda candidate: candidate.score)
+            best = min(self.scan(request), key=_ranked)
             self._weights.add([best.update.delta(self.lm)])
             if answer:
                 former = EditRequest(prompt=request.prompt, target=answer, subject=request.subject)
@@ -203,3 +204,8 @@ def _unpacked(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], _Written 
     prompt, target, subject = unpack_texts(state, _TEXTS)
     request = EditRequest(prompt=prompt, target=target, subject=subject)
     return weights, _Written(request, int(state[_LAYER]))
+
+
+def _ranked(candidate: Candidate) -> float:
+    """Its score; the last place where the optimisation gave no number."""
+    return math.inf if math.isnan(candidate.score) else candidate.score

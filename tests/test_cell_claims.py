@@ -77,6 +77,16 @@ def test_a_claim_says_who_and_since_when(folder: Path) -> None:
     assert facts["pid"] == os.getpid()
 
 
+def test_a_folder_that_goes_while_it_is_read_holds_no_claim(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> Any:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert CellClaims(folder).claimed() == []
+
+
 def test_a_thread_gives_signs_of_life_in_place(folder: Path) -> None:
     path = folder / f"{KEY}.json"
     with held(CellClaims(folder, every=0.02).claim(KEY)):

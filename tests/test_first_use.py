@@ -68,9 +68,16 @@ def test_other_settings_are_other_weights() -> None:
     preset = registry.hparams_for("mend", "mini-llama")
     other = registry.hparams_for("mend", "gpt2-xl")
     assert preset != other
-    places = {first_use_directory("mend", backbone, h, 0) for h in (preset, other)}
-    places.add(first_use_directory("mend", backbone, preset, 1))
-    assert len(places) == 3
+    places = {
+        first_use_directory("mend", backbone, hparams, world, dtype=dtype)
+        for hparams, world, dtype in (
+            (preset, 0, "float32"),
+            (other, 0, "float32"),
+            (preset, 1, "float32"),
+            (preset, 0, "bfloat16"),
+        )
+    }
+    assert len(places) == 4
 
 
 def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -104,7 +104,41 @@ def test_behind_all_edits_nothing_is_said_of_the_time_left(tmp_path: Path) -> No
     progress = CellProgress(cells, claims, clock)
     clock.now = 1000.0
     with claimed(claims, cells[0], 100):
-        assert progress.now().in_words() == ("0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s")
+        now = progress.now()
+        assert now.in_words() == "0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s"
+        assert now.seconds_left is None
+
+
+def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    cells = jobs(tmp_path, number=2)
+    with claimed(claims, cells[0], 90):
+        progress = CellProgress(cells, claims, clock)
+        clock.now = 10.0
+        assert progress.now().in_words() == "0 of 2, 90 of 200 edits"
+    with claimed(claims, cells[0], 95):
+        now = progress.now()
+        assert now.edits == 95
+        assert now.edits_rate == pytest.approx(0.5)
+        assert now.seconds_left == pytest.approx(1.05 / 0.05 * 10)
+    progress.ended(ended(cells[0], 100))
+    now = progress.now()
+    assert now.edits_rate == pytest.approx(1.0)
+    assert now.rate == pytest.approx(0.01)
+
+
+def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    cells = jobs(tmp_path, number=3)
+    progress = CellProgress(cells, claims, clock)
+    clock.now = 10.0
+    progress.ended(ended(cells[0], 100, earlier=80))
+    assert progress.now().edits_rate == pytest.approx(2.0)
+    progress.ended(ended(cells[1], 0, earlier=80, error="no", outcome="failed"))
+    now = progress.now()
+    assert now.edits_rate == pytest.approx(2.0)
+    assert now.done == 2
+    assert now.rate == pytest.approx(0.12)
 
 
 def test_a_keeper_counts_edits_and_a_claim_tells_them(tmp_path: Path) -> None:

@@ -173,3 +173,15 @@ def test_trained_weights_are_found_by_data_set_then_mixed(
         artefact = found()
         assert artefact is not None
         assert artefact.name == name
+
+
+def test_files_that_were_changed_behind_the_plan_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    path.write_bytes(b"one")
+    sources = Sources(artefact=path)
+    planned = sources.digests()
+    sources.check(planned)
+    sources.check({})  # what a plan does not name is not held against it
+    path.write_bytes(b"another")
+    with pytest.raises(ValueError, match="The artefact has changed since the run was planned"):
+        sources.check(planned)

@@ -76,7 +76,7 @@ def environment(record: Record) -> dict[str, Any]:
     return {
         "libraries": made["libraries"],
         "threads": made["threads"],
-        **{name: hardware.get(name) for name in ("cpu_capability", "device", "device_name")},
+        **{name: hardware.get(name) for name in ("cpu_capability", "device", "accelerator")},
     }
 
 

@@ -72,8 +72,9 @@ class LocalExecutor(Executor):
         pool = ThreadPoolExecutor(processes, thread_name_prefix="lane")
         try:
             yield from _finished([pool.submit(lanes.run, job) for job in ordered])
-        except KeyboardInterrupt:
-            warn("interrupted: workers stop behind their present edit or batch.")
+        except BaseException as error:  # nobody takes what the others would still do
+            if isinstance(error, KeyboardInterrupt):
+                warn("interrupted: workers stop behind their present edit or batch.")
             stop.request_stop()
             raise
         finally:

@@ -32,12 +32,15 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     from bench.cell_claims import CellClaims
     from bench.provenance import now, provenance
     from bench.results import ResultStore, failure_of
-    from bench.worker import finished_as
+    from bench.worker import finished_as, outcome_in
 
+    store = ResultStore(directory)
+    known = outcome_in(store, job)  # another run may have taken the cell over, and ended it
+    if known is not None:
+        return known
     error = KilledError("worker process was killed, out of memory?")
     made = provenance(torch.device("cpu"), started=now(), seconds={}) | job.places()
     record = results.failed(job.cell, job.editor_facts(), made, error)
-    store = ResultStore(directory)
     claim = CellClaims(store.claims).claim(job.cell.key())  # the one that the process has left
     store.write(record)
     if claim is not None:

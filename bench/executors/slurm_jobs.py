@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.cell import Cell
 from bench.conduct import USUAL, Conduct
 from bench.console import warn
 from bench.executors.base import Executor, largest_first, require
@@ -19,6 +20,7 @@ from bench.executors.pull import Pull
 from bench.executors.serving import site_of
 from bench.executors.stamps import Stamps, stamps, written_since
 from bench.jobs import Job
+from bench.record_kinds import names_of
 from bench.results import Record, ResultStore, failure_of, is_complete
 from bench.stopping_runs import StopFlag, StoppedEarly
 
@@ -214,10 +216,17 @@ def _finished(job: Job, record: Record) -> Finished:
     return finished_as(
         job,
         "done" if done else "failed",
-        edits=len(record.get("rows", ())),
+        edits=_edits(job, record),
         seconds=sum(record["provenance"]["seconds"].values()),
         error=None if done else failure_of(record),
     )
+
+
+def _edits(job: Job, record: Record) -> int:
+    """How many edits a record is of; rows of other kinds than the first are no samples."""
+    if isinstance(job.cell, Cell):
+        return len(record.get("rows", ()))
+    return int(names_of(job.cell)["n_edits"] or 0) if is_complete(record) else 0
 
 
 def _first_error(submitted: Sequence[submitit.Job[None]]) -> str | None:

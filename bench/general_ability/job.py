@@ -48,6 +48,7 @@ class AbilityJob(Job):
         from bench.general_ability.running import run_edited
 
         cell, stream = self.stream.cell, self.stream
+        stream.sources.check(cell.inputs)
         editor = loaded.editor(lm, cell.editor, cell.hparams, stream.sources, keep=True)
         found = loaded.samples(cell.dataset, stream.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}

@@ -32,11 +32,19 @@ class TimingCell(Identity):
     weights: Weights = "trained"  # of backbone and editor
     tokenizer: str | None = None  # whose it is, where it is not the backbone's own
     timing_version: int
+    # Its kind, as `cuda`. A cell on the CPU does not say so, and has the key that it had before
+    # there were others.
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hparams", plain(self.hparams))
         object.__setattr__(self, "inputs", plain(self.inputs))
         check_counts(n_edits=max(self.n_edits, 1), limit=None, seed=self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, one per field; the device only where it is another than the CPU."""
+        values = super().to_dict()
+        return {k: v for k, v in values.items() if k != "device" or v != "cpu"}
 
     @property
     def protocol_id(self) -> str:

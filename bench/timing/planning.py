@@ -55,6 +55,7 @@ def _job(stream: EditJob, *, edited: bool) -> TimingJob:
             weights=stream.backbone.weights,
             tokenizer=None if lent is None else lent.name,
             timing_version=TIMING_VERSION,
+            device=stream.device.partition(":")[0],
         ),
         backbone=stream.backbone,
         device=stream.device,

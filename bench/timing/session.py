@@ -113,6 +113,7 @@ class Session:
         self, cls: type[Editor[Any]], lm: LanguageModel, hparams: Hparams, folder: Path
     ) -> Resources:
         sources = self._job.stream.sources
+        sources.check(self._job.cell.inputs)
         if self._job.cell.weights == "random":
             return stand_ins(cls, lm, hparams, sources, folder)
         return resources_for(lm, hparams, sources)

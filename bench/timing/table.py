@@ -214,7 +214,7 @@ def _caption(table: Table, rows: Sequence[TimeRow]) -> Iterator[str]:
 def _machine(record: Record) -> str:
     made = record["provenance"]
     hardware, threads = made["hardware"], made["threads"]
-    return f"{hardware.get('device_name') or hardware['processor']}, {threads} thread" + (
+    return f"{hardware.get('accelerator') or hardware['processor']}, {threads} thread" + (
         "s" if threads > 1 else ""
     )
 

@@ -7,7 +7,7 @@ the prompt by ids; a target can so never contain BOS, and labels cannot shift at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -70,6 +70,18 @@ class TokenBatch:
         """Target ids [N], aligned with `scored_positions`."""
         flat = [token for target in self.target_ids for token in target]
         return placed(flat, self.input_ids.device)
+
+    @property
+    def prompts(self) -> TokenBatch:
+        """The same rows without their targets: prompts to continue."""
+        columns = torch.arange(max(self.prompt_lengths), device=self.input_ids.device)
+        ends = placed(self.prompt_lengths, self.input_ids.device)
+        return replace(
+            self,
+            input_ids=self.input_ids[:, : len(columns)],
+            attention_mask=(columns < ends[:, None]).to(self.attention_mask),
+            target_ids=((),) * len(self),
+        )
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:

@@ -13,7 +13,7 @@ from editors.parts.generation import Stop, greedy
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.replacement import Replacement
-from editors.parts.tokens import batch_of, batch_of_ids
+from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
 from tests.contract import log_probability, logits
 from tests.tiny import REQUESTS, tiny_gpt2, tiny_llama
 
@@ -67,6 +67,24 @@ def test_cached_decoding_is_teacher_forcing_for_every_kind(kind: Replacement) ->
     with torch.no_grad(), editor.steering(forced):
         best = lm.target_logits(forced).argmax(-1)
     assert best.tolist() == [token for ids in generated for token in ids]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_another_target_of_the_same_prompt_takes_the_key_over_whatever_its_length(
+    tiny_lm: LanguageModel, dtype: torch.dtype
+) -> None:
+    model: Any = tiny_lm.model
+    editor = editor_of(LanguageModel(model.to(dtype), tiny_lm.tokenizer), n_iter=1)
+    targets = ["b", "cde", "fghijklmnopqrstuvw", "xy", "z" * 40]
+    for prompt in ("The long way to Arl is", "Bem", "a" * 31):
+        editor.reset()
+        events = [editor.edit_row(row(editor.lm, prompt, target)).event for target in targets]
+        assert events == ["init", *["rewrite"] * 4]
+        assert len(editor.codebook) == 1
+
+
+def row(lm: LanguageModel, prompt: str, target: str) -> TokenBatch:
+    return batch_of(lm.tokenizer, [(prompt, target)], device=lm.device)
 
 
 @pytest.mark.parametrize("projection", ["mlp_in", "mlp_out"])

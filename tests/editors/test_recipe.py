@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
 from editors.recipe import Recipe
-from tests.tiny import REQUESTS, tiny_llama
+from tests.tiny import REQUESTS, tiny_gpt2, tiny_llama
 from tests.tiny_recipe import resources, samples
 
 HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")
@@ -182,3 +183,26 @@ def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     other = Recipe(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
     other.load_state_dict(editor.state_dict())
     assert other.repository.threshold == threshold
+
+
+def test_steering_depends_on_the_target_in_two_released_modes(trained: Resources) -> None:
+    editor: Any = Recipe(tiny_llama(), HPARAMS, trained)
+    found = [editor.steers_by_prompt]
+    modes: tuple[tuple[LanguageModel, dict[str, Any]], ...] = (
+        (tiny_llama(), {"positions": "code"}),  # rotary: only distances count
+        (tiny_llama(), {"inject": "gptj_ln1"}),
+        (tiny_gpt2(), {"positions": "shifted"}),
+        (tiny_gpt2(), {"positions": "code"}),
+    )
+    for lm, changes in modes:
+        editor.lm, editor.hparams = lm, dataclasses.replace(HPARAMS, **changes)
+        found.append(editor.steers_by_prompt)
+    assert found == [True, True, False, True, False]
+
+
+def test_the_injection_of_gptj_is_refused_elsewhere(trained: Resources, tmp_path: Path) -> None:
+    leaking = dataclasses.replace(HPARAMS, inject="gptj_ln1")
+    with pytest.raises(ValueError, match="into GPT-J, got a llama backbone"):
+        Recipe(tiny_llama(), leaking, trained)
+    with pytest.raises(ValueError, match="into GPT-J, got a gpt2 backbone"):
+        Recipe.fit(tiny_gpt2(), {"made": samples()}, leaking, resources(tmp_path), out=tmp_path)

@@ -102,3 +102,14 @@ def test_impossible_settings_are_refused(field: str, value: Any) -> None:
 def assert_same_weights(one: WilkeEditor, other: WilkeEditor) -> None:
     pairs = zip(one.lm.model.parameters(), other.lm.model.parameters(), strict=True)
     assert all(torch.equal(mine, yours) for mine, yours in pairs)
+
+
+def test_a_candidate_without_a_number_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = editor_of()
+    broken, *others = editor.scan(REQUESTS[0])
+    scanned = (dataclasses.replace(broken, score=float("nan")), *others)
+    monkeypatch.setattr(editor, "scan", lambda _: scanned)
+    layer: Any = editor.lm.module(editor.lm.architecture.mlp_out, broken.update.layer)
+    untouched = layer.weight.clone()
+    editor.edit(REQUESTS[:1])
+    assert torch.equal(layer.weight, untouched)

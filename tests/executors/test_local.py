@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.executors.base import Executor
 from bench.executors.local import ATTEMPTS, LocalExecutor
-from tests.executors.made_jobs import all_records, job, process_of, states, tries
+from bench.executors.losses import lost
+from bench.sealing import mark_of
+from tests.executors.made_jobs import all_records, job, process_of, states, tries, wait_for
 
 
 def test_one_process_is_this_one_and_takes_the_largest_first(tmp_path: Path) -> None:
@@ -44,3 +48,28 @@ def test_a_killed_process_takes_no_other_cell_with_it(tmp_path: Path) -> None:
     processes = {process_of(mark) for one in (once, always, well, failing) for mark in tries(one)}
     assert not (out / "claims").exists()
     assert len(processes) <= 2 + 1 + ATTEMPTS  # two that serve, and a new one after each death
+
+
+def test_a_cell_that_another_run_has_ended_is_not_lost(tmp_path: Path) -> None:
+    one, out = job(tmp_path / "marks", 0), tmp_path / "out"
+    out.mkdir()
+    assert lost(one, out, 1.0).outcome == "failed"
+    again = replace(one, replaces=mark_of(all_records(out)[0]))
+    list(LocalExecutor(1).run([again], out))
+    assert states(out) == {0: "complete"}
+    assert lost(one, out, 1.0).outcome == "found"
+    assert states(out) == {0: "complete"}
+
+
+@pytest.mark.slow
+def test_an_error_lets_no_cell_run_to_its_end(
+    tmp_path: Path,
+) -> None:
+    marks, out = tmp_path / "marks", tmp_path / "out"
+    out.mkdir()
+    quick, slow = job(marks, 0), job(marks, 1, seconds=300.0, heeds=True)
+    finished: Any = LocalExecutor(2).run([quick, slow], out)
+    assert next(finished).key == quick.cell.key()
+    wait_for(marks / "1-0")
+    finished.close()  # whoever takes them has met an error
+    assert states(out) == {0: "complete"}

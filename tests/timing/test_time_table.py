@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.grids import get_table
 from bench.record_kinds import identity_of
 from bench.results import Record, ResultStore
 from bench.timing.cell import TimingCell
-from bench.timing.table import by_editor, time_rows, to_csv
+from bench.timing.table import _machine, by_editor, time_rows, to_csv
 
 TABLE = get_table(3)
 
@@ -104,3 +105,15 @@ def test_for_claims_an_inference_is_its_overhead_times_the_unedited_models() -> 
     assert by_metric["RECIPE", "infer_time_s"] == pytest.approx(0.125)
     assert by_metric["RECIPE", "total_time_s"] == pytest.approx(0.525)
     assert ("N/A", "total_time_s") not in by_metric
+
+
+def test_a_device_is_part_of_a_cell_and_named_in_the_table() -> None:
+    on_cpu, on_gpu = cell("ft"), replace(cell("ft"), device="cuda")
+    assert "device" not in on_cpu.to_dict()
+    assert on_gpu.key() != on_cpu.key()
+    assert identity_of(on_gpu.to_dict()) == on_gpu
+    assert identity_of(on_cpu.to_dict()) == on_cpu
+    made = record(on_gpu)
+    made["provenance"]["hardware"]["accelerator"] = "Some GPU"
+    assert _machine(made) == "Some GPU, 1 thread"
+    assert _machine(record(on_cpu)) == "CPU, 1 thread"

@@ -99,6 +99,7 @@ def untrained_recipe(
 def _fresh_network(
     lm: LanguageModel, hparams: RecipeHparams, directory: Path, seed: int
 ) -> tuple[TextBatcher, RecipeNetwork]:
+    hparams.check_backbone(lm.architecture.model_type)
     encoder = SentenceEncoder.from_directory(directory, pool=hparams.pool, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -89,6 +89,18 @@ class RecipeHparams(Hparams):
     held_out: int = 200
     artefact_dtype: Literal["float32", "float16"] = "float32"
 
+    def check_backbone(self, model_type: str) -> None:
+        """Refuse a released mode on a backbone that the released code does not use it on.
+
+        Raises:
+            ValueError: as said.
+        """
+        if self.inject == "gptj_ln1" and model_type != "gptj":
+            raise ValueError(
+                f"inject=gptj_ln1 is the released injection into GPT-J, got a {model_type} "
+                "backbone; use inject=prefix."
+            )
+
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(RecipeHparams).items():
             if get_origin(hint) is Literal:

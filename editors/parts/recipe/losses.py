@@ -24,12 +24,15 @@ def negative_log(logits: Tensor, labels: Tensor, eps: float) -> Tensor:
 def contested(logits: Tensor, labels: Tensor, hinge: float | None) -> Tensor:
     """Rows [N] that still need training: p(label) < hinge x the row's second largest probability.
 
-    A row is dropped exactly when its label wins by the factor `hinge`; None keeps all rows.
+    A row is dropped exactly when its label wins by the factor `hinge`; None keeps all rows. Where
+    there is nothing beside the label, it has won.
     """
     if hinge is None:
         return torch.ones_like(labels, dtype=torch.bool)
     probabilities = logits.softmax(-1)
     own = probabilities.gather(-1, labels[:, None])[:, 0]
+    if logits.shape[-1] == 1:
+        return torch.zeros_like(labels, dtype=torch.bool)
     return own < hinge * probabilities.topk(2, dim=-1).values[:, 1]
 
 

@@ -35,6 +35,19 @@ def test_a_token_is_contested_until_it_wins_by_the_hinge() -> None:
     assert contested(LOGITS, LABELS, None).tolist() == [True, True, True]
 
 
+def test_a_label_without_a_rival_has_won() -> None:
+    assert contested(logits_of([1.0]), torch.tensor([0]), 1.2).tolist() == [False]
+    assert contested(logits_of([1.0]), torch.tensor([0]), None).tolist() == [True]
+
+
+def test_one_edit_alone_has_terms_of_every_kind() -> None:
+    """As the last batch of a held-out pool may have."""
+    alone = Representations(*(part[:1] for part in dataclasses.astuple(representations())))
+    hinged = contrastive_terms(alone, torch.tensor([False]), plain(contrastive_hinge=1.2))
+    assert float(hinged.sentinel_edit) == 0
+    assert torch.stack(dataclasses.astuple(hinged)).isfinite().all()
+
+
 def test_hinged_likelihood_is_a_mean_over_kept_tokens_or_a_sum_per_answer() -> None:
     kept = -log(0.3) - log(0.4)
     mean = hinged_nll(LOGITS, LABELS, hinge=1.2, eps=0.0)
