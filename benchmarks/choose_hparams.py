@@ -64,7 +64,7 @@ def search_space(n_layers: int) -> dict[str, Space]:
         "wise": {"layer": quarters[1:], "edit_lr": (0.1, 1.0)},
         "ultraedit": {
             "layers": (*([layer] for layer in quarters[1:]), list(quarters[1:3])),
-            "lr": (3e-4, 1e-3, 3e-3, 1e-2),
+            "lr": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
         },
         "ike": {"demonstrations": (1, 2, 4, 8)},
         "rag": {"retrieval": ("always", "gated"), "form": ("qa", "statement")},

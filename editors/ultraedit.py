@@ -7,7 +7,8 @@ answer tokens, normalised by all that was seen so far, say what each value shoul
 
 The original edits a hundred requests in one turn, and its first turn normalises itself. One edit a
 turn, as the benchmark's protocol has it, would be normalised by its own few tokens, so that here
-the statistics start from training edits on the pristine model (`warm_up`). A forward batch with
+the statistics start from training edits on the pristine model (`warm_up`), one a turn too: the size
+of a gradient goes with the number of tokens that share its loss. A forward batch with
 one row counts with no spread, where the original's statistics become undefined for ever. Edited
 weights are kept in float32. It is not in the tables of the RECIPE paper.
 """
@@ -91,7 +92,7 @@ class Normaliser(RunningStatistics):
 
 
 # Ours: what benchmarks/choose_hparams.py found on training edits.
-MINIATURE = UltraEditHparams(layers=(3,), lr=3e-3)
+MINIATURE = UltraEditHparams(layers=(3,), lr=1e-2)
 
 
 class UltraEditEditor(WeightEditor[UltraEditHparams]):
@@ -102,6 +103,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
     """
 
     family = "MP"
+    version = 2
     label: ClassVar[str] = "UltraEdit"
     in_paper: ClassVar[bool] = False
     hparams_class = UltraEditHparams
@@ -120,8 +122,8 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         "llama-2-7b": UltraEditHparams(layers=(29, 30)),
         "gpt2-xl": UltraEditHparams(layers=tuple(range(31, 47)), lr=2.5e-6),
         "mini-llama": MINIATURE,
-        "mini-gptj": replace(MINIATURE, layers=(7,), lr=3e-4),
-        "mini-gpt2": replace(MINIATURE, lr=3e-4),
+        "mini-gptj": replace(MINIATURE, layers=(7,), lr=3e-3),
+        "mini-gpt2": replace(MINIATURE, lr=1e-3),
         "default": UltraEditHparams(),
     }
 
@@ -142,7 +144,8 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         }
         if hparams.warm_up:
             samples = required_training(resources, label=self.label)[: hparams.warm_up]
-            self._observe(self.features([sample.request for sample in samples]))
+            for sample in samples:  # one a turn, as edits come: a gradient is of a batch's mean
+                self._observe(self.features([sample.request]))
         self._started = self._statistics()
 
     def edit(self, requests: Sequence[EditRequest]) -> None:

@@ -84,6 +84,20 @@ def test_statistics_start_from_training_edits_and_a_reset_returns_to_them() -> N
     assert all(torch.equal(value, started[name]) for name, value in editor.state_dict().items())
 
 
+def test_the_warm_up_normalises_single_edits_to_one() -> None:
+    """Its gradients must be of one edit a forward, as those of a stream are."""
+    editor = editor_of(warm_up=16, forward_batch=8)
+    projection = editor.projections[0]
+    gradients = torch.cat(
+        [
+            editor.normalisers[projection.shape](batch.joined)[:, projection.d_in :]
+            for request in (sample.request for sample in SAMPLES)
+            for batch in editor.features([request])[projection.path]
+        ]
+    )
+    assert 0.5 < float(gradients.square().mean().sqrt()) < 2.0
+
+
 def test_training_edits_are_wanted_for_the_warm_up_alone() -> None:
     assert not HPARAMS.reads_training
     UltraEditEditor(tiny_llama(), HPARAMS, Resources())
