@@ -61,11 +61,13 @@ def _also(
     self: Prober,
     items: Sequence[Item],
     editor: Editor[Any],
-    _: Sequence[Forced],
+    known: Sequence[Forced],
     retrieval_text: RetrievalText,
     course: Course[Forced],
 ) -> list[Forced]:
-    """Both modes of retrieval asked, whether or not they differ."""
+    """Both modes of retrieval asked, whether or not they differ; where nothing is, there is one."""
+    if not editor.retrieves_text:
+        return list(known)
     return self._forced(items, editor.steering, retrieval_text, course)
 
 
