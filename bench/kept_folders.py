@@ -45,6 +45,7 @@ def kept_folder(kind: str, lm: LanguageModel, depends: Sequence[object]) -> Path
         str(lm.dtype),
         hardware(lm.device),
         torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
         [metadata.version(name) for name in LIBRARIES],
         ASKING_CODE,
         *depends,

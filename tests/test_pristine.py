@@ -10,6 +10,7 @@ import pytest
 
 from bench import pristine
 from bench.answers import Answered
+from bench.arithmetic import fixed_arithmetic
 from bench.pristine import PristineAnswers, pristine_answers
 from bench.probing import Item
 from editors.parts.language_model import LanguageModel
@@ -126,5 +127,10 @@ def test_other_weights_templates_types_and_code_have_other_places(
     pristine._opened.cache_clear()
     place(one, "{}")
     assert len(places) == 5
+    with fixed_arithmetic(wanted=True):
+        pristine._opened.cache_clear()
+        place(one, "{}")
+    assert len(places) == 6
+    pristine._opened.cache_clear()
     assert dataclasses.is_dataclass(found := pristine_answers(one, "{}"))
     assert found is pristine_answers(one, "{}")
