@@ -27,7 +27,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
 from editors.parts.replacement import Replacement, Retrieved, changed_places, put
 from editors.parts.suffixes import Suffixes
-from editors.parts.tokens import TokenBatch, batch_of, occurrences, placed
+from editors.parts.tokens import TokenBatch, batch_of, placed
 
 # `default`: targets are compared as token ids, and each row is looked up at its own last prompt
 # token. `original`: targets are compared by the mean of their label tensors. `easyedit`: that with
@@ -196,7 +196,7 @@ class GraceEditor(Editor[GraceHparams]):
         logits = self.lm.head(states[rows, columns - starts[rows]]).to(self._dtype)
         tokens = functional.cross_entropy(logits, batch.labels, reduction="none")
         sums = tokens.new_zeros(len(batch)).index_add(0, rows, tokens)
-        return sums / occurrences(rows, len(batch))
+        return sums / batch.target_counts
 
     def reset(self) -> None:
         """Empty the codebook and start the editor's own draws anew."""
@@ -291,7 +291,7 @@ class GraceEditor(Editor[GraceHparams]):
             losses = self.target_losses(batch, final(values), starts)
             steps.append(losses.detach())
             if trained:
-                optimizer.zero_grad()
+                values.grad = None
                 losses.sum().backward()
                 optimizer.step()
         return values.detach(), torch.stack(steps)
@@ -307,9 +307,13 @@ class GraceEditor(Editor[GraceHparams]):
         """
         columns = _ends(batch) - starts
 
+        places: list[Tensor] = []  # which positions change, the same at every step
+
         def replaced(output: Tensor, values: Tensor) -> Tensor:
-            where = changed_places(self.hparams.replacement, columns, output[..., 0])
-            return put(output, values, where & hits[:, None])
+            if not places:
+                where = changed_places(self.hparams.replacement, columns, output[..., 0])
+                places.append(where & hits[:, None])
+            return put(output, values, places[0])
 
         if self.hparams.projection == "mlp_out" and self.lm.dtype not in HALF:
             with captured_output(self.module) as taken:

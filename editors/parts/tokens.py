@@ -71,6 +71,11 @@ class TokenBatch:
         flat = [token for target in self.target_ids for token in target]
         return placed(flat, self.input_ids.device)
 
+    @cached_property
+    def target_counts(self) -> Tensor:
+        """Number of target tokens [B]; 0 for a prompt to continue."""
+        return placed([len(target) for target in self.target_ids], self.input_ids.device)
+
     @property
     def prompts(self) -> TokenBatch:
         """The same rows without their targets: prompts to continue."""
