@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cell import Cell
 from bench.cell_claims import CellClaims
 from bench.holding import Made
-from bench.identity import Identity
 from bench.jobs import Job
 from bench.pace import Pace, in_words
-from bench.record_kinds import names_of
+from bench.record_kinds import edits_in
 from bench.worker import Finished
 
 
@@ -96,8 +94,7 @@ class CellProgress:
         known = [size for size in sizes if size is not None]
         edits = self._ended | {key: made.edits for key, made in running.items()}
         here = {key: max(n - self._before.get(key, 0), 0) for key, n in edits.items()}
-        shares = [self._share(key, made.edits) for key, made in running.items()]
-        done = len(self._ended) + sum(shares)
+        done = len(self._ended) + sum(self._share(key, made.edits) for key, made in running.items())
         # A cell that ended is one, less what was there of it; one that failed before that is whole.
         gained = sum(
             self._share(key, n) if key in running else 1.0 - self._share(key, edits[key] - n)
@@ -106,12 +103,12 @@ class CellProgress:
         seconds = self._pace.seconds
         rate = gained / seconds if gained > 0 and seconds > 0 else None
         # What comes behind the edits of a cell takes a time that nobody knows.
-        only_asked = bool(shares) and min(shares) >= 1.0 and done >= total
+        only_asked = bool(running) and done == total
         made = sum(here.values())
         return Standing(
             done=len(self._ended),
             total=total,
-            share=min(done / total, 1.0) if total else 1.0,
+            share=done / total if total else 1.0,
             edits=sum(edits.values()),
             edits_total=sum(known) if len(known) == len(sizes) else None,
             rate=rate,
@@ -123,10 +120,3 @@ class CellProgress:
         """The part of a cell that so many edits are."""
         size = self._sizes[key]
         return min(edits / size, 1.0) if size else 0.0
-
-
-def edits_in(cell: Identity) -> int | None:
-    """How many edits computing a cell makes; None where only its data tells."""
-    if isinstance(cell, Cell):
-        return None if cell.limit is None else cell.limit // cell.n_edits * cell.n_edits
-    return int(names_of(cell)["n_edits"] or 0)

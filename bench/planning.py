@@ -211,16 +211,8 @@ class _Planner:
         """Make the weights that the point's editor lacks."""
         backbone, settings = self.backbone(point.backbone), self.settings
         lm = load(backbone, dtype=settings.dtype, device=settings.device)
-        hparams = self._hparams(point, backbone.name)
-        encoder = self._encoder(point)
-        directory = first_use_directory(
-            point.editor,
-            backbone,
-            hparams,
-            settings.world_seed,
-            encoder,
-            dtype=settings.dtype,
-        )
+        hparams, encoder = self._hparams(point, backbone.name), self._encoder(point)
+        directory = self._weights_of_first_use(point)
         train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed, encoder)
 
     def _hparams(self, point: GridPoint, backbone: str) -> Hparams:
@@ -235,6 +227,9 @@ class _Planner:
     def _first_use(self, point: GridPoint) -> Path | None:
         if not trains_on_first_use(point.editor, point.backbone):
             return None
+        return self._weights_of_first_use(point)
+
+    def _weights_of_first_use(self, point: GridPoint) -> Path:
         backbone = self.backbone(point.backbone)
         hparams = self._hparams(point, backbone.name)
         return first_use_directory(

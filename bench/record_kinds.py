@@ -22,6 +22,13 @@ def names_of(cell: Identity) -> dict[str, Any]:
     return {name: values.get(name) for name in _NAMES}
 
 
+def edits_in(cell: Identity) -> int | None:
+    """How many edits computing a cell makes; None where only its data tells."""
+    if isinstance(cell, Cell):
+        return None if cell.limit is None else cell.limit // cell.n_edits * cell.n_edits
+    return int(names_of(cell)["n_edits"] or 0)
+
+
 def identity_of(values: Mapping[str, Any]) -> Identity:
     """The identity that a record's `cell` holds.
 

@@ -25,7 +25,6 @@ from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import (
     TokenBatch,
     batch_of_ids,
-    occurrences,
     pad_id,
     placed,
     prompt_ids,
@@ -99,7 +98,7 @@ def lesson_of(batch: TokenBatch, objective: FtObjective) -> Lesson:
     rows, columns = batch.scored_positions
     if objective != "target_new":
         columns = placed(batch.prompt_lengths, rows.device)[rows] - 1
-    counts = occurrences(rows, len(batch))
+    counts = batch.target_counts
     return Lesson(batch, rows, columns, batch.labels, 1 / (counts[rows] * len(batch)).double())
 
 

@@ -130,11 +130,10 @@ class GraceEditor(Editor[GraceHparams]):
         An original's radius may exclude its own query: then nothing is retrieved and nothing
         changes.
         """
-        (query,), (output,) = self._passing(batch, _ends(batch))
-        if self.hparams.mode == "default":
-            # Without the target: in a row of another length the same prompt would be rounded
-            # otherwise, and a second edit of it would not lie on the first.
-            (query,), _ = self._passing(batch.prompts, _ends(batch))
+        # By default without the target: in a row of another length the same prompt would be rounded
+        # otherwise, and a second edit of it would not lie on the first.
+        read = batch.prompts if self.hparams.mode == "default" else batch
+        (query,), (output,) = self._passing(read, _ends(batch))
         label = TargetLabel(batch.prompt_lengths[0], batch.target_ids[0])
         event = self.codebook.insert(query, label, lambda: self.initial_value(output))
         self._last_column = batch.prompt_lengths[0] - 1
@@ -307,25 +306,24 @@ class GraceEditor(Editor[GraceHparams]):
         """
         columns = _ends(batch) - starts
 
-        places: list[Tensor] = []  # which positions change, the same at every step
-
-        def replaced(output: Tensor, values: Tensor) -> Tensor:
-            if not places:
-                where = changed_places(self.hparams.replacement, columns, output[..., 0])
-                places.append(where & hits[:, None])
-            return put(output, values, places[0])
+        def places(states: Tensor) -> Tensor:  # the same at every step
+            return changed_places(self.hparams.replacement, columns, states[..., 0]) & hits[:, None]
 
         if self.hparams.projection == "mlp_out" and self.lm.dtype not in HALF:
             with captured_output(self.module) as taken:
                 suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer + 1])
             output = suffixes.of(taken.value)
             others = suffixes.entering[self.layer + 1] - output  # of what the block adds up
-            return lambda values: suffixes.final(others + replaced(output, values), self.layer + 1)
+            where = places(output)
+            return lambda values: suffixes.final(
+                others + put(output, values, where), self.layer + 1
+            )
         suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer])
         entering = suffixes.entering[self.layer]
+        where = places(entering)
 
         def inside(values: Tensor) -> Tensor:
-            with changed_output(self.module, lambda _, output: replaced(output, values)):
+            with changed_output(self.module, lambda _, output: put(output, values, where)):
                 return suffixes.final(entering, self.layer)
 
         return inside

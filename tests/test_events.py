@@ -16,11 +16,10 @@ from typing import Any, get_type_hints
 import pytest
 
 from bench import cli
-from bench.cell_progress import edits_in
 from bench.cli import main
 from bench.document_progress import show_documents
 from bench.events import KINDS, EventLog, Progress, RunFinished, event_log
-from bench.record_kinds import names_of
+from bench.record_kinds import edits_in, names_of
 from bench.stopping_runs import StoppedEarly
 from bench.training_progress import show_steps
 from tests.datasets.made import counterfact_row, write, zsre_row

@@ -20,7 +20,7 @@ from bench.executors.pull import Pull
 from bench.executors.serving import site_of
 from bench.executors.stamps import Stamps, stamps, written_since
 from bench.jobs import Job
-from bench.record_kinds import names_of
+from bench.record_kinds import edits_in
 from bench.results import Record, ResultStore, failure_of, is_complete
 from bench.stopping_runs import StopFlag, StoppedEarly
 
@@ -226,7 +226,7 @@ def _edits(job: Job, record: Record) -> int:
     """How many edits a record is of; rows of other kinds than the first are no samples."""
     if isinstance(job.cell, Cell):
         return len(record.get("rows", ()))
-    return int(names_of(job.cell)["n_edits"] or 0) if is_complete(record) else 0
+    return (edits_in(job.cell) or 0) if is_complete(record) else 0
 
 
 def _first_error(submitted: Sequence[submitit.Job[None]]) -> str | None:

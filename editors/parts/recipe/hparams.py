@@ -89,18 +89,6 @@ class RecipeHparams(Hparams):
     held_out: int = 200
     artefact_dtype: Literal["float32", "float16"] = "float32"
 
-    def check_backbone(self, model_type: str) -> None:
-        """Refuse a released mode on a backbone that the released code does not use it on.
-
-        Raises:
-            ValueError: as said.
-        """
-        if self.inject == "gptj_ln1" and model_type != "gptj":
-            raise ValueError(
-                f"inject=gptj_ln1 is the released injection into GPT-J, got a {model_type} "
-                "backbone; use inject=prefix."
-            )
-
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(RecipeHparams).items():
             if get_origin(hint) is Literal:
@@ -116,6 +104,18 @@ class RecipeHparams(Hparams):
             check_at_least(name, vars(self)[name], 0)
         check_at_least("ramp_end", self.ramp_end, self.ramp_start)
         check_at_least("iterations", self.iterations, self.ramp_end)
+
+    def check_backbone(self, model_type: str) -> None:
+        """Refuse a released mode on a backbone that the released code does not use it on.
+
+        Raises:
+            ValueError: as said.
+        """
+        if self.inject == "gptj_ln1" and model_type != "gptj":
+            raise ValueError(
+                f"inject=gptj_ln1 is the released injection into GPT-J, got a {model_type} "
+                "backbone; use inject=prefix."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """See the base class; without a word of an index where search is exact."""

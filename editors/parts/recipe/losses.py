@@ -29,10 +29,10 @@ def contested(logits: Tensor, labels: Tensor, hinge: float | None) -> Tensor:
     """
     if hinge is None:
         return torch.ones_like(labels, dtype=torch.bool)
-    probabilities = logits.softmax(-1)
-    own = probabilities.gather(-1, labels[:, None])[:, 0]
     if logits.shape[-1] == 1:
         return torch.zeros_like(labels, dtype=torch.bool)
+    probabilities = logits.softmax(-1)
+    own = probabilities.gather(-1, labels[:, None])[:, 0]
     return own < hinge * probabilities.topk(2, dim=-1).values[:, 1]
 
 
