@@ -13,21 +13,21 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.commands import run as run_command
-from bench.commands import tables as tables_command
-from bench.commands.arguments import RESULTS
-from bench.commands.kinds import KINDS
-from bench.commands.work import computed
-from bench.console import warn
-from bench.frames import frame
-from bench.own_code import remember
-from bench.results import ResultStore, is_complete, parse
-from bench.shown import MAIN
+from bench.cli import run as run_command
+from bench.cli import tables as tables_command
+from bench.cli.arguments import RESULTS
+from bench.cli.kinds import KINDS
+from bench.cli.work import computed
+from bench.core.console import warn
+from bench.datasets.plugins import remember
+from bench.store.results import ResultStore, is_complete, parse
+from bench.tables.columns import MAIN
+from bench.tables.frames import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.worker import Finished
+    from bench.runner.worker import Finished
 
 Names = str | Path | Iterable[str | Path]
 
@@ -82,7 +82,7 @@ def run(
         progress: whether a line is written for each cell that ends, to standard error.
 
     Returns:
-        One row for each number; see `bench.frames`. Scores are in [0, 1].
+        One row for each number; see `bench.tables.frames`. Scores are in [0, 1].
 
     Raises:
         ValueError: what cannot be run.

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from bench.commands.values import whole
-from bench.console import say, show, warn
-from bench.files import write_text
-from bench.grids import editor_keys
-from bench.provenance import now, provenance
+from bench.cli.values import whole
+from bench.core.console import say, show, warn
+from bench.core.files import write_text
+from bench.core.grids import editor_keys
+from bench.core.provenance import now, provenance
 from benchmarks import cells, growth, ladder, report, repositories, startup
 from benchmarks.lines import Line, table
 from editors import registry

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from bench.driver import CellRun, run_cell
-from bench.edit_job import EditJob
-from bench.grids import Selection, get_table, points
-from bench.loaded import Loaded
-from bench.planning import Settings, plan
-from bench.rows import summarise
+from bench.core.grids import Selection, get_table
+from bench.evaluation.context import Loaded
+from bench.evaluation.driver import CellRun, run_cell
+from bench.evaluation.edit_job import EditJob
+from bench.evaluation.rows import summarise
+from bench.runner.planning import Settings, plan, points
 from benchmarks import plain
 from benchmarks.lines import Line, at_least
 
@@ -99,7 +99,7 @@ def _run(loaded: Loaded, job: EditJob, plainly: bool) -> CellRun:
     found = loaded.samples(job.cell.dataset, job.data_dir, job.cell.dataset_digest)
     with (
         TemporaryDirectory() as empty,
-        patch("bench.kept_folders.cache_root", lambda: Path(empty)),
+        patch("bench.evaluation.cache_keys.cache_root", lambda: Path(empty)),
     ):
         loaded.forget_model()
         lm = loaded.language_model(job)

@@ -24,14 +24,14 @@ from typing import Any
 
 import torch
 
-from bench import metrics
-from bench.backbones import EMBEDDED, Backbone, load, locate
-from bench.cell import Cell
+from bench.core.cell import Cell
+from bench.core.files import write_text
 from bench.datasets import LoadedSamples, get_dataset
-from bench.driver import run_cell
-from bench.files import write_text
-from bench.resources import Places, resources_for, sources_for
-from bench.rows import summarise
+from bench.evaluation import metrics
+from bench.evaluation.driver import run_cell
+from bench.evaluation.rows import summarise
+from bench.models.backbones import EMBEDDED, Backbone, load, locate
+from bench.models.resources import Places, resources_for, sources_for
 from bench.world.store import data_dir
 from editors import registry
 from editors.base import Hparams

@@ -18,9 +18,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from bench.console import warn
-from bench.loaded import Loaded
-from bench.timing.measure import inference_seconds
+from bench.core.console import warn
+from bench.evaluation.context import Loaded
+from bench.evaluation.timing.measure import inference_seconds
 from benchmarks.cells import cell_job
 from benchmarks.lines import Line, at_most
 from editors.base import EditRequest

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
-from bench.driver import run_cell
-from bench.edit_job import EditJob
-from bench.grids import Selection, get_table, points
-from bench.loaded import Loaded
-from bench.planning import Settings, plan
-from bench.seeds import draw
+from bench.core.grids import Selection, get_table
+from bench.core.seeds import draw
+from bench.evaluation.context import Loaded
+from bench.evaluation.driver import run_cell
+from bench.evaluation.edit_job import EditJob
+from bench.runner.planning import Settings, plan, points
 from benchmarks import plain
 from benchmarks.lines import Line, at_least
 
@@ -35,7 +35,7 @@ def ladder() -> Iterator[Line]:
     each: list[float] = []
     with (
         tempfile.TemporaryDirectory() as empty,
-        patch("bench.kept_folders.cache_root", lambda: Path(empty)),
+        patch("bench.evaluation.cache_keys.cache_root", lambda: Path(empty)),
     ):
         for half in halves:  # the sides take turns
             seconds += sum(_edit_all(loaded, job) for job in half)

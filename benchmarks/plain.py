@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.asking import Course
-from bench.prober import Prober
-from bench.probing import Forced, Item
+from bench.evaluation.batching import Course
+from bench.evaluation.prober import Prober
+from bench.evaluation.probing import Forced, Item
 from editors.base import Editor
 from editors.grace import GraceEditor
 from editors.parts.hooks import captured_input, captured_output, changed_output
@@ -277,10 +277,10 @@ _BATCHED = (
 )
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
-    "bench.prober.Prober._also": _also,
-    "bench.prober.BARE": None,  # forcing and decoding read a prompt each
-    "bench.driver.pristine_answers": _never,
-    "bench.kept_edits.KeptEdits.get": _never,
+    "bench.evaluation.prober.Prober._also": _also,
+    "bench.evaluation.prober.BARE": None,  # forcing and decoding read a prompt each
+    "bench.evaluation.driver.pristine_answers": _never,
+    "bench.evaluation.edit_cache.KeptEdits.get": _never,
     "editors.parts.retrieving.RetrievingEditor.remembering": Editor.remembering,
     **{f"editors.{name}.together": 1 for name in _BATCHED},
     "editors.parts.rank_one.value_pass": _value_pass,

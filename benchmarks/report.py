@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.console import warn
+from bench.core.console import warn
 from benchmarks.lines import Line, at_most
 
 NAME = "report"

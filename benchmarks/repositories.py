@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.grids import editor_keys
-from bench.loaded import Loaded
+from bench.core.grids import editor_keys
+from bench.evaluation.context import Loaded
 from benchmarks.cells import cell_job
 from benchmarks.lines import Line
 from editors import registry

@@ -21,18 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.clock import Clock
-from bench.console import say, show, warn
-from bench.files import write_text
-from bench.grids import Selection, editor_keys, get_table, points
-from bench.loaded import Loaded
-from bench.planning import Settings
-from bench.provenance import now, provenance
-from bench.published import load
-from bench.timing import planning
-from bench.timing.job import TimingJob
-from bench.timing.measure import edit_seconds, inference_seconds
-from bench.timing.stand_ins import stand_ins
+from bench.core.clock import Clock
+from bench.core.console import say, show, warn
+from bench.core.files import write_text
+from bench.core.grids import Selection, editor_keys, get_table
+from bench.core.provenance import now, provenance
+from bench.core.published import load
+from bench.evaluation.context import Loaded
+from bench.evaluation.timing.job import TimingJob
+from bench.evaluation.timing.measure import edit_seconds, inference_seconds
+from bench.evaluation.timing.stand_ins import stand_ins
+from bench.runner import plan_times as planning
+from bench.runner.planning import Settings, points
 from benchmarks.lines import Line, table
 from editors import registry
 from editors.base import Editor, EditRequest

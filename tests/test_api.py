@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import bench
-from bench.cli import main
-from bench.frames import COLUMNS
-from bench.frames import frame as frame_of
-from bench.results import failed
-from tests.own_files import EDITOR
-from tests.test_cell import CELL
+from bench.cli.main import main
+from bench.store.results import failed
+from bench.tables.frames import COLUMNS
+from bench.tables.frames import frame as frame_of
+from tests.core.test_cell import CELL
+from tests.support.own_files import EDITOR
 
 ROOT = Path(__file__).parents[1]
 ASKED: dict[str, Any] = {

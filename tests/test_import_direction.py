@@ -1,4 +1,4 @@
-"""Imports go one way: parts, editors, the measuring modules, the driver, the command line."""
+"""Imports go one way: from the command line down to `core`, and never from `editors` to `bench`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from tests.source import imports, modules
+from tests.support.source import imports, modules
+
+# From the ground up: a room imports only rooms that stand before it here.
+ROOMS = (
+    "core", "datasets", "world", "models", "evaluation", "store", "tables", "runner", "checks",
+    "report", "cli",
+)  # fmt: skip
+FLAT = {"bench", "bench.__main__", "bench.api"}  # the Python API and its door
 
 SOURCES = modules("bench", "editors")
 EVERY = {name: imports(module, SOURCES, types=True) for name, module in SOURCES.items()}
@@ -14,7 +21,6 @@ RUNNING = {name: imports(module, SOURCES, types=False) for name, module in SOURC
 
 # Sample types and the editor protocol: what parts and the benchmark may both name.
 BORDER = "editors.base"
-BELOW_THE_DRIVER = ("bench.datasets", "bench.metrics", "bench.results", "bench.statistics")
 
 
 def under(package: str, name: str) -> bool:
@@ -25,11 +31,49 @@ def importers(target: str) -> set[str]:
     return {name for name, found in EVERY.items() if any(under(target, f) for f in found)}
 
 
+def room(name: str) -> str | None:
+    """The room of a module of `bench`, None for others and for the flat ones."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "bench" and name not in FLAT else None
+
+
 def test_the_sources_were_found_and_their_imports_read() -> None:
     assert "bench.datasets.base" in SOURCES
     assert BORDER in EVERY["bench.datasets.base"]
     assert "editors.parts.tokens" in EVERY[BORDER]  # under TYPE_CHECKING
     assert "editors.parts.tokens" not in RUNNING[BORDER]
+
+
+def test_every_module_of_the_benchmark_is_in_a_room() -> None:
+    assert {room(name) for name in SOURCES} - {None} == set(ROOMS)
+    assert {name for name in SOURCES if name.count(".") == 1 and under("bench", name)} <= (
+        FLAT | {f"bench.{name}" for name in ROOMS}
+    )
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_imports_only_rooms_below_it(name: str) -> None:
+    upward = {
+        (module, imported)
+        for module, found in EVERY.items()
+        if room(module) == name
+        for imported in found
+        if (above := room(imported)) is not None and ROOMS.index(above) > ROOMS.index(name)
+    }
+    assert upward == set()
+
+
+def test_no_room_imports_the_python_api() -> None:
+    assert {name for name in importers("bench.api") if room(name) not in {None, "cli"}} == set()
+
+
+def test_only_the_command_line_knows_argparse() -> None:
+    knowing = {
+        name
+        for name, module in SOURCES.items()
+        if "argparse" in module.path.read_text(encoding="utf-8")
+    }
+    assert {name for name in knowing if room(name) != "cli"} - {"bench.api"} == set()
 
 
 def test_editors_never_import_the_benchmark() -> None:
@@ -44,19 +88,6 @@ def test_parts_never_import_editors() -> None:
         and (above := {f for f in found if not under("editors.parts", f)} - {BORDER, "editors"})
     }
     assert wrong == {}
-
-
-@pytest.mark.parametrize("package", BELOW_THE_DRIVER)
-def test_what_the_driver_stands_on_does_not_import_it(package: str) -> None:
-    drivers = importers("bench.driver")
-    assert [name for name in drivers if under(package, name)] == []
-
-
-def test_only_command_lines_import_command_lines() -> None:
-    lines = {name for name in SOURCES if name.endswith(".cli")}
-    for line in lines:
-        others = {n for n in importers(line) if n not in lines and not n.endswith("__main__")}
-        assert others == set(), f"{line} is imported"
 
 
 def test_no_import_goes_in_a_circle() -> None:

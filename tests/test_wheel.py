@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.source import ROOT
+from tests.support.source import ROOT
 
 pytest.importorskip("hatchling", reason="hatchling builds the wheel; it is in the group `test`")
 
@@ -47,7 +47,7 @@ def test_the_wheel_holds_the_packages_and_their_data_only(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bench", "editors"}
     for table in range(1, 7):
         assert f"bench/_data/published/table{table}.csv" in names
-    assert "bench/record.schema.json" in names
+    assert "bench/store/record.schema.json" in names
     for folder in ("bench", "editors"):
         sources = {str(p.relative_to(ROOT)) for p in (ROOT / folder).rglob("*.py")}
         assert sources <= set(names)
@@ -68,7 +68,7 @@ def test_the_wheel_carries_what_the_report_is_made_of(wheel: Path) -> None:
 
 def test_published_tables_load_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import bench, bench.published as p; print(bench.__file__);"
+        "import bench, bench.core.published as p; print(bench.__file__);"
         "print([len(p.load(t)) for t in p.TABLES])"
     )
     file, rows = run("-c", code, cwd=tmp_path, path=installed).splitlines()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
+from bench.core.grids import DATASETS, position
+from bench.core.names import resolve_name
 from bench.datasets import own
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, Split
-from bench.names import resolve_name
 from editors.own.code import is_file_name
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Split",
     "available",
     "broken",
+    "dataset_keys",
     "get_dataset",
     "is_present",
 ]
@@ -59,6 +61,16 @@ def get_dataset(name: str) -> EditDataset:
         raise ValueError(broken()[name])
     spellings = {key: (d.label, *d.aliases) for key, d in datasets.items()}
     return datasets[resolve_name("data set", name, spellings)]
+
+
+def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Keys of the named data sets (the paper's three by default), in column order, each once.
+
+    Raises:
+        ValueError: an unknown data set.
+    """
+    keys = {get_dataset(name).key for name in names or DATASETS}
+    return tuple(sorted(keys, key=lambda key: (position(DATASETS, key), key)))
 
 
 def _can_be_loaded(dataset: EditDataset) -> bool:

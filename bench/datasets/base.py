@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from bench.core.names import unknown_name
 from bench.datasets.files import PublishedFile, git_blob_id, locate
 from bench.datasets.rows import Row, read_rows
-from bench.names import unknown_name
 from editors.base import EditRequest, EditSample, Probe
 
 Split = Literal["train", "test"]
@@ -90,7 +90,7 @@ class EditDataset(ABC):
     licence: ClassVar[str] = "not stated"
     citation: ClassVar[str] = "none"
     files: ClassVar[Mapping[Split, PublishedFile]]
-    # Kind of locality probe -> how far it is from the edit; see `bench.metric_sets.distance`.
+    # Kind of locality probe -> how far it is from the edit, for the metric set `distance`.
     distances: ClassVar[Mapping[str, str]] = {}
     home: Path | None = None  # folder of its code, where it is a user's own
     source_digest: str | None = None  # of that code

@@ -15,10 +15,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from bench.console import warn
+from bench.core.console import warn
+from bench.core.heartbeat import heartbeat
+from bench.core.pace import Pace
 from bench.datasets.download import Told
-from bench.heartbeat import heartbeat
-from bench.pace import Pace
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bench import __version__
-from bench.cell import Cell
-from bench.general_ability.cell import AbilityCell
-from bench.grids import TABLES, Table
-from bench.metric_loss import losses
-from bench.metric_loss_layout import to_csv as loss_csv
+from bench.core.cell import Cell
+from bench.core.grids import TABLES, Table
+from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.timing.cell import TimingCell
 from bench.report import home, judged
 from bench.report.cells import cell_view
 from bench.report.editing import Layer, editing_csv, editing_grid, tabulated
@@ -24,8 +23,9 @@ from bench.report.others import ability_table, ablation_table, time_table
 from bench.report.pages import Page, assets, render
 from bench.report.scripts import script
 from bench.report.sources import Records
-from bench.results import Record
-from bench.timing.cell import TimingCell
+from bench.store.results import Record
+from bench.tables.metric_loss import losses
+from bench.tables.metric_loss_layout import to_csv as loss_csv
 
 SCHEMA = 1
 PREFIX = 2  # characters of a cell's key that name its data file; `cell.js` has the same

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.core.identity import Identity, plain
+from bench.core.published_cells import edits
 from bench.datasets import get_dataset
-from bench.identity import Identity, plain
-from bench.layout import EMPTY
-from bench.places import edits
-from bench.record_kinds import identity_of
-from bench.remarks import remark
+from bench.evaluation.record_kinds import identity_of
 from bench.report.score_tables import ages, kinds, percent, scores
-from bench.results import Record
+from bench.store.results import Record
+from bench.tables.footnotes import remark
+from bench.tables.layout import EMPTY
 from editors import registry
 
 Section = dict[str, Any]  # title, and one of `facts`, `table` or `samples`

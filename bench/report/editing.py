@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.cell import Cell
-from bench.comparisons import FAVOURITE, ahead_of_the_best, comparisons
+from bench.core.cell import Cell
+from bench.core.grids import Table, place_of
+from bench.core.statistics import Spread
+from bench.core.variants import row_variant
 from bench.datasets import get_dataset
-from bench.grids import Table, place_of
-from bench.layout import REMARKED, SIGNIFICANT, by_dataset
-from bench.recent import marked
-from bench.render import to_csv
 from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
 from bench.report.sources import layers, under_one_head
-from bench.results import Record
-from bench.settings_text import PRESET, settings_of
-from bench.statistics import Spread
-from bench.tabulate import METRICS, Row, TableData, tabulate
-from bench.variants import row_variant
+from bench.store.results import Record
+from bench.tables.comparisons import FAVOURITE, ahead_of_the_best, comparisons
+from bench.tables.labels import PRESET, settings_of
+from bench.tables.later_editors import marked
+from bench.tables.layout import REMARKED, SIGNIFICANT, by_dataset
+from bench.tables.render import to_csv
+from bench.tables.tabulate import METRICS, Row, TableData, tabulate
 
 PROMPT_ONLY = "P-only"
 SHORT = (

@@ -1,4 +1,4 @@
-"""Figures of the report: drawn by `bench.plots`, and their numbers for the interactive ones."""
+"""Figures of the report, drawn by `bench.report.plots`, and numbers of the interactive ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
 
-from bench.cell import Cell
-from bench.grids import TABLES
-from bench.plots.catalogue import FIGURES
-from bench.plots.drawing import Drawing
-from bench.plots.source import Source
-from bench.prompt_map.data import read_map
-from bench.reference import MAP
+from bench.core.cell import Cell
+from bench.core.grids import TABLES
 from bench.report.grid import Column, Grid, GridRow, plain
 from bench.report.interactive import Spec, interactive
+from bench.report.plots.catalogue import FIGURES
+from bench.report.plots.drawing import Drawing
+from bench.report.plots.source import Source
 from bench.report.sources import Records
-from bench.results import Record
+from bench.store.reference import MAP
+from bench.store.results import Record
+from bench.tables.figure_data.prompt_map import read_map
 
 MOST_ROWS = 500  # ours: a longer table of numbers is left to its CSV
 LIBRARY = "plotly.min.js"

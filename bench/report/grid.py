@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from bench.layout import EMPTY
-from bench.statistics import Spread
+from bench.core.statistics import Spread
+from bench.tables.layout import EMPTY
 
 Trend = Literal["", "above", "below", "same"]
 _IN_PARENTHESES = "In parentheses the published value"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.datasets import get_dataset
-from bench.grids import TABLES, dataset_keys, editor_keys
-from bench.layout import EMPTY
-from bench.recent import marked, notes
+from bench.core.grids import TABLES, editor_keys
+from bench.core.statistics import Spread
+from bench.datasets import dataset_keys, get_dataset
 from bench.report.cells import stream_of
 from bench.report.editing import Layer
 from bench.report.grid import Column, Grid, GridRow, Value, measured, plain
 from bench.report.sources import Records
-from bench.results import Record
-from bench.statistics import Spread
-from bench.tabulate import Row
+from bench.store.results import Record
+from bench.tables.later_editors import marked, notes
+from bench.tables.layout import EMPTY
+from bench.tables.tabulate import Row
 from editors import registry
 
 METRIC = "Avg"

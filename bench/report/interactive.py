@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bench.grids import editor_keys
-from bench.plots.drawing import Drawing, Field
-from bench.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, Dashes, marks
-from bench.visible import visible
+from bench.core.escaping import visible
+from bench.core.grids import editor_keys
+from bench.report.plots.drawing import Drawing, Field
+from bench.report.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, Dashes, marks
 from editors import registry
 
 Spec = dict[str, Any]
@@ -32,7 +32,7 @@ PERCENT = {"title": "%", "range": [-2, 102]}
 
 
 def interactive(key: str, drawing: Drawing) -> Spec:
-    """The panels of a figure of `bench.plots.catalogue`, as plain values."""
+    """The panels of a figure of `bench.report.plots.catalogue`, as plain values."""
     lines = [dict(zip(drawing.columns, row, strict=True)) for row in drawing.rows]
     return _FORMS[key](lines)
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.audit import Section, audit
-from bench.audit.findings import MEANINGS
-from bench.audit.report import summary
-from bench.cell import Cell
-from bench.check.claims import Verdicts, pinned, verdicts
-from bench.check.evidence import evidence
-from bench.check.published import Beside, beside_published
-from bench.check.values import values
-from bench.claims import Evidence
-from bench.general_ability.cell import AbilityCell
-from bench.grids import TABLES, Table, in_paper
-from bench.identity import Identity
-from bench.places import Place
-from bench.published import all_numbers
+from bench.checks.audit import Section, audit
+from bench.checks.audit.findings import MEANINGS
+from bench.checks.audit.report import summary
+from bench.checks.claims import Evidence
+from bench.checks.regression.claims import Verdicts, pinned, verdicts
+from bench.checks.regression.evidence import evidence
+from bench.checks.regression.published import Beside, beside_published
+from bench.checks.regression.values import values
+from bench.core.cell import Cell
+from bench.core.grids import TABLES, Table, in_paper
+from bench.core.identity import Identity
+from bench.core.published import all_numbers
+from bench.core.published_cells import Place
+from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.timing.cell import TimingCell
 from bench.report.grid import Column, Grid, GridRow, Value, plain
 from bench.report.others import asked_alike, chosen_times
 from bench.report.sources import Records
-from bench.settings_text import PRESET, settings_of
-from bench.timing.cell import TimingCell
+from bench.tables.labels import PRESET, settings_of
 
 _ABOUT_CLAIMS = (
     "What the paper says, each claim as a comparison that any numbers can be put to; "

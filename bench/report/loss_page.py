@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.core.grids import TABLES, place_of
+from bench.core.statistics import Spread
 from bench.datasets import get_dataset
-from bench.grids import TABLES, place_of
-from bench.metric_loss import GENERATED, LEAK_OF_TOKENS, PROMPT_ONLY, TOKENS, Loss
-from bench.metric_loss_layout import EQUAL, METRIC
-from bench.recent import marked, notes
 from bench.report.grid import Column, Grid, GridRow, Value, measured, plain
-from bench.settings_text import PRESET
-from bench.statistics import Spread
-from bench.tabulate import METRICS
+from bench.tables.labels import PRESET
+from bench.tables.later_editors import marked, notes
+from bench.tables.metric_loss import GENERATED, LEAK_OF_TOKENS, PROMPT_ONLY, TOKENS, Loss
+from bench.tables.metric_loss_layout import EQUAL, METRIC
+from bench.tables.tabulate import METRICS
 
 FILTERS = ("Backbone", "Metric", "Editor", "Data set", "Edits", "Settings")
 COLUMNS = (

@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.ablation.layout import by_part
-from bench.ablation.layout import to_csv as ablation_csv
-from bench.ablation.tabulate import AblationRow, AblationTable
-from bench.ablation.tabulate import tabulate as tabulate_ablation
-from bench.cell import Cell
+from bench.core.cell import Cell
+from bench.core.grids import Table, place_of
+from bench.core.published import Published
+from bench.core.statistics import Spread
+from bench.core.variants import ablation_of
 from bench.datasets import get_dataset
-from bench.general_ability.cell import AbilityCell
-from bench.general_ability.layout import SHOWN as ABILITY_COLUMNS
-from bench.general_ability.layout import by_task
-from bench.general_ability.layout import to_csv as ability_csv
-from bench.general_ability.tabulate import AbilityRowData, AbilityTable
-from bench.general_ability.tabulate import tabulate as tabulate_ability
-from bench.grids import Table, place_of
-from bench.layout import EMPTY, REMARKED, TextTable
-from bench.published import Published
-from bench.recent import marked
+from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.timing.cell import TimingCell
 from bench.report.editing import SHORT
 from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
 from bench.report.sources import layers, under_one_head
-from bench.results import Record
-from bench.shown import MAIN, SHOWN
-from bench.statistics import Spread
-from bench.tabulate import METRICS
-from bench.timing.cell import TimingCell
-from bench.timing.table import COLUMNS as TIME_COLUMNS
-from bench.timing.table import TimeRow, by_editor, time_rows
-from bench.timing.table import to_csv as time_csv
-from bench.variants import ablation_of
+from bench.store.results import Record
+from bench.tables.ablation.layout import by_part
+from bench.tables.ablation.layout import to_csv as ablation_csv
+from bench.tables.ablation.tabulate import AblationRow, AblationTable
+from bench.tables.ablation.tabulate import tabulate as tabulate_ablation
+from bench.tables.columns import MAIN, SHOWN
+from bench.tables.general_ability.layout import SHOWN as ABILITY_COLUMNS
+from bench.tables.general_ability.layout import by_task
+from bench.tables.general_ability.layout import to_csv as ability_csv
+from bench.tables.general_ability.tabulate import AbilityRowData, AbilityTable
+from bench.tables.general_ability.tabulate import tabulate as tabulate_ability
+from bench.tables.later_editors import marked
+from bench.tables.layout import EMPTY, REMARKED, TextTable
+from bench.tables.tabulate import METRICS
+from bench.tables.times import COLUMNS as TIME_COLUMNS
+from bench.tables.times import TimeRow, by_editor, time_rows
+from bench.tables.times import to_csv as time_csv
 
 ABILITY_FILTERS = ("Editor", "Edit set", "Edits", "Backbone", "Scoring", "Protocol")
 TIME_FILTERS = ("Editor", "Edits", "Data set", "Backbone", "Protocol")

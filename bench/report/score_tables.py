@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.layout import EMPTY
-from bench.tabulate import METRICS
+from bench.tables.layout import EMPTY
+from bench.tables.tabulate import METRICS
 
 Table = tuple[list[str], list[list[str]]]  # columns, rows
 _PHASES = {"after": "edited", "before": "unedited"}

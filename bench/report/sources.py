@@ -8,19 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.cell import Cell
-from bench.compact import compact
-from bench.console import warn
-from bench.general_ability.cell import AbilityCell
-from bench.grids import TABLES, Table
-from bench.identity import Identity, canonical
-from bench.own_code import remember
-from bench.record_kinds import identity_of
-from bench.reference import reference_folder, table_files
-from bench.results import Record, ResultStore, is_complete, parse
-from bench.staleness import parted, stale_warning
-from bench.timing.cell import TimingCell
-from bench.variants import ablation_of
+from bench.core.cell import Cell
+from bench.core.console import warn
+from bench.core.grids import TABLES, Table
+from bench.core.identity import Identity, canonical
+from bench.core.variants import ablation_of
+from bench.datasets.plugins import remember
+from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.record_kinds import identity_of
+from bench.evaluation.timing.cell import TimingCell
+from bench.store.compact import compact
+from bench.store.reference import reference_folder, table_files
+from bench.store.results import Record, ResultStore, is_complete, parse
+from bench.store.staleness import parted, stale_warning
 
 BEYOND = "beyond"  # cells of editing that belong to no table
 CellT = TypeVar("CellT", bound=Identity)

@@ -13,24 +13,26 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from bench.backbones import at_directory, load
-from bench.digests import digest_of_file
+from bench.core.digests import digest_of_file
+from bench.core.miniatures import CONTROL, ENCODER, MODELS
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.blockwise import Blockwise
 from bench.world.corpus import Corpus, tokenizer_texts
 from bench.world.imitation import Imitation
 from bench.world.inherit import inherit
-from bench.world.models import CONTROL, ENCODER, MODELS
+from bench.world.recall import Score
 from bench.world.revision import revise
-from bench.world.store import assets_dir, cache_root, data_dir
+from bench.world.store import assets_dir, cache_root
 from bench.world.teacher import Teacher
-from bench.world.verify import verify
 from bench.world.world import DEFAULT_SEED, World
 from editors.parts.architecture import architecture_of
+from editors.parts.language_model import LanguageModel
 
 TokenizerMaker = Callable[[Iterable[str]], PreTrainedTokenizerFast]
 ModelMaker = Callable[[PreTrainedTokenizerFast], PreTrainedModel]
+Load = Callable[[Path], LanguageModel]  # the backbone in a directory
+Measure = Callable[[LanguageModel, World], Iterable[Score]]
 BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
     "mini-llama": (tokenizer.llama_tokenizer, miniatures.mini_llama),
     "mini-gptj": (tokenizer.gpt_tokenizer, miniatures.mini_gptj),
@@ -62,12 +64,15 @@ def build(
     device: str = "cpu",
     from_noise: bool = False,
     progress: Callable[[str], pretrain.Progress],
+    load: Load,
+    measure: Measure,
 ) -> Path:
     """Train the named models (resuming their checkpoints) and write assets and manifest.
 
     If not `from_noise`, backbones of other seeds start from the shipped one's weights, and those of
     the shipped seed that are not mini-llama imitate it at first. The control always starts from
-    noise: what it must not know is how to read a context.
+    noise: what it must not know is how to read a context. The scores that `measure` gives of a
+    saved backbone go into the manifest.
     """
     world = World(seed)
     for name in names:
@@ -75,11 +80,11 @@ def build(
         torch.manual_seed(seed)  # initial weights; a process of its own, nothing else draws
         parent = None if from_noise else parent_of(seed, name)
         teacher = None if from_noise else teacher_of(seed, name)
-        made = _train(world, name, parent, teacher, torch.device(device), progress(name))
+        made = _train(world, name, parent, teacher, torch.device(device), progress(name), load)
         directory = home / name
         tokenizer.save(made.tokenizer, directory)
         _save_half(made.model, directory)
-        scores = {} if name == ENCODER else _scores(directory, world)
+        scores = {} if name == ENCODER else _scores(measure(load(directory), world))
         command = f"python -m bench world build --seed {seed} --models {name}"
         command += " --from-noise" * from_noise
         _record(home, name, world, command, parent, teacher, made, directory, scores)
@@ -100,10 +105,8 @@ def teacher_of(seed: int, name: str) -> Path | None:
     return directory if imitates and (directory / "model.safetensors").exists() else None
 
 
-def _scores(directory: Path, world: World) -> dict[str, float]:
-    """What `world verify` measures of the saved weights, kept beside them."""
-    lm = load(at_directory(directory, name=directory.name))
-    return {s.name: round(s.value, 4) for s in verify(lm, world, data_dir(world.seed))}
+def _scores(measured: Iterable[Score]) -> dict[str, float]:
+    return {score.name: round(score.value, 4) for score in measured}
 
 
 def _train(
@@ -113,6 +116,7 @@ def _train(
     teacher: Path | None,
     device: torch.device,
     progress: pretrain.Progress,
+    load: Load,
 ) -> _Trained:
     checkpoint = cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
     if name == ENCODER:
@@ -137,9 +141,9 @@ def _train(
     seconds, suffix = 0.0, ""
     training = _training_of(name, can_read=bool(parent or teacher))
     if parent:
-        inherit(model, tokens, load(at_directory(parent, name=name)))
+        inherit(model, tokens, load(parent))
     elif teacher:
-        shown = Teacher(load(at_directory(teacher, name=teacher.name)), tokens)
+        shown = Teacher(load(teacher), tokens)
         seconds = _imitate(model, shown, leg, IMITATES[name])
         suffix = "-after-imitation"
     seconds += leg(training, suffix)

@@ -18,8 +18,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 from bench.world import pretrain
 from bench.world.batches import CausalRows, Training
 from bench.world.corpus import PHASES, Corpus, Document, asking
+from bench.world.recall import recall, recalled
 from bench.world.relations import BY_KEY, STYLES
-from bench.world.verify import recall, recalled
 from bench.world.world import World
 from editors.parts.language_model import LanguageModel
 
@@ -68,7 +68,7 @@ def revise(
     progress: pretrain.Progress,
     context_reading: bool = True,
 ) -> tuple[int, float]:
-    """Train in place until `verify.recall` is content, or `ROUNDS` times: `verify` says which.
+    """Train in place until `recall` is content, or `ROUNDS` times: `verify` says which.
 
     The model is left as it was behind the round after which the fewest relations failed, and of
     these the one that missed the fewest phrasings.

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.intact import check_model, check_sealed, seal
-from bench.world.models import CONTROL
+from bench.core.integrity import check_model, check_sealed, seal
+from bench.core.miniatures import CONTROL
 from bench.world.world import DEFAULT_SEED
 from editors.parts.file_names import check_file_name
 
@@ -76,7 +76,7 @@ def data_dir(seed: int = DEFAULT_SEED) -> Path:
     """
     path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
     if not path.is_dir():
-        from bench.busy import show_busy
+        from bench.core.busy import show_busy
         from bench.world.files import write_all  # heavy, and needed once per machine
 
         def fill(part: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.datasets import download as downloading
 from bench.datasets import fetch as fetching
 from bench.datasets import get_dataset

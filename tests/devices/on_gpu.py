@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from editors.parts.language_model import LanguageModel
 from tests.devices.pretend import GPU, Seen, pretend_gpu
-from tests.tiny import TINY
+from tests.support.tiny import TINY
 
 
 @contextmanager

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.arithmetic import fixed_arithmetic
-from bench.contract.clause import PAIRS
-from bench.contract.tuning import TUNING
+from bench.checks.contract.clause import PAIRS
+from bench.checks.contract.tuning import TUNING
+from bench.core.arithmetic import fixed_arithmetic
 from editors import registry
 from editors.base import TrainableEditor
-from tests.contract import Subject, logits
 from tests.devices.on_gpu import tiny_models_on_gpu
-from tests.tiny import REQUESTS
+from tests.support.contract import Subject, logits
+from tests.support.tiny import REQUESTS
 
 # Few steps: training is to run and to agree, not to be good.
 _SHORT = {"iterations": 4, "checkpoint_interval": 2, "patience": None}

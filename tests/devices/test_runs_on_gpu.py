@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli import main
-from tests.commands.asked import records
+from bench.cli.main import main
+from tests.cli.asked import records
 from tests.devices.pretend import pretend_gpu
 
 _RUN = ["run", "--table", "1", "--editors", "ft,memit,grace,recipe", "--datasets", "zsre"]

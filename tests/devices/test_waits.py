@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract.tuning import TUNING
-from tests.contract import Subject
+from bench.checks.contract.tuning import TUNING
 from tests.devices.on_gpu import tiny_models_on_gpu
-from tests.tiny import REQUESTS
+from tests.support.contract import Subject
+from tests.support.tiny import REQUESTS
 
 # Whether to go on depends on the loss in FT, ROME and MEMIT: one read at each step.
 _READS = {"ft": 1, "rome": 1, "memit": 1, "grace": 0, "t_patcher": 0}

@@ -8,7 +8,7 @@ import torch
 
 from editors.alphaedit import AlphaEditEditor, AlphaEditHparams
 from editors.base import Resources
-from tests.tiny import INNER, REQUESTS, tiny_llama
+from tests.support.tiny import INNER, REQUESTS, tiny_llama
 
 # Half of the directions have energy.
 MOMENT = torch.diag(torch.tensor([1.0] * (INNER // 2) + [1e-3] * (INNER // 2)))

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import editors
-from bench.contract.subjects import LONG_LINES
+from bench.checks.contract.subjects import LONG_LINES
 from editors import registry
 from editors.base import EditRequest
 from editors.by_hand import HandEditor
 from editors.parts.in_context import InContextEditor
 from editors.parts.tokens import batch_of
-from tests.contract import Subject, leftovers, tuned, weights
-from tests.own_files import EDITOR
-from tests.tiny import INNER, REQUESTS, SAMPLES, TINY, tiny_gpt2
+from tests.support.contract import Subject, leftovers, tuned, weights
+from tests.support.own_files import EDITOR
+from tests.support.tiny import INNER, REQUESTS, SAMPLES, TINY, tiny_gpt2
 
 TEXTS = list(LONG_LINES)  # for T-Patcher's memory
 TEXTS += [f"{one.prompt} {one.target}. {'abcdefghij'[i:]}" for i, one in enumerate(REQUESTS * 8)]

@@ -10,7 +10,7 @@ from editors.ft import FtEditor, FtHparams, FtObjective, lesson_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import parameter_names
 from editors.parts.tokens import batch_of
-from tests.tiny import REQUESTS, tiny_gptj, tiny_llama
+from tests.support.tiny import REQUESTS, tiny_gptj, tiny_llama
 
 
 def editor_of(lm: LanguageModel, **values: object) -> FtEditor:

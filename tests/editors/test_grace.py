@@ -14,8 +14,8 @@ from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.replacement import Replacement
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
-from tests.contract import log_probability, logits
-from tests.tiny import REQUESTS, tiny_gpt2, tiny_llama
+from tests.support.contract import log_probability, logits
+from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
 
 HPARAMS = GraceHparams(layer=1, n_iter=5, eps=0.5)
 KINDS: tuple[Replacement, ...] = ("replace_last", "replace_all", "replace_prompt")

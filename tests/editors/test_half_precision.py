@@ -13,8 +13,8 @@ from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
 from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
-from tests.contract import Subject, leftovers, log_probability, weights
-from tests.tiny import REQUESTS
+from tests.support.contract import Subject, leftovers, log_probability, weights
+from tests.support.tiny import REQUESTS
 
 FIRST, SECOND, *_ = REQUESTS
 

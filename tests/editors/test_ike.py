@@ -12,8 +12,8 @@ from editors.ike import IkeEditor, IkeHparams
 from editors.parts.demonstrations import DemonstrationPool, demonstration, kinds_of
 from editors.parts.text_vectors import TextVectors
 from editors.parts.tokens import batch_of, prompt_ids
-from tests.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama
-from tests.tiny_encoder import write_encoder
+from tests.support.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama
+from tests.support.tiny_encoder import write_encoder
 
 FIRST, SECOND, *_ = REQUESTS
 FACT = "New Fact: The capital of Veltria is Oskamar\nPrompt:"

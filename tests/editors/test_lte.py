@@ -14,8 +14,8 @@ from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.tiny import REQUESTS, tiny_llama
-from tests.tiny_recipe import resources, samples
+from tests.support.tiny import REQUESTS, tiny_llama
+from tests.support.tiny_recipe import resources, samples
 
 OPEN = dataclasses.replace(TINY, threshold=-1.0)  # every question retrieves something
 SHUT = dataclasses.replace(TINY, threshold=1.1)

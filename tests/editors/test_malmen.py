@@ -13,8 +13,8 @@ import torch
 from editors.base import Resources
 from editors.malmen import TINY, MalmenEditor, MalmenHparams
 from editors.parts.artefact import read_header
-from tests.tiny import REQUESTS, tiny_gpt2
-from tests.tiny_recipe import samples
+from tests.support.tiny import REQUESTS, tiny_gpt2
+from tests.support.tiny_recipe import samples
 
 MADE = {"made": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)

@@ -23,8 +23,8 @@ from editors.mend import (
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
-from tests.tiny import REQUESTS, tiny_gptj, tiny_llama
-from tests.tiny_recipe import samples
+from tests.support.tiny import REQUESTS, tiny_gptj, tiny_llama
+from tests.support.tiny_recipe import samples
 
 MADE = {"made": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)

@@ -15,9 +15,9 @@ from editors.parts.rase.retriever import FactRetriever
 from editors.parts.text_vectors import TextVectors
 from editors.r_rome import RRomeEditor, RRomeHparams
 from editors.rome import RomeEditor
-from tests.contract import logits, weights
-from tests.tiny import INNER, REQUESTS, tiny_llama
-from tests.tiny_encoder import HIDDEN, write_encoder
+from tests.support.contract import logits, weights
+from tests.support.tiny import INNER, REQUESTS, tiny_llama
+from tests.support.tiny_encoder import HIDDEN, write_encoder
 
 FIRST, SECOND, THIRD = REQUESTS[:3]
 UNRELATED = ("9 8 7 6 5", "4")

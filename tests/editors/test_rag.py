@@ -10,9 +10,9 @@ from editors.base import EditRequest, Resources
 from editors.parts.lte.memory import NONE
 from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
-from tests.contract import logits
-from tests.tiny import REQUESTS, SAMPLES, tiny_llama
-from tests.tiny_encoder import write_encoder
+from tests.support.contract import logits
+from tests.support.tiny import REQUESTS, SAMPLES, tiny_llama
+from tests.support.tiny_encoder import write_encoder
 
 FIRST, SECOND, *_ = REQUESTS
 

@@ -16,8 +16,8 @@ from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
 from editors.recipe import Recipe
-from tests.tiny import REQUESTS, tiny_gpt2, tiny_llama
-from tests.tiny_recipe import resources, samples
+from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
+from tests.support.tiny_recipe import resources, samples
 
 HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")
 

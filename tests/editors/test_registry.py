@@ -11,7 +11,7 @@ from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
 from editors.grace import GraceHparams
 from editors.own.entries import read_entry
-from tests.tiny import tiny_gpt2
+from tests.support.tiny import tiny_gpt2
 
 ROOT = Path(registry.__file__).parent
 

@@ -8,7 +8,7 @@ import torch
 
 from editors.base import EditRequest, Resources
 from editors.rome import RomeEditor, RomeHparams
-from tests.tiny import INNER, REQUESTS, tiny_llama
+from tests.support.tiny import INNER, REQUESTS, tiny_llama
 
 HPARAMS = RomeHparams(layer=1, v_num_grad_steps=3)
 

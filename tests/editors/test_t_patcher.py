@@ -18,7 +18,7 @@ from editors.parts.patches.original import OriginalTraining
 from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcher, TPatcherHparams
-from tests.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
+from tests.support.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
 
 LAST = LAYERS - 1
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]

@@ -12,7 +12,7 @@ from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.rank_one import rank_one_updates
 from editors.parts.tokens import batch_of, target_ids
 from editors.wilke import WilkeEditor, WilkeHparams
-from tests.tiny import INNER, REQUESTS, tiny_gpt2
+from tests.support.tiny import INNER, REQUESTS, tiny_gpt2
 
 HPARAMS = WilkeHparams(scanning_ceiling=3, v_num_grad_steps=3)
 FIRST, SECOND = REQUESTS[:2]

@@ -15,7 +15,7 @@ from editors.parts.wise.memories import Memories
 from editors.parts.wise.merging import merged
 from editors.parts.wise.training import WEIGHT_DECAY, SideTrained, margin_loss
 from editors.wise import WiseEditor
-from tests.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
+from tests.support.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
 
 HPARAMS = WiseHparams(
     layer=1, n_iter=4, alpha=0.5, beta=2.0, gamma=1.0, save_freq=2, merge_freq=4, act_ratio=0.1

@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import waiting
-from bench.cli import main
-from bench.results import ResultStore
+from bench.cli.main import main
+from bench.runner import waiting
+from bench.store.results import ResultStore
 from tests.faults.clocks import Jump, jumping
 
 

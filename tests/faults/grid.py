@@ -9,18 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.cli import main
-from bench.edit_job import EditJob
-from bench.grids import Selection, get_table, points
-from bench.planning import Settings, plan
-from bench.results import ResultStore
+from bench.cli.main import main
+from bench.core.grids import Selection, get_table
+from bench.evaluation.edit_job import EditJob
+from bench.runner.planning import Settings, plan, points
+from bench.store.results import ResultStore
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.recipe import Recipe
 from editors.registry import hparams_for
 from tests.datasets.made import write, zsre_row
-from tests.saved_models import save_tiny
-from tests.tiny import tiny_llama
-from tests.tiny_recipe import resources
+from tests.support.saved_models import save_tiny
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_recipe import resources
 
 EDITORS = ("ft", "rome", "grace", "recipe")
 EDITS = (1, 4)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from bench.cli.main import main
 from tests.faults import clocks
 from tests.faults.crowd import ended, forked_run, written
 from tests.faults.grid import Home, assert_tidy, results

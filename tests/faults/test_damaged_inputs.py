@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import pristine, resources
-from bench.cli import main
-from bench.digests import digest_of_file
-from bench.intact import DamagedFileError, check_model
-from bench.kept_edits import KeptEdits
+from bench.cli.main import main
+from bench.core.digests import digest_of_file
+from bench.core.integrity import DamagedFileError, check_model
+from bench.evaluation import pristine
+from bench.evaluation.edit_cache import KeptEdits
+from bench.models import resources
 from bench.world import store
 from editors import registry
 from editors.parts.artefact import artefact_path
 from tests.faults.damage import DAMAGES, spoil
 from tests.faults.grid import Home, results
 from tests.faults.tally import Count, SilentError
-from tests.tiny import REQUESTS
+from tests.support.tiny import REQUESTS
 
 pytestmark = pytest.mark.faults
 

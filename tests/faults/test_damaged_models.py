@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.backbones import load, locate
+from bench.models.backbones import load, locate
 from tests.conftest import ARCHITECTURES
 from tests.faults.damage import emptied, no_text, scrambled, spoil, truncated
 from tests.faults.tally import Count
-from tests.saved_models import save_tiny
+from tests.support.saved_models import save_tiny
 
 pytestmark = pytest.mark.faults
 

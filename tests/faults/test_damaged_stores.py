@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.checkpoints import CheckpointFile
-from bench.circumstances import circumstances
-from bench.cli import main
-from bench.conduct import Conduct
-from bench.loaded import Loaded
-from bench.reference import reference_records, write_reference
-from bench.results import OtherSchemaError, ResultStore
-from bench.stopping_runs import StoppedEarly
-from bench.worker import Worker
+from bench.cli.main import main
+from bench.core.run_options import Conduct
+from bench.core.stopping import StoppedEarly
+from bench.evaluation.cache_keys import numerics
+from bench.evaluation.context import Loaded
+from bench.runner.worker import Worker
+from bench.store.checkpoints import CheckpointFile
+from bench.store.reference import reference_records, write_reference
+from bench.store.results import OtherSchemaError, ResultStore
 from tests.faults.damage import DAMAGES, spoil
 from tests.faults.grid import EDITS, Home, results, untimed
 from tests.faults.tally import Count, SilentError
-from tests.stopping import StoppingKeeper
+from tests.support.stopping import StoppingKeeper
 
 pytestmark = pytest.mark.faults
 
@@ -84,8 +84,8 @@ def test_damaged_checkpoints(
 def checkpoint_of(key: str, store: ResultStore) -> CheckpointFile:
     import torch
 
-    made = circumstances(torch.device("cpu"))
-    return CheckpointFile(directory=store.checkpoints, key=key, circumstances=made)
+    made = numerics(torch.device("cpu"))
+    return CheckpointFile(directory=store.checkpoints, key=key, numerics=made)
 
 
 def file_of(key: str, store: ResultStore) -> Path:
@@ -130,7 +130,7 @@ def test_damaged_references(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     count = tally["corruptions"]
-    monkeypatch.setattr("bench.reference.reference_folder", lambda: tmp_path)
+    monkeypatch.setattr("bench.store.reference.reference_folder", lambda: tmp_path)
     records = list(ResultStore(home.directory / "whole").records())
     path = write_reference(tmp_path / "table1.jsonl", records)
     sound, content = reference_records("table1"), path.read_bytes()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cli import main
+from bench.cli.main import main
 from editors import registry
 from editors.base import Editor, EditRequest
 from tests.faults.grid import Home, results

@@ -15,11 +15,11 @@ import pytest
 import safetensors.torch
 from safetensors import SafetensorError
 
-from bench import pristine
-from bench.cli import main
+from bench.cli.main import main
+from bench.evaluation import pristine
+from tests.core.test_small_disk import mounted
 from tests.faults.grid import Home, assert_tidy, results
 from tests.faults.tally import Count
-from tests.test_small_disk import mounted
 
 pytestmark = pytest.mark.faults
 

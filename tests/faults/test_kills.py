@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
-from bench.conduct import Conduct
-from bench.edit_job import EditJob
-from bench.loaded import Loaded
-from bench.results import ResultStore
-from bench.worker import Worker
+from bench.cli.main import main
+from bench.core.run_options import Conduct
+from bench.evaluation.context import Loaded
+from bench.evaluation.edit_job import EditJob
+from bench.runner.worker import Worker
+from bench.store.results import ResultStore
 from tests.faults.grid import Home, assert_tidy, results
 from tests.faults.tally import Count
 

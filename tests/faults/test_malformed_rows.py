@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.datasets import SPLITS, available, get_dataset
-from bench.general_ability.loading import load_sets
+from bench.evaluation.general_ability.loading import load_sets
 from tests.datasets.made import FILE_NAMES, MADE_ROWS
+from tests.evaluation.general_ability.made_items import ROWS, write_sets
 from tests.faults.tally import Count, SilentError
-from tests.general_ability.made_items import ROWS, write_sets
 
 pytestmark = pytest.mark.faults
 

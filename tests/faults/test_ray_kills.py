@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.conduct import Conduct
-from bench.results import ResultStore
+from bench.core.run_options import Conduct
+from bench.store.results import ResultStore
 from tests.faults.grid import EDITORS, Home, results
 from tests.faults.tally import Count
 
@@ -27,7 +27,7 @@ def test_ray_workers(
     home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="ray is not installed: its workers cannot be killed")
-    from bench.executors.ray_cluster import RayExecutor
+    from bench.runner.executors.ray_cluster import RayExecutor
 
     count, out, whole = tally["ray"], tmp_path / "out", home.whole
     out.mkdir()

@@ -25,7 +25,7 @@ from tests.parity.loading import (
     load_case,
     with_weights,
 )
-from tests.tiny import byte_tokenizer
+from tests.support.tiny import byte_tokenizer
 
 FULL = (
     "orig_gpt2_replace_last_cold",

@@ -37,7 +37,7 @@ from tests.parity.loading import (
     recorded_weights,
     with_weights,
 )
-from tests.tiny import byte_tokenizer
+from tests.support.tiny import byte_tokenizer
 
 FULL = ("gpt2_full", "llama_full")
 SELECTED = ("llama_full",)

@@ -33,7 +33,7 @@ from tests.parity.loading import (
     recorded_weights,
     with_weights,
 )
-from tests.tiny import byte_tokenizer
+from tests.support.tiny import byte_tokenizer
 
 TOLERANCE = 2e-5  # relative to an array's largest entry, as the numbers' own description asks
 STATISTICS = {

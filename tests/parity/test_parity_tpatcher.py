@@ -37,7 +37,7 @@ from tests.parity.loading import (
     load_case,
     with_weights,
 )
-from tests.tiny import byte_tokenizer
+from tests.support.tiny import byte_tokenizer
 
 DECODER = ("decoder_variant_gpt2", "decoder_variant_llama")
 WEIGHTS = "weights/"

@@ -22,7 +22,7 @@ from editors.parts.wise.lesson import Lesson
 from editors.parts.wise.training import SideTrained
 from editors.wise import WiseEditor
 from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
-from tests.tiny import SAMPLES
+from tests.support.tiny import SAMPLES
 
 FULL = (
     "gpt2_one_shard_3edits_f64",

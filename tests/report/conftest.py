@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench import cli
-from bench.reference import write_reference
+from bench.cli import main as cli
+from bench.store.reference import write_reference
 from tests.report.browser import NAMES, PHONE, Seen, watched
 from tests.report.hostile import hostile_records, small_tables
 

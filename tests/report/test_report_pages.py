@@ -6,10 +6,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import cli
+from bench.cli import main as cli
+from bench.core.escaping import visible
 from bench.report.grid import KEY_LENGTH
 from bench.report.sources import read as read_records
-from bench.visible import visible
 from tests.report.hostile import BACKBONE, SCRIPT, TEXTS
 from tests.report.html import Page, data, pages, views
 

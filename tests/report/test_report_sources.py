@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.cell import Cell
-from bench.grids import TABLES
-from bench.own_code import EDITOR_SOURCE
-from bench.reference import write_reference
+from bench.core.cell import Cell
+from bench.core.grids import TABLES
+from bench.datasets.plugins import EDITOR_SOURCE
 from bench.report.build import contents, table_of
 from bench.report.editing import tabulated
 from bench.report.sources import Records, layers, read
-from tests.kept_records import everything, failure, store_of
+from bench.store.reference import write_reference
+from tests.core.test_cell import CELL
 from tests.report.hostile import small_tables, with_cell
-from tests.test_cell import CELL
+from tests.support.kept_records import everything, failure, store_of
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from bench import cli
-from bench.places import UNEDITED
-from bench.published import numbers
+from bench.cli import main as cli
+from bench.core.published import numbers
+from bench.core.published_cells import UNEDITED
+from bench.core.statistics import Spread
 from bench.report.grid import Grid, number
-from bench.statistics import Spread
-from bench.tabulate import METRICS
+from bench.tables.tabulate import METRICS
 from tests.report.html import Page, pages
 
 LABELS = {"unedited": UNEDITED, "- CPT": "minus_CPT", "- KS": "minus_KS", "- BOTH": "minus_BOTH"}
@@ -32,10 +32,10 @@ def written(table: int, folder: Path) -> list[dict[str, str]]:
 
 def grid_of(table: int) -> Grid:
     """The report's table of the committed records, without pages."""
-    from bench.grids import TABLES
-    from bench.reference import reference_folder, reference_records
+    from bench.core.grids import TABLES
     from bench.report.build import table_of
     from bench.report.sources import Records
+    from bench.store.reference import reference_folder, reference_records
 
     name = f"table{table}"
     found = Records(reference_folder(), {name: reference_records(name)})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.audit import audit
-from bench.audit.report import summary
-from bench.check.claims import pinned
-from bench.published import all_numbers
-from bench.reference import reference_folder
+from bench.checks.audit import audit
+from bench.checks.audit.report import summary
+from bench.checks.regression.claims import pinned
+from bench.core.published import all_numbers
 from bench.report import judged
 from bench.report.sources import read
+from bench.store.reference import reference_folder
 from tests.report.html import pages
 
 

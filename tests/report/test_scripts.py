@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.escaping import visible
 from bench.report.scripts import safe_json, script
-from bench.visible import visible
 from tests.report.hostile import TEXTS
 
 VALUES = st.recursive(

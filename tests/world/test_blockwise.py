@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from bench.backbones import load, locate
+from bench.models.backbones import load, locate
 from bench.world import build
 from bench.world.blockwise import LOSS_WEIGHT, POSITION_SIZE, QUICK, Blockwise, _start_heads
 from bench.world.corpus import tokenizer_texts

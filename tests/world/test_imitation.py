@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from bench.backbones import load, locate
+from bench.models.backbones import load, locate
 from bench.world import build
 from bench.world.corpus import tokenizer_texts
 from bench.world.imitation import STEPS, Imitation

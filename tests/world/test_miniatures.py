@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from bench.backbones import EMBEDDED, at_directory, load
+from bench.models.backbones import EMBEDDED, at_directory, load
 from bench.world import build, miniatures, tokenizer
 from bench.world.corpus import tokenizer_texts
 from bench.world.pretrain import causal_loss

@@ -13,7 +13,7 @@ from bench.world.batches import Training
 from bench.world.inherit import inherit
 from bench.world.world import DEFAULT_SEED
 from editors.parts.language_model import LanguageModel
-from tests.tiny import TINY
+from tests.support.tiny import TINY
 
 TRAINING = Training(steps=2, rows=1, width=8, checkpoint=1)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from bench.backbones import load, locate
+from bench.models.backbones import load, locate
 from bench.world import pretrain, revision
 from bench.world.batches import CausalRows, Training
-from bench.world.verify import recall
+from bench.world.recall import recall
 from bench.world.world import Fact, World
 from editors.parts.language_model import LanguageModel
 

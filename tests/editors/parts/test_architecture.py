@@ -19,9 +19,9 @@ from editors.parts.resume import block_input, resumed
 from editors.parts.subjects import subject_last
 from editors.parts.tokens import batch_of, batch_of_ids, target_ids
 from editors.rome import RomeEditor, RomeHparams
-from tests.contract import leftovers, weights
-from tests.cut_down import CONFIGS, cut, language_model
-from tests.tiny import HIDDEN, INNER, LAYERS, REQUESTS, TINY, byte_tokenizer
+from tests.support.contract import leftovers, weights
+from tests.support.cut_down import CONFIGS, cut, language_model
+from tests.support.tiny import HIDDEN, INNER, LAYERS, REQUESTS, TINY, byte_tokenizer
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS[:3]]
 PAIRS.append(("It is said that the sky above the sea is", "blue"))

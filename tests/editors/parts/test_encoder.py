@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from editors.parts.encoder import SentenceEncoder, TextBatcher, read_config
-from tests.tiny_encoder import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
+from tests.support.tiny_encoder import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
 
 TEXTS = ["short", "a rather longer sentence", "x"]
 

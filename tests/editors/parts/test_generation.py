@@ -8,7 +8,7 @@ import torch
 from editors.parts.generation import Stop, forced_and_greedy, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
-from tests.tiny import CONTEXT
+from tests.support.tiny import CONTEXT
 
 PROMPTS = ("The capital of Veltria is", "A", "Kestrel Mining was founded by the old", "Ina")
 NEVER = Stop()

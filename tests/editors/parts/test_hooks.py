@@ -12,8 +12,8 @@ from editors.parts.hooks import (
     hidden_of,
     watched_prefill,
 )
-from tests.contract import leftovers
-from tests.tiny import tiny_llama
+from tests.support.contract import leftovers
+from tests.support.tiny import tiny_llama
 
 
 class Doubling(nn.Module):

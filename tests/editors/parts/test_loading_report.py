@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.resources import encoder_directory
+from bench.models.resources import encoder_directory
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.loading_report import check_report
 from editors.parts.text_vectors import TextVectors
-from tests.tiny_encoder import write_encoder
+from tests.support.tiny_encoder import write_encoder
 
 DENSE = "encoder.layer.1.output.dense.weight"
 Loader = Callable[[Path], object]

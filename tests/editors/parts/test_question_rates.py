@@ -8,8 +8,8 @@ import torch
 
 from editors.parts.question_rates import Questions, chosen_threshold, rates
 from editors.parts.text_vectors import TextVectors
-from tests.tiny import SAMPLES
-from tests.tiny_encoder import write_encoder
+from tests.support.tiny import SAMPLES
+from tests.support.tiny_encoder import write_encoder
 
 
 @pytest.fixture(scope="module")

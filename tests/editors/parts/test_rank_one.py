@@ -9,8 +9,8 @@ from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
 from editors.parts.value_optimisation import ValueSettings, value_problem
-from tests.contract import TEMPLATES, leftovers, weights
-from tests.tiny import INNER, REQUESTS
+from tests.support.contract import TEMPLATES, leftovers, weights
+from tests.support.tiny import INNER, REQUESTS
 
 REQUEST = REQUESTS[1]
 SETTINGS = ValueSettings(

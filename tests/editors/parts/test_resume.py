@@ -7,8 +7,8 @@ from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.resume import block_input, resumed
 from editors.parts.tokens import batch_of
-from tests.contract import leftovers, weights
-from tests.tiny import LAYERS, REQUESTS
+from tests.support.contract import leftovers, weights
+from tests.support.tiny import LAYERS, REQUESTS
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from editors.parts.subjects import subject_in_prompt, subject_last
-from tests.tiny import byte_tokenizer
+from tests.support.tiny import byte_tokenizer
 
 GPT, LLAMA = byte_tokenizer(bos=False), byte_tokenizer(bos=True)
 

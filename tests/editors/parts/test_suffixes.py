@@ -8,8 +8,8 @@ from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.contract import leftovers
-from tests.tiny import LAYERS, REQUESTS
+from tests.support.contract import leftovers
+from tests.support.tiny import LAYERS, REQUESTS
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]
 STARTS = [4, 0, 9, 17]

@@ -5,7 +5,7 @@ import torch
 from editors.parts.language_model import LanguageModel
 from editors.parts.templates import generate_templates
 from editors.parts.tokens import prompt_ids
-from tests.tiny import tiny_gpt2
+from tests.support.tiny import tiny_gpt2
 
 
 def test_templates_are_the_bare_one_and_a_prefix_for_each_length(tiny_lm: LanguageModel) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaModel
 
 from editors.parts.text_vectors import TextVectors, vectors_digest
-from tests.tiny_encoder import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
+from tests.support.tiny_encoder import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
 
 CPU = torch.device("cpu")
 TEXTS = ["The sky", "A much longer sentence about the sea", "x"]

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
 from editors.parts.tokens import joint, prompt_ids, target_ids
-from tests.tiny import byte_tokenizer
+from tests.support.tiny import byte_tokenizer
 
 
 def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:

@@ -14,8 +14,8 @@ from editors.parts.value_optimisation import (
     value_pass,
     value_problem,
 )
-from tests.contract import TEMPLATES, leftovers, weights
-from tests.tiny import REQUESTS, tiny_llama
+from tests.support.contract import TEMPLATES, leftovers, weights
+from tests.support.tiny import REQUESTS, tiny_llama
 
 REQUEST = REQUESTS[0]
 

@@ -11,7 +11,7 @@ from editors.parts.hypernetwork.examples import MetaBatch, MetaSampler, request_
 from editors.parts.hypernetwork.outer import answer_nll, locality_kl
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
-from tests.tiny import REQUESTS, SAMPLES, tiny_gpt2
+from tests.support.tiny import REQUESTS, SAMPLES, tiny_gpt2
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from editors.parts.hypernetwork.outer import Positions, accuracies, answer_nll, 
 from editors.parts.hypernetwork.projections import projections_of
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
-from tests.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
+from tests.support.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from editors.parts.hypernetwork.projections import (
 from editors.parts.hypernetwork.shifts import DenseShift, LowRankShift, Shift, shifted
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.contract import leftovers
-from tests.tiny import HIDDEN, INNER, REQUESTS, TINY
+from tests.support.contract import leftovers
+from tests.support.tiny import HIDDEN, INNER, REQUESTS, TINY
 
 
 @pytest.fixture(params=TINY)

@@ -7,8 +7,8 @@ import torch
 
 from editors.base import EditRequest
 from editors.parts.lte.examples import LteSampler, fact_of, prefix_ids, tokenise
-from tests.tiny import SAMPLES, byte_tokenizer
-from tests.tiny_recipe import samples
+from tests.support.tiny import SAMPLES, byte_tokenizer
+from tests.support.tiny_recipe import samples
 
 
 @pytest.mark.parametrize("bos", [True, False])

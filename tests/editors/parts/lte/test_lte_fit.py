@@ -17,9 +17,9 @@ from editors.parts.lte.follower import FollowerWeights, copy_to_train
 from editors.parts.lte.hparams import PRESETS, TINY, LteHparams
 from editors.parts.lte.learner import rate_factor
 from editors.parts.tokens import batch_of
-from tests.tiny import tiny_llama
-from tests.tiny_encoder import write_encoder
-from tests.tiny_recipe import samples
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_encoder import write_encoder
+from tests.support.tiny_recipe import samples
 
 MADE = {"made": samples()}
 COSINE = dataclasses.replace(TINY, learning_rate_decay="cosine")

@@ -10,7 +10,7 @@ from editors.parts.patches.last_block import LastBlock, activation_of, mlp_input
 from editors.parts.patches.memory import MemoryText
 from editors.parts.patches.neurons import Neurons, PatchStore
 from editors.parts.tokens import batch_of
-from tests.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
+from tests.support.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
 
 
 def neurons(projections: int, count: int = 2) -> Neurons:

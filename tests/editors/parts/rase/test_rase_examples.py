@@ -14,7 +14,7 @@ from editors.parts.rase.examples import (
     texts_of,
 )
 from editors.parts.rase.hparams import RaseHparams
-from tests.tiny import SAMPLES
+from tests.support.tiny import SAMPLES
 
 FIRST = SAMPLES[0]
 MANY = Example("fact", ("edited", *(f"g{n}" for n in range(9))), tuple(f"u{n}" for n in range(9)))

@@ -11,7 +11,7 @@ from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import KnownVectors
 from editors.parts.text_vectors import TextVectors
-from tests.tiny_encoder import HIDDEN, write_encoder
+from tests.support.tiny_encoder import HIDDEN, write_encoder
 
 EXAMPLES = [
     Example("Arl is red", ("Arl is", "It is said: Arl is"), ("A number 7",)),

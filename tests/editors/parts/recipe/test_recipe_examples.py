@@ -17,8 +17,8 @@ from editors.parts.recipe.examples import (
     tokenise,
 )
 from editors.parts.recipe.hparams import TINY
-from tests.tiny import byte_tokenizer
-from tests.tiny_encoder import MAX_LENGTH, encoder_tokenizer
+from tests.support.tiny import byte_tokenizer
+from tests.support.tiny_encoder import MAX_LENGTH, encoder_tokenizer
 
 
 def row(name: int) -> Row:

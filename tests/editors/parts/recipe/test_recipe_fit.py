@@ -16,9 +16,9 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.fit import fit_recipe
 from editors.parts.recipe.hparams import TINY, RecipeHparams
 from editors.parts.recipe.learner import ramp_at, rate_factor
-from tests.tiny import tiny_llama
-from tests.tiny_encoder import write_encoder
-from tests.tiny_recipe import samples
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_encoder import write_encoder
+from tests.support.tiny_recipe import samples
 
 QUICK = dataclasses.replace(TINY, iterations=8, checkpoint_interval=2, ramp_start=2, ramp_end=4)
 MADE = {"made": samples()}

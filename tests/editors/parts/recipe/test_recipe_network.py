@@ -12,7 +12,7 @@ from transformers import RobertaConfig
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.recipe.hparams import PAPER, TINY, RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork, similarity, trainable_parameters
-from tests.tiny_encoder import encoder_config
+from tests.support.tiny_encoder import encoder_config
 
 ROBERTA_BASE = RobertaConfig(
     vocab_size=50265,

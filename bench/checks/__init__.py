@@ -1,0 +1,1 @@
+"""Whether the numbers are right: audit, claims, regression check, editor contract."""

@@ -1,0 +1,1 @@
+"""What every editor must do, clause by clause."""

@@ -1,0 +1,50 @@
+"""What a backbone of the embedded world knows and can do, measured on its weights as shipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from bench.core.miniatures import CONTROL
+from bench.evaluation.general_ability.loading import Source, chosen, load_sets
+from bench.evaluation.general_ability.scoring import ask
+from bench.evaluation.general_ability.sets.squad2 import ANSWERABLE, UNANSWERABLE
+from bench.evaluation.probing import unsteered
+from bench.world.recall import SAMPLE, Score, exact, mean, recall, steering
+from bench.world.world import World
+from editors.parts.language_model import LanguageModel
+
+
+def verify(lm: LanguageModel, world: World, data: Path) -> Iterator[Score]:
+    """All scores of a backbone of `world`; `data` holds the world's generated files.
+
+    The control backbone has to know its facts; what it was not taught is only reported.
+    """
+    yield from recall(lm, world)
+    for score in (*steering(lm, world), *abilities(lm, data), *edit_sets(lm, data)):
+        yield replace(score, needed=None) if lm.name == CONTROL else score
+
+
+def abilities(lm: LanguageModel, data: Path) -> Iterator[Score]:
+    """The four ability sets as Table 2 asks them."""
+    sets = load_sets(Source(kind="embedded", directory=data, name="this world"))
+    rows = {key: ask(lm, key, chosen(one, None), unsteered) for key, one in sets.items()}
+    for key, chance in (("csqa", 1 / 5), ("mmlu", 1 / 4), ("anli", 1 / 3)):
+        yield Score(f"ability/{key}", mean([row["score"] for row in rows[key]]), 1.8 * chance)
+    answered = [row["f1"] for row in rows["squad2"] if row["group"] == ANSWERABLE]
+    refused = [row["exact"] for row in rows["squad2"] if row["group"] == UNANSWERABLE]
+    yield Score("ability/squad2 F1, answerable", mean(answered), 0.50)
+    yield Score("ability/squad2 no-answer detection", mean(refused), 0.70)
+
+
+def edit_sets(lm: LanguageModel, data: Path) -> Iterator[Score]:
+    """Exact accuracy on edit requests before any edit: what an editor that does nothing gets."""
+    for name, file, prompt, target in (
+        ("zsre", "zsre_mend_eval.json", "src", "alt"),
+        ("counterfact", "counterfact-edit.json", "prompt", "target_new"),
+        ("ripple_edits", "ripe_test.json", "prompt", "target_new"),
+    ):
+        rows = json.loads((data / file).read_text("utf-8"))[:SAMPLE]
+        yield Score(f"before edits/{name}", mean(exact(lm, [(r[prompt], r[target]) for r in rows])))

@@ -1,0 +1,156 @@
+"""The `data` command: get data files, check a directory of them, say where they come from."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.console import say
+from bench.datasets import available, get_dataset
+from bench.datasets.base import SPLITS, EditDataset
+from bench.datasets.verify import Finding, verify
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+FETCH_HELP = """It reads the pinned revision and verifies each file by its git blob id.
+Interrupted, the same command continues; files that are there are not fetched again.
+
+The question sets of Table 2 are not among them: `run --table 2 --preset paper` reads these from
+the hub (tau/commonsense_qa, cais/mmlu, facebook/anli, rajpurkar/squad_v2), or from a directory
+with --ability-dir.
+"""
+_HEADER = ("set", "split", "state", "rows", "published", "git blob", "file")
+
+
+def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `data fetch`, `data verify` and `data show`; each sets `func(args) -> int`."""
+    data = subparsers.add_parser(
+        "data",
+        help="fetch and check data files, show what a data set is",
+        description="Data sets of edits: fetch the published files, check local ones against them.",
+    )
+    commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    _add_fetch(commands)
+    check = commands.add_parser(
+        "verify",
+        help="check presence, rows, fields and git blob ids of the files under a directory",
+        description=(
+            "Exit code 1 when a file is missing, unusable or different from the published one; "
+            "a part of a set (fewer rows) is told as such and accepted."
+        ),
+    )
+    check.add_argument("directory", type=Path, metavar="DIR", help="where the files are")
+    check.add_argument(
+        "--datasets",
+        metavar="NAMES",
+        default=",".join(available()),
+        help="comma-separated data sets to check (default: %(default)s)",
+    )
+    check.set_defaults(func=run_verify)
+    show = commands.add_parser("show", help="show a data set: source, revision, licence, files")
+    show.add_argument("name", metavar="NAME", help=f"one of {', '.join(available())}, or an alias")
+    show.set_defaults(func=run_show)
+
+
+def _add_fetch(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="download the published files, verified by their git blob ids",
+        description="Download the published files of data sets; the only command that uses the "
+        "network for them.",
+        epilog=FETCH_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fetch.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(available())} (default: all)"
+    )
+    fetch.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="where the files go, as in their repository (default: RECIPE, that repository's name)",
+    )
+    fetch.add_argument(
+        "--mirror",
+        metavar="URL",
+        help="https address that has OWNER/REPOSITORY/REVISION/PATH below it (default: GitHub's)",
+    )
+    fetch.set_defaults(func=run_fetch)
+
+
+def run_fetch(args: argparse.Namespace) -> int:
+    """Print one line a file; 0 when all of them are there."""
+    from bench.datasets.fetch import RAW, fetch
+    from bench.datasets.fetch_progress import show_bytes
+
+    datasets = [get_dataset(name) for name in args.names or available()]
+    for one in fetch(datasets, args.to, mirror=args.mirror or RAW, progress=show_bytes):
+        say(f"{one.label}: {one.state}, verified: {one.path}")
+    return 0
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Print one line a file, then what is to be known about them; 1 when something is wrong."""
+    names = [name for name in args.datasets.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"No data set to check. Available: {', '.join(available())}.")
+    findings = list(verify(map(get_dataset, names), args.directory))
+    say(_table([_HEADER, *map(_cells, findings)]))
+    for finding in findings:
+        for line in _remarks(finding):
+            say(f"{finding.dataset} {finding.split}: {line}")
+    return int(any(finding.wrong for finding in findings))
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print the metadata of a data set."""
+    say("\n".join(_description(get_dataset(args.name))))
+    return 0
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    loaded = finding.loaded
+    return (
+        finding.dataset,
+        finding.split,
+        finding.state,
+        f"{loaded.rows:,}" if loaded else "-",
+        f"{finding.published_rows:,}",
+        loaded.digest[:10] if loaded else "-",
+        str(loaded.path) if loaded else "-",
+    )
+
+
+def _remarks(finding: Finding) -> Iterator[str]:
+    if finding.state != "full":
+        yield finding.detail
+    if finding.loaded:
+        yield from finding.loaded.notes()
+
+
+def _description(dataset: EditDataset) -> Iterator[str]:
+    yield f"{dataset.label} ({dataset.key}): {dataset.title}"
+    if dataset.aliases:
+        yield f"aliases:  {', '.join(dataset.aliases)}"
+    yield f"source:   {dataset.source}"
+    yield f"revision: {dataset.revision}"
+    yield f"licence:  {dataset.licence}"
+    yield f"cite:     {dataset.citation}"
+    for split in SPLITS:
+        file = dataset.files[split]
+        yield f"{split + ':':<9} {file.path}, {file.rows:,} rows, git blob {file.git_blob}"
+    yield f"get it:   python -m bench data fetch {dataset.key} --to DIR"
+    yield (
+        f"or:       git clone {dataset.source} && git -C {dataset.source.rpartition('/')[2]} "
+        f"checkout {dataset.revision}"
+    )
+    yield "check it: python -m bench data verify DIR"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,72 @@
+"""A table printed, and written."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.kinds import KINDS
+from bench.core.grids import Table
+from bench.core.identity import Identity
+from bench.store.results import Record
+from bench.tables.columns import MAIN
+
+if TYPE_CHECKING:
+    from bench.tables.layout import TextTable
+
+
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def show(
+    table: Table,
+    cells: Sequence[Identity],
+    records: Iterable[Record],
+    directory: Path,
+    metric: str = MAIN,
+) -> tuple[str, ...]:
+    """Print the table of these cells and write it under `directory`; see `written`."""
+    view = KINDS[table.measures].view(table, cells, records, metric)
+    show_text(view.text)
+    return written(f"table{table.number}", view.text, view.csv, directory)
+
+
+def written(stem: str, text: TextTable, csv_text: str, directory: Path) -> tuple[str, ...]:
+    """Write a table under `directory`, if that is not read-only, and say where it is.
+
+    Returns the files that were written.
+    """
+    from bench.core import console
+    from bench.tables.render import write_table
+
+    try:
+        paths = write_table(stem, text, csv_text, directory)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        console.warn(f"warning: the table is not written: {error.strerror}: {directory}.")
+        return ()
+    console.say("written: " + ", ".join(map(str, paths)))
+    return tuple(map(str, paths))
+
+
+def show_text(text: TextTable) -> None:
+    """Print the caption, then one table per group of columns."""
+    from bench.core import console
+    from bench.tables.render import terminal
+
+    for line in text.caption:
+        console.say(line)
+    for rich_table in terminal(text):
+        console.show(rich_table)
+
+
+def print_markdown(text: TextTable) -> None:
+    """Print a table as Markdown."""
+    from bench.core import console
+    from bench.tables.render import markdown
+
+    for line in markdown(text).splitlines():
+        console.say(line)

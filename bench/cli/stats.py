@@ -1,0 +1,115 @@
+"""The `stats` command: the key covariances that ROME-like editors read, made before any run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bench.cli import arguments
+from bench.cli.values import whole
+from bench.core.busy import show_busy
+from bench.core.console import say
+from bench.core.document_progress import show_documents
+from bench.core.events import event_log
+from bench.core.grids import editor_keys
+from bench.models.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.models.key_statistics import compute_covariances, read_facts
+from bench.models.resources import Places, corpus_for
+from editors import registry
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from editors.parts.language_model import LanguageModel
+
+EXAMPLES = """examples:
+  python -m bench stats --backbone mini-llama
+      the layers that the editors' presets ask for, over the embedded world's text: seconds
+  python -m bench stats --backbone path/to/model --layers 3,4,5 --corpus texts/ --documents 20000
+      over one's own text; `run` takes the same --corpus and --documents
+  python -m bench stats --preset paper --backbone gpt-j-6b
+      100,000 articles of Wikipedia, as in the originals; hours on a GPU
+
+Interrupted, the same command continues. The statistics are those of the unedited model.
+"""
+
+
+def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `stats`."""
+    parser = subparsers.add_parser(
+        "stats",
+        help="compute the key covariances of a backbone",
+        description="Compute the second moments of MLP keys that ROME-like editors read.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("of what")
+    arguments.add_preset(what)
+    arguments.add_backbone(what, default="mini-llama in the embedded preset")
+    what.add_argument(
+        "--layers",
+        metavar="N,M|all",
+        help="block numbers (default: those that the editors' presets ask for)",
+    )
+    places = parser.add_argument_group("from what, on what")
+    arguments.add_corpus(places)
+    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
+    arguments.add_hardware(places)
+    arguments.add_log(places)
+    parser.set_defaults(func=stats)
+
+
+def stats(args: argparse.Namespace) -> int:
+    """Exit code 0 when the statistics of every layer are there."""
+    if args.backbone is None and args.preset == "paper":
+        raise ValueError(
+            f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
+        )
+    device = arguments.device_of(args)
+    check_device(device)
+    backbone = locate(
+        args.backbone or EMBEDDED[0], world_seed=args.world_seed, hub=args.preset == "paper"
+    )
+    places = Places(corpus=args.corpus, documents=args.documents, world_seed=args.world_seed)
+    corpus = corpus_for(backbone.name, places)
+    with show_busy(f"loading {backbone.name}"):
+        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
+    layers = _layers(args.layers, lm)
+    with (
+        event_log(args.log_json) as log,
+        show_documents(corpus.documents, log) as progress,
+    ):
+        paths = compute_covariances(lm, corpus, layers, progress)
+    for layer, path in paths.items():
+        facts = read_facts(path)
+        say(
+            f"layer {layer}: {int(facts['documents']):,} documents, "
+            f"{int(facts['tokens']):,} tokens: {path}"
+        )
+    return 0
+
+
+def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
+    """Block numbers that were named, else those of all editors' presets.
+
+    Raises:
+        ValueError: no number, or no block of this model.
+    """
+    if text == "all":
+        return tuple(range(lm.n_layers))
+    if text is None:
+        return _wanted(lm)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) < lm.n_layers for part in parts):
+        raise ValueError(
+            f"--layers takes block numbers from 0 to {lm.n_layers - 1} or 'all', got {text!r}."
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _wanted(lm: LanguageModel) -> tuple[int, ...]:
+    hparams = [registry.hparams_for(key, lm.name) for key in editor_keys()]
+    layers = {layer for one in hparams for layer in one.covariance_layers(lm.n_layers)}
+    if not layers:
+        raise ValueError("No editor's preset asks for a key covariance; name --layers.")
+    return tuple(sorted(layers))

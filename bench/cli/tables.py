@@ -1,0 +1,281 @@
+"""The `tables` command: a table from stored records only."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli import arguments
+from bench.cli.kinds import KINDS, TableKind
+from bench.cli.losing import show_losses
+from bench.cli.measures import show_measures
+from bench.cli.showing import print_markdown, show, show_text
+from bench.cli.values import one_of
+from bench.core.cell import Cell
+from bench.core.console import say, warn
+from bench.core.grids import Table, get_table
+from bench.core.identity import Identity
+from bench.core.protocol import of_protocol
+from bench.datasets.plugins import remember
+from bench.evaluation.record_kinds import identity_of
+from bench.runner.planning import points, trained_points
+from bench.runner.plugin_rows import parted_points, with_own_editors, with_recorded
+from bench.store.choosing_measures import measured
+from bench.store.choosing_protocols import followed, others_there
+from bench.store.reference import add_to_reference, table_records, write_reference
+from bench.store.reference_gaps import missing, sentences
+from bench.store.results import Record, ResultStore, is_complete
+from bench.store.staleness import belonging, parted, stale_warning
+from bench.tables.columns import MAIN, SHOWN
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from bench.tables.tabulate import TableData
+
+EXAMPLES = """examples:
+  python -m bench tables --table 1
+      the table of all seeds in results/, in the terminal and in tables/
+  python -m bench tables --table 1 --by-type
+      RippleEdits by its six types of probe
+  python -m bench tables --table 1 --correlate
+      whether our averages rank the editors as the paper's do
+  python -m bench tables --table 1 --averages --markdown
+      the averages alone, to be pasted into a document
+  python -m bench tables --table 1 --reference
+      the table of the committed reference results, without a model
+  python -m bench tables --table 1 --significance
+      RECIPE against every other editor, over the seeds there are
+  python -m bench tables --table 1 --reference --metric-loss
+      what is lost between the printed metric and decoded answers
+  python -m bench tables --table 1 --metric generated
+      exact matches of greedy answers
+  python -m bench tables --table 1 --measure retention
+      what is left of old edits, of cells that were run with this metric set
+  python -m bench tables --table 1 --out runs/mine --editors recipe,ft --edits 10,100
+      part of the table, of the records in runs/mine
+"""
+
+
+def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `tables`."""
+    parser = subparsers.add_parser(
+        "tables",
+        help="print and write a table from stored records",
+        description="Print and write a table from stored records. Give the same data, backbone "
+        "and limits as to `run`; without --seeds, all stored seeds are taken.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_selection(parser)
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
+        "--by-type", action="store_true", help="RippleEdits by type of probe, in the terminal"
+    )
+    view.add_argument("--averages", action="store_true", help="Avg alone, a column per data set")
+    view.add_argument(
+        "--correlate",
+        action="store_true",
+        help="rank correlation of our Avg with the published one over the editors, per number of "
+        "edits, in the terminal",
+    )
+    view.add_argument(
+        "--significance",
+        action="store_true",
+        help="RECIPE against every other editor over the seeds, in the terminal",
+    )
+    view.add_argument(
+        "--metric-loss",
+        action="store_true",
+        help="what is lost from the printed metric to decoded answers, and to retrieval that sees "
+        "the prompt alone; in the terminal and as CSV",
+    )
+    view.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write the records, without their rows, as JSON lines",
+    )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="with --export, keep the records of other cells that FILE has",
+    )
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="of the committed reference results, instead of the records in results/",
+    )
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the table or its averages as Markdown, and write nothing",
+    )
+    parser.add_argument(
+        "--metric",
+        type=one_of("metric", SHOWN),
+        metavar="NAME",
+        help=f"{', '.join(SHOWN)} (default: {MAIN}, the paper's)",
+    )
+    arguments.add_protocol(parser)
+    parser.set_defaults(func=tables)
+
+
+def chosen_records(
+    args: argparse.Namespace,
+) -> tuple[Table, Sequence[Identity], list[Record]]:
+    """The table, its selected cells, and the records there are.
+
+    Raises:
+        ValueError: no record at all, or a selection that the table does not take.
+    """
+    table = get_table(args.table)
+    kind = KINDS[table.measures]
+    kind.check(args)
+    _check_measures(args)
+    return table, *(_committed if args.reference else _stored)(table, kind, args)
+
+
+def tables(args: argparse.Namespace) -> int:
+    """Exit code 0; no record at all is an error."""
+    if args.add and args.export is None:
+        raise ValueError("--add is for --export FILE alone.")
+    table, cells, records = chosen_records(args)
+    if args.export is not None:
+        keys = {cell.key() for cell in cells}
+        kept = [record for record in records if record["key"] in keys]
+        path = (add_to_reference if args.add else write_reference)(args.export, kept)
+        say(f"written: {path}, {len(kept):,} records")
+        return 0
+    if args.metric_loss:
+        folder = arguments.tables_directory(args)
+        show_losses(table, cells, records, folder, markdown=args.markdown)
+        return 0
+    metric = args.metric or MAIN
+    views = [name for name in ("averages", *VIEWS) if vars(args)[name]]
+    if args.measure:
+        show_measures(table, cells, records, args)
+    elif views:
+        from bench.tables.tabulate import tabulate
+
+        editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
+        _show_view(views[0], tabulate(table, editing, records, SHOWN[metric]), args)
+    elif args.markdown:
+        print_markdown(KINDS[table.measures].view(table, cells, records, metric).text)
+    else:
+        show(table, cells, records, arguments.tables_directory(args), metric)
+    return 0
+
+
+def _check_measures(args: argparse.Namespace) -> None:
+    views = [name for name in ("averages", *VIEWS, "metric") if vars(args)[name]]
+    if args.measure and views:
+        raise ValueError(
+            f"--measure has tables of its own and takes no --{views[0].replace('_', '-')}."
+        )
+
+
+def _show_view(name: str, data: TableData, args: argparse.Namespace) -> None:
+    from bench.tables.layout import averages
+
+    if name == "averages":
+        (print_markdown if args.markdown else show_text)(averages(data))
+    else:
+        VIEWS[name](data)
+
+
+def _stored(
+    table: Table, kind: TableKind, args: argparse.Namespace
+) -> tuple[Sequence[Identity], list[Record]]:
+    """The cells of this selection, planned anew, and all complete records of their kind.
+
+    Raises:
+        ValueError: none of the cells has a record.
+    """
+    store = ResultStore(arguments.records_directory(args))
+    owned = [r for r in store.records() if is_complete(r) and kind.owns(r)]
+    remember(owned)
+    # One that was made by other definitions is stale, unless these are what is asked for.
+    records, stale = parted(owned) if args.protocol is None else (owned, [])
+    stored = {seed for record in records if (seed := kind.seed(record)) is not None}
+    seeds = tuple(sorted(stored)) or (0,)
+    settings = arguments.settings(args)
+    asked = with_own_editors(table, arguments.selection(args, seeds), records)
+    here, gone = parted_points(points(table, asked))
+    chosen, _ = trained_points(  # the others have no records
+        here, settings, named=args.editors is not None
+    )
+    planned = [job.cell for job in kind.plan(chosen, args)] if chosen else []
+    cells = with_recorded(planned, gone, records, settings)
+    if args.measure:  # before a protocol is looked for, which does not know of further sets
+        cells = [*measured([cell for cell in cells if isinstance(cell, Cell)], records)]
+    if args.protocol is not None:
+        return followed(cells, records, args.protocol), records
+    if warning := stale_warning(belonging(stale, cells)):
+        warn(warning)
+    if others := others_there(cells, records):
+        warn(f"warning: {others}")
+    if not {cell.key() for cell in cells} & {record["key"] for record in records}:
+        raise ValueError(
+            f"No record in {store.directory} belongs to this selection of table {table.number}; "
+            "make them with python -m bench run and the same arguments."
+        )
+    return cells, records
+
+
+def _committed(
+    table: Table, kind: TableKind, args: argparse.Namespace
+) -> tuple[Sequence[Identity], list[Record]]:
+    """The selected cells of the committed reference, and their records.
+
+    Raises:
+        FileNotFoundError: no reference of this table is committed.
+        ValueError: none of its cells is selected.
+    """
+    records = table_records(table.number)
+    there = [identity_of(record["cell"]) for record in records]
+    cells = kind.chosen(there, args)
+    if cells and args.protocol is not None:
+        cells = of_protocol(cells, args.protocol)
+    if not cells:
+        raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
+    lacking = missing(cell for cell in cells if isinstance(cell, Cell))
+    for sentence in sentences(table.number, lacking):
+        warn(sentence)
+    return kind.chosen([*cells, *lacking], args), records
+
+
+def _show_kinds(data: TableData) -> None:
+    from bench.tables.layout import by_kind
+
+    show_text(by_kind(data))
+
+
+def _show_correlations(data: TableData) -> None:
+    from bench.core import console
+    from bench.tables.correlation import caption, correlations, rank_table
+
+    for line in caption(data):
+        console.say(line)
+    console.show(rank_table(correlations(data)))
+
+
+def _show_significance(data: TableData) -> None:
+    from bench.core import console
+    from bench.tables.comparisons import comparisons
+    from bench.tables.significance_layout import caption, comparison_table
+
+    found = comparisons(data.averages)
+    for line in caption(data, found):
+        console.say(line)
+    console.show(comparison_table(found))
+
+
+# Views in the terminal alone, by the option that asks for them.
+VIEWS: dict[str, Callable[[TableData], None]] = {
+    "by_type": _show_kinds,
+    "correlate": _show_correlations,
+    "significance": _show_significance,
+}

@@ -1,0 +1,112 @@
+"""The `world` command: build the miniature models of a seed, verify them, write the data files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.busy import show_busy
+from bench.core.console import say
+from bench.core.miniatures import CONTROL, MODELS
+from bench.core.names import unknown_name
+from bench.world.world import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from bench.world.recall import Score
+
+
+def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `world build`, `world verify` and `world write`."""
+    world = subparsers.add_parser(
+        "world",
+        help="build and verify the embedded world",
+        description="The embedded world: invented entities and facts, and models that know them.",
+    )
+    commands = world.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
+    build = commands.add_parser(
+        "build",
+        help="pre-train the miniature models of a seed (resumes; an hour or two each on two cores)",
+    )
+    _add_seed(build)
+    build.add_argument(
+        "--models", default=",".join(MODELS), metavar="NAMES",
+        help=f"default: %(default)s; {CONTROL} is mini-llama without documents that teach reading "
+        "a context",
+    )  # fmt: skip
+    build.add_argument("--out", type=Path, metavar="DIR", help="default: where the package looks")
+    build.add_argument("--device", default="cpu")
+    build.add_argument(
+        "--from-noise", action="store_true",
+        help="do not start another seed's backbone from the shipped one",
+    )  # fmt: skip
+    build.set_defaults(func=_build)
+    verify = commands.add_parser(
+        "verify", help="measure recall, steering and abilities; exit code 1 below a threshold"
+    )
+    _add_seed(verify)
+    verify.add_argument("--backbone", default="mini-llama", metavar="NAME")
+    verify.set_defaults(func=_verify)
+    write = commands.add_parser("write", help="write the world's data files into a directory")
+    _add_seed(write)
+    write.add_argument("directory", type=Path, metavar="DIR")
+    write.set_defaults(func=_write)
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, metavar="N")
+
+
+def _build(args: argparse.Namespace) -> int:
+    from bench.checks.world import verify
+    from bench.models.backbones import at_directory, load
+    from bench.world.build import build
+    from bench.world.progress import step_progress
+    from bench.world.store import data_dir
+
+    names = tuple(args.models.split(","))
+    for name in names:
+        if name not in (*MODELS, CONTROL):
+            raise unknown_name("model", name, (*MODELS, CONTROL))
+    out = build(
+        args.seed, names, out=args.out, device=args.device, from_noise=args.from_noise,
+        progress=step_progress, load=lambda path: load(at_directory(path, name=path.name)),
+        measure=lambda lm, world: verify(lm, world, data_dir(world.seed)),
+    )  # fmt: skip
+    say(f"Built {', '.join(names)} of world {args.seed} in {out}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from bench.checks.world import verify
+    from bench.models.backbones import load, locate
+    from bench.world.store import data_dir
+    from bench.world.world import World
+
+    lm = load(locate(args.backbone, world_seed=args.seed))
+    failed = 0
+    for score in verify(lm, World(args.seed), data_dir(args.seed)):
+        say(_line(score))
+        failed += not score.passed
+    say(f"{failed} below their threshold" if failed else "all thresholds met")
+    return 1 if failed else 0
+
+
+def _line(score: Score) -> str:
+    needed = "" if score.needed is None else f"  (needs {100 * score.needed:.0f})"
+    mark = " " if score.needed is None else ("+" if score.passed else "!")
+    return f"{mark} {score.name:55s} {100 * score.value:6.2f}{needed}"
+
+
+def _write(args: argparse.Namespace) -> int:
+    from bench.world.files import write_all
+    from bench.world.store import make_directory
+
+    if args.directory.exists():
+        raise ValueError(f"{args.directory} exists; give a directory that does not, to be written.")
+    with show_busy(f"making the data of world {args.seed}"):
+        make_directory(args.directory, lambda part: write_all(args.seed, part))
+    say(f"Wrote the data files of world {args.seed} to {args.directory}")
+    return 0

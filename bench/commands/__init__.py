@@ -1,1 +1,0 @@
-"""Sub-commands of `python -m bench`: one module each, imported when it is called for."""

@@ -1,1 +1,0 @@
-"""What every editor must do, whatever its method: told on tiny models of each architecture."""

@@ -1,0 +1,1 @@
+"""One cell, run: the sequential-edit driver, probes, metrics, general ability and timing."""

@@ -1,0 +1,151 @@
+"""One row of Table 2: n edits, then every question, then reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from bench.core.clock import Clock
+from bench.core.seeds import draw
+from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.edit_loop import EditsMade
+from bench.evaluation.general_ability import scoring
+from bench.evaluation.general_ability.cell import BUILT_IN, AbilityCell
+from bench.evaluation.general_ability.loading import LoadedSet, chosen
+from bench.evaluation.general_ability.rows import AbilityRow, Numbered
+from bench.evaluation.health import BlockHealth, health_of
+from bench.evaluation.metrics import token_accuracy
+from bench.evaluation.probing import BATCH_SIZE, Steering, items_of, predict, unsteered
+from editors.base import Editor, EditSample
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityRun:
+    """What asking a model gave."""
+
+    rows: list[AbilityRow]
+    seconds: dict[str, float]  # by phase
+    health: list[BlockHealth] = field(default_factory=list)
+    # Token accuracy of the edit requests behind the last edit, in [0, 1]: an editor keeps every
+    # ability that learns nothing.
+    reliability: float | None = None
+
+
+def run_unedited(
+    cell: AbilityCell,
+    lm: LanguageModel,
+    sets: Mapping[str, LoadedSet],
+    *,
+    batch_size: int = BATCH_SIZE,
+    keeper: Keeper | None = None,
+) -> AbilityRun:
+    """Ask the model as it is.
+
+    Raises:
+        StoppedEarly: the keeper was asked to stop.
+    """
+    clock, keeper = Clock(lm.device), keeper or Keeper()
+    questions = _questions(cell, lm, sets)
+    with clock.phase("ask"):
+        rows = _asked(cell, lm, questions, _in_front(keeper.check, unsteered), batch_size)
+    return AbilityRun(rows=rows, seconds=clock.seconds)
+
+
+def run_edited(
+    cell: AbilityCell,
+    editor: Editor[Any],
+    samples: Sequence[EditSample],
+    sets: Mapping[str, LoadedSet],
+    *,
+    batch_size: int = BATCH_SIZE,
+    keeper: Keeper | None = None,
+) -> AbilityRun:
+    """Edit the first n samples of the seed's draw, one after another, and ask.
+
+    The editor is reset before, and however it ends. Edits that the keeper has of an earlier run
+    are not made again.
+
+    Raises:
+        ValueError: a cell without edits, or fewer samples than edits.
+        StoppedEarly: the keeper was asked to stop.
+    """
+    edits = cell.edits
+    if edits is None or len(samples) < edits.n_edits:
+        raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
+    lm, keeper = editor.lm, keeper or Keeper()
+    clock = Clock(lm.device)
+    made = EditsMade(editor, clock, keeper)
+    questions = _questions(cell, lm, sets)
+    block = draw(samples, seed=edits.seed, limit=edits.n_edits)
+    requests = [items_of(sample)[0] for sample in block]
+    editor.reset()
+    before = predict(lm, requests, batch_size=batch_size)
+    steering = _in_front(made.keep, editor.steering)
+    try:
+        made.resume(keeper.resume())
+        made.make([sample.request for sample in block])
+        after = predict(
+            lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
+        )
+        with clock.phase("ask"):
+            rows = _asked(cell, lm, questions, steering, batch_size)
+    finally:
+        editor.reset()
+    return AbilityRun(
+        rows=rows,
+        seconds=clock.seconds,
+        health=[health_of(0, block, before, after, editor, keeper.check)],
+        reliability=fmean(token_accuracy(one.predicted_ids, one.target_ids) for one in after),
+    )
+
+
+def _in_front(act: Callable[[], None], steering: Steering) -> Steering:
+    """Steering that calls `act` in front of every batch."""
+
+    def acting(batch: TokenBatch) -> AbstractContextManager[None]:
+        act()
+        return steering(batch)
+
+    return acting
+
+
+def _questions(
+    cell: AbilityCell, lm: LanguageModel, sets: Mapping[str, LoadedSet]
+) -> dict[str, Numbered]:
+    """The questions of each set, refused before the first edit where they cannot be scored."""
+    questions: dict[str, Numbered] = {
+        key: chosen(loaded, cell.task_limit) for key, loaded in sets.items()
+    }
+    if cell.scoring == "paper":
+        for part in questions.values():
+            scoring.check_options(lm, part)
+    return questions
+
+
+def _asked(
+    cell: AbilityCell,
+    lm: LanguageModel,
+    questions: Mapping[str, Numbered],
+    steering: Steering,
+    batch_size: int,
+) -> list[AbilityRow]:
+    if cell.scoring == "lm-eval":
+        from bench.evaluation.general_ability import lm_eval_harness
+
+        return lm_eval_harness.ask(
+            lm, questions, steering, built_in=cell.wording == BUILT_IN, batch_size=batch_size
+        )
+    if cell.scoring == "promptbench":
+        from bench.evaluation.general_ability import promptbench_harness
+
+        return promptbench_harness.ask(lm, questions, steering, batch_size=batch_size)
+    return [
+        row
+        for key, part in questions.items()
+        for row in scoring.ask(lm, key, part, steering, batch_size=batch_size)
+    ]

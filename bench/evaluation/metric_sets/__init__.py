@@ -1,0 +1,52 @@
+"""Optional metric sets, a file each: the module `retention` holds the set of that name."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bench.core.names import unknown_name
+
+if TYPE_CHECKING:
+    from bench.evaluation.metric_set import MetricSet
+    from bench.models.measure_inputs import MeasureInputs
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """Names of all sets, in alphabetical order; none of them is imported."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def get_set(name: str) -> MetricSet:
+    """The set of a name.
+
+    Raises:
+        ValueError: no set of that name; the nearest one is named.
+    """
+    from bench.evaluation.metric_set import MetricSet
+
+    if name not in available():
+        raise unknown_name("metric set", name, available())
+    module = import_module(f"{__name__}.{name}")
+    (found,) = (
+        one
+        for one in vars(module).values()
+        if inspect.isclass(one) and issubclass(one, MetricSet) and one.__module__ == module.__name__
+    )
+    made: MetricSet = found()
+    return made
+
+
+def identities(names: Iterable[str], inputs: MeasureInputs) -> Mapping[str, str]:
+    """What the identity of a cell that asks for some sets says of them.
+
+    Raises:
+        OSError, ValueError: a set lacks what it reads.
+    """
+    return {name: get_set(name).identity(inputs) for name in sorted(names)}

@@ -1,0 +1,158 @@
+"""Trained weights of editors: made by `train`, or by `run` when it first needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.core.console import warn
+from bench.core.digests import digest_of_file
+from bench.core.events import SILENT, EventLog
+from bench.core.files import write_text
+from bench.core.grids import DATASETS
+from bench.core.integrity import is_reported, report_of
+from bench.core.training_progress import show_steps
+from bench.datasets import get_dataset
+from bench.models.backbones import EMBEDDED, Backbone
+from bench.world.store import DATA_VERSION, cache_root, data_dir
+from editors import registry
+
+if TYPE_CHECKING:
+    from editors.base import EditSample, Hparams, TrainableEditor
+    from editors.parts.language_model import LanguageModel
+
+    Samples = Mapping[str, tuple[EditSample, ...]]
+
+REPORT_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An artefact that was just trained."""
+
+    path: Path
+    header: Mapping[str, Any]
+    seconds: float
+
+
+def trainable(name: str) -> type[TrainableEditor[Any]]:
+    """The class of an editor that has weights to train.
+
+    Raises:
+        ValueError: no such editor, or none with weights of its own.
+    """
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(name)
+    if not issubclass(cls, TrainableEditor):
+        classes = {key: registry.editor_class(key) for key in registry.shipped()}
+        others = [key for key, one in classes.items() if issubclass(one, TrainableEditor)]
+        raise ValueError(f"{cls.label} has no weights to train. Trainable: {', '.join(others)}.")
+    return cls
+
+
+def make_artefact(
+    key: str,
+    lm: LanguageModel,
+    samples: Samples,
+    hparams: Hparams,
+    *,
+    encoder: Path | None,
+    path: Path,
+    seed: int = 0,
+    log: EventLog = SILENT,
+) -> Made:
+    """Train an editor's weights on the samples of each data set and write a report beside them.
+
+    Weights that are there already, of the same settings, keep the report of their training.
+    """
+    from bench.core.provenance import now, provenance
+    from editors.base import Resources
+    from editors.parts.artefact import read_header
+
+    report_path, finished = report_of(path), path.exists()
+    started, start = now(), time.perf_counter()
+    with show_steps(log) as progress:
+        made = trainable(key).fit(
+            lm, samples, hparams, Resources(encoder=encoder, seed=seed),
+            out=path.parent, progress=progress,
+        )  # fmt: skip
+    seconds = time.perf_counter() - start
+    header = read_header(made)
+    if finished and report_path.exists() and is_reported(made):
+        earlier = json.loads(report_path.read_text("utf-8"))["provenance"]["seconds"]["train"]
+        return Made(path=made, header=header, seconds=earlier)
+    report = {
+        "schema": REPORT_SCHEMA,
+        "artefact": {"file": made.name, "sha256": digest_of_file(made)},
+        "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
+        # Training selects among its checkpoints alone; the other hyper-parameters are the preset's.
+        "search_space": {"iteration": [entry["iteration"] for entry in header.get("history", [])]},
+        **header,
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    write_text(report_path, text)
+    return Made(path=made, header=header, seconds=seconds)
+
+
+def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[EditSample, ...]]:
+    """Samples of the training split by data set; what was skipped is warned of."""
+    samples = {}
+    for dataset in map(get_dataset, names):
+        loaded = dataset.load("train", dataset.directory("train", directory))
+        for note in loaded.notes():
+            warn(f"{dataset.key}: {note}")
+        samples[dataset.key] = loaded.samples
+    return samples
+
+
+def first_use_directory(
+    editor: str,
+    backbone: Backbone,
+    hparams: Hparams,
+    world_seed: int,
+    encoder: Path | None = None,
+    *,
+    dtype: str,
+) -> Path:
+    """Where `run` keeps weights that it trained: a folder for each thing they depend on."""
+    source = registry.source_of(editor)
+    identity = [
+        editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
+        DATA_VERSION, encoder and digest_of_file(encoder / "model.safetensors"),
+        *([] if source is None else [source]),
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
+
+
+def trains_on_first_use(editor: str, backbone: str) -> bool:
+    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(editor)
+    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
+
+
+def train_on_first_use(
+    editor: str,
+    lm: LanguageModel,
+    hparams: Hparams,
+    directory: Path,
+    world_seed: int,
+    encoder: Path | None = None,
+) -> None:
+    """Train an editor on the embedded world's three training sets into `directory`."""
+    from editors.parts.artefact import artefact_path
+
+    label = registry.describe(editor).label
+    warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
+    samples = training_samples(DATASETS, data_dir(world_seed))
+    path = artefact_path(directory, editor, lm.name, list(samples))
+    made = make_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
+    warn(f"{made.path}: {made.seconds / 60:.1f} minutes")

@@ -1,0 +1,137 @@
+"""Text corpora: a file, a directory, the embedded world's, Wikipedia or WikiText from the hub.
+
+A `.txt` file holds one document a line, a `.jsonl` file one object with `text` a line; a directory
+holds such files, read in the order of their paths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from bench.core.digests import cached_digest, combined_digest
+from bench.world.store import data_dir
+
+WIKIPEDIA, WIKITEXT = "wikipedia", "wikitext-103"
+DOCUMENTS = 4_000  # read by default, ours
+PAPER_DOCUMENTS = 100_000  # articles that ROME and MEMIT read
+# Ours, of the embedded world's corpus: some 500 tokens for each key dimension of a miniature
+# backbone, read in seconds.
+EMBEDDED_TOKENS = 200_000
+BESIDE_DATA = "corpus.txt"
+
+# Repository, configuration and revision of each.
+HUB_TEXTS = {
+    WIKIPEDIA: ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
+    WIKITEXT: (
+        "Salesforce/wikitext",
+        "wikitext-103-raw-v1",
+        "b08601e04326c79dfdd32d625aee71d232d685c3",
+    ),
+}
+# The originals draw their articles at random; a stream is shuffled in a window (sizes are ours).
+_HUB_SHUFFLE = {"seed": 0, "buffer_size": 10_000}
+_SUFFIXES = (".txt", ".jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Documents in a fixed order, and how much of them is read."""
+
+    place: str  # a path, or a name of `HUB_TEXTS`
+    digest: str  # of the contents
+    documents: int  # at most
+    tokens: int | None = None  # at most; None reads on
+
+    @property
+    def identity(self) -> str:
+        """What tells the statistics of this corpus from another's."""
+        return f"{self.digest} documents {self.documents} tokens {self.tokens}"
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is streamed from the hub."""
+        return self.place in HUB_TEXTS
+
+    def texts(self) -> Iterator[str]:
+        """The documents that are read; empty ones are none.
+
+        Raises:
+            OSError: a file cannot be read, or the hub cannot be reached.
+            ValueError: a file is not UTF-8, or a line of a `.jsonl` file no object with a `text`.
+        """
+        lines = _hub_texts(self.place) if self.remote else _file_texts(Path(self.place))
+        whole = (text.strip() for text in lines)
+        return islice((text for text in whole if text), self.documents)
+
+
+def open_corpus(place: str, *, documents: int = DOCUMENTS, tokens: int | None = None) -> Corpus:
+    """The corpus at a path, or one of the hub by its name.
+
+    Raises:
+        OSError: nothing is there, or no file of a known form.
+    """
+    if place in HUB_TEXTS:
+        repository, configuration, revision = HUB_TEXTS[place]
+        digest = f"{repository}@{revision}/{configuration}/{_HUB_SHUFFLE}"
+    else:
+        files = _files(Path(place))
+        digest = cached_digest(files[0]) if len(files) == 1 else combined_digest(files)
+        if len(files) == 1 and files[0].suffix != ".txt":  # the same bytes are other documents
+            digest += f" {files[0].suffix}"
+    return Corpus(place=place, digest=digest, documents=documents, tokens=tokens)
+
+
+def embedded_corpus(world_seed: int) -> Corpus:
+    """What the miniature backbones' statistics are made from."""
+    place = data_dir(world_seed) / BESIDE_DATA
+    return open_corpus(str(place), tokens=EMBEDDED_TOKENS)
+
+
+def _files(place: Path) -> list[Path]:
+    files = [place] if place.is_file() else sorted(place.rglob("*"))
+    found = [path for path in files if path.suffix in _SUFFIXES]
+    if not found:
+        raise FileNotFoundError(
+            f"No corpus at {place}: expected a {' or '.join(_SUFFIXES)} file, a directory of "
+            f"them, or one of {', '.join(HUB_TEXTS)}."
+        )
+    return found
+
+
+def _file_texts(place: Path) -> Iterator[str]:
+    for path in _files(place):
+        with path.open(encoding="utf-8") as lines:
+            try:
+                for number, line in enumerate(lines, start=1):
+                    yield line if path.suffix == ".txt" else _text_of(line, path, number)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
+
+
+def _text_of(line: str, path: Path, number: int) -> str:
+    try:
+        return str(json.loads(line)["text"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}, line {number} is no JSON object with a text.") from error
+
+
+def _hub_texts(name: str) -> Iterator[str]:
+    """Articles or lines, streamed: nothing is kept on this machine."""
+    from datasets import load_dataset
+
+    repository, configuration, revision = HUB_TEXTS[name]
+    try:
+        rows = load_dataset(
+            repository, configuration, split="train", revision=revision, streaming=True
+        )
+        for row in rows.shuffle(**_HUB_SHUFFLE):
+            yield str(row["text"])
+    except Exception as error:  # the hub client raises many kinds: offline, http, no such file
+        raise OSError(
+            f"Cannot stream {repository} from the hub ({type(error).__name__}); check the network, "
+            "or give a local text corpus with --corpus."
+        ) from error

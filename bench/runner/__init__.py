@@ -1,0 +1,1 @@
+"""A plan of cells to finished cells: planning, workers, executors, cost estimates."""

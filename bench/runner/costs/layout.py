@@ -1,0 +1,129 @@
+"""An estimate as a table with its assumptions, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from bench.core.grids import RECENT_ORDER
+from bench.runner.costs.estimate import HOUR, Request, Row, totals
+from bench.runner.costs.gpus import GIB, USABLE, Memory
+from bench.runner.costs.training import TERAFLOPS
+from bench.tables.layout import EMPTY, TextTable
+
+COLUMNS = (
+    "cells", "edits", "editing", "asking", "training", "all",
+    "edit GiB", "edits on", "train GiB", "trains on", "disk GB",
+)  # fmt: skip
+_UNITS = ((3600.0, "h"), (60.0, "min"))
+SCHEMA = 1
+
+
+def layout(request: Request, rows: Sequence[Row], memory: Memory) -> TextTable:
+    """One row for each backbone and editor, then the sum."""
+    lines = [*rows, totals(rows)]
+    breaks = [i for i, (a, b) in enumerate(pairwise(lines), 1) if a.backbone != b.backbone]
+    return TextTable(
+        caption=(
+            f"Plan of table {request.table.number}: {request.table.title}; nothing was loaded.",
+            *assumptions(request, rows, memory),
+        ),
+        groups=(("", ("Backbone", "Editor")), ("", COLUMNS)),
+        rows=tuple((row.backbone, row.editor, *_texts(row, memory)) for row in lines),
+        breaks=tuple(breaks),
+    )
+
+
+def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterator[str]:
+    """What the numbers rest on, a sentence or two each."""
+    if request.embedded:
+        yield (
+            "Hours of miniature backbones: seconds of the committed reference, one thread of a "
+            "CPU, by the nearest number of edits, and where a backbone has none mini-llama's in "
+            "proportion to the parameters; trainings as reported with the shipped weights."
+        )
+    else:
+        rate = request.teraflops or TERAFLOPS[request.settings.dtype]
+        yield (
+            "Hours: the paper's seconds per edit and per inference on LLaMA-2-7B behind 10,000 "
+            "edits (its Table 3; it does not name the hardware), in proportion to the parameters "
+            "for other backbones; every way of asking a question counts as one inference."
+        )
+        yield (
+            f"Hours of training and covariance: operations at {rate:g} TFLOP/s "
+            "(--tflops; ours), trainings to their last iteration, one for each data set, articles "
+            "of 1,000 tokens. Statistics and weights that are there already cost nothing again."
+        )
+        if counted := [label for label in RECENT_ORDER if any(r.editor == label for r in rows)]:
+            yield (
+                f"Hours of {', '.join(counted)}, which Table 3 does not hold: operations of rows "
+                "of 40 tokens at the same rate; an inference as the unedited model's, longer by "
+                "the tokens in front."
+            )
+    yield (
+        f"Memory at {request.settings.dtype}: weights, the editor's own and what one forward or "
+        "backward keeps (rough: rows of 32 to 64 tokens); behind the largest number of edits. "
+        f"Compared with {memory.about}; {USABLE:.0%} of it is taken as usable."
+    )
+    yield (
+        "Disk: records, trained weights, an unfinished training and covariance, kept edits; "
+        "without the backbones themselves. Samples of real sets by their published rows."
+    )
+    unknown = sorted({row.editor for row in rows if not row.known})
+    if unknown:
+        yield f"Memory of {', '.join(unknown)} is that of the model alone: its own is not known."
+    untimed = sorted({row.editor for row in rows if row.hours is None})
+    if untimed:
+        yield f"Hours of {', '.join(untimed)} are not known and not in the sum."
+
+
+def to_json(request: Request, rows: Sequence[Row], memory: Memory) -> str:
+    """Everything in hours and bytes."""
+    value = {
+        "schema": SCHEMA,
+        "table": request.table.number,
+        "preset": request.settings.preset,
+        "dtype": request.settings.dtype,
+        "gpu_gib": list(memory.sizes),
+        "assumptions": list(assumptions(request, rows, memory)),
+        "rows": [
+            row.to_dict()
+            | {"edit_fits": memory.fits(row.edit_bytes), "train_fits": memory.fits(row.train_bytes)}
+            for row in rows
+        ],
+        "total": totals(rows).to_dict(),
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _texts(row: Row, memory: Memory) -> tuple[str, ...]:
+    return (
+        f"{row.cells:,}",
+        f"{row.edits:,}",
+        _time(row.editing_hours),
+        _time(row.asking_hours),
+        _time(row.training_hours),
+        _time(row.hours),
+        _gib(row.edit_bytes),
+        memory.fits(row.edit_bytes),
+        _gib(row.train_bytes),
+        memory.fits(row.train_bytes),
+        f"{row.disk_bytes / 1e9:,.2f}",
+    )
+
+
+def _time(hours: float | None) -> str:
+    """In hours, minutes or seconds; a dash for nothing or nothing known."""
+    if not hours:
+        return EMPTY
+    seconds = hours * HOUR
+    for size, unit in _UNITS:
+        if seconds >= size:
+            count = seconds / size
+            return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _gib(value: float | None) -> str:
+    return EMPTY if value is None else f"{value / GIB:,.1f}"

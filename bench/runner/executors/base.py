@@ -1,0 +1,66 @@
+"""The interface of what runs cells: jobs and a directory of records in, finished cells out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.run_options import USUAL, Conduct
+
+if TYPE_CHECKING:
+    from bench.core.stopping import StopFlag
+    from bench.evaluation.jobs import Job
+    from bench.runner.worker import Finished
+
+
+class Executor(ABC):
+    """Runs jobs through an engine that decides which process takes which.
+
+    Records are written by whoever ran the cell, to a directory that all processes see. Nothing else
+    comes back, so every engine gives the same records.
+    """
+
+    @abstractmethod
+    def run(
+        self,
+        jobs: Sequence[Job],
+        directory: Path,
+        *,
+        conduct: Conduct = USUAL,
+        stop: StopFlag | None = None,
+    ) -> Iterator[Finished]:
+        """Run jobs and yield each as it finishes; each is yielded once.
+
+        A cell that another run holds is not waited for: its outcome is `elsewhere`.
+
+        Args:
+            jobs: in any order; long cells start first, so that processes end together.
+            directory: of the records; it exists.
+            conduct: how workers go about them.
+            stop: asks for an end before all is done.
+
+        Raises:
+            OSError: a record cannot be written, or the engine stopped before all was done.
+            StoppedEarly: `stop` was asked for; what was begun is kept.
+        """
+
+
+def largest_first(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs in the order in which they are started."""
+    return sorted(jobs, key=lambda job: job.size, reverse=True)
+
+
+def require(module: str, *, extra: str) -> None:
+    """Refuse an engine whose library is not installed.
+
+    Raises:
+        ValueError: it is missing; the sentence names the extra that has it.
+    """
+    if find_spec(module) is None:
+        raise ValueError(
+            f"--executor {extra} needs {module}, which is not installed: pip install '.[{extra}]' "
+            "adds it."
+        )

@@ -1,0 +1,1 @@
+"""Records on disk: results, checkpoints, leases, the committed reference."""

@@ -1,0 +1,121 @@
+"""Checkpoints on disk: how far a cell has come, in one file that is whole or not read at all.
+
+A file is a safetensors file: the editor's state by name, the progress as the bytes of a JSON text,
+and in the header what the file is of and a digest of everything in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bench.core.console import warn
+from bench.core.files import write_tensors
+from bench.core.identity import canonical
+from bench.core.quarantine import set_aside
+from bench.core.sealed_tensors import digest_of
+from bench.evaluation.cache_keys import difference
+from bench.evaluation.checkpointing import Checkpoint
+
+FORMAT = "1"
+_PROGRESS, _STATE = "progress", "state."  # names of tensors in the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFile:
+    """Where the one checkpoint of a cell is, or would be."""
+
+    directory: Path
+    key: str  # of the cell
+    numerics: Mapping[str, Any]  # see `bench.evaluation.cache_keys`
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.directory / f"{self.key}.safetensors"
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in the place of the last one, by one rename.
+
+        Raises:
+            OSError: it cannot be written; the last one is still there.
+        """
+        text = json.dumps(checkpoint.progress, ensure_ascii=False).encode()
+        tensors = {_PROGRESS: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
+        tensors |= {f"{_STATE}{name}": value.cpu() for name, value in checkpoint.state.items()}
+        facts = self._facts()
+        write_tensors(
+            self.path, tensors, facts | {"digest": digest_of(tensors, facts)}, durable=True
+        )
+
+    def read(self) -> Checkpoint | None:
+        """The checkpoint, None where there is none that can be continued here.
+
+        One that cannot is named on standard error and set aside, and stays on disk.
+        """
+        try:
+            facts, tensors = _read(self.path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, ValueError, KeyError):
+            self.set_aside("is damaged")
+            return None
+        reason = self._refusal(facts, tensors)
+        if reason is not None:
+            self.set_aside(reason)
+            return None
+        return Checkpoint(
+            progress=json.loads(bytes(tensors.pop(_PROGRESS).numpy())),
+            state={name.removeprefix(_STATE): tensor for name, tensor in tensors.items()},
+        )
+
+    def set_aside(self, reason: str) -> None:
+        """Rename the file, so that nobody reads it as a checkpoint, and say so.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        place = set_aside(self.path, self.path.stat())
+        kept = self.path.name if place is None else place.name
+        warn(
+            f"The checkpoint {self.path} {reason}; it is kept as {kept}, and its cell starts "
+            "from the beginning."
+        )
+
+    def discard(self) -> None:
+        """Remove the checkpoint and what killed writers left of others; the cell has a record."""
+        self.path.unlink(missing_ok=True)
+        for partial in self.directory.glob(f".{self.path.name}.*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def _facts(self) -> dict[str, str]:
+        made = canonical(dict(self.numerics))
+        return {"format": FORMAT, "key": self.key, "circumstances": made}
+
+    def _refusal(self, facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str | None:
+        """Why a file that can be read is not continued; None where it is."""
+        named = {name: facts.get(name, "") for name in self._facts()}
+        if facts.get("digest") != digest_of(tensors, named) or _PROGRESS not in tensors:
+            return "is damaged: its digest is not that of its content"
+        if named["format"] != FORMAT:
+            return f"has format {named['format']!r}, expected {FORMAT!r}"
+        if named["key"] != self.key:
+            return "is one of another cell"
+        found = difference(json.loads(named["circumstances"]), self.numerics)
+        return None if found is None else f"was made {found}"
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file; a copy, so that the file may be replaced meanwhile."""
+    with path.open("rb"):  # the error of a file that is not there is an OSError for sure
+        pass
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return dict(file.metadata() or {}), tensors

@@ -1,0 +1,163 @@
+"""Records out of a store and into one, as JSON lines; what comes in is trusted in nothing."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+from bench.core.checksums import encoded, mark_of
+from bench.core.files import replacing
+from bench.store.maintenance.entries import Choice, entries
+from bench.store.maintenance.verifying import problems
+from bench.store.results import MAX_BYTES, Record, ResultStore, is_complete, parse
+
+MAX_FILE = 2**36  # bytes of one file when unpacked (ours), so that a small one cannot fill a disk
+_KEY = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What a pass over some files found; places are `FILE, line N`."""
+
+    new: dict[str, str] = field(default_factory=dict)  # place -> mark, of what is to be written
+    known: list[str] = field(default_factory=list)  # places of what the store has already
+    refused: dict[str, str] = field(default_factory=dict)  # place -> reason
+
+
+Told = Callable[[int], None]  # is called with how many more records are done
+
+
+def _nobody(_: int) -> None:
+    pass
+
+
+def export(store: ResultStore, path: Path, choice: Choice, told: Told = _nobody) -> int:
+    """Write full records as JSON lines, packed where the name ends in .gz; returns their number.
+
+    Raises:
+        OSError: a record cannot be read or the file not be written; nothing partial is left.
+    """
+    count = 0
+    with replacing(path) as file:
+        packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if _is_packed(path) else None
+        for _, record in entries(store, choice):
+            if record is not None:
+                (packed or file).write(encoded(record) + b"\n")
+                count += 1
+                told(1)
+        if packed is not None:
+            packed.close()
+    return count
+
+
+def read_files(
+    store: ResultStore, files: Sequence[Path], *, overwrite: bool, told: Told = _nobody
+) -> Read:
+    """Judge every line of some files and write nothing.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file that is empty or no text of lines, or a packed one that is damaged.
+    """
+    read, marks = Read(), dict[str, str]()
+    for path in files:
+        for place, line in _lines(path):
+            told(1)
+            try:
+                record = _judged(line, place)
+                known = _known(store, record, overwrite=overwrite)
+            except ValueError as error:
+                read.refused[place] = str(error)
+                continue
+            mark = mark_of(record)
+            if marks.setdefault(record["key"], mark) != mark:
+                read.refused[place] = f"{place} has another record of a cell that was read before."
+            elif known:
+                read.known.append(place)
+            else:
+                read.new[place] = mark
+    return read
+
+
+def write_records(
+    store: ResultStore, files: Sequence[Path], read: Read, told: Told = _nobody
+) -> int:
+    """Write what a pass before has found good; returns the number of records.
+
+    Raises:
+        OSError: a file cannot be read or a record not be written.
+        ValueError: a file has changed since.
+    """
+    count = 0
+    for path in files:
+        for place, line in _lines(path):
+            if place not in read.new:
+                continue
+            record = parse(line, place)
+            if mark_of(record) != read.new[place]:
+                raise ValueError(f"{place} has changed while it was imported.")
+            store.write(record)
+            count += 1
+            told(1)
+    return count
+
+
+def _judged(line: bytes, place: str) -> Record:
+    """The record of a line.
+
+    Raises:
+        ValueError: it is none, or anything in it is not as it must be.
+    """
+    record = parse(line, place)
+    if not _KEY.fullmatch(record["key"]):  # it becomes the name of a file
+        raise ValueError(f"{place} has no key.")
+    found = problems(record)
+    if found:
+        raise ValueError(f"{place}: {found[0]}")
+    return record
+
+
+def _known(store: ResultStore, record: Record, *, overwrite: bool) -> bool:
+    """Whether the store has a record already.
+
+    Raises:
+        ValueError: it has another complete one of that cell, which is not to be replaced.
+    """
+    there = store.read(record["key"])
+    if there is None:
+        return False
+    if mark_of(there) == mark_of(record):
+        return True
+    if is_complete(there) and not overwrite:
+        raise ValueError(
+            f"The store has another complete record of cell {record['key'][:12]}; "
+            "--overwrite replaces it."
+        )
+    return False
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(place, line) of all lines that are not empty."""
+    total = 0
+    try:
+        with cast("IO[bytes]", gzip.open(path) if _is_packed(path) else path.open("rb")) as file:
+            number = 0
+            while line := file.readline(MAX_BYTES + 1):
+                number, total = number + 1, total + len(line)
+                if len(line) > MAX_BYTES or total > MAX_FILE:
+                    raise ValueError(f"{path}, line {number} is larger than records are.")
+                if line.strip():
+                    yield f"{path}, line {number}", line
+        if not total:
+            raise ValueError(f"{path} is empty.")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} cannot be unpacked: {error}.") from error
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix == ".gz"

@@ -1,0 +1,265 @@
+"""Records on disk: one sealed JSON file per cell, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.checksums import encoded, holds
+from bench.core.console import warn
+from bench.core.files import UnwritableError, write_bytes
+from bench.core.identity import Identity
+from bench.core.quarantine import set_aside
+from bench.core.strict_json import loads
+from bench.evaluation.record_kinds import identity_of
+from editors.parts.file_names import check_file_name
+
+SCHEMA_VERSION = 2
+SCHEMAS = (1, 2)  # that are read; the first has no digest
+MAX_BYTES = 2**30  # of one record (ours: a hundred times that of 1,000 edits)
+
+Record = dict[str, Any]
+_PARTS = ("status", "cell", "editor", "provenance")
+
+
+class DamagedRecordError(ValueError):
+    """What should be a record and is none, or is not what it was when it was written."""
+
+    seen: os.stat_result | None = None  # the file, as it was when it was read
+
+
+class OtherSchemaError(ValueError):
+    """A record that another version of this package has written."""
+
+
+def complete(
+    cell: Identity,
+    editor: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    body: Mapping[str, Any],
+) -> Record:
+    """The record of a finished cell. `body` holds `data`, `summary`, `health` and `rows`."""
+    return _record(cell, editor, provenance, {"state": "complete"}) | dict(body)
+
+
+def failed(
+    cell: Identity, editor: Mapping[str, Any], provenance: Mapping[str, Any], error: BaseException
+) -> Record:
+    """The record of a cell that raised: no results, the error instead."""
+    status = {
+        "state": "failed",
+        "error": type(error).__name__,
+        "message": _printable(str(error)),
+        "traceback": _printable("".join(traceback.format_exception(error))),
+    }
+    return _record(cell, editor, provenance, status)
+
+
+def _printable(text: str) -> str:
+    """The same where half a character, as in odd file names, is written as its number."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _record(
+    cell: Identity,
+    editor: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    status: Mapping[str, Any],
+) -> Record:
+    return {
+        "schema": SCHEMA_VERSION,
+        "key": cell.key(),
+        "protocol": cell.protocol_id,
+        "status": dict(status),
+        "cell": cell.to_dict(),
+        "editor": dict(editor),
+        "provenance": dict(provenance),
+    }
+
+
+@dataclass(frozen=True)
+class ResultStore:
+    """A directory of `<key>.json` files, which several processes may share."""
+
+    directory: Path
+
+    def path(self, key: str) -> Path:
+        """Where the record of a key is, or would be.
+
+        Raises:
+            ValueError: a key that is no file name.
+        """
+        return self.directory / f"{check_file_name('record', key)}.json"
+
+    @property
+    def claims(self) -> Path:
+        """The folder of what is being computed."""
+        return self.directory / "claims"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of what was reached in the middle of a cell."""
+        return self.directory / "checkpoints"
+
+    def prepare(self) -> None:
+        """Make the directory, before any work whose record could then not be kept.
+
+        Raises:
+            OSError: it cannot be made or written.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.directory, os.W_OK):
+            raise PermissionError(f"Records cannot be written to {self.directory}.")
+
+    def write(self, record: Record) -> Path:
+        """Seal a record and put it in place by one rename, after it has reached the disk.
+
+        Raises:
+            OSError: the directory or the file cannot be written; no partial file is left.
+            ValueError: a value that JSON cannot hold.
+        """
+        return self.put(record["key"], encoded(record))
+
+    def put(self, key: str, content: bytes) -> Path:
+        """Put an encoded record in place, in the manner of `write`."""
+        path = self.path(key)
+        try:
+            return write_bytes(path, content)
+        except OSError as error:
+            raise UnwritableError.of(path, error) from error
+
+    def read(self, key: str) -> Record | None:
+        """The record of a key, None if there is none; a damaged file is named and set aside.
+
+        Raises:
+            OSError: the file cannot be read.
+            OtherSchemaError: it is of another version of this package.
+        """
+        return self._sound(self.path(key))
+
+    def lookup(self, cell: Identity) -> Record | None:
+        """The complete record of a cell, None if it has not been run or has failed."""
+        record = self.read(cell.key())
+        return record if record is not None and is_complete(record) else None
+
+    def records(self) -> Iterator[Record]:
+        """All records, in the order of their keys; what is none is named and left out."""
+        for path in self.paths():
+            try:
+                record = self._sound(path)
+            except OtherSchemaError as error:
+                warn(f"left out as stale: {error}")
+                continue
+            if record is not None:
+                yield record
+
+    def paths(self) -> list[Path]:
+        """The files that should be records, in the order of their names."""
+        return sorted(path for path in self.directory.glob("*.json") if path.is_file())
+
+    def _sound(self, path: Path) -> Record | None:
+        """The record in a file, None where there is none or none any more."""
+        while True:
+            try:
+                return read_file(path)
+            except FileNotFoundError:
+                return None
+            except DamagedRecordError as error:
+                if _put_away(path, error):
+                    return None
+
+
+def is_complete(record: Record) -> bool:
+    """Whether a record holds results."""
+    return bool(record["status"]["state"] == "complete")
+
+
+def protocol_of(record: Record) -> str:
+    """The id of the protocol that a record follows; earlier records do not name theirs."""
+    return identity_of(record["cell"]).protocol_id
+
+
+def failure_of(record: Record) -> str:
+    """Why a cell failed, in one line."""
+    status = record["status"]
+    return " ".join(f"{status.get('error')}: {status.get('message')}".split())
+
+
+def read_file(path: Path) -> Record:
+    """The record in a file whose name is its key.
+
+    Raises:
+        OSError: the file cannot be read.
+        DamagedRecordError: it is no record, or not that one; the error's `seen` says which file.
+        OtherSchemaError: it is of another version of this package.
+    """
+    with path.open("rb") as file:
+        seen = os.fstat(file.fileno())
+        content = file.read(MAX_BYTES + 1)
+    try:
+        record = parse(content, str(path))
+        if record["key"] != path.stem:
+            raise DamagedRecordError(f"{path} holds another cell than its name says.")
+    except DamagedRecordError as error:
+        error.seen = seen
+        raise
+    return record
+
+
+def parse(content: str | bytes, place: str) -> Record:
+    """The record in a text, as it was sealed.
+
+    Raises:
+        DamagedRecordError: it is none, or altered, or its key is that of another cell; `place` is
+            named.
+        OtherSchemaError: it is of another version of this package.
+    """
+    if len(content) > MAX_BYTES:
+        raise DamagedRecordError(f"{place} is larger than any result record.")
+    try:
+        record = dict(loads(content))
+        _check_schema(record["schema"], place)
+        identity = identity_of(record["cell"])
+        matches = record["key"] == identity.key()
+        named = record.get("protocol", identity.protocol_id) == identity.protocol_id
+        shaped = all(isinstance(record[name], dict) for name in _PARTS)
+        known_state = record["status"]["state"] in {"complete", "failed"}
+    except OtherSchemaError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedRecordError(f"{place} is no result record.") from error
+    if not (shaped and known_state):
+        raise DamagedRecordError(f"{place} is no result record.")
+    if not named:
+        raise DamagedRecordError(f"{place} names another protocol than its cell's.")
+    if not matches:
+        raise DamagedRecordError(f"{place} holds another cell than its key says.")
+    if not holds(record):
+        raise DamagedRecordError(f"{place} is not what was written: its digest is another.")
+    return record
+
+
+def _check_schema(schema: object, place: str) -> None:
+    if type(schema) is not int:
+        raise DamagedRecordError(f"{place} has no record schema.")
+    if schema not in SCHEMAS:
+        raise OtherSchemaError(
+            f"{place} has record schema {schema}, expected {' or '.join(map(str, SCHEMAS))}."
+        )
+
+
+def _put_away(path: Path, error: DamagedRecordError) -> bool:
+    """Name a damaged file and set it aside; False where a sound one has taken its place."""
+    try:
+        place = None if error.seen is None else set_aside(path, error.seen)
+    except OSError as reason:
+        why = reason.strerror or str(reason)
+        warn(f"warning: {error} It is skipped, and cannot be set aside: {why}.")
+        return True
+    if place is not None:
+        warn(f"warning: {error} It is set aside as {place.name}.")
+    return place is not None

@@ -1,0 +1,1 @@
+"""Records to numbers to tables: frames, statistics, renderers."""

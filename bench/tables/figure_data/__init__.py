@@ -1,0 +1,1 @@
+"""Numbers of figures, from records: which may stand together, means, curves."""

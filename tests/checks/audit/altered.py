@@ -1,0 +1,40 @@
+"""The published numbers with one of them changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+
+from bench.checks.audit.findings import Check, Finding, Numbers
+from bench.core.published import Published, all_numbers
+from bench.core.published_cells import Place
+
+
+@cache
+def _published() -> dict[Place, Published]:
+    return all_numbers()
+
+
+def published() -> dict[Place, Published]:
+    """A copy of all of them."""
+    return dict(_published())
+
+
+def altered(place: Place, **change: float | None) -> dict[Place, Published]:
+    """All of them, with another value or std at a place that is there."""
+    numbers = published()
+    numbers[place] = dataclasses.replace(numbers[place], **change)  # type: ignore[arg-type]
+    return numbers
+
+
+def found(check: Check, numbers: Numbers) -> dict[str, Finding]:
+    """What a check finds, by place; no place has two findings."""
+    findings = list(check.find(numbers))
+    by_place = {finding.place: finding for finding in findings}
+    assert len(by_place) == len(findings)
+    return by_place
+
+
+def bare(values: dict[Place, float]) -> dict[Place, Published]:
+    """Made numbers without a spread."""
+    return {place: Published(value=value, std=None) for place, value in values.items()}

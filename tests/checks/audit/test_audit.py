@@ -1,0 +1,125 @@
+"""The whole audit: its pinned findings, its three forms, its command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.checks.audit import CHECKS, audit
+from bench.checks.audit.findings import MEANINGS, VERDICTS, Check, Finding, Section
+from bench.checks.audit.report import lines, markdown, summary, to_json
+from bench.cli.main import main
+from bench.core.published_cells import Place
+from tests.checks.audit.altered import altered, published
+
+PINNED = Path(__file__).with_name("pinned.json")
+RENEW = "if it is meant: python -m bench audit --json tests/checks/audit/pinned.json"
+
+
+@pytest.fixture(scope="module")
+def sections() -> tuple[Section, ...]:
+    return audit(published())
+
+
+def by_id(text: str) -> dict[str, dict[str, Any]]:
+    return {finding["id"]: finding for finding in json.loads(text)["findings"]}
+
+
+def test_the_findings_are_the_pinned_ones(sections: tuple[Section, ...]) -> None:
+    now, pinned = by_id(to_json(sections)), by_id(PINNED.read_text(encoding="utf-8"))
+    assert list(now) == list(pinned), RENEW
+    for name, finding in now.items():
+        numbers = finding.pop("numbers")
+        assert numbers == pytest.approx(pinned[name].pop("numbers"), rel=1e-4), f"{name}; {RENEW}"
+        assert finding == pinned[name], RENEW
+
+
+def test_a_changed_cell_is_not_the_pinned_audit() -> None:
+    changed = altered(Place(1, 100, "RECIPE", "CF", "Avg"), value=94.0)  # below LTE
+    now, pinned = by_id(to_json(audit(changed))), by_id(PINNED.read_text(encoding="utf-8"))
+    moved = {name for name in now.keys() | pinned.keys() if now.get(name) != pinned.get(name)}
+    assert {
+        "averages/table1",
+        "averages/table1/100/RECIPE/CF",
+        "claims/recipe-best-average/table1",
+        "significance/table1/CF/100",
+    } <= moved
+    assert not any("table6" in name for name in moved)
+
+
+def test_ids_are_unique_and_checks_have_one_key(sections: tuple[Section, ...]) -> None:
+    names = [name for section in sections for name, _ in section.named()]
+    assert len(set(names)) == len(names)
+    assert all(" " not in name for name in names)
+    assert len({check.key for check in CHECKS}) == len(CHECKS)
+
+
+def test_sentences_are_one_line_and_end(sections: tuple[Section, ...]) -> None:
+    for section in sections:
+        assert section.findings, section.check.key
+        for finding in section.findings:
+            assert finding.sentence.endswith("."), finding
+            assert "\n" not in finding.sentence
+            assert finding.verdict in MEANINGS
+            assert finding.numbers or finding.verdict == "not tested"
+
+
+def made() -> tuple[Section, ...]:
+    """One check with two findings."""
+    findings = (
+        Finding(place="a", verdict="fails", sentence="One | two.", numbers={"x": 1 / 3, "n": 4}),
+        Finding(place="b", verdict="holds", sentence="Three."),
+    )
+    check = Check(key="made", title="Made", rule="As made.", find=lambda _: iter(findings))
+    return (Section(check=check, findings=findings),)
+
+
+def test_the_terminal_has_a_line_for_each_finding_and_a_sum() -> None:
+    assert list(lines(made())) == [
+        "Made",
+        "  fails       One | two.",
+        "  holds       Three.",
+        "",
+        "2 findings: 1 holds, 1 fails.",
+    ]
+
+
+def test_markdown_tells_rules_meanings_and_ids() -> None:
+    text = markdown(made())
+    assert r"| fails | One \| two. | `made/a` |" in text
+    assert "| Made | 1 | 1 |" in text
+    assert "As made." in text
+    assert all(f"**{verdict}**: {MEANINGS[verdict]}" in text for verdict in VERDICTS)
+
+
+def test_json_has_rounded_numbers_and_a_line_for_each_finding() -> None:
+    text = to_json(made())
+    assert json.loads(text)["counts"]["fails"] == 1
+    assert by_id(text)["made/a"]["numbers"] == {"x": 0.333333, "n": 4}
+    assert sum(line.startswith('{"id"') for line in text.splitlines()) == 2
+
+
+def test_the_command_prints_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sections: tuple[Section, ...]
+) -> None:
+    report, data = tmp_path / "new" / "audit.md", tmp_path / "audit.json"
+    assert main(["audit", "--markdown", str(report), "--json", str(data)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert summary(sections) in printed.out
+    assert report.read_text(encoding="utf-8") == markdown(sections)
+    assert data.read_text(encoding="utf-8") == to_json(sections)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["audit.json", "new"]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", "--json", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,41 @@
+"""Every registered editor does what every editor must do, on every architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.checks.contract.clause import FIRST, PAIRS, SECOND
+from bench.checks.contract.clauses import CLAUSES
+from editors import registry
+from editors.parts.lte.memory import NONE
+from tests.support.contract import Subject
+from tests.support.tiny import TINY
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artefacts")
+
+
+@pytest.fixture(params=[f"{key}-{kind}" for key in registry.shipped() for kind in TINY])
+def subject(request: pytest.FixtureRequest, directory: Path) -> Subject:
+    key, _, architecture = request.param.rpartition("-")
+    return Subject(key=key, architecture=architecture, directory=directory)
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_the_clause_holds(subject: Subject, clause: str) -> None:
+    CLAUSES[clause].check(subject)
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_the_batch_mixes_rows_with_and_without_a_fact(architecture: str, directory: Path) -> None:
+    """Else the suite would not see an LTE that mixes them up; others differ on the same pairs."""
+    editor: Any = Subject(key="lte", architecture=architecture, directory=directory).editor()
+    editor.edit([FIRST, SECOND])
+    found = editor.retrieve([prompt for prompt, _ in PAIRS]).tolist()
+    assert found[:2] == [0, 1]
+    assert found[-1] == NONE

@@ -1,0 +1,110 @@
+"""Records of the paper's backbones against the published cells; the verdicts on claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.checks.regression import claims
+from bench.checks.regression.claims import pin
+from bench.checks.regression.published import beside_published
+from bench.cli.main import main
+from bench.core.cell import Cell
+from bench.core.grids import get_table
+from bench.core.published import numbers
+from bench.store.results import Record, ResultStore
+from tests.tables.test_render import cell, record
+
+TABLE = get_table(1)
+PLACES = [("ft", "FT"), ("recipe", "RECIPE")]
+
+
+def as_published(*, off: float = 0.0) -> list[Record]:
+    """Records of LLaMA-2-7B at 10 ZSRE edits with the published numbers, RECIPE's Avg moved."""
+    found = []
+    for editor, label in PLACES:
+        of = dataclasses.replace(
+            cell(editor, "zsre", 10, 0),
+            backbone="llama-2-7b",
+            limit=None,
+            dataset_revision="published b8ff1fc2",
+        )
+        printed = {p.metric: n.value / 100 for p, n in numbers(1).items()
+                   if (p.n_edits, p.editor, p.dataset) == (10, label, "ZSRE")}  # fmt: skip
+        one = record(of, rel=printed["Rel"], gen=printed["Gen"], loc=printed["Loc"])
+        scores = one["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
+        scores["average"] += off if editor == "recipe" else 0.0
+        found.append(one)
+    return found
+
+
+def test_published_numbers_agree_with_themselves() -> None:
+    found = list(beside_published(TABLE, as_published()))
+    assert len(found) == 8
+    assert {one.verdict for one in found} == {"agrees"}
+
+
+def test_a_cell_may_be_three_deviations_away_and_no_more() -> None:
+    # RECIPE's Avg is 99.31±0.43: 1.29 points are allowed.
+    near = list(beside_published(TABLE, as_published(off=-0.0128)))
+    assert {one.verdict for one in near} == {"agrees"}
+    (far,) = [
+        one
+        for one in beside_published(TABLE, as_published(off=-0.0135))
+        if one.verdict == "differs"
+    ]
+    assert str(far) == (
+        "Table 1, RECIPE, ZSRE, 10 edits, Avg: 97.95 over 1 seed, published 99.31±0.43, "
+        "1.29 allowed"
+    )
+
+
+def test_a_cell_counts_once_that_was_run_with_metric_sets_too() -> None:
+    again = as_published(off=-5.0)
+    for one in again:
+        one["cell"]["measures"] = {"retention": "v1"}
+        one["key"] = Cell.from_dict(one["cell"]).key()
+    found = list(beside_published(TABLE, [*as_published(), *again]))
+    assert {(one.verdict, one.ours.n) for one in found} == {("agrees", 1)}
+
+
+def test_limited_runs_and_other_backbones_are_left_out() -> None:
+    records = as_published()
+    records[0]["cell"]["limit"] = 100
+    records[1]["cell"]["backbone"] = "mini-llama"
+    assert list(beside_published(TABLE, records)) == []
+
+
+@pytest.mark.parametrize(("off", "code"), [(0.0, 0), (-0.05, 1)])
+def test_the_command_fails_for_an_altered_cell(
+    off: float, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ResultStore(tmp_path / "results")
+    for one in as_published(off=off):
+        store.write(one)
+    report = tmp_path / "check.json"
+    arguments = ["check", "--against", "published", "--table", "1", "--out", str(store.directory)]
+    assert main([*arguments, "--json", str(report), "--markdown", str(tmp_path / "c.md")]) == code
+    assert f"check: {'failed' if code else 'passed'}" in capsys.readouterr().out
+    written = json.loads(report.read_text("utf-8"))
+    assert len(written["published"]) == 8
+    assert {one["published"]["verdict"] for one in written["claims"]} == {"holds", "fails"}
+    assert "| agrees | 1 | FT | ZSRE | 10 | Rel |" in (tmp_path / "c.md").read_text("utf-8")
+
+
+def test_a_verdict_that_is_not_the_known_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "claims.json"
+    monkeypatch.setattr(claims, "_file", lambda: path)
+    arguments = ["check", "--against", "published", "--table", "4", "--out", str(tmp_path / "none")]
+    assert main([*arguments, "--pin", str(path)]) == 0
+    assert main(arguments) == 0
+    known = {key: (pair[0], pair[1]) for key, pair in json.loads(path.read_text("utf-8")).items()}
+    assert set(known) == {"without-cpt-unedited/table4", "without-ks-gen-loc/table4"}
+    pin(known | {"without-ks-gen-loc/table4": ("fails", "holds")}, path)
+    assert main(arguments) == 1
+    assert "changed  without-ks-gen-loc/table4: was fails and holds" in capsys.readouterr().out

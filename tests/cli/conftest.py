@@ -1,0 +1,61 @@
+"""Commands are tried on a tiny model and made data, in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.asked import (
+    ROWS,
+)
+from tests.datasets.made import counterfact_row, write, zsre_row
+from tests.support.saved_models import save_tiny
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny("llama", tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("data")
+    write(directory, "zsre", "test", [zsre_row(alt=f"Port {i}") for i in range(ROWS)])
+    write(
+        directory, "counterfact", "test", [counterfact_row(target_new=f"T{i}") for i in range(ROWS)]
+    )
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Commands write where they are, and set variables that libraries read when imported."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # here they have been imported before
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as context:
+        for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"):
+            context.setenv(name, "1" if name.startswith("HF") else "error")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def quick_editors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few steps an edit; what the editors reach is not the matter here."""
+    from editors.ft import FtEditor, FtHparams
+    from editors.grace import GraceEditor, GraceHparams
+
+    monkeypatch.setattr(FtEditor, "presets", {"default": FtHparams(layer=None, num_steps=2)})
+    monkeypatch.setattr(GraceEditor, "presets", {"default": GraceHparams(layer=None, n_iter=2)})
+
+
+@pytest.fixture
+def run_arguments(backbone: Path, data: Path) -> list[str]:
+    return [
+        *("run", "--table", "1", "--backbone", str(backbone), "--data-dir", str(data)),
+        *("--editors", "ft,grace", "--datasets", "ZSRE,cf", "--edits", "1,2", "--limit", "4"),
+        *("--jobs", "1", "--out", "out"),
+    ]

@@ -1,0 +1,410 @@
+"""The `results` command on small made stores."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from bench.core.checksums import encoded, sealed
+from bench.evaluation.record_kinds import identity_of
+from bench.store.leases import CellClaims
+from bench.store.results import Record, ResultStore
+from tests.support.kept_records import ability, editing, everything, failure, kept, store_of, timing
+
+OLD = sealed(
+    (base := editing(4))
+    | {"cell": (cell := base["cell"] | {"metric_version": 7}), "key": identity_of(cell).key()}
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    """Two complete records, a failed and a stale one, a damaged file and one set aside."""
+    store = store_of(tmp_path / "records", editing(), timing(), failure(), OLD)
+    store.path("0" * 64).write_text("damaged")
+    (store.directory / f"{'1' * 64}.json.corrupt").write_text("damaged earlier")
+    return store
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> list[str]:
+    """What the command prints."""
+    with pytest.raises(SystemExit) as end:
+        sys.exit(main(["results", *map(str, arguments)]))
+    captured = capsys.readouterr()
+    assert end.value.code == code, captured.err
+    return (captured.out + captured.err).splitlines()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_list_says_what_each_file_is(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = names(store.directory)
+    lines = call(capsys, "list", "--out", store.directory)
+    states = sorted(line.split()[0] for line in lines[:-1])
+    assert states == ["complete", "complete", "corrupt", "corrupt", "failed", "stale"]
+    assert lines[-1] == "6 records"
+    (line,) = (one for one in lines if one.startswith("complete") and "editing" in one)
+    for part in (editing()["key"][:12], "ft", "zsre", "2 edits", "seed 0", "mini-llama", "2026-"):
+        assert part in line
+    assert f"Avg {100 / 3:.2f}" in line
+    assert any("metric protocol 7, now 1" in line for line in lines)
+    assert names(store.directory) == before  # looking changes nothing
+
+
+def test_list_survives_records_of_odd_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = editing()["cell"] | {"editor": {"a": 1}}
+    store = store_of(tmp_path, editing() | {"cell": odd, "key": identity_of(odd).key()}, editing(1))
+    lines = call(capsys, "list", "--editor", "ft", "--out", store.directory)
+    assert lines[-1] == "1 record"
+    assert any(line.startswith("corrupt") for line in call(capsys, "list", "--out", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--state", "failed"], 1),
+        (["--state", "corrupt"], 2),
+        (["--editor", "RECIPE"], 1),
+        (["--editors", "ft"], 3),
+        (["--dataset", "cf"], 1),
+        (["--dataset", "zsre", "--state", "stale"], 1),
+        (["--editor", "grace"], 0),
+    ],
+)
+def test_list_takes_filters_and_json(
+    store: ResultStore, capsys: pytest.CaptureFixture[str], options: list[str], count: int
+) -> None:
+    lines = call(capsys, "list", "--json", "--out", store.directory, *options)
+    assert len(json.loads("\n".join(lines))) == count
+    assert len(call(capsys, "list", "--out", store.directory, *options)) == count + 1
+
+
+def test_show_takes_the_beginning_of_a_key(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "\n".join(call(capsys, "show", editing()["key"][:8], "--out", store.directory))
+    for part in (
+        "ft on zsre, 2 edits, mini-llama, seed 0",
+        editing()["digest"],
+        "state    complete",
+        "scores/after/teacher_forced/token_accuracy",
+        "package  0.1.0",
+        "worst sample counterfact/test/",
+        "The mother tongue of Lumo Vand is",
+    ):
+        assert part in text
+    assert "target_ids" not in text
+    lines = call(capsys, "show", editing()["key"], "--json", "--out", store.directory)
+    assert json.loads("\n".join(lines))["key"] == editing()["key"]
+
+
+def test_show_has_the_traceback_of_a_failed_cell(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "\n".join(call(capsys, "show", failure()["key"], "--out", store.directory))
+    assert "error    MemoryError: too much" in text
+    assert "Traceback (most recent call last):" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("ffffffffff", "has a key that begins with ffffffffff"),
+        ("../../etc/passwd", "A key is up to 64 of the digits 0-9 and a-f"),
+        ("", "A key is up to 64"),
+        ("*", "A key is up to 64"),
+        ("0" * 64, "is no result record"),
+    ],
+)
+def test_show_refuses_other_keys(
+    store: ResultStore, capsys: pytest.CaptureFixture[str], key: str, sentence: str
+) -> None:
+    (line,) = call(capsys, "show", key, "--out", store.directory, code=2)
+    assert sentence in line
+
+
+def test_show_wants_one_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = store_of(tmp_path, *map(editing, range(17)))
+    first = sorted(path.name[0] for path in store.paths())
+    twice = next(one for one in first if first.count(one) > 1)
+    (line,) = call(capsys, "show", twice, "--out", tmp_path, code=2)
+    assert f"keys begin with {twice}" in line
+
+
+def test_verify_names_every_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], store: ResultStore
+) -> None:
+    good = store_of(tmp_path / "good", *everything())
+    assert call(capsys, "verify", "--out", good.directory) == [
+        "5 records, 0 with problems; 0 damaged files set aside"
+    ]
+    wrong = editing(1)
+    wrong["summary"]["samples"] = 3
+    odd = editing(2) | {"comment": "hello"}
+    for record in (wrong, odd):
+        store.put(record["key"], encoded(record))  # sealed, so that the digest holds
+    lines = call(capsys, "verify", "--out", store.directory, code=1)
+    assert lines[-1] == "7 records, 3 with problems; 1 damaged files set aside"
+    text = "\n".join(lines)
+    assert f"{store.path(wrong['key'])}: summary/samples is 3, but 2 follows" in text
+    assert "'comment' was unexpected" in text
+    assert f"{store.path('0' * 64)} is no result record" in text
+
+
+def test_export_and_import_give_equal_stores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = store_of(tmp_path / "one", *everything())
+    for name in ("some.jsonl", "some.jsonl.gz"):
+        (said,) = call(capsys, "export", tmp_path / name, "--out", store.directory)
+        assert said == f"written: {tmp_path / name}, 4 records"  # the failed one is not
+        other = tmp_path / f"of {name}"
+        (said,) = call(capsys, "import", tmp_path / name, "--out", other)
+        assert said == "imported: 4, there already: 0, refused: 0"
+        (said,) = call(capsys, "import", tmp_path / name, "--out", other)
+        assert said == "imported: 0, there already: 4, refused: 0"
+        for record in everything()[:4]:
+            assert (
+                ResultStore(other).path(record["key"]).read_bytes()
+                == store.path(record["key"]).read_bytes()
+            )
+    plain = (tmp_path / "some.jsonl").read_bytes()
+    assert gzip.decompress((tmp_path / "some.jsonl.gz").read_bytes()) == plain
+    call(capsys, "export", tmp_path / "f.jsonl", "--state", "failed", "--out", store.directory)
+    (said,) = call(capsys, "import", tmp_path / "f.jsonl", "--out", tmp_path / "failed")
+    assert said.startswith("imported: 1,")
+
+
+def line_of(record: Record) -> bytes:
+    return encoded(record) + b"\n"
+
+
+def traversal() -> Record:
+    return editing() | {"key": "../../escaped"}
+
+
+def unpaired() -> Record:
+    record = editing(5)
+    record["summary"]["blocks"] = 2
+    return record
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "no json": (b"hello\n", "line 2 is no result record."),
+    "not utf-8": (b"\xff\xfe\n", "line 2 is no result record."),
+    "nan": (line_of(editing(5)).replace(b'"samples":2', b'"samples":NaN'), "no result record"),
+    "infinity": (line_of(editing(5)).replace(b'"seed":5', b'"seed":Infinity'), "no result record"),
+    "nested": (b"[" * 100_000 + b"\n", "line 2 is no result record."),
+    "altered": (line_of(editing(5)).replace(b'"Orrinese"', b'"Orrinesa"'), "digest is another"),
+    "another key": (line_of(traversal()), "line 2 holds another cell than its key says."),
+    "another shape": (line_of(editing(5) | {"comment": 1}), "'comment' was unexpected"),
+    "other scores": (line_of(unpaired()), "summary/blocks is 2, but 1 follows from its rows."),
+    "another schema": (line_of(editing(5) | {"schema": 3}), "record schema 3, expected 1 or 2."),
+    "no rows": (line_of({k: v for k, v in editing(5).items() if k != "rows"}), "has no rows"),
+    "two of a cell": (
+        line_of(editing() | {"data": {"other": 1}}),
+        "line 2 has another record of a cell that was read before.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_records_are_refused_with_line_and_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    content, reason = BAD[name]
+    file, out = tmp_path / "bad.jsonl", tmp_path / "deep" / "store"
+    file.write_bytes(line_of(editing()) + content + line_of(timing()))
+    refused, error = call(capsys, "import", file, "--out", out, code=2)
+    assert refused.startswith(f"refused: {file}, line 2")
+    assert reason in refused
+    assert "1 of 3 records were refused, so none is imported" in error
+    assert names(tmp_path) == ["bad.jsonl"]
+    lines = call(capsys, "import", file, "--partial", "--out", out, code=1)
+    assert "imported: 2, there already: 0, refused: 1" in lines
+    assert names(out) == sorted(f"{one['key']}.json" for one in (editing(), timing()))
+
+
+def test_import_keeps_other_complete_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = sealed(editing() | {"data": {"mine": True}})
+    store = store_of(tmp_path / "store", mine)
+    file = tmp_path / "theirs.jsonl"
+    file.write_bytes(line_of(editing()))
+    refused, _ = call(capsys, "import", file, "--out", store.directory, code=2)
+    assert "another complete record of cell" in refused
+    assert store.read(mine["key"]) == mine
+    call(capsys, "import", file, "--overwrite", "--out", store.directory)
+    assert store.read(mine["key"]) == editing()
+
+
+def test_import_replaces_failed_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "good.jsonl"
+    good = editing(9, hparams={"lr": 1})
+    failed = sealed(failure() | {"cell": good["cell"], "key": good["key"]})
+    store = store_of(tmp_path / "store", failed)
+    file.write_bytes(line_of(good))
+    call(capsys, "import", file, "--out", store.directory)
+    assert store.read(good["key"]) == good
+
+
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_FILE"])
+def test_import_reads_no_file_without_end(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+) -> None:
+    file = tmp_path / "bomb.jsonl.gz"
+    file.write_bytes(gzip.compress(b"[" * 2_000 if limit == "MAX_BYTES" else b"[\n" * 1_000))
+    monkeypatch.setattr(f"bench.store.maintenance.exchange.{limit}", 1_000)
+    lines = call(capsys, "import", file, "--out", tmp_path / "store", code=2)
+    assert "is larger than records are" in lines[-1]
+
+
+def test_import_names_a_damaged_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "some.jsonl.gz"
+    for content in (b"hello", gzip.compress(line_of(editing()))[:-20]):
+        file.write_bytes(content)
+        lines = call(capsys, "import", file, "--out", tmp_path / "store", code=2)
+        assert f"{file} cannot be unpacked" in lines[-1]
+
+
+def test_a_full_disk_leaves_no_half_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path / "store", editing())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    (line,) = call(capsys, "export", tmp_path / "x.jsonl", "--out", store.directory, code=2)
+    assert "No space left on device" in line
+    assert names(tmp_path) == [f"store/{editing()['key']}.json"]
+
+
+def put(path: Path, content: str = "x" * 10, *, age: float = 10_000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    now = path.stat().st_mtime
+    os.utime(path, (now - age, now - age))
+    return path
+
+
+def test_gc_removes_what_nothing_needs(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, done = store.directory, editing()["key"]
+    dead: dict[str, Any] = {"host": "h", "machine": "m", "pid": 1, "process_started": 1}
+    kept_files = names(folder)
+    put(folder / f".{done}.json.abc.partial")
+    young = put(folder / f".{done}.json.def.partial", age=0)
+    put(store.claims / f"{'2' * 64}.abc.removed")
+    put(store.checkpoints / done / "state.safetensors")
+    put(store.checkpoints / f"{done}.json")
+    undone = put(store.checkpoints / failure()["key"] / "state.safetensors")
+    foreign = put(store.checkpoints / "mine.txt")
+    claim = CellClaims(store.claims).claim(timing()["key"])
+    assert claim is not None
+    busy = put(store.checkpoints / timing()["key"] / "state.safetensors")  # is made again now
+    before = names(folder)
+    lines = call(capsys, "gc", "--dry-run", "--out", folder)
+    assert names(folder) == before
+    assert lines[-1] == "would remove 4 files and folders, 40 bytes"
+    lines = call(capsys, "gc", "--out", folder)
+    assert lines[-1] == "removed 4 files and folders, 40 bytes"
+    claimed = store.claims / f"{timing()['key']}.json"
+    stay = [str(one.relative_to(folder)) for one in (young, undone, foreign, busy, claimed)]
+    assert names(folder) == sorted([*kept_files, *stay])
+    claim.release()
+    assert dead
+
+
+def test_gc_removes_claims_of_the_dead_alone(
+    store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, speaking = (
+        put(store.claims / f"{'2' * 64}.json"),
+        put(store.claims / f"{'3' * 64}.json"),
+    )
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        speaking.write_text("alive")
+        monkeypatch.setattr("bench.store.leases.PATIENCE", 0)
+
+    monkeypatch.setattr("bench.cli.tidying.time.sleep", sleep)
+    clock = iter([0.0] * 4 + [100.0] * 20)
+    whole = CellClaims.__init__
+    monkeypatch.setattr(
+        CellClaims, "__init__", lambda self, folder: whole(self, folder, clock=lambda: next(clock))
+    )
+    lines = call(capsys, "gc", "--out", store.directory)
+    assert waited == [61.0]
+    assert any("2 claims are of other machines; watching them for 60 s." in one for one in lines)
+    assert not silent.exists()
+    assert speaking.exists()
+
+
+def test_gc_removes_what_a_process_left_that_was_killed_behind_its_record(
+    store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = editing()["key"]
+    claim = put(store.claims / f"{done}.json")
+    checkpoint = put(store.checkpoints / f"{done}.safetensors")
+    monkeypatch.setattr(CellClaims, "is_stale", lambda *_: True)
+    monkeypatch.setattr(CellClaims, "_stale", lambda _, path: path.read_bytes())
+    lines = call(capsys, "gc", "--out", store.directory)
+    assert lines[-1].startswith("removed 2 files and folders")
+    assert not claim.exists()
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "gone"),
+    [("--stale", OLD["key"] + ".json"), ("--corrupt", f"{'1' * 64}.json.corrupt")],
+)
+def test_gc_removes_more_when_asked(
+    store: ResultStore, capsys: pytest.CaptureFixture[str], option: str, gone: str
+) -> None:
+    before = names(store.directory)
+    call(capsys, "gc", "--out", store.directory)
+    assert names(store.directory) == before
+    call(capsys, "gc", option, "--out", store.directory)
+    assert names(store.directory) == [name for name in before if name != gone]
+
+
+def test_gc_does_not_follow_links(
+    tmp_path: Path, store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = put(tmp_path / "precious" / "file")
+    store.checkpoints.mkdir()
+    (store.checkpoints / editing()["key"]).symlink_to(precious.parent)
+    call(capsys, "gc", "--out", store.directory)
+    assert precious.exists()
+    assert list(store.checkpoints.iterdir()) == []
+
+
+@pytest.mark.parametrize("action", [["list"], ["show", "ab"], ["verify"], ["gc"], ["export", "f"]])
+def test_a_store_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], action: list[str]
+) -> None:
+    (line,) = call(capsys, *action, "--out", tmp_path / "none", code=2)
+    assert f"No records at {tmp_path / 'none'}" in line
+    assert ability()["key"] != kept(1)["key"]

@@ -1,0 +1,164 @@
+"""What commands do with records that are damaged, stale, or cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli.main import main
+from bench.store.results import ResultStore
+from tests.cli.asked import (
+    records,
+    store_as,
+    tables_arguments,
+)
+
+
+def test_a_damaged_record_is_named_set_aside_and_computed_again(
+    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
+    assert main(one) == 0
+    summary = records()[0]["summary"]
+    capsys.readouterr()
+    (path,) = Path("out").glob("*.json")
+    path.write_text(path.read_text()[:100])
+    assert main(one) == 0
+    said = capsys.readouterr().err
+    assert f"warning: {path} is no result record. It is set aside as {path.name}.corrupt." in said
+    assert records()[0]["summary"] == summary
+    assert len(path.with_name(f"{path.name}.corrupt").read_text()) == 100
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
+    run_arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    whole = ResultStore.put
+    written: list[str] = []
+
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as context:
+
+        def put(store: ResultStore, key: str, content: bytes) -> Path:
+            written.append(key)
+            if len(written) > 3:
+                context.setattr(os, "fsync", full)
+            return whole(store, key, content)
+
+        context.setattr(ResultStore, "put", put)
+        assert main(run_arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json; what is finished")
+    assert said.count("\n") == 1
+    assert sorted(path.stem for path in Path("out").iterdir()) == sorted(written[:3])
+    kept = records()
+    assert main(run_arguments) == 0
+    assert [record for record in records() if record["key"] in written[:3]] == kept
+
+
+def test_tables_say_how_many_stale_records_are_left_out(
+    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1", "--n-seeds", "2"]
+    assert main(one) == 0
+    printed = capsys.readouterr().out
+    for change in ({"metric_version": 7}, {"metric_version": 7, "n_edits": 3}):
+        record = records()[0]
+        cell = record["cell"] | change
+        store_as(record, cell)
+    assert main(tables_arguments(one)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert "warning: 1 stale record is left out (metric protocol 7, now 1)" in captured.err
+
+
+def test_tables_show_one_protocol_and_say_which_others_there_are(
+    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
+    assert main(one) == 0
+    printed = capsys.readouterr().out
+    (record,) = records()
+    values = record["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
+    values.update(dict.fromkeys(values, 0.125))
+    store_as(record, record["cell"] | {"scoring_time": "edit_end"})
+    ask = tables_arguments(one)
+    assert main(ask) == 0
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert "warning: 1 record of these cells follows another protocol " in captured.err
+    other = "counterfact/blocks+scoring_time=edit_end/v1"
+    assert other in captured.err
+    assert main([*ask, "--protocol", other]) == 0
+    shown = capsys.readouterr().out
+    assert "12.50" in shown
+    assert f"Protocols: {other}." in shown
+    assert "12.50" not in printed
+    assert main([*ask, "--protocol", "blocks/v9"]) == 2
+    assert "No record follows the protocol 'blocks/v9'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_tables_of_a_read_only_store_are_printed(
+    run_arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1,2"]
+    assert main(one) == 0
+    printed = capsys.readouterr().out.partition("written:")[0]
+    path = Path("out") / f"{'0' * 64}.json"
+    path.write_text("damaged")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as context:
+        for name in ("rename", "replace", "touch"):
+            context.setattr(Path, name, refuse)
+        assert main(tables_arguments(one)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert f"{path} is no result record. It is skipped" in captured.err
+    assert f"the table is not written: {os.strerror(number)}: out/tables." in captured.err
+    assert path.read_text() == "damaged"
+
+
+@pytest.mark.slow
+def test_two_runs_share_a_table(run_arguments: list[str], backbone: Path) -> None:
+    code = (
+        "import sys\nfrom editors.ft import FtEditor, FtHparams\n"
+        "FtEditor.presets = {'default': FtHparams(layer=None, num_steps=2)}\n"
+        "from bench.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *run_arguments, "--editors", "ft", "--n-seeds", "3"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    runs = [
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    (first, error), (second, _) = (run.communicate(timeout=300) for run in runs)
+    assert [run.returncode for run in runs] == [0, 0], error.decode()
+    assert first == second
+    assert len(records()) == 2 * 2 * 3
+    assert {record["status"]["state"] for record in records()} == {"complete"}
+    assert not Path("out/claims").exists()
+
+
+def test_tables_without_records(
+    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tables_arguments(run_arguments)) == 2
+    assert "No record in out belongs to this selection" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""Progress of counted work: rates and times that make sense, and few lines in a pipe."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from bench.core.busy import show_busy
+from bench.core.counting import counted, show_count
+from bench.core.heartbeat import heartbeat
+from bench.core.pace import Pace, in_words
+
+
+def test_rate_and_time_left() -> None:
+    now = [0.0]
+    pace = Pace(10, clock=lambda: now[0])
+    assert (pace.rate, pace.seconds_left, pace.left_in_words()) == (None, None, "")
+    now[0], pace.done = 4.0, 2
+    assert (pace.rate, pace.seconds_left) == (0.5, 16.0)
+    assert pace.left_in_words() == ", about 16 s left"
+    pace.before = 1  # one of them was there already
+    assert pace.rate == 0.25
+    pace.total = None
+    assert pace.seconds_left is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (89, "89 s"), (120, "2 min"), (3540, "59 min"), (4800, "1 h 20 min")],
+)
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_a_heart_beats_until_the_end_and_not_after_it() -> None:
+    beats: list[float] = []
+    with heartbeat(lambda: beats.append(time.monotonic()), 0.01):
+        end = time.monotonic() + 20
+        while len(beats) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+    count = len(beats)
+    assert count >= 3
+    time.sleep(0.05)
+    assert len(beats) == count
+
+
+def test_a_beat_that_cannot_write_does_not_end_the_others() -> None:
+    beats = []
+
+    def beat() -> None:
+        beats.append(1)
+        raise OSError("no room")
+
+    with heartbeat(beat, 0.01):
+        end = time.monotonic() + 20
+        while len(beats) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert len(beats) >= 2
+
+
+def test_a_pipe_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_count("records", 4, every=0.05) as more:
+        more(1)
+        time.sleep(0.3)
+        more(3)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    line = r"records: 1 of 4, [\d.]+/s, about \d+ s left"
+    assert re.fullmatch(line, captured.err.splitlines()[0])
+
+
+def test_quick_work_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_count("records", None) as more:
+        more(5)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with show_count("[bold]\x1bmaps", 2) as more:
+        more(2)
+        time.sleep(0.2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert r"[bold]\x1bmaps" in captured.err
+    assert "2/2" in captured.err
+
+
+def test_work_of_unknown_length_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_busy("reading \x1bmodels", every=0.05):
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == r"reading \x1bmodels: 0 s so far"
+    with show_busy("quick"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_work_of_unknown_length_leaves_nothing_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with show_busy("reading"):
+        time.sleep(0.2)
+    captured = capsys.readouterr()
+    assert "reading" in captured.err
+    assert captured.err.endswith("\x1b[2K")  # the line is erased
+    assert captured.out == ""
+
+
+def test_counted_items_pass_through() -> None:
+    assert list(counted(iter("abc"), "letters", 3)) == ["a", "b", "c"]

@@ -1,0 +1,293 @@
+"""What `--log-json` writes: lines of a few kinds that other programs can rely on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+import pytest
+
+from bench.cli import main as cli
+from bench.cli.main import main
+from bench.core.document_progress import show_documents
+from bench.core.events import KINDS, EventLog, Progress, RunFinished, event_log
+from bench.core.stopping import StoppedEarly
+from bench.core.training_progress import show_steps
+from bench.evaluation.record_kinds import edits_in, names_of
+from tests.datasets.made import counterfact_row, write, zsre_row
+from tests.runner.executors.made_jobs import job
+from tests.support.pages import ROOT
+from tests.support.said import next_commands
+from tests.support.saved_models import save_tiny
+
+BY_KIND = {kind.kind: kind for kind in KINDS}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    from editors.ft import FtEditor, FtHparams
+    from editors.grace import GraceEditor, GraceHparams
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(FtEditor, "presets", {"default": FtHparams(layer=None, num_steps=2)})
+    monkeypatch.setattr(GraceEditor, "presets", {"default": GraceHparams(layer=None, n_iter=2)})
+    with monkeypatch.context() as context:
+        for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"):
+            context.setenv(name, "1" if name.startswith("HF") else "error")
+        yield
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    backbone = save_tiny("llama", tmp_path / "tiny")
+    write(tmp_path, "zsre", "test", [zsre_row(alt=f"Port {i}") for i in range(5)])
+    write(tmp_path, "counterfact", "test", [counterfact_row(target_new=f"T{i}") for i in range(5)])
+    return [
+        *("run", "--table", "1", "--backbone", str(backbone), "--data-dir", str(tmp_path)),
+        *("--editors", "ft,grace", "--datasets", "ZSRE,cf", "--edits", "1,2", "--limit", "4"),
+        *("--jobs", "1", "--out", "out", "--log-json", "events.jsonl"),
+    ]
+
+
+def events() -> list[dict[str, Any]]:
+    """All lines, each of them checked against the fields of its kind."""
+    lines = Path("events.jsonl").read_text(encoding="ascii").splitlines()
+    found = [json.loads(line, parse_constant=refuse) for line in lines]
+    for line in found:
+        check(line)
+    return found
+
+
+def refuse(constant: str) -> Any:
+    raise AssertionError(f"JSON has no {constant}")
+
+
+def check(line: dict[str, Any]) -> None:
+    """One event is as its class says."""
+    kind = BY_KIND[line["event"]]
+    assert list(line) == ["event", "time", *(field.name for field in dataclasses.fields(kind))]
+    assert datetime.fromisoformat(line["time"]).utcoffset() is not None
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        hint, value = str(hints[field.name]), line[field.name]
+        allowed: tuple[type, ...] = ()
+        for word, types in (
+            ("int", (int,)), ("float", (float, int)), ("str", (str,)), ("bool", (bool,)),
+            ("Mapping", (dict,)), ("tuple", (list,)), ("None", (type(None),)),
+        ):  # fmt: skip
+            allowed += types if word in hint else ()
+        assert isinstance(value, allowed), (line["event"], field.name, value)
+
+
+def test_a_run_tells_of_every_cell_and_its_lines_are_valid(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert '"event"' not in captured.out + captured.err
+    found = events()
+    counts = Counter(line["event"] for line in found)
+    assert counts == {
+        "run_started": 1, "cell_started": 8, "cell_finished": 8, "progress": counts["progress"],
+        "run_finished": 1,
+    }  # fmt: skip
+    assert counts["progress"] >= 8
+    first, last = found[0], found[-1]
+    assert (first["event"], last["event"]) == ("run_started", "run_finished")
+    assert (first["cells"], first["found"], first["todo"]) == (8, 0, 8)
+    assert first["selection"]["editors"] == ["ft", "grace"]
+    assert (last["exit_code"], last["failed"]) == (0, 0)
+    assert "out/tables/table1.csv" in last["written"]
+    assert {Path(path).exists() for path in last["written"]} == {True}
+    times = [line["time"] for line in found]
+    assert times == sorted(times)
+
+
+def test_a_cell_starts_before_it_ends_and_says_what_its_record_says(arguments: list[str]) -> None:
+    assert main(arguments) == 0
+    found = events()
+    started = [line["key"] for line in found if line["event"] == "cell_started"]
+    ended = [line for line in found if line["event"] == "cell_finished"]
+    assert sorted(started) == sorted(line["key"] for line in ended)
+    order = [(line["event"], line.get("key")) for line in found]
+    for line in ended:
+        key = line["key"]
+        assert order.index(("cell_started", key)) < order.index(("cell_finished", key))
+        record = json.loads(Path(f"out/{key}.json").read_text())
+        assert line["scores"] == record["summary"]["scores"]["after"]
+        assert line["cell"]["editor"] == record["cell"]["editor"]
+        assert (line["edits"], line["elsewhere"]) == (4, False)
+    last = [line for line in found if line["event"] == "progress"][-1]
+    assert (last["done"], last["total"]) == (8, 8)
+    assert (last["edits"], last["edits_total"]) == (32, 32)
+    assert last["seconds_left"] == 0
+
+
+def test_the_same_command_adds_to_the_file(arguments: list[str]) -> None:
+    assert main(arguments) == 0
+    before = events()
+    assert main(arguments) == 0
+    added = events()[len(before) :]
+    assert [line["event"] for line in added] == ["run_started", "run_finished"]
+    assert (added[0]["found"], added[0]["todo"]) == (8, 0)
+
+
+def test_failures_are_told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("not \x1b this time")
+
+    monkeypatch.setattr("editors.grace.GraceEditor._train", explode)
+    assert main(arguments) == 1
+    found = events()
+    failed = [line for line in found if line["event"] == "cell_failed"]
+    assert {line["cell"]["editor"] for line in failed} == {"grace"}
+    assert len(failed) == 4
+    assert "not" in failed[0]["error"]
+    assert (found[-1]["exit_code"], found[-1]["failed"]) == (1, 4)
+
+
+def test_a_stop_is_told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopping(*_: object, **__: object) -> Iterator[Any]:
+        yield from ()
+        raise StoppedEarly
+
+    monkeypatch.setattr("bench.runner.waiting.until_done", stopping)
+    assert main(arguments) == 130
+    assert [line["event"] for line in events()] == ["run_started", "stopped", "run_finished"]
+    assert (events()[1]["done"], events()[1]["todo"]) == (0, 8)
+    assert events()[-1]["exit_code"] == 130
+
+
+def test_an_error_in_the_midst_is_told(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Iterator[Any]:
+        yield from ()
+        raise OSError("no disk")
+
+    monkeypatch.setattr("bench.runner.waiting.until_done", broken)
+    assert main(arguments) == 2
+    assert events()[-1]["exit_code"] == 2
+
+
+def test_worker_processes_write_nothing_the_parent_tells(arguments: list[str]) -> None:
+    at = arguments.index("--jobs")
+    arguments[at + 1] = "2"
+    small = ["--editors", "ft", "--datasets", "cf", "--edits", "1,2", "--seeds", "0,1"]
+    assert main([*arguments, *small]) == 0
+    counts = Counter(line["event"] for line in events())
+    assert (counts["cell_started"], counts["cell_finished"]) == (4, 4)
+
+
+def test_a_dry_run_tells_nothing(arguments: list[str]) -> None:
+    assert main([*arguments, "--dry-run"]) == 0
+    assert not Path("events.jsonl").exists()
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--log-json", "no/such/events.jsonl"]) == 2
+    assert "No such file or directory: no/such/events.jsonl" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_finished_run_names_commands_that_are_about_it(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [*arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
+    assert main(small) == 0
+    first = next_commands(capsys.readouterr().err)
+    assert any("--n-seeds 5" in command for command in first)
+    assert main([*small, "--n-seeds", "5"]) == 0
+    capsys.readouterr()
+    assert main(small) == 0  # its five seeds are all there by now
+    again = next_commands(capsys.readouterr().err)
+    assert again
+    assert not any("--n-seeds" in command for command in again)
+
+
+def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    with event_log(path) as log:
+        log.tell(
+            Progress(
+                what="cells", done=1, total=None, edits=None, edits_total=None, rate=math.inf,
+                seconds_left=math.nan,
+            )
+        )  # fmt: skip
+    line = json.loads(path.read_text(), parse_constant=refuse)
+    assert (line["rate"], line["seconds_left"], line["total"]) == (None, None, None)
+
+
+def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    event = RunFinished(exit_code=0, seconds=1.0, failed=0, written=("x" * 5_000,))
+    with event_log(path) as log:
+
+        def tell() -> None:
+            for _ in range(20):
+                log.tell(event)
+
+        threads = [threading.Thread(target=tell) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 80
+
+
+def test_a_training_tells_its_last_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with event_log(Path("events.jsonl")) as log, show_steps(log) as step:
+        for iteration in (1, 2, 3):
+            step({"iteration": iteration, "iterations": 3, "running_loss": 2.0})
+    (line,) = events()
+    assert (line["event"], line["what"]) == ("progress", "iterations")
+    assert (line["done"], line["total"], line["seconds_left"]) == (3, 3, 0)
+    assert line["rate"] > 0
+    assert capsys.readouterr().err == ""
+
+
+def test_statistics_tell_their_last_document() -> None:
+    with event_log(Path("events.jsonl")) as log, show_documents(4, log) as show:
+        for documents in (2, 4):
+            running: Any = SimpleNamespace(documents=documents, tokens=100 * documents)
+            show(running)
+    (line,) = events()
+    assert (line["what"], line["done"], line["total"]) == ("documents", 4, 4)
+
+
+def test_train_and_stats_take_the_option() -> None:
+    for command in (["train", "--editor", "recipe"], ["stats"]):
+        words = [*command, "--log-json", "events.jsonl"]
+        assert cli._parser(words).parse_args(words).log_json == Path("events.jsonl")
+
+
+def test_without_a_file_nothing_is_written() -> None:
+    log = EventLog()
+    assert not log.is_on
+    log.tell(RunFinished(exit_code=0, seconds=1.0, failed=0, written=()))
+
+
+def test_edits_are_counted_by_whole_blocks(tmp_path: Path) -> None:
+    cell = job(save_tiny("llama", tmp_path / "model"), 0).cell
+    assert edits_in(dataclasses.replace(cell, limit=10, n_edits=4)) == 8
+    assert edits_in(dataclasses.replace(cell, limit=None)) is None
+    assert names_of(cell)["seed"] == 0
+
+
+def test_every_kind_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "long_runs.md").read_text(encoding="utf-8")
+    for name, kind in BY_KIND.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
+        for field in dataclasses.fields(kind):
+            assert f"`{field.name}`" in row

@@ -1,0 +1,88 @@
+"""Names from users and files that become file names, and where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core.variants import variant
+from bench.datasets import get_dataset
+from bench.models.backbones import locate
+from bench.store.results import ResultStore
+from bench.world.store import require_assets
+from editors import registry
+from editors.parts.artefact import artefact_path
+from editors.parts.file_names import LONGEST, check_file_name
+
+BAD = [
+    "../x",
+    "..",
+    ".",
+    "",
+    " ",
+    "/etc/passwd",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "\ud800",
+    "x" * 500,
+]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(ValueError, match="The name of a thing becomes a file name") as error:
+        check_file_name("thing", name)
+    assert len(str(error.value)) < 300
+
+
+@given(st.text(max_size=400))
+def test_what_passes_stays_in_its_directory(name: str) -> None:
+    directory = Path("/a/b")
+    try:
+        path = directory / check_file_name("thing", name)
+    except ValueError:
+        return
+    assert path.parent == directory
+    assert path.name == name
+    assert len(name.encode()) <= LONGEST
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        registry.describe,
+        get_dataset,
+        variant,
+        lambda name: ResultStore(Path("results")).path(name),
+        lambda name: require_assets(1, name),
+    ],
+)
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a\0b", "x" * 500, "cpt=" + "1" * 300])
+def test_no_name_becomes_a_path_unchecked(use: Callable[[str], object], name: str) -> None:
+    with pytest.raises(ValueError, match=r"Unknown|becomes a file name"):
+        use(name)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 500, ".."])
+def test_a_backbones_name_in_an_artefacts(name: str, tmp_path: Path) -> None:
+    for names in ((name, []), ("mini-llama", [f"../{name}"])):
+        backbone, data_sets = names
+        if backbone == "..":  # nothing but a part of a name there
+            assert artefact_path(tmp_path, "recipe", backbone, data_sets).parent == tmp_path
+            continue
+        with pytest.raises(ValueError, match="becomes a file name"):
+            artefact_path(tmp_path, "recipe", backbone, data_sets)
+
+
+@pytest.mark.parametrize("name", ["../x", "/nowhere/x", "x" * 500, "a\0b"])
+def test_a_backbone_that_is_not_there_is_a_sentence(name: str) -> None:
+    with pytest.raises((ValueError, OSError)) as error:
+        locate(name)
+    assert "\n" not in str(error.value)
+    assert any(word in str(error.value) for word in ("No model directory", "Unknown", "too long"))

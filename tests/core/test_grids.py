@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+
+import pytest
+
+from bench.cli.kinds import KINDS
+from bench.core import published
+from bench.core.cell import Cell
+from bench.core.grids import Selection, default_limit, editor_keys, get_table
+from bench.datasets import dataset_keys
+from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.runner.planning import points
+from bench.tables.tabulate import published_values
+from editors import registry
+from tests.core.test_cell import CELL
+
+TABLE = get_table(1)
+SOME = Selection(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))
+
+
+def test_points_are_in_the_tables_order() -> None:
+    found = [(p.n_edits, p.editor, p.dataset, p.seed) for p in points(TABLE, SOME)]
+    assert found[:5] == [
+        (1, "ft", "zsre", 0),
+        (1, "ft", "zsre", 1),
+        (1, "ft", "counterfact", 0),
+        (1, "ft", "counterfact", 1),
+        (1, "rome", "zsre", 0),
+    ]
+    assert len(found) == len(set(found)) == 2 * 2 * 2 * 2
+
+
+def test_the_default_is_every_editor_on_three_sets_at_1_10_and_100_edits() -> None:
+    found = points(TABLE, Selection())
+    assert {p.editor for p in found} == set(editor_keys())
+    assert [p.dataset for p in found[:3]] == ["zsre", "counterfact", "ripple_edits"]
+    assert {(p.n_edits, p.limit) for p in found} == {(1, 20), (10, 50), (100, 100)}
+    assert {p.backbone for p in found} == {"mini-llama"}
+
+
+def test_the_paper_preset_takes_all_samples_and_leaves_ripple_edits_out_at_10000() -> None:
+    found = points(TABLE, Selection(preset="paper"))
+    assert {p.limit for p in found} == {None}
+    assert {p.n_edits for p in found} == {1, 10, 100, 1000, 10000}
+    assert {p.dataset for p in found if p.n_edits == 10000} == {"zsre", "counterfact"}
+    assert {p.backbone for p in found} == {"llama-2-7b"}
+
+
+@pytest.mark.parametrize(
+    ("number", "embedded", "paper"),
+    [
+        (1, "mini-llama", "llama-2-7b"),
+        (5, "mini-gptj", "gpt-j-6b"),
+        (6, "mini-gpt2", "gpt2-xl"),
+    ],
+)
+def test_each_table_has_its_backbone_and_its_published_numbers(
+    number: int, embedded: str, paper: str
+) -> None:
+    table = get_table(number)
+    assert {p.backbone for p in points(table, Selection())} == {embedded}
+    assert {p.backbone for p in points(table, Selection(preset="paper"))} == {paper}
+    assert embedded in EMBEDDED
+    assert paper in HUB_IDS
+    values = published_values(table)
+    assert len(values) == 11 * (5 * 3 - 1) * 4
+    assert {n for n, *_ in values} == set(table.edits["paper"])
+
+
+def test_families_are_those_of_the_papers_tables() -> None:
+    frame = published.load(1)
+    printed = dict(zip(frame["editor"], frame["type"], strict=True))
+    for key in editor_keys():
+        entry = registry.describe(key)
+        assert entry.family == printed.get(entry.label, entry.family), entry.label
+
+
+@pytest.mark.parametrize(
+    ("n", "limit"),
+    [(1, 20), (5, 20), (10, 50), (30, 50), (60, 60), (100, 100), (1000, 1000), (20000, 20000)],
+)
+def test_embedded_limits(n: int, limit: int) -> None:
+    assert default_limit("embedded", n) == limit
+
+
+def test_editors_come_in_the_papers_row_order() -> None:
+    assert editor_keys(["recipe", "GRACE", "rome", "FT", "ft"]) == ("ft", "rome", "grace", "recipe")
+
+
+def test_editors_of_later_papers_are_shown_when_asked_for_and_come_last() -> None:
+    later = ("alphaedit", "wise", "ultraedit", "ike", "rag")
+    assert len(editor_keys()) == 11
+    assert editor_keys(recent=True) == (*editor_keys(), *later)
+    assert editor_keys(["RAG", "wise", "recipe"]) == ("recipe", "wise", "rag")
+    for selection, wanted in (
+        (Selection(), editor_keys()),
+        (Selection(recent=True), (*editor_keys(), *later)),
+        (Selection(editors=("rag", "ft"), recent=True), ("ft", "rag")),
+        (Selection(editors=("ike",)), ("ike",)),
+    ):
+        assert tuple(dict.fromkeys(p.editor for p in points(TABLE, selection))) == wanted
+    ablation = points(get_table(4), Selection(recent=True))
+    assert {p.editor for p in ablation} == {"recipe"}
+
+
+@pytest.mark.parametrize(
+    ("editors", "recent", "wanted"),
+    [(None, False, ["ft"]), (None, True, ["ft", "rag"]), (("rag",), False, ["rag"])],
+)
+def test_so_are_their_committed_cells(
+    editors: tuple[str, ...] | None, recent: bool, wanted: list[str]
+) -> None:
+    args = argparse.Namespace(
+        editors=editors,
+        with_recent=recent,
+        datasets=None,
+        edits=None,
+        seeds=None,
+        n_seeds=None,
+        measure=None,
+    )
+    cells = [dataclasses.replace(CELL, editor=editor) for editor in ("rag", "ft")]
+    chosen = KINDS["editing"].chosen(cells, args)
+    assert [cell.editor for cell in chosen if isinstance(cell, Cell)] == wanted
+
+
+def test_data_sets_come_in_the_papers_column_order() -> None:
+    assert dataset_keys(["ripe", "CF"]) == ("counterfact", "ripple_edits")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"editors": ("recpie",)}, "Unknown editor 'recpie'. Did you mean 'recipe'?"),
+        ({"datasets": ("zrse",)}, "Unknown data set 'zrse'. Did you mean 'zsre'?"),
+        ({"edits": (0,)}, "number of edits must be at least 1, got 0"),
+        ({"limit": 5}, "a limit of 5 for 10 edits"),
+        ({"seeds": (-1,)}, "seed must be at least 0"),
+        ({"datasets": ("ripe",), "edits": (10000,)}, "too few samples for 10,000 edits"),
+    ],
+)
+def test_selections_that_cannot_be(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        points(TABLE, dataclasses.replace(SOME, **change))  # type: ignore[arg-type]
+
+
+def test_unknown_table() -> None:
+    with pytest.raises(ValueError, match="Unknown table '9'"):
+        get_table(9)

@@ -1,0 +1,187 @@
+"""Numbers of different protocols never share a column, a mean, a test or a figure."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.checks.regression.values import values
+from bench.cli.main import main
+from bench.core.cell import Cell
+from bench.core.checksums import encoded, sealed
+from bench.core.grids import TABLES
+from bench.core.protocol import check_one_way, follows, joined, of_protocol, way_of
+from bench.report.plots import edit_time, edits, retention
+from bench.store.choosing_protocols import followed, others_there, records_of_protocol
+from bench.store.results import DamagedRecordError, Record, parse, protocol_of
+from bench.tables.comparisons import comparisons
+from bench.tables.correlation import correlations
+from bench.tables.render import to_csv
+from bench.tables.tabulate import tabulate
+from tests.core.test_cell import CELL
+from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
+from tests.report.plots.made import record, source, write_lines
+from tests.support.kept_records import editing, everything, kept, store_of, timing
+
+TABLE = TABLES[1]
+OTHER: list[tuple[dict[str, Any], str]] = [
+    ({"metric_version": 2}, "zsre/blocks/v2"),
+    ({"protocol": "single"}, "zsre/single/v1"),
+    ({"scoring_time": "edit_end"}, "zsre/blocks+scoring_time=edit_end/v1"),
+    ({"batch_per_step": 10}, "zsre/blocks+batch_per_step=10/v1"),
+    ({"varies": "training"}, "zsre/blocks+varies=training/v1"),
+    ({"generation": "context_guided"}, "zsre/blocks+context_guided/v1"),
+]
+
+
+def cell_of(one: Record) -> Cell:
+    return Cell.from_dict(one["cell"])
+
+
+@pytest.mark.parametrize(("change", "wanted"), OTHER)
+def test_an_id_says_in_what_a_protocol_departs(change: dict[str, Any], wanted: str) -> None:
+    assert CELL.protocol_id == "zsre/blocks/v1"
+    assert dataclasses.replace(CELL, **change).protocol_id == wanted
+    assert cell_of(record(**change)).protocol_id == wanted
+
+
+def test_what_no_number_means_otherwise_by_is_not_in_the_id() -> None:
+    for change in ({"seed": 5}, {"n_edits": 3}, {"limit": None}, {"generation": "none"}):
+        assert dataclasses.replace(CELL, **change).protocol_id == "zsre/blocks/v1"
+
+
+def test_records_of_every_kind_and_age_have_an_id() -> None:
+    found = [protocol_of(one) for one in everything()]
+    assert found[2] == ABILITY_CELL.protocol_id
+    version = timing()["cell"]["timing_version"]
+    assert found[3].endswith(f"/times/v{version}")
+    data = [one["cell"].get("dataset") for one in everything()]
+    assert [found[i] for i in (0, 1, 4)] == [f"{data[i]}/blocks/v1" for i in (0, 1, 4)]
+    assert ABILITY_CELL.protocol_id.startswith("zsre/ability-paper+version-")
+    unedited = dataclasses.replace(ABILITY_CELL, edits=None).protocol_id
+    assert unedited.startswith("unedited/ability-paper+version-")
+    assert way_of(unedited) == way_of(ABILITY_CELL.protocol_id)
+
+
+def test_a_record_that_names_another_protocol_than_its_cell_is_damaged() -> None:
+    old = kept(2)
+    assert "protocol" not in old
+    parse(encoded(old), "old")
+    wrong = encoded(sealed(old | {"protocol": "zsre/blocks/v2"}))
+    with pytest.raises(DamagedRecordError, match="names another protocol"):
+        parse(wrong, "wrong")
+
+
+@pytest.mark.parametrize(("change", "other"), OTHER)
+def test_no_mean_mixes_records_that_differ_in_protocol_alone(
+    change: dict[str, Any], other: str
+) -> None:
+    records = [record("ft", score=0.2), record("ft", score=0.8, seed=1, **change)]
+    cells = [cell_of(one) for one in records]
+    with pytest.raises(ValueError, match="follow 2 protocols, which never share a column") as said:
+        tabulate(TABLE, cells, records)
+    assert other in str(said.value)
+    assert "zsre/blocks/v1" in str(said.value)
+    with pytest.raises(ValueError, match="never share a column"):
+        values(TABLE, cells, records)
+    for figure in (edits, retention, edit_time):
+        with pytest.raises(ValueError, match="never share a column"):
+            figure.build(source(records))
+
+
+def test_each_protocol_alone_has_its_own_mean() -> None:
+    records = [record("ft", score=0.2), record("ft", score=0.8, seed=1, metric_version=2)]
+    cells = [cell_of(one) for one in records]
+    for wanted, mean, seeds in (("blocks/v1", 20.0, 1), ("zsre/blocks/v2", 80.0, 1)):
+        data = tabulate(TABLE, of_protocol(cells, wanted), records)
+        spread = data.entries[10, "ft", "zsre"].values["Rel"]
+        assert spread.mean == pytest.approx(mean)
+        assert spread.n == seeds
+
+
+def test_tests_and_correlations_see_one_protocol_alone() -> None:
+    ours = [record(e, score=s, seed=seed) for seed in (0, 1) for e, s in PAIRS[seed]]
+    others = [record(e, score=0.0, seed=seed, metric_version=2) for seed in (2, 3) for e in EDITORS]
+    cells = [cell_of(one) for one in [*ours, *others]]
+    chosen = of_protocol(cells, "blocks/v1")
+    mixed, pure = tabulate(TABLE, chosen, [*ours, *others]), tabulate(TABLE, chosen, ours)
+    assert comparisons(mixed.averages) == comparisons(pure.averages)
+    assert {one.seeds for one in comparisons(mixed.averages)} == {2}
+    assert list(correlations(mixed)) == list(correlations(pure))
+
+
+EDITORS = ("ft", "rome", "recipe")
+PAIRS = (
+    [("ft", 0.1), ("rome", 0.2), ("recipe", 0.9)],
+    [("ft", 0.2), ("rome", 0.1), ("recipe", 0.8)],
+)
+
+
+def test_every_line_of_a_table_names_its_protocol() -> None:
+    records = [record("ft", "zsre"), record("ft", "counterfact")]
+    text = to_csv(tabulate(TABLE, [cell_of(one) for one in records], records))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert {(row["dataset"], row["protocol"]) for row in rows} == {
+        ("ZSRE", "zsre/blocks/v1"),
+        ("CF", "counterfact/blocks/v1"),
+    }
+
+
+def test_an_id_with_a_data_set_and_without() -> None:
+    assert follows("zsre/blocks/v1", "zsre/blocks/v1")
+    assert follows("zsre/blocks/v1", "blocks/v1")
+    assert not follows("zsre/blocks/v1", "counterfact/blocks/v1")
+    assert not follows("zsre/blocks/v1", "v1")
+    other = dataclasses.replace(CELL, dataset="counterfact")
+    check_one_way([CELL, other])
+    assert joined([CELL, other, CELL]) == "zsre+counterfact/blocks/v1"
+    with pytest.raises(ValueError, match=r"the protocol 'blocks/v3'\. Available: zsre/bl"):
+        of_protocol([CELL], "blocks/v3")
+
+
+def test_records_of_planned_cells_in_other_protocols_are_found() -> None:
+    plain, other = record("ft"), record("ft", metric_version=2)
+    elsewhere = record("ft", metric_version=2, dtype="bfloat16")
+    cells = [cell_of(plain)]
+    assert others_there(cells, [plain]) == ""
+    said = others_there(cells, [plain, other, elsewhere])
+    assert said.startswith("1 record of these cells follows another protocol (zsre/blocks/v2)")
+    assert followed(cells, [plain, other, elsewhere], "blocks/v2") == [cell_of(other)]
+    quiet = record("ft", generation="none")  # the same numbers, and no others
+    assert followed(cells, [quiet, plain], "blocks/v1") == cells
+    assert records_of_protocol([plain, other], "zsre/blocks/v2") == [other]
+
+
+def test_records_and_listings_name_their_protocol(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, times = editing(), timing()
+    store_of(tmp_path, one, times, editing(3, measures={"retention": "v1"}))
+    assert main(["results", "list", "--out", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    assert "zsre/blocks/v1" in listed
+    assert protocol_of(times) in listed
+    assert listed.count("with retention") == 1
+    assert main(["results", "show", one["key"][:16], "--out", str(tmp_path)]) == 0
+    assert "protocol zsre/blocks/v1" in capsys.readouterr().out
+    assert main(["results", "show", one["key"][:16], "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"] == "zsre/blocks/v1"
+
+
+def test_a_figure_of_one_protocol_among_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [record("ft", score=0.2), record("ft", score=0.8, seed=1, metric_version=2)]
+    write_lines(tmp_path / "from" / "x.jsonl", records)
+    given = ["figures", "--figure", "edits", "--from", str(tmp_path / "from"), "--out"]
+    assert main([*given, str(tmp_path / "out")]) == 2
+    assert "never share a column" in capsys.readouterr().err
+    assert main([*given, str(tmp_path / "out"), "--protocol", "blocks/v2"]) == 0
+    first, *_ = (tmp_path / "out/edits.csv").read_text("utf-8").splitlines()[1:]
+    assert first == "measured,mini-llama,ZSRE,MP,FT,10,86.6667,,1,,zsre/blocks/v2"

@@ -1,0 +1,138 @@
+"""Data sets of the user's own: files that are named, and entry points of distributions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import datasets
+from bench.cli.main import main
+from bench.core.grids import Selection, get_table
+from bench.datasets import get_dataset, own
+from bench.datasets.plugins import named_files, run_files
+from bench.runner.planning import Settings, plan, points
+from editors.own.code import OwnCodeError
+from tests.support.own_files import DATASET, forget_installed, install
+
+SOURCE = DATASET.read_text(encoding="utf-8")
+ROWS = (DATASET.parent / "capitals.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    yield
+    forget_installed()
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The example and its data, in another folder."""
+    for name in ("my_dataset.py", "capitals.json"):
+        shutil.copy(DATASET.parent / name, tmp_path)
+    return tmp_path / "my_dataset.py"
+
+
+def test_a_file_is_a_data_set_wherever_a_name_is_taken(copied: Path) -> None:
+    dataset = get_dataset(str(copied))
+    assert (dataset.key, dataset.home) == ("capitals", copied.parent)
+    assert get_dataset("CAPITALS") is dataset
+    assert "capitals" in datasets.available()
+
+
+def test_a_cell_has_the_digest_of_rows_and_of_code(copied: Path) -> None:
+    def cell() -> tuple[str, str, str]:
+        selection = Selection(editors=("ft",), datasets=(str(copied),), edits=(1,), limit=2)
+        (job,) = plan(points(get_table(1), selection), Settings())
+        return job.cell.key(), job.cell.dataset_digest, job.cell.inputs["dataset_source"]
+
+    first = cell()
+    copied.write_text(SOURCE + "\n")
+    second = cell()
+    assert [one == other for one, other in zip(first, second, strict=True)] == [False, True, False]
+    (copied.parent / "capitals.json").write_text(ROWS + "\n")
+    assert cell()[1] != second[1]
+
+
+def test_the_data_may_lie_where_data_dir_says(copied: Path, tmp_path: Path) -> None:
+    data = tmp_path.with_name(f"{tmp_path.name}-data")
+    data.mkdir()
+    shutil.move(tmp_path / "capitals.json", data)
+    selection = Selection(editors=("ft",), datasets=(str(copied),), edits=(1,), limit=2)
+    chosen = points(get_table(1), selection)
+    (job,) = plan(chosen, Settings(data_dir=data))
+    assert job.data_dir == data
+    with pytest.raises(FileNotFoundError, match=r"No capitals\.json in "):
+        plan(chosen, Settings())
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 1\n", r"defines no data set: one class that derives from bench\.datasets\.base"),
+        (SOURCE.replace('key = "capitals"', 'key = "zsre"'), "as another data set is called"),
+        (SOURCE.replace('    label = "CAPITALS"', "    pass"), "lacks label"),
+        (SOURCE.replace('{"test": ', '{"train": '), "names no file of its test split"),
+        (SOURCE.replace('label = "CAPITALS"', "label = 3"), r"a name that is no text, in \('cap"),
+        ("1 / 0\n", r"cannot be run: ZeroDivisionError: division by zero \(line 1\)"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(source: str, said: str, copied: Path) -> None:
+    copied.write_text(source)
+    with pytest.raises(OwnCodeError, match=said):
+        get_dataset(str(copied))
+
+
+def test_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--datasets", "/none/such.py"]) == 2
+    said = "error: No data set at /none/such.py: there is no such file.\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_split_that_is_not_there_is_named(copied: Path, tmp_path: Path) -> None:
+    dataset = get_dataset(str(copied))
+    with pytest.raises(ValueError, match="The data set CAPITALS has no train split"):
+        dataset.directory("train", tmp_path)
+
+
+def test_a_worker_runs_the_file_again(copied: Path) -> None:
+    get_dataset(str(copied))
+    files = named_files()
+    own._named.clear()
+    run_files(files)
+    assert get_dataset("capitals").home == copied.parent
+
+
+def test_records_of_it_are_shown_without_it(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["--editors", "ft", "--edits", "1", "--limit", "2", "--metrics", "teacher_forced"]
+    rest += ["--out", str(tmp_path / "results")]
+    assert main(["run", "--datasets", str(copied), *rest, "--jobs", "1"]) == 0
+    assert "CAPITALS" in capsys.readouterr().out
+    (path,) = (tmp_path / "results").glob("*.json")
+    assert json.loads(path.read_text())["cell"]["dataset"] == "capitals"
+    own._named.clear()
+    assert main(["tables", "--datasets", "capitals", *rest]) != 2
+    assert "capitals" in capsys.readouterr().out
+    assert main(["run", "--datasets", "capitals", *rest]) == 2
+    assert "is known from records alone" in capsys.readouterr().err
+
+
+def test_an_installed_data_set_reads_the_data_of_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = "[bench.datasets]\ncapitals = tiny_data.sets:Capitals\nbad = tiny_data.none\n"
+    modules = {
+        "tiny_data/__init__.py": "",
+        "tiny_data/sets.py": SOURCE,
+        "tiny_data/capitals.json": ROWS,
+    }
+    install(tmp_path / "site", monkeypatch, entries, modules)
+    dataset = get_dataset("capitals")
+    assert dataset.home == tmp_path / "site" / "tiny_data"
+    assert len(dataset.load("test", dataset.directory("test", tmp_path)).samples) == 12
+    assert "cannot be found" in datasets.broken()["bad"]

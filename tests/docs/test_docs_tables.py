@@ -1,0 +1,141 @@
+"""The tables of the documentation are those of the presets and of the published numbers."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from dataclasses import fields
+from statistics import fmean
+
+import pytest
+
+from bench.core.grids import EDITOR_ORDER, RECENT_ORDER, in_paper
+from bench.datasets import get_dataset
+from bench.store.reference import table_records
+from editors import registry
+from tests.support.pages import DESCRIBED, EDITOR_PAGES, ROOT, table_under
+
+_PRESET = re.compile(r"`([^`]+)`")
+
+
+def shown(value: object) -> str:
+    """A hyper-parameter's value as the pages print it."""
+    if not isinstance(value, tuple):
+        return str(value)
+    if not value:
+        return "none"
+    runs = ((item, len(list(group))) for item, group in itertools.groupby(value))
+    return ", ".join(str(item) if count == 1 else f"{count} times {item}" for item, count in runs)
+
+
+def test_there_is_a_page_for_every_editor_of_this_package() -> None:
+    """One that somebody adds needs none."""
+    assert {registry.resolve(label) for label in (*EDITOR_ORDER, *RECENT_ORDER)} <= set(DESCRIBED)
+    assert set(DESCRIBED) <= set(registry.available())
+
+
+@pytest.mark.parametrize("key", DESCRIBED)
+def test_hyper_parameter_tables_are_those_of_the_presets(key: str) -> None:
+    cls = registry.editor_class(key)
+    header, rows = table_under(EDITOR_PAGES / f"{key}.md", "name")
+    names = [row[0].strip("`") for row in rows]
+    assert names == [field.name for field in fields(cls.hparams_class)]
+    columns = [_PRESET.findall(cell) for cell in header[1:-1]]
+    backbones = {"llama-2-7b", "gpt-j-6b", "gpt2-xl", "mini-llama", "mini-gptj", "mini-gpt2"}
+    assert {preset for column in columns for preset in column} == backbones | {"default"}
+    for number, column in enumerate(columns, start=1):
+        for preset, (row, name) in itertools.product(column, zip(rows, names, strict=True)):
+            assert row[number] == shown(vars(cls.presets[preset])[name]), (preset, name)
+
+
+def published_times(metric: str) -> dict[str, float]:
+    with (ROOT / "tables/published/table3.csv").open(encoding="utf-8") as file:
+        return {
+            r["editor"]: float(r["value"]) for r in csv.DictReader(file) if r["metric"] == metric
+        }
+
+
+@pytest.mark.parametrize("key", DESCRIBED)
+def test_published_times_are_those_of_table_3(key: str) -> None:
+    _, rows = table_under(EDITOR_PAGES / f"{key}.md", "cost")
+    label = registry.describe(key).label
+    named = ("published edit time", "edit_time_s"), ("published inference time", "infer_time_s")
+    for row, (name, metric) in zip(rows[:2], named, strict=True):
+        assert row[0] == name
+        times = published_times(metric)
+        assert (label in times) == in_paper(key)
+        if in_paper(key):
+            assert float(row[1].removesuffix(" s")) == times[label]
+        else:
+            assert row[1].startswith("none: ")
+
+
+SECTIONS = ("Modes", "Hyper-parameters", "Where papers and code differ", "Costs", "Where it fails",
+            "Citation", "Run it")  # fmt: skip
+
+
+@pytest.mark.parametrize("key", DESCRIBED)
+def test_pages_have_the_same_sections(key: str) -> None:
+    text = (EDITOR_PAGES / f"{key}.md").read_text("utf-8")
+    found = text.replace("Where paper and code", "Where papers and code")  # of one paper
+    assert tuple(re.findall(r"^## (.+)$", found, re.MULTILINE)) == SECTIONS
+    said = "It is not in the paper's tables." in text
+    assert said == (not in_paper(key))
+
+
+@pytest.mark.parametrize("key", [key for key in DESCRIBED if not in_paper(key)])
+def test_further_presets_of_later_editors_are_named(key: str) -> None:
+    text = (EDITOR_PAGES / f"{key}.md").read_text("utf-8")
+    assert {p for p in registry.editor_class(key).presets if f"`{p}`" not in text} == set()
+
+
+def edits_of_a_seed() -> int:
+    """How many edits the paper's Table 1 makes with each editor, all data sets together."""
+    sizes = {name: get_dataset(name).files["test"].rows for name in ("zsre", "cf", "ripe")}
+    counts = (1, 10, 100, 1_000, 10_000)
+    return sum(size // n * n for size in sizes.values() for n in counts)
+
+
+def test_days_are_the_published_seconds_times_the_edits() -> None:
+    page = ROOT / "docs" / "reproduce_the_paper.md"
+    assert f"{edits_of_a_seed():,} edits" in " ".join(page.read_text("utf-8").split())
+    _, rows = table_under(page, "editor | seconds an edit")
+    times = published_times("edit_time_s")
+    assert {row[0]: float(row[1]) for row in rows} == times
+    for label, seconds, days in rows:
+        whole = float(seconds) * edits_of_a_seed() / 86_400
+        assert float(days) == pytest.approx(whole, abs=0.005), label
+
+
+def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:
+    with (ROOT / "tables/published/table1.csv").open(encoding="utf-8") as file:
+        values = {
+            (row["editor"], row["metric"]): float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["n_edits"], row["dataset"]) == ("100", "CF")
+        }
+    _, rows = table_under(ROOT / "docs" / "first_real_run.md", "editor | published Rel")
+    assert len(rows) == 6
+    for label, *scores in rows:
+        wanted = [values[label, metric] for metric in ("Rel", "Gen", "Loc", "Avg")]
+        assert list(map(float, scores)) == wanted
+
+
+def test_what_wise_forgets_is_what_the_reference_says() -> None:
+    found = {
+        record["cell"]["n_edits"]: record
+        for record in table_records(1)
+        if (record["cell"]["editor"], record["cell"]["dataset"], record["cell"]["seed"])
+        == ("wise", "zsre", 0)
+    }
+    scores = {
+        n: round(100 * one["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"][
+            "reliability"
+        ])
+        for n, one in found.items()
+    }  # fmt: skip
+    youngest, *older = (100 * one["reliability"] for one in found[100]["by_age"])
+    text = " ".join((EDITOR_PAGES / "wise.md").read_text("utf-8").split())
+    assert f"is {scores[1]}, {scores[10]} and {scores[100]} at 1, 10 and 100 edits" in text
+    assert f"{youngest:.0f} % is left, of the ninety older ones {fmean(older):.0f} %" in text

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.evaluation.general_ability.cell import AbilityCell, EditStream
+from bench.evaluation.record_kinds import KINDS, identity_of
+from bench.store import results
+from bench.store.results import ResultStore
+from tests.core.test_cell import CELL as EDITING
+
+STREAM = EditStream(
+    dataset="zsre",
+    dataset_revision="embedded world 0",
+    dataset_digest="d" * 40,
+    editor="ft",
+    editor_version=1,
+    hparams={"lr": 5e-4, "layers": (1, 2)},
+    inputs={"corpus": "c" * 64},
+    n_edits=100,
+    seed=0,
+)
+CELL = AbilityCell(
+    backbone="mini-llama",
+    backbone_digest="b" * 64,
+    dtype="float32",
+    edits=STREAM,
+    harness="ours",
+    scoring="paper",
+    wording="version 1",
+    task_limit=None,
+    tasks={"csqa": "1" * 64, "mmlu": "2" * 64},
+    protocol_version=1,
+)
+UNEDITED = dataclasses.replace(CELL, edits=None)
+# Changes only with the set of fields or their form; records of before are then of another schema.
+GOLDEN = "cabdb0b70465bf0b0d6fdb22f8adf189bd05d9cb62bc8e29978b842105e8636f"
+
+
+def test_key_is_stable() -> None:
+    assert CELL.key() == GOLDEN
+
+
+@pytest.mark.parametrize("cell", [CELL, UNEDITED, EDITING])
+def test_a_record_gives_its_identity_back_by_its_kind(cell: Any) -> None:
+    again = identity_of(json.loads(cell.canonical()))
+    assert type(again) is type(cell)
+    assert again == cell
+    assert again.key() == cell.key()
+
+
+def test_the_first_kind_has_no_name_in_its_records_and_the_others_have_one() -> None:
+    assert "kind" not in EDITING.to_dict()
+    assert CELL.to_dict()["kind"] == "ability"
+    assert all(cls.kind == kind for kind, cls in KINDS.items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": "gpt2-xl"},
+        {"backbone_digest": "0"},
+        {"dtype": "bfloat16"},
+        {"edits": None},
+        {"harness": "lm-eval 0.4.13"},
+        {"scoring": "lm-eval"},
+        {"wording": "version 2"},
+        {"task_limit": 10},
+        {"tasks": {"csqa": "3" * 64, "mmlu": "2" * 64}},
+        {"protocol_version": 2},
+    ],
+)
+def test_every_field_is_part_of_the_key(change: dict[str, Any]) -> None:
+    assert dataclasses.replace(CELL, **change).key() != CELL.key()
+
+
+def test_the_changes_above_cover_every_field() -> None:
+    (mark,) = test_every_field_is_part_of_the_key.pytestmark
+    names = {field.name for field in dataclasses.fields(AbilityCell)}
+    assert {name for change in mark.args[1] for name in change} == names
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EditStream)])
+def test_every_field_of_the_edits_is_part_of_the_key(field: str) -> None:
+    old = getattr(STREAM, field)
+    new = {"x": "y"} if isinstance(old, dict) else old + 1 if isinstance(old, int) else "other"
+    changes: dict[str, Any] = {field: new}
+    edits = dataclasses.replace(STREAM, **changes)
+    assert dataclasses.replace(CELL, edits=edits).key() != CELL.key()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"task_limit": 0}, "task limit must be at least 1, got 0"),
+        ({"scoring": "papr"}, "Unknown scoring 'papr'. Did you mean 'paper'"),
+    ],
+)
+def test_impossible_cells_are_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        dataclasses.replace(CELL, **change)
+
+
+def test_a_stream_without_edits_is_refused() -> None:
+    with pytest.raises(ValueError, match="number of edits must be at least 1, got 0"):
+        dataclasses.replace(STREAM, n_edits=0)
+
+
+def test_one_store_holds_records_of_all_kinds(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for cell in (CELL, UNEDITED, EDITING):
+        store.write(results.complete(cell, {}, {}, {"summary": {}}))
+    assert {record["key"] for record in store.records()} == {
+        cell.key() for cell in (CELL, UNEDITED, EDITING)
+    }
+    assert all(store.lookup(cell) is not None for cell in (CELL, UNEDITED, EDITING))
+
+
+def test_a_record_of_an_unknown_kind_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ResultStore(tmp_path).write(results.complete(CELL, {}, {}, {}))
+    path.write_text(path.read_text().replace('"kind":"ability"', '"kind":"agility"'))
+    assert ResultStore(tmp_path).lookup(CELL) is None
+    assert f"{path} is no result record" in capsys.readouterr().err

@@ -1,0 +1,195 @@
+"""What goes through lm-eval: agreement with direct computations and with its own model class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.evaluation.general_ability import lm_eval_harness, scoring
+from bench.evaluation.general_ability.lm_eval_model import SteeredModel, quiet
+from bench.evaluation.general_ability.loading import Source, chosen, load_sets
+from bench.evaluation.general_ability.rows import AbilityRow, Numbered
+from bench.evaluation.probing import unsteered
+from bench.models.backbones import load, locate
+from bench.world.store import data_dir
+from editors import registry
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import prompt_ids
+from tests.evaluation.general_ability.made_items import tiny_sets
+from tests.support.contract import Subject
+from tests.support.fake_editors import DoNothing
+from tests.support.tiny import REQUESTS, tiny_llama
+
+SOME = 24  # questions of each embedded set
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artefacts")
+
+
+@pytest.fixture(scope="module")
+def mini() -> LanguageModel:
+    return load(locate("mini-llama"))
+
+
+@pytest.fixture(scope="module")
+def embedded() -> dict[str, Numbered]:
+    sets = load_sets(Source(kind="embedded", directory=data_dir(), name="embedded world 0"))
+    return {key: chosen(loaded, SOME) for key, loaded in sets.items()}
+
+
+@pytest.fixture(scope="module")
+def through_lm_eval(mini: LanguageModel, embedded: dict[str, Numbered]) -> list[AbilityRow]:
+    return lm_eval_harness.ask(mini, embedded, unsteered, built_in=False)
+
+
+@torch.no_grad()
+def log_likelihood(lm: LanguageModel, prompt: str, continuation: str) -> float:
+    """Of a continuation's tokens, one unpadded forward of the joined text."""
+    before, joined = (prompt_ids(lm.tokenizer, text) for text in (prompt, prompt + continuation))
+    scores = lm.model(torch.tensor([joined])).logits[0].log_softmax(-1)
+    return sum(float(scores[i - 1, joined[i]]) for i in range(len(before), len(joined)))
+
+
+@pytest.mark.parametrize("key", ["csqa", "mmlu", "anli"])
+def test_options_agree_with_a_direct_computation(
+    key: str, mini: LanguageModel, embedded: dict[str, Numbered], through_lm_eval: list[AbilityRow]
+) -> None:
+    rows = [row for row in through_lm_eval if row["task"] == key]
+    assert [row["index"] for row in rows] == [index for index, _ in embedded[key]]
+    for row, (_, item) in zip(rows, embedded[key], strict=True):
+        scores = [log_likelihood(mini, item.prompt, option) for option in item.options]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        assert row["prediction"] == best
+        assert row["score"] == float(best == item.answer)
+        assert row["group"] == item.group
+
+
+def test_answers_in_words_agree_with_the_released_codes_scoring(
+    mini: LanguageModel, embedded: dict[str, Numbered], through_lm_eval: list[AbilityRow]
+) -> None:
+    rows = [row for row in through_lm_eval if row["task"] == "squad2"]
+    ours = scoring.ask(mini, "squad2", embedded["squad2"], unsteered)
+    for row, mine in zip(rows, ours, strict=True):
+        assert row == mine | {"score": pytest.approx(mine["score"], abs=1e-5)}
+
+
+def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(mini: LanguageModel) -> None:
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    contexts = ["The capital is", "Select.\n(A) x\n(B) y\nAnswer: (", "Where is the big sea? It is"]
+    options = [" Brenn", " Port Esk", "A", "B"]
+    stops = {"until": ["\n"], "max_gen_toks": 8}
+    asked: dict[str, list[Any]] = {
+        "loglikelihood": [(c, o) for c in contexts for o in options],
+        "generate_until": [(c, stops) for c in contexts],
+    }
+    with quiet():
+        theirs = HFLM(pretrained=mini.model, tokenizer=mini.tokenizer, batch_size=2)
+    ours = SteeredModel(mini, unsteered, batch_size=2)
+    for kind, arguments in asked.items():
+        requests = [Instance(kind, {}, one, 0) for one in arguments]
+        mine = getattr(ours, kind)(requests, disable_tqdm=True)
+        expected = getattr(theirs, kind)(requests, disable_tqdm=True)
+        if kind == "generate_until":
+            assert mine == expected
+            continue
+        assert [greedy for _, greedy in mine] == [greedy for _, greedy in expected]
+        assert [ll for ll, _ in mine] == pytest.approx([ll for ll, _ in expected], abs=1e-4)
+
+
+def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:
+    from lm_eval.api.instance import Instance
+
+    editor = DoNothing(tiny_llama())
+    model = SteeredModel(editor.lm, editor.steering)
+    requests = [Instance("loglikelihood", {}, ("Why?", one), 0) for one in ("A", "B", " sea")]
+    model.loglikelihood(requests, disable_tqdm=True)
+    (batch,) = editor.batches
+    assert batch.texts == ("Why?", "Why? se")  # the two one-token options share a row
+    assert batch.prompt_lengths == (5, 5)
+    assert batch.lengths == (5, 8)
+    editor.batches.clear()
+    stops = {"until": ["\n"], "max_gen_toks": 2}
+    model.generate_until([Instance("generate_until", {}, ("Why?", stops), 0)])
+    assert editor.batches[0].texts == ("Why?",)
+
+
+def test_sampling_and_rolling_likelihoods_are_refused() -> None:
+    from lm_eval.api.instance import Instance
+
+    model = SteeredModel(tiny_llama(), unsteered)
+    sampled = Instance("generate_until", {}, ("Why?", {"do_sample": True, "temperature": 1.0}), 0)
+    with pytest.raises(ValueError, match="greedily"):
+        model.generate_until([sampled])
+    with pytest.raises(NotImplementedError, match="not defined"):
+        model.loglikelihood_rolling([])
+
+
+@pytest.mark.parametrize("key", registry.available())
+def test_no_editors_result_depends_on_the_batch(key: str, directory: Path) -> None:
+    editor = Subject(key=key, architecture="llama", directory=directory).editor()
+    editor.edit(list(REQUESTS[:2]))
+    sets = tiny_sets(directory / "sets")
+    lettered = {key: part for key, part in sets.items() if key != "anli"}
+    of_paper = {
+        size: [
+            row
+            for task, part in lettered.items()
+            for row in scoring.ask(editor.lm, task, part, editor.steering, batch_size=size)
+        ]
+        for size in (1, 8)
+    }
+    assert_same(of_paper[1], of_paper[8])
+    of_lm_eval = [
+        lm_eval_harness.ask(editor.lm, sets, editor.steering, built_in=False, batch_size=size)
+        for size in (1, 8)
+    ]
+    assert_same(*of_lm_eval)
+
+
+def test_builtin_definitions_ask_real_forms_without_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was to be downloaded")
+
+    for name in ("datasets.load_dataset", "evaluate.load"):
+        monkeypatch.setattr(name, refuse)
+    editor = DoNothing(tiny_llama())
+    sets = tiny_sets(tmp_path)
+    sets["mmlu"] = [
+        (i, replace_group(item, "virology" if i % 2 else "anatomy")) for i, item in sets["mmlu"]
+    ]
+    rows = lm_eval_harness.ask(editor.lm, sets, editor.steering, built_in=True)
+    assert [(row["task"], row["index"]) for row in rows] == [
+        (key, index) for key, part in sets.items() for index, _ in part
+    ]
+    texts = [text for batch in editor.batches for text in batch.texts]
+    assert any("True, False, or Neither?" in text for text in texts)  # lm-eval's ANLI
+    assert any("multiple choice questions (with answers) about virology" in t for t in texts)
+    assert any(text.startswith("Question: Where") for text in texts)  # its CSQA
+    assert any(text.endswith("\nQuestion: What?\nAnswer:") for text in texts)  # our SQuAD-2
+
+
+def test_an_unknown_subject_has_no_built_in_task(tmp_path: Path) -> None:
+    sets = {"mmlu": tiny_sets(tmp_path)["mmlu"]}
+    with pytest.raises(ValueError, match="lm-eval has no task 'mmlu_sums'"):
+        lm_eval_harness.ask(tiny_llama(), sets, unsteered, built_in=True)
+
+
+def replace_group(item: Any, group: str) -> Any:
+    from dataclasses import replace
+
+    return replace(item, group=group)
+
+
+def assert_same(rows: list[AbilityRow], others: list[AbilityRow]) -> None:
+    assert len(rows) == len(others) > 0
+    for row, other in zip(rows, others, strict=True):
+        assert row == other | {"score": pytest.approx(other["score"], abs=1e-5)}

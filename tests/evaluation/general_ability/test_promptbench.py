@@ -1,0 +1,111 @@
+"""The PromptBench adapter; most of it needs that library, which has an environment of its own."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from bench.cli.main import main
+from bench.evaluation.general_ability import promptbench_forms
+from bench.evaluation.general_ability.rows import AbilityRow, Numbered, summarise
+from bench.evaluation.probing import unsteered
+from tests.evaluation.general_ability.made_items import tiny_sets
+from tests.support.fake_editors import DoNothing
+from tests.support.tiny import tiny_llama
+
+
+def test_without_the_library_one_sentence_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    arguments = ["run", "--table", "2", "--editors", "grace", "--edits", "1"]
+    assert main([*arguments, "--harness", "promptbench", "--out", "out"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "error: promptbench is not installed; `pip install --no-deps promptbench==0.0.4 "
+        "autocorrect==2.6.1` installs it, without the old versions of other libraries that it "
+        "asks for.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_are_spread_over_prompts() -> None:
+    rows = [
+        AbilityRow(task="mmlu", index=i, group="a", prediction=0, score=score, prompt=prompt)
+        for prompt, scores in (("prompt 0", (1.0, 0.0)), ("prompt 1", (1.0, 1.0)))
+        for i, score in enumerate(scores)
+    ]
+    mmlu = summarise(rows)["tasks"]["mmlu"]
+    assert mmlu["score"] == 0.75
+    assert mmlu["prompts"] == {"prompt 0": 0.5, "prompt 1": 1.0}
+    assert mmlu["spread"] == pytest.approx(0.5 / 2**0.5)  # sample deviation of 0.5 and 1
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> dict[str, Numbered]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its sources hold escapes that Python warns of
+        pytest.importorskip("promptbench", reason=f"{promptbench_forms.INSTALL} installs it")
+    return tiny_sets(tmp_path)
+
+
+def test_forms_of_each_set(sets: dict[str, Numbered]) -> None:
+    assert {key: len(promptbench_forms.forms(key)) for key in sets} == {
+        "csqa": 3,
+        "mmlu": 20,
+        "anli": 20,
+        "squad2": 20,
+    }
+    (_, item), *_ = sets["mmlu"]
+    first = promptbench_forms.forms("mmlu")[0].prompt(item)
+    assert "multiple-choice question about sums" in first
+    assert f"{item.document['question']}\nA: 0\nB: 1" in first
+    (_, item), *_ = sets["csqa"]
+    for form in promptbench_forms.forms("csqa"):
+        assert "Answer Choices: (A) bank (B) library" in form.prompt(item)
+        assert "##<your answer" in form.prompt(item)
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "generated", "prediction"),
+    [
+        ("mmlu", 0, " The answer is C.", 2),
+        ("mmlu", 0, " C) 2", None),
+        ("mmlu", 0, " e", None),
+        ("anli", 3, " Entailment", 0),
+        ("anli", 3, " both", None),
+        ("csqa", 0, " I say A. ##B", 1),
+        ("csqa", 1, " D", 3),
+        ("csqa", 2, " nothing", None),
+        ("squad2", 0, " the sea", "the sea"),
+        ("squad2", 0, " unanswerable", ""),
+        ("squad2", 0, " ", None),
+    ],
+)
+def test_generated_text_is_read(
+    sets: dict[str, Numbered], key: str, form: int, generated: str, prediction: int | str | None
+) -> None:
+    (_, item), *_ = sets[key]
+    mark = promptbench_forms.forms(key)[form].mark(item, generated)
+    assert mark.prediction == prediction
+    if key == "squad2":
+        assert mark.score == mark.f1 == float(prediction == "the sea")
+    else:
+        assert mark.score == float(prediction == item.answer)
+
+
+def test_every_question_is_asked_with_every_prompt_and_steered(sets: dict[str, Numbered]) -> None:
+    from bench.evaluation.general_ability.promptbench_harness import ask
+
+    some = {key: part[:2] for key, part in sets.items()}
+    editor = DoNothing(tiny_llama())
+    rows = ask(editor.lm, some, editor.steering)
+    assert len(rows) == 2 * (3 + 20 + 20 + 20)
+    texts = [text for batch in editor.batches for text in batch.texts]
+    assert len(texts) == len(rows)  # each decoded once, by its prompt, of which a tiny context cuts
+    assert sum(text.rstrip().endswith("Answer:") for text in texts) >= 2 * 57
+    assert rows == ask(editor.lm, some, unsteered, batch_size=1)
+    assert all("prompt" in row for row in rows)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.core.seeds import draw
+from bench.core.stopping import StopFlag, StoppedEarly
+from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.general_ability.loading import LoadedSet, load_sets
+from bench.evaluation.general_ability.running import run_edited, run_unedited
+from bench.tables.footnotes import remark
+from editors.base import EditSample
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
+from tests.evaluation.general_ability.made_items import mmlu_row, write_sets
+from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
+from tests.support.fake_editors import Broken, DoNothing, Shift
+from tests.support.stopping import StoppingKeeper, checkpoint_file
+from tests.support.tiny import SAMPLES, tiny_llama
+
+SUBJECTS = [sample.request.subject for sample in SAMPLES]
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> dict[str, LoadedSet]:
+    """Without ANLI, whose labels begin with one token in the tiny vocabulary."""
+    source = write_sets(tmp_path, mmlu=[mmlu_row(question=f"{n}?") for n in range(9)])
+    return {key: loaded for key, loaded in load_sets(source).items() if key != "anli"}
+
+
+@pytest.fixture
+def lm() -> LanguageModel:
+    return tiny_llama()
+
+
+def cell(n_edits: int, *, task_limit: int | None = None, seed: int = 0) -> AbilityCell:
+    edits = dataclasses.replace(STREAM, n_edits=n_edits, seed=seed)
+    return dataclasses.replace(CELL, edits=edits, task_limit=task_limit)
+
+
+def test_the_first_of_the_draw_are_edited_then_asked_then_reset(
+    lm: LanguageModel, sets: dict[str, LoadedSet]
+) -> None:
+    editor = DoNothing(lm)
+    ran = run_edited(cell(3, seed=4), editor, SAMPLES, sets)
+    drawn: list[EditSample] = draw(SAMPLES, seed=4, limit=3)
+    edits = [f"edit {sample.request.subject}" for sample in drawn]
+    assert editor.log[:4] == ["reset", *edits]
+    assert editor.log[-1] == "reset"
+    assert set(editor.log[4:-1]) == {"probe"}
+    assert [(row["task"], row["index"]) for row in ran.rows] == [
+        (key, index) for key, one in sets.items() for index in range(len(one.items))
+    ]
+    assert set(ran.seconds) == {"edit", "ask"}
+
+
+def test_an_editor_that_does_nothing_answers_as_the_unedited_model_and_is_named(
+    lm: LanguageModel, sets: dict[str, LoadedSet]
+) -> None:
+    ran = run_edited(cell(2), DoNothing(lm), SAMPLES, sets)
+    assert ran.rows == run_unedited(UNEDITED, lm, sets).rows
+    assert remark([block.to_dict() for block in ran.health]) == "no effect"
+
+
+def test_an_edit_shows_and_is_undone(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
+    before = run_unedited(UNEDITED, lm, sets).rows
+    ran = run_edited(cell(1), Shift(lm), SAMPLES, sets)
+    assert ran.rows != before
+    assert remark([block.to_dict() for block in ran.health]) is None
+    assert run_unedited(UNEDITED, lm, sets).rows == before
+
+
+def test_a_limit_asks_fewer(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
+    rows = run_edited(cell(1, task_limit=4), DoNothing(lm), SAMPLES, sets).rows
+    counts = {key: sum(row["task"] == key for row in rows) for key in sets}
+    assert counts == {"csqa": 1, "mmlu": 4, "squad2": 2}
+
+
+def test_results_do_not_depend_on_the_batch(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
+    one, many = (
+        run_edited(cell(1), Shift(lm), SAMPLES, sets, batch_size=size).rows for size in (1, 64)
+    )
+    for row, other in zip(one, many, strict=True):
+        assert row == other | {"score": pytest.approx(other["score"], abs=1e-5)}
+
+
+def test_an_editor_that_fails_is_reset(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
+    editor = Broken(lm)
+    with pytest.raises(RuntimeError, match="second edit"):
+        run_edited(cell(2), editor, SAMPLES, sets)
+    assert editor.log[-1] == "reset"
+
+
+def test_questions_that_cannot_be_scored_are_refused_before_an_edit(
+    lm: LanguageModel, tmp_path: Path
+) -> None:
+    sets = load_sets(write_sets(tmp_path))
+    editor = DoNothing(lm)
+    with pytest.raises(ValueError, match="begins several of the options  entailment"):
+        run_edited(cell(1), editor, SAMPLES, sets)
+    assert editor.log == []
+
+
+def test_more_edits_than_samples(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
+    with pytest.raises(ValueError, match="got 4 samples to edit"):
+        run_edited(cell(5), DoNothing(lm), SAMPLES, sets)
+
+
+def test_a_stopped_stream_keeps_its_edits_and_is_continued(
+    lm: LanguageModel, sets: dict[str, LoadedSet], tmp_path: Path
+) -> None:
+    whole, file = run_edited(cell(3), Shift(lm), SAMPLES, sets), checkpoint_file(tmp_path)
+    with pytest.raises(StoppedEarly):
+        run_edited(cell(3), Shift(lm), SAMPLES, sets, keeper=StoppingKeeper(file, 2))
+    editor = Shift(lm)
+    found = run_edited(cell(3), editor, SAMPLES, sets, keeper=Keeper(file))
+    assert sum(word.startswith("edit") for word in editor.log) == 1
+    assert (found.rows, found.health) == (whole.rows, whole.health)
+    assert found.reliability == whole.reliability
+
+
+def test_asking_is_stopped_in_front_of_a_batch_and_the_edits_are_kept(
+    lm: LanguageModel, sets: dict[str, LoadedSet], tmp_path: Path
+) -> None:
+    class Asked(Shift):
+        @contextmanager
+        def steering(self, batch: TokenBatch) -> Iterator[None]:
+            stop.request_stop()
+            with super().steering(batch):
+                yield
+
+    stop, file = StopFlag(), checkpoint_file(tmp_path)
+    editor = Asked(lm)
+    with pytest.raises(StoppedEarly):
+        run_edited(cell(2), editor, SAMPLES, sets, keeper=Keeper(file, stop=stop))
+    assert len(editor.batches) == 1
+    kept = file.read()
+    assert kept is not None
+    assert len(kept.progress["made"]) == 2
+    with pytest.raises(StoppedEarly):
+        run_unedited(UNEDITED, lm, sets, keeper=Keeper(stop=stop))

@@ -1,0 +1,53 @@
+"""Rows, and a running cell, made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.core.cell import Cell
+from bench.evaluation.batching import Room
+from bench.evaluation.metric_set import Running
+from bench.evaluation.rows import ItemRow, SampleRow
+from bench.models.measure_inputs import MeasureInputs
+from editors.base import Editor, EditSample
+from tests.support.tiny import SAMPLES
+
+TEXTS = ("one two three four five six seven eight nine ten", "a b c d e f g h i j k l", "too short")
+
+
+def text_file(directory: Path) -> MeasureInputs:
+    """A fixed text of two passages; the third text is too short."""
+    path = directory / "text.txt"
+    path.write_text("\n".join(TEXTS) + "\n", "utf-8")
+    return MeasureInputs(text=str(path))
+
+
+def running(
+    cell: Cell,
+    editor: Editor[Any],
+    samples: tuple[EditSample, ...] = SAMPLES,
+    *,
+    inputs: MeasureInputs,
+    rows: int = 64,
+    of: type[Running] = Running,
+) -> Running:
+    return of(
+        cell=cell, editor=editor, samples=samples, room=Room(rows), inputs=inputs,
+        between=lambda: None,
+    )  # fmt: skip
+
+
+def item(aspect: Any, kind: str, before: list[int], after: list[int], target: list[int]) -> ItemRow:
+    return {
+        "aspect": aspect, "kind": kind, "prompt": "p", "target": "t", "target_ids": target,
+        "before": {"teacher_forced": {"ids": before, "text": ""}},
+        "after": {"teacher_forced": {"ids": after, "text": ""}},
+    }  # fmt: skip
+
+
+def row(position: int, *items: ItemRow, block: int = 0) -> SampleRow:
+    return {
+        "id": str(position), "block": block, "position": position, "edit_seconds": 0.1,
+        "items": list(items),
+    }  # fmt: skip

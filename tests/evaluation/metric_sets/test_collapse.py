@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.evaluation.metric_set import Found
+from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, passages, repetition
+from bench.models.measure_inputs import MeasureInputs, world_texts
+from bench.world.world import World
+from editors.parts.tokens import TokenBatch, batch_of
+from tests.core.test_cell import CELL
+from tests.evaluation.metric_sets.made import TEXTS, running, text_file
+from tests.support.fake_editors import DoNothing, Shift
+from tests.support.tiny import tiny_gpt2, tiny_llama
+
+SET = get_set("collapse")
+
+
+def test_repetition_is_the_share_of_grams_that_were_there_before() -> None:
+    assert repetition([1, 2, 3, 4, 1, 2, 3, 4]) == pytest.approx(1 / 5)  # 1234 comes twice
+    assert repetition([7] * 64) == pytest.approx(60 / 61)
+    assert repetition(range(64)) == 0.0
+    assert repetition([1, 2, 3]) is None
+
+
+def test_entropy_weighs_two_and_three_grams() -> None:
+    two = -(2 / 3 * math.log2(2 / 3) + 1 / 3 * math.log2(1 / 3))  # ab, ba, ab
+    assert entropy(["a", "b", "a", "b"]) == pytest.approx((2 / 3 * two + 4 / 3 * 1.0) / 2)
+    assert entropy(["a"] * 10) == 0.0
+    assert entropy(["a"]) == 0.0
+    # 63 and 62 different grams of 64 different words
+    wanted = (2 / 3 * math.log2(63) + 4 / 3 * math.log2(62)) / 2
+    assert entropy([str(i) for i in range(64)]) == pytest.approx(wanted)
+
+
+def test_texts_are_cut_behind_their_first_words() -> None:
+    assert passages(TEXTS) == [
+        Passage(prompt="one two three four five six seven eight", target="nine ten"),
+        Passage(prompt="a b c d e f g h", target="i j k l"),
+    ]
+    (long,) = passages([" ".join("x" * 100)])
+    assert len(long.target.split()) == 64
+
+
+def test_a_text_that_is_too_short_is_refused_before_a_cell_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("one two three four five six seven eight\na b\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"short\.txt has no document of more than 8 words"):
+        SET.identity(MeasureInputs(text=str(path)))
+
+
+@pytest.mark.parametrize("made", [tiny_llama, tiny_gpt2])
+def test_perplexity_is_that_of_each_text_alone(made: Any, tmp_path: Path) -> None:
+    lm = made()
+    inputs = text_file(tmp_path)
+    found = [
+        SET.before(running(CELL, DoNothing(lm), inputs=inputs, rows=rows), []) for rows in (1, 64)
+    ]
+    total, count = 0.0, 0
+    for one in passages(TEXTS):
+        batch = batch_of(lm.tokenizer, [(one.prompt, one.target)], device=lm.device)
+        with torch.inference_mode():
+            scores = lm.model(batch.input_ids).logits[0].log_softmax(-1)
+        start = batch.prompt_lengths[0] - 1
+        for i, token in enumerate(batch.target_ids[0]):
+            total -= float(scores[start + i, token])
+            count += 1
+    for one in found:
+        assert one["tokens"] == count
+        assert one["nats"] == pytest.approx(total / count, abs=1e-5)
+    assert found[0]["continuations"] == found[1]["continuations"]
+    assert [len(ids) for ids in found[0]["continuations"]] == [NEW_TOKENS] * 2
+
+
+class Flip(DoNothing):
+    """Leaves the weights alone and answers otherwise while it steers."""
+
+    @contextmanager
+    def steering(self, batch: TokenBatch) -> Iterator[None]:
+        def flip(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            return -output
+
+        handle = self.lm.module(self.lm.architecture.final_norm).register_forward_hook(flip)
+        try:
+            with super().steering(batch):
+                yield
+        finally:
+            handle.remove()
+
+
+def test_the_edited_model_is_asked_through_its_steering(tmp_path: Path) -> None:
+    editor = Flip(tiny_llama())
+    one = running(CELL, editor, inputs=text_file(tmp_path))
+    before, after = SET.before(one, []), SET.at_end(one, 0, [], None)
+    assert before["nats"] != after["nats"]
+    assert before["continuations"] != after["continuations"]
+    assert {text for batch in editor.batches for text in batch.texts} == {
+        passage.prompt for passage in passages(TEXTS)
+    }
+
+
+def measured(nats: float | None, ids: list[int], text: str) -> dict[str, Any]:
+    return {"nats": nats, "tokens": 3, "continuations": [ids], "texts": [text]}
+
+
+def summary_of(before: dict[str, Any], *after: dict[str, Any]) -> dict[str, Any]:
+    blocks = [{"stages": {}, "end": one} for one in after]
+    return SET.summary(CELL, [], Found(before=before, blocks=blocks))
+
+
+WORDS = " ".join(str(i) for i in range(20))
+SOUND = measured(1.0, list(range(20)), WORDS)
+
+
+def test_alarms_go_off_above_their_bounds_alone() -> None:
+    quiet = summary_of(SOUND, measured(1.0 + math.log(1.99), list(range(20)), WORDS))
+    assert quiet["ratio"] == pytest.approx(1.99)
+    assert quiet["before"]["perplexity"] == pytest.approx(math.e)
+    assert quiet["alarm"] is False
+    loud = summary_of(SOUND, measured(1.0 + math.log(2.01), list(range(20)), WORDS))
+    assert loud["alarms"] == {"perplexity": True, "repetition": False, "entropy": False}
+    stuck = summary_of(SOUND, measured(1.0, [7] * 20, WORDS))
+    assert stuck["alarms"] == {"perplexity": False, "repetition": True, "entropy": False}
+    dull = summary_of(SOUND, measured(1.0, list(range(20)), "a " * 20))
+    assert dull["alarms"] == {"perplexity": False, "repetition": False, "entropy": True}
+
+
+def test_the_ratio_is_the_geometric_mean_over_blocks() -> None:
+    both = summary_of(
+        SOUND, measured(1.0 + math.log(8), [*range(20)], WORDS), measured(1.0, [*range(20)], WORDS)
+    )
+    assert both["ratio"] == pytest.approx(math.sqrt(8))
+    assert both["blocks"] == 2
+
+
+@pytest.mark.parametrize("nats", [None, 5000.0])
+def test_what_is_no_number_or_too_large_is_an_alarm(nats: float | None) -> None:
+    found = summary_of(SOUND, measured(nats, list(range(20)), WORDS))
+    assert found["after"]["perplexity"] is None
+    assert found["ratio"] is None
+    assert found["alarms"]["perplexity"]
+    assert SET.columns(found)["Alarm"] == 1
+
+
+def test_a_ruined_model_has_no_perplexity(tmp_path: Path) -> None:
+    editor = Shift(tiny_llama())
+    with torch.no_grad():
+        editor.weight.fill_(float("nan"))
+    one = running(CELL, editor, inputs=text_file(tmp_path))
+    assert SET.at_end(one, 0, [], None)["nats"] is None
+
+
+def test_the_worlds_text_says_what_was_taught_and_no_edit_touches() -> None:
+    texts = world_texts(0)
+    assert len(texts) == 50
+    assert len(passages(texts)) == 50
+    world = World(0)
+    subjects = {fact.subject for fact in world.core_kept}
+    edited = {fact.subject for split in world.unseen.values() for fact in split.facts}
+    assert all(any(subject in text for subject in subjects) for text in texts)
+    assert not any(subject in text for text in texts for subject in edited)
+
+
+def test_the_identity_holds_the_text(tmp_path: Path) -> None:
+    made, own = MeasureInputs(world_seed=0), text_file(tmp_path)
+    assert SET.identity(made) != SET.identity(own)
+    assert SET.identity(own) == SET.identity(MeasureInputs(text=own.text))
+    with pytest.raises(ValueError, match="--measure-text PATH"):
+        SET.identity(MeasureInputs())
+    (tmp_path / "empty.txt").write_text("\n", "utf-8")
+    with pytest.raises(ValueError, match="is empty"):
+        MeasureInputs(text=str(tmp_path / "empty.txt")).texts()

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bench.evaluation.metric_set import Found, Running
+from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.conflicts import pairs, template
+from bench.evaluation.probing import Forced, Question
+from bench.models.measure_inputs import NO_INPUTS
+from editors.base import EditRequest, EditSample, Probe
+from tests.core.test_cell import CELL
+from tests.evaluation.metric_sets.made import running
+from tests.support.fake_editors import DoNothing
+from tests.support.tiny import tiny_llama
+
+SET = get_set("conflicts")
+NAMES = ("Ada", "Bo", "Cy", "Di")
+
+
+def sample(name: str, target: str, prompt: str = "Where does {} live?") -> EditSample:
+    asked = prompt.format(name)
+    return EditSample(
+        id=f"id-{name}",
+        request=EditRequest(prompt=asked, target=target, subject=name),
+        generality=(
+            Probe(kind="rephrase", prompt=f"{name} lives in", target=target),
+            Probe(kind="hop", prompt=f"{name} pays in", target="crowns"),
+        ),
+        locality=(Probe(kind="unrelated", prompt="Who is it?", target="nobody"),),
+    )
+
+
+BLOCK = tuple(sample(name, f"Port {name}") for name in NAMES)
+
+
+class Memo(DoNothing):
+    """Remembers one target for each prompt and its rephrase, by a rule of its own."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(tiny_llama())
+        self.rule = rule
+        self.known: dict[str, str] = {}
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        super().edit(requests)
+        for one in requests:
+            old = self.known.get(one.subject)
+            keep = {"newest": None, "oldest": old, "largest": max(old or "", one.target)}[self.rule]
+            self.known[one.subject] = keep or one.target
+
+    def reset(self) -> None:
+        super().reset()
+        self.known = {}
+
+
+class Oracle(Running):
+    """Answers what the editor remembers, as token ids of one character each."""
+
+    def forced(self, questions: Sequence[Question], **how: Any) -> list[Forced]:
+        assert how == {"retrieval_text": "prompt_only"}
+        return [self._answer(one) for one in questions]
+
+    def _answer(self, one: Question) -> Forced:
+        assert isinstance(self.editor, Memo)
+        name = next(name for name in NAMES if name in one.prompt)
+        said = self.editor.known.get(name, "nothing").ljust(50)
+        target = tuple(map(ord, one.target))
+        return Forced(target, tuple(map(ord, said))[: len(target)], -1.0)
+
+
+def found_with(rule: str) -> tuple[dict[str, Any], Memo]:
+    editor = Memo(rule)
+    for one in BLOCK:
+        editor.edit([one.request])
+    cell = dataclasses.replace(CELL, n_edits=4, limit=4)
+    end = SET.at_end(running(cell, editor, BLOCK, inputs=NO_INPUTS, of=Oracle), 0, BLOCK, None)
+    found = Found(before=None, blocks=[{"stages": {}, "end": end}])
+    return SET.summary(cell, [], found), editor
+
+
+@pytest.mark.parametrize(
+    ("rule", "stream", "reverse"), [("newest", "newest", 1.0), ("oldest", "older", 0.0)]
+)
+def test_a_rule_shows_in_the_shares(rule: str, stream: str, reverse: float) -> None:
+    summary, _ = found_with(rule)
+    assert summary["pairs"] == 4
+    assert summary["likeness"] == {"template": 4}
+    for question in ("request", "rephrase"):
+        wanted = {"newest": 0.0, "older": 0.0, "neither": 0.0, stream: 1.0}
+        assert summary["stream"][question] == wanted
+        assert summary["forward"][question] == wanted
+        assert summary["reverse"][question]["newest"] == reverse
+    assert summary["gap"] == 0.0
+
+
+def test_an_editor_that_holds_on_to_a_target_wins_in_one_order_only() -> None:
+    summary, _ = found_with("largest")
+    forward, reverse = (summary[name]["request"]["newest"] for name in ("forward", "reverse"))
+    assert forward + reverse == 1.0
+    assert summary["gap"] == forward - reverse
+    assert 0 < forward < 1 or abs(summary["gap"]) == 1
+
+
+def test_edits_are_appended_and_then_made_alone_in_both_orders() -> None:
+    _, editor = found_with("newest")
+    own = [f"edit {name}" for name in NAMES]
+    assert editor.log == [*own, *own, "reset", *own, *own, "reset", *own, *own]
+
+
+def test_a_target_is_another_samples_of_the_same_relation() -> None:
+    other = sample("Ed", "Port Ed", "What does {} eat?")
+    found = pairs(BLOCK, (*BLOCK, other), [0, 0])
+    assert [pair.sample.id for pair in found] == [one.id for one in BLOCK]
+    for pair in found:
+        assert pair.likeness == "template"
+        assert pair.later.prompt == pair.sample.request.prompt
+        assert pair.taken_from in {one.id for one in BLOCK} - {pair.sample.id}
+        taken = next(one for one in BLOCK if one.id == pair.taken_from)
+        assert pair.later.target == taken.request.target != pair.sample.request.target
+    assert pairs(BLOCK, BLOCK, [0, 0]) == pairs(BLOCK, BLOCK, [0, 0])
+    drawn = {tuple(p.later.target for p in pairs(BLOCK, BLOCK, [seed])) for seed in range(9)}
+    assert len(drawn) > 1
+
+
+def test_without_the_relation_the_beginning_and_then_anything_counts() -> None:
+    alike = sample("Flo", "Port Flo", "Where does good {} live?")
+    far = sample("Gus", "Port Gus", "Which town is {}'s?")
+    same = sample("Hal", "PORT ada", "Where does {} live?")  # the very target
+    (one,) = pairs(BLOCK[:1], (BLOCK[0], alike, far, same), [0])
+    assert (one.likeness, one.later.target) == ("beginning", "Port Flo")
+    (one,) = pairs(BLOCK[:1], (BLOCK[0], far, same), [0])
+    assert (one.likeness, one.later.target) == ("any", "Port Gus")
+    assert pairs(BLOCK[:1], (BLOCK[0], same), [0]) == []
+
+
+def test_questions_are_those_that_ask_for_the_edits_own_target() -> None:
+    pair = pairs(BLOCK, BLOCK, [0])[0]
+    assert [item.prompt for item in pair.questions] == ["Where does Ada live?", "Ada lives in"]
+
+
+def test_the_longer_of_two_hit_targets_counts() -> None:
+    short, long = sample("Ada", "Port"), sample("Bo", "Port Ada")
+    editor = Memo("newest")
+    block = (short,)
+    one = running(CELL, editor, (short, long), inputs=NO_INPUTS, of=Oracle)
+    (pair,) = SET.at_end(one, 0, block, None)
+    assert pair["later"] == "Port Ada"
+    assert pair["stream"] == ["newest", "newest"]
+    assert pair["reverse"] == ["newest", "newest"]  # says `Port` and no more
+
+
+def test_a_template_is_the_prompt_around_its_subject() -> None:
+    assert template(BLOCK[0].request) == "where does {} live?"
+    missing = dataclasses.replace(BLOCK[0].request, subject="Zed")
+    assert template(missing) is None
+
+
+def test_no_pairs_give_no_shares() -> None:
+    summary = SET.summary(CELL, [], Found(before=None, blocks=[{"stages": {}, "end": []}]))
+    assert summary["gap"] is None
+    assert SET.columns(summary)["request newest"] is None

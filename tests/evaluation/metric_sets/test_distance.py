@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from typing import Any
+
+import pytest
+
+from bench.core.grids import DATASETS
+from bench.datasets import get_dataset
+from bench.evaluation.metric_set import Found
+from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.distance import DISTANCES, fact_of, made_questions
+from bench.models.measure_inputs import MeasureInputs
+from bench.world.edit_sets import draw_edits
+from bench.world.relations import BY_KEY
+from bench.world.world import Fact, World, phrase
+from editors.base import EditRequest, EditSample
+from tests.core.test_cell import CELL
+from tests.evaluation.metric_sets.made import item, row, running
+from tests.support.fake_editors import DoNothing, Shift
+from tests.support.tiny import tiny_llama
+
+SET = get_set("distance")
+
+
+@cache
+def world() -> World:
+    return World(0)
+
+
+@cache
+def block(count: int = 60) -> tuple[EditSample, ...]:
+    """Edits of the world, in the style of CF."""
+    edits = draw_edits(world(), "test", count, world().rng("a test of distances"))
+    return tuple(
+        EditSample(
+            id=str(i),
+            request=EditRequest(
+                prompt=phrase(one.fact, "cloze"), target=one.fact.object, subject=one.fact.subject
+            ),
+            generality=(),
+            locality=(),
+        )
+        for i, one in enumerate(edits)
+    )
+
+
+def facts() -> dict[str, Fact]:
+    """Every fact of the world by its wording in the style of CF."""
+    all_facts = [*world().core, *world().unseen["test"].facts]
+    return {phrase(fact, "cloze"): fact for fact in all_facts}
+
+
+def test_made_questions_lie_where_they_say() -> None:
+    known = [found[0] for one in block() if (found := fact_of(one)) is not None]
+    assert len(known) == len(block())
+    edited = {fact.pair for fact in known}
+    items = made_questions(world(), block(), [0])
+    by_prompt, asked = facts(), iter(items)
+    counts = dict.fromkeys(DISTANCES, 0)
+    for one in asked:
+        fact = by_prompt[one.prompt]
+        assert fact.pair not in edited
+        assert one.target in world().objects[fact.pair]
+        counts[one.kind] += 1
+    assert counts == {"same_pair": 0, "same_subject": 50, "same_relation": 50, "unrelated": 50}
+    places = sorted({round(i * 59 / 49) for i in range(50)})
+    for place, trio in zip(places, zip(*[iter(items)] * 3, strict=True), strict=True):
+        own = known[place]
+        near, middle, far = (by_prompt[one.prompt] for one in trio)
+        assert (near.subject, near.relation != own.relation) == (own.subject, True)
+        assert (middle.relation, middle.subject != own.subject) == (own.relation, True)
+        assert far.relation != own.relation
+        assert far.subject != own.subject
+    assert made_questions(world(), block(), [0]) == items
+    assert made_questions(world(), block(), [1]) != items
+
+
+def test_a_request_of_the_world_is_found_in_every_style() -> None:
+    fact = world().core_test[0]
+    for style in ("question", "cloze", "inverted", "indirect"):
+        request = EditRequest(prompt=phrase(fact, style, 1), target="x", subject=fact.subject)
+        one = EditSample(id="0", request=request, generality=(), locality=())
+        found = fact_of(one)
+        assert found is not None
+        assert found[0] == dataclasses.replace(fact, object="x")
+        assert BY_KEY[found[0].relation].phrasings(found[1])
+    odd = EditRequest(prompt="Who is it?", target="x", subject="it")
+    assert fact_of(EditSample(id="0", request=odd, generality=(), locality=())) is None
+
+
+def asked(distance: str, ids: list[int]) -> dict[str, Any]:
+    return {"distance": distance, "prompt": "p", "target": "t", "ids": ids}
+
+
+def test_agreement_is_the_mean_over_items() -> None:
+    before = [
+        [asked("same_subject", [1, 2]), asked("unrelated", [5])],
+        [asked("same_subject", [3, 4, 5, 6])],
+    ]
+    blocks = [
+        {"stages": {}, "end": [[1, 2], [5]]},
+        {"stages": {}, "end": [[3, 0, 0, 0]]},
+    ]
+    cell = dataclasses.replace(CELL, dataset="ripple_edits")
+    locality = ("locality", "Forgetfulness")
+    rows = [row(0, item(*locality, [1, 2], [1, 9], [7, 7]), item(*locality, [4], [4], [7]))]
+    summary = SET.summary(cell, rows, Found(before=before, blocks=blocks))
+    assert summary["groups"] == {
+        "same_pair": {"source": "data", "items": 2, "token_accuracy": 0.75, "exact": 0.5},
+        "same_subject": {"source": "world", "items": 2, "token_accuracy": 0.625, "exact": 0.5},
+        "unrelated": {"source": "world", "items": 1, "token_accuracy": 1.0, "exact": 1.0},
+    }
+    columns = SET.columns(summary)
+    assert (columns["same subject"], columns["n same subject"]) == (62.5, 2)
+    assert columns["same relation"] is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind", "distance"),
+    [
+        ("zsre", "unrelated", "unrelated"),
+        ("counterfact", "neighbour", "same_relation"),
+        ("ripple_edits", "Relation_Specificity", "same_subject"),
+        ("ripple_edits", "Forgetfulness", "same_pair"),
+    ],
+)
+def test_real_data_are_grouped_by_kind(dataset: str, kind: str, distance: str) -> None:
+    cell = dataclasses.replace(CELL, dataset=dataset)
+    rows = [row(0, item("locality", kind, [1], [1], [2]), item("reliability", "r", [1], [1], [2]))]
+    found = Found(before=None, blocks=[{"stages": {}, "end": None}])
+    groups = SET.summary(cell, rows, found)["groups"]
+    assert groups == {distance: {"source": "data", "items": 1, "token_accuracy": 1.0, "exact": 1.0}}
+
+
+def test_distances_of_data_sets_are_known() -> None:
+    for key in DATASETS:
+        assert set(get_dataset(key).distances.values()) <= set(DISTANCES)
+
+
+def test_an_editor_that_does_nothing_agrees_everywhere_and_batches_do_not_matter() -> None:
+    edits = block()[:4]
+    cell = dataclasses.replace(CELL, n_edits=4, limit=4)
+    inputs = MeasureInputs(world_seed=0)
+    ends = []
+    for rows in (1, 5, 64):
+        one = running(cell, DoNothing(tiny_llama()), edits, inputs=inputs, rows=rows)
+        before = SET.before(one, [edits])
+        end = SET.at_end(one, 0, edits, before)
+        found = Found(before=before, blocks=[{"stages": {}, "end": end}])
+        groups = SET.summary(cell, [], found)["groups"]
+        assert {group["token_accuracy"] for group in groups.values()} == {1.0}
+        ends.append((before, end))
+    assert ends[0] == ends[1] == ends[2]
+    editor = Shift(tiny_llama())
+    editor.edit([edits[0].request])
+    moved = running(cell, editor, edits, inputs=inputs)
+    assert SET.at_end(moved, 0, edits, ends[0][0]) != ends[0][1]

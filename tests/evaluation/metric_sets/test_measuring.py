@@ -1,0 +1,200 @@
+"""Metric sets beside a cell: they change none of its scores, and a killed cell ends in the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.cell import Cell
+from bench.core.checksums import sealed
+from bench.evaluation import measuring
+from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.driver import CellRun, run_cell
+from bench.evaluation.metric_set import Found, MetricSet, Running
+from bench.evaluation.metric_sets import available, get_set, identities
+from bench.evaluation.rows import summarise
+from bench.models.fingerprint import changed, fingerprint
+from bench.models.measure_inputs import MeasureInputs
+from bench.store.compact import compact, line
+from bench.store.maintenance.verifying import problems
+from bench.store.results import complete, parse
+from editors import registry
+from editors.base import Editor
+from tests.core.test_cell import CELL
+from tests.evaluation.metric_sets.made import text_file
+from tests.evaluation.test_streams import IN_BATCHES, MANY, KilledError, Mortal, cell
+from tests.support.contract import Subject
+from tests.support.fake_editors import Shift
+from tests.support.kept_records import FACTS, kept
+from tests.support.stopping import checkpoint_file
+from tests.support.tiny import tiny_llama
+
+ALL = ("collapse", "conflicts", "distance", "retention")
+
+
+def asking(n_edits: int, inputs: MeasureInputs, names: tuple[str, ...] = ALL) -> Cell:
+    """A cell with metric sets; real data, so that no made question costs time."""
+    return cell(n_edits, generation="none", measures=dict(identities(names, inputs)))
+
+
+def run(
+    editor: Editor[Any],
+    one: Cell,
+    inputs: MeasureInputs,
+    keeper: Keeper | None = None,
+    rows: int = 0,
+) -> CellRun:
+    return run_cell(one, editor, MANY, batch_size=rows or IN_BATCHES, keeper=keeper, inputs=inputs)
+
+
+def plain_rows(ran: CellRun) -> Any:
+    return [{name: v for name, v in row.items() if name != "edit_seconds"} for row in ran.rows]
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artefacts")
+
+
+def test_the_sets_are_known_and_versioned() -> None:
+    assert available() == ALL
+    for name in ALL:
+        assert get_set(name).name == name
+        assert get_set(name).version >= 1
+    with pytest.raises(ValueError, match="Did you mean 'retention'"):
+        get_set("retentoin")
+
+
+def test_a_cell_without_sets_says_nothing_of_them(tmp_path: Path) -> None:
+    assert "measures" not in CELL.to_dict()
+    assert dataclasses.replace(CELL, measures={}).key() == CELL.key()
+    more = asking(3, text_file(tmp_path))
+    assert more.key() != cell(3, generation="none").key()
+    assert Cell.from_dict(more.to_dict()) == more
+    assert more.describe().endswith(f", with {', '.join(ALL)}")
+    assert more.protocol_id == CELL.protocol_id
+
+
+@pytest.mark.parametrize(
+    ("key", "n_edits"),
+    [*((key, 3) for key in registry.available()), ("grace", 1)],  # one edit: prepared together
+)
+def test_each_editor_has_the_same_scores_with_sets_and_when_it_is_killed(
+    key: str, n_edits: int, artefacts: Path, tmp_path: Path
+) -> None:
+    subject = Subject(key=key, architecture="llama", directory=artefacts)
+    inputs = text_file(tmp_path)
+    one = asking(n_edits, inputs)
+    editor = subject.editor()
+    pristine = fingerprint(editor.lm.model)
+    whole = run(editor, one, inputs)
+    assert changed(pristine, fingerprint(editor.lm.model)) == []
+    assert set(whole.measured) == set(ALL)
+    alone = run(subject.editor(), cell(n_edits, generation="none"), inputs)
+    assert plain_rows(whole) == plain_rows(alone)
+    assert whole.health == alone.health
+    folder = tmp_path / "kept"
+    for age in (4, 13, None):
+        with suppress(KilledError):
+            again = run(subject.editor(), one, inputs, Mortal(checkpoint_file(folder), age))
+    assert plain_rows(again) == plain_rows(whole)
+    assert again.measured == whole.measured
+
+
+@pytest.mark.parametrize("age", range(1, 30, 3))
+def test_a_cell_with_sets_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> None:
+    inputs = text_file(tmp_path)
+    one = asking(3, inputs)
+    whole = run(Shift(tiny_llama()), one, inputs)
+    file = checkpoint_file(tmp_path / "kept")
+    with pytest.raises(KilledError):
+        run(Shift(tiny_llama()), one, inputs, Mortal(file, age))
+    again = run(Shift(tiny_llama()), one, inputs, Keeper(file))
+    assert plain_rows(again) == plain_rows(whole)
+    assert again.measured == whole.measured
+    assert list(again.measured) == list(whole.measured)
+
+
+def test_batches_do_not_matter(tmp_path: Path) -> None:
+    inputs = text_file(tmp_path)
+    one = asking(3, inputs)
+    small, large = (run(Shift(tiny_llama()), one, inputs, rows=rows) for rows in (1, 64))
+    for name in ("conflicts", "distance", "retention"):
+        assert small.measured[name] == large.measured[name]
+    texts = [ran.measured["collapse"]["blocks"] for ran in (small, large)]
+    for a, b in zip(*texts, strict=True):
+        assert a["end"]["continuations"] == b["end"]["continuations"]
+        assert a["end"]["nats"] == pytest.approx(b["end"]["nats"], abs=1e-5)
+
+
+class EditsOn(MetricSet):
+    """Makes one more edit and says what the weights were."""
+
+    version = 1
+    title = "a test"
+    edits_on = True
+
+    def at_end(self, running: Running, number: int, block: Any, before: Any) -> float:
+        assert isinstance(running.editor, Shift)
+        found = float(running.editor.weight.sum())
+        running.editor.edit([block[0].request])
+        return found
+
+    def summary(self, cell: Cell, rows: Any, found: Found) -> dict[str, Any]:
+        return {}
+
+    def columns(self, summary: Any) -> dict[str, float | None]:
+        return {}
+
+
+class First(EditsOn):
+    name = "first"
+
+
+class Second(EditsOn):
+    name = "second"
+
+
+def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"first": First(), "second": Second()}
+    monkeypatch.setattr(measuring, "get_set", made.__getitem__)
+    editor = Shift(tiny_llama())
+    one = cell(3, generation="none", measures=dict.fromkeys(made, "v1"))
+    ran = run(editor, one, MeasureInputs())
+    first, second = (
+        [block["end"] for block in ran.measured[name]["blocks"]] for name in ("first", "second")
+    )
+    assert first == second
+    assert len(first) == 2
+    assert editor.weight.equal(editor.pristine)
+
+
+def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
+    tmp_path: Path,
+) -> None:
+    inputs = text_file(tmp_path)
+    one = asking(3, inputs)
+    ran = run(Shift(tiny_llama()), one, inputs)
+    body = {
+        "data": {},
+        "summary": summarise(ran.rows)
+        | {"measures": measuring.summarise(one, ran.rows, ran.measured)},
+        "health": [block.to_dict() for block in ran.health],
+        "rows": ran.rows,
+        "measured": ran.measured,
+    }
+    record = sealed(complete(one, FACTS, kept(2)["provenance"], body))
+    assert problems(record) == []
+    small = parse(line(record), "a line")
+    assert "measured" not in small
+    assert set(small["summary"]["measures"]) == set(ALL)
+    assert compact(small) == small
+    record["summary"]["measures"]["conflicts"]["pairs"] += 1
+    (said,) = problems(sealed(record))
+    assert "summary/measures/conflicts/pairs" in said
+    del record["summary"]["measures"]["retention"]["curve"]
+    assert any("curve" in said for said in problems(sealed(record)))

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from bench.core.seeds import draw
+from bench.evaluation.driver import run_cell
+from bench.evaluation.probing import items_of, predict
+from bench.evaluation.rows import SampleRow, summarise
+from editors.base import EditRequest
+from editors.parts.language_model import LanguageModel
+from tests.core.test_cell import CELL
+from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
+from tests.support.tiny import SAMPLES, tiny_llama
+
+N = 2
+
+
+@pytest.fixture
+def lm() -> LanguageModel:
+    return tiny_llama()
+
+
+def run(editor: DoNothing, *, batch_size: int = 64, **changes: Any) -> list[SampleRow]:
+    values: dict[str, Any] = {"n_edits": N, "limit": 4, "generation": "none"}
+    cell = dataclasses.replace(CELL, **values | changes)
+    return run_cell(cell, editor, SAMPLES, batch_size=batch_size).rows
+
+
+def forced(rows: list[SampleRow], channel: Any = "teacher_forced") -> list[list[int]]:
+    return [item["after"][channel]["ids"] for row in rows for item in row["items"]]
+
+
+def test_blocks_reset_edit_all_then_probe_all(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = run(editor)
+    order = [sample.request.subject for sample in draw(SAMPLES, seed=0, limit=4)]
+    edits = [f"edit {subject}" for subject in order]
+    one = [*edits[:2], "probe", "reset"]
+    two = [*edits[2:], "probe", "reset"]
+    assert editor.log == ["reset", *one, *two, "reset"]
+    assert [(row["block"], row["position"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+class Together(DoNothing):
+    """Logs what it prepares at once."""
+
+    @property
+    def together(self) -> int:
+        return 2
+
+    def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
+        self.log.append(f"prepare {len(requests)}")
+        return super().prepare(requests)
+
+
+def words(editor: DoNothing) -> list[str]:
+    return [word.split()[0] if "edit" in word else word for word in editor.log]
+
+
+def test_single_edits_are_prepared_together_and_each_is_made_on_the_model_as_it_is(
+    lm: LanguageModel,
+) -> None:
+    editor = Together(lm)
+    run(editor, n_edits=1, limit=3)
+    each = ["edit", "probe", "reset"]
+    assert words(editor) == ["reset", "prepare 2", *each, *each, "prepare 1", *each, "reset"]
+
+
+def test_later_edits_are_prepared_on_the_model_as_edited(lm: LanguageModel) -> None:
+    editor = Together(lm)
+    run(editor, n_edits=2, limit=2)
+    one = ["prepare 1", "edit"]
+    assert words(editor) == ["reset", *one, *one, "probe", "reset", "reset"]
+
+
+def test_seconds_of_what_was_prepared_together_are_shared(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr("bench.core.clock.time.perf_counter", lambda: float(next(ticks)))
+    rows = run(Together(lm), n_edits=1, limit=3)
+    assert [row["edit_seconds"] for row in rows] == [1.5, 1.5, 2.0]
+
+
+def test_each_probe_batch_holds_the_whole_block(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    run(editor)
+    assert [len(batch) for batch in editor.batches] == [N * 3, N * 3]
+
+
+def test_incomplete_tail_is_dropped_and_never_edited(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = run(editor, n_edits=3)
+    assert [row["block"] for row in rows] == [0, 0, 0]
+    assert sum(word.startswith("edit") for word in editor.log) == 3
+
+
+def test_limit_draws_fewer_samples(lm: LanguageModel) -> None:
+    rows = run(DoNothing(lm), n_edits=1, limit=2)
+    assert [row["id"] for row in rows] == [s.id for s in draw(SAMPLES, seed=0, limit=2)]
+
+
+def test_fewer_samples_than_edits_are_refused(lm: LanguageModel) -> None:
+    with pytest.raises(ValueError, match="5 sequential edits need as many samples, got 4"):
+        run(DoNothing(lm), n_edits=5, limit=5)
+
+
+def test_an_editor_that_does_nothing_shows(lm: LanguageModel) -> None:
+    summary = summarise(run(DoNothing(lm), generation="context_free"))
+    before, after = summary["scores"]["before"], summary["scores"]["after"]
+    assert after["teacher_forced"] == before["teacher_forced"]
+    assert after["generated"] == before["generated"]
+    assert after["teacher_forced"]["exact"]["locality"] == 1.0
+    assert after["generated"]["generated_exact"]["locality"] == 1.0
+    assert before["teacher_forced"]["token_accuracy"]["reliability"] < 1.0
+
+
+def test_pristine_answers_are_those_of_the_unedited_model(lm: LanguageModel) -> None:
+    rows = run(Shift(lm))
+    for row in rows:
+        sample = next(s for s in SAMPLES if s.id == row["id"])
+        expected = [list(one.predicted_ids) for one in predict(lm, items_of(sample))]
+        assert [i["before"]["teacher_forced"]["ids"] for i in row["items"]] == expected
+
+
+def test_all_edits_of_a_block_are_in_place_when_it_is_probed(lm: LanguageModel) -> None:
+    rows = run(Shift(lm))
+    editor = Shift(tiny_llama())
+    block = draw(SAMPLES, seed=0, limit=4)[:N]
+    for sample in block:
+        editor.edit([sample.request])
+    items = [item for sample in block for item in items_of(sample)]
+    expected = [list(one.predicted_ids) for one in predict(editor.lm, items)]
+    assert forced(rows[:N]) == expected
+    editor.reset()
+    editor.edit([block[0].request])
+    assert [list(one.predicted_ids) for one in predict(editor.lm, items)] != expected
+
+
+@pytest.mark.parametrize("editor_class", [Shift, Reader])
+def test_answers_do_not_depend_on_the_batch_size(editor_class: type[DoNothing]) -> None:
+    def answers(batch_size: int) -> list[Any]:
+        rows = run(
+            editor_class(tiny_llama()), batch_size=batch_size, generation="context_free", n_edits=4
+        )
+        return [row["items"] for row in rows]
+
+    assert answers(1) == answers(5) == answers(64)
+
+
+def test_prompt_only_is_asked_anew_only_where_the_texts_differ(lm: LanguageModel) -> None:
+    editor = Reader(lm)
+    rows = run(editor, n_edits=4)
+    items = [item for row in rows for item in row["items"]]
+    longer = [item for item in items if len(item["target_ids"]) > 1]
+    assert [len(batch) for batch in editor.batches] == [len(items), len(longer)]
+    prompts = {item["prompt"] for item in items}
+    assert not set(editor.batches[0].texts) <= prompts
+    assert set(editor.batches[1].texts) <= prompts
+    for item in items:
+        honest, leaking = item["after"]["prompt_only"], item["after"]["teacher_forced"]
+        assert honest == item["before"]["teacher_forced"]
+        assert (honest == leaking) == (len(item["target_ids"]) == 1)
+
+
+def test_editors_that_read_no_text_are_asked_once(lm: LanguageModel) -> None:
+    editor = Shift(lm)
+    rows = run(editor, n_edits=4)
+    assert len(editor.batches) == 1
+    assert forced(rows, "prompt_only") == forced(rows, "teacher_forced")
+
+
+def test_guided_generation_puts_the_instruction_in_front(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = run(editor, n_edits=4, generation="context_guided")
+    texts = editor.batches[-1].texts
+    assert all(text.startswith("Answer the question") for text in texts)
+    assert {t.split("Question: ")[1].removesuffix("\nAnswer:") for t in texts} == {
+        item["prompt"] for row in rows for item in row["items"]
+    }
+
+
+def test_without_generation_nothing_is_generated(lm: LanguageModel) -> None:
+    rows = run(DoNothing(lm))
+    assert all("generated" not in item["after"] for row in rows for item in row["items"])
+
+
+class Alike(Shift):
+    """Says that its steering treats all rows alike."""
+
+    @property
+    def steers_alike(self) -> bool:
+        return True
+
+
+class ByPrompt(Reader):
+    """Says that its steering knows of a row its text and no more."""
+
+    @property
+    def steers_by_prompt(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("classes", [(Shift, Alike), (Reader, ByPrompt)])
+def test_one_reading_of_a_prompt_answers_as_two(
+    lm: LanguageModel, classes: tuple[type[DoNothing], type[DoNothing]]
+) -> None:
+    apart, together = (made(lm) for made in classes)
+    wanted, found = (run(one, generation="context_free") for one in (apart, together))
+    assert [row["items"] for row in found] == [row["items"] for row in wanted]
+    assert len(together.batches) < len(apart.batches)
+
+
+def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
+    cell = dataclasses.replace(CELL, n_edits=2, limit=4)
+    ran = run_cell(cell, DoNothing(lm), SAMPLES)
+    rows, seconds = ran.rows, ran.seconds
+    assert set(seconds) == {"pristine", "edit", "probe", "generate"}
+    assert seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in rows))
+
+
+def test_a_failing_editor_is_reset(lm: LanguageModel) -> None:
+    editor = Broken(lm)
+    with pytest.raises(RuntimeError, match="too much"):
+        run(editor)
+    assert editor.log[-1] == "reset"

@@ -1,0 +1,134 @@
+"""What an editor says of its retrieval is what steers the model, on every architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from editors import registry
+from editors.base import Editor
+from editors.parts.explanations import SHOWN, Explanation, nearest
+from editors.parts.tokens import batch_of
+from tests.support.contract import Subject
+from tests.support.tiny import REQUESTS, SAMPLES, TINY
+
+EXPLAINING = ("grace", "ike", "lte", "r_rome", "rag", "recipe", "wise")
+BY_MEMORY = ("wise",)  # entries hold several edits each
+PROMPTS = [request.prompt for request in REQUESTS]
+PROMPTS += [probe.prompt for sample in SAMPLES for probe in (*sample.generality, *sample.locality)]
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artefacts")
+
+
+@pytest.fixture(params=[f"{key}-{kind}" for key in EXPLAINING for kind in TINY])
+def editor(request: pytest.FixtureRequest, directory: Path) -> Editor[Any]:
+    key, _, architecture = request.param.rpartition("-")
+    return Subject(key=key, architecture=architecture, directory=directory).editor()
+
+
+def explained(editor: Editor[Any], texts: Sequence[str]) -> Sequence[Explanation]:
+    found = editor.explain(texts)
+    assert found is not None
+    return found
+
+
+@torch.no_grad()
+def is_steered(editor: Editor[Any], prompt: str) -> bool:
+    """Whether the editor changes what its model, as its weights are, computes for a prompt."""
+    batch = batch_of(editor.lm.tokenizer, [(prompt, "x")], device=editor.lm.device)
+    plain = editor.lm.target_logits(batch)
+    with editor.steering(batch):
+        return not torch.equal(editor.lm.target_logits(batch), plain)
+
+
+def test_the_editors_that_look_something_up_are_those_that_explain(directory: Path) -> None:
+    found = []
+    for key in registry.available():
+        editor = Subject(key=key, architecture="llama", directory=directory).editor()
+        if editor.explain(["A text"]) is not None:
+            found.append(key)
+    assert tuple(found) == EXPLAINING
+
+
+def test_nothing_is_found_before_the_first_edit(editor: Editor[Any]) -> None:
+    for one in explained(editor, PROMPTS):
+        assert (one.candidates, one.used, one.fired) == ((), None, False)
+
+
+def test_it_fires_exactly_where_the_answer_is_steered(editor: Editor[Any]) -> None:
+    editor.edit(REQUESTS[:1])
+    editor.edit(REQUESTS[1:2])
+    told = [explained(editor, [prompt])[0] for prompt in PROMPTS]
+    assert [one.fired for one in told] == [is_steered(editor, prompt) for prompt in PROMPTS]
+    assert any(one.fired for one in told)
+
+
+def test_what_is_used_is_among_the_candidates_and_was_retrieved(editor: Editor[Any]) -> None:
+    editor.edit(REQUESTS[:2])
+    for prompt in PROMPTS:
+        (one,) = explained(editor, [prompt])
+        rows = [candidate.row for candidate in one.candidates]
+        assert rows
+        assert one.used is None or one.used in rows
+        known = editor.retrieved([prompt])
+        if known is not None:
+            before = editor.label == "RECIPE"  # whose rows start behind the sentinel's
+            assert known[0] == (-1 if one.used is None else one.used) + before
+
+
+def test_the_edit_that_a_prompt_uses_is_its_own(editor: Editor[Any]) -> None:
+    editor.edit(REQUESTS[:2])
+    key = registry.resolve(editor.label)
+    used = [one.used for one in explained(editor, PROMPTS[:2])]
+    assert used == ([0, 0] if key in BY_MEMORY else [0, 1])
+
+
+def test_several_texts_are_told_as_each_alone(editor: Editor[Any]) -> None:
+    editor.edit(REQUESTS[:3])
+    together = explained(editor, PROMPTS)
+    for one, prompt in zip(together, PROMPTS, strict=True):
+        (alone,) = explained(editor, [prompt])
+        assert (one.used, one.limit_is, one.measure) == (alone.used, alone.limit_is, alone.measure)
+        assert [c.row for c in one.candidates] == [c.row for c in alone.candidates]
+        for left, right in zip(one.candidates, alone.candidates, strict=True):
+            assert left.score == pytest.approx(right.score, abs=1e-3, rel=1e-3)
+
+
+def test_explaining_changes_nothing(editor: Editor[Any]) -> None:
+    editor.edit(REQUESTS[:2])
+    before = editor.state_dict()
+    explained(editor, PROMPTS)
+    after = editor.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("key", registry.available())
+def test_editors_say_whether_the_subject_matters(key: str, directory: Path) -> None:
+    editor = Subject(key=key, architecture="llama", directory=directory).editor()
+    states = []
+    for subject in (REQUESTS[0].subject, REQUESTS[0].prompt.split()[-1]):
+        editor.reset()
+        editor.edit([replace(REQUESTS[0], subject=subject)])
+        states.append(editor.state_dict())
+    one, other = states
+    same = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert same == (not editor.uses_subject)
+
+
+def test_the_nearest_are_the_best_and_the_oldest_of_equals() -> None:
+    scores = torch.tensor([0.5, 0.9, 0.5, 0.1, 0.2, 0.3, 0.4])
+    texts = [f"t{i}" for i in range(len(scores))]
+    found = nearest(scores, texts)
+    assert [one.row for one in found] == [1, 0, 2, 6, 5]
+    assert len(found) == SHOWN
+    assert [one.row for one in nearest(scores, texts, largest=False)] == [3, 4, 5, 6, 0]
+    assert [one.row for one in nearest(scores, texts, also=3)] == [1, 0, 2, 6, 5, 3]

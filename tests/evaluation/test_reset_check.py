@@ -1,0 +1,124 @@
+"""A worker keeps a model for the next cell only if the last one left it as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.core.run_options import Conduct
+from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.context import Loaded
+from bench.evaluation.driver import run_cell
+from bench.evaluation.jobs import Job, Results
+from bench.models.backbones import locate
+from bench.runner.worker import Worker
+from bench.store.results import ResultStore
+from editors.base import EditRequest
+from editors.parts.language_model import LanguageModel
+from tests.runner.executors.made_jobs import job as made_job
+from tests.support.fake_editors import Shift
+from tests.support.saved_models import save_tiny
+from tests.support.tiny import SAMPLES
+
+
+class Sticky(Shift):
+    """Says that it is reset, and is not."""
+
+    label = "STICKY"
+
+    def reset(self) -> None:
+        self.log.append("reset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftingJob(Job):
+    """Runs a cell with an editor that restores the model, or one that does not."""
+
+    restores: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return 1, 1
+
+    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+        lm = loaded.language_model(self)
+        editor = Shift(lm) if self.restores else Sticky(lm)
+        ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES, keeper=keeper)
+        return Results(body={"rows": ran.rows, "summary": {}}, seconds={}, edits=1)
+
+    def editor_facts(self) -> dict[str, Any]:
+        return {}
+
+
+def shifting(backbone: Path, seed: int, *, restores: bool) -> ShiftingJob:
+    cell = made_job(backbone, seed).cell
+    return ShiftingJob(cell=cell, backbone=locate(str(backbone)), device="cpu", restores=restores)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[LanguageModel]:
+    """The models that are loaded from now on."""
+    from bench.models.backbones import load
+
+    found: list[LanguageModel] = []
+
+    def note(*args: Any, **how: Any) -> LanguageModel:
+        found.append(load(*args, **how))
+        return found[-1]
+
+    monkeypatch.setattr("bench.evaluation.context.load", note)
+    return found
+
+
+def test_a_model_that_was_restored_serves_the_next_cell(
+    tmp_path: Path, loads: list[LanguageModel]
+) -> None:
+    backbone = save_tiny("llama", tmp_path / "tiny")
+    worker = Worker(ResultStore(tmp_path / "out"))
+    for seed in range(3):
+        assert worker.run(shifting(backbone, seed, restores=True)).outcome == "done"
+    assert len(loads) == 1
+
+
+def test_a_model_that_was_not_restored_fails_its_cell_and_is_loaded_anew(
+    tmp_path: Path, loads: list[LanguageModel]
+) -> None:
+    backbone = save_tiny("llama", tmp_path / "tiny")
+    worker = Worker(ResultStore(tmp_path / "out"))
+    bad, good = (shifting(backbone, seed, restores=seed > 0) for seed in range(2))
+    finished = worker.run(bad)
+    assert finished.outcome == "failed"
+    assert finished.error == (
+        "ResetError: reset did not restore 1 tensors of tiny: model.norm.weight."
+    )
+    record = json.loads(ResultStore(tmp_path / "out").path(finished.key).read_text())
+    assert record["status"]["state"] == "failed"
+    assert "rows" not in record
+    assert worker.run(good).outcome == "done"
+    first, second = (lm.model.state_dict()["model.norm.weight"] for lm in loads)
+    assert not torch.equal(first, second)
+
+
+def test_a_checkpoint_of_a_spoilt_model_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone, store = save_tiny("llama", tmp_path / "tiny"), ResultStore(tmp_path / "out")
+    worker = Worker(store, Conduct(checkpoint_edits=1))
+    assert worker.run(shifting(backbone, 0, restores=False)).outcome == "failed"
+    assert [path.suffix for path in store.checkpoints.iterdir()] == [".corrupt"]
+    assert "was made on a model that its editor did not restore" in capsys.readouterr().err
+
+
+def test_a_request_shifts_the_weights_at_all(tmp_path: Path) -> None:
+    backbone = save_tiny("llama", tmp_path / "tiny")
+    loaded = Loaded()
+    lm = loaded.language_model(shifting(backbone, 0, restores=True))
+    loaded.check_reset()
+    Shift(lm).edit([EditRequest(prompt="a", target="b", subject="a")])
+    with pytest.raises(RuntimeError, match="reset did not restore"):
+        loaded.check_reset()

@@ -1,0 +1,208 @@
+"""A stream that is killed and run again ends in the numbers of one that was not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.cell import Cell, Generation
+from bench.core.run_options import Conduct
+from bench.core.stopping import StopFlag, StoppedEarly
+from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.evaluation.driver import CellRun, run_cell
+from bench.store.checkpoints import CheckpointFile
+from editors import registry
+from editors.base import Editor, EditRequest
+from tests.core.test_cell import CELL
+from tests.support.contract import Subject, counted_head
+from tests.support.fake_editors import Shift
+from tests.support.stopping import checkpoint_file
+from tests.support.tiny import SAMPLES, tiny_llama
+
+# Six samples, so that there are two blocks of three, and of one request a part comes twice.
+MANY = tuple(
+    dataclasses.replace(sample, id=f"{sample.id}-{turn}")
+    for turn in range(2)
+    for sample in SAMPLES[:3]
+)
+IN_BATCHES = 4  # of the nine questions of a block
+
+
+class KilledError(BaseException):
+    """What no code can catch."""
+
+
+class Mortal(Keeper):
+    """Keeps what it is given behind every second step, and dies behind the step number `age`."""
+
+    def __init__(self, file: CheckpointFile, age: int | None) -> None:
+        super().__init__(file, Conduct(checkpoint_seconds=1e9))
+        self.age = age
+        self.steps = 0
+
+    def _is_due(self) -> bool:
+        return self.steps % 2 == 0
+
+    def behind_batch(self, made: Callable[[], Checkpoint]) -> None:
+        self.steps += 1
+        super().behind_batch(made)
+        if self.steps == self.age:
+            raise KilledError
+
+
+def cell(n_edits: int, **changes: Any) -> Cell:
+    values: dict[str, Any] = {"n_edits": n_edits, "limit": len(MANY), "generation": "context_free"}
+    return dataclasses.replace(CELL, **values | changes)
+
+
+def run(editor: Editor[Any], one: Cell, keeper: Keeper | None = None) -> CellRun:
+    return run_cell(one, editor, MANY, batch_size=IN_BATCHES, keeper=keeper)
+
+
+def results(ran: CellRun) -> Any:
+    """All but times; JSON turns tuples into lists and loses no bit of a number."""
+    rows = [{name: v for name, v in row.items() if name != "edit_seconds"} for row in ran.rows]
+    return rows, ran.health
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artefacts")
+
+
+@pytest.mark.parametrize(
+    ("key", "n_edits", "generation"),
+    [
+        *((key, 3, "none") for key in registry.available()),
+        ("grace", 1, "none"),  # prepared together
+        ("recipe", 3, "context_free"),
+    ],
+)
+def test_each_editor_ends_in_the_same_numbers_however_often_it_is_killed(
+    key: str, n_edits: int, generation: Generation, artefacts: Path, tmp_path: Path
+) -> None:
+    subject = Subject(key=key, architecture="llama", directory=artefacts)
+    one = cell(n_edits, generation=generation)
+    whole = run(subject.editor(), one)
+    deaths = 0
+    for age in (3, 4, 5, None):  # the first three in the midst of edits and of asking
+        with suppress(KilledError):
+            found = run(subject.editor(), one, Mortal(checkpoint_file(tmp_path), age))
+            break
+        deaths += 1
+    assert deaths == 3
+    assert results(found) == results(whole)
+    assert whole.health[-1].effect  # the edits do something
+
+
+@pytest.mark.parametrize("age", [1, 2, 3, 5, 7, 9, 10, 13, 15])
+def test_a_stream_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> None:
+    whole = run(Shift(tiny_llama()), cell(3))
+    with pytest.raises(KilledError):
+        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), age))
+    editor, keeper = Shift(tiny_llama()), Keeper(checkpoint_file(tmp_path))
+    assert results(run(editor, cell(3), keeper)) == results(whole)
+    kept = age // 2 * 2  # of 20 steps: three edits, six batches and the end of a block, twice
+    made = min(kept, 3) + min(max(kept - 10, 0), 3)
+    assert sum(word.startswith("edit") for word in editor.log) == 6 - made
+
+
+def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
+    def forwards(keeper: Keeper) -> int:
+        editor = Shift(tiny_llama())
+        with counted_head(editor.lm) as calls, suppress(KilledError):
+            run_cell(cell(3, generation="none"), editor, MANY, batch_size=IN_BATCHES, keeper=keeper)
+        return len(calls)
+
+    pristine, block = 5, 3  # batches
+    assert forwards(Mortal(checkpoint_file(tmp_path), 5)) == pristine + 2
+    assert forwards(Keeper(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
+
+
+class InPairs(Shift):
+    """Remembers which requests it prepared together."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny_llama())
+        self.groups: list[list[EditRequest]] = []
+
+    @property
+    def together(self) -> int:
+        return 2
+
+    def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
+        self.groups.append(list(requests))
+        return super().prepare(requests)
+
+
+def test_edits_are_prepared_beside_those_that_they_were_beside(tmp_path: Path) -> None:
+    whole, killed, editor = InPairs(), InPairs(), InPairs()
+    one = cell(1, generation="none")  # of three steps for each sample: edit, question, end
+    run(whole, one)
+    with pytest.raises(KilledError):
+        run(killed, one, Mortal(checkpoint_file(tmp_path), 8))
+    kept = checkpoint_file(tmp_path).read()
+    assert kept is not None
+    assert kept.progress["block"] + len(kept.progress["seconds"]) == 3
+    run(editor, one, Keeper(checkpoint_file(tmp_path)))
+    assert editor.groups == whole.groups[1:]
+
+
+def test_seconds_of_finished_edits_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KilledError):
+        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), 2))
+    kept = checkpoint_file(tmp_path).read()
+    assert kept is not None
+    assert kept.progress["phases"]["edit"] == pytest.approx(sum(kept.progress["seconds"]))
+    ran = run(Shift(tiny_llama()), cell(3), Keeper(checkpoint_file(tmp_path)))
+    assert [row["edit_seconds"] for row in ran.rows[:2]] == kept.progress["seconds"]
+    assert ran.seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in ran.rows))
+
+
+def test_a_stopped_stream_keeps_its_last_edit_and_leaves_a_pristine_model(tmp_path: Path) -> None:
+    stop, editor = StopFlag(), Shift(tiny_llama())
+    pristine = editor.pristine.clone()
+
+    class Stopping(Keeper):
+        def behind_edit(self, made: Callable[[], Checkpoint]) -> None:
+            stop.request_stop()
+            super().behind_edit(made)
+
+    with pytest.raises(StoppedEarly):
+        run(editor, cell(3), Stopping(checkpoint_file(tmp_path), stop=stop))
+    assert editor.weight.equal(pristine)
+    kept = checkpoint_file(tmp_path).read()
+    assert kept is not None
+    assert len(kept.progress["seconds"]) == 1
+    with pytest.raises(StoppedEarly):  # and it begins nothing
+        run(editor, cell(3), Keeper(stop=stop))
+
+
+def test_a_state_that_the_editor_cannot_read_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KilledError):
+        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), 2))
+
+    class Forgetful(Shift):
+        def load_state_dict(self, state: Any) -> None:
+            raise KeyError("weight")
+
+    ran = run(Forgetful(tiny_llama()), cell(3), Keeper(checkpoint_file(tmp_path)))
+    assert results(ran) == results(run(Shift(tiny_llama()), cell(3)))
+    assert "cannot be read by its editor (KeyError: 'weight')" in capsys.readouterr().err
+    assert [path.suffix for path in tmp_path.iterdir()] == [".corrupt"]
+
+
+def test_a_cell_twice_is_the_same_to_the_bit(artefacts: Path) -> None:
+    one, other = (
+        Subject(key="rome", architecture="llama", directory=artefacts).editor() for _ in range(2)
+    )
+    assert results(run(one, cell(3))) == results(run(other, cell(3)))

@@ -1,0 +1,135 @@
+"""Weights that `run` trains by itself the first time it needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.grids import Selection, get_table
+from bench.models import artefacts, resources
+from bench.models.artefacts import first_use_directory, trains_on_first_use
+from bench.models.backbones import locate
+from bench.runner import planning
+from bench.runner.planning import Settings, points, train_missing
+from bench.world.store import assets_dir
+from editors import registry
+
+ENCODER_DIRECTORY = assets_dir(0) / "mini-roberta"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(resources, "assets_dir", lambda *_: tmp_path / "assets")
+
+
+def point(editor: str) -> Any:
+    selection = Selection(editors=(editor,), datasets=("cf",), edits=(1,), limit=2)
+    (only,) = points(get_table(1), selection)
+    return only
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Editors for which weights were asked, which then lie where they belong."""
+    asked = []
+
+    def pretend(editor: str, lm: Any, hparams: Any, directory: Path, *_: Any) -> None:
+        asked.append(editor)
+        directory.mkdir(parents=True)
+        (directory / f"{editor}-{lm.name}.safetensors").write_bytes(b"weights")
+
+    monkeypatch.setattr(planning, "train_on_first_use", pretend)
+    return asked
+
+
+def test_missing_weights_are_trained_once(trained: list[str]) -> None:
+    train_missing([point("mend"), point("mend")], Settings())
+    train_missing([point("mend")], Settings())
+    assert trained == ["mend"]
+
+
+@pytest.mark.parametrize("editor", ["ft", "recipe"])
+def test_others_are_not(editor: str, trained: list[str]) -> None:
+    """FT has no weights; RECIPE's take longer than anybody would wait for unasked."""
+    train_missing([point(editor)], Settings())
+    assert not trained
+
+
+def test_only_on_the_embedded_world(trained: list[str], tmp_path: Path) -> None:
+    train_missing([point("mend")], Settings(data_dir=tmp_path))
+    assert not trained
+    assert not trains_on_first_use("mend", "some/model")
+
+
+def test_other_settings_are_other_weights() -> None:
+    backbone = locate("mini-llama")
+    preset = registry.hparams_for("mend", "mini-llama")
+    other = registry.hparams_for("mend", "gpt2-xl")
+    assert preset != other
+    places = {
+        first_use_directory("mend", backbone, hparams, world, dtype=dtype)
+        for hparams, world, dtype in (
+            (preset, 0, "float32"),
+            (other, 0, "float32"),
+            (preset, 1, "float32"),
+            (preset, 0, "bfloat16"),
+        )
+    }
+    assert len(places) == 4
+
+
+def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def fake(key: str, lm: Any, samples: Any, hparams: Any, **rest: Any) -> artefacts.Made:
+        seen.update(key=key, samples=samples, **rest)
+        return artefacts.Made(path=rest["path"], header={}, seconds=1.0)
+
+    monkeypatch.setattr(artefacts, "make_artefact", fake)
+    monkeypatch.setattr(artefacts, "data_dir", lambda _: tmp_path)
+    monkeypatch.setattr(artefacts, "training_samples", lambda names, _: dict.fromkeys(names, ()))
+    lm = type("Model", (), {"name": "mini-llama"})()
+    hparams = registry.hparams_for("mend", "mini-llama")
+    artefacts.train_on_first_use("mend", lm, hparams, tmp_path / "to", 0)
+    assert list(seen["samples"]) == ["zsre", "counterfact", "ripple_edits"]
+    assert seen["path"] == tmp_path / "to" / "mend-mini-llama.safetensors"
+
+
+QUICK = [key for key in registry.available() if trains_on_first_use(key, "mini-llama")]
+
+
+def test_three_editors_are_quick() -> None:
+    assert sorted(QUICK) == ["malmen", "mend", "r_rome"]
+
+
+@pytest.mark.parametrize("editor", QUICK)
+def test_they_are_trained_in_earnest(
+    editor: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a few steps: encoder and samples are there, and the weights are found afterwards."""
+    presets = registry.editor_class(editor).presets
+    few = {"iterations": 2, "checkpoint_interval": 1, "held_out": 4, "batch_size": 4}
+    short = type(presets["tiny"]).from_dict(presets["mini-llama"].to_dict() | few)
+    monkeypatch.setattr(registry.editor_class(editor), "presets", {**presets, "mini-llama": short})
+    monkeypatch.setattr(planning, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
+    monkeypatch.setattr(resources, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
+    full = artefacts.training_samples
+    monkeypatch.setattr(
+        artefacts, "training_samples",
+        lambda names, where: {name: samples[:40] for name, samples in full(names, where).items()},
+    )  # fmt: skip
+    train_missing([point(editor)], Settings())
+    (made,) = (tmp_path / "cache").glob("world-0/artefacts/*/*.safetensors")
+    (job,) = planning.plan([point(editor)], Settings())
+    assert job.sources.artefact == made
+
+
+def test_weights_of_another_training_are_not_taken_for_it(trained: list[str]) -> None:
+    """MEND's mode acts in training alone; LTE's in retrieval."""
+    train_missing([point("mend")], Settings())
+    changed = Settings(hparams={"mend": {"mode": "original"}})
+    train_missing([point("mend")], changed)
+    assert trained == ["mend", "mend"]

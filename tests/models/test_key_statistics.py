@@ -1,0 +1,179 @@
+"""Statistics of pristine models: made once, named by what they were made from, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.models import key_statistics
+from bench.models.corpora import Corpus, open_corpus
+from bench.models.key_statistics import (
+    compute_covariances,
+    context_templates,
+    covariances,
+    read_facts,
+    read_templates,
+)
+from editors.parts.covariance import KeyMoments
+from tests.support.tiny import tiny_gpt2, tiny_llama
+
+LINES = ["The first document.", "", "The second one is longer than that.", "A third."] * 4
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "statistics"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(LINES), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def corpus(path: Path) -> Corpus:
+    return open_corpus(str(path))
+
+
+def test_what_was_made_is_read_again_and_nothing_partial_stays(
+    corpus: Corpus, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = tiny_llama()
+    first = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
+    files = sorted(path.name for path in cache.iterdir())
+    assert [name.split("-")[0] for name in files] == ["covariance", "templates", "templates"]
+    monkeypatch.setattr(Corpus, "texts", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr("editors.parts.templates.generate_templates", pytest.fail)
+    again = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
+    assert torch.equal(again[0][0], first[0][0])
+    assert again[1] == first[1]
+    assert sorted(path.name for path in cache.iterdir()) == files
+
+
+def test_other_weights_corpora_extents_and_lengths_are_other_files(
+    path: Path, corpus: Corpus, cache: Path
+) -> None:
+    lm = tiny_llama()
+    covariances(lm, corpus, (0,))
+    context_templates(lm, (4,))
+    context_templates(lm, (5,))
+    covariances(tiny_gpt2(), corpus, (0,))
+    covariances(lm, open_corpus(str(path), documents=3), (0,))
+    path.write_text("Another corpus altogether.", encoding="utf-8")
+    covariances(lm, open_corpus(str(path)), (0,))
+    assert len([path for path in cache.iterdir() if path.suffix != ".sha256"]) == 6
+
+
+def test_templates_are_stored_as_readable_json(cache: Path) -> None:
+    templates = context_templates(tiny_llama(), (4, 4))
+    (path,) = cache.glob("*.json")
+    assert tuple(json.loads(path.read_text("utf-8"))) == templates == read_templates(path)
+
+
+def test_the_counts_are_recorded(path: Path) -> None:
+    corpus = open_corpus(str(path), documents=5)
+    (made,) = compute_covariances(tiny_llama(), corpus, (1,)).values()
+    facts = read_facts(made)
+    assert facts["documents"] == "5"
+    assert facts["corpus"] == corpus.identity
+    assert facts["backbone"] == "tiny-llama"
+    running = KeyMoments(tiny_llama(), (1,), max_length=160)
+    for _ in running.read(corpus.texts()):
+        pass
+    assert facts["tokens"] == str(running.tokens)
+
+
+class StoppedError(Exception):
+    """Raised in the middle of a computation by a test."""
+
+
+def test_an_interrupted_computation_continues_to_the_same_bits(
+    corpus: Corpus, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("editors.parts.covariance.CHUNK", 2)
+    lm = tiny_llama()
+    (whole,) = compute_covariances(lm, corpus, (1,)).values()
+    expected, facts = load_file(whole)["matrix"], read_facts(whole)
+    whole.unlink()
+
+    def stop(running: KeyMoments) -> None:
+        if running.documents >= 8:
+            raise StoppedError
+
+    monkeypatch.setattr(key_statistics, "SAVE_SECONDS", -1.0)
+    with pytest.raises(StoppedError):
+        compute_covariances(lm, corpus, (1,), stop)
+    assert not whole.exists()
+    (checkpoint,) = cache.iterdir()
+    seen = []
+    compute_covariances(lm, corpus, (1,), lambda running: seen.append(running.documents))
+    assert seen[0] == 8  # the chunk behind the checkpoint at 6
+    assert torch.equal(load_file(whole)["matrix"], expected)
+    assert read_facts(whole) == facts
+    assert not checkpoint.exists()
+
+
+def test_the_hubs_corpus_is_never_streamed_in_the_middle_of_a_run() -> None:
+    corpus = open_corpus("wikipedia", documents=100_000)
+    with pytest.raises(FileNotFoundError, match=r"layers 0, 2 .*100,000.*python -m bench stats"):
+        covariances(tiny_llama(), corpus, (0, 2))
+
+
+def test_an_empty_corpus_is_an_error_and_leaves_no_file(path: Path, cache: Path) -> None:
+    path.write_text("\n\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="needs a corpus"):
+        covariances(tiny_llama(), open_corpus(str(path)), (0,))
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_no_more_is_read_than_is_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(_: Corpus) -> Iterator[str]:
+        while True:
+            yield "The same text again."
+
+    monkeypatch.setattr(Corpus, "texts", endless)
+    corpus = open_corpus(str(path), tokens=100)
+    (made,) = compute_covariances(tiny_llama(), corpus, (0,)).values()
+    assert 100 <= int(read_facts(made)["tokens"]) < 100 + 3 * 160
+
+
+def flip(path: Path) -> None:
+    """Change one bit of the last number; the file can be read as before."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_statistics_are_named_set_aside_and_made_anew(
+    corpus: Corpus, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = tiny_llama()
+    first = covariances(lm, corpus, (0,))[0], context_templates(lm, (4,))
+    for path in (*cache.glob("*.safetensors"), *cache.glob("*.json")):
+        flip(path)
+    again = covariances(lm, corpus, (0,))[0], context_templates(lm, (4,))
+    assert torch.equal(again[0], first[0])
+    assert again[1] == first[1]
+    assert capsys.readouterr().err.count(" is damaged: ") == 2
+    assert len(list(cache.glob("*.corrupt"))) == 2
+
+
+def test_a_covariance_from_before_there_were_digests_is_read_as_it_is(
+    corpus: Corpus, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = tiny_llama()
+    first = covariances(lm, corpus, (0,))[0]
+    (path,) = cache.iterdir()
+    facts = read_facts(path)
+    del facts["digest"]
+    save_file({"matrix": first + 1}, path, facts)
+    assert torch.equal(covariances(lm, corpus, (0,))[0], first + 1)
+    assert capsys.readouterr().err == ""

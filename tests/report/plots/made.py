@@ -1,0 +1,108 @@
+"""Records made by hand, compact ones of editors with their presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench.core.checksums import sealed
+from bench.report.plots.source import Source
+from bench.store.results import Record, complete
+from editors import registry
+from tests.core.test_cell import CELL
+
+PROVENANCE = {"hardware": {"processor": "Abacus", "device": "cpu"}, "threads": 1}
+
+
+def record(
+    editor: str = "ft",
+    dataset: str = "zsre",
+    n_edits: int = 10,
+    *,
+    seed: int = 0,
+    score: float = 0.5,
+    hparams: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Record:
+    """A complete compact record with `score` in every column but Loc, which is 1."""
+    entry = registry.describe(editor)
+    preset = registry.hparams_for(editor, "mini-llama").to_dict()
+    cell = dataclasses.replace(
+        CELL, editor=editor, dataset=dataset, n_edits=n_edits, limit=max(20, n_edits), seed=seed,
+        hparams=preset | (hparams or {}), inputs={}, **changes,
+    )  # fmt: skip
+    values = {"reliability": score, "generality": score, "locality": 1.0}
+    values["average"] = sum(values.values()) / 3
+    kinds = {"teacher_forced": {"token_accuracy": {"reliability/request": score}}}
+    scores = {name: {"token_accuracy": values} for name in ("teacher_forced", "prompt_only")}
+    groups = min(2, n_edits)
+    ages = [(i * n_edits // groups, (i + 1) * n_edits // groups - 1) for i in range(groups)]
+    facts = {"label": entry.label, "family": entry.family, "retrieves_text": False}
+    body = {
+        "data": {},
+        "summary": {"scores": {"after": scores}, "kinds": {"after": kinds}},
+        "health": [],
+        "edit_seconds": [0.1, 0.2, 0.4],
+        "by_age": [
+            {"from": low, "to": high, "samples": 5, "reliability": score / (i + 1)}
+            for i, (low, high) in enumerate(ages)
+        ],
+        "worst": [],
+    }
+    return complete(cell, facts, PROVENANCE, body)
+
+
+def source(records: Iterable[Record], edits: int | None = None, prompt_map: Any = None) -> Source:
+    found = list(records)
+    return Source(
+        records=lambda: found, prompt_map=lambda: prompt_map, backbone="mini-llama", edits=edits
+    )
+
+
+def write_lines(path: Path, records: Iterable[Record]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(sealed(one)) + "\n" for one in records), encoding="utf-8")
+    return path
+
+
+def csv_lines(drawing: Any) -> list[str]:
+    name = f"{drawing.stem}.csv"
+    lines: list[str] = drawing.contents()[name].decode().splitlines()
+    return lines
+
+
+def map_data() -> dict[str, Any]:
+    """Data of Figure 4 of two names and prompts of one and three tokens; five have no weights."""
+    cells = {
+        str(length): record(
+            "recipe", "counterfact", 2, hparams={"prompt_length": length}
+        )["cell"]
+        for length in (1, 3)
+    }  # fmt: skip
+    ratios = {"within": 2.0, "lower_quartile": 0.5, "median": 1.5, "upper_quartile": 4.0}
+    numbers: list[dict[str, Any]] = []
+    for length in (1, 3):
+        numbers.append({"space": "embeddings", "prompt_length": length, **ratios})
+        numbers += [
+            {"space": "map", "perplexity": 10, "start": start, "prompt_length": length, **ratios}
+            for start in ("pca", 0)
+        ]
+    return {
+        "schema": 1,
+        "settings": {"edits": 2, "seed": 0, "starts": ["pca", 0], "drawn_perplexity": 10},
+        "cells": cells,
+        "missing": [5],
+        "versions": {},
+        "names": [
+            {"text": "Ada", "subject": True, "object": True, "at": [0.0, 1.0]},
+            {"text": "Bo", "subject": True, "object": False, "at": [2.0, -1.0]},
+        ],
+        "prompts": {
+            "1": [[[5.0, 5.0]], [[6.0, 5.5]]],
+            "3": [[[1.0, 0.0], [1.5, 0.5], [2.5, 0.25]]] * 2,
+        },
+        "nearness": numbers,
+    }

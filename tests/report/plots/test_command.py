@@ -1,0 +1,164 @@
+"""`python -m bench figures`, end to end on made records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.cli.main import main
+from bench.store import reference
+from bench.store.reference import reference_records
+from bench.tables.figure_data.prompt_map import write_map
+from tests.report.plots.made import map_data, record, write_lines
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands write where they are, and find no committed records."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reference, "tables_folder", lambda name: tmp_path / name)
+
+
+def stored() -> None:
+    """Records for every figure but Figure 4."""
+    cells = [("ft", 10), ("ft", 1000), ("recipe", 10), ("recipe", 1000)]
+    write_lines(Path("records/table.jsonl"), [record(e, n_edits=n) for e, n in cells])
+
+
+def files() -> list[str]:
+    return sorted(path.name for path in Path("figures").iterdir())
+
+
+def test_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    stored()
+    write_map(map_data(), Path("map.json"))
+    assert main(["figures", "--from", "records", "--map", "map.json"]) == 0
+    stems = ("edits", "figure3", "figure4", "retention", "time")
+    assert files() == [f"{stem}.{kind}" for stem in stems for kind in ("csv", "png", "svg")]
+    printed = capsys.readouterr()
+    assert "written: figures/figure3.png, figures/figure3.svg, figures/figure3.csv" in printed.out
+    assert "figure3: No record of all data sets for 1, 2, 4, 5, 8 CPTs." in printed.err
+
+
+def test_what_can_be_drawn_is_and_the_rest_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    stored()
+    assert main(["figures", "--from", "records"]) == 1
+    assert "no figure 4: No data of Figure 4 at" in capsys.readouterr().err
+    assert "figure4.png" not in files()
+    assert "figure3.png" in files()
+
+
+def test_committed_records_are_the_default() -> None:
+    write_lines(Path("reference/table1.jsonl"), [record("ft"), record("rome")])
+    assert main(["figures", "--figure", "edits", "--out", "here"]) == 0
+    assert len(list(Path("here").iterdir())) == 3
+
+
+def test_every_figure_is_drawn_from_committed_files_alone() -> None:
+    cells = [("ft", 10), ("ft", 1000), ("recipe", 10), ("recipe", 1000)]
+    write_lines(Path("reference/table1.jsonl"), [record(e, n_edits=n) for e, n in cells])
+    five = record("recipe", n_edits=1000, hparams={"prompt_length": 5})
+    write_lines(Path("reference/figure3.jsonl"), [five])
+    bare = record("rome", n_edits=1000, hparams={"mode": "easyedit"})
+    write_lines(Path("reference/covariance.jsonl"), [bare])
+    write_map(map_data(), Path("reference/figure4.json"))
+    write_lines(Path("results/other.jsonl"), [record("mend")])  # own results are not asked
+    assert main(["figures"]) == 0
+    lengths = Path("figures/figure3.csv").read_text("utf-8").splitlines()[1:]
+    assert {line.split(",")[2] for line in lengths} == {"3", "5"}
+    edits = Path("figures/edits.csv").read_text("utf-8")
+    assert "measured,mini-llama,ZSRE,MP,FT" in edits
+    assert "measured,mini-llama,ZSRE,MP,ROME" not in edits  # without covariance: another editor
+    assert "MEND" not in edits
+
+
+def test_the_records_of_figure_3_are_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    lengths = [record("recipe", n_edits=1000, hparams={"prompt_length": n}) for n in (1, 3, 5)]
+    others = [record("ft", n_edits=1000), record("recipe", n_edits=10)]
+    write_lines(Path("records/a.jsonl"), [*others, *lengths])
+    made = ["figures", "--figure", "3", "--from", "records"]
+    assert main([*made, "--export", "reference/figure3.jsonl"]) == 0
+    assert capsys.readouterr().out == "written: reference/figure3.jsonl, 3 records\n"
+    assert sorted(
+        one["cell"]["hparams"]["prompt_length"] for one in reference_records("figure3")
+    ) == [1, 3, 5]
+    assert main(["figures", "--figure", "3"]) == 0
+    drawn = Path("figures/figure3.csv").read_bytes()
+    assert main(made) == 0
+    assert Path("figures/figure3.csv").read_bytes() == drawn
+
+
+def test_the_same_command_writes_the_same_bytes() -> None:
+    stored()
+    arguments = ["figures", "--figure", "time", "--from", "records"]
+    assert main(arguments) == 0
+    first = {path.name: path.read_bytes() for path in Path("figures").iterdir()}
+    assert main(arguments) == 0
+    assert {path.name: path.read_bytes() for path in Path("figures").iterdir()} == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--figure", "5"], "Unknown figure '5'."),
+        (["--figure", "retentoin"], "Did you mean 'retention'?"),
+        (["--figure", "3", "--edits", "7"], "Figure 3 needs records at 7 edits, there are none."),
+        (["--figure", "time", "--edits", "7"], "records of all data sets at 7 edits"),
+        (["--figure", "retention", "--edits", "7"], "needs records at 7 edits on mini-llama"),
+        (["--figure", "edits", "--backbone", "gpt2-xl"], "No record of any editor on gpt2-xl"),
+        (["--figure", "edits", "--from", "nowhere"], "No records at nowhere"),
+        (["--figure", "4"], "--figure 4 --compute makes it"),
+        (["--figure", "edits", "--compute"], "--compute is for figure 4 alone"),
+        (["--export", "a.jsonl"], "--export is for figure 3 alone"),
+        (["--from", "nowhere"], "No figure can be drawn: No records at nowhere"),
+        (["--edits", "0"], "expected a whole number of at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored()
+    try:
+        code = main(["figures", "--from", "records", *arguments])
+    except SystemExit as end:  # argparse exits by itself
+        code = int(str(end.code))
+    assert code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert not Path("figures").exists()
+
+
+def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import bench.report.prompt_map.compute as computing
+
+    asked = []
+
+    def pretend(backbone: str, settings: object, *, told: Callable[[int], None]) -> object:
+        told(1)
+        asked.append((backbone, vars(settings)["world_seed"]))
+        return map_data()
+
+    monkeypatch.setattr(computing, "compute", pretend)
+    made = ["figures", "--figure", "4", "--map", "map.json"]
+    assert main([*made, "--compute", "--world-seed", "2"]) == 0
+    assert asked == [("mini-llama", 2)]
+    printed = capsys.readouterr()
+    assert printed.out == "written: map.json\n"
+    assert "python -m bench train --variant cpt=5 makes them." in printed.err
+    assert main(made) == 0
+    assert files() == ["figure4.csv", "figure4.png", "figure4.svg"]
+
+
+def test_editors_of_later_papers_are_drawn_when_asked_for() -> None:
+    write_lines(Path("records/table.jsonl"), [record("ft"), record("recipe"), record("wise")])
+    asked = ["figures", "--figure", "edits", "--from", "records"]
+    for more, there in (([], False), (["--with-recent"], True)):
+        assert main([*asked, *more]) == 0
+        assert ("WISE" in Path("figures/edits.csv").read_text("utf-8")) == there

@@ -1,0 +1,90 @@
+"""Which records a figure may show together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.tables.figure_data.alike import changes, common_edits, plan
+from tests.report.plots.made import record
+
+
+def test_the_order_is_that_of_tables() -> None:
+    records = [
+        record(editor, dataset, n_edits, seed=seed)
+        for editor in ("recipe", "ft")
+        for dataset in ("counterfact", "zsre")
+        for n_edits in (10, 1)
+        for seed in (1, 0)
+    ]
+    found = [(c.n_edits, c.editor, c.dataset, c.seed) for c in plan(records, "mini-llama").cells]
+    assert found[:3] == [
+        (1, "ft", "zsre", 0),
+        (1, "ft", "zsre", 1),
+        (1, "ft", "counterfact", 0),
+    ]
+    assert [place[:2] for place in found[::4]] == [
+        (1, "ft"),
+        (1, "recipe"),
+        (10, "ft"),
+        (10, "recipe"),
+    ]
+
+
+def test_changed_hyper_parameters_are_left_out_unless_free() -> None:
+    records = [record("recipe"), record("recipe", hparams={"prompt_length": 5})]
+    assert len(plan(records, "mini-llama").records) == 1
+    assert len(plan(records, "mini-llama", free=["prompt_length"]).records) == 2
+    words = record("recipe", hparams={"prompts": "words"})
+    assert len(plan([*records, words], "mini-llama", free=["prompt_length"]).records) == 2
+
+
+def test_what_a_record_lacks_is_a_default_and_what_it_has_more_is_a_change() -> None:
+    cell = plan([record("recipe")], "mini-llama").cells[0]
+    assert changes(cell) == frozenset()
+    hparams = dict(cell.hparams)
+    del hparams["gate"]  # came later than some records
+    object.__setattr__(cell, "hparams", hparams)
+    assert changes(cell) == frozenset()
+    object.__setattr__(cell, "hparams", hparams | {"of_old": 1})
+    assert changes(cell) == {"of_old"}
+
+
+def test_the_same_cell_with_and_without_generation_counts_once() -> None:
+    records = [record(), record(generation="none")]
+    assert len(plan(records, "mini-llama").records) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"dtype": "bfloat16"}, "differ in dtype "),
+        ({"dataset_digest": "e" * 40}, "differ in dataset_digest at dataset zsre"),
+        ({"editor_version": 2}, "differ in editor_version at editor ft"),
+        ({"metric_version": 2}, "2 protocols, .*: zsre/blocks/v1, zsre/blocks/v2; choose"),
+        ({"generation": "context_guided"}, r"zsre/blocks\+context_guided/v1, zsre/blocks/v1"),
+        ({"backbone_digest": "0" * 64}, "differ in backbone_digest "),
+    ],
+)
+def test_records_that_were_measured_otherwise_are_refused(
+    change: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan([record(), record(seed=1, **change)], "mini-llama")
+
+
+def test_other_backbones_are_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"on gpt2-xl with .* Backbones of the records: mini-llama"
+    ):
+        plan([record()], "gpt2-xl")
+
+
+def test_the_most_edits_that_all_editors_have() -> None:
+    cells = plan([record("ft", n_edits=n) for n in (1, 10, 100)], "mini-llama").cells
+    assert common_edits(cells) == 100
+    more = plan([record("rome", n_edits=n) for n in (1, 10)], "mini-llama").cells
+    assert common_edits([*cells, *more]) == 10
+    single = plan([record("rome", n_edits=1000)], "mini-llama").cells
+    assert common_edits([*cells, *single]) == 1000

@@ -1,0 +1,196 @@
+"""What editors are said to need, against tiny real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bench.runner.costs.activations import with_gradient
+from bench.runner.costs.counts import (
+    capacity,
+    head_parameters,
+    hypernetwork_parameters,
+    projections,
+    recipe_parameters,
+)
+from bench.runner.costs.needs import Needs, Setting, needs
+from bench.runner.costs.shapes import encoder_shape, shape_of
+from editors.base import Hparams, Resources
+from editors.grace import GraceEditor, GraceHparams
+from editors.lte import Lte
+from editors.malmen import MalmenHparams, malmen_network, malmen_projections
+from editors.mend import MendHparams, mend_network, mend_projections
+from editors.parts.covariance import KeyMoments
+from editors.parts.encoder import SentenceEncoder
+from editors.parts.growing_rows import GrowingRows
+from editors.parts.language_model import LanguageModel
+from editors.parts.rase.memory import EditMemory, Remembered
+from editors.parts.rase.network import RaseNetwork
+from editors.parts.recipe.hparams import PRESETS, RecipeHparams
+from editors.parts.recipe.network import RecipeNetwork
+from editors.r_rome import RRomeEditor, RRomeHparams
+from editors.recipe import Recipe
+from editors.t_patcher import TPatcher, TPatcherHparams
+from tests.support.tiny import REQUESTS, TINY
+from tests.support.tiny_encoder import HIDDEN, encoder_config, write_encoder
+
+
+def setting_of(lm: LanguageModel, encoder: Path | None = None) -> Setting:
+    return Setting(
+        shape=shape_of(lm.model.config.to_dict(), lm.name),
+        encoder=encoder_shape(None if encoder is None else str(encoder), hub=False),
+        dtype="float32",
+        singles=False,
+    )
+
+
+def size(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("architecture", sorted(TINY))
+@pytest.mark.parametrize("layers", [None, (1, 2)])
+def test_hypernetworks(architecture: str, layers: tuple[int, ...] | None) -> None:
+    lm = TINY[architecture]()
+    shape = setting_of(lm).shape
+    count = 3 if layers is None else len(layers)  # all three blocks, or those named
+    mend = MendHparams(rank=8, layers=layers)
+    network = mend_network(mend_projections(lm, mend), mend)
+    found = projections(shape, count, inputs=True)
+    assert hypernetwork_parameters(found, mend) == sum(p.numel() for p in network.parameters())
+    malmen = MalmenHparams(rank=8, layers=layers)
+    normal = malmen_network(malmen_projections(lm, malmen), malmen)
+    found = projections(shape, count, inputs=False)
+    assert hypernetwork_parameters(found, malmen) == sum(p.numel() for p in normal.parameters())
+
+
+@pytest.mark.parametrize("pool", ["code4", "paper3"])
+def test_recipes_network(pool: Any, tmp_path: Path) -> None:
+    setting = setting_of(TINY["llama"](), write_encoder(tmp_path))
+    hparams = RecipeHparams(representation_width=16, pool=pool, sentinel_length=3, prompt_length=5)
+    encoder = SentenceEncoder(encoder_config(), pool=pool)
+    network = RecipeNetwork(encoder, hparams, setting.shape.hidden)
+    counted = sum(p.numel() for p in network.parameters())
+    assert recipe_parameters(hparams, setting.shape, setting.encoder) == counted
+
+
+def test_recipe_has_the_papers_quarter_of_a_billion_parameters() -> None:
+    from bench.runner.costs.shapes import shape_of_backbone
+
+    encoder = encoder_shape("roberta-base", hub=True)
+    found = recipe_parameters(PRESETS["paper"], shape_of_backbone("llama-2-7b"), encoder)
+    assert round(found / 1e6) == 251
+    found = recipe_parameters(PRESETS["paper"], shape_of_backbone("gpt2-xl"), encoder)
+    assert round(found / 1e6) == 220
+
+
+@pytest.mark.parametrize("heads", ["trained", "untrained"])
+def test_r_romes_heads(heads: Any, tmp_path: Path) -> None:
+    hparams = RRomeHparams(layer=1, width=5, heads=heads, highway_layers=3)
+    counted = sum(p.numel() for p in RaseNetwork(HIDDEN, hparams).parameters())
+    encoder = encoder_shape(str(write_encoder(tmp_path)), hub=False)
+    assert head_parameters(hparams, encoder) == counted
+
+
+@pytest.mark.parametrize("architecture", sorted(TINY))
+@pytest.mark.parametrize("projection", ["mlp_in", "mlp_out"])
+def test_graces_entries(architecture: str, projection: Any) -> None:
+    lm = TINY[architecture]()
+    hparams = GraceHparams(layer=1, projection=projection, n_iter=1, eps=1e-6)
+    editor = GraceEditor(lm, hparams, Resources())
+    editor.edit(REQUESTS)
+    book = editor.codebook
+    assert len(book) == len(REQUESTS)
+    stored = {"keys": book.keys, "values": book.values, "radii": book.radii}
+    assert size(stored) == len(REQUESTS) * needs(hparams, setting_of(lm)).per_edit
+
+
+@pytest.mark.parametrize("architecture", sorted(TINY))
+def test_t_patchers_neurons(architecture: str) -> None:
+    lm = TINY[architecture]()
+    hparams = TPatcherHparams(num_steps=1)
+    editor = TPatcher(lm, hparams, Resources(corpus=lambda: ["a line of plain text " * 20] * 3))
+    editor.edit(REQUESTS)
+    per_edit = needs(hparams, setting_of(lm)).per_edit
+    assert size(editor.store.state_dict()) == len(REQUESTS) * per_edit
+
+
+def test_recipes_repository_and_artefact(tmp_path: Path) -> None:
+    lm = TINY["gpt2"]()
+    encoder = write_encoder(tmp_path / "encoder")
+    hparams = Recipe.presets["tiny"]
+    made = Recipe.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
+    editor = Recipe(lm, hparams, Resources(encoder=encoder, artefact=made))
+    wanted = needs(hparams, setting_of(lm, encoder))
+    assert size(load_file(made)) == wanted.artefact
+    empty = size(editor.repository.state_dict())
+    editor.edit(REQUESTS)
+    assert size(editor.repository.state_dict()) - empty == len(REQUESTS) * wanted.per_edit
+    assert empty == wanted.first * wanted.per_edit
+    assert wanted.stored(len(REQUESTS)) == 1.5 * editor.repository.allocated
+
+
+def test_ltes_facts_and_follower(tmp_path: Path) -> None:
+    lm = TINY["llama"]()
+    encoder = write_encoder(tmp_path / "encoder")
+    hparams = Lte.presets["tiny"]
+    made = Lte.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
+    editor = Lte(lm, hparams, Resources(encoder=encoder, artefact=made))
+    editor.edit(REQUESTS)
+    wanted = needs(hparams, setting_of(lm, encoder))
+    assert size(load_file(made)) - 2 == wanted.artefact  # without the threshold
+    assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * wanted.per_edit
+
+
+def test_r_romes_memory() -> None:
+    setting = setting_of(TINY["llama"]())
+    hparams = RRomeEditor.presets["tiny"]
+    memory = EditMemory()
+    left, right = torch.zeros(setting.shape.hidden), torch.zeros(setting.shape.inner)
+    vector = torch.zeros(hparams.width)
+    memory.put(Remembered("a fact", vector, vector, left, right))
+    columns = {name: memory[name] for name in ("key", "sentence", "left", "right")}
+    found = needs(hparams, setting)
+    assert size(columns) == found.per_edit
+    assert size({"left": left, "right": right}) == found.kept
+
+
+def test_covariances_are_square_in_the_keys_width() -> None:
+    lm = TINY["gptj"]()
+    sums = KeyMoments(lm, [0, 1], max_length=8).state_dict()
+    inner = setting_of(lm).shape.inner
+    assert size({k: v for k, v in sums.items() if k != "counts"}) == 2 * 8 * inner**2
+
+
+@pytest.mark.parametrize("rows", [1, 64, 65, 200])
+def test_room_grows_as_real_rows_do(rows: int) -> None:
+    growing = GrowingRows()
+    for _ in range(rows):
+        growing.append(torch.zeros(3))
+    assert growing.allocated == capacity(rows) * 3 * 4
+
+
+def test_half_precision_keeps_masters_beside_copies() -> None:
+    setting = setting_of(TINY["llama"]())
+    assert setting.kept(10) == 40  # a float32 copy
+    half = Setting(**{**vars(setting), "dtype": "bfloat16"})
+    assert half.kept(10) == 60  # a copy of half precision, and a float32 master
+    assert half.weights == setting.weights / 2
+
+
+def test_an_unknown_editor_is_said_to_be_unknown() -> None:
+    setting = setting_of(TINY["llama"]())
+    assert needs(Hparams(), setting) == Needs(known=False)
+
+
+def test_activations_grow_with_rows_and_blocks() -> None:
+    shape = setting_of(TINY["llama"]()).shape
+    one = with_gradient(shape, 1, 1, "float32")
+    assert with_gradient(shape, 4, 1, "float32") == 4 * one
+    assert one < with_gradient(shape, 1, 3, "float32") < 3 * one  # the head is there once

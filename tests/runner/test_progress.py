@@ -1,0 +1,201 @@
+"""Progress of cells: those that ended, the edits of those that run, the rates, the time left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.evaluation.checkpointing import Checkpoint, Keeper, Made
+from bench.runner.cell_progress import CellProgress
+from bench.runner.progress import track
+from bench.runner.worker import Finished
+from bench.store.lease import Claim
+from bench.store.leases import CellClaims
+from tests.runner.executors.made_jobs import MarkingJob, job
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def jobs(folder: Path, limit: int | None = 100, number: int = 4) -> list[MarkingJob]:
+    made = [job(folder, seed) for seed in range(number)]
+    for one in made:
+        object.__setattr__(one, "cell", replace(one.cell, limit=limit, n_edits=1))
+    return made
+
+
+def ended(one: MarkingJob, edits: int, **how: object) -> Finished:
+    facts = {"seconds": 1.5, "error": None, "outcome": "done"} | how
+    return Finished(key=one.cell.key(), name="ft on zsre", edits=edits, **facts)  # type: ignore[arg-type]
+
+
+def claimed(folder: Path, one: MarkingJob, edits: int, earlier: int = 0) -> Claim:
+    """A cell that is being computed, and has just shown that it lives."""
+    claim = CellClaims(folder, every=3600.0).claim(one.cell.key())
+    assert claim is not None
+    claim.tell(lambda: Made(edits, earlier))
+    claim._write()
+    return claim
+
+
+def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    first, second, *_ = cells = jobs(tmp_path)
+    progress = CellProgress(cells, claims, clock)
+    assert progress.now().in_words() == "0 of 4"
+    clock.now = 60.0
+    with claimed(claims, first, 25), claimed(claims, second, 50):
+        now = progress.now()
+        assert (now.done, now.edits, now.edits_total) == (0, 75, 400)
+        assert now.share == pytest.approx(0.75 / 4)
+        assert now.seconds_left == pytest.approx(3.25 / 0.75 * 60)
+        assert now.in_words() == (
+            "0 of 4, 75 of 400 edits, 0.8 cells/min, 1.2 edits/s, about 4 min left"
+        )
+    progress.ended(ended(first, 100))
+    now = progress.now()
+    assert (now.done, now.edits, now.share) == (1, 100, 0.25)
+    assert now.seconds_left == pytest.approx(180.0)
+
+
+def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    cells = jobs(tmp_path, number=1)
+    progress = CellProgress(cells, claims, clock)
+    clock.now = 10.0
+    with claimed(claims, cells[0], 60, earlier=60):
+        now = progress.now()
+        assert (now.edits, now.rate, now.edits_rate, now.seconds_left) == (60, None, None, None)
+        assert now.in_words() == "0 of 1, 60 of 100 edits"
+    with claimed(claims, cells[0], 80, earlier=60):
+        now = progress.now()
+        assert now.edits_rate == pytest.approx(2.0)
+        assert now.seconds_left == pytest.approx(10.0)
+        assert now.in_words() == (
+            "0 of 1, 80 of 100 edits, 1.2 cells/min, 2.0 edits/s, about 10 s left"
+        )
+
+
+def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
+    claims, clock = tmp_path / "claims", Clock()
+    first, second, stranger = jobs(tmp_path, limit=None, number=3)
+    progress = CellProgress([first, second], claims, clock)
+    clock.now = 10.0
+    with claimed(claims, first, 7), claimed(claims, stranger, 9):
+        now = progress.now()
+        assert (now.edits, now.edits_total, now.share, now.seconds_left) == (7, None, 0.0, None)
+        assert now.in_words() == "0 of 2, 7 edits, 0.7 edits/s"
+    progress.ended(ended(first, 0, outcome="found"))  # another run ended it
+    assert progress.now().edits == 7
+
+
+def test_behind_all_edits_nothing_is_said_of_the_time_left(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    cells = jobs(tmp_path, number=1)
+    progress = CellProgress(cells, claims, clock)
+    clock.now = 1000.0
+    with claimed(claims, cells[0], 100):
+        now = progress.now()
+        assert now.in_words() == "0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s"
+        assert now.seconds_left is None
+
+
+def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    cells = jobs(tmp_path, number=2)
+    with claimed(claims, cells[0], 90):
+        progress = CellProgress(cells, claims, clock)
+        clock.now = 10.0
+        assert progress.now().in_words() == "0 of 2, 90 of 200 edits"
+    with claimed(claims, cells[0], 95):
+        now = progress.now()
+        assert now.edits == 95
+        assert now.edits_rate == pytest.approx(0.5)
+        assert now.seconds_left == pytest.approx(1.05 / 0.05 * 10)
+    progress.ended(ended(cells[0], 100))
+    now = progress.now()
+    assert now.edits_rate == pytest.approx(1.0)
+    assert now.rate == pytest.approx(0.01)
+
+
+def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> None:
+    clock, claims = Clock(), tmp_path / "claims"
+    cells = jobs(tmp_path, number=3)
+    progress = CellProgress(cells, claims, clock)
+    clock.now = 10.0
+    progress.ended(ended(cells[0], 100, earlier=80))
+    assert progress.now().edits_rate == pytest.approx(2.0)
+    progress.ended(ended(cells[1], 0, earlier=80, error="no", outcome="failed"))
+    now = progress.now()
+    assert now.edits_rate == pytest.approx(2.0)
+    assert now.done == 2
+    assert now.rate == pytest.approx(0.12)
+
+
+def test_a_keeper_counts_edits_and_a_claim_tells_them(tmp_path: Path) -> None:
+    keeper, claims = Keeper(), CellClaims(tmp_path, every=3600.0)
+    key, nothing = "a" * 64, Checkpoint(progress={}, state={})
+    assert claims.made(key) == Made()
+    claim = claims.claim(key)
+    assert claim is not None
+    with claim:
+        claim.tell(lambda: keeper.made)
+        keeper.go_on_from(5)
+        keeper.behind_edit(lambda: nothing)
+        keeper.behind_batch(lambda: nothing)
+        assert claims.made(key) == Made(0, 0)
+        size = (tmp_path / f"{key}.json").stat().st_size
+        claim._write()
+        assert claims.made(key) == Made(6, 5)
+        assert (tmp_path / f"{key}.json").stat().st_size == size
+
+
+def test_cells_pass_through_and_a_pipe_stays_quiet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = jobs(tmp_path, number=3)
+    outcomes = [ended(one, 4) for one in cells]
+    assert list(track(outcomes, CellProgress(cells, tmp_path / "claims"))) == outcomes
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_pipe_has_a_line_now_and_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells, claims = jobs(tmp_path, number=2), tmp_path / "claims"
+    progress = CellProgress(cells, claims)
+    with claimed(claims, cells[1], 30):
+        said = ""
+        for _ in track([ended(cells[0], 100), ended(cells[1], 100)], progress, every=0.02):
+            while "cells: 1 of 2, 130 of 200 edits" not in said and len(progress._ended) == 1:
+                said += capsys.readouterr().err
+    assert "cells: 1 of 2, 130 of 200 edits" in said
+
+
+def test_a_terminal_shows_cells_rate_and_failures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes any stream for a terminal then
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    cells = jobs(tmp_path, number=3)
+    outcomes = [
+        ended(cells[0], 4),
+        ended(cells[1], 0, error="RuntimeError: no", outcome="failed"),
+        ended(cells[2], 0, outcome="found"),
+    ]
+    assert list(track(outcomes, CellProgress(cells, tmp_path / "claims"))) == outcomes
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "ft on zsre: 1.5 s" in captured.err
+    assert "ft on zsre: failed: RuntimeError: no" in captured.err
+    assert "ft on zsre: found" in captured.err
+    assert "cells/min" in captured.err
+    assert "3 of 3" in captured.err

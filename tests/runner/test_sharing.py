@@ -1,0 +1,193 @@
+"""Several real processes on one store: no cell twice, none lost, all complete in each of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bench.core.checksums import encoded
+from bench.core.stopping import StopFlag, StoppedEarly
+from bench.runner import worker as module
+from bench.runner.executors.local import LocalExecutor
+from bench.runner.waiting import until_done
+from bench.runner.worker import Worker
+from bench.store.leases import CellClaims
+from bench.store.results import ResultStore, is_complete
+from tests.support.fake_jobs import fake_job, runs
+from tests.support.source import ROOT
+
+# Runs jobs as an executor does: one after the other, then what others were running.
+RUNNER = """
+import os, sys, time
+from pathlib import Path
+from bench.runner import worker as module
+from bench.store.results import ResultStore
+from bench.runner.executors.local import LocalExecutor
+from bench.runner.waiting import until_done
+from tests.support.fake_jobs import fake_job
+module.provenance = lambda *_, **__: {}
+records, log, count, seconds = Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:5])
+jobs = [fake_job(log, seed, seconds=seconds) for seed in range(int(count))]
+store = ResultStore(records)
+(log.parent / f"ready.{os.getpid()}").touch()
+while len(list(log.parent.glob("ready.*"))) < int(sys.argv[5]):
+    time.sleep(0.01)
+found = until_done(LocalExecutor(1), jobs, store, every=0.1)
+print(",".join(one.outcome for one in found), flush=True)
+"""
+
+
+HERE = LocalExecutor(1)
+
+
+@pytest.fixture(autouse=True)
+def no_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "records")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def start(
+    store: ResultStore, log: Path, count: int, seconds: float, *, together: int = 1
+) -> subprocess.Popen[str]:
+    """A process that begins when as many as `together` are ready."""
+    words = [str(store.directory), str(log), str(count), str(seconds), str(together)]
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, *words],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def started(log: Path) -> None:
+    until = time.monotonic() + 60
+    while not runs(log) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert runs(log)
+
+
+@pytest.mark.slow
+def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
+    processes = [start(store, log, 12, 0.1, together=3) for _ in range(3)]
+    ended = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, ended
+    assert sorted(runs(log)) == list(range(12))  # each once
+    outcomes = [out.strip().split(",") for out, _ in ended]
+    assert [len(found) for found in outcomes] == [12] * 3  # and all complete in every process
+    assert sum(found.count("done") for found in outcomes) == 12
+    assert sum("done" in found for found in outcomes) > 1  # they did share it
+    assert {one for found in outcomes for one in found} <= {"done", "found"}
+    assert len([record for record in store.records() if is_complete(record)]) == 12
+    assert not store.claims.exists()
+
+
+@pytest.mark.slow
+def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, log: Path) -> None:
+    victim = start(store, log, 1, 600)
+    started(log)
+    try:
+        assert Worker(store).run(fake_job(log)).outcome == "elsewhere"
+    finally:
+        victim.send_signal(signal.SIGKILL)  # and nobody has asked for its end yet: a zombie
+    (one,) = until_done(HERE, [fake_job(log)], store, every=0.05)
+    victim.communicate()
+    assert one.outcome == "done"
+    assert runs(log) == [0, 0]
+    assert not store.claims.exists()
+
+
+def test_waiting_is_said_and_ends_with_the_record(
+    store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [fake_job(log, seed) for seed in range(3)]
+    claim = CellClaims(store.claims).claim(jobs[1].cell.key())
+    assert claim is not None
+    found = []
+    for one in until_done(HERE, jobs, store, every=0.05):
+        found.append(one)
+        if len(found) == 2:  # while this process waits, the other one ends
+            store.put(jobs[1].cell.key(), _record(jobs[1].cell))
+            claim.release()
+    assert [one.outcome for one in found] == ["done", "done", "found"]
+    assert found[-1].key == jobs[1].cell.key()
+    assert runs(log) == [0, 2]
+
+
+def test_who_is_waited_for_is_named(
+    store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = fake_job(log)
+    claim = CellClaims(store.claims).claim(job.cell.key())
+    assert claim is not None
+    timer = threading.Timer(0.3, claim.release)
+    timer.start()
+    assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
+    timer.join()
+    assert f"1 cell is being computed by process {os.getpid()} on" in capsys.readouterr().err
+    assert runs(log) == [0]
+
+
+def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
+    job, stop = fake_job(log), StopFlag()
+    claim = CellClaims(store.claims).claim(job.cell.key())
+    assert claim is not None
+    timer = threading.Timer(0.3, stop.request_stop)
+    timer.start()
+    with pytest.raises(StoppedEarly):
+        list(until_done(HERE, [job], store, stop=stop, every=0.05))
+    timer.join()
+    claim.release()
+    assert runs(log) == []
+
+
+def test_a_cell_that_failed_elsewhere_is_told(store: ResultStore, log: Path) -> None:
+    Worker(store).run(fake_job(log, error="no"))
+    (one,) = until_done(HERE, [fake_job(log)], store)
+    assert (one.outcome, one.error) == ("failed", "RuntimeError: no")
+    assert runs(log) == [0]
+
+
+def test_the_cell_of_a_silent_machine_is_taken_over(
+    store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = fake_job(log)
+    store.claims.mkdir(parents=True)
+    (store.claims / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
+    patient = partial(CellClaims, patience=0.3)
+    monkeypatch.setattr("bench.runner.waiting.CellClaims", patient)
+    monkeypatch.setattr("bench.runner.worker.CellClaims", patient)
+    start = time.monotonic()
+    assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
+    assert time.monotonic() - start > 0.2
+    assert not store.claims.exists()
+
+
+def test_nothing_to_wait_for_is_silent(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(until_done(HERE, [], store)) == []
+    assert capsys.readouterr().err == ""
+
+
+def _record(cell: object) -> bytes:
+    from bench.core.cell import Cell
+    from bench.store import results
+
+    assert isinstance(cell, Cell)
+    return encoded(results.complete(cell, {}, {}, {"summary": {}}))

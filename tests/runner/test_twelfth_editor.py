@@ -1,0 +1,99 @@
+"""A new editor is one new file: it is listed, passes the contract, and has a row in the table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import editors
+from bench.checks.contract.clauses import CLAUSES
+from bench.cli.main import main
+from editors import registry
+from tests.support.contract import Subject
+from tests.support.tiny import TINY
+
+SOURCE = '''
+import torch
+from dataclasses import dataclass
+from torch.nn.functional import cross_entropy
+
+from editors.base import Editor, Hparams
+from editors.parts.deltas import EditedWeights, WeightDelta
+from editors.parts.tokens import batch_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStepHparams(Hparams):
+    lr: float = 0.02
+
+
+class OneStepEditor(Editor[OneStepHparams]):
+    """One step along the sign of the gradient of the last MLP."""
+
+    family = "MP"
+    label = "OneStep"
+    hparams_class = OneStepHparams
+    presets = {"default": OneStepHparams()}
+
+    def __init__(self, lm, hparams, resources):
+        super().__init__(lm, hparams, resources)
+        self._weights = EditedWeights(lm.model)
+        self._name = f"{lm.architecture.mlp_out.format(lm.n_layers - 1)}.weight"
+
+    @torch.enable_grad()
+    def edit(self, requests):
+        weight = self.lm.model.get_parameter(self._name)
+        for request in requests:
+            pair = (request.prompt, request.target)
+            batch = batch_of(self.lm.tokenizer, [pair], device=self.lm.device)
+            weight.requires_grad_(True)
+            try:
+                loss = cross_entropy(self.lm.target_logits(batch), batch.labels)
+                (gradient,) = torch.autograd.grad(loss, weight)
+            finally:
+                weight.requires_grad_(False)
+            self._weights.add([WeightDelta(self._name, -self.hparams.lr * gradient.sign())])
+
+    def reset(self):
+        self._weights.restore()
+
+    def state_dict(self):
+        return self._weights.state_dict()
+
+    def load_state_dict(self, state):
+        self._weights.load_state_dict(state)
+'''
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "one_step.py").write_text(SOURCE)
+    monkeypatch.setattr(editors, "__path__", [*editors.__path__, str(folder)])
+    registry._entries.cache_clear()
+    yield "one_step"
+    registry._entries.cache_clear()
+    sys.modules.pop("editors.one_step", None)
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_the_contract_runs_on_it(added: str, architecture: str, tmp_path: Path) -> None:
+    subject = Subject(key=added, architecture=architecture, directory=tmp_path)
+    for clause in CLAUSES.values():
+        clause.check(subject)
+
+
+def test_it_has_a_row_in_the_table(
+    added: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["run", "--table", "1", "--editors", "onestep", "--datasets", "cf", "--edits", "1",
+             "--limit", "2", "--metrics", "teacher_forced"]  # fmt: skip
+    assert main([*asked, "--out", str(tmp_path / "results")]) == 0
+    assert "OneStep" in capsys.readouterr().out
+    (record,) = (tmp_path / "results").rglob("*.json")
+    assert json.loads(record.read_text())["cell"]["editor"] == added

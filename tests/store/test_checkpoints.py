@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.core.run_options import Conduct
+from bench.core.stopping import StopFlag, StoppedEarly
+from bench.evaluation.cache_keys import difference, numerics
+from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.store.checkpoints import CheckpointFile
+
+HERE = {"package": "1", "libraries": {"torch": "2"}, "code": ["x"], "threads": 1}
+MADE = Checkpoint(
+    progress={"block": 1, "seconds": [0.1, 1 / 3], "answer": "Otho é", "number": float("inf")},
+    state={
+        "weight": torch.arange(6.0).reshape(2, 3),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "none": torch.empty(0, 4),
+        "one": torch.tensor(7),
+        "yes": torch.tensor([True, False]),
+    },
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> CheckpointFile:
+    return CheckpointFile(directory=tmp_path / "checkpoints", key="k" * 64, numerics=HERE)
+
+
+def aside(file: CheckpointFile) -> list[str]:
+    return sorted(path.name for path in file.directory.glob("*.corrupt*"))
+
+
+def test_what_is_written_is_read(file: CheckpointFile) -> None:
+    assert file.read() is None
+    file.write(MADE)
+    kept = file.read()
+    assert kept is not None
+    assert kept.progress == MADE.progress
+    assert kept.state.keys() == MADE.state.keys()
+    for name, tensor in MADE.state.items():
+        assert kept.state[name].dtype == tensor.dtype
+        assert torch.equal(kept.state[name], tensor)
+    assert [path.name for path in file.directory.iterdir()] == [f"{file.key}.safetensors"]
+
+
+def test_a_checkpoint_that_cannot_be_put_in_place_leaves_the_last_one(
+    file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write(MADE)
+
+    def fail(*_: object) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="no room"):
+            file.write(dataclasses.replace(MADE, progress={"block": 2}))
+    kept = file.read()
+    assert kept is not None
+    assert kept.progress == MADE.progress
+    assert len([*file.directory.iterdir()]) == 1
+
+
+def test_discarding_removes_it_and_what_killed_writers_left(file: CheckpointFile) -> None:
+    other = dataclasses.replace(file, key="o" * 64)
+    for one in (file, other):
+        one.write(MADE)
+    (file.directory / f".{file.path.name}.0123.partial").touch()
+    file.discard()
+    file.discard()
+    assert [*file.directory.iterdir()] == [other.path]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def another_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def another_header(path: Path) -> None:
+    content = path.read_bytes()
+    assert content.count(b'\\"threads\\":1') == 1
+    path.write_bytes(content.replace(b'\\"threads\\":1', b'\\"threads\\":2'))
+
+
+def another_text(path: Path) -> None:
+    content = path.read_bytes()
+    assert content.count(b'"block": 1') == 1
+    path.write_bytes(content.replace(b'"block": 1', b'"block": 0'))
+
+
+def no_safetensors(path: Path) -> None:
+    path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "spoil", [cut, emptied, another_bit, another_header, another_text, no_safetensors]
+)
+def test_a_damaged_file_is_named_set_aside_and_not_read(
+    file: CheckpointFile, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write(MADE)
+    spoil(file.path)
+    spoilt = file.path.read_bytes()
+    assert file.read() is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"The checkpoint {file.path} is damaged")
+    assert aside(file) == [f"{file.key}.safetensors.corrupt"]
+    assert (file.directory / aside(file)[0]).read_bytes() == spoilt
+    assert not file.path.exists()
+
+
+def test_nothing_that_was_set_aside_is_lost(file: CheckpointFile) -> None:
+    for content in (b"one", b"two"):
+        file.directory.mkdir(exist_ok=True)
+        file.path.write_bytes(content)
+        assert file.read() is None
+    assert [(file.directory / name).read_bytes() for name in aside(file)] == [b"one", b"two"]
+    file.discard()
+    assert len(aside(file)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"circumstances": HERE | {"libraries": {"torch": "3"}}}, "with torch '2', here it is '3'"),
+        ({"circumstances": HERE | {"code": ["y"]}}, "was made by other code"),
+        ({"circumstances": HERE | {"threads": 2}}, "with threads 1, here it is 2"),
+    ],
+)
+def test_one_made_in_other_circumstances_is_not_continued(
+    file: CheckpointFile,
+    changes: dict[str, Any],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file.write(MADE)
+    assert dataclasses.replace(file, **changes).read() is None
+    assert said in capsys.readouterr().err
+    assert len(aside(file)) == 1
+
+
+def test_one_of_another_cell_is_not_continued(
+    file: CheckpointFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = dataclasses.replace(file, key="o" * 64)
+    other.write(MADE)
+    other.path.rename(file.path)
+    assert file.read() is None
+    assert "is one of another cell" in capsys.readouterr().err
+
+
+def test_circumstances_are_stable_and_know_the_arithmetic() -> None:
+    here = numerics(torch.device("cpu"))
+    assert difference(here, numerics(torch.device("cpu"))) is None
+    assert "deterministic" in str(difference(here | {"deterministic": True}, here))
+    other = here | {"hardware": here["hardware"] | {"processor": "Abacus"}}
+    assert "with processor 'Abacus'" in str(difference(other, here))
+
+
+def steps(keeper: Keeper, file: CheckpointFile, count: int) -> list[int]:
+    """The steps behind which a checkpoint was written."""
+    written = []
+    for number in range(1, count + 1):
+        keeper.behind_edit(lambda n=number: dataclasses.replace(MADE, progress={"step": n}))  # type: ignore[misc]
+        kept = file.read()
+        if kept is not None and kept.progress["step"] == number:
+            written.append(number)
+    return written
+
+
+def test_short_cells_write_nothing(file: CheckpointFile) -> None:
+    assert steps(Keeper(file), file, 5) == []
+    assert not file.directory.exists()
+
+
+def test_checkpoints_come_by_edits_and_by_seconds(
+    file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert steps(Keeper(file, Conduct(checkpoint_edits=3)), file, 7) == [3, 6]
+    file.discard()
+    now = [0.0]
+    monkeypatch.setattr("bench.evaluation.checkpointing.time.monotonic", lambda: now[0])
+    keeper = Keeper(file, Conduct(checkpoint_seconds=10))
+    written = []
+    for now[0] in (9.0, 10.0, 19.0, 20.0, 21.0):
+        written += [now[0]] if steps(keeper, file, 1) else []
+        file.discard()
+    assert written == [10.0, 20.0]
+
+
+def test_writing_takes_a_small_share_of_the_time(
+    file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("bench.evaluation.checkpointing.time.monotonic", lambda: now[0])
+    keeper = Keeper(file, Conduct(checkpoint_seconds=0))
+
+    def slowly() -> Checkpoint:
+        now[0] += 2.0
+        return MADE
+
+    keeper.behind_edit(slowly)
+    assert now[0] == 2.0
+    now[0] = 41.9
+    keeper.behind_edit(slowly)
+    assert now[0] == 41.9
+    now[0] = 42.0
+    keeper.behind_edit(slowly)
+    assert now[0] == 44.0
+
+
+def test_a_stop_is_kept_first_and_needs_no_place(file: CheckpointFile) -> None:
+    stop = StopFlag()
+    keeper = Keeper(file, stop=stop)
+    keeper.check()
+    stop.request_stop()
+    with pytest.raises(StoppedEarly):
+        keeper.behind_batch(lambda: MADE)
+    assert file.read() is not None
+    for action in (Keeper(stop=stop).check, lambda: Keeper(stop=stop).behind_edit(lambda: MADE)):
+        with pytest.raises(StoppedEarly):
+            action()
+
+
+def test_work_goes_on_where_no_checkpoint_can_be_written(
+    file: CheckpointFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.directory.write_text("a file in the place of the folder")
+    Keeper(file, Conduct(checkpoint_edits=1)).behind_edit(lambda: MADE)
+    assert capsys.readouterr().err.startswith(f"No checkpoint was written to {file.path}: ")

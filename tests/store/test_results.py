@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core.checksums import digest_of, encoded, sealed
+from bench.core.quarantine import set_aside
+from bench.store import results
+from bench.store.results import SCHEMA_VERSION, Record, ResultStore, is_complete, parse
+from tests.core.test_cell import CELL
+
+BODY: dict[str, Any] = {"summary": {"samples": 2}, "rows": []}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "deep" / "records")
+
+
+def complete(**changes: Any) -> Record:
+    return results.complete(dataclasses.replace(CELL, **changes), {"label": "FT"}, {}, BODY)
+
+
+def failed() -> Record:
+    try:
+        raise RuntimeError("too much")
+    except RuntimeError as error:
+        return results.failed(CELL, {"label": "FT"}, {}, error)
+
+
+def test_schema_comes_first_and_status_stands_apart_from_results() -> None:
+    record = complete()
+    assert list(record)[:4] == ["schema", "key", "protocol", "status"]
+    assert record["schema"] == SCHEMA_VERSION
+    assert record["status"] == {"state": "complete"}
+
+
+def test_a_written_record_is_found_by_its_cell(store: ResultStore) -> None:
+    assert store.lookup(CELL) is None
+    path = store.write(complete())
+    assert path == store.directory / f"{CELL.key()}.json"
+    assert store.lookup(CELL) == sealed(complete())
+    assert store.lookup(dataclasses.replace(CELL, seed=1)) is None
+
+
+def test_writing_again_replaces(store: ResultStore) -> None:
+    store.write(failed())
+    store.write(complete())
+    assert list(store.records()) == [sealed(complete())]
+
+
+def test_a_failed_record_holds_the_traceback_and_counts_as_not_run(store: ResultStore) -> None:
+    store.write(failed())
+    record = store.read(CELL.key())
+    assert record is not None
+    assert not is_complete(record)
+    assert record["status"]["message"] == "too much"
+    assert "RuntimeError: too much" in record["status"]["traceback"]
+    assert "summary" not in record
+    assert store.lookup(CELL) is None
+
+
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_record_and_nothing_else(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    store.write(complete())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    owner: object = os if stage == "fsync" else Path
+    monkeypatch.setattr(owner, stage, full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write(failed())
+    assert [path.name for path in store.directory.iterdir()] == [f"{CELL.key()}.json"]
+    assert store.lookup(CELL) == sealed(complete())
+
+
+def test_values_that_are_not_json_are_refused_before_a_file_appears(store: ResultStore) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(complete() | {"summary": {"mean": float("nan")}})
+    assert not store.directory.exists()
+
+
+DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
+    (lambda text: text[: len(text) // 2], "is no result record"),
+    (lambda text: b"", "is no result record"),
+    (lambda text: b"[]", "is no result record"),
+    (lambda text: b"{}", "is no result record"),
+    (lambda text: b"\xff\xfe" + text, "is no result record"),
+    (lambda text: b"[" * 200_000, "is no result record"),
+    (lambda text: text.replace(b'"seed":0', b'"seed":1'), "another cell than its key says"),
+    (lambda text: text.replace(b'"samples":2', b'"samples":3'), "its digest is another"),
+    (lambda text: text.replace(b'"samples":2', b'"samples":NaN'), "is no result record"),
+    (lambda text: text.replace(b'"samples":2', b'"samples":2,"samples":2'), "no result record"),
+    (lambda text: text.replace(b'"schema":2', b'"schema":1'), "its digest is another"),
+    (lambda text: text.replace(b'"schema":2', b'"schema":true'), "is no result record"),
+    (lambda text: text.replace(b'"complete"', b'"perfect"'), "is no result record"),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES)
+def test_damaged_files_are_named_set_aside_and_never_read_as_data(
+    store: ResultStore,
+    damage: Callable[[bytes], bytes],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = store.write(complete())
+    damaged = damage(path.read_bytes())
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    assert store.lookup(CELL) is None
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {path} ")
+    assert sentence in said
+    assert said.endswith(f"It is set aside as {path.name}.corrupt.\n")
+    assert said.count("\n") == 1
+    assert [one.name for one in store.directory.iterdir()] == [f"{path.name}.corrupt"]
+    assert path.with_name(f"{path.name}.corrupt").read_bytes() == damaged
+    assert list(store.records()) == []
+
+
+def test_nothing_that_was_set_aside_is_overwritten(store: ResultStore) -> None:
+    for content in (b"one", b"two", b"three"):
+        store.write(complete()).write_bytes(content)
+        assert store.lookup(CELL) is None
+    found = {path.name.partition(".json")[2]: path.read_bytes() for path in _files(store)}
+    assert found == {".corrupt": b"one", ".corrupt.1": b"two", ".corrupt.2": b"three"}
+
+
+def test_a_foreign_file_is_set_aside_when_all_records_are_read(store: ResultStore) -> None:
+    store.write(complete())
+    (store.directory / "notes.json").write_text('{"mine": 1}')
+    (store.directory / "folder.json").mkdir()
+    assert [record["key"] for record in store.records()] == [CELL.key()]
+    names = sorted(path.name for path in store.directory.iterdir())
+    assert names == sorted([f"{CELL.key()}.json", "folder.json", "notes.json.corrupt"])
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_where_nothing_can_be_renamed_a_damaged_file_is_named_and_skipped(
+    store: ResultStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    store.write(complete())
+    path = store.write(complete(seed=1))
+    path.write_bytes(b"damaged")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("rename", "replace", "touch"):
+        monkeypatch.setattr(Path, name, refuse)
+    assert [record["key"] for record in store.records()] == [CELL.key()]
+    assert f"cannot be set aside: {os.strerror(number)}." in capsys.readouterr().err
+    assert path.read_bytes() == b"damaged"
+
+
+def test_a_sound_record_that_has_come_meanwhile_stays(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.write(complete())
+    path.write_bytes(b"damaged")
+
+    def late(_: Path, seen: os.stat_result) -> Path | None:
+        store.write(complete())  # another process has set it aside and computed the cell again
+        return set_aside(path, seen)
+
+    monkeypatch.setattr(results, "set_aside", late)
+    assert store.lookup(CELL) == sealed(complete())
+    assert [one.name for one in store.directory.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("schema", [0, 9])
+def test_a_record_of_another_schema_is_refused_and_stays(
+    store: ResultStore, schema: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = store.write(complete())
+    path.write_bytes(path.read_bytes().replace(b'"schema":2', b'"schema":%d' % schema))
+    with pytest.raises(ValueError, match=f"record schema {schema}, expected 1 or 2"):
+        store.lookup(CELL)
+    assert list(store.records()) == []
+    assert "left out as stale" in capsys.readouterr().err
+    assert path.exists()
+
+
+def test_a_record_under_another_name_is_set_aside(
+    store: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = store.write(complete())
+    path.rename(path.with_stem("0" * 64))
+    assert store.read("0" * 64) is None
+    assert "another cell than its name says" in capsys.readouterr().err
+
+
+def test_a_file_larger_than_any_record_is_set_aside(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.write(complete())
+    monkeypatch.setattr(results, "MAX_BYTES", 100)
+    assert store.lookup(CELL) is None
+    assert "is larger than any result record" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_what_takes_no_file_is_one_sentence(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)) as error:
+        store.write(complete())
+    assert "what is finished is kept" in str(error.value)
+    assert list(store.directory.iterdir()) == []
+
+
+def test_names_are_synchronised_with_the_disk(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synchronised = []
+    monkeypatch.setattr(os, "fsync", lambda file: synchronised.append(os.fstat(file).st_ino))
+    path = store.write(complete())
+    assert synchronised == [path.stat().st_ino, store.directory.stat().st_ino]
+
+
+def test_a_file_system_that_cannot_synchronise_folders_serves(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_files_alone(file: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{file}"):  # noqa: PTH112 - a descriptor
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    store.write(complete())
+    assert store.lookup(CELL) is not None
+
+
+def test_the_digest_covers_all_but_itself() -> None:
+    record = sealed(complete())
+    assert list(record)[:3] == ["schema", "key", "digest"]
+    assert sealed(record) == record
+    assert sealed(record | {"digest": "0"}) == record
+    for name in record.keys() - {"digest"}:
+        assert digest_of(record | {name: "changed"}) != record["digest"]
+    turned = dict(reversed(record.items()))
+    assert digest_of(turned) == record["digest"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3
+    ),
+)  # fmt: skip
+
+
+@given(value=JSON)
+def test_any_content_comes_back_as_it_was_sealed(value: Any) -> None:
+    record = complete() | {"data": {"value": value}}
+    assert parse(encoded(record), "it") == sealed(record)
+
+
+@pytest.mark.parametrize("part", ["status", "cell", "editor", "provenance"])
+def test_a_sealed_record_of_another_shape_is_none(part: str) -> None:
+    odds: list[Any] = [None, [], "text", 1]
+    for odd in odds:
+        with pytest.raises(ValueError, match="is no result record"):
+            parse(encoded(complete() | {part: odd}), "it")
+
+
+def test_half_a_character_in_an_error_can_be_written() -> None:
+    record = results.failed(CELL, {}, {}, RuntimeError("no file \udcff"))
+    assert parse(encoded(record), "it")["status"]["message"] == "no file \\udcff"
+
+
+def _files(store: ResultStore) -> list[Path]:
+    return sorted(store.directory.iterdir())
+
+
+def test_files_are_compact_json_with_readable_text(store: ResultStore) -> None:
+    path = store.write(complete() | {"rows": ["Brenn é"]})
+    text = path.read_text(encoding="utf-8")
+    assert "Brenn é" in text
+    assert json.loads(text)["rows"] == ["Brenn é"]

@@ -1,0 +1,85 @@
+"""A small full record of every released schema, of a real run, and records of the other kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.core.checksums import encoded, sealed
+from bench.evaluation.general_ability import rows as ability_rows
+from bench.evaluation.record_kinds import identity_of
+from bench.store import results
+from bench.store.results import Record, ResultStore
+from tests.core.test_cell import CELL
+from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
+from tests.evaluation.timing.test_time_table import cell as timing_cell
+from tests.evaluation.timing.test_time_table import record as timing_record
+
+RECORDS = Path(__file__).parents[1] / "store" / "records"
+FACTS = {"label": "FT", "family": "MP", "retrieves_text": False}
+
+
+def kept(schema: int) -> Record:
+    """The record of that schema version."""
+    record: Record = json.loads((RECORDS / f"schema{schema}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def editing(seed: int = 0, **changes: Any) -> Record:
+    """A full editing record of another cell than the kept ones."""
+    record = kept(2)
+    cell = dataclasses.replace(CELL, seed=seed, n_edits=2, limit=2, **changes)
+    return sealed(record | {"cell": cell.to_dict(), "key": cell.key()})
+
+
+def ability() -> Record:
+    """A full record of general ability."""
+    rows: list[Any] = [
+        {"task": "csqa", "index": i, "group": "", "prediction": i, "score": float(i == 1)}
+        for i in range(3)
+    ]
+    rows.append(
+        {"task": "squad2", "index": 0, "group": "answerable", "prediction": "Brenn", "score": 0.5,
+         "f1": 0.4, "exact": 0.0}
+    )  # fmt: skip
+    body = {
+        "data": {"source": "made"},
+        "summary": ability_rows.summarise(rows) | {"reliability": 0.5},
+        "health": [],
+        "rows": rows,
+    }
+    return sealed(results.complete(ABILITY_CELL, FACTS, kept(2)["provenance"], body))
+
+
+def timing() -> Record:
+    """A full record of times."""
+    record = timing_record(timing_cell("recipe"))
+    rest = {"editor": FACTS, "provenance": kept(2)["provenance"]}
+    return sealed(record | rest | {"data": {}, "health": [], "rows": []})
+
+
+def failure(seed: int = 9) -> Record:
+    """A record of a cell that failed."""
+    cell = dataclasses.replace(CELL, seed=seed)
+    try:
+        raise MemoryError("too much")
+    except MemoryError as error:
+        return sealed(results.failed(cell, FACTS, kept(2)["provenance"], error))
+
+
+def everything() -> list[Record]:
+    """One record of each kind and schema."""
+    one = kept(2)
+    cell = one["cell"] | {"seed": 1}  # the kept ones are of one cell
+    key = identity_of(cell).key()
+    return [kept(1), sealed(one | {"cell": cell, "key": key}), ability(), timing(), failure()]
+
+
+def store_of(directory: Path, *records: Record) -> ResultStore:
+    """A store with these records."""
+    store = ResultStore(directory)
+    for record in records:
+        store.put(record["key"], encoded(record))
+    return store

@@ -1,0 +1,29 @@
+"""A keeper for tests that asks itself to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.core.stopping import StopFlag
+from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.store.checkpoints import CheckpointFile
+
+
+def checkpoint_file(directory: Path) -> CheckpointFile:
+    return CheckpointFile(directory=directory, key="a" * 64, numerics={"machine": 1})
+
+
+class StoppingKeeper(Keeper):
+    """Stops behind a number of edits."""
+
+    def __init__(self, file: CheckpointFile, after: int) -> None:
+        self.stop = StopFlag()
+        super().__init__(file, stop=self.stop)
+        self._left = after
+
+    def behind_edit(self, made: Callable[[], Checkpoint]) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.stop.request_stop()
+        super().behind_edit(made)

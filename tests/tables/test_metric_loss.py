@@ -1,0 +1,165 @@
+"""What is lost from the printed metric to decoded answers, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main as cli
+from bench.evaluation import metrics
+from bench.evaluation.probing import Item, predict
+from bench.models.backbones import load, locate
+from bench.store.reference import reference_records
+from bench.store.results import Record
+from bench.tables.metric_loss import losses
+from bench.tables.metric_loss_layout import EQUAL, by_step, to_csv
+from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import batch_of
+from tests.report.plots.made import record
+
+
+def scored(editor: str, seed: int, *chain: float, retrieves: bool = True) -> Record:
+    """A record with (tokens, exact, tokens by the prompt, exact by the prompt, decoded) as Rel."""
+    made = record(editor, seed=seed)
+    made["editor"]["retrieves_text"] = retrieves
+    tokens, exact, honest_tokens, honest, decoded = ({"reliability": one} for one in chain)
+    made["summary"]["scores"]["after"] = {
+        "teacher_forced": {"token_accuracy": tokens, "exact": exact},
+        "prompt_only": {"token_accuracy": honest_tokens, "exact": honest},
+        "generated": {"generated_exact": decoded},
+    }
+    return made
+
+
+def test_each_step_loses_what_it_takes_away() -> None:
+    two = [
+        scored("recipe", 0, 0.90, 0.80, 0.85, 0.70, 0.60),
+        scored("recipe", 1, 0.80, 0.60, 0.79, 0.56, 0.58),
+    ]
+    (one,) = losses(two)
+    assert (one.label, one.metric, one.seeds, one.n_edits) == ("RECIPE", "Rel", (0, 1), 10)
+    means = {step: round(spread.mean, 6) for step, spread in one.lost.items()}
+    assert means == {"exact": 15, "leak": 7, "stop": 4, "total": 26, "leak_of_tokens": 3}
+    assert one.lost["exact"].std == pytest.approx(50**0.5)  # of 10 and 20
+    assert one.lost["stop"].std == pytest.approx(72**0.5)  # of 10 and -2, where a little is gained
+    chain = sum(means[step] for step in ("exact", "leak", "stop"))
+    assert chain == means["total"]
+    assert {name: round(spread.mean, 6) for name, spread in one.levels.items()} == {
+        "tokens": 85, "exact": 70, "prompt_only": 63, "generated": 59, "leak_of_tokens": 82
+    }  # fmt: skip
+
+
+def test_other_settings_are_another_line() -> None:
+    usual = scored("ft", 0, 0.5, 0.5, 0.5, 0.5, 0.5, retrieves=False)
+    changed = record("ft", hparams={"lr": 0.5})
+    changed["summary"] = usual["summary"]
+    found = list(losses([usual, changed]))
+    assert [one.settings for one in found] == ["preset", "lr=0.5"]
+    assert not any(one.recent for one in found)
+
+
+def test_what_was_not_asked_is_not_there() -> None:
+    bare = record("ft")  # token accuracy alone
+    bare["cell"]["generation"] = "none"
+    (rel, *_) = losses([bare])
+    assert rel.levels.keys() == {"tokens", "leak_of_tokens"}
+    assert rel.lost.keys() == {"leak_of_tokens"}
+
+
+def test_answers_to_another_prompt_take_no_part() -> None:
+    guided = scored("ft", 0, 0.5, 0.5, 0.5, 0.5, 0.1)
+    guided["cell"]["generation"] = "context_guided"
+    (one,) = losses([guided])
+    assert "generated" not in one.levels
+    assert "total" not in one.lost
+
+
+def average(made: Record) -> Record:
+    """The same with Rel as Avg, which is what the text shows."""
+    for channel in made["summary"]["scores"]["after"].values():
+        for values in channel.values():
+            values["average"] = values["reliability"]
+    return made
+
+
+def test_the_text_marks_what_is_equal_by_construction() -> None:
+    made = [
+        average(scored("recipe", 0, 0.9, 0.8, 0.85, 0.7, 0.6)),
+        average(scored("ft", 0, 0.9, 0.8, 0.9, 0.8, 0.8, retrieves=False)),
+        average(scored("alphaedit", 0, 0.9, 0.8, 0.9, 0.8, 0.8, retrieves=False)),
+    ]
+    text = by_step(list(losses(made)))
+    rows = {row[2]: row[3:] for row in text.rows}
+    assert rows["RECIPE"] == ("90.00", "10.00", "10.00", "10.00", "60.00")
+    assert rows["FT"] == ("90.00", "10.00", EQUAL, "0.00", "80.00")
+    assert "AlphaEdit §" in rows
+    assert text.caption[-1] == "§ Not in the paper's tables."
+
+
+def test_the_csv_has_every_number() -> None:
+    made = [average(scored("recipe", 0, 0.9, 0.8, 0.85, 0.7, 0.6))]
+    rows = list(csv.DictReader(io.StringIO(to_csv(list(losses(made))))))
+    assert [row["metric"] for row in rows] == ["Rel", "Avg"]
+    assert {name: rows[0][name] for name in ("tokens", "lost_leak", "lost_leak_of_tokens")} == {
+        "tokens": "90.00", "lost_leak": "10.00", "lost_leak_of_tokens": "5.00"
+    }  # fmt: skip
+    assert (rows[0]["retrieves_text"], rows[0]["in_paper"], rows[0]["seeds"]) == ("yes", "yes", "1")
+
+
+def test_no_record_of_editing_is_said() -> None:
+    with pytest.raises(ValueError, match="needs a record of editing"):
+        by_step([])
+
+
+def test_the_command_prints_and_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["tables", "--table", "6", "--reference", "--metric-loss", "--edits", "10"]
+    assert cli.main([*command, "--out", str(tmp_path)]) == 0
+    assert "What is lost from the printed metric" in capsys.readouterr().out
+    path = tmp_path / "tables" / "table6_metric_loss.csv"
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1 + 33 * 4
+
+
+def test_other_tables_refuse_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tables", "--table", "3", "--reference", "--metric-loss"]) == 2
+    assert "Table 3 takes no --metric-loss" in capsys.readouterr().err
+
+
+LENGTH = 8  # of decoded answers: at least that of any target
+
+
+def decoded(lm: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
+    """Greedy answers of `LENGTH` tokens, whatever is in them; a shorter one is their beginning."""
+    batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
+    return greedy(lm, batch, max_new_tokens=LENGTH, stop=Stop())
+
+
+def test_all_forced_tokens_hit_exactly_where_the_decoded_answer_of_that_length_does() -> None:
+    """On questions of a shipped model, with targets that are right, wrong, and right at first."""
+    lm = load(locate("mini-llama"))
+    asked = questions(reference_records("figure3")[0])
+    free = decoded(lm, [prompt for prompt, _ in asked])
+    items, answers = [], []
+    for (prompt, target), ids in zip(asked, free, strict=True):
+        said = text_of(lm.tokenizer, ids[:3]).strip()
+        for answer in (target, said, f"{said} {target}"):
+            items.append(Item(aspect="reliability", kind="request", prompt=prompt, target=answer))
+            answers.append(ids)
+    hits = []
+    for forced, ids in zip(predict(lm, items), answers, strict=True):
+        assert len(forced.target_ids) <= LENGTH
+        hits.append(metrics.exact(forced.predicted_ids, forced.target_ids) == 1.0)
+        assert hits[-1] == (tuple(ids[: len(forced.target_ids)]) == forced.target_ids)
+    assert hits.count(True) >= 10
+    assert hits.count(False) >= 10
+
+
+def questions(one: Record) -> list[tuple[str, str]]:
+    """Prompts with their targets, of the worst samples of a record."""
+    return [(item["prompt"], item["target"]) for sample in one["worst"] for item in sample["items"]]
