@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.checks.regression.claims import Verdicts
     from bench.checks.regression.compare import Outcome
     from bench.checks.regression.published import Beside
-    from bench.core.published_cells import Place
+    from bench.core.published_cells import PublishedCell
 
 AGAINST = ("reference", "published")
 
@@ -121,7 +121,7 @@ def _ours() -> Evidence:
     from bench.evaluation.record_kinds import identity_of
     from bench.store.reference import has_reference, reference_records
 
-    found: dict[Place, float] = {}
+    found: dict[PublishedCell, float] = {}
     for table in TABLES.values():
         if has_reference(f"table{table.number}"):
             records = reference_records(f"table{table.number}")

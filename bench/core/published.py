@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def load(table: int) -> pd.DataFrame:
         return pd.read_csv(file, keep_default_na=False, na_values={"value": [""], "std": [""]})
 
 
-def numbers(table: int) -> dict[Place, Published]:
+def numbers(table: int) -> dict[PublishedCell, Published]:
     """The printed numbers of one table, in the order and the units of `load`.
 
     Raises:
@@ -52,7 +52,7 @@ def numbers(table: int) -> dict[Place, Published]:
     """
     frame = load(table)
     frame = frame[frame["value"].notna()]
-    places = zip(
+    cells = zip(
         frame["table"].astype(int),
         frame["n_edits"].astype(int),
         frame["editor"].astype(str),
@@ -62,14 +62,14 @@ def numbers(table: int) -> dict[Place, Published]:
     )
     printed = zip(frame["value"].astype(float), frame["std"].astype(float), strict=True)
     return {
-        Place(*place): Published(value=value, std=None if math.isnan(std) else std)
-        for place, (value, std) in zip(places, printed, strict=True)
+        PublishedCell(*cell): Published(value=value, std=None if math.isnan(std) else std)
+        for cell, (value, std) in zip(cells, printed, strict=True)
     }
 
 
-def all_numbers() -> dict[Place, Published]:
+def all_numbers() -> dict[PublishedCell, Published]:
     """The printed numbers of all tables."""
-    return {place: number for table in TABLES for place, number in numbers(table).items()}
+    return {cell: number for table in TABLES for cell, number in numbers(table).items()}
 
 
 def tables_folder(name: str) -> Traversable:

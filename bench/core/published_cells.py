@@ -1,4 +1,4 @@
-"""What a number of the paper's tables is the number of."""
+"""A cell of the paper's tables: which number it is."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ UNEDITED = "N/A"  # the unedited model, as the tables print it
 T = TypeVar("T")
 
 
-class Place(NamedTuple):
-    """One number: the columns of the published tables that tell it from every other."""
+class PublishedCell(NamedTuple):
+    """The columns of the published tables that identify one number."""
 
     table: int
     n_edits: int
@@ -20,7 +20,7 @@ class Place(NamedTuple):
     metric: str
 
     @property
-    def cell(self) -> str:
+    def where(self) -> str:
         """`ZSRE, 1,000 edits`: where in its table, in words."""
         return ", ".join(filter(None, [self.dataset, edits(self.n_edits)]))
 
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     @property
     def unit(self) -> float:
-        """One in the last printed place."""
+        """One in the last printed digit."""
         return float(f"1e-{self.decimals}")
 
     def text(self, value: float) -> str:
@@ -39,23 +39,25 @@ class Place(NamedTuple):
         return f"{value:.{self.decimals}f}"
 
 
-def distinct(places: Iterable[Place], table: int, read: Callable[[Place], T]) -> tuple[T, ...]:
-    """What `read` finds in the places of one table, each once, in their order."""
-    return tuple(dict.fromkeys(read(place) for place in places if place.table == table))
+def distinct(
+    cells: Iterable[PublishedCell], table: int, read: Callable[[PublishedCell], T]
+) -> tuple[T, ...]:
+    """What `read` finds in the cells of one table, each once, in their order."""
+    return tuple(dict.fromkeys(read(cell) for cell in cells if cell.table == table))
 
 
-def rivals(places: Iterable[Place], place: Place) -> tuple[Place, ...]:
+def rivals(cells: Iterable[PublishedCell], cell: PublishedCell) -> tuple[PublishedCell, ...]:
     """The same number of every other editor; the unedited model competes for nothing."""
-    same = _but_editor(place)
+    same = _but_editor(cell)
     return tuple(
         other
-        for other in places
-        if _but_editor(other) == same and other.editor not in (place.editor, UNEDITED)
+        for other in cells
+        if _but_editor(other) == same and other.editor not in (cell.editor, UNEDITED)
     )
 
 
-def _but_editor(place: Place) -> tuple[object, ...]:
-    return place.table, place.n_edits, place.dataset, place.metric
+def _but_editor(cell: PublishedCell) -> tuple[object, ...]:
+    return cell.table, cell.n_edits, cell.dataset, cell.metric
 
 
 def edits(count: int) -> str:

@@ -16,7 +16,7 @@ from bench.core.cell import Cell
 from bench.core.grids import TABLES, Table, in_paper
 from bench.core.identity import Identity
 from bench.core.published import all_numbers
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell
 from bench.report.grid import Column, Grid, GridRow, Value, plain
@@ -87,7 +87,7 @@ def judged(found: Records) -> list[Verdicts]:
 def _ours(found: Records) -> Evidence:
     """The numbers of the records; of the committed ones, what lies beside the tables too."""
     records = list(found.all.values())
-    numbers: dict[Place, float] = {}
+    numbers: dict[PublishedCell, float] = {}
     for table in TABLES.values():
         cells = _comparable(table, found.cells(table))
         if cells:
@@ -183,7 +183,7 @@ def beside_grid(found: Sequence[Beside]) -> Grid:
             GridRow(
                 values=(
                     plain(one.place.editor),
-                    plain(f"Table {one.place.table}, {one.place.cell}"),
+                    plain(f"Table {one.place.table}, {one.place.where}"),
                     plain(one.place.metric),
                     plain(f"{one.ours.mean:.2f}", one.ours.mean),
                     plain(f"{one.published.value:.2f}", one.published.value),

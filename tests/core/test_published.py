@@ -3,7 +3,7 @@
 import pytest
 
 from bench.core.published import TABLES, Published, load, numbers, tables_folder
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 ROWS = {1: 660, 2: 60, 3: 33, 4: 30, 5: 660, 6: 660}
 KEY = ["backbone", "n_edits", "type", "editor", "dataset", "metric"]
@@ -65,11 +65,17 @@ def test_a_table_is_of_one_backbone(table: int) -> None:
 
 def test_numbers_are_found_by_place_with_their_spread() -> None:
     found = numbers(1)
-    assert found[Place(1, 10_000, "RECIPE", "CF", "Avg")] == Published(value=93.36, std=1.68)
-    assert found[Place(1, 10_000, "RECIPE", "CF", "Rel")] == Published(value=95.51, std=None)
-    assert Place(1, 10_000, "RECIPE", "RIPE", "Avg") not in found  # the paper prints nothing
+    assert found[PublishedCell(1, 10_000, "RECIPE", "CF", "Avg")] == Published(
+        value=93.36, std=1.68
+    )
+    assert found[PublishedCell(1, 10_000, "RECIPE", "CF", "Rel")] == Published(
+        value=95.51, std=None
+    )
+    assert (
+        PublishedCell(1, 10_000, "RECIPE", "RIPE", "Avg") not in found
+    )  # the paper prints nothing
     assert len(found) == ROWS[1] - 44
-    assert numbers(2)[Place(2, 0, "N/A", "CSQA", "accuracy")].value == 38.91
+    assert numbers(2)[PublishedCell(2, 0, "N/A", "CSQA", "accuracy")].value == 38.91
 
 
 @pytest.mark.parametrize("table", [0, 7, "1"])

@@ -9,7 +9,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.audit.rounding import explains, mean_allowance
 from bench.checks.claims.ablation import METRICS, TABLE
 from bench.checks.claims.base import RECIPE
-from bench.core.published_cells import UNEDITED, Place
+from bench.core.published_cells import UNEDITED, PublishedCell
 
 SOURCE_TABLE = 1
 
@@ -22,7 +22,7 @@ def find(numbers: Numbers) -> Iterator[Finding]:
     yield from _unedited(numbers)
 
 
-def _against_table_1(numbers: Numbers, place: Place) -> Finding:
+def _against_table_1(numbers: Numbers, place: PublishedCell) -> Finding:
     key = (SOURCE_TABLE, place.n_edits, RECIPE, place.metric)
     parts = [numbers[p].value for p in numbers if (*p[:3], p.metric) == key]
     printed, made = numbers[place].value, fmean(parts)
@@ -31,7 +31,7 @@ def _against_table_1(numbers: Numbers, place: Place) -> Finding:
     return Finding(
         place=f"table4/{place.n_edits}/{place.metric}",
         verdict="holds" if agree else "differs",
-        sentence=f"Table 4, RECIPE, {place.cell}: {place.metric} is printed as "
+        sentence=f"Table 4, RECIPE, {place.where}: {place.metric} is printed as "
         f"{place.text(printed)}, Table 1's {len(parts)} data sets make {made:.4f}; "
         f"{printed - made:+.4f}, where rounding allows less than {allowance:.4f}.",
         numbers={"printed": printed, "made": made, "allowance": allowance},

@@ -10,14 +10,14 @@ from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.audit.rounding import explains, mean_allowance, sum_allowance
 from bench.checks.claims.ability import MEAN
 from bench.checks.claims.times import TOTAL
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
     """A printed mean or sum, and what the printed numbers behind it make."""
 
-    place: Place
+    place: PublishedCell
     printed: float
     made: float
     allowance: float
@@ -41,9 +41,9 @@ def find(numbers: Numbers) -> Iterator[Finding]:
         yield from (_outside(one) for one in made if not one.explained)
 
 
-def _derived(numbers: Numbers) -> Iterator[tuple[Place, tuple[Place, ...]]]:
+def _derived(numbers: Numbers) -> Iterator[tuple[PublishedCell, tuple[PublishedCell, ...]]]:
     """Every mean and sum with the places of its parts, all of one editor at one number of edits."""
-    rows: dict[tuple[int, int, str], list[Place]] = {}
+    rows: dict[tuple[int, int, str], list[PublishedCell]] = {}
     for place in numbers:
         rows.setdefault(place[:3], []).append(place)
     for row in rows.values():
@@ -55,7 +55,7 @@ def _derived(numbers: Numbers) -> Iterator[tuple[Place, tuple[Place, ...]]]:
                 yield place, tuple(one for one in others if one.dataset == place.dataset)
 
 
-def _made(numbers: Numbers, place: Place, parts: Sequence[Place]) -> _Made:
+def _made(numbers: Numbers, place: PublishedCell, parts: Sequence[PublishedCell]) -> _Made:
     values = [numbers[part].value for part in parts]
     if place.metric == TOTAL:
         made, allowance = sum(values), sum_allowance(place, len(values))
@@ -84,9 +84,9 @@ def _outside(one: _Made) -> Finding:
     return Finding(
         place=f"table{place.table}/{place.n_edits}/{place.editor}/{place.dataset or place.metric}",
         verdict="impossible",
-        sentence=f"Table {place.table}, {place.editor}, {place.cell}: {place.metric} is printed as "
-        f"{place.text(one.printed)}, its parts make {place.text(one.made)}; {abs(one.off):.4f} "
-        f"apart, where rounding allows less than {one.allowance:.4f}.",
+        sentence=f"Table {place.table}, {place.editor}, {place.where}: {place.metric} is "
+        f"printed as {place.text(one.printed)}, its parts make {place.text(one.made)}; "
+        f"{abs(one.off):.4f} apart, where rounding allows less than {one.allowance:.4f}.",
         numbers={"printed": one.printed, "made": one.made, "allowance": one.allowance},
     )
 

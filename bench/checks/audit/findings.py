@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from bench.core.published import Published
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 Verdict = Literal["holds", "fails", "differs", "impossible", "noted", "not tested"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -20,10 +20,10 @@ MEANINGS: Mapping[Verdict, str] = {
     "not tested": "what it needs is not printed",
 }
 
-Numbers = Mapping[Place, Published]  # all published tables
+Numbers = Mapping[PublishedCell, Published]  # all published tables
 
 
-def shown(place: Place, number: Published) -> str:
+def shown(place: PublishedCell, number: Published) -> str:
     """A number with its spread, as the paper prints it: `98.27±0.15`."""
     return place.text(number.value) + ("" if number.std is None else f"±{place.text(number.std)}")
 

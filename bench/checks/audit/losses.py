@@ -8,7 +8,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.claims.ability import TASK_METRICS
 from bench.checks.claims.base import RECIPE
 from bench.checks.claims.times import EDIT, INFERENCE
-from bench.core.published_cells import Place, rivals
+from bench.core.published_cells import PublishedCell, rivals
 
 METRICS = ("Rel", "Gen", "Loc", *TASK_METRICS, EDIT, INFERENCE)
 LESS_IS_BETTER = (EDIT, INFERENCE)
@@ -28,7 +28,7 @@ def find(numbers: Numbers) -> Iterator[Finding]:
         yield from (_loss(numbers, place, ahead) for place, ahead in lost.items())
 
 
-def _ahead(numbers: Numbers, place: Place) -> tuple[Place, ...]:
+def _ahead(numbers: Numbers, place: PublishedCell) -> tuple[PublishedCell, ...]:
     """The editors that are better or as good, the best first."""
     sign = -1 if place.metric in LESS_IS_BETTER else 1
     better = [
@@ -49,7 +49,7 @@ def _summary(table: int, *, contests: int, lost: int) -> Finding:
     )
 
 
-def _loss(numbers: Numbers, place: Place, ahead: Sequence[Place]) -> Finding:
+def _loss(numbers: Numbers, place: PublishedCell, ahead: Sequence[PublishedCell]) -> Finding:
     ours = numbers[place].value
     listed = ", ".join(
         f"{rival.editor} {rival.text(numbers[rival].value)} ("
@@ -61,7 +61,7 @@ def _loss(numbers: Numbers, place: Place, ahead: Sequence[Place]) -> Finding:
             filter(None, [f"table{place.table}", place.dataset, str(place.n_edits), place.metric])
         ),
         verdict="noted",
-        sentence=f"Table {place.table}, {place.cell}: {place.metric} of RECIPE is "
+        sentence=f"Table {place.table}, {place.where}: {place.metric} of RECIPE is "
         f"{place.text(ours)}; as good or better: {listed}.",
         numbers={RECIPE: ours, **{rival.editor: numbers[rival].value for rival in ahead}},
     )

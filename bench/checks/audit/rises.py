@@ -9,7 +9,7 @@ from itertools import pairwise
 from bench.checks.audit.findings import Check, Finding, Numbers, shown
 from bench.checks.claims.base import EDITING_TABLES
 from bench.core.published import Published
-from bench.core.published_cells import Place, distinct, edits
+from bench.core.published_cells import PublishedCell, distinct, edits
 
 STDS = 2.0  # of the difference, where a spread is printed
 POINTS = 1.0  # where none is
@@ -23,7 +23,9 @@ def find(numbers: Numbers) -> Iterator[Finding]:
         metrics = distinct(numbers, table, lambda place: place.metric)
         for editor, dataset in series:
             for fewer, more in pairwise(counts):
-                places = [Place(table, fewer, editor, dataset, metric) for metric in metrics]
+                places = [
+                    PublishedCell(table, fewer, editor, dataset, metric) for metric in metrics
+                ]
                 rising = [place for place in places if _rises(numbers, place, more)]
                 if rising:
                     yield _finding(numbers, rising, more)
@@ -36,14 +38,14 @@ def threshold(fewer: Published, more: Published) -> float:
     return STDS * math.hypot(fewer.std, more.std)
 
 
-def _rises(numbers: Numbers, place: Place, more: int) -> bool:
+def _rises(numbers: Numbers, place: PublishedCell, more: int) -> bool:
     before, after = numbers.get(place), numbers.get(place._replace(n_edits=more))
     if before is None or after is None:
         return False
     return after.value - before.value > threshold(before, after) + place.unit
 
 
-def _finding(numbers: Numbers, rising: list[Place], more: int) -> Finding:
+def _finding(numbers: Numbers, rising: list[PublishedCell], more: int) -> Finding:
     first = rising[0]
     after = {place: numbers[place._replace(n_edits=more)] for place in rising}
     listed = ", ".join(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 # Between decimal fractions that are computed as binary ones; far below the last printed place.
 _BINARY = 1e-9
 
 
-def mean_allowance(place: Place) -> float:
+def mean_allowance(place: PublishedCell) -> float:
     """Of a mean: half a unit of the last place for it, and half for the mean of its parts."""
     return place.unit
 
 
-def sum_allowance(place: Place, parts: int) -> float:
+def sum_allowance(place: PublishedCell, parts: int) -> float:
     """Of a sum: half a unit of the last place for it and for each of its parts."""
     return place.unit * (parts + 1) / 2
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.checks.audit.findings import Check, Finding, Numbers, shown
 from bench.checks.claims.base import EDITING_TABLES, RECIPE
 from bench.core.published import Published
-from bench.core.published_cells import Place, rivals
+from bench.core.published_cells import PublishedCell, rivals
 from bench.core.statistics import Spread
 from bench.tables.significance import LEVEL, Welch, holm, welch
 
@@ -21,8 +21,8 @@ AVERAGE = "Avg"  # the only metric with a printed spread
 class _Test:
     """RECIPE against another editor in one cell."""
 
-    place: Place  # RECIPE's
-    rival: Place
+    place: PublishedCell  # RECIPE's
+    rival: PublishedCell
     found: Welch
     corrected: float  # Holm's p over the table
 
@@ -72,7 +72,7 @@ def of_standard_error(number: Published) -> Spread:
 
 
 def _tests(
-    numbers: Numbers, places: Sequence[Place], read: Callable[[Published], Spread]
+    numbers: Numbers, places: Sequence[PublishedCell], read: Callable[[Published], Spread]
 ) -> list[_Test]:
     """Every defined test of one table, against each other editor."""
     pairs = [(place, rival) for place in places for rival in rivals(numbers, place)]
@@ -89,7 +89,7 @@ def _tests(
     ]
 
 
-def _cell(numbers: Numbers, place: Place, tests: Sequence[_Test]) -> Finding:
+def _cell(numbers: Numbers, place: PublishedCell, tests: Sequence[_Test]) -> Finding:
     """RECIPE against the best other editor, and how many of the others it is better than."""
     other = max(rivals(numbers, place), key=lambda rival: numbers[rival].value)
     best = next((test for test in tests if test.rival == other), None)
@@ -104,7 +104,7 @@ def _cell(numbers: Numbers, place: Place, tests: Sequence[_Test]) -> Finding:
     return Finding(
         place=f"table{place.table}/{place.dataset}/{place.n_edits}",
         verdict="fails" if weak else "holds",
-        sentence=f"Table {place.table}, {place.cell}: RECIPE {shown(place, numbers[place])}, best "
+        sentence=f"Table {place.table}, {place.where}: RECIPE {shown(place, numbers[place])}, best "
         f"other {other.editor} {shown(other, numbers[other])}: t = {best.found.t:.2f}, df = "
         f"{best.found.df:.1f}, p = {best.found.p:.2g}, after Holm {best.corrected:.2g}; "
         f"{rest}.",
@@ -118,11 +118,11 @@ def _cell(numbers: Numbers, place: Place, tests: Sequence[_Test]) -> Finding:
     )
 
 
-def _untested(place: Place, other: Place) -> Finding:
+def _untested(place: PublishedCell, other: PublishedCell) -> Finding:
     return Finding(
         place=f"table{place.table}/{place.dataset}/{place.n_edits}",
         verdict="not tested",
-        sentence=f"Table {place.table}, {place.cell}: RECIPE and the best other, {other.editor}, "
+        sentence=f"Table {place.table}, {place.where}: RECIPE and the best other, {other.editor}, "
         "have no spreads to test with.",
     )
 
@@ -130,7 +130,7 @@ def _untested(place: Place, other: Place) -> Finding:
 def _corrected(table: int, tests: Sequence[_Test]) -> Finding:
     lost = [test for test in tests if test.significant and not test.survives]
     listed = "; ".join(
-        f"{test.rival.editor}, {test.place.cell}, {test.found.p:.2g} to {test.corrected:.2g}"
+        f"{test.rival.editor}, {test.place.where}, {test.found.p:.2g} to {test.corrected:.2g}"
         for test in lost
     )
     alone = sum(test.significant for test in tests)

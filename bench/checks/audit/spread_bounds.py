@@ -10,7 +10,7 @@ from bench.checks.audit.findings import Finding, Numbers
 from bench.checks.audit.significant import SEEDS
 from bench.checks.claims.base import EDITING_TABLES
 from bench.core.grids import DATASETS
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from bench.datasets import get_dataset
 
 # Bands of Avg, in points. Nearer to 0 or 100 than these a spread is small whatever its source.
@@ -42,7 +42,7 @@ def largest_std(mean: float, count: int) -> float:
     return math.sqrt(max(0.0, squares - count * mean**2) / (count - 1))
 
 
-def _where(numbers: Numbers, table: int, stds: dict[Place, float]) -> Finding:
+def _where(numbers: Numbers, table: int, stds: dict[PublishedCell, float]) -> Finding:
     metrics = ", ".join(dict.fromkeys(place.metric for place in stds))
     bare = sum(place.table == table for place in numbers) - len(stds)
     return Finding(
@@ -54,7 +54,7 @@ def _where(numbers: Numbers, table: int, stds: dict[Place, float]) -> Finding:
     )
 
 
-def _possible(numbers: Numbers, table: int, stds: dict[Place, float]) -> Iterator[Finding]:
+def _possible(numbers: Numbers, table: int, stds: dict[PublishedCell, float]) -> Iterator[Finding]:
     limits = {place: _limit(place, numbers[place].value) for place in stds}
     over = [place for place in stds if stds[place] - place.unit / 2 > limits[place]]
     near = max(stds, key=lambda place: stds[place] / limits[place])
@@ -63,27 +63,27 @@ def _possible(numbers: Numbers, table: int, stds: dict[Place, float]) -> Iterato
         verdict="differs" if over else "holds",
         sentence=f"Table {table}: {len(stds) - len(over)} of {len(stds)} spreads are possible for "
         f"{SEEDS} values between 0 and 100 with the printed mean; nearest to the limit: "
-        f"{near.editor}, {near.cell}, {stds[near]:.2f} of at most {limits[near]:.2f}.",
+        f"{near.editor}, {near.where}, {stds[near]:.2f} of at most {limits[near]:.2f}.",
         numbers={"spreads": len(stds), "over": len(over)},
     )
     for place in over:
         yield Finding(
             place=f"table{table}/possible/{place.editor}/{place.dataset}/{place.n_edits}",
             verdict="impossible",
-            sentence=f"Table {table}, {place.editor}, {place.cell}: {SEEDS} values between 0 and "
+            sentence=f"Table {table}, {place.editor}, {place.where}: {SEEDS} values between 0 and "
             f"100 with the mean {numbers[place].value:.2f} have a standard deviation of at most "
             f"{limits[place]:.2f}; {stds[place]:.2f} is printed.",
             numbers={"std": stds[place], "limit": limits[place]},
         )
 
 
-def _limit(place: Place, mean: float) -> float:
+def _limit(place: PublishedCell, mean: float) -> float:
     """The largest standard deviation of any mean that is printed so."""
     half = place.unit / 2
     return max(largest_std(min(max(m, 0.0), 100.0), SEEDS) for m in (mean - half, mean + half))
 
 
-def _by_level(numbers: Numbers, table: int, stds: dict[Place, float]) -> Finding:
+def _by_level(numbers: Numbers, table: int, stds: dict[PublishedCell, float]) -> Finding:
     middle, edge = ([p for p in stds if _in(numbers[p].value, b)] for b in (MIDDLE, EDGE))
     pooled = [_pooled([stds[place] for place in band]) for band in (middle, edge)]
     most = [math.sqrt(fmean(_bernoulli(numbers[p].value) for p in b)) for b in (middle, edge)]
@@ -99,7 +99,7 @@ def _by_level(numbers: Numbers, table: int, stds: dict[Place, float]) -> Finding
     )
 
 
-def _by_dataset(numbers: Numbers, table: int, stds: dict[Place, float]) -> Finding:
+def _by_dataset(numbers: Numbers, table: int, stds: dict[PublishedCell, float]) -> Finding:
     sets = [get_dataset(key) for key in DATASETS]
     rows = {one.label: one.files["test"].rows for one in sets}
     cells = {

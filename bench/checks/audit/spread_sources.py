@@ -8,7 +8,7 @@ from bench.checks.audit.findings import Finding, Numbers
 from bench.checks.audit.significant import AVERAGE, SEEDS
 from bench.checks.claims.base import EDITING_TABLES, RECIPE
 from bench.core.grids import DATASETS
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from bench.datasets import get_dataset
 
 # FT has no weights of its own to train and draws nothing at random.
@@ -24,10 +24,14 @@ def find(numbers: Numbers) -> Iterator[Finding]:
         for key in DATASETS:
             dataset = get_dataset(key)
             rows = dataset.files["test"].rows
-            yield from _alone(numbers, Place(table, 1, DETERMINISTIC, dataset.label, AVERAGE), rows)
+            yield from _alone(
+                numbers, PublishedCell(table, 1, DETERMINISTIC, dataset.label, AVERAGE), rows
+            )
             # As many edits as there are rows: the one block of each run holds them all.
             for editor in ORDERLESS:
-                yield from _whole(numbers, Place(table, rows, editor, dataset.label, AVERAGE))
+                yield from _whole(
+                    numbers, PublishedCell(table, rows, editor, dataset.label, AVERAGE)
+                )
 
 
 def most_samples(mean: float, std: float, seeds: int = SEEDS) -> float:
@@ -43,7 +47,7 @@ def most_samples(mean: float, std: float, seeds: int = SEEDS) -> float:
     return mean * (100.0 - mean) / std**2 * factor
 
 
-def _alone(numbers: Numbers, place: Place, rows: int) -> Iterator[Finding]:
+def _alone(numbers: Numbers, place: PublishedCell, rows: int) -> Iterator[Finding]:
     why = (
         f"{place.editor} trains and draws nothing and edits each sample alone, so runs over all "
         f"{rows:,} test rows have the same Avg"
@@ -54,7 +58,7 @@ def _alone(numbers: Numbers, place: Place, rows: int) -> Iterator[Finding]:
         yield _finding(place, std, why, f"runs over {drawn} of them, drawn at random, explain it")
 
 
-def _whole(numbers: Numbers, place: Place) -> Iterator[Finding]:
+def _whole(numbers: Numbers, place: PublishedCell) -> Iterator[Finding]:
     why = (
         f"every run edits and asks for all {place.n_edits:,} test rows, and what {place.editor} "
         "retrieves does not depend on their order"
@@ -63,19 +67,19 @@ def _whole(numbers: Numbers, place: Place) -> Iterator[Finding]:
         yield _finding(place, std, why, "it has another source, such as training again")
 
 
-def _std(numbers: Numbers, place: Place) -> Iterator[float]:
+def _std(numbers: Numbers, place: PublishedCell) -> Iterator[float]:
     """The printed spread, where there is one."""
     number = numbers.get(place)
     if number is not None and number.std is not None:
         yield number.std
 
 
-def _finding(place: Place, std: float, why: str, source: str) -> Finding:
+def _finding(place: PublishedCell, std: float, why: str, source: str) -> Finding:
     """A spread that order alone cannot bring about, unless it is printed as none."""
     printed = f"±{std:.2f} is printed" + (f"; {source}" if std else "")
     return Finding(
         place=f"table{place.table}/order/{place.dataset}/{place.n_edits}/{place.editor}",
         verdict="impossible" if std else "holds",
-        sentence=f"Table {place.table}, {place.cell}: {why}; {printed}.",
+        sentence=f"Table {place.table}, {place.where}: {why}; {printed}.",
         numbers={"std": std},
     )

@@ -10,7 +10,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers, Verdict
 from bench.checks.audit.rounding import explains
 from bench.checks.audit.rows import SCORED, STATED
 from bench.checks.claims.ability import TABLE
-from bench.core.published_cells import UNEDITED, Place
+from bench.core.published_cells import UNEDITED, PublishedCell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ TASKS = (
 def find(numbers: Numbers) -> Iterator[Finding]:
     """Each task: whether the unedited accuracy is a count over its rows, how far from chance."""
     for task in TASKS:
-        place = Place(TABLE, 0, UNEDITED, task.label, "accuracy")
+        place = PublishedCell(TABLE, 0, UNEDITED, task.label, "accuracy")
         for described, rows in task.rows.items():
             yield _as_count(place, numbers[place].value, described, rows)
         yield _against_chance(numbers, place, task)
@@ -65,7 +65,9 @@ def step_of(rows: tuple[int, ...]) -> float:
     return 100 * math.gcd(*(common // n for n in rows)) / (len(rows) * common)
 
 
-def _as_count(place: Place, printed: float, described: str, rows: tuple[int, ...]) -> Finding:
+def _as_count(
+    place: PublishedCell, printed: float, described: str, rows: tuple[int, ...]
+) -> Finding:
     step = step_of(rows)
     nearest = round(printed / step) * step
     said = f"Table 2, unedited, {place.dataset}: {place.text(printed)} over {described}"
@@ -88,7 +90,7 @@ def _as_count(place: Place, printed: float, described: str, rows: tuple[int, ...
     )
 
 
-def _against_chance(numbers: Numbers, place: Place, task: _Task) -> Finding:
+def _against_chance(numbers: Numbers, place: PublishedCell, task: _Task) -> Finding:
     share = numbers[place].value / 100
     rows = sum(next(iter(task.rows.values())))
     chance = 100 / task.options
@@ -105,7 +107,7 @@ def _against_chance(numbers: Numbers, place: Place, task: _Task) -> Finding:
     )
 
 
-def _edited(other: Place, place: Place) -> bool:
+def _edited(other: PublishedCell, place: PublishedCell) -> bool:
     """Whether a place is of an edited model on the same task."""
     return other.editor != UNEDITED and (other.table, other.dataset) == (place.table, place.dataset)
 

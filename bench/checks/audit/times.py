@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.claims.times import EDIT, INFERENCE, TABLE, plain_inference
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 
 def find(numbers: Numbers) -> Iterator[Finding]:
@@ -20,7 +20,7 @@ def find(numbers: Numbers) -> Iterator[Finding]:
         yield _overhead({place.editor: values[place] / plain - 1 for place in inference}, plain)
 
 
-def _order(values: dict[Place, float], places: list[Place]) -> Finding:
+def _order(values: dict[PublishedCell, float], places: list[PublishedCell]) -> Finding:
     listed = ", ".join(f"{place.editor} {place.text(values[place])}" for place in places)
     return Finding(
         place="table3/order",

@@ -14,7 +14,7 @@ from bench.checks.claims.base import (
     beaten,
     select,
 )
-from bench.core.published_cells import UNEDITED, Place, rivals
+from bench.core.published_cells import UNEDITED, PublishedCell, rivals
 
 TABLE = 2
 MEAN = "mean"  # the metric of the last column
@@ -45,13 +45,13 @@ def _best(evidence: Evidence, table: int) -> Iterator[Case]:
         yield from beaten(values, place, rivals(values, place), low=False)
 
 
-def _unedited(values: Values, place: Place) -> Iterator[float]:
+def _unedited(values: Values, place: PublishedCell) -> Iterator[float]:
     before = values.get(place._replace(n_edits=0, editor=UNEDITED))
     if before is not None:
         yield before
 
 
-def _case(values: Values, place: Place, before: float, *, margin: float) -> Case:
+def _case(values: Values, place: PublishedCell, before: float, *, margin: float) -> Case:
     return Case(
         where=f"{place.editor} on {place.dataset}",
         figures=f"{place.text(values[place])}, unedited {place.text(before)}",

@@ -19,7 +19,7 @@ def _without_cpt(evidence: Evidence, table: int) -> Iterator[Case]:
         before = values.get(place._replace(editor=UNEDITED))
         if before is not None:
             yield Case(
-                where=f"{place.metric} of {place.editor}, {place.cell}",
+                where=f"{place.metric} of {place.editor}, {place.where}",
                 figures=f"{place.text(values[place])}, unedited {place.text(before)}",
                 margin=UNEDITED_WITHIN - abs(values[place] - before),
             )
@@ -36,7 +36,7 @@ def _without_ks(evidence: Evidence, table: int) -> Iterator[Case]:
                 for full, part in zip(whole, (place, reliability), strict=True)
             )
             yield Case(
-                where=f"{place.metric}, {place.cell}",
+                where=f"{place.metric}, {place.where}",
                 figures=f"{loss:.2f} points lost, {less:.2f} of Rel",
                 margin=loss - less,
             )

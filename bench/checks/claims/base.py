@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 # Percent in Tables 1, 2 and 4 to 6, seconds in Table 3; a number that is not there is absent.
-Values = Mapping[Place, float]
+Values = Mapping[PublishedCell, float]
 Lengths = Mapping[tuple[int, str], float]  # (tokens of a continuous prompt, metric) -> percent
 Distances = Mapping[tuple[str, int], float]  # (space, tokens of a continuous prompt) -> ratio
 Verdict = Literal["holds", "fails", "not tested"]
@@ -136,20 +136,22 @@ class Judgement:
 
 def select(
     values: Values, table: int, *, editors: Collection[str], metrics: Collection[str]
-) -> Iterator[Place]:
+) -> Iterator[PublishedCell]:
     """The places of some editors and metrics, in the order of the table."""
     for place in values:
         if place.table == table and place.editor in editors and place.metric in metrics:
             yield place
 
 
-def beaten(values: Values, place: Place, others: Collection[Place], *, low: bool) -> Iterator[Case]:
+def beaten(
+    values: Values, place: PublishedCell, others: Collection[PublishedCell], *, low: bool
+) -> Iterator[Case]:
     """Whether a number is above the best of others (`low`: below); nothing without others."""
     if others:
         best = (min if low else max)(others, key=values.__getitem__)
         ahead = values[place] - values[best]
         yield Case(
-            where=place.cell,
+            where=place.where,
             figures=f"{place.text(values[place])}, {best.editor} {best.text(values[best])}",
             margin=-ahead if low else ahead,
         )

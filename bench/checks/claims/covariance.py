@@ -22,7 +22,7 @@ def _gap_stays(evidence: Evidence, table: int) -> Iterator[Case]:
             gap, left = (here - llama for llama, here in (usual, without))
             if gap > NOTHING_LEFT:  # else there is nothing to explain
                 yield Case(
-                    where=f"{place.editor} on {place.cell}",
+                    where=f"{place.editor} on {place.where}",
                     figures=f"{place.text(gap)} points lower with covariance, "
                     f"{place.text(left)} without",
                     margin=left - STAYS * gap,

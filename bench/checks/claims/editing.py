@@ -16,7 +16,7 @@ from bench.checks.claims.base import (
     beaten,
     select,
 )
-from bench.core.published_cells import Place, edits, rivals
+from bench.core.published_cells import PublishedCell, edits, rivals
 
 # A score with less than this share of its value at 1 edit has collapsed, one with more is kept
 # (ours: one line for both, so that no score is both or neither).
@@ -69,13 +69,13 @@ def _worse_on_llama(evidence: Evidence, table: int) -> Iterator[Case]:
         if pair is not None:
             llama, here = pair
             yield Case(
-                where=f"{place.editor} on {place.cell}",
+                where=f"{place.editor} on {place.where}",
                 figures=f"{place.text(llama)} on LLaMA-2, {place.text(here)} here",
                 margin=here - llama,
             )
 
 
-def beside_llama(values: Values, place: Place) -> tuple[float, float] | None:
+def beside_llama(values: Values, place: PublishedCell) -> tuple[float, float] | None:
     """(on LLaMA-2, at the place); None where one is not there or both have collapsed."""
     llama, here = values.get(place._replace(table=LLAMA_TABLE)), values.get(place)
     if llama is None or here is None or max(llama, here) < NOTHING_LEFT:
@@ -83,13 +83,13 @@ def beside_llama(values: Values, place: Place) -> tuple[float, float] | None:
     return llama, here
 
 
-def _share(values: Values, place: Place, *, kept: bool) -> Iterator[Case]:
+def _share(values: Values, place: PublishedCell, *, kept: bool) -> Iterator[Case]:
     """How much of its value at 1 edit a score still has, against `KEPT`."""
     first = values.get(place._replace(n_edits=1))
     if first:  # of nothing there is no share
         share = values[place] / first
         yield Case(
-            where=f"{place.metric} of {place.editor} on {place.cell}",
+            where=f"{place.metric} of {place.editor} on {place.where}",
             figures=f"{place.text(first)} to {place.text(values[place])}, {share:.0%}",
             margin=share - KEPT if kept else KEPT - share,
         )

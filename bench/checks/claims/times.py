@@ -15,7 +15,7 @@ from bench.checks.claims.base import (
     beaten,
     select,
 )
-from bench.core.published_cells import UNEDITED, Place, rivals
+from bench.core.published_cells import UNEDITED, PublishedCell, rivals
 
 TABLE = 3
 EDIT, INFERENCE, TOTAL = "edit_time_s", "infer_time_s", "total_time_s"
@@ -74,7 +74,7 @@ def plain_inference(values: Values, table: int) -> float | None:
     return None
 
 
-def _faster(values: Values, place: Place, other: Place) -> Case:
+def _faster(values: Values, place: PublishedCell, other: PublishedCell) -> Case:
     """Whether one time is below another; the margin is a share of the longer one."""
     return Case(
         where=f"{place.editor} and {other.editor}",

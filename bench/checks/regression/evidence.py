@@ -11,7 +11,7 @@ from bench.checks.claims.figures import EMBEDDING_SPACE
 from bench.checks.regression.values import values
 from bench.core.cell import Cell
 from bench.core.grids import DATASETS, TABLES
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from bench.store.reference import (
     COVARIANCE,
     FIGURE_3,
@@ -51,14 +51,14 @@ def evidence(tables: Values) -> Evidence:
     )
 
 
-def without_covariance(records: Sequence[Record]) -> dict[Place, float]:
+def without_covariance(records: Sequence[Record]) -> dict[PublishedCell, float]:
     """Means over seeds of ROME and MEMIT without covariance, at the places of the tables.
 
     Raises:
         ValueError: a record of another editor, or with other changes of its preset.
     """
     cells = [_without_covariance(record) for record in records]
-    found: dict[Place, float] = {}
+    found: dict[PublishedCell, float] = {}
     for table in TABLES.values():
         own = [cell for cell in cells if cell.backbone in table.backbones.values()]
         if own and table.measures == "editing":

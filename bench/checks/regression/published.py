@@ -9,7 +9,7 @@ from typing import Literal
 from bench.core.cell import Cell
 from bench.core.grids import Table
 from bench.core.published import Published, numbers
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from bench.core.statistics import Spread
 from bench.store.results import Record
 from bench.tables.tabulate import METRICS, tabulate
@@ -26,7 +26,7 @@ Agreement = Literal["agrees", "differs"]
 class Beside:
     """One of our numbers with the published one, in percent."""
 
-    place: Place
+    place: PublishedCell
     ours: Spread
     published: Published
 
@@ -43,7 +43,7 @@ class Beside:
     def __str__(self) -> str:
         spread = "" if self.published.std is None else f"±{self.published.std:.2f}"
         return (
-            f"Table {self.place.table}, {self.place.editor}, {self.place.cell}, "
+            f"Table {self.place.table}, {self.place.editor}, {self.place.where}, "
             f"{self.place.metric}: {self.ours.mean:.2f} over {self.ours.n} seed"
             f"{'s' if self.ours.n > 1 else ''}, published {self.published.value:.2f}{spread}, "
             f"{self.allowed:.2f} allowed"
@@ -67,7 +67,7 @@ def beside_published(table: Table, records: Sequence[Record]) -> Iterator[Beside
     if not cells:
         return
     data = tabulate(table, cells, records)
-    printed: Mapping[Place, Published] = numbers(table.number)
+    printed: Mapping[PublishedCell, Published] = numbers(table.number)
     by_label = {(row.n_edits, row.label): row.editor for row in data.rows}
     for place, number in printed.items():
         editor = by_label.get((place.n_edits, place.editor))

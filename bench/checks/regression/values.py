@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.core.cell import Cell
 from bench.core.grids import Table
 from bench.core.identity import Identity
-from bench.core.published_cells import UNEDITED, Place
+from bench.core.published_cells import UNEDITED, PublishedCell
 from bench.datasets import get_dataset
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell
@@ -19,7 +19,7 @@ _TIMED = ("Edit", "Inference")  # columns of Table 3 that are measured
 
 def values(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
-) -> dict[Place, float]:
+) -> dict[PublishedCell, float]:
     """Means over seeds in the units of the published table, by place."""
     readers = {
         "editing": _editing,
@@ -32,13 +32,15 @@ def values(
 
 def _editing(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
-) -> dict[Place, float]:
+) -> dict[PublishedCell, float]:
     from bench.tables.tabulate import tabulate
 
     data = tabulate(table, [cell for cell in cells if isinstance(cell, Cell)], records)
     labels = {(row.n_edits, row.editor): row.label for row in data.rows if row.variant is None}
     return {
-        Place(table.number, n, labels[n, editor], get_dataset(dataset).label, column): spread.mean
+        PublishedCell(
+            table.number, n, labels[n, editor], get_dataset(dataset).label, column
+        ): spread.mean
         for (n, editor, dataset), entry in data.entries.items()
         if (n, editor) in labels
         for column, spread in entry.values.items()
@@ -47,12 +49,12 @@ def _editing(
 
 def _ability(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
-) -> dict[Place, float]:
+) -> dict[PublishedCell, float]:
     from bench.tables.general_ability.tabulate import PUBLISHED_NAMES, tabulate
 
     data = tabulate(table, [cell for cell in cells if isinstance(cell, AbilityCell)], records)
     return {
-        Place(
+        PublishedCell(
             table.number, row.n_edits, UNEDITED if row.key is None else row.label, *names
         ): row.values[column].mean
         for row in data.rows
@@ -63,7 +65,7 @@ def _ability(
 
 def _times(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
-) -> dict[Place, float]:
+) -> dict[PublishedCell, float]:
     """Times behind however many edits stand at the one number of edits that the paper has.
 
     An inference counts as its overhead times the unedited model's, so that editors which were
@@ -83,19 +85,19 @@ def _times(
             seconds["Total"] = sum(seconds.values())
         for column, value in seconds.items():
             metric = COLUMNS[column] or ""
-            found[Place(table.number, printed_edits(table), label, "", metric)] = value
+            found[PublishedCell(table.number, printed_edits(table), label, "", metric)] = value
     return found
 
 
 def _ablation(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
-) -> dict[Place, float]:
+) -> dict[PublishedCell, float]:
     from bench.tables.ablation.tabulate import MEAN, ROWS, tabulate
 
     editing = [cell for cell in cells if isinstance(cell, Cell)]
     data = tabulate(table, editing, records, SHOWN[MAIN])
     return {
-        Place(table.number, row.n_edits, ROWS[row.part][1], MEAN, column): spread.mean
+        PublishedCell(table.number, row.n_edits, ROWS[row.part][1], MEAN, column): spread.mean
         for row in data.rows
         if not row.control
         for column, spread in row.values.items()

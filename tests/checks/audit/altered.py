@@ -7,20 +7,20 @@ from functools import cache
 
 from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.core.published import Published, all_numbers
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 
 @cache
-def _published() -> dict[Place, Published]:
+def _published() -> dict[PublishedCell, Published]:
     return all_numbers()
 
 
-def published() -> dict[Place, Published]:
+def published() -> dict[PublishedCell, Published]:
     """A copy of all of them."""
     return dict(_published())
 
 
-def altered(place: Place, **change: float | None) -> dict[Place, Published]:
+def altered(place: PublishedCell, **change: float | None) -> dict[PublishedCell, Published]:
     """All of them, with another value or std at a place that is there."""
     numbers = published()
     numbers[place] = dataclasses.replace(numbers[place], **change)  # type: ignore[arg-type]
@@ -35,6 +35,6 @@ def found(check: Check, numbers: Numbers) -> dict[str, Finding]:
     return by_place
 
 
-def bare(values: dict[Place, float]) -> dict[Place, Published]:
+def bare(values: dict[PublishedCell, float]) -> dict[PublishedCell, Published]:
     """Made numbers without a spread."""
     return {place: Published(value=value, std=None) for place, value in values.items()}

@@ -12,7 +12,7 @@ from bench.checks.audit import CHECKS, audit
 from bench.checks.audit.findings import MEANINGS, VERDICTS, Check, Finding, Section
 from bench.checks.audit.report import lines, markdown, summary, to_json
 from bench.cli.main import main
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from tests.checks.audit.altered import altered, published
 
 PINNED = Path(__file__).with_name("pinned.json")
@@ -38,7 +38,7 @@ def test_the_findings_are_the_pinned_ones(sections: tuple[Section, ...]) -> None
 
 
 def test_a_changed_cell_is_not_the_pinned_audit() -> None:
-    changed = altered(Place(1, 100, "RECIPE", "CF", "Avg"), value=94.0)  # below LTE
+    changed = altered(PublishedCell(1, 100, "RECIPE", "CF", "Avg"), value=94.0)  # below LTE
     now, pinned = by_id(to_json(audit(changed))), by_id(PINNED.read_text(encoding="utf-8"))
     moved = {name for name in now.keys() | pinned.keys() if now.get(name) != pinned.get(name)}
     assert {

@@ -6,7 +6,7 @@ import pytest
 
 from bench.checks.audit import claims, losses, rises, times
 from bench.core.published import Published
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from tests.checks.audit.altered import altered, found, published
 
 
@@ -21,12 +21,12 @@ def test_every_single_number_that_recipe_loses() -> None:
 
 @pytest.mark.parametrize(("value", "lost"), [(99.38, 0), (99.40, 1), (99.41, 1)])
 def test_a_tie_is_no_win(value: float, lost: int) -> None:
-    numbers = altered(Place(1, 1, "GRACE", "ZSRE", "Rel"), value=value)  # RECIPE has 99.40
+    numbers = altered(PublishedCell(1, 1, "GRACE", "ZSRE", "Rel"), value=value)  # RECIPE has 99.40
     assert found(losses.CHECK, numbers)["table1"].numbers["lost"] == lost
 
 
 def test_less_time_is_better() -> None:
-    numbers = altered(Place(3, 10_000, "LTE", "", "edit_time_s"), value=0.0079)
+    numbers = altered(PublishedCell(3, 10_000, "LTE", "", "edit_time_s"), value=0.0079)
     assert "table3/10000/edit_time_s" not in found(losses.CHECK, numbers)
 
 
@@ -41,7 +41,7 @@ def test_the_threshold_of_a_rise_by_hand() -> None:
 
 @pytest.mark.parametrize(("value", "rising"), [(39.56, True), (39.54, False)])
 def test_a_rise_is_more_than_a_point_and_its_rounding(value: float, *, rising: bool) -> None:
-    place = Place(5, 10, "ROME", "RIPE", "Gen")  # 38.54 + 1.01 = 39.55
+    place = PublishedCell(5, 10, "ROME", "RIPE", "Gen")  # 38.54 + 1.01 = 39.55
     before = altered(place._replace(n_edits=1), value=38.54)
     assert (
         "table5/ROME/RIPE/1-10"
@@ -62,14 +62,14 @@ def test_times_follow_the_table() -> None:
     assert list(findings["table3/order"].numbers)[:3] == ["LTE", "RECIPE", "MEND"]
     # 0.0936 over the median of 0.0586, 0.0587, 0.0589, 0.0589, 0.0590 and 0.0591.
     assert findings["table3/overhead"].numbers["GRACE"] == pytest.approx(0.0936 / 0.0589 - 1)
-    slower = altered(Place(3, 10_000, "LTE", "", "edit_time_s"), value=1.0)
+    slower = altered(PublishedCell(3, 10_000, "LTE", "", "edit_time_s"), value=1.0)
     assert list(found(times.CHECK, slower)["table3/order"].numbers)[:3] == ["RECIPE", "MEND", "LTE"]
 
 
 def test_a_claim_follows_the_table() -> None:
     key = "recipe-best-average/table6"
     assert found(claims.CHECK, published())[key].verdict == "holds"
-    beaten = altered(Place(6, 10, "LTE", "CF", "Avg"), value=98.0)  # RECIPE has 97.95
+    beaten = altered(PublishedCell(6, 10, "LTE", "CF", "Avg"), value=98.0)  # RECIPE has 97.95
     finding = found(claims.CHECK, beaten)[key]
     assert finding.verdict == "fails"
     assert "CF, 10 edits: 97.95, LTE 98.00" in finding.sentence

@@ -10,7 +10,7 @@ import pytest
 from bench.checks.audit import rows, tasks
 from bench.checks.audit.tasks import step_of
 from bench.core.published import Published
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from tests.checks.audit.altered import altered, found, published
 
 
@@ -42,7 +42,7 @@ def test_the_unedited_accuracies_as_counts(task: str, over: str, verdict: str) -
 
 
 def test_a_count_over_the_rows_holds() -> None:
-    numbers = altered(Place(2, 0, "N/A", "CSQA", "accuracy"), value=38.90)
+    numbers = altered(PublishedCell(2, 0, "N/A", "CSQA", "accuracy"), value=38.90)
     assert found(tasks.CHECK, numbers)["CSQA/1221"].verdict == "holds"
 
 
@@ -69,7 +69,9 @@ def test_the_rows_allow_what_is_printed() -> None:
 
 
 def test_a_cell_without_rows_and_an_empty_one_with_them_are_at_odds() -> None:
-    too_long = published() | {Place(1, 10_000, "FT", "RIPE", "Avg"): Published(value=1.0, std=None)}
+    too_long = published() | {
+        PublishedCell(1, 10_000, "FT", "RIPE", "Avg"): Published(value=1.0, std=None)
+    }
     assert found(rows.CHECK, too_long)["needed/RIPE"].verdict == "fails"
     cut = {p: one for p, one in published().items() if (p.n_edits, p.dataset) != (1_000, "ZSRE")}
     finding = found(rows.CHECK, cut)["needed/ZSRE"]

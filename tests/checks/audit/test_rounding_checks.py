@@ -6,7 +6,7 @@ import pytest
 
 from bench.checks.audit import ablation, averages
 from bench.checks.audit.rounding import explains
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from tests.checks.audit.altered import altered, bare, found, published
 
 
@@ -17,7 +17,9 @@ from tests.checks.audit.altered import altered, bare, found, published
 )
 def test_a_mean_by_hand(average: float, exact: int, outside: int) -> None:
     parts = {"Rel": 1.01, "Gen": 2.00, "Loc": 3.01, "Avg": average}
-    numbers = bare({Place(1, 1, "FT", "CF", metric): value for metric, value in parts.items()})
+    numbers = bare(
+        {PublishedCell(1, 1, "FT", "CF", metric): value for metric, value in parts.items()}
+    )
     findings = found(averages.CHECK, numbers)
     assert findings["table1"].numbers["exact"] == exact
     assert findings["table1"].numbers["outside"] == outside
@@ -29,14 +31,16 @@ def test_a_mean_by_hand(average: float, exact: int, outside: int) -> None:
 )
 def test_a_sum_by_hand(total: float, verdict: str) -> None:
     parts = {"edit_time_s": 0.1, "infer_time_s": 0.2, "total_time_s": total}
-    numbers = bare({Place(3, 1, "FT", "", metric): value for metric, value in parts.items()})
+    numbers = bare(
+        {PublishedCell(3, 1, "FT", "", metric): value for metric, value in parts.items()}
+    )
     assert found(averages.CHECK, numbers)["table3"].verdict == verdict
 
 
 def test_a_mean_is_over_its_own_data_set_and_editor() -> None:
     numbers = bare(
         {
-            Place(1, n, editor, dataset, metric): 10.0 * i
+            PublishedCell(1, n, editor, dataset, metric): 10.0 * i
             for i, (n, editor, dataset) in enumerate(
                 [(1, "FT", "CF"), (1, "FT", "ZSRE"), (10, "FT", "CF"), (1, "TP", "CF")]
             )
@@ -56,19 +60,19 @@ def test_one_published_average_cannot_come_from_rounding() -> None:
     place = "table5/1000/RECIPE/ZSRE"
     findings = found(averages.CHECK, published())
     assert [p for p, one in findings.items() if one.verdict == "impossible"] == [place]
-    repaired = altered(Place(5, 1_000, "RECIPE", "ZSRE", "Avg"), value=98.04)
+    repaired = altered(PublishedCell(5, 1_000, "RECIPE", "ZSRE", "Avg"), value=98.04)
     assert place not in found(averages.CHECK, repaired)
 
 
 @pytest.mark.parametrize(
     "place",
     [
-        Place(1, 10, "FT", "RIPE", "Gen"),
-        Place(2, 1_000, "LTE", "MMLU", "accuracy"),
-        Place(3, 10_000, "TP", "", "infer_time_s"),
+        PublishedCell(1, 10, "FT", "RIPE", "Gen"),
+        PublishedCell(2, 1_000, "LTE", "MMLU", "accuracy"),
+        PublishedCell(3, 10_000, "TP", "", "infer_time_s"),
     ],
 )
-def test_a_changed_number_is_noticed(place: Place) -> None:
+def test_a_changed_number_is_noticed(place: PublishedCell) -> None:
     before = found(averages.CHECK, published())[f"table{place.table}"]
     changed = altered(place, value=published()[place].value + 1)
     after = found(averages.CHECK, changed)[f"table{place.table}"]
@@ -80,12 +84,12 @@ def test_table_4_against_table_1_and_when_it_would_agree() -> None:
     # 97.78, 96.68 and 97.48 make 97.3133.
     assert "97.3133; -0.0233" in findings["table4/100/Rel"].sentence
     assert {one.verdict for p, one in findings.items() if "unedited" not in p} == {"differs"}
-    agreeing = altered(Place(4, 100, "RECIPE", "MEAN3", "Rel"), value=97.31)
+    agreeing = altered(PublishedCell(4, 100, "RECIPE", "MEAN3", "Rel"), value=97.31)
     assert found(ablation.CHECK, agreeing)["table4/100/Rel"].verdict == "holds"
 
 
 @pytest.mark.parametrize("metric", ["Rel", "Loc"])
 def test_an_unedited_model_that_changes_is_impossible(metric: str) -> None:
     assert found(ablation.CHECK, published())[f"table4/unedited/{metric}"].verdict == "holds"
-    changed = altered(Place(4, 1_000, "N/A", "MEAN3", metric), value=27.29)
+    changed = altered(PublishedCell(4, 1_000, "N/A", "MEAN3", metric), value=27.29)
     assert found(ablation.CHECK, changed)[f"table4/unedited/{metric}"].verdict == "impossible"

@@ -10,10 +10,10 @@ from bench.checks.audit import significant, spread
 from bench.checks.audit.spread_bounds import largest_std
 from bench.checks.audit.spread_sources import most_samples
 from bench.core.published import Published
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from tests.checks.audit.altered import altered, found, published
 
-RECIPE_5 = Place(5, 100, "RECIPE", "ZSRE", "Avg")  # 98.98 ± 0.63; LTE 97.72 ± 1.05
+RECIPE_5 = PublishedCell(5, 100, "RECIPE", "ZSRE", "Avg")  # 98.98 ± 0.63; LTE 97.72 ± 1.05
 
 
 def test_a_test_by_hand() -> None:
@@ -96,11 +96,13 @@ def test_the_number_of_samples_by_hand() -> None:
 def test_a_spread_that_five_values_cannot_have() -> None:
     place = "table1/possible/RECIPE/ZSRE/1"
     assert place not in found(spread.CHECK, published())
-    wide = altered(Place(1, 1, "RECIPE", "ZSRE", "Avg"), std=1.3)  # 99.46: at most 0.545 x sqrt(5)
+    wide = altered(
+        PublishedCell(1, 1, "RECIPE", "ZSRE", "Avg"), std=1.3
+    )  # 99.46: at most 0.545 x sqrt(5)
     findings = found(spread.CHECK, wide)
     assert findings[place].verdict == "impossible"
     assert findings["table1/possible"].verdict == "differs"
-    fitting = altered(Place(1, 1, "RECIPE", "ZSRE", "Avg"), std=1.2)
+    fitting = altered(PublishedCell(1, 1, "RECIPE", "ZSRE", "Avg"), std=1.2)
     assert place not in found(spread.CHECK, fitting)
 
 
@@ -115,10 +117,10 @@ def test_order_alone_gives_no_spread_in_18_cells() -> None:
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (Place(1, 10_000, "RECIPE", "CF", "Avg"), "table1/order/CF/10000/RECIPE"),
-        (Place(6, 1, "FT", "RIPE", "Avg"), "table6/order/RIPE/1/FT"),
+        (PublishedCell(1, 10_000, "RECIPE", "CF", "Avg"), "table1/order/CF/10000/RECIPE"),
+        (PublishedCell(6, 1, "FT", "RIPE", "Avg"), "table6/order/RIPE/1/FT"),
     ],
 )
-def test_no_spread_at_all_is_what_order_gives(place: Place, name: str) -> None:
+def test_no_spread_at_all_is_what_order_gives(place: PublishedCell, name: str) -> None:
     assert found(spread.CHECK, altered(place, std=0.0))[name].verdict == "holds"
     assert name not in found(spread.CHECK, altered(place, std=None))

@@ -7,32 +7,34 @@ import pytest
 from bench.checks.claims import PRINTED, Claim, Evidence, Exhibit, Judgement, judge
 from bench.checks.claims.base import RETRIEVAL_EDITORS, WEIGHT_EDITORS
 from bench.core.published import TABLES, load, numbers
-from bench.core.published_cells import UNEDITED, Place
+from bench.core.published_cells import UNEDITED, PublishedCell
 
 BY_KEY = {claim.key: claim for claim in PRINTED}
 
 
-def judged(key: str, table: int, values: dict[Place, float]) -> Judgement:
+def judged(key: str, table: int, values: dict[PublishedCell, float]) -> Judgement:
     """The judgement of one claim in one table; its other tables are dropped."""
     judgements = judge(BY_KEY[key], Evidence(tables=values))
     return next(found for found in judgements if found.exhibit == Exhibit("table", table))
 
 
-def at(n_edits: int, editor: str, metric: str, value: float, table: int = 1) -> dict[Place, float]:
-    return {Place(table, n_edits, editor, "ZSRE", metric): value}
+def at(
+    n_edits: int, editor: str, metric: str, value: float, table: int = 1
+) -> dict[PublishedCell, float]:
+    return {PublishedCell(table, n_edits, editor, "ZSRE", metric): value}
 
 
-def ability(editor: str, value: float, n_edits: int = 1_000) -> dict[Place, float]:
-    return {Place(2, n_edits, editor, "ALL4", "mean"): value}
+def ability(editor: str, value: float, n_edits: int = 1_000) -> dict[PublishedCell, float]:
+    return {PublishedCell(2, n_edits, editor, "ALL4", "mean"): value}
 
 
-def seconds(editor: str, metric: str, value: float) -> dict[Place, float]:
-    return {Place(3, 10_000, editor, "", metric): value}
+def seconds(editor: str, metric: str, value: float) -> dict[PublishedCell, float]:
+    return {PublishedCell(3, 10_000, editor, "", metric): value}
 
 
-def ablated(editor: str, rel: float, gen: float, loc: float) -> dict[Place, float]:
+def ablated(editor: str, rel: float, gen: float, loc: float) -> dict[PublishedCell, float]:
     metrics = {"Rel": rel, "Gen": gen, "Loc": loc}
-    return {Place(4, 100, editor, "MEAN3", name): value for name, value in metrics.items()}
+    return {PublishedCell(4, 100, editor, "MEAN3", name): value for name, value in metrics.items()}
 
 
 # Claim, table, numbers of which it holds, one changed number that breaks it.
@@ -139,7 +141,7 @@ def test_every_claim_is_tested_here() -> None:
     ("key", "table", "good", "change"), BROKEN_BY_ONE, ids=[key for key, *_ in BROKEN_BY_ONE]
 )
 def test_a_claim_holds_until_one_number_changes(
-    key: str, table: int, good: dict[Place, float], change: dict[Place, float]
+    key: str, table: int, good: dict[PublishedCell, float], change: dict[PublishedCell, float]
 ) -> None:
     holding = judged(key, table, good)
     assert (holding.verdict, holding.broken) == ("holds", ())
@@ -191,7 +193,7 @@ def test_a_score_of_nothing_at_one_edit_has_no_share() -> None:
 
 
 def test_without_the_unedited_model_the_median_of_edited_weights_stands_for_it() -> None:
-    values: dict[Place, float] = {}
+    values: dict[PublishedCell, float] = {}
     for editor, time in (("FT", 1.0), ("ROME", 1.0), ("MEND", 1.03)):
         values |= seconds(editor, "infer_time_s", time)
     found = judged("weight-editors-infer-as-unedited", 3, values)

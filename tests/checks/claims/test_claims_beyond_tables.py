@@ -8,7 +8,7 @@ import pytest
 
 from bench.checks.claims import CLAIMS, PRINTED, Evidence, Judgement, judge
 from bench.core.published import all_numbers
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 
 BY_KEY = {claim.key: claim for claim in CLAIMS if claim not in PRINTED}
 RIVAL = "rome-memit-worse-on-llama-without-covariance"
@@ -27,8 +27,10 @@ def near(space: str, one: float, three: float, five: float) -> dict[tuple[str, i
     return {(space, 1): one, (space, 3): three, (space, 5): five}
 
 
-def memit(llama: float, here: float) -> dict[Place, float]:
-    return {Place(table, 10, "MEMIT", "ZSRE", "Avg"): v for table, v in ((1, llama), (5, here))}
+def memit(llama: float, here: float) -> dict[PublishedCell, float]:
+    return {
+        PublishedCell(table, 10, "MEMIT", "ZSRE", "Avg"): v for table, v in ((1, llama), (5, here))
+    }
 
 
 THREE = at(3, 95.0, 94.0, 98.0)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.checks.regression.evidence import distances, evidence, lengths, without_covariance
 from bench.cli.main import main
-from bench.core.published_cells import Place
+from bench.core.published_cells import PublishedCell
 from bench.store import reference
 from bench.store.reference import write_reference
 from bench.store.results import Record
@@ -58,8 +58,8 @@ def test_distances_are_medians_by_space() -> None:
 
 def test_editors_without_covariance_stand_at_the_places_of_the_tables() -> None:
     found = without_covariance([bare("memit", 0.4), bare("memit", 0.6, seed=1), bare("rome", 0.2)])
-    assert found[Place(1, 10, "MEMIT", "ZSRE", "Rel")] == pytest.approx(50.0)
-    assert found[Place(1, 10, "ROME", "ZSRE", "Rel")] == pytest.approx(20.0)
+    assert found[PublishedCell(1, 10, "MEMIT", "ZSRE", "Rel")] == pytest.approx(50.0)
+    assert found[PublishedCell(1, 10, "ROME", "ZSRE", "Rel")] == pytest.approx(20.0)
     assert {place.table for place in found} == {1}
 
 
