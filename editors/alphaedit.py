@@ -57,6 +57,8 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
     family = "MP"
     label: ClassVar[str] = "AlphaEdit"
     in_paper: ClassVar[bool] = False
+    table_row = 12
+    mark = ("#882255", "d")
     uses_subject: ClassVar[bool] = True
     hparams_class = AlphaEditHparams
     presets: ClassVar[Mapping[str, AlphaEditHparams]] = {

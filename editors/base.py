@@ -161,9 +161,11 @@ class Editor(ABC, Generic[HparamsT]):
 
     family: ClassVar[Literal["MP", "AP", "RB"]]  # modifies / adds parameters, retrieval-based
     version: ClassVar[int] = 1  # bumped when results change; part of a cell's identity
-    label: ClassVar[str]  # as the paper's tables print it
+    label: ClassVar[str]  # as tables print it
     aliases: ClassVar[tuple[str, ...]] = ()
-    in_paper: ClassVar[bool] = True  # False: a later one, which tables show only when asked
+    in_paper: ClassVar[bool] = True  # False: a later editor, which tables show only on demand
+    table_row: ClassVar[int | None] = None  # place in tables: 1 to 11 are the paper's; None: last
+    mark: ClassVar[tuple[str, str] | None] = None  # (colour, marker) in figures; None: any
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
     uses_subject: ClassVar[bool] = False  # an edit depends on where its prompt has the subject
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder

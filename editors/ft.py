@@ -171,6 +171,8 @@ class FtEditor(WeightEditor[FtHparams]):
 
     family = "MP"
     label: ClassVar[str] = "FT"
+    table_row = 1
+    mark = ("#0072B2", "o")
     aliases: ClassVar[tuple[str, ...]] = ("fine-tuning",)
     spans_devices = True
     hparams_class = FtHparams

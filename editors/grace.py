@@ -90,6 +90,8 @@ class GraceEditor(Editor[GraceHparams]):
 
     family = "RB"  # as the paper's tables group it
     label: ClassVar[str] = "GRACE"
+    table_row = 8
+    mark = ("#D55E00", "<")
     hparams_class = GraceHparams
     presets: ClassVar[Mapping[str, GraceHparams]] = {
         # zjunlp/EasyEdit hparams/GRACE/{llama-7b,gpt-j-6B,gpt2-xl}.yaml

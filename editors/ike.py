@@ -58,6 +58,8 @@ class IkeEditor(InContextEditor[IkeHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     label: ClassVar[str] = "IKE"
     in_paper: ClassVar[bool] = False
+    table_row = 15
+    mark = ("#332288", "+")
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
         **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), IkeHparams()),

@@ -43,6 +43,8 @@ class Lte(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "LTE"
+    table_row = 10
+    mark = ("#E69F00", "h")
     uses_encoder = True
     edit_time = frozenset({"mode", "threshold"})
     spans_devices = True

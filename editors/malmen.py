@@ -205,6 +205,8 @@ class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MALMEN"
+    table_row = 5
+    mark = ("#CC79A7", "D")
     quick: ClassVar[bool] = True
     hparams_class = MalmenHparams
     presets: ClassVar[Mapping[str, MalmenHparams]] = {

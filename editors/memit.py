@@ -45,6 +45,8 @@ class MemitEditor(SpreadingEditor[MemitHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MEMIT"
+    table_row = 4
+    mark = ("#E69F00", "v")
     uses_subject: ClassVar[bool] = True
     hparams_class = MemitHparams
     presets: ClassVar[Mapping[str, MemitHparams]] = {

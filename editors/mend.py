@@ -197,6 +197,8 @@ class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
 
     family = "MP"
     label: ClassVar[str] = "MEND"
+    table_row = 2
+    mark = ("#D55E00", "s")
     quick: ClassVar[bool] = True
     hparams_class = MendHparams
     presets: ClassVar[Mapping[str, MendHparams]] = {

@@ -81,6 +81,8 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
 
     family = "RB"
     label: ClassVar[str] = "R-ROME"
+    table_row = 9
+    mark = ("#009E73", ">")
     quick: ClassVar[bool] = True
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}

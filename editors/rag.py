@@ -45,6 +45,8 @@ class RagEditor(InContextEditor[RagHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     label: ClassVar[str] = "RAG"
     in_paper: ClassVar[bool] = False
+    table_row = 16
+    mark = ("#AA4499", "x")
     hparams_class = RagHparams
     presets: ClassVar[Mapping[str, RagHparams]] = {
         **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), RagHparams()),

@@ -41,6 +41,8 @@ class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     version = 1
     label = "RECIPE"
+    table_row = 11
+    mark = ("#000000", "*")
     uses_encoder = True
     spans_devices = True
     edit_time = EDIT_TIME

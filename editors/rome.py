@@ -66,6 +66,8 @@ class RomeEditor(WeightEditor[RomeHparams]):
 
     family = "MP"
     label: ClassVar[str] = "ROME"
+    table_row = 3
+    mark = ("#009E73", "^")
     uses_subject: ClassVar[bool] = True
     hparams_class = RomeHparams
     presets: ClassVar[Mapping[str, RomeHparams]] = {

@@ -80,6 +80,8 @@ class TPatcher(Editor[TPatcherHparams]):
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "AP"
     label: ClassVar[str] = "TP"
+    table_row = 7
+    mark = ("#0072B2", "X")
     aliases: ClassVar[tuple[str, ...]] = ("T-Patcher", "tpatcher")
     hparams_class = TPatcherHparams
     presets: ClassVar[Mapping[str, TPatcherHparams]] = {

@@ -106,6 +106,8 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
     version = 2
     label: ClassVar[str] = "UltraEdit"
     in_paper: ClassVar[bool] = False
+    table_row = 14
+    mark = ("#44AA99", "H")
     hparams_class = UltraEditHparams
     presets: ClassVar[Mapping[str, UltraEditHparams]] = {
         # XiaojieGu/UltraEdit config/model

@@ -98,6 +98,8 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
 
     family = "MP"
     label: ClassVar[str] = "WILKE"
+    table_row = 6
+    mark = ("#56B4E9", "P")
     uses_subject: ClassVar[bool] = True
     hparams_class = WilkeHparams
     presets: ClassVar[Mapping[str, WilkeHparams]] = {

@@ -55,6 +55,8 @@ class WiseEditor(Editor[WiseHparams]):
     family: ClassVar[Literal["MP", "AP", "RB"]] = "AP"
     label: ClassVar[str] = "WISE"
     in_paper: ClassVar[bool] = False
+    table_row = 13
+    mark = ("#999933", "8")
     hparams_class = WiseHparams
     presets: ClassVar[Mapping[str, WiseHparams]] = {
         # zjunlp/EasyEdit hparams/WISE/{llama-7b,gpt-j-6B,gpt2-xl}.yaml

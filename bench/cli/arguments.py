@@ -16,7 +16,7 @@ from bench.cli.values import (
     whole,
 )
 from bench.core.cell import Generation
-from bench.core.grids import DATASETS, PRESETS, RECENT_ORDER, TABLES, Selection
+from bench.core.grids import DATASETS, PRESETS, TABLES, Selection, recent_labels
 from bench.core.miniatures import ENCODER
 from bench.evaluation.metric_sets import available
 from bench.models.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
@@ -218,7 +218,7 @@ def add_recent(parser: argparse._ArgumentGroup) -> None:
         "--with-recent",
         action="store_true",
         help="where no editors are named, those of later papers too, which the paper's tables do "
-        f"not hold: {listed(RECENT_ORDER)}",
+        f"not hold: {listed(recent_labels())}",
     )
 
 

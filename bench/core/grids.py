@@ -18,22 +18,7 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 Measured = Literal["editing", "general_ability", "times", "ablation"]
 
 DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
-# The paper's row order, by label; later editors follow in theirs, then others alphabetically.
-EDITOR_ORDER = (
-    "FT",
-    "MEND",
-    "ROME",
-    "MEMIT",
-    "MALMEN",
-    "WILKE",
-    "TP",
-    "GRACE",
-    "R-ROME",
-    "LTE",
-    "RECIPE",
-)
-RECENT_ORDER = ("AlphaEdit", "WISE", "UltraEdit", "IKE", "RAG")  # ours: not in the paper's tables
-RECENT = "not in the paper's tables"  # what is said of them
+RECENT = "not in the paper's tables"  # a note on later editors
 # Samples drawn at n edits in the embedded preset: ours, so that a cell takes seconds to minutes.
 EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
 # RippleEdits has 1,388 test samples; the paper leaves these cells empty.
@@ -191,16 +176,25 @@ def in_paper(editor: str) -> bool:
     return registry.describe(editor).in_paper
 
 
-def place_of(editor: str, dataset: str) -> tuple[int, str, int, str]:
+def recent_labels() -> list[str]:
+    """Labels of this package's editors that the paper's tables do not hold, in row order."""
+    from editors import registry
+
+    recent = (key for key in registry.shipped() if not in_paper(key))
+    return [registry.describe(key).label for key in sorted(recent, key=_row)]
+
+
+def place_of(editor: str, dataset: str) -> tuple[bool, int, str, int, str]:
     """What rows and columns of a table are ordered by."""
     return *_row(editor), position(DATASETS, dataset), dataset
 
 
-def _row(key: str) -> tuple[int, str]:
+def _row(key: str) -> tuple[bool, int, str]:
+    """The paper's order, then later editors in theirs, then others alphabetically."""
     from editors import registry
 
-    order = (*EDITOR_ORDER, *RECENT_ORDER)
-    return position(order, registry.describe(key).label), key
+    row = registry.describe(key).table_row
+    return row is None, row or 0, key
 
 
 def position(order: Sequence[str], name: str) -> int:

@@ -14,7 +14,7 @@ from bench.core.grids import DATASETS, position
 from bench.core.names import resolve_name
 from bench.datasets import own
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, Split
-from editors.own.code import is_file_name
+from editors.plugins import is_file_name
 
 __all__ = [
     "SPLITS",

@@ -1,23 +1,23 @@
 """Data sets that are not of this package: named files, installed ones, and those of records alone.
 
-As with editors (`editors.own`), a file is run when it is named. Its data lie beside it, or where
-`--data-dir` says.
+As with editors (`editors.plugins`), a file is run when it is named. Its data lie beside it, or
+where `--data-dir` points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bench.datasets.base import EditDataset, Split
 from bench.datasets.files import PublishedFile
 from bench.datasets.rows import Row
+from editors import plugins
 from editors.base import EditSample
-from editors.own import code
-from editors.own.code import OwnCodeError, ReadFile
+from editors.plugins import OwnCodeError, ReadFile
 
 GROUP = "bench.datasets"
 KIND = "data set"
@@ -80,13 +80,15 @@ def admit(path: Path, taken: frozenset[str]) -> str:
     """
     path = path.expanduser().absolute()
     for key, (known, _) in _named.items():
-        if known.path == path and path.is_file() and known.digest == code.digest_at(path):
+        if known.path == path and path.is_file() and known.digest == plugins.digest_at(path):
             return key
-    file = code.run_file(path, kind=KIND)
-    made = _made(_class_in(file.module, path.name), path.name, home=path.parent, source=file.digest)
+    file = plugins.run_file(path, kind=KIND)
+    cls = plugins.only_class(file.module, EditDataset, place=path.name, kind=KIND)  # type: ignore[type-abstract]
+    made = _made(cls, path.name, home=path.parent, source=file.digest)
     present = {k: d for k, d in datasets(taken).items() if not isinstance(d, RecordedDataset)}
     others = [d for d in present.values() if d.home != made.home or d.key != made.key]
-    _check_free(made, {*taken, *(name for one in others for name in names_of(one))}, path.name)
+    names = {*taken, *(name for dataset in others for name in names_of(dataset))}
+    plugins.check_free(names_of(made), names, place=path.name, kind=KIND)
     _named[made.key] = file, made
     return made.key
 
@@ -101,27 +103,20 @@ def _installed(taken: frozenset[str]) -> tuple[dict[str, EditDataset], dict[str,
     """(data sets, what is wrong with others) of the entry points, imported."""
     found: dict[str, EditDataset] = {}
     wrong: dict[str, str] = {}
-    for name, one in code.entry_points(GROUP).items():
+    for name, one in plugins.entry_points(GROUP).items():
         try:
             made = _installed_one(one)
-            _check_free(made, taken, code.described(one))
+            plugins.check_free(names_of(made), {*taken}, place=plugins.described(one), kind=KIND)
             found[made.key] = made
         except OwnCodeError as error:
             wrong[name] = str(error)
     return found, wrong
 
 
-def _installed_one(one: metadata.EntryPoint) -> EditDataset:
-    found, place = code.loaded(one), code.described(one)
-    if not one.attr:
-        found = _class_in(found, place)
-    if not (isinstance(found, type) and issubclass(found, EditDataset)):
-        raise OwnCodeError(f"{place} is no class that derives from {EditDataset.__module__}.")
-    return _made(found, place, home=code.file_of(one).parent, source=code.digest_of(one))
-
-
-def _class_in(module: Any, place: str) -> type[EditDataset]:
-    return code.one_class(module, EditDataset, place=place, kind=KIND)  # type: ignore[type-abstract]
+def _installed_one(point: metadata.EntryPoint) -> EditDataset:
+    cls = plugins.class_at(point, EditDataset, kind=KIND)  # type: ignore[type-abstract]
+    home, source = plugins.file_of(point).parent, plugins.digest_of(point)
+    return _made(cls, plugins.described(point), home=home, source=source)
 
 
 def _made(cls: type[EditDataset], place: str, *, home: Path, source: str) -> EditDataset:
@@ -136,12 +131,3 @@ def _made(cls: type[EditDataset], place: str, *, home: Path, source: str) -> Edi
     made = cls()
     made.home, made.source_digest = home, source
     return made
-
-
-def _check_free(made: EditDataset, taken: Collection[str], place: str) -> None:
-    clashing = sorted(names_of(made) & set(taken))
-    if clashing:
-        raise OwnCodeError(
-            f"{place} calls its data set {clashing[0]!r}, as another data set is called; give it "
-            "another key, label or alias."
-        )

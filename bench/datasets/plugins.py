@@ -14,8 +14,7 @@ from typing import Any, Literal
 from bench import datasets
 from bench.datasets import own
 from editors import registry
-from editors.own import guests
-from editors.own.entries import EditorEntry
+from editors.registry import EditorEntry
 
 EDITOR_SOURCE, DATASET_SOURCE = "source", "dataset_source"  # names of inputs
 
@@ -33,7 +32,7 @@ def named_files() -> tuple[OwnFile, ...]:
     """What this process has run."""
     made = [
         OwnFile(kind="editor", path=one.path, digest=one.digest())
-        for one in guests.named()
+        for one in registry.named_files()
         if one.path is not None
     ]
     made += [OwnFile(kind="dataset", path=f.path, digest=f.digest) for f in own.named()]
@@ -79,7 +78,10 @@ def remember(records: Iterable[Mapping[str, Any]]) -> None:
             facts = record["editor"]
             registry.remember(
                 EditorEntry(
-                    stream["editor"], facts["label"], (), facts["family"], "", in_paper=False
+                    key=stream["editor"],
+                    class_name="",
+                    label=facts["label"],
+                    family=facts["family"],
                 )
             )
         if DATASET_SOURCE in inputs and stream["dataset"] not in datasets.available():

@@ -19,7 +19,7 @@ from bench.tables.layout import EMPTY, TextTable
 from bench.tables.render import CSV_COLUMNS, csv_of
 from bench.tables.tabulate import changes_sentence, published_values
 from editors import registry
-from editors.own.entries import EditorEntry
+from editors.registry import EditorEntry
 
 LEAD = ("n", "Type", "Editor")
 # Column -> the published metric, None for what the paper does not have.

@@ -15,7 +15,7 @@ from bench.core.grids import Selection, get_table
 from bench.datasets import get_dataset, own
 from bench.datasets.plugins import named_files, run_files
 from bench.runner.planning import Settings, plan, points
-from editors.own.code import OwnCodeError
+from editors.plugins import OwnCodeError
 from tests.support.own_files import DATASET, forget_installed, install
 
 SOURCE = DATASET.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from editors import registry
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
 from editors.grace import GraceHparams
-from editors.own.entries import read_entry
+from editors.registry import read_entry
 from tests.support.tiny import tiny_gpt2
 
 ROOT = Path(registry.__file__).parent

@@ -15,8 +15,7 @@ from bench.core.grids import Selection, get_table
 from bench.datasets.plugins import named_files, run_files
 from bench.runner.planning import Settings, plan, points
 from editors import registry
-from editors.own import guests
-from editors.own.code import OwnCodeError
+from editors.plugins import OwnCodeError
 from tests.support.own_files import EDITOR, SMALL, forget_installed, install, write_editor
 
 POINTS = "[bench.editors]\n"
@@ -128,7 +127,7 @@ def test_a_worker_runs_the_file_again_and_notices_a_change(tmp_path: Path) -> No
     path = write_editor(tmp_path)
     registry.resolve(str(path))
     files = named_files()
-    guests._named.clear()
+    registry._named.clear()
     run_files(files)
     assert "small" in registry.available()
     write_editor(tmp_path, source=SMALL + "\n")
@@ -147,7 +146,7 @@ def test_worker_processes_run_it_and_its_records_stay_in_tables(
     shown = capsys.readouterr().out
     assert "AnswerMemory \u00a7" in shown
     assert "Not in the paper's tables" in shown
-    guests._named.clear()  # as in another process
+    registry._named.clear()  # as in another process
     for chosen in ([], ["--editors", "ft,my_editor"], ["--editors", "AnswerMemory"]):
         assert main(["tables", *chosen, *two, *out]) == 0
         captured = capsys.readouterr()
@@ -168,7 +167,7 @@ def test_figures_and_times_show_it_without_its_file(
     assert main(["run", "--editors", f"ft,{EDITOR}", *asked, "--jobs", "1"]) == 0
     times = ["--table", "3", "--datasets", "cf", "--edits", "2", "--out", "times"]
     assert main(["run", "--editors", str(EDITOR), *times]) == 0
-    guests._named.clear()
+    registry._named.clear()
     capsys.readouterr()
     assert main(["tables", *times]) == 0
     assert capsys.readouterr().out.count("AnswerMemory \u00a7") == 1
@@ -218,7 +217,7 @@ def test_an_installed_editor_runs_and_its_package_is_its_source(
     cell = json.loads(record.read_text())["cell"]
     assert (cell["editor"], cell["inputs"]) == ("small", {"source": before})
     (site / "tiny_editors/helper.py").write_text("x = 1\n")
-    guests._installed.cache_clear()
+    registry._installed.cache_clear()
     assert registry.source_of("small") != before
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from bench.core.grids import RECENT_ORDER
+from bench.core.grids import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, Row, totals
 from bench.runner.costs.gpus import GIB, USABLE, Memory
 from bench.runner.costs.training import TERAFLOPS
@@ -55,7 +55,7 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
             "(--tflops; ours), trainings to their last iteration, one for each data set, articles "
             "of 1,000 tokens. Statistics and weights that are there already cost nothing again."
         )
-        if counted := [label for label in RECENT_ORDER if any(r.editor == label for r in rows)]:
+        if counted := [label for label in recent_labels() if any(r.editor == label for r in rows)]:
             yield (
                 f"Hours of {', '.join(counted)}, which Table 3 does not hold: operations of rows "
                 "of 40 tokens at the same rate; an inference as the unedited model's, longer by "

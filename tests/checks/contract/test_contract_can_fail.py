@@ -11,9 +11,8 @@ from bench.checks.contract.clause import BrokenClauseError
 from bench.checks.contract.clauses import CLAUSES
 from bench.checks.contract.verdicts import verdicts
 from bench.cli.main import main
-from editors.own import guests
-from editors.own.entries import EditorEntry
-from editors.own.guests import Guest
+from editors import registry
+from editors.registry import EditorEntry, OwnEditor
 from tests.support.broken_editors import BROKEN, Sound
 from tests.support.contract import Subject
 
@@ -25,9 +24,11 @@ def admitted(monkeypatch: pytest.MonkeyPatch) -> Admit:
     """Puts a class among the user's editors, and gives its key."""
 
     def admit(cls: type[Sound]) -> str:
-        entry = EditorEntry("trial", cls.label, (), cls.family, cls.__name__, in_paper=False)
-        guest = Guest(entry=entry, path=None, load=lambda: cls, digest=lambda: "0" * 64)
-        monkeypatch.setattr(guests, "_named", {"trial": guest})
+        entry = EditorEntry(
+            key="trial", class_name=cls.__name__, label=cls.label, family=cls.family, in_paper=False
+        )
+        own = OwnEditor(entry=entry, path=None, load=lambda: cls, digest=lambda: "0" * 64)
+        monkeypatch.setattr(registry, "_named", {"trial": own})
         return "trial"
 
     return admit

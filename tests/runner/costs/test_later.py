@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from bench.core.grids import RECENT_ORDER
+from bench.core.grids import recent_labels
 from bench.runner.costs import later_needs  # noqa: F401 - registers what they need
 from bench.runner.costs.counted import FACT_TOKENS, context_tokens, edit_operations
 from bench.runner.costs.estimate import HOUR
@@ -148,14 +148,14 @@ def test_a_backbone_without_records_takes_those_of_mini_llama(tmp_path: Path) ->
 @pytest.mark.parametrize("preset", ["paper", "embedded"])
 def test_all_of_them_are_planned(number: str, preset: str, tmp_path: Path) -> None:
     plan = planned(tmp_path, "--table", number, "--preset", preset, "--with-recent")
-    found = [row(plan, label) for label in RECENT_ORDER]
+    found = [row(plan, label) for label in recent_labels()]
     assert all(one["known"] and one["hours"] > 0 for one in found)
-    counted = f"Hours of {', '.join(RECENT_ORDER)}, which Table 3 does not hold"
+    counted = f"Hours of {', '.join(recent_labels())}, which Table 3 does not hold"
     assert any(line.startswith(counted) for line in plan["assumptions"]) == (preset == "paper")
 
 
 def test_every_editor_of_a_later_paper_is_known() -> None:
-    for label in RECENT_ORDER:
+    for label in recent_labels():
         hparams = registry.hparams_for(registry.resolve(label), "llama-2-7b")
         assert needs(hparams, large()).known
         assert edit_operations(hparams, large(), 10)
