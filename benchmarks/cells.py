@@ -16,7 +16,7 @@ from bench.core.grids import Selection, get_table
 from bench.evaluation.context import Loaded
 from bench.evaluation.driver import CellRun, run_cell
 from bench.evaluation.edit_job import EditJob
-from bench.evaluation.rows import summarise
+from bench.evaluation.metrics import summarise
 from bench.runner.planning import Settings, plan, points
 from benchmarks import plain
 from benchmarks.lines import Line, at_least

@@ -29,7 +29,7 @@ from bench.core.files import write_text
 from bench.datasets import LoadedSamples, get_dataset
 from bench.evaluation import metrics
 from bench.evaluation.driver import run_cell
-from bench.evaluation.rows import summarise
+from bench.evaluation.metrics import summarise
 from bench.models.backbones import EMBEDDED, Backbone, load, locate
 from bench.models.resources import Places, resources_for, sources_for
 from bench.world.store import data_dir

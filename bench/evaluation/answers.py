@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.evaluation.rows import Channel, TokenAnswer
+from bench.evaluation.metrics import Channel, TokenAnswer
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.evaluation.batching import Course
+from bench.evaluation.metrics import Channel
 from bench.evaluation.probing import Both, Forced, Ids
-from bench.evaluation.rows import Channel
 
 
 class AskedSoFar:

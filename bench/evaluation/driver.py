@@ -17,11 +17,10 @@ from bench.evaluation.edit_cache import saved_seconds
 from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.measuring import Measuring
 from bench.evaluation.metric_set import Running
-from bench.evaluation.metrics import CONTEXT_GUIDED
+from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow
 from bench.evaluation.pristine import pristine_answers
 from bench.evaluation.prober import Prober
 from bench.evaluation.probing import BATCH_SIZE, Item, items_of
-from bench.evaluation.rows import ItemRow, SampleRow
 from bench.evaluation.streams import Stream
 from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
 from editors.base import Editor, EditRequest, EditSample

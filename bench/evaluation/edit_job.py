@@ -35,7 +35,7 @@ class EditJob(Job):
         """Run the cell's protocol; see the base class."""
         from bench.evaluation import measuring
         from bench.evaluation.driver import run_cell
-        from bench.evaluation.rows import summarise
+        from bench.evaluation.metrics import summarise
 
         cell, start = self.cell, time.perf_counter()
         self.sources.check(cell.inputs)

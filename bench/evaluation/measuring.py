@@ -10,7 +10,7 @@ from bench.core.cell import Cell
 from bench.core.clock import Clock
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metric_sets import get_set
-from bench.evaluation.rows import SampleRow
+from bench.evaluation.metrics import SampleRow
 
 if TYPE_CHECKING:
     from torch import Tensor

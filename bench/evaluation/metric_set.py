@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from bench.core.cell import Cell
 from bench.evaluation.batching import Course, Room
+from bench.evaluation.metrics import SampleRow
 from bench.evaluation.probing import Forced, Question, predict, unsteered
-from bench.evaluation.rows import SampleRow
 from bench.models.measure_inputs import MeasureInputs
 from editors.base import Editor, EditSample
 from editors.parts.tokens import RetrievalText

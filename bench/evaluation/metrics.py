@@ -1,9 +1,18 @@
-"""What every number of a table means: items, samples, cells.
+"""Reliability, generality and locality: what every score of a table means.
 
-An *item* is one probe of one sample. Its score is that of one measure; a sample's score is the
-mean over all its items of one aspect (item-weighted, whatever their kinds), a cell's score the
-mean over the samples that have such items (RECIPE, arXiv:2405.03279, section 4 and its released
-evaluation).
+An *item* is one question of an edit sample, of one of three aspects:
+
+* **reliability**: the edit request itself. Does the edited model give the edit's target?
+* **generality**: questions that follow from the edit, as rephrasings. Does it give their targets?
+* **locality**: questions that the edit does not concern. Does the edited model still answer as the
+  *pristine* (unedited) model does? The reference is the pristine model's own answer at the same
+  positions, whatever the truth is.
+
+A `Measure` compares an answer with its reference, in [0, 1]: `token_accuracy` and `exact` on the
+teacher-forced argmax, `generated_exact` on greedily decoded text. A sample's score is the mean over
+all its items of one aspect (item-weighted, whatever their kinds), a cell's score the mean over the
+samples that have such items (RECIPE, arXiv:2405.03279, section 4 and its released evaluation).
+Everything here follows from the rows of a record, without a model.
 """
 
 from __future__ import annotations
@@ -11,17 +20,28 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from statistics import fmean
+from typing import Any, Literal, TypedDict, get_args
 
 PROTOCOL_VERSION = 1  # raised when any definition of this file changes; part of a cell's identity
 
 Aspect = Literal["reliability", "generality", "locality"]
 Measure = Literal["token_accuracy", "exact", "generated_exact"]
+Phase = Literal["before", "after"]  # the pristine and the edited model
+# How the model was asked: with the target forced (retrieving by the text so far, or by the prompt
+# only), or by greedy decoding.
+Channel = Literal["teacher_forced", "prompt_only", "generated"]
 Scores = dict[str, float]
 
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
+PHASES: tuple[Phase, ...] = get_args(Phase)
+MEASURES: dict[Channel, tuple[Measure, ...]] = {
+    "teacher_forced": ("token_accuracy", "exact"),
+    "prompt_only": ("token_accuracy", "exact"),
+    "generated": ("generated_exact",),
+}
 
 # The measures of "natural" generation stop where an answer ends by itself: at a new line or at a
 # full stop that is followed by white space and does not belong to an initial ("J. R. R. Tolkien").
@@ -31,8 +51,38 @@ MAX_ANSWER_TOKENS = 20  # ours: well above the longest embedded target, bounds a
 CONTEXT_GUIDED = (
     "Answer the question or complete the sentence with a short answer only.\nQuestion: {}\nAnswer:"
 )
+AGE_GROUPS = 10  # of edits, by the number of later edits; ours
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+class TokenAnswer(TypedDict):
+    """A prediction, as ids and as text."""
+
+    ids: list[int]
+    text: str
+
+
+class ItemRow(TypedDict):
+    """One item with the pristine model's answers and the edited model's."""
+
+    aspect: Aspect
+    kind: str
+    prompt: str
+    target: str
+    target_ids: list[int]
+    before: dict[Channel, TokenAnswer]
+    after: dict[Channel, TokenAnswer]
+
+
+class SampleRow(TypedDict):
+    """One edit with all its items."""
+
+    id: str
+    block: int
+    position: int  # of the edit within its block
+    edit_seconds: float
+    items: list[ItemRow]
 
 
 @dataclass(frozen=True)
@@ -42,6 +92,23 @@ class ItemScore:
     aspect: Aspect
     kind: str
     value: float
+
+
+def score(item: ItemRow, phase: Phase, channel: Channel, measure: Measure) -> float:
+    """The score of one item, in [0, 1].
+
+    Reliability and generality compare with the target, locality with the pristine model's own
+    answer (teacher-forced at the same positions, or generated).
+    """
+    answer = item[phase][channel]
+    local = item["aspect"] == "locality"
+    if measure == "generated_exact":
+        if local:
+            return generated_agreement(answer["text"], item["before"]["generated"]["text"])
+        return generated_exact(answer["text"], item["target"])
+    reference = item["before"]["teacher_forced"]["ids"] if local else item["target_ids"]
+    compare = exact if measure == "exact" else token_accuracy
+    return compare(answer["ids"], reference)
 
 
 def token_accuracy(predicted: Sequence[int], reference: Sequence[int]) -> float:
@@ -62,10 +129,7 @@ def generated_exact(generated: str, reference: str) -> float:
 
 
 def generated_agreement(generated: str, pristine: str) -> float:
-    """1 where two generated texts hold the same answer: locality of the model's own greedy answer.
-
-    The pristine model's answer is the reference, whatever the data set says the truth is.
-    """
+    """1 where two generated texts hold the same answer: locality of the greedy answer."""
     return generated_exact(generated, answer_in(pristine))
 
 
@@ -107,6 +171,75 @@ def with_average(scores: Scores) -> Scores:
     if any(aspect not in scores for aspect in ASPECTS):
         return dict(scores)
     return {**scores, "average": sum(scores[aspect] for aspect in ASPECTS) / len(ASPECTS)}
+
+
+def summarise(rows: Sequence[SampleRow]) -> dict[str, Any]:
+    """The summary of a cell, computed from its rows alone.
+
+    `scores[phase][channel][measure]` holds reliability, generality, locality and their average;
+    `kinds` holds the same by `aspect/kind`. Scores are in [0, 1]; channels that were not asked are
+    absent.
+    """
+    return {
+        "samples": len(rows),
+        "blocks": len({row["block"] for row in rows}),
+        "items": sum(len(row["items"]) for row in rows),
+        "scores": _by_measure(rows, sample_scores, with_average),
+        "kinds": _by_measure(rows, kind_scores, dict),
+    }
+
+
+def by_age(rows: Sequence[SampleRow], n_edits: int) -> Iterator[dict[str, Any]]:
+    """Token accuracy by the number of later edits, in equal groups, youngest edits first."""
+    groups = min(AGE_GROUPS, n_edits)
+    for group in range(groups):
+        first, last = group * n_edits // groups, (group + 1) * n_edits // groups
+        members = [row for row in rows if first <= n_edits - 1 - row["position"] < last]
+        scores = {aspect: _mean_accuracy(members, aspect) for aspect in ASPECTS[:2]}
+        yield {"from": first, "to": last - 1, "samples": len(members), **scores}
+
+
+def accuracy(item: ItemRow) -> float:
+    """Teacher-forced token accuracy of an item after editing: the main column of the tables."""
+    return score(item, "after", "teacher_forced", "token_accuracy")
+
+
+def _mean_accuracy(rows: Sequence[SampleRow], aspect: Aspect) -> float | None:
+    """Mean over samples of their mean over items, as cells have it; None without any item."""
+    samples = (
+        [accuracy(item) for item in row["items"] if item["aspect"] == aspect] for row in rows
+    )
+    means = [fmean(values) for values in samples if values]
+    return fmean(means) if means else None
+
+
+def _by_measure(
+    rows: Sequence[SampleRow],
+    of_sample: Callable[[Iterable[ItemScore]], Scores],
+    of_cell: Callable[[Scores], Scores],
+) -> dict[str, Any]:
+    """Table of phase -> channel -> measure -> scores of the cell, for channels that were asked."""
+    asked = rows[0]["items"][0] if rows else None  # every item is asked through the same channels
+    return {
+        phase: {
+            channel: {
+                measure: of_cell(
+                    cell_scores(of_sample(_scored(row, phase, channel, measure)) for row in rows)
+                )
+                for measure in measures
+            }
+            for channel, measures in MEASURES.items()
+            if asked is not None and channel in asked[phase]
+        }
+        for phase in PHASES
+    }
+
+
+def _scored(row: SampleRow, phase: Phase, channel: Channel, measure: Measure) -> list[ItemScore]:
+    return [
+        ItemScore(item["aspect"], item["kind"], score(item, phase, channel, measure))
+        for item in row["items"]
+    ]
 
 
 def _means(pairs: Iterable[tuple[str, float]]) -> Scores:

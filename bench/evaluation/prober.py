@@ -10,6 +10,7 @@ from bench.core.clock import Clock
 from bench.evaluation.answers import Answered
 from bench.evaluation.batching import Course, Room
 from bench.evaluation.checkpoint_answers import AskedSoFar
+from bench.evaluation.metrics import Channel, TokenAnswer
 from bench.evaluation.pristine import PristineAnswers
 from bench.evaluation.probing import (
     Both,
@@ -22,7 +23,6 @@ from bench.evaluation.probing import (
     predict_and_generate,
     unsteered,
 )
-from bench.evaluation.rows import Channel, TokenAnswer
 from editors.base import Editor
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel

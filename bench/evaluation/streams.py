@@ -10,7 +10,7 @@ from bench.evaluation.checkpoint_answers import AskedSoFar
 from bench.evaluation.checkpointing import Checkpoint, Keeper
 from bench.evaluation.health import BlockHealth
 from bench.evaluation.measuring import Measuring
-from bench.evaluation.rows import SampleRow
+from bench.evaluation.metrics import SampleRow
 from editors.base import Editor
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.checksums import sealed
 from bench.core.identity import canonical
-from bench.evaluation.retention_by_age import accuracy, by_age
-from bench.evaluation.rows import SampleRow
+from bench.evaluation.metrics import SampleRow, accuracy, by_age
 from bench.store.results import Record
 
 DIGITS = 6  # decimals of scores in [0, 1]; four more than tables print in percent

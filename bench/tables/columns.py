@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.evaluation.metrics import Measure
-from bench.evaluation.rows import Channel
+from bench.evaluation.metrics import Channel, Measure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,7 @@ from bench.core.grids import in_paper
 from bench.core.identity import canonical
 from bench.core.statistics import Spread, spread
 from bench.core.variants import row_variant
-from bench.evaluation.metrics import Measure
-from bench.evaluation.rows import Channel
+from bench.evaluation.metrics import Channel, Measure
 from bench.store.results import Record
 from bench.tables.labels import settings_of
 from bench.tables.tabulate import METRICS

@@ -61,7 +61,7 @@ def test_a_record_says_everything(run_arguments: list[str]) -> None:
 
 
 def test_metrics_can_be_recomputed_from_a_record(run_arguments: list[str]) -> None:
-    from bench.evaluation.rows import summarise
+    from bench.evaluation.metrics import summarise
 
     assert main([*run_arguments, "--editors", "ft", "--edits", "2"]) == 0
     for record in records():

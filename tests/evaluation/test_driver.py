@@ -8,8 +8,8 @@ import pytest
 
 from bench.core.seeds import draw
 from bench.evaluation.driver import run_cell
+from bench.evaluation.metrics import SampleRow, summarise
 from bench.evaluation.probing import items_of, predict
-from bench.evaluation.rows import SampleRow, summarise
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cell import CELL

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.evaluation.rows import ItemRow, SampleRow, TokenAnswer, score, summarise
+from bench.evaluation.metrics import ItemRow, SampleRow, TokenAnswer, score, summarise
 
 
 def answer(ids: list[int], text: str = "") -> TokenAnswer:

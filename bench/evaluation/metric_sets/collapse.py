@@ -37,8 +37,8 @@ import torch
 from bench.core.cell import Cell
 from bench.evaluation.batching import Course
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
+from bench.evaluation.metrics import SampleRow
 from bench.evaluation.probing import Ids, Question, in_batches, unsteered
-from bench.evaluation.rows import SampleRow
 from bench.models.measure_inputs import MeasureInputs
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.tokens import batch_of

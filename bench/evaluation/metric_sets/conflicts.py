@@ -32,9 +32,8 @@ import numpy as np
 
 from bench.core.cell import Cell
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
-from bench.evaluation.metrics import normalise
+from bench.evaluation.metrics import SampleRow, normalise
 from bench.evaluation.probing import Forced, Item, items_of
-from bench.evaluation.rows import SampleRow
 from editors.base import EditRequest, EditSample
 
 PAIRS = 10  # of a block; ours

@@ -32,8 +32,8 @@ from bench.core.cell import Cell
 from bench.datasets import get_dataset
 from bench.evaluation import metrics
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
+from bench.evaluation.metrics import SampleRow, score
 from bench.evaluation.probing import Item
-from bench.evaluation.rows import SampleRow, score
 from bench.world.relations import RELATIONS, STYLES, Style
 from bench.world.world import Fact, World, phrase
 from editors.base import EditSample

@@ -24,10 +24,8 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.evaluation import metrics
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
-from bench.evaluation.metrics import ItemScore, Measure, Scores
+from bench.evaluation.metrics import ItemScore, Measure, SampleRow, Scores, by_age, score
 from bench.evaluation.probing import Forced, Item, items_of
-from bench.evaluation.retention_by_age import by_age
-from bench.evaluation.rows import SampleRow, score
 
 COHORT = 10  # edits at most; ours, so that a stage asks few questions
 MEASURES: tuple[Measure, ...] = ("token_accuracy", "exact")

@@ -14,7 +14,7 @@ from bench.core.published import Published, numbers
 from bench.core.published_cells import UNEDITED
 from bench.core.statistics import Spread, spread
 from bench.core.variants import ABLATIONS, CONTROLLED, ablation_of
-from bench.evaluation.rows import Phase
+from bench.evaluation.metrics import Phase
 from bench.store.results import Record
 from bench.tables.columns import Shown
 from bench.tables.tabulate import METRICS, Caption, caption_of

@@ -8,7 +8,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.evaluation.batching import Room
 from bench.evaluation.metric_set import Running
-from bench.evaluation.rows import ItemRow, SampleRow
+from bench.evaluation.metrics import ItemRow, SampleRow
 from bench.models.measure_inputs import MeasureInputs
 from editors.base import Editor, EditSample
 from tests.support.tiny import SAMPLES

@@ -16,7 +16,7 @@ from bench.evaluation.checkpointing import Keeper
 from bench.evaluation.driver import CellRun, run_cell
 from bench.evaluation.metric_set import Found, MetricSet, Running
 from bench.evaluation.metric_sets import available, get_set, identities
-from bench.evaluation.rows import summarise
+from bench.evaluation.metrics import summarise
 from bench.models.fingerprint import changed, fingerprint
 from bench.models.measure_inputs import MeasureInputs
 from bench.store.compact import compact, line
