@@ -195,8 +195,13 @@ def by_age(rows: Sequence[SampleRow], n_edits: int) -> Iterator[dict[str, Any]]:
     for group in range(groups):
         first, last = group * n_edits // groups, (group + 1) * n_edits // groups
         members = [row for row in rows if first <= n_edits - 1 - row["position"] < last]
-        scores = {aspect: _mean_accuracy(members, aspect) for aspect in ASPECTS[:2]}
-        yield {"from": first, "to": last - 1, "samples": len(members), **scores}
+        yield {
+            "from": first,
+            "to": last - 1,
+            "samples": len(members),
+            "reliability": _mean_accuracy(members, "reliability"),
+            "generality": _mean_accuracy(members, "generality"),
+        }
 
 
 def accuracy(item: ItemRow) -> float:

@@ -29,14 +29,14 @@ def contradiction(record: Record) -> str | None:
 
 
 def _summary_of(record: Record) -> dict[str, Any]:
-    from bench.evaluation import measuring, rows
+    from bench.evaluation import measuring, metrics
     from bench.evaluation.general_ability import rows as ability_rows
 
     if record["cell"].get("kind") == Cell.kind:
         further = measuring.summarise(
             Cell.from_dict(record["cell"]), record["rows"], record.get("measured", {})
         )
-        own = rows.summarise(record["rows"])
+        own = metrics.summarise(record["rows"])
         return own | ({"measures": further} if further else {})
     edited = {"reliability": record["summary"]["reliability"]}  # of the edits, which are no rows
     return ability_rows.summarise(record["rows"]) | edited
