@@ -22,7 +22,7 @@ import torch
 from bench.cli.values import whole
 from bench.core.console import say, show, warn
 from bench.core.files import write_text
-from bench.core.grids import editor_keys
+from bench.core.names import editor_keys
 from bench.core.provenance import now, provenance
 from benchmarks import cells, growth, ladder, report, repositories, startup
 from benchmarks.lines import Line, table

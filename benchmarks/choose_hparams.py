@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.files import write_text
 from bench.datasets import LoadedSamples, get_dataset
 from bench.evaluation import metrics

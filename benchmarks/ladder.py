@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bench.core.grids import Selection, get_table
-from bench.core.seeds import draw
+from bench.core.numerics import draw
 from bench.evaluation.context import Loaded
 from bench.evaluation.driver import run_cell
 from bench.evaluation.edit_job import EditJob

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.core.grids import editor_keys
+from bench.core.names import editor_keys
 from bench.evaluation.context import Loaded
 from benchmarks.cells import cell_job
 from benchmarks.lines import Line

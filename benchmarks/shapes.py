@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.core.clock import Clock
 from bench.core.console import say, show, warn
 from bench.core.files import write_text
-from bench.core.grids import Selection, editor_keys, get_table
-from bench.core.provenance import now, provenance
+from bench.core.grids import Selection, get_table
+from bench.core.names import editor_keys
+from bench.core.provenance import Clock, now, provenance
 from bench.core.published import load
 from bench.evaluation.context import Loaded
 from bench.evaluation.timing.job import TimingJob

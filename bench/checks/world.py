@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench.core.miniatures import CONTROL
+from bench.core.names import CONTROL
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
 from bench.evaluation.general_ability.scoring import ask
 from bench.evaluation.general_ability.sets.squad2 import ANSWERABLE, UNANSWERABLE

@@ -15,9 +15,9 @@ from bench.cli.values import (
     one_of,
     whole,
 )
-from bench.core.cell import Generation
-from bench.core.grids import DATASETS, PRESETS, TABLES, Selection, recent_labels
-from bench.core.miniatures import ENCODER
+from bench.core.cells import Generation
+from bench.core.grids import PRESETS, TABLES, Selection
+from bench.core.names import DATASETS, ENCODER, recent_labels
 from bench.evaluation.metric_sets import available
 from bench.models.backbones import DEVICE_MAPS, DTYPES, EMBEDDED, HUB_IDS
 from bench.models.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS

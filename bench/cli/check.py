@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.checks.regression.claims import Verdicts
     from bench.checks.regression.compare import Outcome
     from bench.checks.regression.published import Beside
-    from bench.core.published_cells import PublishedCell
+    from bench.core.published import PublishedCell
 
 AGAINST = ("reference", "published")
 

@@ -11,11 +11,10 @@ from bench import __version__
 from bench.cli import arguments
 from bench.cli.next_steps import SEEDING, SEEDS, SELECTING, Done, next_steps
 from bench.cli.where import add_where
-from bench.core.cell import Cell
+from bench.core.cells import Cell, Identity
 from bench.core.console import warn
 from bench.core.events import RunStarted
 from bench.core.grids import Table
-from bench.core.identity import Identity
 from bench.store.results import ResultStore
 from bench.tables.comparisons import FAVOURITE
 from editors import registry

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench.cli import arguments
 from bench.cli.values import whole
 from bench.core.console import say, warn
-from bench.core.grids import in_paper
+from bench.core.names import in_paper
 from bench.datasets.plugins import is_own
 from bench.models.backbones import EMBEDDED
 from bench.report.plots.catalogue import FIGURES, resolve

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from bench.cli import arguments
-from bench.core.cell import Cell
-from bench.core.grids import GridPoint, Measured, Table, editor_keys, in_paper, place_of
-from bench.core.identity import Identity
+from bench.core.cells import Cell, Identity
+from bench.core.grids import GridPoint, Measured, Table
+from bench.core.names import editor_keys, in_paper, row_order
 from bench.datasets import dataset_keys
 from bench.evaluation.general_ability.cell import AbilityCell, EditStream
 from bench.evaluation.jobs import Job
@@ -118,7 +118,7 @@ class EditingTables(TableKind):
             and (asked <= cell.measures.keys() if asked else not cell.measures)
         ]
         return sorted(
-            found, key=lambda cell: (cell.n_edits, place_of(cell.editor, cell.dataset), cell.seed)
+            found, key=lambda cell: (cell.n_edits, row_order(cell.editor, cell.dataset), cell.seed)
         )
 
     def view(
@@ -262,11 +262,11 @@ KINDS: dict[Measured, TableKind] = {
 
 def _ability_order(cell: AbilityCell) -> tuple[object, ...]:
     one = cell.edits
-    return () if one is None else (one.n_edits, place_of(one.editor, one.dataset), one.seed)
+    return () if one is None else (one.n_edits, row_order(one.editor, one.dataset), one.seed)
 
 
 def _time_order(cell: TimingCell) -> tuple[object, ...]:
-    return cell.n_edits, place_of(cell.editor or "", cell.dataset), cell.seed
+    return cell.n_edits, row_order(cell.editor or "", cell.dataset), cell.seed
 
 
 def _wanted(stream: Cell | EditStream | TimingCell, args: argparse.Namespace) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.core.console import say, warn
-from bench.core.grids import RECENT, TABLES, editor_keys
+from bench.core.grids import TABLES
+from bench.core.names import RECENT, editor_keys
 from bench.datasets import available as datasets
 from bench.datasets import broken as broken_datasets
 from bench.datasets import get_dataset

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli.showing import READ_ONLY, print_markdown, show_text
+from bench.core.cells import Identity
 from bench.core.grids import Table
-from bench.core.identity import Identity
 from bench.store.results import Record
 
 

@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from bench import __version__
-from bench.core.escaping import visible
-from bench.core.library_logging import quiet_libraries
+from bench.core.console import quiet_libraries, visible
 from bench.core.names import unknown_name
 
 EXAMPLES = """examples:

@@ -8,9 +8,8 @@ from typing import cast
 
 from bench.cli import arguments
 from bench.cli.showing import print_markdown, show_text, written
-from bench.core.cell import Cell
+from bench.core.cells import Cell, Identity
 from bench.core.grids import Table
-from bench.core.identity import Identity
 from bench.store.results import Record
 
 

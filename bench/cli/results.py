@@ -13,7 +13,7 @@ from bench.cli.tidying import gc
 from bench.cli.values import names, one_of
 from bench.core.console import say, warn
 from bench.core.counting import counted, show_count
-from bench.core.grids import editor_keys
+from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
 from bench.store.maintenance.entries import STATES, Choice, Entry, entries, path_of, set_aside_files
 from bench.store.results import ResultStore, protocol_of, read_file

@@ -15,9 +15,9 @@ from bench.cli.showing import show
 from bench.cli.values import whole
 from bench.cli.where import add_where, slurm_of
 from bench.cli.work import Work, chosen_points, compute, conduct_of, sorted_work
-from bench.core.arithmetic import fixed_arithmetic
 from bench.core.console import say, warn
 from bench.core.events import EventLog, event_log
+from bench.core.numerics import fixed_arithmetic
 from bench.core.run_options import CHECKPOINT_SECONDS
 from bench.evaluation.record_kinds import identity_of
 from bench.store.results import Record, ResultStore, failure_of, is_complete

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.kinds import KINDS
+from bench.core.cells import Identity
 from bench.core.grids import Table
-from bench.core.identity import Identity
 from bench.store.results import Record
 from bench.tables.columns import MAIN
 

@@ -11,7 +11,7 @@ from bench.core.busy import show_busy
 from bench.core.console import say
 from bench.core.document_progress import show_documents
 from bench.core.events import event_log
-from bench.core.grids import editor_keys
+from bench.core.names import editor_keys
 from bench.models.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
 from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import Places, corpus_for

@@ -13,11 +13,9 @@ from bench.cli.losing import show_losses
 from bench.cli.measures import show_measures
 from bench.cli.showing import print_markdown, show, show_text
 from bench.cli.values import one_of
-from bench.core.cell import Cell
+from bench.core.cells import Cell, Identity, of_protocol
 from bench.core.console import say, warn
 from bench.core.grids import Table, get_table
-from bench.core.identity import Identity
-from bench.core.protocol import of_protocol
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.planning import points, trained_points

@@ -18,7 +18,7 @@ def gc(args: argparse.Namespace) -> int:
     store = ResultStore(arguments.records_directory(args))
     if not store.directory.is_dir():
         raise FileNotFoundError(f"No records at {store.directory}; nothing to remove.")
-    claims = CellClaims(store.claims)
+    claims = CellClaims(store.leases)
     dead = _watched(claims, store)
     held = {one.path for one in dead}
     rest = list(waste(store, stale=args.stale, corrupt=args.corrupt, dead=held))

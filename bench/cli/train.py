@@ -12,9 +12,9 @@ from bench.cli.values import assignment, whole
 from bench.core.busy import show_busy
 from bench.core.console import say, warn
 from bench.core.events import event_log
-from bench.core.grids import DATASETS
+from bench.core.grids import RECIPE, Variant, variant
+from bench.core.names import DATASETS
 from bench.core.training_progress import SCORES
-from bench.core.variants import EDITOR, Variant, variant
 from bench.models.artefacts import Made, make_artefact, trainable, training_samples
 from bench.models.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
 from bench.models.resources import encoder_directory
@@ -114,7 +114,7 @@ def main(args: argparse.Namespace) -> int:
     from editors.parts.artefact import artefact_path
 
     chosen = None if args.variant is None else variant(args.variant)
-    key = registry.resolve(args.editor if chosen is None else EDITOR)
+    key = registry.resolve(args.editor if chosen is None else RECIPE)
     editor = trainable(key)
     hparams = _hparams(key, args, _trained_changes(editor, chosen))
     directory = args.out or _default_out(args, chosen)

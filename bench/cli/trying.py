@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.cli import arguments
 from bench.cli.interactive.one_shot import TypedEdit
 from bench.cli.values import whole
-from bench.core.arithmetic import fixed_arithmetic
-from bench.core.grids import DATASETS
+from bench.core.names import DATASETS
+from bench.core.numerics import fixed_arithmetic
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

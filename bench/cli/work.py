@@ -11,15 +11,14 @@ from bench.cli import arguments
 from bench.cli.kinds import KINDS, TableKind
 from bench.cli.where import executor_of
 from bench.core.busy import show_busy
-from bench.core.checksums import mark_of
+from bench.core.cells import Identity
 from bench.core.console import warn
 from bench.core.events import EventLog, Stopped
 from bench.core.grids import GridPoint, Table, get_table
-from bench.core.identity import Identity
 from bench.core.run_options import Conduct
 from bench.evaluation.jobs import Job
 from bench.runner.planning import check_hparams, points, train_missing, trained_points
-from bench.store.results import Record, ResultStore, is_complete
+from bench.store.results import Record, ResultStore, is_complete, mark_of
 
 if TYPE_CHECKING:
     from bench.runner.executors.base import Executor
@@ -168,7 +167,7 @@ def compute(
     todo, store = work.todo, work.store
     store.prepare()
     stop, done = StopFlag(), 0
-    progress = CellProgress(todo, store.claims)
+    progress = CellProgress(todo, store.leases)
     with stopped_by_signals(stop) as caught:
         finished = until_done(work.executor, todo, store, conduct=conduct, stop=stop)
         try:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.busy import show_busy
 from bench.core.console import say
-from bench.core.miniatures import CONTROL, MODELS
-from bench.core.names import unknown_name
+from bench.core.names import CONTROL, MODELS, unknown_name
 from bench.world.world import DEFAULT_SEED
 
 if TYPE_CHECKING:

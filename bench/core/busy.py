@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bench.core.console import warn
-from bench.core.escaping import one_line
+from bench.core.console import one_line, warn
 from bench.core.heartbeat import SECONDS, heartbeat
 from bench.core.pace import Pace, in_words
 

@@ -1,62 +1,240 @@
-"""The seal of a record: a digest of all else that it says, so that no change goes unseen."""
+"""Digests of files, and seals by which a damaged file is known before anything reads it.
+
+A seal is a digest written beside what it covers: in the manifest of the models, in the folder of
+generated data, in the report of a training, beside a file, or in the header of a tensor file.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bench.core.identity import canonical
+from bench.core.cells import canonical
+from bench.core.files import write_tensors, write_text
 
-SEALED_SINCE = 2  # the first record schema with a digest
-_HEAD = ("schema", "key")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MANIFEST = "manifest.json"  # beside the folders of models, see `bench.world.build`
+DIGESTS = "digests.json"  # in a folder of generated files
+_DIGEST = "digest"  # among the facts in the header of a tensor file
 
 
-def digest_of(record: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of a record without its digest, in hexadecimal.
+class DamagedFileError(ValueError):
+    """Files of a model or of generated data, or trained weights, that are not what was written."""
+
+
+class DamagedTensorsError(ValueError):
+    """A tensor file that cannot be read, or is not what was written."""
+
+
+def digest_of_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_digest(path: Path) -> str:
+    """sha256 of a file, which is read once in a process as long as it does not change."""
+    status = path.stat()
+    return _digest_at(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _digest_at(path: Path, modified: int, size: int) -> str:  # noqa: ARG001 - they are the key
+    return digest_of_file(path)
+
+
+def digest_of_files(paths: Sequence[Path]) -> str:
+    """sha256 over the names (without directories) and digests of several files, in this order."""
+    lines = (f"{path.name}\0{cached_digest(path)}\n" for path in paths)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_model(directory: Path, remedy: str) -> None:
+    """Compare a model's files with the manifest in the folder above, where that names them.
+
+    Args:
+        directory: of the model.
+        remedy: what brings the files back, for the message.
 
     Raises:
-        ValueError: a value that JSON cannot hold.
+        DamagedFileError: a file is missing, or not the one of its digest; or the manifest
+            cannot be read.
     """
-    rest = {name: value for name, value in record.items() if name != "digest"}
-    return hashlib.sha256(canonical(rest).encode()).hexdigest()
+    manifest = directory.parent / MANIFEST
+    if not manifest.exists():
+        return
+    files = _json(manifest).get("models", {}).get(directory.name, {}).get("files", {})
+    _check_files(directory, files, manifest, remedy)
 
 
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with the digest of what it is now; one of an earlier schema stays as it is.
+def seal(directory: Path) -> None:
+    """Write the digests of all files of a folder beside them."""
+    digests = {path.name: digest_of_file(path) for path in sorted(directory.iterdir())}
+    (directory / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", "utf-8")
+
+
+def check_sealed(directory: Path, remedy: str) -> None:
+    """Compare the files of a folder with what `seal` wrote there, if it did.
 
     Raises:
-        ValueError: a value that JSON cannot hold.
+        DamagedFileError: a file is missing or another one; or the digests cannot be read.
     """
-    if record["schema"] < SEALED_SINCE:
-        return dict(record)
-    head = {name: record[name] for name in _HEAD}
-    return {**head, "digest": digest_of(record), **_without(record, (*_HEAD, "digest"))}
+    digests = directory / DIGESTS
+    if digests.exists():
+        _check_files(directory, _json(digests), digests, remedy)
 
 
-def holds(record: Mapping[str, Any]) -> bool:
-    """Whether a record is as it was sealed; earlier schemas have no seal to break."""
-    if "digest" not in record:
-        return bool(record["schema"] < SEALED_SINCE)
-    return bool(record["digest"] == digest_of(record))
-
-
-def mark_of(record: Mapping[str, Any]) -> str:
-    """What tells a record from an earlier or later one of the same cell."""
-    return str(record.get("digest") or digest_of(record))
-
-
-def encoded(record: Mapping[str, Any]) -> bytes:
-    """The sealed record as compact JSON in UTF-8.
+def seal_beside(path: Path, content: bytes) -> None:
+    """Write the digest of what a file is about to hold beside it.
 
     Raises:
-        ValueError: a value that JSON cannot hold.
+        OSError: it cannot be written.
     """
-    return json.dumps(
-        sealed(record), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode()
+    write_text(_beside(path), hashlib.sha256(content).hexdigest() + "\n")
 
 
-def _without(record: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in names}
+def check_beside(path: Path, remedy: str) -> None:
+    """Compare a file with what `seal_beside` wrote, where it did.
+
+    Raises:
+        DamagedFileError: the file is another one.
+    """
+    try:
+        digest = _beside(path).read_bytes().strip()
+    except FileNotFoundError:
+        return
+    if digest != cached_digest(path).encode():
+        raise _damaged(path, _beside(path).name, remedy)
+
+
+def check_trained(path: Path, remedy: str) -> None:
+    """Compare an editor's trained weights with the report of their training, where there is one.
+
+    Raises:
+        DamagedFileError: they are not the report's, or it cannot be read.
+    """
+    report = report_of(path)
+    if report.exists() and not is_reported(path):
+        raise _damaged(path, report.name, remedy)
+
+
+def is_reported(path: Path) -> bool:
+    """Whether trained weights are those that their report is about.
+
+    Raises:
+        DamagedFileError: the report cannot be read.
+    """
+    digest = _json(report_of(path)).get("artefact", {}).get("sha256")
+    return bool(digest == cached_digest(path))
+
+
+def report_of(path: Path) -> Path:
+    """Where the report of the training that computed these weights is."""
+    return path.with_suffix(".report.json")
+
+
+def write_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
+    """Write a safetensors file with `facts` and a digest of all that it holds.
+
+    The format itself has no checksum: a number with a flipped bit is a number still.
+
+    Raises:
+        OSError: the place cannot be written; nothing partial is left there.
+    """
+    plain = {name: tensor.cpu() for name, tensor in tensors.items()}
+    return write_tensors(path, plain, {**facts, _DIGEST: _seal_of(path, plain, facts)})
+
+
+def read_sealed(
+    path: Path, unsealed: frozenset[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, and the facts without the digest; copies, which no change of the file reaches.
+
+    Args:
+        path: of the file.
+        unsealed: names of the facts of files from before there were digests. Those are read as
+            they are; by default there are none.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedTensorsError: it is not as it was written.
+    """
+    from safetensors import SafetensorError
+
+    path.open("rb").close()  # that it is not there, or may not be read, is no damage
+    try:
+        tensors, facts = read_tensors(path)
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise DamagedTensorsError(f"{path} is damaged: {error}.") from error
+    if _DIGEST not in facts and unsealed is not None and facts.keys() == unsealed:
+        return tensors, facts
+    digest = facts.pop(_DIGEST, "")
+    if digest != _seal_of(path, tensors, facts):
+        raise DamagedTensorsError(f"{path} is damaged: its digest is not that of its content.")
+    return tensors, facts
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and facts of a safetensors file; copies, so that the file may be replaced meanwhile.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError, SafetensorError, ValueError, KeyError: it cannot be read.
+    """
+    from safetensors import safe_open
+
+    path.open("rb").close()  # the error of a file that is not there is an OSError for sure
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return tensors, dict(file.metadata() or {})
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    """sha256 over names, dtypes, shapes and bytes of all tensors, and over the facts."""
+    import torch
+
+    whole = hashlib.sha256(canonical(dict(facts)).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        whole.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        flat: Any = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+        whole.update(flat)
+    return whole.hexdigest()
+
+
+def _seal_of(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    """A digest of the name too: the content of another file is sound, and not this one's."""
+    return digest_of_tensors(tensors, {**facts, "file": path.name})
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _check_files(directory: Path, files: Mapping[str, str], named_by: Path, remedy: str) -> None:
+    for name, digest in files.items():
+        path = directory / name
+        if not path.is_file():
+            raise DamagedFileError(f"{path} is missing, which {named_by} names. {remedy}")
+        if cached_digest(path) != digest:
+            raise _damaged(path, named_by, remedy)
+
+
+def _damaged(path: Path, named_by: Path | str, remedy: str) -> DamagedFileError:
+    return DamagedFileError(f"{path} is damaged: its sha256 is not the one in {named_by}. {remedy}")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged: it is no JSON text in UTF-8.") from error
+    if not isinstance(values, dict):
+        raise DamagedFileError(f"{path} is damaged: it holds no JSON object.")
+    return values

@@ -1,18 +1,30 @@
-"""Where the command line writes: results to standard output, everything else to standard error.
+"""What the command line writes, and texts from data and users made safe for where they are shown.
 
-Lines hold texts from data and names from users: what could steer a terminal is written out.
+Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
-from bench.core.escaping import visible
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PIPE_WIDTH = 200  # columns when nobody watches: tables are not cut to a terminal's 80
+
+# Control characters but for tab and line feed (escape sequences begin with one of them), and those
+# that turn the direction of the text around them.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_BREAKS = re.compile(r"[\t\n]+")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def say(line: str) -> None:
@@ -27,5 +39,56 @@ def warn(line: str) -> None:
 
 def show(table: Table) -> None:
     """A table in the terminal's width, or in full width in a pipe."""
+    from rich.console import Console
+
     console = Console()
     (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)
+
+
+def quiet_libraries() -> None:
+    """Let libraries stay offline and silent, in processes that are this package's own.
+
+    They read these settings when they are first imported; a user's own settings hold.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def visible(text: str) -> str:
+    r"""The text with hidden characters written out, as `\x1b`; tabs and line feeds stay."""
+    return _HIDDEN.sub(_written_out, text)
+
+
+def one_line(text: str) -> str:
+    """As `visible`, in one line."""
+    return visible(_BREAKS.sub(" ", text))
+
+
+def csv_cell(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula; numbers stay as they are."""
+    if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def markdown_cell(text: str) -> str:
+    """A cell of a Markdown table: one line, without column rules or HTML tags of its own."""
+    return _TAG.sub("&lt;", one_line(text)).replace("|", r"\|")
+
+
+def markdown_line(texts: Iterable[str]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(map(markdown_cell, texts)) + " |"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned left."""
+    return "\n".join(map(markdown_line, (columns, ["---"] * len(columns), *rows)))
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

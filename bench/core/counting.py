@@ -19,8 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from bench.core.console import warn
-from bench.core.escaping import one_line
+from bench.core.console import one_line, warn
 from bench.core.heartbeat import SECONDS, heartbeat
 from bench.core.pace import Pace
 

@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and damaged ones that are set aside."""
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import uuid
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARTIAL = ".*.partial"  # names of files that are being written, or whose writer was killed
+SET_ASIDE = "*.corrupt*"  # names of damaged files that were set aside
 # Folders that cannot be synchronised, on file systems that need or offer nothing of the kind.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF, errno.ENOSYS}
 
@@ -26,7 +28,7 @@ class UnwritableError(OSError):
     def of(cls, path: Path, error: OSError) -> UnwritableError:
         """In one sentence, with what it means for a run."""
         reason = error.strerror or str(error)
-        return cls(f"{reason}: {path}; what is finished is kept, and the same command continues.")
+        return cls(f"{reason}: {path}; finished cells are stored, and the same command continues.")
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -52,35 +54,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the place cannot be written; nothing partial is left there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the file system can say so.
-
-    Raises:
-        OSError: the disk has failed.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
+    with _partial(path) as partial, partial.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_tensors(
@@ -100,26 +77,92 @@ def write_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(plain, partial, dict(facts))
-        if durable:
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-        partial.replace(path)
+        with _partial(path) as partial:
+            plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(plain, partial, dict(facts))
+            if durable:
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
     except SafetensorError as error:
         raise _as_os_error(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
     return path
 
 
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A free name in the folder of `path`; its file becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the file system can say so.
+
+    Raises:
+        OSError: the disk has failed.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
 def _as_os_error(path: Path, error: Exception) -> OSError:
-    """What safetensors says of a disk, as the error that everything else raises there."""
+    """What safetensors reports of a disk, as the error that everything else raises there."""
     number = re.search(r"os error (\d+)", str(error))
     if number is None:
         return OSError(f"{path} cannot be written: {error}")
     return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+
+
+def set_aside(path: Path, seen: os.stat_result) -> Path | None:
+    """Rename a damaged file to `<name>.corrupt`, `.corrupt.1` and so on; returns its new path.
+
+    It is neither read nor lost then, and nothing is ever overwritten.
+
+    Args:
+        path: the damaged file.
+        seen: what it was when it was read. Where another process has put a sound file there since,
+            that one stays, and None is returned.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    new = _reserved(path)
+    try:
+        path.rename(new)
+    except FileNotFoundError:
+        new.unlink()
+        return None
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    now = new.stat()
+    if (now.st_ino, now.st_size, now.st_mtime_ns) == (seen.st_ino, seen.st_size, seen.st_mtime_ns):
+        return new
+    new.rename(path)
+    return None
+
+
+def _reserved(path: Path) -> Path:
+    """A new empty file, whose name the damaged one takes."""
+    for number in itertools.count():
+        new = path.with_name(f"{path.name}.corrupt" + (f".{number}" if number else ""))
+        try:
+            new.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return new
+    raise AssertionError("unreachable")

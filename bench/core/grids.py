@@ -1,28 +1,71 @@
-"""Tables to cells: the only place that knows what the paper's tables hold.
+"""The paper's tables as grids of cells, and the variants of RECIPE that they compare.
 
-No digest and nothing heavy is needed here; `bench.runner.planning` turns points into cells.
+This is the only place that knows what the paper's tables hold. No digest and nothing heavy is
+needed here; `bench.runner.planning` turns points into cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.core.miniatures import CONTROL
-from bench.core.names import unknown_name
-from bench.core.variants import ABLATIONS, CONTROLLED, EDITOR, GPTJ_LN1
+from bench.core.names import CONTROL, DATASETS, unknown_name
+
+if TYPE_CHECKING:
+    from editors.base import Hparams
 
 Preset = Literal["embedded", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 Measured = Literal["editing", "general_ability", "times", "ablation"]
 
-DATASETS = ("zsre", "counterfact", "ripple_edits")  # the paper's column order
-RECENT = "not in the paper's tables"  # a note on later editors
 # Samples drawn at n edits in the embedded preset: ours, so that a cell takes seconds to minutes.
 EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
 # RippleEdits has 1,388 test samples; the paper leaves these cells empty.
 UNDEFINED = {("ripple_edits", 10000)}
+
+
+RECIPE = "recipe"
+LENGTHS = (1, 2, 3, 4, 5, 8)  # of continuous prompts in Figure 3, and 8 (ours)
+_LENGTH = re.compile(r"cpt=([1-9][0-9]{0,3})")  # the name is a folder's too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A named variant of RECIPE: a few hyper-parameters other than the preset's.
+
+    Its weights lie in a folder of their own beside the preset's, and are not shipped.
+    """
+
+    key: str
+    label: str
+    hparams: Mapping[str, Any]
+    about: str = ""  # what a caption says of its row
+
+
+def _of(key: str, label: str, about: str = "", **hparams: Any) -> Variant:
+    return Variant(key=key, label=label, hparams=MappingProxyType(hparams), about=about)
+
+
+_WHOLE = {"prompts": "continuous", "gate": "sentinel"}  # RECIPE as it is
+# Table 4: the knowledge text's word embeddings in place of the continuous prompt (CPT), a plain
+# contrastive loss with an absolute threshold in place of the knowledge sentinel (KS).
+ABLATIONS = (
+    _of("no-cpt", "- CPT", prompts="words"),
+    _of("no-ks", "- KS", gate="threshold"),
+    _of("no-cpt-no-ks", "- BOTH", prompts="words", gate="threshold"),
+)
+# What Table 4 also runs on a backbone that was not taught to read a context.
+CONTROLLED = (None, ABLATIONS[0].key)
+GPTJ_LN1 = _of(  # Table 5
+    "gptj-ln1",
+    "RECIPE (gptj_ln1)",
+    "RECIPE with the released code's injection on GPT-J, which puts the prompt into the input of "
+    "the first norm alone; trained so, and not compared with the others.",
+    inject="gptj_ln1",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +122,8 @@ TABLES = {
         backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
         published_backbone="LLAMA-2-7B",
         edits={"embedded": (100, 1000), "paper": (100, 1000)},
-        editors=(EDITOR,),
-        variants=(None, *(one.key for one in ABLATIONS)),
+        editors=(RECIPE,),
+        variants=(None, *(ablation.key for ablation in ABLATIONS)),
         control=CONTROL,
         controlled=CONTROLLED,
         measures="ablation",
@@ -105,7 +148,7 @@ TABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a user asked for; None takes the table's own choice."""
+    """What a user wants; None takes the table's own choice."""
 
     preset: Preset = "embedded"
     backbone: str | None = None
@@ -148,54 +191,43 @@ def default_limit(preset: Preset, n_edits: int) -> int | None:
     return max(n_edits, *(limit for n, limit in EMBEDDED_LIMITS.items() if n <= max(n_edits, 1)))
 
 
-def editor_keys(names: Iterable[str] | None = None, *, recent: bool = False) -> tuple[str, ...]:
-    """Keys of the named editors, in the order of rows, each once.
+def row_variant(editor: str, hparams: Mapping[str, Any]) -> Variant | None:
+    """The variant that has a row of its own beside RECIPE's, if these hyper-parameters are its."""
+    own = editor == RECIPE and hparams.get("inject") == GPTJ_LN1.hparams["inject"]
+    return GPTJ_LN1 if own else None
 
-    Without names they are all but those of later papers, and these too where `recent` asks so.
+
+def ablation_of(hparams: Mapping[str, Any]) -> Variant | None:
+    """Which row of Table 4 RECIPE's hyper-parameters are of; None for RECIPE as it is."""
+    parts = {name for ablation in ABLATIONS for name in ablation.hparams}
+    for ablation in ABLATIONS:
+        changed = {**_WHOLE, **ablation.hparams}
+        if all(hparams.get(name) == changed[name] for name in parts):
+            return ablation
+    return None
+
+
+def variant_with(editor: str, changed: Sequence[str], hparams: Hparams) -> Variant | None:
+    """The variant whose weights have these `name=value` changes of the preset, if it has a name."""
+    values = hparams.to_dict()
+    lengths = (variant(f"cpt={n}") for n in [values.get("prompt_length")] if n)
+    for named in (*ABLATIONS, GPTJ_LN1, *lengths):
+        if editor == RECIPE and changed == [f"{name}={v}" for name, v in named.hparams.items()]:
+            return named
+    return None
+
+
+def variant(name: str) -> Variant:
+    """The variant of that name; `cpt=N` is RECIPE with prompts of N tokens.
 
     Raises:
-        ValueError: an unknown editor.
+        ValueError: no variant of that name.
     """
-    from editors import registry
-
-    if names:
-        keys = {registry.resolve(name) for name in names}
-    else:
-        keys = {key for key in registry.available() if recent or in_paper(key)}
-    return tuple(sorted(keys, key=_row))
-
-
-def in_paper(editor: str) -> bool:
-    """Whether an editor is not marked as one of a later paper.
-
-    Raises:
-        ValueError: an unknown editor.
-    """
-    from editors import registry
-
-    return registry.describe(editor).in_paper
-
-
-def recent_labels() -> list[str]:
-    """Labels of this package's editors that the paper's tables do not hold, in row order."""
-    from editors import registry
-
-    recent = (key for key in registry.shipped() if not in_paper(key))
-    return [registry.describe(key).label for key in sorted(recent, key=_row)]
-
-
-def place_of(editor: str, dataset: str) -> tuple[bool, int, str, int, str]:
-    """What rows and columns of a table are ordered by."""
-    return *_row(editor), position(DATASETS, dataset), dataset
-
-
-def _row(key: str) -> tuple[bool, int, str]:
-    """The paper's order, then later editors in theirs, then others alphabetically."""
-    from editors import registry
-
-    row = registry.describe(key).table_row
-    return row is None, row or 0, key
-
-
-def position(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
+    key = name.strip().lower()
+    if match := _LENGTH.fullmatch(key):
+        length = int(match[1])
+        return _of(key, f"RECIPE, {length} CPT" + "s" * (length > 1), prompt_length=length)
+    by_key = {named.key: named for named in (*ABLATIONS, GPTJ_LN1)}
+    if key not in by_key:
+        raise unknown_name("variant", name, (*by_key, *(f"cpt={length}" for length in LENGTHS)))
+    return by_key[key]

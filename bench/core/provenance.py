@@ -1,4 +1,4 @@
-"""What a record says about how it was made: versions, commit, hardware. It changes no result."""
+"""How a record was computed: versions, commit, hardware, time by phase. It changes no result."""
 
 from __future__ import annotations
 
@@ -6,18 +6,66 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 import bench
 
+T = TypeVar("T")
+
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+@dataclass
+class Clock:
+    """Adds up wall seconds by phase; queued device work is waited for at both ends of a phase."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)  # phases that are not over
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds by phase, those of a phase that is not over included."""
+        now, seconds = time.perf_counter(), dict(self.seconds)
+        for name, start in self._begun.items():
+            seconds[name] = seconds.get(name, 0.0) + now - start
+        return seconds
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the `with` block to a phase, also when it raises."""
+        self._synchronise()
+        start = self._begun[name] = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._synchronise()
+            del self._begun[name]
+            self.add(name, time.perf_counter() - start)
+
+    def timed(self, name: str, work: Callable[[T], None], argument: T) -> float:
+        """Do `work(argument)`; its own seconds, which go to the phase too."""
+        before = self.seconds.get(name, 0.0)
+        with self.phase(name):
+            work(argument)
+        return self.seconds[name] - before
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds that passed elsewhere as a phase's."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def now() -> str:

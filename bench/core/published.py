@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from bench.core.published_cells import PublishedCell
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = (1, 2, 3, 4, 5, 6)
+UNEDITED = "N/A"  # the unedited model, as the tables print it
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,35 @@ class Published:
 
     value: float
     std: float | None
+
+
+class PublishedCell(NamedTuple):
+    """Where a number is printed: the columns of the published tables that identify it."""
+
+    table: int
+    n_edits: int
+    editor: str  # label; `UNEDITED` for the model as it was
+    dataset: str  # label; empty in Table 3
+    metric: str
+
+    @property
+    def where(self) -> str:
+        """`ZSRE, 1,000 edits`: where in its table, in words."""
+        return ", ".join(filter(None, [self.dataset, edits(self.n_edits)]))
+
+    @property
+    def decimals(self) -> int:
+        """How many the paper prints: times in seconds with four, percentages with two."""
+        return 4 if self.metric.endswith("_s") else 2
+
+    @property
+    def unit(self) -> float:
+        """1 in the last printed digit."""
+        return float(f"1e-{self.decimals}")
+
+    def text(self, value: float) -> str:
+        """A value as the paper would print it here."""
+        return f"{value:.{self.decimals}f}"
 
 
 def load(table: int) -> pd.DataFrame:
@@ -70,6 +101,28 @@ def numbers(table: int) -> dict[PublishedCell, Published]:
 def all_numbers() -> dict[PublishedCell, Published]:
     """The printed numbers of all tables."""
     return {cell: number for table in TABLES for cell, number in numbers(table).items()}
+
+
+def distinct(
+    cells: Iterable[PublishedCell], table: int, read: Callable[[PublishedCell], T]
+) -> tuple[T, ...]:
+    """What `read` gives for the cells of one table, each once, in their order."""
+    return tuple(dict.fromkeys(read(cell) for cell in cells if cell.table == table))
+
+
+def rivals(cells: Iterable[PublishedCell], cell: PublishedCell) -> tuple[PublishedCell, ...]:
+    """The same number of every other editor; the unedited model competes for nothing."""
+    return tuple(
+        other
+        for other in cells
+        if other._replace(editor=cell.editor) == cell
+        and other.editor not in (cell.editor, UNEDITED)
+    )
+
+
+def edits(count: int) -> str:
+    """`1 edit`, `1,000 edits`."""
+    return f"{count:,} edit" + ("" if count == 1 else "s")
 
 
 def tables_folder(name: str) -> Traversable:

@@ -13,7 +13,7 @@ class Conduct:
 
     checkpoint_seconds: float = CHECKPOINT_SECONDS  # between checkpoints, at least
     checkpoint_edits: int | None = None  # between checkpoints, at most; None: any number
-    deterministic: bool = False  # see `bench.core.arithmetic`
+    deterministic: bool = False  # see `bench.core.numerics`
 
 
 USUAL = Conduct()

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
-from bench.core.grids import DATASETS, position
-from bench.core.names import resolve_name
+from bench.core.names import DATASETS, position, resolve_name
 from bench.datasets import own
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, Split
 from editors.plugins import is_file_name

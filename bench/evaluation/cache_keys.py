@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import bench
-from bench.core.digests import cached_digest
+from bench.core.checksums import cached_digest
 from bench.core.provenance import hardware
 from bench.world.store import cache_root
 from editors.parts.language_model import LanguageModel

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from bench.core.cell import Cell, Generation
-from bench.core.clock import Clock
-from bench.core.seeds import blocks, draw
+from bench.core.cells import Cell, Generation
+from bench.core.numerics import blocks, draw
+from bench.core.provenance import Clock
 from bench.evaluation.answers import Answered
 from bench.evaluation.batching import Room
 from bench.evaluation.checkpointing import Keeper

@@ -32,7 +32,7 @@ class KeptEdits:
 
     def get(self, request: EditRequest) -> dict[str, Tensor] | None:
         """See `editors.base.Kept`; a file that is not as it was written is as good as none."""
-        from bench.core.sealed_tensors import read_sealed
+        from bench.core.checksums import read_sealed
 
         try:
             found, facts = read_sealed(self._path(request))
@@ -44,7 +44,7 @@ class KeptEdits:
 
     def put(self, request: EditRequest, made: Mapping[str, Tensor]) -> None:
         """See `editors.base.Kept`; where nothing can be written, nothing is kept."""
-        from bench.core.sealed_tensors import write_sealed
+        from bench.core.checksums import write_sealed
 
         seconds = time.perf_counter() - self._missed
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.jobs import Job, Results, facts_of
 from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
 from bench.models.resources import Sources

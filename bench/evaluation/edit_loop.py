@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.core.clock import Clock
+from bench.core.provenance import Clock
 from bench.evaluation.checkpointing import Checkpoint, Keeper
 from bench.evaluation.edit_cache import saved_seconds
 from bench.evaluation.streams import restored

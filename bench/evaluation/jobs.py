@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.core.identity import Identity
+from bench.core.cells import Identity
 from bench.models.backbones import Backbone, DeviceMap
 from editors import registry
 

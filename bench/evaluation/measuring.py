@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cell import Cell
-from bench.core.clock import Clock
+from bench.core.cells import Cell
+from bench.core.provenance import Clock
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metrics import SampleRow

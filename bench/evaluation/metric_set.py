@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.batching import Course, Room
 from bench.evaluation.metrics import SampleRow
 from bench.evaluation.probing import Forced, Question, predict, unsteered

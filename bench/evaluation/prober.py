@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.core.clock import Clock
+from bench.core.provenance import Clock
 from bench.evaluation.answers import Answered
 from bench.evaluation.batching import Course, Room
 from bench.evaluation.checkpoint_answers import AskedSoFar

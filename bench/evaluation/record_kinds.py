@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.core.cell import Cell
-from bench.core.identity import Identity
+from bench.core.cells import Cell, Identity
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell
 

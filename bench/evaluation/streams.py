@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.core.clock import Clock
+from bench.core.provenance import Clock
 from bench.evaluation.checkpoint_answers import AskedSoFar
 from bench.evaluation.checkpointing import Checkpoint, Keeper
 from bench.evaluation.health import BlockHealth

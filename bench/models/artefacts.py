@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.checksums import digest_of_file, is_reported, report_of
 from bench.core.console import warn
-from bench.core.digests import digest_of_file
 from bench.core.events import SILENT, EventLog
 from bench.core.files import write_text
-from bench.core.grids import DATASETS
-from bench.core.integrity import is_reported, report_of
+from bench.core.names import DATASETS
 from bench.core.training_progress import show_steps
 from bench.datasets import get_dataset
 from bench.models.backbones import EMBEDDED, Backbone

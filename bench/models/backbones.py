@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.core.digests import digest_of_files
+from bench.core.checksums import digest_of_files
 from bench.core.hub import snapshot
-from bench.core.miniatures import BACKBONES, CONTROL
-from bench.core.names import unknown_name
+from bench.core.names import BACKBONES, CONTROL, unknown_name
 from bench.models import random_backbones
 from bench.models.model_files import check_no_code, check_weights, json_object
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from bench.core.digests import cached_digest, combined_digest
+from bench.core.checksums import cached_digest, digest_of_files
 from bench.world.store import data_dir
 
 WIKIPEDIA, WIKITEXT = "wikipedia", "wikitext-103"
@@ -79,7 +79,7 @@ def open_corpus(place: str, *, documents: int = DOCUMENTS, tokens: int | None = 
         digest = f"{repository}@{revision}/{configuration}/{_HUB_SHUFFLE}"
     else:
         files = _files(Path(place))
-        digest = cached_digest(files[0]) if len(files) == 1 else combined_digest(files)
+        digest = cached_digest(files[0]) if len(files) == 1 else digest_of_files(files)
         if len(files) == 1 and files[0].suffix != ".txt":  # the same bytes are other documents
             digest += f" {files[0].suffix}"
     return Corpus(place=place, digest=digest, documents=documents, tokens=tokens)

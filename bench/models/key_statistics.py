@@ -15,10 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.checksums import DamagedFileError, check_beside, seal_beside
 from bench.core.console import warn
-from bench.core.files import write_text
-from bench.core.integrity import DamagedFileError, check_beside, seal_beside
-from bench.core.quarantine import set_aside
+from bench.core.files import set_aside, write_text
 from bench.models.corpora import Corpus
 from bench.world.store import cache_root
 
@@ -55,7 +54,7 @@ def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dic
         OSError: the corpus cannot be read, or the cache cannot be written.
         ValueError: the corpus is empty.
     """
-    from bench.core.sealed_tensors import read_sealed
+    from bench.core.checksums import read_sealed
 
     paths = covariance_paths(lm, corpus, layers)
     missing = [str(layer) for layer, path in paths.items() if not _is_there(path)]
@@ -80,7 +79,7 @@ def compute_covariances(
         lm: the pristine model.
         progress: called behind every chunk of documents.
     """
-    from bench.core.sealed_tensors import write_sealed
+    from bench.core.checksums import write_sealed
     from editors.parts.covariance import KeyMoments
 
     paths = covariance_paths(lm, corpus, layers)
@@ -165,7 +164,7 @@ def identity(digest: str, dtype: str) -> str:
 def _accumulate(
     running: KeyMoments, corpus: Corpus, checkpoint: Path, progress: Progress | None
 ) -> None:
-    from bench.core.sealed_tensors import read_sealed, write_sealed
+    from bench.core.checksums import read_sealed, write_sealed
 
     if _is_there(checkpoint, frozenset()):
         running.load_state_dict(read_sealed(checkpoint, frozenset())[0])
@@ -181,7 +180,7 @@ def _accumulate(
 
 def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
     """Whether statistics are in a file; damaged ones are named and set aside."""
-    from bench.core.sealed_tensors import DamagedTensorsError
+    from bench.core.checksums import DamagedTensorsError
 
     try:
         status = path.stat()
@@ -197,7 +196,7 @@ def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
 @cache
 def _check_at(path: Path, modified: int, size: int, unsealed: frozenset[str]) -> None:  # noqa: ARG001
     """Read a file once in a process as long as it does not change."""
-    from bench.core.sealed_tensors import read_sealed
+    from bench.core.checksums import read_sealed
 
     read_sealed(path, unsealed)
 

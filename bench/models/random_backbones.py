@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.checksums import digest_of_files
 from bench.core.console import warn
-from bench.core.digests import digest_of_files
 from bench.world.store import require_assets
 
 if TYPE_CHECKING:

@@ -11,13 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.checksums import cached_digest, check_trained, digest_of_files
 from bench.core.console import warn
-from bench.core.digests import cached_digest, combined_digest
+from bench.core.grids import variant_with
 from bench.core.hub import ROBERTA_BASE, snapshot
-from bench.core.integrity import check_trained
-from bench.core.miniatures import ENCODER
-from bench.core.names import unknown_name
-from bench.core.variants import variant_with
+from bench.core.names import ENCODER, unknown_name
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.models.corpora import (
     BESIDE_DATA,
@@ -80,7 +78,7 @@ class Sources:
         found |= {name: cached_digest(path) for name, path in files.items() if path is not None}
         if self.encoder is not None:
             patterns = (sorted(self.encoder.glob(pattern)) for pattern in _ENCODER_FILES)
-            found["encoder"] = combined_digest([path for paths in patterns for path in paths])
+            found["encoder"] = digest_of_files([path for paths in patterns for path in paths])
         return found
 
     def check(self, inputs: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bench import __version__
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import TABLES, Table
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell

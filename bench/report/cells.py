@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.core.identity import Identity, plain
-from bench.core.published_cells import edits
+from bench.core.cells import Identity, plain
+from bench.core.published import edits
 from bench.datasets import get_dataset
 from bench.evaluation.record_kinds import identity_of
 from bench.report.score_tables import ages, kinds, percent, scores

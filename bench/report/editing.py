@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.core.cell import Cell
-from bench.core.grids import Table, place_of
-from bench.core.statistics import Spread
-from bench.core.variants import row_variant
+from bench.core.cells import Cell
+from bench.core.grids import Table, row_variant
+from bench.core.names import row_order
+from bench.core.numerics import Spread
 from bench.datasets import get_dataset
 from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
 from bench.report.sources import layers, under_one_head
@@ -74,7 +74,7 @@ def tabulated(table: Table, cells: Sequence[Cell], records: Sequence[Record]) ->
     """
     ordered = sorted(
         cells,
-        key=lambda c: (not _usual(c), c.n_edits, place_of(c.editor, c.dataset), c.seed),
+        key=lambda c: (not _usual(c), c.n_edits, row_order(c.editor, c.dataset), c.seed),
     )
     parts = layers(ordered, lambda c: (c.n_edits, _row_key(c), c.dataset), _shared)
     return [Layer(tuple(part), tabulate(table, part, records)) for part in parts]

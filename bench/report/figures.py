@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.report.grid import Column, Grid, GridRow, plain
 from bench.report.interactive import Spec, interactive

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
 from bench.tables.layout import EMPTY
 
 Trend = Literal["", "above", "below", "same"]

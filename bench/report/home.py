@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.core.grids import TABLES, editor_keys
-from bench.core.statistics import Spread
+from bench.core.grids import TABLES
+from bench.core.names import editor_keys
+from bench.core.numerics import Spread
 from bench.datasets import dataset_keys, get_dataset
 from bench.report.cells import stream_of
 from bench.report.editing import Layer

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bench.core.escaping import visible
-from bench.core.grids import editor_keys
+from bench.core.console import visible
+from bench.core.names import editor_keys
 from bench.report.plots.drawing import Drawing, Field
 from bench.report.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, Dashes, marks
 from editors import registry

@@ -12,11 +12,10 @@ from bench.checks.regression.claims import Verdicts, pinned, verdicts
 from bench.checks.regression.evidence import evidence
 from bench.checks.regression.published import Beside, beside_published
 from bench.checks.regression.values import values
-from bench.core.cell import Cell
-from bench.core.grids import TABLES, Table, in_paper
-from bench.core.identity import Identity
-from bench.core.published import all_numbers
-from bench.core.published_cells import PublishedCell
+from bench.core.cells import Cell, Identity
+from bench.core.grids import TABLES, Table
+from bench.core.names import in_paper
+from bench.core.published import PublishedCell, all_numbers
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell
 from bench.report.grid import Column, Grid, GridRow, Value, plain

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.core.grids import TABLES, place_of
-from bench.core.statistics import Spread
+from bench.core.grids import TABLES
+from bench.core.names import row_order
+from bench.core.numerics import Spread
 from bench.datasets import get_dataset
 from bench.report.grid import Column, Grid, GridRow, Value, measured, plain
 from bench.tables.labels import PRESET
@@ -47,7 +48,7 @@ def loss_grid(found: Sequence[Loss], *, csv: str) -> Grid:
     ordered = sorted(
         found,
         key=lambda one: (
-            one.n_edits, place_of(one.editor, one.dataset), order[one.metric],
+            one.n_edits, row_order(one.editor, one.dataset), order[one.metric],
         ),
     )  # fmt: skip
     return Grid(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.core.cell import Cell
-from bench.core.grids import Table, place_of
+from bench.core.cells import Cell
+from bench.core.grids import Table, ablation_of
+from bench.core.names import row_order
+from bench.core.numerics import Spread
 from bench.core.published import Published
-from bench.core.statistics import Spread
-from bench.core.variants import ablation_of
 from bench.datasets import get_dataset
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell
@@ -233,7 +233,7 @@ def _cells_of(row: AblationRow, cells: Sequence[Cell]) -> list[Cell]:
     own = [c for c in cells if (c.backbone, c.n_edits) == (row.backbone, row.n_edits)]
     return sorted(
         (cell for cell in own if _part(cell) == wanted),
-        key=lambda cell: (place_of(cell.editor, cell.dataset), cell.seed),
+        key=lambda cell: (row_order(cell.editor, cell.dataset), cell.seed),
     )
 
 
@@ -250,7 +250,7 @@ def _ability_order(cell: AbilityCell) -> tuple[object, ...]:
     one = cell.edits
     if one is None:
         return (0,)
-    return 1, one.n_edits, place_of(one.editor, one.dataset), one.seed
+    return 1, one.n_edits, row_order(one.editor, one.dataset), one.seed
 
 
 def asked_alike(cell: AbilityCell) -> tuple[object, ...]:
@@ -261,4 +261,4 @@ def asked_alike(cell: AbilityCell) -> tuple[object, ...]:
 def _time_order(cell: TimingCell) -> tuple[object, ...]:
     if cell.editor is None:
         return (0,)
-    return 1, cell.n_edits, place_of(cell.editor, cell.dataset), cell.seed
+    return 1, cell.n_edits, row_order(cell.editor, cell.dataset), cell.seed

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.escaping import visible
+from bench.core.console import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.core.escaping import visible
+from bench.core.console import visible
 
 # Characters that mean something to HTML, and line ends that JavaScript has and JSON has not.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}

@@ -8,11 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell, Identity, canonical
 from bench.core.console import warn
-from bench.core.grids import TABLES, Table
-from bench.core.identity import Identity, canonical
-from bench.core.variants import ablation_of
+from bench.core.grids import TABLES, Table, ablation_of
 from bench.datasets.plugins import remember
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.record_kinds import identity_of

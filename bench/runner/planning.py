@@ -8,17 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.core.cell import Cell, Generation, check_counts
+from bench.core.cells import Cell, Generation, check_counts
 from bench.core.grids import (
+    RECIPE,
     UNDEFINED,
     GridPoint,
     Preset,
     Selection,
     Table,
     default_limit,
-    editor_keys,
+    variant,
 )
-from bench.core.variants import EDITOR, variant
+from bench.core.names import editor_keys
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset
 from bench.datasets.plugins import source_digests
 from bench.evaluation import metrics
@@ -100,7 +101,7 @@ def _points(
                 variant=variant,
             )
             for editor in editors
-            for variant in (variants if editor == EDITOR else (None,))
+            for variant in (variants if editor == RECIPE else (None,))
             for dataset in datasets
             if (dataset, n_edits) not in UNDEFINED
             for seed in selection.seeds

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import datasets
-from bench.core.cell import Cell
-from bench.core.grids import GridPoint, Selection, Table, editor_keys, place_of
-from bench.core.identity import Identity
+from bench.core.cells import Cell, Identity
+from bench.core.grids import GridPoint, Selection, Table
+from bench.core.names import editor_keys, row_order
 from bench.datasets.plugins import EDITOR_SOURCE
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.planning import Settings
@@ -76,7 +76,7 @@ def _has_sets(cell: Mapping[str, Any], wanted: Collection[str]) -> bool:
 
 def _order(cell: Mapping[str, Any]) -> tuple[object, ...]:
     one = _stream(cell)
-    return place_of(one["editor"], one["dataset"]), one["seed"]
+    return row_order(one["editor"], one["dataset"]), one["seed"]
 
 
 def _agrees(cell: Mapping[str, Any], planned: Sequence[Identity]) -> bool:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.core.console import warn
-from bench.core.escaping import visible
+from bench.core.console import visible, warn
 from bench.core.heartbeat import SECONDS, heartbeat
 from bench.runner.cell_progress import CellProgress
 from bench.runner.worker import Finished

@@ -85,7 +85,7 @@ class _Teller:
         self, log: EventLog, jobs: Sequence[Job], store: ResultStore, progress: CellProgress
     ) -> None:
         self._log, self._store = log, store
-        self._claims = CellClaims(store.claims)
+        self._claims = CellClaims(store.leases)
         self._cells = {job.cell.key(): job.cell for job in jobs}
         self._waiting = set(self._cells)
         self._lock = threading.Lock()

@@ -63,7 +63,7 @@ def _until_free(
     jobs: Sequence[Job], store: ResultStore, stop: StopFlag, every: float
 ) -> Generator[Finished, None, list[Job]]:
     """Yield what others finish; return the jobs that are left once one of them can be taken."""
-    claims, left = CellClaims(store.claims), list(jobs)
+    claims, left = CellClaims(store.leases), list(jobs)
     while left:
         held = []
         for job in left:
@@ -95,7 +95,7 @@ def _freed(key: str, claims: CellClaims) -> bool:
 
 
 def _say(waiting: Sequence[Job], store: ResultStore) -> None:
-    claims = CellClaims(store.claims)
+    claims = CellClaims(store.leases)
     holders = sorted({claims.holder(job.cell.key()) for job in waiting})
     cells = "1 cell is" if len(waiting) == 1 else f"{len(waiting)} cells are"
     warn(f"{cells} being computed by {', '.join(holders)}; waiting for the records.")

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 
-from bench.core.checksums import encoded, mark_of
 from bench.core.files import UnwritableError
 from bench.core.provenance import now, provenance
 from bench.core.run_options import USUAL, Conduct
@@ -23,7 +22,7 @@ from bench.evaluation.jobs import Job
 from bench.store import results
 from bench.store.checkpoints import CheckpointFile
 from bench.store.leases import CellClaims
-from bench.store.results import ResultStore, failure_of, is_complete
+from bench.store.results import ResultStore, encoded, failure_of, is_complete, mark_of
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.
 Outcome = Literal["done", "failed", "found", "elsewhere"]
@@ -66,7 +65,7 @@ class Worker:
         self._store = store
         self._conduct = conduct
         self._stop = stop or StopFlag()
-        self._claims = claims if claims is not None else CellClaims(store.claims)
+        self._claims = claims if claims is not None else CellClaims(store.leases)
         self._loaded = Loaded()
 
     def run(self, job: Job) -> Finished:

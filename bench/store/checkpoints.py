@@ -16,11 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from bench.core.cells import canonical
+from bench.core.checksums import digest_of_tensors
 from bench.core.console import warn
-from bench.core.files import write_tensors
-from bench.core.identity import canonical
-from bench.core.quarantine import set_aside
-from bench.core.sealed_tensors import digest_of
+from bench.core.files import set_aside, write_tensors
 from bench.evaluation.cache_keys import difference
 from bench.evaluation.checkpointing import Checkpoint
 
@@ -52,7 +51,7 @@ class CheckpointFile:
         tensors |= {f"{_STATE}{name}": value.cpu() for name, value in checkpoint.state.items()}
         facts = self._facts()
         write_tensors(
-            self.path, tensors, facts | {"digest": digest_of(tensors, facts)}, durable=True
+            self.path, tensors, facts | {"digest": digest_of_tensors(tensors, facts)}, durable=True
         )
 
     def read(self) -> Checkpoint | None:
@@ -102,7 +101,7 @@ class CheckpointFile:
     def _refusal(self, facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str | None:
         """Why a file that can be read is not continued; None where it is."""
         named = {name: facts.get(name, "") for name in self._facts()}
-        if facts.get("digest") != digest_of(tensors, named) or _PROGRESS not in tensors:
+        if facts.get("digest") != digest_of_tensors(tensors, named) or _PROGRESS not in tensors:
             return "is damaged: its digest is not that of its content"
         if named["format"] != FORMAT:
             return f"has format {named['format']!r}, expected {FORMAT!r}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.core.cell import Cell
-from bench.core.identity import canonical
+from bench.core.cells import Cell, canonical
 from bench.store.results import Record
 
 

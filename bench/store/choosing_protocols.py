@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.core.identity import Identity, canonical
-from bench.core.protocol import of_protocol, way_of
+from bench.core.cells import Identity, canonical, of_protocol, way_of
 from bench.evaluation.record_kinds import identity_of
 from bench.store.results import Record
 

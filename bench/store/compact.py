@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any
 
-from bench.core.cell import Cell
-from bench.core.checksums import sealed
-from bench.core.identity import canonical
+from bench.core.cells import Cell, canonical
 from bench.evaluation.metrics import SampleRow, accuracy, by_age
-from bench.store.results import Record
+from bench.store.results import Record, sealed
 
 DIGITS = 6  # decimals of scores in [0, 1]; four more than tables print in percent
 WORST = 5  # samples kept with their texts

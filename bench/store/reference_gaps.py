@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 
 
 def missing(cells: Iterable[Cell]) -> list[Cell]:

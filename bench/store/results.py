@@ -1,29 +1,33 @@
-"""Records on disk: one sealed JSON file per cell, written whole or not at all."""
+"""Records on disk: one sealed JSON file per cell, written whole or not at all.
+
+The seal of a record is a digest of all else in it, so that no change goes unseen.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from bench.core.checksums import encoded, holds
+from bench.core.cells import Identity, canonical
 from bench.core.console import warn
-from bench.core.files import UnwritableError, write_bytes
-from bench.core.identity import Identity
-from bench.core.quarantine import set_aside
-from bench.core.strict_json import loads
+from bench.core.files import UnwritableError, set_aside, write_bytes
 from bench.evaluation.record_kinds import identity_of
 from editors.parts.file_names import check_file_name
 
 SCHEMA_VERSION = 2
 SCHEMAS = (1, 2)  # that are read; the first has no digest
+SEALED_SINCE = 2  # the first with one
 MAX_BYTES = 2**30  # of one record (ours: a hundred times that of 1,000 edits)
 
 Record = dict[str, Any]
 _PARTS = ("status", "cell", "editor", "provenance")
+_HEAD = ("schema", "key", "digest")  # stand first in a file
 
 
 class DamagedRecordError(ValueError):
@@ -81,6 +85,157 @@ def _record(
     }
 
 
+def is_complete(record: Record) -> bool:
+    """Whether a record holds results."""
+    return bool(record["status"]["state"] == "complete")
+
+
+def protocol_of(record: Record) -> str:
+    """The id of the protocol that a record follows; earlier records do not name theirs."""
+    return identity_of(record["cell"]).protocol_id
+
+
+def failure_of(record: Record) -> str:
+    """Why a cell failed, in one line."""
+    status = record["status"]
+    return " ".join(f"{status.get('error')}: {status.get('message')}".split())
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON of a record without its digest, in hexadecimal.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    rest = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(canonical(rest).encode()).hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> Record:
+    """The record with the digest of what it is now; one of an earlier schema stays as it is.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    if record["schema"] < SEALED_SINCE:
+        return dict(record)
+    whole = {**record, "digest": digest_of(record)}
+    return {name: whole[name] for name in (*_HEAD, *whole)}
+
+
+def mark_of(record: Mapping[str, Any]) -> str:
+    """What distinguishes a record from an earlier or later record of the same cell."""
+    return str(record.get("digest") or digest_of(record))
+
+
+def encoded(record: Mapping[str, Any]) -> bytes:
+    """The sealed record as compact JSON in UTF-8.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    return json.dumps(
+        sealed(record), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def read_file(path: Path) -> Record:
+    """The record in a file whose name is its key.
+
+    Raises:
+        OSError: the file cannot be read.
+        DamagedRecordError: it is no record, or not that one; the error's `seen` says which file.
+        OtherSchemaError: it is of another version of this package.
+    """
+    with path.open("rb") as file:
+        seen = os.fstat(file.fileno())
+        content = file.read(MAX_BYTES + 1)
+    try:
+        record = parse(content, str(path))
+        if record["key"] != path.stem:
+            raise DamagedRecordError(f"{path} holds another cell than its name says.")
+    except DamagedRecordError as error:
+        error.seen = seen
+        raise
+    return record
+
+
+def parse(content: str | bytes, place: str) -> Record:
+    """The record in a text, as it was sealed.
+
+    Raises:
+        DamagedRecordError: it is none, or altered, or its key is that of another cell; `place` is
+            named.
+        OtherSchemaError: it is of another version of this package.
+    """
+    if len(content) > MAX_BYTES:
+        raise DamagedRecordError(f"{place} is larger than any result record.")
+    try:
+        record = dict(_loads(content))
+        _check_schema(record["schema"], place)
+        identity = identity_of(record["cell"])
+        matches = record["key"] == identity.key()
+        named = record.get("protocol", identity.protocol_id) == identity.protocol_id
+        shaped = all(isinstance(record[name], dict) for name in _PARTS)
+        known_state = record["status"]["state"] in {"complete", "failed"}
+    except OtherSchemaError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedRecordError(f"{place} is no result record.") from error
+    if not (shaped and known_state):
+        raise DamagedRecordError(f"{place} is no result record.")
+    if not named:
+        raise DamagedRecordError(f"{place} names another protocol than its cell's.")
+    if not matches:
+        raise DamagedRecordError(f"{place} holds another cell than its key says.")
+    if not _holds(record):
+        raise DamagedRecordError(f"{place} is not what was written: its digest is another.")
+    return record
+
+
+def _loads(text: str | bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Standard JSON parsers, pydantic's too, accept what this refuses: anybody may write such files.
+
+    Raises:
+        ValueError: no JSON, not UTF-8, NaN or an infinity, a name twice in one object, or a text
+            that is nested too deeply.
+    """
+    plain = text.decode("utf-8") if isinstance(text, bytes) else text
+    try:
+        return json.loads(plain, parse_constant=_refuse, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise ValueError("The JSON is nested too deeply.") from error
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"JSON has no number {name}.")
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("A JSON object has a name twice.")
+    return values
+
+
+def _check_schema(schema: object, place: str) -> None:
+    if type(schema) is not int:
+        raise DamagedRecordError(f"{place} has no record schema.")
+    if schema not in SCHEMAS:
+        raise OtherSchemaError(
+            f"{place} has record schema {schema}, expected {' or '.join(map(str, SCHEMAS))}."
+        )
+
+
+def _holds(record: Mapping[str, Any]) -> bool:
+    """Whether a record is as it was sealed; earlier schemas have no seal to break."""
+    if "digest" not in record:
+        return bool(record["schema"] < SEALED_SINCE)
+    return bool(record["digest"] == digest_of(record))
+
+
 @dataclass(frozen=True)
 class ResultStore:
     """A directory of `<key>.json` files, which several processes may share."""
@@ -96,7 +251,7 @@ class ResultStore:
         return self.directory / f"{check_file_name('record', key)}.json"
 
     @property
-    def claims(self) -> Path:
+    def leases(self) -> Path:
         """The folder of what is being computed."""
         return self.directory / "claims"
 
@@ -106,10 +261,10 @@ class ResultStore:
         return self.directory / "checkpoints"
 
     def prepare(self) -> None:
-        """Make the directory, before any work whose record could then not be kept.
+        """Create the directory, before any work whose record could then not be stored.
 
         Raises:
-            OSError: it cannot be made or written.
+            OSError: it cannot be created or written.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         if not os.access(self.directory, os.W_OK):
@@ -173,93 +328,14 @@ class ResultStore:
                     return None
 
 
-def is_complete(record: Record) -> bool:
-    """Whether a record holds results."""
-    return bool(record["status"]["state"] == "complete")
-
-
-def protocol_of(record: Record) -> str:
-    """The id of the protocol that a record follows; earlier records do not name theirs."""
-    return identity_of(record["cell"]).protocol_id
-
-
-def failure_of(record: Record) -> str:
-    """Why a cell failed, in one line."""
-    status = record["status"]
-    return " ".join(f"{status.get('error')}: {status.get('message')}".split())
-
-
-def read_file(path: Path) -> Record:
-    """The record in a file whose name is its key.
-
-    Raises:
-        OSError: the file cannot be read.
-        DamagedRecordError: it is no record, or not that one; the error's `seen` says which file.
-        OtherSchemaError: it is of another version of this package.
-    """
-    with path.open("rb") as file:
-        seen = os.fstat(file.fileno())
-        content = file.read(MAX_BYTES + 1)
-    try:
-        record = parse(content, str(path))
-        if record["key"] != path.stem:
-            raise DamagedRecordError(f"{path} holds another cell than its name says.")
-    except DamagedRecordError as error:
-        error.seen = seen
-        raise
-    return record
-
-
-def parse(content: str | bytes, place: str) -> Record:
-    """The record in a text, as it was sealed.
-
-    Raises:
-        DamagedRecordError: it is none, or altered, or its key is that of another cell; `place` is
-            named.
-        OtherSchemaError: it is of another version of this package.
-    """
-    if len(content) > MAX_BYTES:
-        raise DamagedRecordError(f"{place} is larger than any result record.")
-    try:
-        record = dict(loads(content))
-        _check_schema(record["schema"], place)
-        identity = identity_of(record["cell"])
-        matches = record["key"] == identity.key()
-        named = record.get("protocol", identity.protocol_id) == identity.protocol_id
-        shaped = all(isinstance(record[name], dict) for name in _PARTS)
-        known_state = record["status"]["state"] in {"complete", "failed"}
-    except OtherSchemaError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedRecordError(f"{place} is no result record.") from error
-    if not (shaped and known_state):
-        raise DamagedRecordError(f"{place} is no result record.")
-    if not named:
-        raise DamagedRecordError(f"{place} names another protocol than its cell's.")
-    if not matches:
-        raise DamagedRecordError(f"{place} holds another cell than its key says.")
-    if not holds(record):
-        raise DamagedRecordError(f"{place} is not what was written: its digest is another.")
-    return record
-
-
-def _check_schema(schema: object, place: str) -> None:
-    if type(schema) is not int:
-        raise DamagedRecordError(f"{place} has no record schema.")
-    if schema not in SCHEMAS:
-        raise OtherSchemaError(
-            f"{place} has record schema {schema}, expected {' or '.join(map(str, SCHEMAS))}."
-        )
-
-
 def _put_away(path: Path, error: DamagedRecordError) -> bool:
-    """Name a damaged file and set it aside; False where a sound one has taken its place."""
+    """Name a damaged file and set it aside; False where a sound file has taken its place."""
     try:
-        place = None if error.seen is None else set_aside(path, error.seen)
+        new = None if error.seen is None else set_aside(path, error.seen)
     except OSError as reason:
         why = reason.strerror or str(reason)
         warn(f"warning: {error} It is skipped, and cannot be set aside: {why}.")
         return True
-    if place is not None:
-        warn(f"warning: {error} It is set aside as {place.name}.")
-    return place is not None
+    if new is not None:
+        warn(f"warning: {error} It is set aside as {new.name}.")
+    return new is not None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
-from bench.core.statistics import spread
+from bench.core.numerics import spread
 from bench.tables.significance import LEVEL, Paired, Welch, holm, paired, welch
 
 FAVOURITE = "RECIPE"  # whose claim is tested, by label

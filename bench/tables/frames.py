@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.record_kinds import identity_of
 from bench.store.results import Record, failure_of, is_complete
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.core.cell import Cell
-from bench.core.variants import row_variant
+from bench.core.cells import Cell
+from bench.core.grids import row_variant
 from bench.tables.tabulate import changes_sentence
 
 PRESET, UNKNOWN = "preset", "no preset to compare with"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bench.core.grids import RECENT, in_paper
+from bench.core.names import RECENT, in_paper
 
 MARK = "\u00a7"  # a section sign
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from bench.core.numerics import Spread
 from bench.core.published import Published
-from bench.core.statistics import Spread
 from bench.datasets import get_dataset
 from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
 from bench.tables.comparisons import FAVOURITE, Comparison, ahead_of_the_best, comparisons

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell, check_one_way
 from bench.core.grids import Table
-from bench.core.protocol import check_one_way
-from bench.core.statistics import Spread, spread
+from bench.core.numerics import Spread, spread
 from bench.datasets import get_dataset
 from bench.evaluation.metric_sets import get_set
 from bench.store.results import Record

@@ -20,11 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.core.cell import Cell
-from bench.core.grids import in_paper
-from bench.core.identity import canonical
-from bench.core.statistics import Spread, spread
-from bench.core.variants import row_variant
+from bench.core.cells import Cell, canonical
+from bench.core.grids import row_variant
+from bench.core.names import in_paper
+from bench.core.numerics import Spread, spread
 from bench.evaluation.metrics import Channel, Measure
 from bench.store.results import Record
 from bench.tables.labels import settings_of

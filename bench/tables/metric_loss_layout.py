@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.core.grids import place_of
-from bench.core.statistics import Spread
+from bench.core.names import row_order
+from bench.core.numerics import Spread
 from bench.datasets import dataset_keys, get_dataset
 from bench.tables.later_editors import marked, notes
 from bench.tables.layout import EMPTY, LEAD, TextTable, number
@@ -45,7 +45,7 @@ def by_step(found: Sequence[Loss]) -> TextTable:
         raise ValueError("The metric-loss table needs a record of editing, there is none.")
     ordered = sorted(
         (one for one in found if one.metric == METRIC),
-        key=lambda one: (one.n_edits, place_of(one.editor, one.dataset)),
+        key=lambda one: (one.n_edits, row_order(one.editor, one.dataset)),
     )
     lines = {(one.n_edits, one.label): one for one in ordered}
     datasets = dataset_keys({one.dataset for one in ordered})

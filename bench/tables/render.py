@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.escaping import csv_cell, one_line
+from bench.core.console import csv_cell, markdown_line, one_line
 from bench.core.files import write_text
-from bench.core.markdown import line
 from bench.datasets import get_dataset
 from bench.tables.layout import TextTable
 from bench.tables.tabulate import METRICS, TableData
@@ -63,7 +62,7 @@ def markdown(table: TextTable) -> str:
     """A GitHub table under its caption; the leading columns are aligned left, numbers right."""
     rule = ["---"] * table.lead + ["---:"] * (len(table.columns) - table.lead)
     rows = _marked(table, "**{}**")
-    lines = (line(texts) for texts in (table.columns, rule, *rows))
+    lines = (markdown_line(texts) for texts in (table.columns, rule, *rows))
     return "\n".join((*map(one_line, table.caption), "", *lines, ""))
 
 

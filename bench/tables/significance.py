@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
 
 LEVEL = 0.05  # of p, two-sided: the paper's
 ROUNDING = 1e-9  # points: differences that are nearer together are equal

@@ -6,13 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.core.cell import Cell
-from bench.core.grids import Table
-from bench.core.identity import plain
-from bench.core.protocol import check_one_way
+from bench.core.cells import Cell, check_one_way, plain
+from bench.core.grids import Table, Variant, row_variant
+from bench.core.numerics import Spread, spread
 from bench.core.published import Published, numbers
-from bench.core.statistics import Spread, spread
-from bench.core.variants import Variant, row_variant
 from bench.datasets import get_dataset
 from bench.store.results import Record
 from bench.tables.columns import MAIN, SHOWN, Shown

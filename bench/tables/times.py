@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from bench.core.cells import check_one_way
 from bench.core.grids import Table
-from bench.core.protocol import check_one_way
-from bench.core.published import Published
-from bench.core.published_cells import UNEDITED
+from bench.core.published import UNEDITED, Published
 from bench.datasets import get_dataset
 from bench.evaluation.timing.cell import TimingCell
 from bench.models.random_backbones import SEED

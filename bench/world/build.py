@@ -13,8 +13,8 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from bench.core.digests import digest_of_file
-from bench.core.miniatures import CONTROL, ENCODER, MODELS
+from bench.core.checksums import digest_of_file
+from bench.core.names import CONTROL, ENCODER, MODELS
 from bench.world import miniatures, pretrain, tokenizer
 from bench.world.batches import CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.blockwise import Blockwise

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.core.integrity import check_model, check_sealed, seal
-from bench.core.miniatures import CONTROL
+from bench.core.checksums import check_model, check_sealed, seal
+from bench.core.names import CONTROL
 from bench.world.world import DEFAULT_SEED
 from editors.parts.file_names import check_file_name
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.store.choosing_measures import measured
 from bench.store.maintenance.verifying import problems_in

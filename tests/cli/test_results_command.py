@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from bench.core.checksums import encoded, sealed
 from bench.evaluation.record_kinds import identity_of
 from bench.store.leases import CellClaims
-from bench.store.results import Record, ResultStore
+from bench.store.results import Record, ResultStore, encoded, sealed
 from tests.support.kept_records import ability, editing, everything, failure, kept, store_of, timing
 
 OLD = sealed(
@@ -314,12 +313,12 @@ def test_gc_removes_what_nothing_needs(
     kept_files = names(folder)
     put(folder / f".{done}.json.abc.partial")
     young = put(folder / f".{done}.json.def.partial", age=0)
-    put(store.claims / f"{'2' * 64}.abc.removed")
+    put(store.leases / f"{'2' * 64}.abc.removed")
     put(store.checkpoints / done / "state.safetensors")
     put(store.checkpoints / f"{done}.json")
     undone = put(store.checkpoints / failure()["key"] / "state.safetensors")
     foreign = put(store.checkpoints / "mine.txt")
-    claim = CellClaims(store.claims).claim(timing()["key"])
+    claim = CellClaims(store.leases).claim(timing()["key"])
     assert claim is not None
     busy = put(store.checkpoints / timing()["key"] / "state.safetensors")  # is made again now
     before = names(folder)
@@ -328,7 +327,7 @@ def test_gc_removes_what_nothing_needs(
     assert lines[-1] == "would remove 4 files and folders, 40 bytes"
     lines = call(capsys, "gc", "--out", folder)
     assert lines[-1] == "removed 4 files and folders, 40 bytes"
-    claimed = store.claims / f"{timing()['key']}.json"
+    claimed = store.leases / f"{timing()['key']}.json"
     stay = [str(one.relative_to(folder)) for one in (young, undone, foreign, busy, claimed)]
     assert names(folder) == sorted([*kept_files, *stay])
     claim.release()
@@ -339,8 +338,8 @@ def test_gc_removes_claims_of_the_dead_alone(
     store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent, speaking = (
-        put(store.claims / f"{'2' * 64}.json"),
-        put(store.claims / f"{'3' * 64}.json"),
+        put(store.leases / f"{'2' * 64}.json"),
+        put(store.leases / f"{'3' * 64}.json"),
     )
     waited: list[float] = []
 
@@ -366,7 +365,7 @@ def test_gc_removes_what_a_process_left_that_was_killed_behind_its_record(
     store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = editing()["key"]
-    claim = put(store.claims / f"{done}.json")
+    claim = put(store.leases / f"{done}.json")
     checkpoint = put(store.checkpoints / f"{done}.safetensors")
     monkeypatch.setattr(CellClaims, "is_stale", lambda *_: True)
     monkeypatch.setattr(CellClaims, "_stale", lambda _, path: path.read_bytes())

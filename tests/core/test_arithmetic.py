@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from bench.core.arithmetic import fixed_arithmetic
+from bench.core.numerics import fixed_arithmetic
 
 
 def state() -> list[object]:

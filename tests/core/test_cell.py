@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 
 CELL = Cell(
     backbone="mini-llama",

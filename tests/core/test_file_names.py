@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.variants import variant
+from bench.core.grids import variant
 from bench.datasets import get_dataset
 from bench.models.backbones import locate
 from bench.store.results import ResultStore

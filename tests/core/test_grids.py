@@ -8,8 +8,9 @@ import pytest
 
 from bench.cli.kinds import KINDS
 from bench.core import published
-from bench.core.cell import Cell
-from bench.core.grids import Selection, default_limit, editor_keys, get_table
+from bench.core.cells import Cell
+from bench.core.grids import Selection, default_limit, get_table
+from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.runner.planning import points

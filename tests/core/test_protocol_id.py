@@ -13,13 +13,11 @@ import pytest
 
 from bench.checks.regression.values import values
 from bench.cli.main import main
-from bench.core.cell import Cell
-from bench.core.checksums import encoded, sealed
+from bench.core.cells import Cell, check_one_way, joined, of_protocol, way_of
 from bench.core.grids import TABLES
-from bench.core.protocol import check_one_way, follows, joined, of_protocol, way_of
 from bench.report.plots import edit_time, edits, retention
 from bench.store.choosing_protocols import followed, others_there, records_of_protocol
-from bench.store.results import DamagedRecordError, Record, parse, protocol_of
+from bench.store.results import DamagedRecordError, Record, encoded, parse, protocol_of, sealed
 from bench.tables.comparisons import comparisons
 from bench.tables.correlation import correlations
 from bench.tables.render import to_csv
@@ -134,10 +132,11 @@ def test_every_line_of_a_table_names_its_protocol() -> None:
 
 
 def test_an_id_with_a_data_set_and_without() -> None:
-    assert follows("zsre/blocks/v1", "zsre/blocks/v1")
-    assert follows("zsre/blocks/v1", "blocks/v1")
-    assert not follows("zsre/blocks/v1", "counterfact/blocks/v1")
-    assert not follows("zsre/blocks/v1", "v1")
+    for wanted in ("zsre/blocks/v1", "blocks/v1"):
+        assert of_protocol([CELL], wanted) == [CELL]
+    for wanted in ("counterfact/blocks/v1", "v1"):
+        with pytest.raises(ValueError, match=wanted):
+            of_protocol([CELL], wanted)
     other = dataclasses.replace(CELL, dataset="counterfact")
     check_one_way([CELL, other])
     assert joined([CELL, other, CELL]) == "zsre+counterfact/blocks/v1"

@@ -2,8 +2,7 @@
 
 import pytest
 
-from bench.core.published import TABLES, Published, load, numbers, tables_folder
-from bench.core.published_cells import PublishedCell
+from bench.core.published import TABLES, Published, PublishedCell, load, numbers, tables_folder
 
 ROWS = {1: 660, 2: 60, 3: 33, 4: 30, 5: 660, 6: 660}
 KEY = ["backbone", "n_edits", "type", "editor", "dataset", "metric"]

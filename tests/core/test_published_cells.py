@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.core.published_cells import UNEDITED, PublishedCell, distinct, edits, rivals
+from bench.core.published import UNEDITED, PublishedCell, distinct, edits, rivals
 
 PLACES = [
     PublishedCell(1, n, editor, dataset, "Avg")

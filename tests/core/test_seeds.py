@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.core.seeds import blocks, draw
+from bench.core.numerics import blocks, draw
 
 
 def test_draw_is_one_shuffle_by_the_seed_then_the_limit() -> None:

@@ -63,7 +63,7 @@ def test_a_full_disk_keeps_what_is_finished(
     (disk / "filler").unlink()
     store.path(written[0]["key"]).unlink()
     assert Worker(store).run(job).outcome == "done"
-    assert not store.claims.exists()
+    assert not store.leases.exists()
 
 
 def test_a_read_only_disk_is_read_and_names_what_is_damaged(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.core.statistics import spread
+from bench.core.numerics import spread
 
 
 def test_sample_standard_deviation() -> None:

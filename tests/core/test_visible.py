@@ -9,8 +9,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.core import console
-from bench.core.escaping import csv_cell, markdown_cell, one_line, visible
-from bench.core.markdown import line
+from bench.core.console import csv_cell, markdown_cell, markdown_line, one_line, visible
 from bench.tables.layout import TextTable
 from bench.tables.render import csv_of, latex, markdown, terminal
 
@@ -72,7 +71,7 @@ def table_of(text: str) -> TextTable:
 def test_a_cell_is_one_cell_of_a_markdown_table() -> None:
     assert markdown_cell("a|b\nc\x1b") == r"a\|b c\x1b"
     assert markdown_cell("<script>x</script> p < 0.05") == "&lt;script>x&lt;/script> p < 0.05"
-    assert line(["a|b", "c"]) == r"| a\|b | c |"
+    assert markdown_line(["a|b", "c"]) == r"| a\|b | c |"
     text = markdown(table_of("x\n| y | z |\x1b[31m"))
     assert "\x1b" not in text
     assert len(text.splitlines()) == 5  # caption, nothing, head, rule, row

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.checks.contract.clause import PAIRS
 from bench.checks.contract.tuning import TUNING
-from bench.core.arithmetic import fixed_arithmetic
+from bench.core.numerics import fixed_arithmetic
 from editors import registry
 from editors.base import TrainableEditor
 from tests.devices.on_gpu import tiny_models_on_gpu

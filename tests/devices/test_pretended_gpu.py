@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.core.arithmetic import fixed_arithmetic
+from bench.core.numerics import fixed_arithmetic
 from tests.devices.pretend import CPU, GPU, WrongDeviceError, pretend_gpu
 
 

@@ -14,8 +14,7 @@ from bench.cli import arguments
 from bench.cli import main as cli
 from bench.cli.kinds import KINDS
 from bench.cli.values import assignment
-from bench.core.grids import get_table
-from bench.core.variants import variant
+from bench.core.grids import get_table, variant
 from bench.datasets import get_dataset
 from bench.runner.planning import check_hparams, points
 from editors import registry

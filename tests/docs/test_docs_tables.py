@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from bench.core.grids import in_paper
+from bench.core.names import in_paper
 from bench.datasets import get_dataset
 from bench.store.reference import table_records
 from editors import registry

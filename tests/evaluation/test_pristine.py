@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.arithmetic import fixed_arithmetic
+from bench.core.numerics import fixed_arithmetic
 from bench.evaluation import pristine
 from bench.evaluation.answers import Answered
 from bench.evaluation.pristine import PristineAnswers, pristine_answers

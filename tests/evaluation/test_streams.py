@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cell import Cell, Generation
+from bench.core.cells import Cell, Generation
 from bench.core.run_options import Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpoint, Keeper

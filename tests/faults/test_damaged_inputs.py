@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from bench.cli.main import main
-from bench.core.digests import digest_of_file
-from bench.core.integrity import DamagedFileError, check_model
+from bench.core.checksums import DamagedFileError, check_model, digest_of_file
 from bench.evaluation import pristine
 from bench.evaluation.edit_cache import KeptEdits
 from bench.models import resources

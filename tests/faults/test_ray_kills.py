@@ -64,5 +64,5 @@ def test_ray_workers(
     with count.checking("the other cells"):
         assert len(finished) == len(whole)
         assert results(out) == whole
-        assert not ResultStore(out).claims.exists()
+        assert not ResultStore(out).leases.exists()
     count.settle(KILLS)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from bench.core.checksums import sealed
-from bench.core.identity import plain
+from bench.core.cells import plain
 from bench.evaluation.record_kinds import identity_of
 from bench.store.reference import reference_records
-from bench.store.results import Record
+from bench.store.results import Record, sealed
 from editors import registry
 
 SCRIPT = "<script>alert(1)</script>"

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench.cli import main as cli
-from bench.core.escaping import visible
+from bench.core.console import visible
 from bench.report.grid import KEY_LENGTH
 from bench.report.sources import read as read_records
 from tests.report.hostile import BACKBONE, SCRIPT, TEXTS

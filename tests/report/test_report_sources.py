@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.datasets.plugins import EDITOR_SOURCE
 from bench.report.build import contents, table_of

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from bench.cli import main as cli
-from bench.core.published import numbers
-from bench.core.published_cells import UNEDITED
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
+from bench.core.published import UNEDITED, numbers
 from bench.report.grid import Grid, number
 from bench.tables.tabulate import METRICS
 from tests.report.html import Page, pages

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.escaping import visible
+from bench.core.console import visible
 from bench.report.scripts import safe_json, script
 from tests.report.hostile import TEXTS
 

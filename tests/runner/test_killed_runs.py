@@ -17,7 +17,7 @@ import torch
 from transformers.utils import logging
 
 from bench.cli.main import main
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from editors.base import EditRequest
 from editors.ft import FtEditor
 from tests.datasets.made import write, zsre_row

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import GridPoint
 from bench.runner.planning import Settings
 from bench.runner.plugin_rows import with_recorded

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.checksums import seal_beside
 from bench.core.grids import Selection, get_table
-from bench.core.integrity import seal_beside
 from bench.datasets import get_dataset
 from bench.datasets.files import PublishedFile, git_blob_id
 from bench.evaluation.edit_job import EditJob

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.checksums import encoded
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.runner import worker as module
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.waiting import until_done
 from bench.runner.worker import Worker
 from bench.store.leases import CellClaims
-from bench.store.results import ResultStore, is_complete
+from bench.store.results import ResultStore, encoded, is_complete
 from tests.support.fake_jobs import fake_job, runs
 from tests.support.source import ROOT
 
@@ -94,7 +93,7 @@ def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
     assert sum("done" in found for found in outcomes) > 1  # they did share it
     assert {one for found in outcomes for one in found} <= {"done", "found"}
     assert len([record for record in store.records() if is_complete(record)]) == 12
-    assert not store.claims.exists()
+    assert not store.leases.exists()
 
 
 @pytest.mark.slow
@@ -109,14 +108,14 @@ def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, 
     victim.communicate()
     assert one.outcome == "done"
     assert runs(log) == [0, 0]
-    assert not store.claims.exists()
+    assert not store.leases.exists()
 
 
 def test_waiting_is_said_and_ends_with_the_record(
     store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [fake_job(log, seed) for seed in range(3)]
-    claim = CellClaims(store.claims).claim(jobs[1].cell.key())
+    claim = CellClaims(store.leases).claim(jobs[1].cell.key())
     assert claim is not None
     found = []
     for one in until_done(HERE, jobs, store, every=0.05):
@@ -133,7 +132,7 @@ def test_who_is_waited_for_is_named(
     store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = fake_job(log)
-    claim = CellClaims(store.claims).claim(job.cell.key())
+    claim = CellClaims(store.leases).claim(job.cell.key())
     assert claim is not None
     timer = threading.Timer(0.3, claim.release)
     timer.start()
@@ -145,7 +144,7 @@ def test_who_is_waited_for_is_named(
 
 def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
     job, stop = fake_job(log), StopFlag()
-    claim = CellClaims(store.claims).claim(job.cell.key())
+    claim = CellClaims(store.leases).claim(job.cell.key())
     assert claim is not None
     timer = threading.Timer(0.3, stop.request_stop)
     timer.start()
@@ -167,15 +166,15 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
     store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = fake_job(log)
-    store.claims.mkdir(parents=True)
-    (store.claims / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
+    store.leases.mkdir(parents=True)
+    (store.leases / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
     patient = partial(CellClaims, patience=0.3)
     monkeypatch.setattr("bench.runner.waiting.CellClaims", patient)
     monkeypatch.setattr("bench.runner.worker.CellClaims", patient)
     start = time.monotonic()
     assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
     assert time.monotonic() - start > 0.2
-    assert not store.claims.exists()
+    assert not store.leases.exists()
 
 
 def test_nothing_to_wait_for_is_silent(
@@ -186,7 +185,7 @@ def test_nothing_to_wait_for_is_silent(
 
 
 def _record(cell: object) -> bytes:
-    from bench.core.cell import Cell
+    from bench.core.cells import Cell
     from bench.store import results
 
     assert isinstance(cell, Cell)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.checksums import mark_of
 from bench.core.files import UnwritableError
 from bench.runner import worker as module
 from bench.runner.worker import Worker
 from bench.store.leases import CellClaims
-from bench.store.results import Record, ResultStore, is_complete
+from bench.store.results import Record, ResultStore, is_complete, mark_of
 from tests.support.fake_jobs import FakeJob, fake_job, runs
 
 
@@ -85,7 +84,7 @@ def test_a_job_replaces_the_record_that_it_names_and_no_later_one(
 
 def test_a_cell_of_another_process_is_elsewhere(store: ResultStore, log: Path) -> None:
     job = fake_job(log)
-    other = CellClaims(store.claims).claim(job.cell.key())
+    other = CellClaims(store.leases).claim(job.cell.key())
     assert other is not None
     one = Worker(store).run(job)
     assert (one.outcome, one.error) == ("elsewhere", None)
@@ -102,7 +101,7 @@ def test_what_was_written_just_before_the_claim_is_found(store: ResultStore, log
             Worker(store).run(job)
             return super().claim(key)
 
-    assert Worker(store, claims=Late(store.claims)).run(job).outcome == "found"
+    assert Worker(store, claims=Late(store.leases)).run(job).outcome == "found"
     assert runs(log) == [0]
 
 
@@ -112,7 +111,7 @@ def test_who_lost_its_claim_leaves_the_record_of_the_other(store: ResultStore, l
     class Taken(FakeJob):
         def results(self, loaded, keeper):  # type: ignore[no-untyped-def]
             found = super().results(loaded, keeper)
-            (store.claims / f"{self.cell.key()}.json").unlink()
+            (store.leases / f"{self.cell.key()}.json").unlink()
             Worker(store).run(job)
             return found
 
@@ -140,7 +139,7 @@ def test_a_record_that_cannot_be_written_ends_the_run_and_frees_the_cell(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("bench.store.results.write_bytes", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*json; what is finished is kept"):
+    with pytest.raises(OSError, match=r"No space left on device: .*json"):
         Worker(store).run(fake_job(log))
     assert list(store.directory.iterdir()) == []
 
@@ -150,7 +149,7 @@ def test_the_claim_of_a_running_cell_is_there(store: ResultStore, log: Path) -> 
 
     class Looking(FakeJob):
         def results(self, loaded, keeper):  # type: ignore[no-untyped-def]
-            seen.append(json.loads((store.claims / f"{self.cell.key()}.json").read_text())["host"])
+            seen.append(json.loads((store.leases / f"{self.cell.key()}.json").read_text())["host"])
             return super().results(loaded, keeper)
 
     Worker(store).run(Looking(**vars(fake_job(log))))
@@ -169,7 +168,7 @@ def test_a_job_that_finds_no_room_ends_the_run_and_has_not_failed(
         with pytest.raises(UnwritableError, match=f"{os.strerror(number)}: statistics; "):
             Worker(store).run(fake_job(log))
     assert store.paths() == []
-    assert not store.claims.exists()
+    assert not store.leases.exists()
     assert Worker(store).run(fake_job(log)).outcome == "done"
 
 

@@ -137,12 +137,12 @@ def test_nothing_that_was_set_aside_is_lost(file: CheckpointFile) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"circumstances": HERE | {"libraries": {"torch": "3"}}}, "with torch '2', here it is '3'"),
-        ({"circumstances": HERE | {"code": ["y"]}}, "was made by other code"),
-        ({"circumstances": HERE | {"threads": 2}}, "with threads 1, here it is 2"),
+        ({"numerics": HERE | {"libraries": {"torch": "3"}}}, "with torch '2', here it is '3'"),
+        ({"numerics": HERE | {"code": ["y"]}}, "was made by other code"),
+        ({"numerics": HERE | {"threads": 2}}, "with threads 1, here it is 2"),
     ],
 )
-def test_one_made_in_other_circumstances_is_not_continued(
+def test_one_computed_with_other_numerics_is_not_continued(
     file: CheckpointFile,
     changes: dict[str, Any],
     said: str,
@@ -164,7 +164,7 @@ def test_one_of_another_cell_is_not_continued(
     assert "is one of another cell" in capsys.readouterr().err
 
 
-def test_circumstances_are_stable_and_know_the_arithmetic() -> None:
+def test_numerics_are_stable_and_know_the_arithmetic() -> None:
     here = numerics(torch.device("cpu"))
     assert difference(here, numerics(torch.device("cpu"))) is None
     assert "deterministic" in str(difference(here | {"deterministic": True}, here))

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.core.checksums import sealed
 from bench.evaluation.record_kinds import identity_of
-from bench.store.results import Record
+from bench.store.results import Record, sealed
 from bench.store.staleness import belonging, parted, stale_reason, stale_warning
 from bench.tables.figure_data.records import read_records
 from tests.core.test_cell import CELL

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.jobs import Job, Results
 from bench.models.backbones import Backbone
 from tests.core.test_cell import CELL

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import Selection, get_table
 from bench.runner.planning import points
 from bench.store import results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
 from bench.tables.significance import holm, welch
 
 

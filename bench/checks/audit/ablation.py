@@ -9,7 +9,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.audit.rounding import explains, mean_allowance
 from bench.checks.claims.ablation import METRICS, TABLE
 from bench.checks.claims.base import RECIPE
-from bench.core.published_cells import UNEDITED, PublishedCell
+from bench.core.published import UNEDITED, PublishedCell
 
 SOURCE_TABLE = 1
 

@@ -10,7 +10,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.audit.rounding import explains, mean_allowance, sum_allowance
 from bench.checks.claims.ability import MEAN
 from bench.checks.claims.times import TOTAL
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from bench.core.published import Published
-from bench.core.published_cells import PublishedCell
+from bench.core.published import Published, PublishedCell
 
 Verdict = Literal["holds", "fails", "differs", "impossible", "noted", "not tested"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

@@ -8,7 +8,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.claims.ability import TASK_METRICS
 from bench.checks.claims.base import RECIPE
 from bench.checks.claims.times import EDIT, INFERENCE
-from bench.core.published_cells import PublishedCell, rivals
+from bench.core.published import PublishedCell, rivals
 
 METRICS = ("Rel", "Gen", "Loc", *TASK_METRICS, EDIT, INFERENCE)
 LESS_IS_BETTER = (EDIT, INFERENCE)

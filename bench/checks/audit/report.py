@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.checks.audit.findings import MEANINGS, VERDICTS, Finding, Section
-from bench.core.markdown import table
+from bench.core.console import markdown_table
 
 SCHEMA = 1
 _ABOUT = (
@@ -38,7 +38,7 @@ def markdown(sections: Sequence[Section]) -> str:
     parts = [
         "# Audit of the published tables",
         _ABOUT,
-        table(("check", *VERDICTS), map(_count_row, sections)),
+        markdown_table(("check", *VERDICTS), map(_count_row, sections)),
         "\n".join(f"* **{verdict}**: {meaning}" for verdict, meaning in MEANINGS.items()),
     ]
     for section in sections:
@@ -46,7 +46,7 @@ def markdown(sections: Sequence[Section]) -> str:
         parts += [
             f"## {section.check.title}",
             section.check.rule,
-            table(("verdict", "finding", "id"), rows),
+            markdown_table(("verdict", "finding", "id"), rows),
         ]
     return "\n\n".join(parts) + "\n"
 

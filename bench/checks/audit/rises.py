@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from bench.checks.audit.findings import Check, Finding, Numbers, shown
 from bench.checks.claims.base import EDITING_TABLES
-from bench.core.published import Published
-from bench.core.published_cells import PublishedCell, distinct, edits
+from bench.core.published import Published, PublishedCell, distinct, edits
 
 STDS = 2.0  # of the difference, where a spread is printed
 POINTS = 1.0  # where none is

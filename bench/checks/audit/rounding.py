@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 
 # Between decimal fractions that are computed as binary ones; far below the last printed place.
 _BINARY = 1e-9

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.claims.base import EDITING_TABLES
-from bench.core.grids import DATASETS
-from bench.core.published_cells import distinct
+from bench.core.names import DATASETS
+from bench.core.published import distinct
 from bench.datasets import get_dataset
 
 # Test rows that the paper's description of its data states.

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from bench.checks.audit.findings import Check, Finding, Numbers, shown
 from bench.checks.claims.base import EDITING_TABLES, RECIPE
-from bench.core.published import Published
-from bench.core.published_cells import PublishedCell, rivals
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
+from bench.core.published import Published, PublishedCell, rivals
 from bench.tables.significance import LEVEL, Welch, holm, welch
 
 SEEDS = 5  # the paper's number of runs

@@ -9,8 +9,8 @@ from statistics import fmean
 from bench.checks.audit.findings import Finding, Numbers
 from bench.checks.audit.significant import SEEDS
 from bench.checks.claims.base import EDITING_TABLES
-from bench.core.grids import DATASETS
-from bench.core.published_cells import PublishedCell
+from bench.core.names import DATASETS
+from bench.core.published import PublishedCell
 from bench.datasets import get_dataset
 
 # Bands of Avg, in points. Nearer to 0 or 100 than these a spread is small whatever its source.

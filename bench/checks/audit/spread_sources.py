@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from bench.checks.audit.findings import Finding, Numbers
 from bench.checks.audit.significant import AVERAGE, SEEDS
 from bench.checks.claims.base import EDITING_TABLES, RECIPE
-from bench.core.grids import DATASETS
-from bench.core.published_cells import PublishedCell
+from bench.core.names import DATASETS
+from bench.core.published import PublishedCell
 from bench.datasets import get_dataset
 
 # FT has no weights of its own to train and draws nothing at random.

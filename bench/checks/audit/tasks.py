@@ -10,7 +10,7 @@ from bench.checks.audit.findings import Check, Finding, Numbers, Verdict
 from bench.checks.audit.rounding import explains
 from bench.checks.audit.rows import SCORED, STATED
 from bench.checks.claims.ability import TABLE
-from bench.core.published_cells import UNEDITED, PublishedCell
+from bench.core.published import UNEDITED, PublishedCell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.checks.audit.findings import Check, Finding, Numbers
 from bench.checks.claims.times import EDIT, INFERENCE, TABLE, plain_inference
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 
 
 def find(numbers: Numbers) -> Iterator[Finding]:

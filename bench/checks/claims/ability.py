@@ -14,7 +14,7 @@ from bench.checks.claims.base import (
     beaten,
     select,
 )
-from bench.core.published_cells import UNEDITED, PublishedCell, rivals
+from bench.core.published import UNEDITED, PublishedCell, rivals
 
 TABLE = 2
 MEAN = "mean"  # the metric of the last column

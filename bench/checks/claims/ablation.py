@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.checks.claims.base import RECIPE, Case, Claim, Evidence, select
-from bench.core.published_cells import UNEDITED
+from bench.core.published import UNEDITED
 
 TABLE = 4
 NO_CPT, NO_KS, NEITHER = "minus_CPT", "minus_KS", "minus_BOTH"  # as the table's data name them

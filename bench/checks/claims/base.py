@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 
 # Percent in Tables 1, 2 and 4 to 6, seconds in Table 3; a number that is not there is absent.
 Values = Mapping[PublishedCell, float]

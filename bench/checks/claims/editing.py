@@ -16,7 +16,7 @@ from bench.checks.claims.base import (
     beaten,
     select,
 )
-from bench.core.published_cells import PublishedCell, edits, rivals
+from bench.core.published import PublishedCell, edits, rivals
 
 # A score with less than this share of its value at 1 edit has collapsed, one with more is kept
 # (ours: one line for both, so that no score is both or neither).

@@ -15,7 +15,7 @@ from bench.checks.claims.base import (
     beaten,
     select,
 )
-from bench.core.published_cells import UNEDITED, PublishedCell, rivals
+from bench.core.published import UNEDITED, PublishedCell, rivals
 
 TABLE = 3
 EDIT, INFERENCE, TOTAL = "edit_time_s", "infer_time_s", "total_time_s"

@@ -9,9 +9,10 @@ from bench.checks.claims import Evidence, Values
 from bench.checks.claims.base import Distances, Lengths
 from bench.checks.claims.figures import EMBEDDING_SPACE
 from bench.checks.regression.values import values
-from bench.core.cell import Cell
-from bench.core.grids import DATASETS, TABLES
-from bench.core.published_cells import PublishedCell
+from bench.core.cells import Cell
+from bench.core.grids import TABLES
+from bench.core.names import DATASETS
+from bench.core.published import PublishedCell
 from bench.store.reference import (
     COVARIANCE,
     FIGURE_3,

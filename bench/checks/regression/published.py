@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import Table
-from bench.core.published import Published, numbers
-from bench.core.published_cells import PublishedCell
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
+from bench.core.published import Published, PublishedCell, numbers
 from bench.store.results import Record
 from bench.tables.tabulate import METRICS, tabulate
 

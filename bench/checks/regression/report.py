@@ -8,7 +8,7 @@ from typing import Any
 from bench.checks.regression.claims import Verdicts
 from bench.checks.regression.compare import Outcome
 from bench.checks.regression.published import Beside
-from bench.core.markdown import table
+from bench.core.console import markdown_table
 
 SCHEMA = 1
 
@@ -54,7 +54,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     parts = ["# Check", "Made by `python -m bench check`."]
     if content["references"]:
         reruns = ((one["verdict"], one["cell"], one["detail"]) for one in content["references"])
-        parts += ["## References, run again", table(("verdict", "cell", "detail"), reruns)]
+        parts += ["## References, run again", markdown_table(("verdict", "cell", "detail"), reruns)]
     if content["claims"]:
         claims = (
             (
@@ -68,10 +68,10 @@ def markdown(content: Mapping[str, Any]) -> str:
             for one in content["claims"]
         )
         columns = ("published", "ours", "claim", "source", "published figures", "our figures")
-        parts += ["## The paper's claims", table(columns, claims)]
+        parts += ["## The paper's claims", markdown_table(columns, claims)]
     if content["published"]:
         names = ("verdict", "table", "editor", "dataset", "n_edits", "metric", "ours", "published",
                  "allowed")  # fmt: skip
         cells = ([str(one[name]) for name in names] for one in content["published"])
-        parts += ["## Cells of the paper's backbones", table(names, cells)]
+        parts += ["## Cells of the paper's backbones", markdown_table(names, cells)]
     return "\n\n".join(parts) + "\n"

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.checks.regression.compare import Outcome, changed_identity, compare
-from bench.core.cell import Cell
-from bench.core.grids import GridPoint, Selection, Table
-from bench.core.variants import row_variant
+from bench.core.cells import Cell
+from bench.core.grids import GridPoint, Selection, Table, row_variant
 from bench.evaluation.edit_job import EditJob
 from bench.evaluation.jobs import Job
 from bench.runner.executors.local import LocalExecutor
@@ -85,7 +84,7 @@ def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outc
         store = ResultStore(Path(folder))
         todo = [job for job, _ in pairs]
         finished = LocalExecutor(jobs).run(todo, store.directory)
-        for one in track(finished, CellProgress(todo, store.claims)):
+        for one in track(finished, CellProgress(todo, store.leases)):
             job, reference = by_key[one.key]
             now = store.read(one.key)
             if now is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell, Identity
 from bench.core.grids import Table
-from bench.core.identity import Identity
-from bench.core.published_cells import UNEDITED, PublishedCell
+from bench.core.published import UNEDITED, PublishedCell
 from bench.datasets import get_dataset
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.timing.cell import TimingCell

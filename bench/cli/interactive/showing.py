@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.core.console import say
-from bench.core.escaping import one_line
+from bench.core.console import one_line, say
 
 if TYPE_CHECKING:
     from bench.cli.interactive.session import Reply, Session

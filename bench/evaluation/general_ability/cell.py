@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from bench.core.cell import check_counts
-from bench.core.identity import Identity, plain
+from bench.core.cells import Identity, check_counts, plain, protocol_id
 from bench.core.names import unknown_name
-from bench.core.protocol import protocol_id
 from bench.world.ability_items import WORDING_VERSION
 
 # How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.core.seeds import draw
+from bench.core.numerics import draw
 from bench.datasets.rows import Row
 from bench.evaluation.general_ability.items import AbilityItem
 from bench.evaluation.general_ability.sets import SETS, AbilitySet

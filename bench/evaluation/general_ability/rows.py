@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal, NotRequired, TypedDict, get_args
 
-from bench.core.statistics import spread
+from bench.core.numerics import spread
 from bench.evaluation.general_ability.items import AbilityItem
 from bench.evaluation.general_ability.reading import answer_of, exact_match, f1
 from bench.evaluation.general_ability.sets import SETS

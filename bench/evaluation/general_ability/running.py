@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from bench.core.clock import Clock
-from bench.core.seeds import draw
+from bench.core.numerics import draw
+from bench.core.provenance import Clock
 from bench.evaluation.checkpointing import Keeper
 from bench.evaluation.edit_loop import EditsMade
 from bench.evaluation.general_ability import scoring

@@ -34,7 +34,7 @@ from typing import Any
 
 import torch
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.batching import Course
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metrics import SampleRow

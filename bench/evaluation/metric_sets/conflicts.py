@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metrics import SampleRow, normalise
 from bench.evaluation.probing import Forced, Item, items_of

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.datasets import get_dataset
 from bench.evaluation import metrics
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running

@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation import metrics
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metrics import ItemScore, Measure, SampleRow, Scores, by_age, score

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.core.cell import check_counts
-from bench.core.identity import Identity, plain
-from bench.core.protocol import departures, protocol_id
+from bench.core.cells import Identity, check_counts, departures, plain, protocol_id
 from bench.models.backbones import Weights
 
 # Raised when what is timed changes: 2 times inference in bfloat16 too, 3 warms up
@@ -52,7 +50,7 @@ class TimingCell(Identity):
 
     @property
     def protocol_id(self) -> str:
-        """`counterfact/times/v1`; see `bench.core.protocol`."""
+        """`counterfact/times/v1`; see `bench.core.cells`."""
         unusual = departures({"weights": self.weights}, {"weights": "trained"})
         return protocol_id(self.dataset, "times", self.timing_version, *unusual)
 

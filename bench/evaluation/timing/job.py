@@ -29,7 +29,7 @@ class TimingJob(Job):
 
     def results(self, loaded: Loaded, keeper: Keeper) -> Results:
         """Edit and ask, one at a time; see the base class."""
-        from bench.core.seeds import draw
+        from bench.core.numerics import draw
         from bench.evaluation.timing.session import Session
 
         cell, stream, start = self.cell, self.stream, time.perf_counter()

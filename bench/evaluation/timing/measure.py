@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from bench.core.clock import Clock
+from bench.core.provenance import Clock
 from bench.evaluation.checkpointing import Checkpoint, Keeper
 from bench.evaluation.edit_loop import EditsMade
 from bench.evaluation.probing import Steering, unsteered

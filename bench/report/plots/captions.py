@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.core.grids import RECENT, TABLES, in_paper
+from bench.core.grids import TABLES
+from bench.core.names import RECENT, in_paper
 from bench.tables.figure_data.alike import Plan
 from bench.tables.later_editors import MARK, marked
 from bench.tables.tabulate import caption_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.escaping import csv_cell
+from bench.core.console import csv_cell
 from bench.core.files import write_bytes
 from bench.report.plots.style import DPI, GREY, SMALL, paper_style
 

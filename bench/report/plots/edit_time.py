@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
 from bench.datasets import get_dataset
 from bench.report.plots.captions import caption, label, labels, recent_note
 from bench.report.plots.drawing import Drawing, Field, new_figure

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.core.grids import TABLES
-from bench.core.statistics import Spread
+from bench.core.numerics import Spread
 from bench.datasets import get_dataset
 from bench.report.plots.captions import caption, label, recent_note
 from bench.report.plots.drawing import Drawing, Field, new_figure

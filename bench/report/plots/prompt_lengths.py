@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.core.variants import LENGTHS
+from bench.core.grids import LENGTHS
 from bench.datasets import get_dataset
 from bench.report.plots.captions import caption
 from bench.report.plots.drawing import Drawing, Field, new_figure

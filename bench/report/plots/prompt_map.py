@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cell import Cell
-from bench.core.protocol import joined
+from bench.core.cells import Cell, joined
 from bench.datasets import get_dataset
 from bench.report.plots.captions import EMBEDDED
 from bench.report.plots.drawing import Drawing, Field, new_figure

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from bench.core.grids import editor_keys, in_paper
-from bench.core.variants import EDITOR
+from bench.core.grids import RECIPE
+from bench.core.names import editor_keys, in_paper
 from editors import registry
 
 BLACK, GREY = "#000000", "#767676"  # grey has 4.5:1 on white
@@ -90,7 +90,7 @@ def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
     colours, recent = cycle(COLOURS), cycle(RECENT_COLOURS)
     found = {}
     for key, marker in zip(keys, cycle(MARKERS), strict=False):
-        own, old = key == EDITOR, in_paper(key)
+        own, old = key == RECIPE, in_paper(key)
         found[key] = Mark(
             colour=BLACK if own else next(colours if old else recent),
             marker="*" if own else marker,

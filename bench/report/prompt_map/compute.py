@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.grids import GridPoint
-from bench.core.seeds import draw
-from bench.core.variants import EDITOR, variant
+from bench.core.grids import RECIPE, GridPoint, variant
+from bench.core.numerics import draw
 from bench.datasets import get_dataset
 from bench.evaluation.edit_job import EditJob
 from bench.models.backbones import load
@@ -92,13 +91,13 @@ def compute(
 def _jobs(backbone: str, settings: Settings, chosen: MapSettings) -> dict[int, EditJob]:
     """A plan's job per length, of those that have weights."""
     point = GridPoint(
-        backbone=backbone, editor=EDITOR, dataset=chosen.dataset, n_edits=chosen.edits,
+        backbone=backbone, editor=RECIPE, dataset=chosen.dataset, n_edits=chosen.edits,
         seed=chosen.seed, limit=chosen.edits,
     )  # fmt: skip
     jobs: dict[int, EditJob] = {}
     reason: UntrainedEditorError | None = None
     for length in chosen.lengths:
-        changed = {EDITOR: variant(f"cpt={length}").hparams}
+        changed = {RECIPE: variant(f"cpt={length}").hparams}
         try:
             (jobs[length],) = plan([point], replace(settings, hparams=changed))
         except UntrainedEditorError as error:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from bench.core.grids import recent_labels
+from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, Row, totals
 from bench.runner.costs.gpus import GIB, USABLE, Memory
 from bench.runner.costs.training import TERAFLOPS

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.core.miniatures import ENCODER
-from bench.core.names import unknown_name
+from bench.core.names import ENCODER, unknown_name
 from bench.models.backbones import EMBEDDED, HUB_IDS, checked_config
 from bench.runner.costs.known import CONFIGS, ENCODERS
 from bench.world.store import ASSETS

@@ -13,9 +13,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.arithmetic import fixed_arithmetic
-from bench.core.console import warn
-from bench.core.library_logging import quiet_libraries
+from bench.core.console import quiet_libraries, warn
+from bench.core.numerics import fixed_arithmetic
 from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly, WorkerSignals
 from bench.evaluation.jobs import Job

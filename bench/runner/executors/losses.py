@@ -41,7 +41,7 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     error = KilledError("worker process was killed, out of memory?")
     made = provenance(torch.device("cpu"), started=now(), seconds={}) | job.places()
     record = results.failed(job.cell, job.editor_facts(), made, error)
-    claim = CellClaims(store.claims).claim(job.cell.key())  # the one that the process has left
+    claim = CellClaims(store.leases).claim(job.cell.key())  # the one that the process has left
     store.write(record)
     if claim is not None:
         claim.release()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.arithmetic import fix_arithmetic
+from bench.core.numerics import fix_arithmetic
 from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag
 from bench.datasets.plugins import OwnFile, named_files, run_files

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.console import warn
 from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench.core.quarantine import SET_ASIDE
+from bench.core.files import SET_ASIDE
 from bench.store.results import (
     DamagedRecordError,
     OtherSchemaError,

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from bench.core.checksums import encoded, mark_of
 from bench.core.files import replacing
 from bench.store.maintenance.entries import Choice, entries
 from bench.store.maintenance.verifying import problems
-from bench.store.results import MAX_BYTES, Record, ResultStore, is_complete, parse
+from bench.store.results import MAX_BYTES, Record, ResultStore, encoded, is_complete, mark_of, parse
 
 MAX_FILE = 2**36  # bytes of one file when unpacked (ours), so that a small one cannot fill a disk
 _KEY = re.compile("[0-9a-f]{64}")

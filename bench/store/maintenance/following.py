@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.store.results import Record
 

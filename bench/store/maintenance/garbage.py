@@ -40,9 +40,9 @@ def waste(
     """
     yield from _half_written(store.directory, PARTIAL)
     yield from _half_written(store.checkpoints, PARTIAL)
-    yield from _half_written(store.claims, PARTIAL)
-    yield from _half_written(store.claims, "*.taken")
-    yield from _half_written(store.claims, "*.removed")
+    yield from _half_written(store.leases, PARTIAL)
+    yield from _half_written(store.leases, "*.taken")
+    yield from _half_written(store.leases, "*.removed")
     yield from _checkpoints(store, dead)
     if stale:
         for entry, _ in entries(store, Choice(states=frozenset({"stale"}))):
@@ -54,7 +54,7 @@ def waste(
 
 def stale_claims(claims: CellClaims, store: ResultStore) -> list[Waste]:
     """Claims whose holder is gone, as far as `claims` has watched them."""
-    paths = [store.claims / f"{key}.json" for key in claims.claimed() if claims.is_stale(key)]
+    paths = [store.leases / f"{key}.json" for key in claims.claimed() if claims.is_stale(key)]
     return [Waste(path=p, reason="claim of a dead process", bytes=_size(p)) for p in paths]
 
 
@@ -92,7 +92,7 @@ def _checkpoints(store: ResultStore, dead: Collection[Path]) -> Iterator[Waste]:
         key = _KEY.match(path.name)
         if key is None:
             continue
-        claim = store.claims / f"{key[0]}.json"
+        claim = store.leases / f"{key[0]}.json"
         if claim not in dead and claim.exists():
             continue
         if _is_done(store.path(key[0])):

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bench.core.cell import Cell
-from bench.core.grids import Table
-from bench.core.protocol import joined
-from bench.core.published import Published, numbers
-from bench.core.published_cells import UNEDITED
-from bench.core.statistics import Spread, spread
-from bench.core.variants import ABLATIONS, CONTROLLED, ablation_of
+from bench.core.cells import Cell, joined
+from bench.core.grids import ABLATIONS, CONTROLLED, Table, ablation_of
+from bench.core.numerics import Spread, spread
+from bench.core.published import UNEDITED, Published, numbers
 from bench.evaluation.metrics import Phase
 from bench.store.results import Record
 from bench.tables.columns import Shown

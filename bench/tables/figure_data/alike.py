@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.core.cell import Cell
-from bench.core.grids import TABLES, Table, editor_keys
-from bench.core.protocol import check_one_way, joined
+from bench.core.cells import Cell, check_one_way, joined
+from bench.core.grids import TABLES, Table
+from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
 from bench.store.results import Record
 from editors import registry
 
 LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
 # What a field of a cell may depend on within one figure; any other difference is not the editors'.
-# The protocol is checked by `bench.core.protocol`; whether there is generation beside it may vary:
+# The protocol is checked by `bench.core.cells`; whether there is generation beside it may vary:
 # teacher-forced scores do not depend on it.
 _DEPENDS: dict[str, tuple[str, ...]] = {
     "backbone_digest": (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from bench.core.statistics import Spread, spread
+from bench.core.numerics import Spread, spread
 from bench.store.results import Record
 from bench.tables.columns import MAIN, SHOWN
 from bench.tables.tabulate import METRICS

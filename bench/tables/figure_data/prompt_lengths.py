@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.core.statistics import Spread
-from bench.core.variants import EDITOR
+from bench.core.grids import RECIPE
+from bench.core.numerics import Spread
 from bench.store.results import Record
 from bench.tables.figure_data.alike import LENGTH, Plan, plan
 from bench.tables.figure_data.means import over_datasets
@@ -24,7 +24,7 @@ def drawn(records: Iterable[Record], backbone: str, n_edits: int = EDITS) -> Pla
     found = [one for one in records if one["cell"]["n_edits"] == n_edits]
     if not found:
         raise ValueError(f"Figure 3 needs records at {n_edits:,} edits, there are none.")
-    return plan(found, backbone, editors=[EDITOR], free=[LENGTH])
+    return plan(found, backbone, editors=[RECIPE], free=[LENGTH])
 
 
 def lengths(chosen: Plan, datasets: Sequence[str]) -> Points:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.console import warn
 from bench.datasets.plugins import remember
 from bench.store.compact import compact

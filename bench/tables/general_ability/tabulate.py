@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from bench.core.cells import check_one_way
 from bench.core.grids import Table
-from bench.core.protocol import check_one_way
-from bench.core.published import Published
-from bench.core.published_cells import UNEDITED
-from bench.core.statistics import Spread, spread
+from bench.core.numerics import Spread, spread
+from bench.core.published import UNEDITED, Published
 from bench.datasets import get_dataset
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.general_ability.sets import SETS

@@ -6,8 +6,7 @@ import dataclasses
 from functools import cache
 
 from bench.checks.audit.findings import Check, Finding, Numbers
-from bench.core.published import Published, all_numbers
-from bench.core.published_cells import PublishedCell
+from bench.core.published import Published, PublishedCell, all_numbers
 
 
 @cache

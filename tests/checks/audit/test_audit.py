@@ -12,7 +12,7 @@ from bench.checks.audit import CHECKS, audit
 from bench.checks.audit.findings import MEANINGS, VERDICTS, Check, Finding, Section
 from bench.checks.audit.report import lines, markdown, summary, to_json
 from bench.cli.main import main
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 from tests.checks.audit.altered import altered, published
 
 PINNED = Path(__file__).with_name("pinned.json")

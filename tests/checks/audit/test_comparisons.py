@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.checks.audit import claims, losses, rises, times
-from bench.core.published import Published
-from bench.core.published_cells import PublishedCell
+from bench.core.published import Published, PublishedCell
 from tests.checks.audit.altered import altered, found, published
 
 

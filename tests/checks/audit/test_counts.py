@@ -9,8 +9,7 @@ import pytest
 
 from bench.checks.audit import rows, tasks
 from bench.checks.audit.tasks import step_of
-from bench.core.published import Published
-from bench.core.published_cells import PublishedCell
+from bench.core.published import Published, PublishedCell
 from tests.checks.audit.altered import altered, found, published
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench.checks.audit import ablation, averages
 from bench.checks.audit.rounding import explains
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 from tests.checks.audit.altered import altered, bare, found, published
 
 

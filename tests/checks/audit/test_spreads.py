@@ -9,8 +9,7 @@ import pytest
 from bench.checks.audit import significant, spread
 from bench.checks.audit.spread_bounds import largest_std
 from bench.checks.audit.spread_sources import most_samples
-from bench.core.published import Published
-from bench.core.published_cells import PublishedCell
+from bench.core.published import Published, PublishedCell
 from tests.checks.audit.altered import altered, found, published
 
 RECIPE_5 = PublishedCell(5, 100, "RECIPE", "ZSRE", "Avg")  # 98.98 ± 0.63; LTE 97.72 ± 1.05

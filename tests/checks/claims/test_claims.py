@@ -6,8 +6,7 @@ import pytest
 
 from bench.checks.claims import PRINTED, Claim, Evidence, Exhibit, Judgement, judge
 from bench.checks.claims.base import RETRIEVAL_EDITORS, WEIGHT_EDITORS
-from bench.core.published import TABLES, load, numbers
-from bench.core.published_cells import UNEDITED, PublishedCell
+from bench.core.published import TABLES, UNEDITED, PublishedCell, load, numbers
 
 BY_KEY = {claim.key: claim for claim in PRINTED}
 

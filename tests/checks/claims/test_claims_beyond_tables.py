@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from bench.checks.claims import CLAIMS, PRINTED, Evidence, Judgement, judge
-from bench.core.published import all_numbers
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell, all_numbers
 
 BY_KEY = {claim.key: claim for claim in CLAIMS if claim not in PRINTED}
 RIVAL = "rome-memit-worse-on-llama-without-covariance"

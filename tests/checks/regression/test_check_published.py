@@ -12,7 +12,7 @@ from bench.checks.regression import claims
 from bench.checks.regression.claims import pin
 from bench.checks.regression.published import beside_published
 from bench.cli.main import main
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.core.grids import get_table
 from bench.core.published import numbers
 from bench.store.results import Record, ResultStore

@@ -8,7 +8,7 @@ import pytest
 
 from bench.checks.regression.evidence import distances, evidence, lengths, without_covariance
 from bench.cli.main import main
-from bench.core.published_cells import PublishedCell
+from bench.core.published import PublishedCell
 from bench.store import reference
 from bench.store.reference import write_reference
 from bench.store.results import Record

@@ -10,7 +10,8 @@ import pytest
 from bench.checks.regression import rerun as module
 from bench.checks.regression.compare import Outcome
 from bench.checks.regression.rerun import QUICK, Part, rerun
-from bench.core.grids import editor_keys, get_table, in_paper
+from bench.core.grids import get_table
+from bench.core.names import editor_keys, in_paper
 from bench.evaluation import metrics
 from bench.store.reference import table_records
 from bench.store.results import Record

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.seeds import draw
+from bench.core.numerics import draw
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Keeper
 from bench.evaluation.general_ability.cell import AbilityCell

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.batching import Room
 from bench.evaluation.metric_set import Running
 from bench.evaluation.metrics import ItemRow, SampleRow

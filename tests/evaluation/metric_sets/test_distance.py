@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.grids import DATASETS
+from bench.core.names import DATASETS
 from bench.datasets import get_dataset
 from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cell import Cell
-from bench.core.checksums import sealed
+from bench.core.cells import Cell
 from bench.evaluation import measuring
 from bench.evaluation.checkpointing import Keeper
 from bench.evaluation.driver import CellRun, run_cell
@@ -21,7 +20,7 @@ from bench.models.fingerprint import changed, fingerprint
 from bench.models.measure_inputs import MeasureInputs
 from bench.store.compact import compact, line
 from bench.store.maintenance.verifying import problems
-from bench.store.results import complete, parse
+from bench.store.results import complete, parse, sealed
 from editors import registry
 from editors.base import Editor
 from tests.core.test_cell import CELL

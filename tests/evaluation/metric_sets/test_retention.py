@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from bench.core.seeds import draw
+from bench.core.numerics import draw
 from bench.evaluation.driver import run_cell
 from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.core.checksums import sealed
 from bench.report.plots.source import Source
-from bench.store.results import Record, complete
+from bench.store.results import Record, complete, sealed
 from editors import registry
 from tests.core.test_cell import CELL
 

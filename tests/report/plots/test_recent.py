@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from bench.cli.main import main
-from bench.core.grids import editor_keys, in_paper
+from bench.core.names import editor_keys, in_paper
 from bench.report.plots import edit_time, edits, retention
 from bench.report.plots.drawing import Drawing
 from bench.report.plots.style import DOTTED, marks

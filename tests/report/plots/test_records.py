@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.checksums import sealed
-from bench.store.results import ResultStore, failed
+from bench.store.results import ResultStore, failed, sealed
 from bench.tables.figure_data.records import read_records
 from tests.core.test_cell import CELL
 from tests.evaluation.timing.test_time_table import cell as timing_cell

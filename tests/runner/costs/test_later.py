@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from bench.core.grids import recent_labels
+from bench.core.names import recent_labels
 from bench.runner.costs import later_needs  # noqa: F401 - registers what they need
 from bench.runner.costs.counted import FACT_TOKENS, context_tokens, edit_operations
 from bench.runner.costs.estimate import HOUR

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from bench.core.grids import GridPoint, Selection, editor_keys, get_table
+from bench.core.grids import GridPoint, Selection, get_table
+from bench.core.names import editor_keys
 from bench.runner.costs import estimate as estimating
 from bench.runner.costs.estimate import HOUR, Request, estimate, totals
 from bench.runner.costs.gpus import GIB, Memory, memory_at_hand

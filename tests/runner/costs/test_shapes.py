@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, RobertaConfig, RobertaModel
 
-from bench.core.miniatures import BACKBONES, ENCODER
+from bench.core.names import BACKBONES, ENCODER
 from bench.models.backbones import EMBEDDED
 from bench.runner.costs.known import CONFIGS, ENCODERS
 from bench.runner.costs.shapes import encoder_shape, shape_of, shape_of_backbone

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.core.cell import Cell
+from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Keeper
 from bench.evaluation.context import Loaded
 from bench.evaluation.jobs import Job, Results

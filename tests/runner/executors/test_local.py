@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench.core.checksums import mark_of
 from bench.runner.executors.base import Executor
 from bench.runner.executors.local import ATTEMPTS, LocalExecutor
 from bench.runner.executors.losses import lost
+from bench.store.results import mark_of
 from tests.runner.executors.made_jobs import all_records, job, process_of, states, tries, wait_for
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.checksums import mark_of
 from bench.evaluation.jobs import Job
 from bench.runner.executors import pull as module
 from bench.runner.executors import serving
@@ -15,7 +14,7 @@ from bench.runner.executors.pull import Pull
 from bench.runner.executors.serving import Site
 from bench.runner.executors.stamps import stamps, written_since
 from bench.runner.worker import Finished, Outcome
-from bench.store.results import ResultStore
+from bench.store.results import ResultStore, mark_of
 from tests.runner.executors.made_jobs import MarkingJob, job, states, tries, wait_for
 
 

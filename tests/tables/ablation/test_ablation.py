@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.core.cell import Cell
-from bench.core.grids import Selection, get_table
-from bench.core.miniatures import CONTROL
-from bench.core.variants import ABLATIONS, ablation_of, variant
+from bench.core.cells import Cell
+from bench.core.grids import ABLATIONS, Selection, ablation_of, get_table, variant
+from bench.core.names import CONTROL
 from bench.runner.planning import points
 from bench.store.results import Record
 from bench.tables.ablation.layout import by_part, to_csv

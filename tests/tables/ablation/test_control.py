@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.grids import Selection, get_table
-from bench.core.miniatures import CONTROL, MODELS
+from bench.core.names import CONTROL, MODELS
 from bench.models.backbones import locate
 from bench.runner.planning import Settings, points, trained_points
 from bench.world.corpus import KINDS, Corpus

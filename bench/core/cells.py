@@ -1,0 +1,226 @@
+"""Cells: everything that one number of a table depends on, its key, and the protocol it follows.
+
+The id of a protocol, such as `zsre/blocks/v1`, is `{data set}/{protocol}/v{version}`; what departs
+from the protocol's usual way stands after its name, as in `zsre/blocks+context_guided/v1`. A number
+means what its id says, so this is the only place that decides what may share a column, a mean, a
+test or a figure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+
+Generation = Literal["none", "context_free", "context_guided"]
+
+# What the id of a protocol leaves out. Scores that are not generated do not depend on whether
+# others are, so that both ways of the bare prompt are usual.
+_USUAL = {"scoring_time": "block_end", "batch_per_step": 1, "varies": "order"}
+_GUIDED: Generation = "context_guided"
+_PART, _DEPARTURE = "/", "+"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(ABC):
+    """The identity of one result. Two runs with equal identities must end in equal numbers.
+
+    Digests stand for contents; paths, machines, processes and the time are provenance instead.
+    Each kind of record has a subclass with a `kind`, which its JSON carries.
+    """
+
+    kind: ClassVar[str | None]  # None: records of Tables 1, 5 and 6, which were there first
+
+    backbone: str
+    backbone_digest: str
+    dtype: str
+
+    @abstractmethod
+    def describe(self) -> str:
+        """A short human name, for progress and messages."""
+
+    @property
+    @abstractmethod
+    def protocol_id(self) -> str:
+        """What its numbers mean."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The identity of a record; `to_dict` of it gives equal values."""
+        return cls(**{name: value for name, value in values.items() if name != "kind"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, one per field, and the kind where there is one."""
+        kind = {} if self.kind is None else {"kind": self.kind}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return kind | values
+
+    def canonical(self) -> str:
+        """The one JSON text of this identity: sorted names, no white space, no NaN."""
+        return canonical(self.to_dict())
+
+    def key(self) -> str:
+        """sha256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Identity):
+    """One editing result: reliability, generality and locality after n edits of one data set."""
+
+    kind: ClassVar[None] = None
+
+    dataset: str
+    dataset_revision: str
+    dataset_digest: str
+    editor: str
+    editor_version: int
+    hparams: Mapping[str, Any]  # plain JSON values
+    inputs: Mapping[str, str]  # name -> digest of what the editor reads beside the model
+    n_edits: int
+    batch_per_step: int = 1  # requests per call of `edit`
+    seed: int
+    varies: Literal["order"] = "order"  # what a seed changes
+    limit: int | None  # samples drawn; None draws the whole test split
+    protocol: Literal["blocks"] = "blocks"
+    scoring_time: Literal["block_end"] = "block_end"
+    metric_version: int
+    generation: Generation
+    # Optional metric sets: name -> version and what else their numbers depend on. A cell without
+    # any leaves the field out of its JSON, so that its key is that of earlier records.
+    measures: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hparams", plain(self.hparams))
+        object.__setattr__(self, "inputs", plain(self.inputs))
+        object.__setattr__(self, "measures", plain(self.measures))
+        check_counts(n_edits=self.n_edits, limit=self.limit, seed=self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, one per field; metric sets only where there are some."""
+        values = super().to_dict()
+        return values if self.measures else {k: v for k, v in values.items() if k != "measures"}
+
+    @property
+    def protocol_id(self) -> str:
+        """`zsre/blocks/v1`."""
+        unusual = departures(vars(self), _USUAL)
+        guided = (_GUIDED,) if self.generation == _GUIDED else ()
+        return protocol_id(self.dataset, self.protocol, self.metric_version, *unusual, *guided)
+
+    def describe(self) -> str:
+        """A short human name, for progress and messages."""
+        edits = "edit" if self.n_edits == 1 else "edits"
+        beside = f", with {', '.join(self.measures)}" if self.measures else ""
+        return (
+            f"{self.editor} on {self.dataset}, {self.n_edits} {edits}, "
+            f"{self.backbone}, seed {self.seed}{beside}"
+        )
+
+
+def check_counts(*, n_edits: int, limit: int | None, seed: int) -> None:
+    """Refuse counts that no run can have.
+
+    Raises:
+        ValueError: a count below 1, a negative seed, or a limit below the number of edits.
+    """
+    if n_edits < 1:
+        raise ValueError(f"The number of edits must be at least 1, got {n_edits}.")
+    if seed < 0:
+        raise ValueError(f"A seed must be at least 0, got {seed}.")
+    if limit is not None and limit < n_edits:
+        raise ValueError(
+            f"The sample limit must be at least the number of edits, "
+            f"got a limit of {limit} for {n_edits} edits."
+        )
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted names, without white space, without NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def plain(value: Any) -> Any:
+    """The plain JSON form of a value, so that what a record gives back is equal to it.
+
+    Raises:
+        ValueError: something that JSON cannot hold.
+    """
+    return json.loads(canonical(value))
+
+
+class HasProtocol(Protocol):
+    """Whatever follows a protocol."""
+
+    @property
+    def protocol_id(self) -> str: ...
+
+
+HasProtocolT = TypeVar("HasProtocolT", bound=HasProtocol)
+
+
+def protocol_id(dataset: str, protocol: str, version: int, *departures: str) -> str:
+    """`zsre/blocks+context_guided/v1` of its parts."""
+    name = _DEPARTURE.join((protocol, *departures))
+    return _PART.join((dataset, name, f"v{version}"))
+
+
+def departures(actual: Mapping[str, object], usual: Mapping[str, object]) -> tuple[str, ...]:
+    """`name=value` of what is not as usual, in the order of `usual`."""
+    return tuple(f"{name}={actual[name]}" for name in usual if actual[name] != usual[name])
+
+
+def way_of(identifier: str) -> str:
+    """The id without its data set: columns of one table share it, whatever their data."""
+    return identifier.partition(_PART)[2]
+
+
+def of_protocol(items: Iterable[HasProtocolT], wanted: str) -> list[HasProtocolT]:
+    """Those that follow the wanted protocol: an id, or one without its data set.
+
+    Raises:
+        ValueError: none do; the protocols that there are, are named.
+    """
+    items = list(items)
+    chosen = [item for item in items if wanted in (item.protocol_id, way_of(item.protocol_id))]
+    if not chosen:
+        raise ValueError(
+            f"No record follows the protocol {wanted!r}. Available: "
+            f"{', '.join(sorted({item.protocol_id for item in items})) or 'none'}."
+        )
+    return chosen
+
+
+def check_one_way(items: Iterable[HasProtocol]) -> None:
+    """Refuse what does not follow one protocol.
+
+    Raises:
+        ValueError: which protocols there are, and how to choose one.
+    """
+    ids = list(dict.fromkeys(item.protocol_id for item in items))
+    ways = list(dict.fromkeys(map(way_of, ids)))
+    if len(ways) > 1:
+        raise ValueError(
+            f"These records follow {len(ways)} protocols, which never share a column: "
+            f"{', '.join(sorted(ids))}; choose one with --protocol, such as "
+            f"--protocol {min(ways)}."
+        )
+
+
+def joined(items: Iterable[HasProtocol]) -> str:
+    """The id of a number over several data sets: `zsre+counterfact/blocks/v1`.
+
+    Raises:
+        ValueError: they do not follow one protocol.
+    """
+    items = list(items)
+    check_one_way(items)
+    ids = list(dict.fromkeys(item.protocol_id for item in items))
+    datasets = dict.fromkeys(identifier.partition(_PART)[0] for identifier in ids)
+    return _PART.join((_DEPARTURE.join(datasets), way_of(ids[0])))
