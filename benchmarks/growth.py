@@ -26,7 +26,7 @@ from benchmarks.lines import Line, at_most
 from editors.base import EditRequest
 from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.repository import PromptRepository
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 
 KeyT = TypeVar("KeyT")
 
@@ -46,7 +46,7 @@ def growth(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
     job, loaded = cell_job("recipe", 100), Loaded()
     lm = loaded.language_model(job)
     editor = loaded.editor(lm, "recipe", job.cell.hparams, job.sources, keep=False)
-    if not isinstance(editor, Recipe):
+    if not isinstance(editor, RecipeEditor):
         raise TypeError(f"wanted RECIPE, got {type(editor).__name__}.")
     samples = loaded.samples(job.cell.dataset, job.data_dir, job.cell.dataset_digest).samples[:REAL]
     requests = [sample.request for sample in samples]
@@ -62,7 +62,7 @@ def growth(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
         yield _inference(editor, stored[BEHIND], requests)
 
 
-def _filled(editor: Recipe, real: Mapping[str, Tensor], size: int) -> PromptRepository:
+def _filled(editor: RecipeEditor, real: Mapping[str, Tensor], size: int) -> PromptRepository:
     """A repository of `size` edits: real ones first, then synthetic rows after them."""
     generator = torch.Generator().manual_seed(0)
     sentinel, keys, prompts = real["keys"][:1], real["keys"][1:], real["prompts"][1:]
@@ -79,7 +79,7 @@ def _filled(editor: Recipe, real: Mapping[str, Tensor], size: int) -> PromptRepo
 
 
 def _edits(
-    editor: Recipe, stored: Mapping[int, PromptRepository], requests: Sequence[EditRequest]
+    editor: RecipeEditor, stored: Mapping[int, PromptRepository], requests: Sequence[EditRequest]
 ) -> Iterator[Line]:
     """One edit more behind each number of edits; all stay, as few as they are."""
 
@@ -101,7 +101,9 @@ def _edits(
         yield line if size == min(stored) else at_most(line, FLAT * first, "flat within 5 %")
 
 
-def _stores(editor: Recipe, real: Mapping[str, Tensor], sizes: Sequence[int]) -> Iterator[Line]:
+def _stores(
+    editor: RecipeEditor, real: Mapping[str, Tensor], sizes: Sequence[int]
+) -> Iterator[Line]:
     """What a median hides: the mean over a doubling, in which buffers are moved once."""
     for size in sizes[1:]:
         repository = _filled(editor, real, size // 2)
@@ -175,7 +177,7 @@ def _retrieve(queries: Tensor, repository: PromptRepository) -> Tensor:
 
 
 def _inference(
-    editor: Recipe, repository: PromptRepository, requests: Sequence[EditRequest]
+    editor: RecipeEditor, repository: PromptRepository, requests: Sequence[EditRequest]
 ) -> Line:
     """A teacher-forced forward with encoder, search and prefix over the same one without."""
     editor.repository = repository

@@ -37,7 +37,7 @@ from editors.parts.value_optimisation import (
     ValueSolution,
     ValueStep,
 )
-from editors.t_patcher import TPatcher
+from editors.t_patcher import TPatcherEditor
 
 
 @contextmanager
@@ -249,10 +249,10 @@ def _whole_model(lm: LanguageModel, row: TokenBatch, *, dtype: torch.dtype) -> _
     return _WholeModel(**vars(_last_block(lm, row, dtype=dtype)), row=row)
 
 
-_edit_row = TPatcher.edit_row
+_edit_row = TPatcherEditor.edit_row
 
 
-def _edit_row_steered(self: TPatcher, row: TokenBatch) -> Any:
+def _edit_row_steered(self: TPatcherEditor, row: TokenBatch) -> Any:
     """Earlier neurons answer in every forward, not in one that is kept."""
     with self.steering(row), patch.object(self, "steering", _no_steering):
         return _edit_row(self, row)
@@ -272,8 +272,8 @@ _BATCHED = (
     "memit.MemitEditor",
     "grace.GraceEditor",
     "r_rome.RRomeEditor",
-    "recipe.Recipe",
-    "lte.Lte",
+    "recipe.RecipeEditor",
+    "lte.LteEditor",
 )
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
@@ -292,6 +292,6 @@ _REPLACED: dict[str, Any] = {
     "editors.grace.GraceEditor.starts": _grace_starts,
     "editors.ft.Suffixes": _WholeRows,
     "editors.t_patcher.LastBlock.of": _whole_model,
-    "editors.t_patcher.TPatcher.edit_row": _edit_row_steered,
+    "editors.t_patcher.TPatcherEditor.edit_row": _edit_row_steered,
     "editors.parts.patches.memory._Kept.get": _never,
 }

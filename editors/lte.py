@@ -32,7 +32,7 @@ from editors.parts.text_vectors import TextVectors
 from editors.parts.tokens import TokenBatch
 
 
-class Lte(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
+class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
     """Retrieves a fact for each question and lets the follower read it.
 
     The follower's weights are part of the editor: the first edit puts them into the model, a reset

@@ -35,7 +35,7 @@ from editors.parts.retrieving import RetrievingEditor
 from editors.parts.tokens import TokenBatch, prompt_ids
 
 
-class Recipe(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
+class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
     """Retrieves a continuous prompt for each query; see the module's docstring."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"

@@ -72,7 +72,7 @@ ORIGINAL = TPatcherHparams(
 )
 
 
-class TPatcher(Editor[TPatcherHparams]):
+class TPatcherEditor(Editor[TPatcherHparams]):
     """Keeps its neurons beside the model, whose weights never change.
 
     A neuron is active on every input, also while later ones are trained; each is trained once.

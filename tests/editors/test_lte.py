@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from editors.base import EditRequest, Resources
-from editors.lte import Lte
+from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.hparams import TINY
@@ -25,7 +25,7 @@ SHUT = dataclasses.replace(TINY, threshold=1.1)
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     directory = tmp_path_factory.mktemp("lte")
     given = resources(directory)
-    artefact = Lte.fit(tiny_llama(), {"made": samples()}, TINY, given, out=directory)
+    artefact = LteEditor.fit(tiny_llama(), {"made": samples()}, TINY, given, out=directory)
     return dataclasses.replace(given, artefact=artefact)
 
 
@@ -46,7 +46,7 @@ def follower(trained: Resources) -> LanguageModel:
 
 @torch.no_grad()
 def test_a_hit_is_the_follower_reading_the_fact(trained: Resources) -> None:
-    editor = Lte(tiny_llama(), OPEN, trained)
+    editor = LteEditor(tiny_llama(), OPEN, trained)
     editor.edit(REQUESTS[:1])
     rows = batch(editor.lm, [REQUESTS[0].prompt])
     with editor.steering(rows):
@@ -62,7 +62,7 @@ def test_a_hit_is_the_follower_reading_the_fact(trained: Resources) -> None:
 
 @torch.no_grad()
 def test_a_miss_is_the_follower_reading_the_question_alone(trained: Resources) -> None:
-    editor = Lte(tiny_llama(), SHUT, trained)
+    editor = LteEditor(tiny_llama(), SHUT, trained)
     rows = batch(editor.lm, ["The sky"])
     pristine = editor.lm.logits(rows)
     editor.edit(REQUESTS[:1])
@@ -76,7 +76,7 @@ def test_a_miss_is_the_follower_reading_the_question_alone(trained: Resources) -
 
 
 def test_the_follower_comes_with_the_first_edit_and_with_a_loaded_one(trained: Resources) -> None:
-    editor, other = (Lte(tiny_llama(), OPEN, trained) for _ in range(2))
+    editor, other = (LteEditor(tiny_llama(), OPEN, trained) for _ in range(2))
     weight = editor.lm.model.get_parameter("model.norm.weight")
     pristine = weight.clone()
     empty = editor.state_dict()
@@ -96,26 +96,28 @@ def test_the_follower_comes_with_the_first_edit_and_with_a_loaded_one(trained: R
 def test_the_threshold_is_the_calibrated_one_unless_given(trained: Resources) -> None:
     assert trained.artefact is not None
     calibrated = float(read_artefact(trained.artefact)[0]["threshold"])
-    assert Lte(tiny_llama(), TINY, trained).threshold == calibrated
-    assert Lte(tiny_llama(), dataclasses.replace(TINY, threshold=0.3), trained).threshold == 0.3
+    assert LteEditor(tiny_llama(), TINY, trained).threshold == calibrated
+    assert (
+        LteEditor(tiny_llama(), dataclasses.replace(TINY, threshold=0.3), trained).threshold == 0.3
+    )
 
 
 def test_the_original_finds_facts_by_their_prompts_and_always_one(trained: Resources) -> None:
-    original = Lte(tiny_llama(), dataclasses.replace(TINY, mode="original"), trained)
+    original = LteEditor(tiny_llama(), dataclasses.replace(TINY, mode="original"), trained)
     assert original.threshold is None
     original.edit(REQUESTS[:2])
     prompts = [request.prompt for request in REQUESTS[:2]]
     assert torch.equal(original.memory.keys, original.vectors(prompts))
     assert original.retrieve(prompts).tolist() == [0, 1]
     assert original.retrieve(["unrelated"]).item() >= 0
-    author = Lte(tiny_llama(), OPEN, trained)
+    author = LteEditor(tiny_llama(), OPEN, trained)
     author.edit(REQUESTS[:1])
     fact = f"{REQUESTS[0].prompt} {REQUESTS[0].target}"
     assert torch.equal(author.memory.keys, author.vectors([fact]))
 
 
 def test_the_newest_of_equal_facts_is_used(trained: Resources) -> None:
-    editor = Lte(tiny_llama(), OPEN, trained)
+    editor = LteEditor(tiny_llama(), OPEN, trained)
     request = EditRequest(prompt="A", target="B", subject="A")
     editor.edit([request, REQUESTS[0], request])
     assert editor.retrieve(["A B"]).tolist() == [2]
@@ -124,18 +126,18 @@ def test_the_newest_of_equal_facts_is_used(trained: Resources) -> None:
 def test_missing_resources_are_named(trained: Resources, tmp_path: Path) -> None:
     lm = tiny_llama()
     with pytest.raises(ValueError, match="directory of a sentence encoder, got none"):
-        Lte(lm, TINY, Resources(artefact=trained.artefact))
+        LteEditor(lm, TINY, Resources(artefact=trained.artefact))
     with pytest.raises(ValueError, match="bench train --editor lte"):
-        Lte(lm, TINY, Resources(encoder=trained.encoder))
+        LteEditor(lm, TINY, Resources(encoder=trained.encoder))
     with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
-        Lte(lm, TINY, dataclasses.replace(trained, encoder=tmp_path))
+        LteEditor(lm, TINY, dataclasses.replace(trained, encoder=tmp_path))
 
 
 def test_weights_for_another_backbone_are_refused(tmp_path: Path) -> None:
     given = resources(tmp_path)
     lm = tiny_llama()
     known = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="a" * 64)
-    artefact = Lte.fit(known, {"made": samples()}, TINY, given, out=tmp_path)
+    artefact = LteEditor.fit(known, {"made": samples()}, TINY, given, out=tmp_path)
     other = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="b" * 64)
     with pytest.raises(ValueError, match="backbone_digest is 'aaaa"):
-        Lte(other, TINY, dataclasses.replace(given, artefact=artefact))
+        LteEditor(other, TINY, dataclasses.replace(given, artefact=artefact))

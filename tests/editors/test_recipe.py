@@ -15,7 +15,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
 from tests.support.tiny_recipe import resources, samples
 
@@ -26,14 +26,14 @@ HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     directory = tmp_path_factory.mktemp("recipe")
     given = resources(directory)
-    artefact = Recipe.fit(tiny_llama(), {"made": samples()}, HPARAMS, given, out=directory)
+    artefact = RecipeEditor.fit(tiny_llama(), {"made": samples()}, HPARAMS, given, out=directory)
     return dataclasses.replace(given, artefact=artefact)
 
 
 @pytest.fixture
-def editor(trained: Resources) -> Recipe:
+def editor(trained: Resources) -> RecipeEditor:
     """An editor whose sentinel never wins, so that every query retrieves something."""
-    made = Recipe(tiny_llama(), HPARAMS, trained)
+    made = RecipeEditor(tiny_llama(), HPARAMS, trained)
     far = torch.full_like(made.repository.keys[:1], -1e3) * made.repository.keys.sign()
     made.load_state_dict(made.state_dict() | {"keys": far})
     return made
@@ -47,13 +47,13 @@ def test_without_edits_the_answer_is_the_models_own(trained: Resources) -> None:
     lm = tiny_llama()
     rows = batch(lm, ["The sky", "A"])
     before = lm.logits(rows)
-    editor = Recipe(lm, HPARAMS, trained)
+    editor = RecipeEditor(lm, HPARAMS, trained)
     editor.edit([])
     with editor.steering(rows):
         assert torch.equal(lm.logits(rows), before)
 
 
-def test_edits_grow_the_repository_and_one_by_one_equals_all_at_once(editor: Recipe) -> None:
+def test_edits_grow_the_repository_and_one_by_one_equals_all_at_once(editor: RecipeEditor) -> None:
     start = editor.state_dict()
     editor.edit(REQUESTS)
     together = editor.state_dict()
@@ -66,7 +66,7 @@ def test_edits_grow_the_repository_and_one_by_one_equals_all_at_once(editor: Rec
         torch.testing.assert_close(alone[name], tensor, atol=1e-5, rtol=0)
 
 
-def test_a_hit_is_steered_and_a_reset_forgets_it(editor: Recipe) -> None:
+def test_a_hit_is_steered_and_a_reset_forgets_it(editor: RecipeEditor) -> None:
     lm = editor.lm
     rows = batch(lm, [REQUESTS[0].prompt])
     before = lm.logits(rows)
@@ -80,7 +80,7 @@ def test_a_hit_is_steered_and_a_reset_forgets_it(editor: Recipe) -> None:
         assert torch.equal(lm.logits(rows), before)
 
 
-def test_the_retrieval_text_decides_not_the_ids(editor: Recipe) -> None:
+def test_the_retrieval_text_decides_not_the_ids(editor: RecipeEditor) -> None:
     editor.edit(REQUESTS)
     rows = batch(editor.lm, [REQUESTS[0].prompt])
     asked_otherwise = dataclasses.replace(rows, texts=(REQUESTS[2].prompt,))
@@ -92,9 +92,9 @@ def test_the_retrieval_text_decides_not_the_ids(editor: Recipe) -> None:
     assert bool(changed) != torch.equal(own, other)
 
 
-def test_the_state_continues_a_stream(editor: Recipe, trained: Resources) -> None:
+def test_the_state_continues_a_stream(editor: RecipeEditor, trained: Resources) -> None:
     editor.edit(REQUESTS[:2])
-    other = Recipe(tiny_llama(), HPARAMS, trained)
+    other = RecipeEditor(tiny_llama(), HPARAMS, trained)
     other.load_state_dict(editor.state_dict())
     editor.edit(REQUESTS[2:])
     other.edit(REQUESTS[2:])
@@ -102,7 +102,7 @@ def test_the_state_continues_a_stream(editor: Recipe, trained: Resources) -> Non
     assert torch.equal(editor.repository.prompts, other.repository.prompts)
 
 
-def test_the_same_request_twice_stays_two_rows(editor: Recipe) -> None:
+def test_the_same_request_twice_stays_two_rows(editor: RecipeEditor) -> None:
     request = EditRequest(prompt="A", target="B", subject="A")
     editor.edit([request, request])
     assert len(editor.repository) == 2
@@ -112,39 +112,43 @@ def test_the_same_request_twice_stays_two_rows(editor: Recipe) -> None:
 def test_missing_resources_are_named(trained: Resources, tmp_path: Path) -> None:
     lm = tiny_llama()
     with pytest.raises(ValueError, match="directory of a sentence encoder, got none"):
-        Recipe(lm, HPARAMS, Resources(artefact=trained.artefact))
+        RecipeEditor(lm, HPARAMS, Resources(artefact=trained.artefact))
     with pytest.raises(ValueError, match="bench train --editor recipe"):
-        Recipe(lm, HPARAMS, Resources(encoder=trained.encoder))
+        RecipeEditor(lm, HPARAMS, Resources(encoder=trained.encoder))
     with pytest.raises(FileNotFoundError, match="No trained weights at"):
-        Recipe(lm, HPARAMS, dataclasses.replace(trained, artefact=tmp_path / "none.safetensors"))
+        RecipeEditor(
+            lm, HPARAMS, dataclasses.replace(trained, artefact=tmp_path / "none.safetensors")
+        )
 
 
 def test_weights_for_something_else_are_refused(trained: Resources, tmp_path: Path) -> None:
     lm = tiny_llama()
     with pytest.raises(ValueError, match="prompt_length is 2 there, wanted 3"):
-        Recipe(lm, dataclasses.replace(HPARAMS, prompt_length=3), trained)
+        RecipeEditor(lm, dataclasses.replace(HPARAMS, prompt_length=3), trained)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, foreign)
     with pytest.raises(ValueError, match="not written by training"):
-        Recipe(lm, HPARAMS, dataclasses.replace(trained, artefact=foreign))
+        RecipeEditor(lm, HPARAMS, dataclasses.replace(trained, artefact=foreign))
     foreign.write_bytes(b"no tensors")
     with pytest.raises(ValueError, match="not a readable safetensors file"):
-        Recipe(lm, HPARAMS, dataclasses.replace(trained, artefact=foreign))
+        RecipeEditor(lm, HPARAMS, dataclasses.replace(trained, artefact=foreign))
 
 
 def test_another_backbones_weights_are_refused(tmp_path: Path) -> None:
     given = resources(tmp_path)
     lm = tiny_llama()
     known = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="a" * 64)
-    artefact = Recipe.fit(known, {"made": samples()}, HPARAMS, given, out=tmp_path)
+    artefact = RecipeEditor.fit(known, {"made": samples()}, HPARAMS, given, out=tmp_path)
     other = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="b" * 64)
     with pytest.raises(ValueError, match="backbone_digest is 'aaaa"):
-        Recipe(other, HPARAMS, dataclasses.replace(given, artefact=artefact))
+        RecipeEditor(other, HPARAMS, dataclasses.replace(given, artefact=artefact))
 
 
-def test_words_stand_where_the_continuous_prompt_does(editor: Recipe, trained: Resources) -> None:
+def test_words_stand_where_the_continuous_prompt_does(
+    editor: RecipeEditor, trained: Resources
+) -> None:
     """The ablation without continuous prompts, with the same weights and the same retrieval."""
-    words = Recipe(tiny_llama(), dataclasses.replace(HPARAMS, prompts="words"), trained)
+    words = RecipeEditor(tiny_llama(), dataclasses.replace(HPARAMS, prompts="words"), trained)
     words.load_state_dict(editor.state_dict())
     words.edit(REQUESTS[:2])
     lm, asked = words.lm, REQUESTS[0].prompt
@@ -167,10 +171,10 @@ def test_words_stand_where_the_continuous_prompt_does(editor: Recipe, trained: R
 def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     given = resources(tmp_path)
     hparams = dataclasses.replace(HPARAMS, gate="threshold", calibration=10)
-    artefact = Recipe.fit(tiny_llama(), {"made": samples()}, hparams, given, out=tmp_path)
+    artefact = RecipeEditor.fit(tiny_llama(), {"made": samples()}, hparams, given, out=tmp_path)
     with pytest.raises(ValueError, match="gate is 'threshold' there"):
-        Recipe(tiny_llama(), HPARAMS, dataclasses.replace(given, artefact=artefact))
-    editor = Recipe(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
+        RecipeEditor(tiny_llama(), HPARAMS, dataclasses.replace(given, artefact=artefact))
+    editor = RecipeEditor(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
     threshold = editor.repository.threshold
     assert threshold is not None
     assert editor.network.threshold is not None
@@ -180,13 +184,13 @@ def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     best, row = (queries @ editor.repository.keys[1:].T).max(dim=1)
     expected = torch.where(best > threshold, row + 1, 0)
     assert editor.retrieve([r.prompt for r in REQUESTS]).tolist() == expected.tolist()
-    other = Recipe(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
+    other = RecipeEditor(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
     other.load_state_dict(editor.state_dict())
     assert other.repository.threshold == threshold
 
 
 def test_steering_depends_on_the_target_in_two_released_modes(trained: Resources) -> None:
-    editor: Any = Recipe(tiny_llama(), HPARAMS, trained)
+    editor: Any = RecipeEditor(tiny_llama(), HPARAMS, trained)
     found = [editor.steers_by_prompt]
     modes: tuple[tuple[LanguageModel, dict[str, Any]], ...] = (
         (tiny_llama(), {"positions": "code"}),  # rotary: only distances count
@@ -203,6 +207,8 @@ def test_steering_depends_on_the_target_in_two_released_modes(trained: Resources
 def test_the_injection_of_gptj_is_refused_elsewhere(trained: Resources, tmp_path: Path) -> None:
     leaking = dataclasses.replace(HPARAMS, inject="gptj_ln1")
     with pytest.raises(ValueError, match="into GPT-J, got a llama backbone"):
-        Recipe(tiny_llama(), leaking, trained)
+        RecipeEditor(tiny_llama(), leaking, trained)
     with pytest.raises(ValueError, match="into GPT-J, got a gpt2 backbone"):
-        Recipe.fit(tiny_gpt2(), {"made": samples()}, leaking, resources(tmp_path), out=tmp_path)
+        RecipeEditor.fit(
+            tiny_gpt2(), {"made": samples()}, leaking, resources(tmp_path), out=tmp_path
+        )

@@ -17,7 +17,7 @@ from editors.parts.patches.neurons import Neurons
 from editors.parts.patches.original import OriginalTraining
 from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
-from editors.t_patcher import ORIGINAL, TPatcher, TPatcherHparams
+from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams
 from tests.support.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
 
 LAST = LAYERS - 1
@@ -68,8 +68,8 @@ def widen(module: nn.Module, keys: Tensor, biases: Tensor) -> None:
     module.bias = nn.Parameter(torch.cat([own, biases]))
 
 
-def editor_with(lm: LanguageModel, neurons: Neurons, resources: Resources) -> TPatcher:
-    editor = TPatcher(lm, QUICK, resources)
+def editor_with(lm: LanguageModel, neurons: Neurons, resources: Resources) -> TPatcherEditor:
+    editor = TPatcherEditor(lm, QUICK, resources)
     editor.store.append(neurons)
     return editor
 
@@ -140,7 +140,7 @@ def test_a_gated_neuron_by_hand() -> None:
 
 def test_the_first_step_moves_the_keys_alone(resources: Resources) -> None:
     """Zeros are a saddle: the value's gradient is exactly zero, Adam moves keys by their rate."""
-    editor = TPatcher(tiny_llama(), dataclasses.replace(QUICK, num_steps=1), resources)
+    editor = TPatcherEditor(tiny_llama(), dataclasses.replace(QUICK, num_steps=1), resources)
     editor.edit(REQUESTS[:1])
     neurons = editor.store.neurons
     assert not neurons.values.any()
@@ -150,7 +150,7 @@ def test_the_first_step_moves_the_keys_alone(resources: Resources) -> None:
 def test_a_neuron_for_each_edit_and_older_ones_stay(
     tiny_lm: LanguageModel, resources: Resources
 ) -> None:
-    editor = TPatcher(tiny_lm, QUICK, resources)
+    editor = TPatcherEditor(tiny_lm, QUICK, resources)
     editor.edit(REQUESTS[:1])
     first = editor.store.state_dict()
     editor.edit(REQUESTS[1:3])
@@ -160,16 +160,16 @@ def test_a_neuron_for_each_edit_and_older_ones_stay(
 
 
 def test_memory_texts_are_drawn_anew_for_each_step(resources: Resources) -> None:
-    editor = TPatcher(tiny_gpt2(), dataclasses.replace(QUICK, num_steps=30), resources)
+    editor = TPatcherEditor(tiny_gpt2(), dataclasses.replace(QUICK, num_steps=30), resources)
     drawn = editor.memory_texts()
     assert len(drawn) == 30
     assert len({id(text) for text in drawn}) > 5  # of 12 lines, each kept once read
-    again = TPatcher(tiny_gpt2(), editor.hparams, resources).memory_texts()
+    again = TPatcherEditor(tiny_gpt2(), editor.hparams, resources).memory_texts()
     assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
 
 
 def test_the_original_takes_a_neuron_for_each_wrong_token(resources: Resources) -> None:
-    editor = TPatcher(tiny_gptj(), SHORT_ORIGINAL, resources)
+    editor = TPatcherEditor(tiny_gptj(), SHORT_ORIGINAL, resources)
     request = REQUESTS[0]
     row = batch(editor.lm, [(request.prompt, request.target)])
     wrong = int((editor.lm.target_logits(row).argmax(-1) != row.labels).sum())
@@ -180,7 +180,7 @@ def test_the_original_takes_a_neuron_for_each_wrong_token(resources: Resources) 
 
 
 def test_the_original_leaves_right_answers_alone(resources: Resources) -> None:
-    editor = TPatcher(tiny_gptj(), SHORT_ORIGINAL, resources)
+    editor = TPatcherEditor(tiny_gptj(), SHORT_ORIGINAL, resources)
     row = batch(editor.lm, PAIRS[:1])
     known = [
         int(token) for token in editor.lm.logits(row)[0, row.prompt_lengths[0] - 1 :].argmax(-1)
@@ -195,7 +195,7 @@ def test_the_original_leaves_right_answers_alone(resources: Resources) -> None:
 
 def test_the_original_answers_right_and_stops_early(resources: Resources) -> None:
     hparams = dataclasses.replace(ORIGINAL, num_steps=400, memory_weight=1e-6)
-    editor = TPatcher(tiny_gptj(), hparams, resources)
+    editor = TPatcherEditor(tiny_gptj(), hparams, resources)
     trained = editor.edit_row(batch(editor.lm, [("The sky is", "B")]))
     assert isinstance(trained, OriginalTraining)
     assert 100 <= len(trained.steps) < 400
@@ -208,13 +208,13 @@ def test_the_ends_of_the_original_can_be_forced(
 ) -> None:
     hparams = dataclasses.replace(ORIGINAL, num_steps=200)
     forced = dataclasses.replace(resources, stopping=stopping)
-    trained = TPatcher(tiny_gptj(), hparams, forced).edit_row(batch(tiny_gptj(), PAIRS[:1]))
+    trained = TPatcherEditor(tiny_gptj(), hparams, forced).edit_row(batch(tiny_gptj(), PAIRS[:1]))
     assert isinstance(trained, OriginalTraining)
     assert len(trained.steps) == steps
 
 
 def test_the_loss_falls(resources: Resources) -> None:
-    editor = TPatcher(tiny_gpt2(), dataclasses.replace(QUICK, num_steps=40), resources)
+    editor = TPatcherEditor(tiny_gpt2(), dataclasses.replace(QUICK, num_steps=40), resources)
     trained = editor.edit_row(batch(editor.lm, PAIRS[:1]))
     assert isinstance(trained, TrainedNeurons)
     assert trained.losses[-1] < trained.losses[0] - 0.5
@@ -222,16 +222,16 @@ def test_the_loss_falls(resources: Resources) -> None:
 
 def test_what_is_missing_or_cannot_be_is_named(resources: Resources) -> None:
     with pytest.raises(ValueError, match="corpus of plain text to draw memory from, got none"):
-        TPatcher(tiny_gpt2(), QUICK, Resources())
+        TPatcherEditor(tiny_gpt2(), QUICK, Resources())
     with pytest.raises(ValueError, match="llama has a gated one; use the mode 'decoder'"):
-        TPatcher(tiny_llama(), ORIGINAL, resources)
+        TPatcherEditor(tiny_llama(), ORIGINAL, resources)
     with pytest.raises(ValueError, match="Did you mean 'decoder'"):
         TPatcherHparams.from_dict({"mode": "decoders"})
     assert QUICK.reads_corpus
 
 
 def test_an_empty_request_list_changes_no_draw(resources: Resources) -> None:
-    editor = TPatcher(tiny_gpt2(), QUICK, resources)
+    editor = TPatcherEditor(tiny_gpt2(), QUICK, resources)
     before = editor.state_dict()["generator"]
     editor.edit([])
     assert torch.equal(editor.state_dict()["generator"], before)

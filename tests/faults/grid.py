@@ -15,7 +15,7 @@ from bench.evaluation.edit_job import EditJob
 from bench.runner.planning import Settings, plan, points
 from bench.store.results import ResultStore
 from editors.parts.recipe.hparams import RecipeHparams
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 from editors.registry import hparams_for
 from tests.datasets.made import write, zsre_row
 from tests.support.saved_models import save_tiny
@@ -92,7 +92,9 @@ def made_home(directory: Path) -> Home:
     (directory / "data" / "corpus.txt").write_text("\n".join(lines), encoding="utf-8")
     preset = hparams_for("recipe", "tiny")
     assert isinstance(preset, RecipeHparams)
-    made = Recipe.untrained(tiny_llama(), preset, resources(directory), out=directory / "made")
+    made = RecipeEditor.untrained(
+        tiny_llama(), preset, resources(directory), out=directory / "made"
+    )
     (directory / "artefacts").mkdir()
     made.rename(directory / "artefacts" / "recipe-tiny.safetensors")
     return Home(directory)

@@ -11,7 +11,7 @@ from bench.models.corpora import open_corpus
 from bench.models.resources import Places, Sources, encoder_directory, resources_for, sources_for
 from editors import registry
 from editors.parts.covariance import second_moments
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 from editors.rome import RomeHparams
 from tests.support.tiny import CONTEXT, tiny_llama
 from tests.support.tiny_encoder import write_encoder
@@ -159,7 +159,7 @@ def test_trained_weights_are_found_by_data_set_then_mixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "require_assets", lambda _, name: tmp_path / name)
-    hparams = Recipe.presets["default"]
+    hparams = RecipeEditor.presets["default"]
 
     def found() -> Path | None:
         return sources_for("RECIPE", "some-model", hparams, dataset="zsre").artefact

@@ -24,7 +24,7 @@ from editors.parts.recipe.network import RecipeNetwork, similarity
 from editors.parts.recipe.objective import Objective, Terms
 from editors.parts.repository import PromptRepository
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 from tests.parity import recipe_numbers
 from tests.parity.loading import full_directory
 from tests.parity.recipe_numbers import CODE_MODES, HPARAMS, Numbers
@@ -300,9 +300,11 @@ def requests(numbers: Numbers) -> list[EditRequest]:
     ]
 
 
-def recipe_editor(lm: LanguageModel, hparams: RecipeHparams, network: RecipeNetwork) -> Recipe:
+def recipe_editor(
+    lm: LanguageModel, hparams: RecipeHparams, network: RecipeNetwork
+) -> RecipeEditor:
     trained = Trained(network, recipe_numbers.batcher())
-    return Recipe(lm, hparams, Resources(), trained=trained)
+    return RecipeEditor(lm, hparams, Resources(), trained=trained)
 
 
 def as_in_code(lm: LanguageModel, prompts: Tensor, hits: Tensor) -> AbstractContextManager[None]:
@@ -390,7 +392,7 @@ def loss_inputs(numbers: Numbers) -> tuple[Tensor, Tensor, Tensor]:
     return numbers.tensor("fn.logits"), numbers.tensor("fn.labels"), kept
 
 
-def single_edit_scores(editor: Recipe, sample: dict[str, str]) -> list[float]:
+def single_edit_scores(editor: RecipeEditor, sample: dict[str, str]) -> list[float]:
     """Reliability, generality and locality of one edit, as the original evaluates them."""
     lm = editor.lm
     pairs = [

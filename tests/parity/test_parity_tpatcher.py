@@ -27,7 +27,7 @@ from editors.parts.patches.original import (
     original_terms,
 )
 from editors.parts.tokens import TokenBatch, batch_of_ids
-from editors.t_patcher import TPatcher, TPatcherHparams
+from editors.t_patcher import TPatcherEditor, TPatcherHparams
 from tests.parity.loading import (
     COMPACT,
     Case,
@@ -46,7 +46,7 @@ RTOL, ATOL = 1e-5, 1e-6
 FULL = pytest.param(None, marks=pytest.mark.parity)  # the directory of all cases
 
 
-class Recorded(TPatcher):
+class Recorded(TPatcherEditor):
     """T-Patcher that draws what the recorded run drew."""
 
     texts: Sequence[Tensor] = ()

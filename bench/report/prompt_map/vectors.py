@@ -14,7 +14,7 @@ from bench.report.prompt_map.nearness import Vectors
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import target_ids
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def name_vectors(lm: LanguageModel, names: Sequence[Name]) -> Vectors:
 @torch.no_grad()
 def prompt_vectors(lm: LanguageModel, job: EditJob, requests: Sequence[EditRequest]) -> Vectors:
     """Continuous prompts [E, l, d] of edits, by the weights of a job of RECIPE."""
-    hparams = Recipe.hparams_class.from_dict(job.cell.hparams)
-    editor = Recipe(lm, hparams, resources_for(lm, hparams, job.sources))
+    hparams = RecipeEditor.hparams_class.from_dict(job.cell.hparams)
+    editor = RecipeEditor(lm, hparams, resources_for(lm, hparams, job.sources))
     editor.edit(requests)
     prompts: Vectors = editor.repository.prompts[1:].float().cpu().numpy()  # row 0: the sentinel
     return np.ascontiguousarray(prompts)

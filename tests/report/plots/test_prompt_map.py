@@ -21,13 +21,13 @@ from bench.tables.figure_data.prompt_map import read_map, write_map
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import target_ids
-from editors.recipe import Recipe
+from editors.recipe import RecipeEditor
 from tests.datasets.made import counterfact_row, write
 from tests.report.plots.made import csv_lines, map_data, source
 from tests.support import tiny_recipe
 from tests.support.saved_models import save_tiny
 
-TINY = Recipe.presets["tiny"]
+TINY = RecipeEditor.presets["tiny"]
 CHOSEN = MapSettings(
     edits=3, lengths=(1, 2), perplexities=(2,), starts=("pca", 0), drawn_perplexity=2
 )
@@ -106,7 +106,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Setting
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
     hparams = dataclasses.replace(TINY, iterations=10, prompt_length=2)
-    monkeypatch.setattr(Recipe, "presets", {"default": hparams})
+    monkeypatch.setattr(RecipeEditor, "presets", {"default": hparams})
     backbone = str(save_tiny("llama", tmp_path / "tiny"))
     rows = [
         counterfact_row(subject=name, prompt=f"{name} speaks", target_new=f"{name[::-1]}ish")
@@ -116,7 +116,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Setting
     resources = tiny_recipe.resources(tmp_path)
     lm = load(locate(backbone))
     made = {"counterfact": tiny_recipe.samples()}
-    Recipe.fit(lm, made, hparams, resources, out=tmp_path / "artefacts")
+    RecipeEditor.fit(lm, made, hparams, resources, out=tmp_path / "artefacts")
     settings = Settings(data_dir=path.parent, encoder=str(resources.encoder), generation="none")
     return backbone, settings
 

@@ -23,7 +23,7 @@ from bench.runner.costs.needs import Needs, Setting, needs
 from bench.runner.costs.shapes import encoder_shape, shape_of
 from editors.base import Hparams, Resources
 from editors.grace import GraceEditor, GraceHparams
-from editors.lte import Lte
+from editors.lte import LteEditor
 from editors.malmen import MalmenHparams, malmen_network, malmen_projections
 from editors.mend import MendHparams, mend_network, mend_projections
 from editors.parts.covariance import KeyMoments
@@ -35,8 +35,8 @@ from editors.parts.rase.network import RaseNetwork
 from editors.parts.recipe.hparams import PRESETS, RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
 from editors.r_rome import RRomeEditor, RRomeHparams
-from editors.recipe import Recipe
-from editors.t_patcher import TPatcher, TPatcherHparams
+from editors.recipe import RecipeEditor
+from editors.t_patcher import TPatcherEditor, TPatcherHparams
 from tests.support.tiny import REQUESTS, TINY
 from tests.support.tiny_encoder import HIDDEN, encoder_config, write_encoder
 
@@ -115,7 +115,9 @@ def test_graces_entries(architecture: str, projection: Any) -> None:
 def test_t_patchers_neurons(architecture: str) -> None:
     lm = TINY[architecture]()
     hparams = TPatcherHparams(num_steps=1)
-    editor = TPatcher(lm, hparams, Resources(corpus=lambda: ["a line of plain text " * 20] * 3))
+    editor = TPatcherEditor(
+        lm, hparams, Resources(corpus=lambda: ["a line of plain text " * 20] * 3)
+    )
     editor.edit(REQUESTS)
     per_edit = needs(hparams, setting_of(lm)).per_edit
     assert size(editor.store.state_dict()) == len(REQUESTS) * per_edit
@@ -124,9 +126,9 @@ def test_t_patchers_neurons(architecture: str) -> None:
 def test_recipes_repository_and_artefact(tmp_path: Path) -> None:
     lm = TINY["gpt2"]()
     encoder = write_encoder(tmp_path / "encoder")
-    hparams = Recipe.presets["tiny"]
-    made = Recipe.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
-    editor = Recipe(lm, hparams, Resources(encoder=encoder, artefact=made))
+    hparams = RecipeEditor.presets["tiny"]
+    made = RecipeEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
+    editor = RecipeEditor(lm, hparams, Resources(encoder=encoder, artefact=made))
     wanted = needs(hparams, setting_of(lm, encoder))
     assert size(load_file(made)) == wanted.artefact
     empty = size(editor.repository.state_dict())
@@ -139,9 +141,9 @@ def test_recipes_repository_and_artefact(tmp_path: Path) -> None:
 def test_ltes_facts_and_follower(tmp_path: Path) -> None:
     lm = TINY["llama"]()
     encoder = write_encoder(tmp_path / "encoder")
-    hparams = Lte.presets["tiny"]
-    made = Lte.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
-    editor = Lte(lm, hparams, Resources(encoder=encoder, artefact=made))
+    hparams = LteEditor.presets["tiny"]
+    made = LteEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
+    editor = LteEditor(lm, hparams, Resources(encoder=encoder, artefact=made))
     editor.edit(REQUESTS)
     wanted = needs(hparams, setting_of(lm, encoder))
     assert size(load_file(made)) - 2 == wanted.artefact  # without the threshold
