@@ -39,7 +39,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def show(args: argparse.Namespace) -> int:
     """Exit code 0 whatever is found; what CI pins are the findings."""
     from bench.checks.audit import audit
-    from bench.checks.audit.report import lines, markdown, to_json
+    from bench.checks.audit.findings import lines, markdown, to_json
     from bench.core.console import say
     from bench.core.files import write_text
     from bench.core.published import all_numbers

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.checks.audit import Section, audit
-from bench.checks.audit.findings import MEANINGS
-from bench.checks.audit.report import summary
+from bench.checks.audit.findings import MEANINGS, summary
 from bench.checks.claims import Evidence
 from bench.checks.regression.claims import Verdicts, pinned, verdicts
 from bench.checks.regression.evidence import evidence

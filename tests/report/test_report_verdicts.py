@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.checks.audit import audit
-from bench.checks.audit.report import summary
+from bench.checks.audit.findings import summary
 from bench.checks.regression.claims import pinned
 from bench.core.published import all_numbers
 from bench.report import judged

@@ -1,7 +1,8 @@
-"""What the paper claims, each claim as a predicate that any numbers can be put to."""
+"""What the paper claims, each claim as a predicate over any numbers."""
 
-from bench.checks.claims import ability, ablation, covariance, editing, figures, times
-from bench.checks.claims.base import Case, Claim, Evidence, Exhibit, Judgement, Values, judge
+from bench.checks.claims.claim import Case, Claim, Evidence, Exhibit, Judgement, Values, judge
+from bench.checks.claims.printed import PRINTED
+from bench.checks.claims.unprinted import UNPRINTED
 
 __all__ = [
     "CLAIMS",
@@ -15,6 +16,4 @@ __all__ = [
     "judge",
 ]
 
-# Those that the printed tables can decide.
-PRINTED: tuple[Claim, ...] = (*editing.CLAIMS, *ability.CLAIMS, *times.CLAIMS, *ablation.CLAIMS)
-CLAIMS: tuple[Claim, ...] = (*PRINTED, *covariance.CLAIMS, *figures.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*PRINTED, *UNPRINTED)

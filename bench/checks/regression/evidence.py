@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.checks.claims import Evidence, Values
-from bench.checks.claims.base import Distances, Lengths
-from bench.checks.claims.figures import EMBEDDING_SPACE
+from bench.checks.claims.claim import Distances, Lengths
+from bench.checks.claims.unprinted import EMBEDDING_SPACE
 from bench.checks.regression.values import values
 from bench.core.cells import Cell
 from bench.core.grids import TABLES

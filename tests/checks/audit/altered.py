@@ -1,39 +1,33 @@
-"""The published numbers with one of them changed."""
+"""The findings of a check, on the published numbers or with one of them changed."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from functools import cache
 
-from bench.checks.audit.findings import Check, Finding, Numbers
+from bench.checks.audit.findings import Finding, Numbers
 from bench.core.published import Published, PublishedCell, all_numbers
 
-
-@cache
-def _published() -> dict[PublishedCell, Published]:
-    return all_numbers()
+published = cache(all_numbers)
 
 
-def published() -> dict[PublishedCell, Published]:
-    """A copy of all of them."""
-    return dict(_published())
+def altered(cell: PublishedCell, **change: float | None) -> dict[PublishedCell, Published]:
+    """All published numbers, with another value or std in one cell."""
+    changed = dataclasses.replace(published()[cell], **change)  # type: ignore[arg-type]
+    return published() | {cell: changed}
 
 
-def altered(place: PublishedCell, **change: float | None) -> dict[PublishedCell, Published]:
-    """All of them, with another value or std at a place that is there."""
-    numbers = published()
-    numbers[place] = dataclasses.replace(numbers[place], **change)  # type: ignore[arg-type]
-    return numbers
-
-
-def found(check: Check, numbers: Numbers) -> dict[str, Finding]:
-    """What a check finds, by place; no place has two findings."""
-    findings = list(check.find(numbers))
-    by_place = {finding.place: finding for finding in findings}
-    assert len(by_place) == len(findings)
-    return by_place
+def findings(
+    check: Callable[[Numbers], Iterator[Finding]], numbers: Numbers | None = None
+) -> dict[str, Finding]:
+    """By name, each name once; of the published numbers by default."""
+    every = list(check(published() if numbers is None else numbers))
+    by_name = {finding.name: finding for finding in every}
+    assert len(by_name) == len(every)
+    return by_name
 
 
 def bare(values: dict[PublishedCell, float]) -> dict[PublishedCell, Published]:
-    """Made numbers without a spread."""
-    return {place: Published(value=value, std=None) for place, value in values.items()}
+    """Numbers without a spread."""
+    return {cell: Published(value=value, std=None) for cell, value in values.items()}

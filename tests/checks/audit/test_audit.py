@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from bench.checks.audit import CHECKS, audit
-from bench.checks.audit.findings import MEANINGS, VERDICTS, Check, Finding, Section
-from bench.checks.audit.report import lines, markdown, summary, to_json
+from bench.checks.audit.findings import (
+    MEANINGS,
+    Check,
+    Finding,
+    Section,
+    lines,
+    markdown,
+    summary,
+    to_json,
+)
 from bench.cli.main import main
 from bench.core.published import PublishedCell
 from tests.checks.audit.altered import altered, published
@@ -28,19 +36,23 @@ def by_id(text: str) -> dict[str, dict[str, Any]]:
     return {finding["id"]: finding for finding in json.loads(text)["findings"]}
 
 
+def pinned() -> dict[str, dict[str, Any]]:
+    return by_id(PINNED.read_text(encoding="utf-8"))
+
+
 def test_the_findings_are_the_pinned_ones(sections: tuple[Section, ...]) -> None:
-    now, pinned = by_id(to_json(sections)), by_id(PINNED.read_text(encoding="utf-8"))
-    assert list(now) == list(pinned), RENEW
+    now, known = by_id(to_json(sections)), pinned()
+    assert list(now) == list(known), RENEW
     for name, finding in now.items():
         numbers = finding.pop("numbers")
-        assert numbers == pytest.approx(pinned[name].pop("numbers"), rel=1e-4), f"{name}; {RENEW}"
-        assert finding == pinned[name], RENEW
+        assert numbers == pytest.approx(known[name].pop("numbers"), rel=1e-4), f"{name}; {RENEW}"
+        assert finding == known[name], RENEW
 
 
 def test_a_changed_cell_is_not_the_pinned_audit() -> None:
     changed = altered(PublishedCell(1, 100, "RECIPE", "CF", "Avg"), value=94.0)  # below LTE
-    now, pinned = by_id(to_json(audit(changed))), by_id(PINNED.read_text(encoding="utf-8"))
-    moved = {name for name in now.keys() | pinned.keys() if now.get(name) != pinned.get(name)}
+    now, known = by_id(to_json(audit(changed))), pinned()
+    moved = {name for name in now.keys() | known.keys() if now.get(name) != known.get(name)}
     assert {
         "averages/table1",
         "averages/table1/100/RECIPE/CF",
@@ -50,14 +62,11 @@ def test_a_changed_cell_is_not_the_pinned_audit() -> None:
     assert not any("table6" in name for name in moved)
 
 
-def test_ids_are_unique_and_checks_have_one_key(sections: tuple[Section, ...]) -> None:
+def test_ids_are_unique_and_findings_are_complete(sections: tuple[Section, ...]) -> None:
     names = [name for section in sections for name, _ in section.named()]
     assert len(set(names)) == len(names)
     assert all(" " not in name for name in names)
     assert len({check.key for check in CHECKS}) == len(CHECKS)
-
-
-def test_sentences_are_one_line_and_end(sections: tuple[Section, ...]) -> None:
     for section in sections:
         assert section.findings, section.check.key
         for finding in section.findings:
@@ -67,19 +76,18 @@ def test_sentences_are_one_line_and_end(sections: tuple[Section, ...]) -> None:
             assert finding.numbers or finding.verdict == "not tested"
 
 
-def made() -> tuple[Section, ...]:
-    """One check with two findings."""
+def two_findings() -> tuple[Section, ...]:
     findings = (
-        Finding(place="a", verdict="fails", sentence="One | two.", numbers={"x": 1 / 3, "n": 4}),
-        Finding(place="b", verdict="holds", sentence="Three."),
+        Finding("a", "fails", "One | two.", {"x": 1 / 3, "n": 4}),
+        Finding("b", "holds", "Three."),
     )
-    check = Check(key="made", title="Made", rule="As made.", find=lambda _: iter(findings))
+    check = Check(key="trial", title="Trial", rule="A rule.", find=lambda _: iter(findings))
     return (Section(check=check, findings=findings),)
 
 
 def test_the_terminal_has_a_line_for_each_finding_and_a_sum() -> None:
-    assert list(lines(made())) == [
-        "Made",
+    assert list(lines(two_findings())) == [
+        "Trial",
         "  fails       One | two.",
         "  holds       Three.",
         "",
@@ -87,18 +95,18 @@ def test_the_terminal_has_a_line_for_each_finding_and_a_sum() -> None:
     ]
 
 
-def test_markdown_tells_rules_meanings_and_ids() -> None:
-    text = markdown(made())
-    assert r"| fails | One \| two. | `made/a` |" in text
-    assert "| Made | 1 | 1 |" in text
-    assert "As made." in text
-    assert all(f"**{verdict}**: {MEANINGS[verdict]}" in text for verdict in VERDICTS)
+def test_markdown_has_rules_meanings_and_ids() -> None:
+    text = markdown(two_findings())
+    assert r"| fails | One \| two. | `trial/a` |" in text
+    assert "| Trial | 1 | 1 |" in text
+    assert "A rule." in text
+    assert all(meaning in text for meaning in MEANINGS.values())
 
 
 def test_json_has_rounded_numbers_and_a_line_for_each_finding() -> None:
-    text = to_json(made())
+    text = to_json(two_findings())
     assert json.loads(text)["counts"]["fails"] == 1
-    assert by_id(text)["made/a"]["numbers"] == {"x": 0.333333, "n": 4}
+    assert by_id(text)["trial/a"]["numbers"] == {"x": 0.333333, "n": 4}
     assert sum(line.startswith('{"id"') for line in text.splitlines()) == 2
 
 
@@ -115,7 +123,7 @@ def test_the_command_prints_and_writes(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["audit.json", "new"]
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(
+def test_a_file_that_cannot_be_written_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["audit", "--json", str(tmp_path)]) == 2

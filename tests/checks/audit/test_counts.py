@@ -7,18 +7,16 @@ from itertools import pairwise, product
 
 import pytest
 
-from bench.checks.audit import rows, tasks
-from bench.checks.audit.tasks import step_of
-from bench.core.published import Published, PublishedCell
-from tests.checks.audit.altered import altered, found, published
+from bench.checks.audit.counts import rows, step_of, tasks
+from bench.core.published import PublishedCell as Cell
+from tests.checks.audit.altered import altered, bare, findings, published
 
 
 @pytest.mark.parametrize("parts", [(10,), (2, 3), (4, 6), (5, 5, 6)])
 def test_the_step_of_accuracies_is_that_of_all_counts(parts: tuple[int, ...]) -> None:
-    counts = product(*(range(n + 1) for n in parts))
     means = {
-        100 * sum(Fraction(k, n) for k, n in zip(some, parts, strict=True)) / len(parts)
-        for some in counts
+        100 * sum(Fraction(k, n) for k, n in zip(counts, parts, strict=True)) / len(parts)
+        for counts in product(*(range(n + 1) for n in parts))
     }
     middle = sorted(mean for mean in means if 30 <= mean <= 70)
     gaps = {b - a for a, b in pairwise(middle)}
@@ -37,42 +35,35 @@ def test_the_step_of_accuracies_is_that_of_all_counts(parts: tuple[int, ...]) ->
     ],
 )
 def test_the_unedited_accuracies_as_counts(task: str, over: str, verdict: str) -> None:
-    assert found(tasks.CHECK, published())[f"{task}/{over}"].verdict == verdict
+    assert findings(tasks)[f"{task}/{over}"].verdict == verdict
 
 
 def test_a_count_over_the_rows_holds() -> None:
-    numbers = altered(PublishedCell(2, 0, "N/A", "CSQA", "accuracy"), value=38.90)
-    assert found(tasks.CHECK, numbers)["CSQA/1221"].verdict == "holds"
+    numbers = altered(Cell(2, 0, "N/A", "CSQA", "accuracy"), value=38.90)
+    assert findings(tasks, numbers)["CSQA/1221"].verdict == "holds"
 
 
 def test_chance_by_hand() -> None:
-    numbers = found(tasks.CHECK, published())["ANLI/chance"].numbers
+    numbers = findings(tasks)["ANLI/chance"].numbers
     assert numbers["chance"] == pytest.approx(100 / 3)
     # (34.04 - 33.33) / sqrt(34.04 x 65.96 / 3,200)
     assert numbers["standard_errors"] == pytest.approx(0.844, abs=1e-3)
 
 
 def test_the_rows_allow_what_is_printed() -> None:
-    findings = found(rows.CHECK, published())
-    assert [findings[f"needed/{label}"].verdict for label in ("ZSRE", "CF", "RIPE")] == [
-        "holds"
-    ] * 3
-    assert [
-        findings[f"needed/{label}"].numbers["left_out"] for label in ("ZSRE", "CF", "RIPE")
-    ] == [9_009, 0, 388]
-    assert [findings[f"stated/{name}"].verdict for name in ("RIPE", "MMLU", "CSQA")] == [
-        "holds",
-        "differs",
-        "differs",
-    ]
+    every = findings(rows)
+    needed = {label: every[f"needed/{label}"] for label in ("ZSRE", "CF", "RIPE")}
+    assert {finding.verdict for finding in needed.values()} == {"holds"}
+    left_out = {label: finding.numbers["left_out"] for label, finding in needed.items()}
+    assert left_out == {"ZSRE": 9_009, "CF": 0, "RIPE": 388}
+    stated = [every[f"stated/{name}"].verdict for name in ("RIPE", "MMLU", "CSQA")]
+    assert stated == ["holds", "differs", "differs"]
 
 
-def test_a_cell_without_rows_and_an_empty_one_with_them_are_at_odds() -> None:
-    too_long = published() | {
-        PublishedCell(1, 10_000, "FT", "RIPE", "Avg"): Published(value=1.0, std=None)
-    }
-    assert found(rows.CHECK, too_long)["needed/RIPE"].verdict == "fails"
-    cut = {p: one for p, one in published().items() if (p.n_edits, p.dataset) != (1_000, "ZSRE")}
-    finding = found(rows.CHECK, cut)["needed/ZSRE"]
+def test_a_cell_without_rows_and_an_empty_cell_with_them_are_at_odds() -> None:
+    too_long = published() | bare({Cell(1, 10_000, "FT", "RIPE", "Avg"): 1.0})
+    assert findings(rows, too_long)["needed/RIPE"].verdict == "fails"
+    cut = {c: n for c, n in published().items() if (c.n_edits, c.dataset) != (1_000, "ZSRE")}
+    finding = findings(rows, cut)["needed/ZSRE"]
     assert finding.verdict == "fails"
     assert "empty without reason: 1,000" in finding.sentence

@@ -6,35 +6,32 @@ import math
 
 import pytest
 
-from bench.checks.audit import significant, spread
-from bench.checks.audit.spread_bounds import largest_std
-from bench.checks.audit.spread_sources import most_samples
-from bench.core.published import Published, PublishedCell
-from tests.checks.audit.altered import altered, found, published
+from bench.checks.audit.spreads import largest_std, most_samples, significance, spreads
+from bench.core.published import PublishedCell as Cell
+from tests.checks.audit.altered import altered, bare, findings, published
 
-RECIPE_5 = PublishedCell(5, 100, "RECIPE", "ZSRE", "Avg")  # 98.98 ± 0.63; LTE 97.72 ± 1.05
+RECIPE_5 = Cell(5, 100, "RECIPE", "ZSRE", "Avg")  # 98.98 ± 0.63; LTE 97.72 ± 1.05
 
 
-def test_a_test_by_hand() -> None:
-    numbers = found(significant.CHECK, published())["table5/ZSRE/100"].numbers
-    error = (0.63**2 + 1.05**2) / 5
-    assert numbers["t"] == pytest.approx(1.26 / math.sqrt(error))
-    assert numbers["df"] == pytest.approx(
-        error**2 / ((0.63**2 / 5) ** 2 / 4 + (1.05**2 / 5) ** 2 / 4)
-    )
-    assert numbers["p"] == pytest.approx(0.0574, abs=1e-4)
+@pytest.mark.parametrize(
+    ("change", "t", "scale"),
+    [({}, 1.26, 1.0), ({"std": 0.1, "value": 98.0}, 0.28, 0.1 / 0.63)],
+)
+def test_a_test_by_hand(change: dict[str, float | None], t: float, scale: float) -> None:
+    numbers = findings(significance, altered(RECIPE_5, **change))["table5/ZSRE/100"].numbers
+    own, other = (0.63 * scale) ** 2 / 5, 1.05**2 / 5
+    assert numbers["t"] == pytest.approx(t / math.sqrt(own + other))
+    assert numbers["df"] == pytest.approx((own + other) ** 2 / (own**2 / 4 + other**2 / 4))
+    if not change:
+        assert numbers["p"] == pytest.approx(0.0574, abs=1e-4)
 
 
 def test_three_cells_of_table_5_are_not_significant_and_a_fourth_falls_to_holm() -> None:
-    findings = found(significant.CHECK, published())
-    failing = [place for place, one in findings.items() if one.verdict == "fails"]
+    every = findings(significance)
+    failing = [name for name, finding in every.items() if finding.verdict == "fails"]
     assert failing == [*(f"table5/ZSRE/{n}" for n in (100, 1_000, 10_000)), "table5/holm"]
-    holm = findings["table5/holm"]
-    assert (holm.numbers["tests"], holm.numbers["alone"], holm.numbers["after_holm"]) == (
-        140,
-        137,
-        136,
-    )
+    holm = every["table5/holm"]
+    assert holm.numbers == {"tests": 140, "alone": 137, "after_holm": 136}
     assert "LTE, ZSRE, 10 edits, 0.048 to 0.19" in holm.sentence
 
 
@@ -44,36 +41,34 @@ def test_three_cells_of_table_5_are_not_significant_and_a_fourth_falls_to_holm()
         ({"std": 0.1}, "fails"),
         ({"value": 99.9}, "holds"),
         ({"value": 90.0}, "fails"),
+        ({"value": 50.0}, "fails"),  # significantly worse
         ({"std": None}, "not tested"),
     ],
 )
 def test_a_verdict_follows_its_numbers(change: dict[str, float | None], verdict: str) -> None:
-    findings = found(significant.CHECK, altered(RECIPE_5, **change))
-    assert findings["table5/ZSRE/100"].verdict == verdict
-
-
-def test_being_significantly_worse_is_no_improvement() -> None:
-    findings = found(significant.CHECK, altered(RECIPE_5, value=50.0))
-    finding = findings["table5/ZSRE/100"]
-    assert finding.numbers["p"] < 1e-6
-    assert finding.verdict == "fails"
+    finding = findings(significance, altered(RECIPE_5, **change))["table5/ZSRE/100"]
+    assert finding.verdict == verdict
+    if change.get("value") == 50.0:
+        assert finding.numbers["p"] < 1e-6
 
 
 def test_a_table_without_spreads_is_not_tested() -> None:
-    bare = {
-        place: Published(value=one.value, std=None) if place.table == 6 else one
-        for place, one in published().items()
-    }
-    untested = [
-        p for p, one in found(significant.CHECK, bare).items() if one.verdict == "not tested"
-    ]
+    table_6 = bare({cell: n.value for cell, n in published().items() if cell.table == 6})
+    every = findings(significance, published() | table_6)
+    untested = [name for name, finding in every.items() if finding.verdict == "not tested"]
     assert untested == ["table2", "table3", "table4", "table6"]
 
 
 def test_a_standard_error_is_a_wider_spread() -> None:
-    number = Published(value=1.0, std=2.0)
-    assert significant.of_std(number).std == 2.0
-    assert significant.of_standard_error(number).std == pytest.approx(2 * 5**0.5)
+    """At ± = 0.4 over five runs, 1.26 points are significant, and not at 0.4 x sqrt(5)."""
+    narrow = published() | altered(RECIPE_5, std=0.4)
+    lte = RECIPE_5._replace(editor="LTE")
+    narrow[lte] = altered(lte, std=0.4)[lte]
+    every = findings(significance, narrow)
+    assert every["table5/ZSRE/100"].verdict == "holds"
+    before, after = (e["table5/standard-error"].numbers for e in (findings(significance), every))
+    assert after["significant_as_std"] == before["significant_as_std"] + 1
+    assert after["significant_as_error"] == before["significant_as_error"]
 
 
 @pytest.mark.parametrize(
@@ -93,33 +88,29 @@ def test_the_number_of_samples_by_hand() -> None:
 
 
 def test_a_spread_that_five_values_cannot_have() -> None:
-    place = "table1/possible/RECIPE/ZSRE/1"
-    assert place not in found(spread.CHECK, published())
-    wide = altered(
-        PublishedCell(1, 1, "RECIPE", "ZSRE", "Avg"), std=1.3
-    )  # 99.46: at most 0.545 x sqrt(5)
-    findings = found(spread.CHECK, wide)
-    assert findings[place].verdict == "impossible"
-    assert findings["table1/possible"].verdict == "differs"
-    fitting = altered(PublishedCell(1, 1, "RECIPE", "ZSRE", "Avg"), std=1.2)
-    assert place not in found(spread.CHECK, fitting)
+    cell, name = Cell(1, 1, "RECIPE", "ZSRE", "Avg"), "table1/possible/RECIPE/ZSRE/1"
+    wide = findings(spreads, altered(cell, std=1.3))  # 99.46: at most 0.545 x sqrt(5)
+    assert wide[name].verdict == "impossible"
+    assert wide["table1/possible"].verdict == "differs"
+    assert name not in findings(spreads)
+    assert name not in findings(spreads, altered(cell, std=1.2))
 
 
 def test_order_alone_gives_no_spread_in_18_cells() -> None:
-    findings = found(spread.CHECK, published())
-    order = [place for place in findings if "/order/" in place]
+    every = findings(spreads)
+    order = [name for name in every if "/order/" in name]
     assert len(order) == 3 * (3 + 3)  # FT on three sets, three editors on CF at all 10,000 rows
-    assert {findings[place].verdict for place in order} == {"impossible"}
-    assert "±1.68" in findings["table1/order/CF/10000/RECIPE"].sentence
+    assert {every[name].verdict for name in order} == {"impossible"}
+    assert "±1.68" in every["table1/order/CF/10000/RECIPE"].sentence
 
 
 @pytest.mark.parametrize(
-    ("place", "name"),
+    ("cell", "name"),
     [
-        (PublishedCell(1, 10_000, "RECIPE", "CF", "Avg"), "table1/order/CF/10000/RECIPE"),
-        (PublishedCell(6, 1, "FT", "RIPE", "Avg"), "table6/order/RIPE/1/FT"),
+        (Cell(1, 10_000, "RECIPE", "CF", "Avg"), "table1/order/CF/10000/RECIPE"),
+        (Cell(6, 1, "FT", "RIPE", "Avg"), "table6/order/RIPE/1/FT"),
     ],
 )
-def test_no_spread_at_all_is_what_order_gives(place: PublishedCell, name: str) -> None:
-    assert found(spread.CHECK, altered(place, std=0.0))[name].verdict == "holds"
-    assert name not in found(spread.CHECK, altered(place, std=None))
+def test_no_spread_at_all_is_what_order_gives(cell: Cell, name: str) -> None:
+    assert findings(spreads, altered(cell, std=0.0))[name].verdict == "holds"
+    assert name not in findings(spreads, altered(cell, std=None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.checks.claims import PRINTED, Claim, Evidence, Exhibit, Judgement, judge
-from bench.checks.claims.base import RETRIEVAL_EDITORS, WEIGHT_EDITORS
+from bench.checks.claims.claim import RETRIEVAL_EDITORS, WEIGHT_EDITORS
 from bench.core.published import TABLES, UNEDITED, PublishedCell, load, numbers
 
 BY_KEY = {claim.key: claim for claim in PRINTED}

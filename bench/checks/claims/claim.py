@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from bench.core.published import PublishedCell
 
-# Percent in Tables 1, 2 and 4 to 6, seconds in Table 3; a number that is not there is absent.
+# Percent in Tables 1, 2 and 4 to 6, seconds in Table 3.
 Values = Mapping[PublishedCell, float]
 Lengths = Mapping[tuple[int, str], float]  # (tokens of a continuous prompt, metric) -> percent
 Distances = Mapping[tuple[str, int], float]  # (space, tokens of a continuous prompt) -> ratio
@@ -19,20 +19,17 @@ Verdict = Literal["holds", "fails", "not tested"]
 
 EDITING_TABLES = (1, 5, 6)  # one backbone each
 RECIPE = "RECIPE"
-# The paper's groups of editors; other editors take no part in its claims.
+# The paper's groups of editors; the claims do not concern other editors.
 WEIGHT_EDITORS = ("FT", "MEND", "ROME", "MEMIT", "MALMEN", "WILKE")
 RETRIEVAL_EDITORS = ("GRACE", "R-ROME", "LTE", RECIPE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What claims are put to: the numbers of one side, the paper's or ours.
-
-    A number that is not there is absent from its part.
-    """
+    """The numbers that claims are tested on: the paper's or ours. A missing number is absent."""
 
     tables: Values = field(default_factory=dict)
-    # At the places of the tables: ROME and MEMIT without the covariance of their keys.
+    # ROME and MEMIT without the covariance of their keys, in the cells of the tables.
     without_covariance: Values = field(default_factory=dict)
     lengths: Lengths = field(default_factory=dict)  # Figure 3
     # Figure 4: median over tokens of the distance to the nearest name, over that between names.
@@ -74,28 +71,26 @@ class Case:
         return f"{self.where}: {self.figures}"
 
 
+# Yields the comparisons whose numbers are all present, for the number of a table or figure.
+Cases = Callable[[Evidence, int], Iterator[Case]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the paper says, in our words; judged in each table or figure by itself.
-
-    `cases(evidence, number)` yields the comparisons whose numbers are all there, for the number of
-    a table or figure.
-    """
+    """What the paper says, in our words; judged in each table or figure by itself."""
 
     key: str
     text: str
     source: str  # in the paper
     tables: tuple[int, ...] = ()
     figures: tuple[int, ...] = ()
-    cases: Callable[[Evidence, int], Iterator[Case]]
+    cases: Cases
 
     @property
     def exhibits(self) -> tuple[Exhibit, ...]:
         """Where it is judged."""
-        return (
-            *(Exhibit("table", number) for number in self.tables),
-            *(Exhibit("figure", number) for number in self.figures),
-        )
+        tables = (Exhibit("table", number) for number in self.tables)
+        return (*tables, *(Exhibit("figure", number) for number in self.figures))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +120,7 @@ class Judgement:
 
     @property
     def figures(self) -> str:
-        """Every case against the claim, or the nearest one where there is none."""
+        """Every case against the claim, or the nearest case if there is none."""
         if self.nearest is None:
             return "the numbers it compares are not there"
         if not self.broken:
@@ -134,32 +129,18 @@ class Judgement:
         return f"{len(self.broken)} of {len(self.cases)} against it: {against}"
 
 
-def select(
-    values: Values, table: int, *, editors: Collection[str], metrics: Collection[str]
-) -> Iterator[PublishedCell]:
-    """The places of some editors and metrics, in the order of the table."""
-    for place in values:
-        if place.table == table and place.editor in editors and place.metric in metrics:
-            yield place
-
-
-def beaten(
-    values: Values, place: PublishedCell, others: Collection[PublishedCell], *, low: bool
-) -> Iterator[Case]:
-    """Whether a number is above the best of others (`low`: below); nothing without others."""
-    if others:
-        best = (min if low else max)(others, key=values.__getitem__)
-        ahead = values[place] - values[best]
-        yield Case(
-            where=place.where,
-            figures=f"{place.text(values[place])}, {best.editor} {best.text(values[best])}",
-            margin=-ahead if low else ahead,
-        )
-
-
 def judge(claim: Claim, evidence: Evidence) -> tuple[Judgement, ...]:
     """The claim in each of its tables and figures."""
     return tuple(
         Judgement(claim=claim, exhibit=exhibit, cases=tuple(claim.cases(evidence, exhibit.number)))
         for exhibit in claim.exhibits
     )
+
+
+def select(
+    values: Values, table: int, editors: Collection[str], *metrics: str
+) -> Iterator[tuple[PublishedCell, float]]:
+    """The numbers of some editors and metrics, in the order of the table."""
+    for cell, value in values.items():
+        if cell.table == table and cell.editor in editors and cell.metric in metrics:
+            yield cell, value

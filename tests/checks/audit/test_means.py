@@ -1,0 +1,90 @@
+"""Means, sums and Table 4 against Table 1: hand-computed, and with one digit changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.checks.audit.means import ablation, averages, within_rounding
+from bench.core.published import PublishedCell as Cell
+from tests.checks.audit.altered import altered, bare, findings, published
+
+
+@pytest.mark.parametrize(
+    ("average", "exact", "outside"),
+    # The mean is 2.0067: 2.01 is its rounding, 2.00 needs the parts to be rounded, 1.99 is out.
+    [(2.01, 1, 0), (2.00, 0, 0), (2.02, 0, 1), (1.99, 0, 1)],
+)
+def test_a_mean_by_hand(average: float, exact: int, outside: int) -> None:
+    parts = {"Rel": 1.01, "Gen": 2.00, "Loc": 3.01, "Avg": average}
+    values = {Cell(1, 1, "FT", "CF", metric): value for metric, value in parts.items()}
+    every = findings(averages, bare(values))
+    assert every["table1"].numbers["exact"] == exact
+    assert every["table1"].numbers["outside"] == outside
+    assert ("table1/1/FT/CF" in every) == bool(outside)
+
+
+@pytest.mark.parametrize(
+    ("total", "verdict"), [(0.3, "holds"), (0.3001, "holds"), (0.3002, "differs")]
+)
+def test_a_sum_by_hand(total: float, verdict: str) -> None:
+    parts = {"edit_time_s": 0.1, "infer_time_s": 0.2, "total_time_s": total}
+    values = {Cell(3, 1, "FT", "", metric): value for metric, value in parts.items()}
+    assert findings(averages, bare(values))["table3"].verdict == verdict
+
+
+def test_a_mean_is_over_its_own_data_set_and_editor() -> None:
+    series = [(1, "FT", "CF"), (1, "FT", "ZSRE"), (10, "FT", "CF"), (1, "TP", "CF")]
+    values = {
+        Cell(1, n, editor, dataset, metric): 10.0 * i
+        for i, (n, editor, dataset) in enumerate(series)
+        for metric in ("Rel", "Gen", "Loc", "Avg")
+    }
+    assert findings(averages, bare(values))["table1"].numbers["exact"] == 4
+
+
+def test_an_allowance_is_out_of_reach() -> None:
+    assert within_rounding(0.0099, 0.01)
+    assert not within_rounding(98.05 - 98.04, 0.01)  # a little more than 0.01 in binary
+    assert not within_rounding(-(97.38 - 97.37), 0.01)  # a little less
+
+
+def test_one_published_average_cannot_come_from_rounding() -> None:
+    name = "table5/1000/RECIPE/ZSRE"
+    impossible = [n for n, f in findings(averages).items() if f.verdict == "impossible"]
+    assert impossible == [name]
+    repaired = altered(Cell(5, 1_000, "RECIPE", "ZSRE", "Avg"), value=98.04)
+    assert name not in findings(averages, repaired)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(1, 10, "FT", "RIPE", "Gen"),
+        Cell(2, 1_000, "LTE", "MMLU", "accuracy"),
+        Cell(3, 10_000, "TP", "", "infer_time_s"),
+    ],
+)
+def test_a_changed_number_is_noticed(cell: Cell) -> None:
+    changed = altered(cell, value=published()[cell].value + 1)
+    before, after = (
+        findings(averages, numbers)[f"table{cell.table}"].numbers["outside"]
+        for numbers in (published(), changed)
+    )
+    assert after == before + 1
+
+
+def test_table_4_against_table_1_and_when_it_would_agree() -> None:
+    every = findings(ablation)
+    # 97.78, 96.68 and 97.48 make 97.3133.
+    assert "97.3133; -0.0233" in every["table4/100/Rel"].sentence
+    assert {f.verdict for name, f in every.items() if "unedited" not in name} == {"differs"}
+    agreeing = altered(Cell(4, 100, "RECIPE", "MEAN3", "Rel"), value=97.31)
+    assert findings(ablation, agreeing)["table4/100/Rel"].verdict == "holds"
+
+
+@pytest.mark.parametrize("metric", ["Rel", "Loc"])
+def test_an_unedited_model_that_changes_is_impossible(metric: str) -> None:
+    name = f"table4/unedited/{metric}"
+    assert findings(ablation)[name].verdict == "holds"
+    changed = altered(Cell(4, 1_000, "N/A", "MEAN3", metric), value=27.29)
+    assert findings(ablation, changed)[name].verdict == "impossible"
