@@ -20,8 +20,10 @@ from editors.base import Resources
 from editors.parts.checks import check_above
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Needs, Setting
 from editors.parts.null_space import NullSpace, ridge
 from editors.parts.spreading import SpreadHparams, SpreadingEditor, SpreadUpdate
+from editors.parts.value_hparams import value_rows
 
 _PAST = "past_keys."  # of a layer's projected keys in the state
 
@@ -72,6 +74,22 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
         "mini-gpt2": replace(MINIATURE, layers=(0,), nullspace_threshold=0.02),
         "default": AlphaEditHparams(layers=None),
     }
+
+    @classmethod
+    def needs(cls, hparams: AlphaEditHparams, on: Setting) -> Needs:
+        """A basis [m, at most m / 2] in float64 and two copies of the projection a layer.
+
+        A key of each layer an edit, and two copies in float64 of one layer's during an edit. While
+        it is constructed: C, its copy, its eigenvectors and their workspace in float64.
+        """
+        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
+        square = shape.inner**2
+        edit = on.backward(value_rows(hparams, on), layers[-1])
+        return Needs(
+            held=len(layers) * (4.0 * square + on.copies(shape.matrix)),
+            working=max(edit + 8.0 * shape.matrix, 4 * 8.0 * square),
+            per_edit=shape.inner * (4.0 * len(layers) + 2 * 8.0),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: AlphaEditHparams, resources: Resources) -> None:
         """Find the null space of every edited layer.

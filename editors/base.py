@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # names of types only: reading data or listing editors loads 
 
     from editors.parts.explanations import Explanation
     from editors.parts.language_model import LanguageModel
+    from editors.parts.needs import Needs, Setting
     from editors.parts.stopping import Stopping
     from editors.parts.tokens import TokenBatch
 
@@ -187,6 +188,11 @@ class Editor(ABC, Generic[HparamsT]):
         self.lm = lm
         self.hparams = hparams
         self.resources = resources
+
+    @classmethod
+    def needs(cls, hparams: HparamsT, on: Setting) -> Needs | None:  # noqa: ARG003
+        """What an editor with these hyper-parameters needs beside the model; None: unknown."""
+        return None
 
     @property
     def together(self) -> int:

@@ -20,6 +20,7 @@ from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.deltas import WeightDelta, thawed
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number, parameter_names
+from editors.parts.needs import Needs, Setting
 from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import (
@@ -190,6 +191,15 @@ class FtEditor(WeightEditor[FtHparams]):
         "mini-gpt2": FtHparams(layer=3, lr=2e-4),
         "default": FtHparams(layer=None),
     }
+
+    @classmethod
+    def needs(cls, hparams: FtHparams, on: Setting) -> Needs:
+        """Two copies from before, gradient, Adam's two moments and the delta of one projection."""
+        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
+        return Needs(
+            held=on.copies(on.shape.matrix),
+            working=6 * 4 * on.shape.matrix + on.backward(hparams.batch_size, layer),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: FtHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)

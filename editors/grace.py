@@ -25,6 +25,7 @@ from editors.parts.generation import text_of
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.needs import Needs, Setting
 from editors.parts.replacement import Replacement, Retrieved, changed_places, put
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of, placed
@@ -44,6 +45,7 @@ _MATCHING: Mapping[GraceMode, LabelMatching] = {
 }
 # Relative depth of the layer where none is named: EasyEdit's 27 of LLaMA-2-7B's 32.
 DEPTH = 27 / 32
+TOGETHER = 32  # single edits trained at once; ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,15 @@ class GraceEditor(Editor[GraceHparams]):
         "default": GraceHparams(layer=None),
     }
 
+    @classmethod
+    def needs(cls, hparams: GraceHparams, on: Setting) -> Needs:
+        """A key, a value and a radius an edit."""
+        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
+        return Needs(
+            per_edit=4.0 * (on.shape.hidden + on.shape.inner + 1),
+            working=on.backward(TOGETHER if on.singles else 1, layer),
+        )
+
     def __init__(self, lm: LanguageModel, hparams: GraceHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
         row = lm.architecture
@@ -146,8 +157,8 @@ class GraceEditor(Editor[GraceHparams]):
 
     @property
     def together(self) -> int:
-        """See the base class; ours."""
-        return 32
+        """See the base class."""
+        return TOGETHER
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
         """See the base class; values of an empty codebook are trained together."""

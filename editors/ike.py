@@ -20,6 +20,7 @@ from editors.parts.checks import check_at_least
 from editors.parts.demonstrations import BREAK, DemonstrationPool, answered, fact_in, opening
 from editors.parts.in_context import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Needs, Setting
 from editors.parts.tokens import joint, prompt_ids
 
 ANSWER = 64  # tokens that a row may still be continued by: what PromptBench decodes; ours
@@ -69,6 +70,13 @@ class IkeEditor(InContextEditor[IkeHparams]):
         "default": IkeHparams(),
         "tiny": IkeHparams(demonstrations=1, room=60),  # ours, for tests
     }
+
+    @classmethod
+    def needs(cls, hparams: IkeHparams, on: Setting) -> Needs:
+        """The encoder, and a key of each edit and of each demonstration; texts lie on the host."""
+        key = 4.0 * on.encoder.hidden
+        pool = hparams.pool if hparams.demonstrations else 0
+        return Needs(held=on.encoder.bytes + pool * key, per_edit=key)
 
     def __init__(self, lm: LanguageModel, hparams: IkeHparams, resources: Resources) -> None:
         """Encode the pool of demonstrations; see the base class."""

@@ -26,6 +26,7 @@ from editors.parts.lte.examples import fact_of, prefix_ids
 from editors.parts.lte.fit import fit_lte, load_follower, untrained_lte
 from editors.parts.lte.hparams import PRESETS, LteHparams
 from editors.parts.lte.memory import NONE, FactMemory
+from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
 from editors.parts.retrieving import RetrievingEditor
 from editors.parts.text_vectors import TextVectors
@@ -50,6 +51,23 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
     spans_devices = True
     hparams_class = LteHparams
     presets = PRESETS
+
+    @classmethod
+    def needs(cls, hparams: LteHparams, on: Setting) -> Needs:
+        """The follower changes every weight: a pristine copy of all; increments wait on the host.
+
+        Trained in float32: the follower and its gradients, increments and Adam's moments, beside
+        the frozen model; all blocks store what they compute.
+        """
+        parameters, encoder = on.shape.parameters, on.encoder
+        activations = on.backward(4 * hparams.batch_size, 0, tokens=TRAIN_TOKENS, dtype="float32")
+        return Needs(
+            held=on.copies(parameters) + encoder.bytes,
+            per_edit=4.0 * encoder.hidden,
+            trained=parameters,
+            training=(4 + WITH_ADAM) * parameters + encoder.bytes + activations,
+            artefact=2.0 * parameters,
+        )
 
     def __init__(self, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> None:
         """Load the encoder and the follower that `resources` names.

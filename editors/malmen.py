@@ -33,7 +33,7 @@ from editors.parts.hypernetwork.fit import (
     load_hypernetwork,
     untrained_hypernetwork,
 )
-from editors.parts.hypernetwork.hparams import HypernetworkHparams
+from editors.parts.hypernetwork.hparams import HypernetworkHparams, hypernetwork_needs
 from editors.parts.hypernetwork.network import Hypernetwork
 from editors.parts.hypernetwork.outer import Shifts, answer_nll, locality_kl
 from editors.parts.hypernetwork.projections import (
@@ -41,9 +41,11 @@ from editors.parts.hypernetwork.projections import (
     deltas_of,
     last_blocks,
     projections_of,
+    shaped_projections,
 )
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Needs, Setting, parameters_of
 from editors.parts.weight_editor import WeightEditor
 
 # `original` has the defects of the released code's running statistics: too much spread for each
@@ -222,6 +224,15 @@ class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
         "original": MalmenHparams(mode="original"),
         "tiny": TINY,
     }
+
+    @classmethod
+    def needs(cls, hparams: MalmenHparams, on: Setting) -> Needs:
+        """As MEND's for output projections; dense shifts and their gradients are stored too."""
+        projections = shaped_projections(on.shape, hparams.layers or LAST_BLOCKS, inputs=False)
+        trained = parameters_of(lambda: malmen_network(projections, hparams))
+        memory = hypernetwork_needs(hparams, on, len(projections), trained, LAST_BLOCKS)
+        dense = hparams.batch_size * on.shape.matrix * (8.0 * len(projections) + 16.0)
+        return replace(memory, training=(memory.training or 0.0) + dense)
 
     def __init__(self, lm: LanguageModel, hparams: MalmenHparams, resources: Resources) -> None:
         """Load the trained network that `resources` names.

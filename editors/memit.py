@@ -15,7 +15,9 @@ from editors.base import Resources
 from editors.parts.checks import check_above, check_choice
 from editors.parts.key_solver import KeySolver, Solver
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Needs, Setting
 from editors.parts.spreading import SpreadHparams, SpreadingEditor
+from editors.parts.value_hparams import value_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,18 @@ class MemitEditor(SpreadingEditor[MemitHparams]):
         "mini-gptj": replace(MINIATURE, layers=(1,), mom2_update_weight=500.0),
         "default": MemitHparams(layers=None),
     }
+
+    @classmethod
+    def needs(cls, hparams: MemitHparams, on: Setting) -> Needs:
+        """For each layer a factor [m, m] in float64 and two copies of the projection."""
+        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
+        square, copies = shape.inner**2, len(layers) * on.copies(shape.matrix)
+        factors = 0.0 if hparams.solver == "isotropic" else len(layers) * 8.0 * square
+        edit = on.backward(value_rows(hparams, on), layers[-1])
+        return Needs(
+            held=factors + copies,
+            working=max(edit, copies + 8.0 * shape.matrix, (8.0 + 4.0) * square),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: MemitHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)

@@ -27,7 +27,7 @@ from editors.parts.hypernetwork.fit import (
     load_hypernetwork,
     untrained_hypernetwork,
 )
-from editors.parts.hypernetwork.hparams import HypernetworkHparams
+from editors.parts.hypernetwork.hparams import HypernetworkHparams, hypernetwork_needs
 from editors.parts.hypernetwork.network import Hypernetwork
 from editors.parts.hypernetwork.outer import Positions, Shifts, answer_nll, locality_kl
 from editors.parts.hypernetwork.projections import (
@@ -35,10 +35,12 @@ from editors.parts.hypernetwork.projections import (
     deltas_of,
     last_blocks,
     projections_of,
+    shaped_projections,
 )
 from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shifts
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Needs, Setting, parameters_of
 from editors.parts.weight_editor import WeightEditor
 
 # `live_rate` trains the edit rates with `edit_rate_learning_rate`. In `original` they move with the
@@ -217,6 +219,13 @@ class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
         ),
         "tiny": TINY,
     }
+
+    @classmethod
+    def needs(cls, hparams: MendHparams, on: Setting) -> Needs:
+        """Editor networks; every projection of the last blocks is edited."""
+        projections = shaped_projections(on.shape, hparams.layers or LAST_BLOCKS, inputs=True)
+        trained = parameters_of(lambda: mend_network(projections, hparams))
+        return hypernetwork_needs(hparams, on, len(projections), trained, LAST_BLOCKS)
 
     def __init__(self, lm: LanguageModel, hparams: MendHparams, resources: Resources) -> None:
         """Load the trained network that `resources` names.

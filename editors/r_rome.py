@@ -26,6 +26,7 @@ from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.explanations import Candidate, Explanation
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import WITH_ADAM, Needs, Setting, parameters_of
 from editors.parts.prefix import text_prefixed
 from editors.parts.rank_one import RankOneUpdate
 from editors.parts.rase.examples import fact_prompt, fact_text
@@ -33,6 +34,7 @@ from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
 from editors.parts.rase.gate import Gate, Ranking, rank_units
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.memory import EditMemory, Remembered
+from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
 from editors.parts.retrieving import RetrievingEditor
 from editors.parts.row_updates import updated_rows
@@ -99,6 +101,23 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         **{name: with_rome(name, **EMBEDDED) for name in ("mini-llama", "mini-gptj", "mini-gpt2")},
         "tiny": with_rome("default", **TINY),
     }
+
+    @classmethod
+    def needs(cls, hparams: RRomeHparams, on: Setting) -> Needs:
+        """ROME's covariance, encoder and heads; two vectors and a rank-one update an edit."""
+        rome, encoder = RomeEditor.needs(hparams, on), on.encoder
+        heads = parameters_of(lambda: RaseNetwork(encoder.hidden, hparams))
+        width = hparams.width if heads else encoder.hidden
+        update = 4.0 * (on.shape.hidden + on.shape.inner)
+        return Needs(
+            held=rome.held - on.copies(on.shape.matrix) + encoder.bytes + 4.0 * heads,
+            working=rome.working,
+            per_edit=2 * 4.0 * width + update,
+            cached=update,
+            trained=heads,
+            training=WITH_ADAM * heads + encoder.bytes,
+            artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * heads,
+        )
 
     def __init__(
         self,

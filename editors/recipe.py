@@ -25,12 +25,14 @@ from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.explanations import Explanation, nearest
 from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
 from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.prefix import prefixed, words_prefixed
 from editors.parts.recipe.checkpoint import Trained, load_trained
 from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.fit import fit_recipe, untrained_recipe
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
+from editors.parts.recipe.network import recipe_parameters
 from editors.parts.retrieving import RetrievingEditor
 from editors.parts.tokens import TokenBatch, prompt_ids
 
@@ -48,6 +50,23 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparam
     edit_time = EDIT_TIME
     hparams_class = RecipeHparams
     presets = PRESETS
+
+    @classmethod
+    def needs(cls, hparams: RecipeHparams, on: Setting) -> Needs:
+        """The network; a key and a prompt an edit, the sentinel's in front.
+
+        In training all blocks store what they compute, for gradients of the prompts.
+        """
+        network = recipe_parameters(hparams, on)
+        activations = on.backward(3 * hparams.batch_size, 0, tokens=TRAIN_TOKENS)
+        return Needs(
+            held=4.0 * network,
+            per_edit=4.0 * (hparams.representation_width + hparams.prompt_length * on.shape.hidden),
+            first=1,
+            trained=network,
+            training=WITH_ADAM * network + activations,
+            artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * network,
+        )
 
     def __init__(
         self,

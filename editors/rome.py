@@ -16,8 +16,9 @@ from editors.parts.checks import check_choice
 from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.needs import Needs, Setting
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
-from editors.parts.value_hparams import ValueHparams
+from editors.parts.value_hparams import ValueHparams, value_rows
 from editors.parts.value_optimisation import requests_together
 from editors.parts.weight_editor import WeightEditor
 
@@ -82,6 +83,16 @@ class RomeEditor(WeightEditor[RomeHparams]):
         "mini-gpt2": RomeHparams(layer=0, v_lr=1.0, context_lengths=(10,) * 5),
         "default": RomeHparams(layer=None, context_lengths=(10,) * 5),
     }
+
+    @classmethod
+    def needs(cls, hparams: RomeHparams, on: Setting) -> Needs:
+        """The inverse covariance [m, m], inverted in float64, and one edited projection."""
+        square = on.shape.inner**2 if hparams.uses_covariance else 0
+        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
+        edit = on.backward(value_rows(hparams, on), layer) + 8.0 * on.shape.matrix
+        return Needs(
+            held=4.0 * square + on.copies(on.shape.matrix), working=max(edit, 3 * 8.0 * square)
+        )
 
     def __init__(self, lm: LanguageModel, hparams: RomeHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)

@@ -22,6 +22,7 @@ from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.corpus import long_lines
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Needs, Setting
 from editors.parts.patches.decoder import TrainedNeurons, train_decoder_neuron
 from editors.parts.patches.last_block import LastBlock, activation_of
 from editors.parts.patches.memory import MemoryText
@@ -99,6 +100,15 @@ class TPatcherEditor(Editor[TPatcherHparams]):
         **dict.fromkeys(("mini-gptj", "mini-gpt2"), TPatcherHparams(memory_weight=1.0)),
         "default": TPatcherHparams(),
     }
+
+    @classmethod
+    def needs(cls, hparams: TPatcherHparams, on: Setting) -> Needs:  # noqa: ARG003
+        """Keys, biases and a value of one neuron an edit; only the head is run."""
+        shape = on.shape
+        return Needs(
+            per_edit=4.0 * ((shape.inputs + 1) * shape.hidden + shape.inputs),
+            working=on.backward(1, shape.layers - 1),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: TPatcherHparams, resources: Resources) -> None:
         """Take hold of the last block and the memory text.

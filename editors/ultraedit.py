@@ -35,6 +35,7 @@ from editors.parts.hypernetwork.projections import (
 )
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.needs import Needs, Setting
 from editors.parts.normal_equation import shift_of
 from editors.parts.weight_editor import WeightEditor
 
@@ -128,6 +129,21 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         "mini-gpt2": replace(MINIATURE, lr=1e-3),
         "default": UltraEditHparams(),
     }
+
+    @classmethod
+    def needs(cls, hparams: UltraEditHparams, on: Setting) -> Needs:
+        """Two copies of the edited projections and their shifts; one is solved for in float64."""
+        shape = on.shape
+        layers = output_layers(hparams, shape.layers)
+        edited = (*layers, *hparams.gate_layers, *hparams.up_layers)
+        changed = len(edited) * shape.matrix
+        statistics = 2 * 3 * 4.0 * (shape.hidden + shape.inner)  # of both shapes, and of the start
+        return Needs(
+            held=on.copies(changed) + 2 * statistics,
+            working=4.0 * changed
+            + 2 * 8.0 * shape.matrix
+            + on.backward(hparams.forward_batch, min(edited)),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: UltraEditHparams, resources: Resources) -> None:
         """Start the statistics from training edits, unless the warm-up is 0.
@@ -226,22 +242,27 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
             normaliser.load_state_dict({k.removeprefix(start): v for k, v in own.items()})
 
 
+def output_layers(hparams: UltraEditHparams, n_layers: int) -> tuple[int, ...]:
+    """Blocks whose output projections are edited: where none is named, at `DEPTHS`."""
+    if hparams.layers is not None or hparams.gate_layers + hparams.up_layers:
+        return hparams.layers or ()
+    first, last = (block_number(None, depth, n_layers) for depth in DEPTHS)
+    return tuple(range(first, last + 1))
+
+
 def edited_projections(lm: LanguageModel, hparams: UltraEditHparams) -> tuple[Projection, ...]:
     """The projections that these hyper-parameters name, block by block.
 
     Raises:
         ValueError: the model has not all of them, or none is named.
     """
-    row, layers = lm.architecture, hparams.layers
-    if layers is None and not hparams.gate_layers + hparams.up_layers:
-        first, last = (block_number(None, depth, lm.n_layers) for depth in DEPTHS)
-        layers = tuple(range(first, last + 1))
+    row, layers = lm.architecture, output_layers(hparams, lm.n_layers)
     if hparams.up_layers and len(row.mlp_in) < 2:
         raise ValueError(f"{row.model_type} has one input projection a block, so no up_layers.")
-    wanted = {row.mlp_out.format(layer) for layer in layers or ()}
+    wanted = {row.mlp_out.format(layer) for layer in layers}
     wanted |= {row.mlp_in[0].format(layer) for layer in hparams.gate_layers}
     wanted |= {row.mlp_in[-1].format(layer) for layer in hparams.up_layers}
-    blocks = sorted({*(layers or ()), *hparams.gate_layers, *hparams.up_layers})
+    blocks = sorted({*layers, *hparams.gate_layers, *hparams.up_layers})
     found = [p for p in projections_of(lm, blocks, inputs=True) if p.path in wanted]
     if not found:
         raise ValueError("UltraEdit edits at least one projection, got none.")

@@ -21,10 +21,11 @@ from editors.parts.covariance import InverseCovariance
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.needs import Needs, Setting
 from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.rank_one import RankOneUpdate, rank_one_solutions
 from editors.parts.tokens import batch_of, target_ids
-from editors.parts.value_hparams import ValueHparams
+from editors.parts.value_hparams import ValueHparams, value_rows
 from editors.parts.value_optimisation import value_pass, value_problem
 from editors.parts.weight_editor import WeightEditor
 
@@ -112,6 +113,16 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         "mini-gptj": replace(MINIATURE, scanning_ceiling=4),
         "default": WilkeHparams(scanning_ceiling=None, context_lengths=(10,) * 5),
     }
+
+    @classmethod
+    def needs(cls, hparams: WilkeHparams, on: Setting) -> Needs:
+        """For each candidate layer an inverse covariance and, once it was chosen, a copy."""
+        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
+        edit = on.backward(value_rows(hparams, on, together=False), layers[0])
+        return Needs(
+            held=len(layers) * (4.0 * shape.inner**2 + on.copies(shape.matrix)),
+            working=max(edit + 8.0 * shape.matrix, 3 * 8.0 * shape.inner**2),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: WilkeHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)

@@ -31,6 +31,7 @@ from editors.parts.hooks import (
 )
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.needs import Needs, Setting
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.parts.wise.hparams import WiseHparams
 from editors.parts.wise.lesson import Lesson, lesson_of
@@ -68,6 +69,20 @@ class WiseEditor(Editor[WiseHparams]):
         "mini-gpt2": replace(MINIATURE, layer=3),
         "default": WiseHparams(layer=None),
     }
+
+    @classmethod
+    def needs(cls, hparams: WiseHparams, on: Setting) -> Needs:
+        """The memory in progress and those that wait for a merge; a merged one stays each time."""
+        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
+        matrix, merges = 4.0 * on.shape.matrix, hparams.mode == "merge"
+        original = 0.0 if on.dtype == "float32" else matrix  # else the model's own
+        # in training a value has a leaf, a gradient, a mask, a decay and two steps
+        steps = 6 * matrix + on.backward(len(hparams.context_lengths) + 2, layer)
+        return Needs(
+            held=original + matrix * (1 + hparams.merge_freq // hparams.save_freq + merges),
+            working=steps,
+            per_edit=0.0 if merges else matrix / hparams.merge_freq,
+        )
 
     def __init__(self, lm: LanguageModel, hparams: WiseHparams, resources: Resources) -> None:
         """Read what is out of scope from training edits.

@@ -7,6 +7,14 @@ from torch import Tensor
 _FIRST_CAPACITY = 64  # rows; doubled whenever full
 
 
+def capacity(rows: int) -> int:
+    """Rows that there is room for, spare ones included, after `rows` were added one by one."""
+    room = _FIRST_CAPACITY
+    while room < rows:
+        room *= 2
+    return room
+
+
 class GrowingRows:
     """Rows of equal shape, dtype and device, those of the first rows given."""
 

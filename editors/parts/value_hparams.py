@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from editors.base import Hparams
 from editors.parts.checks import check_above, check_at_least
+from editors.parts.needs import Setting
 from editors.parts.stopping import Stopping
-from editors.parts.value_optimisation import ValueSettings
+from editors.parts.value_optimisation import ROWS, ValueSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +49,12 @@ class ValueHparams(Hparams):
             kl_factor=self.kl_factor,
             stopping=stopping,
         )
+
+
+def value_rows(hparams: ValueHparams, on: Setting, *, together: bool = True) -> int:
+    """Rows of one optimisation: each context template, the bare prompt, and the essence.
+
+    `together` counts those of all single edits that are prepared at once.
+    """
+    rows = len(hparams.context_lengths) + 2
+    return rows * max(1, ROWS // rows) if on.singles and together else rows

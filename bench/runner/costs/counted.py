@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import singledispatch
 
 from bench.core.grids import GridPoint
-from bench.runner.costs.activations import EDIT_TOKENS
-from bench.runner.costs.needs import Setting, value_rows
 from bench.runner.costs.times import PublishedRates
 from bench.runner.costs.training import FORWARD, THROUGH
 from bench.runner.costs.work import Work
@@ -20,6 +18,8 @@ from editors.alphaedit import AlphaEditHparams
 from editors.base import Hparams
 from editors.ike import IkeHparams
 from editors.parts.layers import block_number
+from editors.parts.needs import EDIT_TOKENS, Setting
+from editors.parts.value_hparams import value_rows
 from editors.parts.wise.hparams import WiseHparams
 from editors.rag import RagHparams
 from editors.ultraedit import DEPTHS as ULTRAEDIT_DEPTHS

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from bench.core.grids import GridPoint, Table
 from bench.models.backbones import EMBEDDED, HUB_IDS
-from bench.runner.costs import later_needs  # noqa: F401 - registers what later editors need
 from bench.runner.costs.activations import answering, covariance_bytes
 from bench.runner.costs.counted import CountedRates
-from bench.runner.costs.needs import Needs, Setting, needs
 from bench.runner.costs.shapes import encoder_shape, shape_of_backbone
 from bench.runner.costs.times import Rates, RecordedRates, ways_of
 from bench.runner.costs.training import (
@@ -29,6 +27,7 @@ from bench.world.store import ASSETS
 from bench.world.world import DEFAULT_SEED
 from editors import registry
 from editors.base import Hparams, TrainableEditor
+from editors.parts.needs import Needs, Setting
 
 UNEDITED, COVARIANCE = "unedited", "covariance"  # rows that belong to no editor
 _HEADER_BYTES = 4_000  # of a record without its questions
@@ -145,7 +144,7 @@ class _Backbone:
             editor=UNEDITED,
             cells=int(cell),
             asking_hours=seconds / HOUR,
-            edit_bytes=self._setting.weights + answering(self._shape, self._setting.dtype),
+            edit_bytes=self._setting.weights + answering(self._setting),
         )
 
     def covariance(self) -> Iterator[Row]:
@@ -164,8 +163,7 @@ class _Backbone:
             backbone=self._shape.name,
             editor=f"{COVARIANCE} ({len(layers)} layers)",
             training_hours=seconds / HOUR,
-            train_bytes=self._setting.weights
-            + covariance_bytes(self._shape, len(layers), self._setting.dtype),
+            train_bytes=self._setting.weights + covariance_bytes(self._setting, len(layers)),
             disk_bytes=4.0 * square + 8.0 * square,  # matrices, and an unfinished computation
         )
 
@@ -184,10 +182,10 @@ class _Backbone:
             for point in points
         ]  # fmt: skip
         pairs = list(zip(points, works, strict=True))
-        found = {point: needs(self._hparams(point)[0], self._setting) for point in points}
-        trainings = self._trainings(editor, points)
+        needs = {point: self._needs(point) for point in points}
         asked = sum(work.items + work.questions for work in works)
-        one = found[points[0]]
+        first = needs[points[0]] or Needs()
+        trainings = self._trainings(editor, points, first.trained)
         return Row(
             backbone=self._shape.name,
             editor=registry.describe(editor).label,
@@ -196,22 +194,22 @@ class _Backbone:
             editing_hours=_hours(self._rates.editing(*pair) for pair in pairs),
             asking_hours=_hours(self._rates.asking(*pair, ways) for pair in pairs),
             training_hours=sum(trainings) / HOUR,
-            edit_bytes=max(self._peak(found[point], point.n_edits) for point in points),
-            train_bytes=None if one.training is None else self._setting.weights + one.training,
+            edit_bytes=max(self._peak(needs[point] or Needs(), point.n_edits) for point in points),
+            train_bytes=None if first.training is None else self._setting.weights + first.training,
             disk_bytes=asked * RECORD_BYTES
             + len(points) * _HEADER_BYTES
-            + len(trainings) * one.artefact
-            + (one.checkpoint if any(trainings) else 0.0)
-            + one.kept * distinct_requests(points, embedded=request.embedded),
-            known=all(each.known for each in found.values()),
+            + len(trainings) * first.artefact
+            + (first.checkpoint if any(trainings) else 0.0)
+            + first.cached * distinct_requests(points, embedded=request.embedded),
+            known=None not in needs.values(),
         )
 
-    def _peak(self, one: Needs, edits: int) -> float:
+    def _peak(self, needs: Needs, edits: int) -> float:
         """While editing or answering, whichever is more."""
-        busy = max(one.working, answering(self._shape, self._setting.dtype))
-        return self._setting.weights + one.held + one.stored(edits) + busy
+        busy = max(needs.working, answering(self._setting))
+        return self._setting.weights + needs.held + needs.stored(edits) + busy
 
-    def _trainings(self, editor: str, points: Sequence[GridPoint]) -> list[float]:
+    def _trainings(self, editor: str, points: Sequence[GridPoint], trained: float) -> list[float]:
         """Seconds of each training; 0 for weights that are shipped."""
         cls = registry.editor_class(editor)
         if not issubclass(cls, TrainableEditor):
@@ -219,13 +217,13 @@ class _Backbone:
         different: dict[str, Hparams] = {}
         for point in points:
             values = self._hparams(point)[0]
-            trained = {k: v for k, v in values.to_dict().items() if k not in cls.edit_time}
-            different[json.dumps(trained, sort_keys=True)] = values
+            fields = {k: v for k, v in values.to_dict().items() if k not in cls.edit_time}
+            different[json.dumps(fields, sort_keys=True)] = values
         if self._recorded:
             return [self._recorded_training(editor, one) for one in different.values()]
         of_each = len({point.dataset for point in points})  # one for each data set
         return [
-            self._request.seconds(operations(one, self._setting) or 0.0)
+            self._request.seconds(operations(one, self._setting, trained) or 0.0)
             for one in different.values()
         ] * of_each
 
@@ -237,6 +235,10 @@ class _Backbone:
             and _report(editor, self._backbone).is_file()
         )
         return 0.0 if shipped else _reported_seconds(editor)
+
+    def _needs(self, point: GridPoint) -> Needs | None:
+        cls = registry.editor_class(point.editor)
+        return cls.needs(self._hparams(point)[0], self._setting)
 
     def _hparams(self, point: GridPoint) -> tuple[Hparams, tuple[int, ...]]:
         """Hyper-parameters, and layers whose covariance they ask for."""

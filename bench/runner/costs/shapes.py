@@ -16,44 +16,10 @@ from bench.core.names import ENCODER, unknown_name
 from bench.models.backbones import EMBEDDED, HUB_IDS, checked_config
 from bench.runner.costs.known import CONFIGS, ENCODERS
 from bench.world.store import ASSETS
+from editors.parts.needs import EncoderShape, Shape
 from editors.registry import CONTROL_SUFFIX
 
 Config = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What costs are computed from."""
-
-    name: str
-    layers: int  # L
-    hidden: int  # d
-    inner: int  # m: width of an MLP's keys
-    gated: bool  # whether the MLP has two input projections
-    heads: int
-    cached: int  # values of one token in one block's cache of keys and values
-    vocabulary: int
-    context: int
-    parameters: int
-
-    @property
-    def matrix(self) -> int:
-        """Values of one MLP projection."""
-        return self.hidden * self.inner
-
-    @property
-    def inputs(self) -> int:
-        """Input projections of one MLP."""
-        return 2 if self.gated else 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderShape:
-    """A sentence encoder of the RoBERTa kind."""
-
-    hidden: int  # H
-    parameters: int  # without a pooler
-    pooler: int
 
 
 def shape_of_backbone(name: str) -> Shape:

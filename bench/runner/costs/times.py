@@ -26,11 +26,12 @@ from typing import Any
 
 from bench.core.grids import GridPoint
 from bench.core.published import numbers
-from bench.runner.costs.shapes import Shape, shape_of_backbone
+from bench.runner.costs.shapes import shape_of_backbone
 from bench.runner.costs.work import Work
 from bench.runner.plan_times import NEW_TOKENS
 from bench.store.reference import has_reference, reference_records, table_records
 from editors import registry
+from editors.parts.needs import Shape
 from editors.registry import CONTROL_SUFFIX
 
 TIMES = 3  # the table of times

@@ -12,15 +12,6 @@ from __future__ import annotations
 from functools import singledispatch
 
 from bench.models.corpora import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
-from bench.runner.costs.activations import TRAIN_TOKENS
-from bench.runner.costs.counts import (
-    head_parameters,
-    hypernetwork_parameters,
-    projections,
-    recipe_parameters,
-)
-from bench.runner.costs.needs import Setting
-from bench.runner.costs.shapes import Shape
 from editors.base import Hparams
 from editors.malmen import LAST_BLOCKS as MALMEN_BLOCKS
 from editors.malmen import MalmenHparams
@@ -28,6 +19,7 @@ from editors.mend import LAST_BLOCKS as MEND_BLOCKS
 from editors.mend import MendHparams
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.lte.hparams import LteHparams
+from editors.parts.needs import TRAIN_TOKENS, Setting, Shape
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.r_rome import RRomeHparams
 
@@ -40,56 +32,54 @@ FORWARD, THROUGH, TRAINED = 2, 2, 4  # operations of a parameter and token
 
 
 @singledispatch
-def operations(hparams: Hparams, setting: Setting) -> float | None:  # noqa: ARG001
-    """Operations of an editor's whole training; None where nothing is trained."""
+def operations(hparams: Hparams, setting: Setting, trained: float) -> float | None:  # noqa: ARG001
+    """Operations of a whole training of so many parameters; None where nothing is trained."""
     return None
 
 
 @operations.register
-def _recipe(hparams: RecipeHparams, setting: Setting) -> float:
+def _recipe(hparams: RecipeHparams, setting: Setting, trained: float) -> float:
     """Three rows a sample through the frozen model with a gradient, one without; five encoded."""
     model = setting.shape.parameters * (3 * (FORWARD + THROUGH) + FORWARD)
-    network = recipe_parameters(hparams, setting.shape, setting.encoder)
     tokens = hparams.iterations * hparams.batch_size * TRAIN_TOKENS
-    return float(tokens * (model + 5 * network * (FORWARD + TRAINED)))
+    return float(tokens * (model + 5 * trained * (FORWARD + TRAINED)))
 
 
 @operations.register
-def _lte(hparams: LteHparams, setting: Setting) -> float:
+def _lte(hparams: LteHparams, setting: Setting, trained: float) -> float:
     """Four rows a sample through the follower, two through the frozen model."""
     tokens = hparams.iterations * hparams.batch_size * TRAIN_TOKENS
-    return float(tokens * setting.shape.parameters * (4 * (FORWARD + TRAINED) + 2 * FORWARD))
+    follower = 4 * trained * (FORWARD + TRAINED)
+    return float(tokens * (follower + 2 * setting.shape.parameters * FORWARD))
 
 
 @operations.register
-def _mend(hparams: MendHparams, setting: Setting) -> float:
-    return _hypernetwork(hparams, setting, MEND_BLOCKS, inputs=True, systems=hparams.batch_size)
+def _mend(hparams: MendHparams, setting: Setting, trained: float) -> float:
+    return _hypernetwork(hparams, setting, trained, MEND_BLOCKS, hparams.batch_size)
 
 
 @operations.register
-def _malmen(hparams: MalmenHparams, setting: Setting) -> float:
+def _malmen(hparams: MalmenHparams, setting: Setting, trained: float) -> float:
     systems = hparams.batch_size * hparams.n_edits
-    return _hypernetwork(hparams, setting, MALMEN_BLOCKS, inputs=False, systems=systems)
+    return _hypernetwork(hparams, setting, trained, MALMEN_BLOCKS, systems)
 
 
 @operations.register
-def _r_rome(hparams: RRomeHparams, setting: Setting) -> float:
+def _r_rome(hparams: RRomeHparams, setting: Setting, trained: float) -> float:
     """The heads on vectors that are made once, of every fact and sentence that is drawn."""
     vectors = hparams.iterations * hparams.batch_size * (1 + hparams.sentences_per_fact)
-    heads = head_parameters(hparams, setting.encoder) * (FORWARD + TRAINED)
+    heads = trained * (FORWARD + TRAINED)
     return float(vectors * (heads + TRAIN_TOKENS * FORWARD * setting.encoder.parameters))
 
 
 def _hypernetwork(
-    hparams: HypernetworkHparams, setting: Setting, blocks: int, *, inputs: bool, systems: int
+    hparams: HypernetworkHparams, setting: Setting, trained: float, blocks: int, systems: int
 ) -> float:
     """Three rows an edit with a gradient down to the first edited block, one without."""
     shape = setting.shape
-    layers = len(hparams.layers or range(min(blocks, shape.layers)))
     first = min(hparams.layers or [max(shape.layers - blocks, 0)])
     share = setting.above(first) / shape.layers
-    found = projections(shape, layers, inputs=inputs)
-    network = hypernetwork_parameters(found, hparams) * (FORWARD + TRAINED)
+    network = trained * (FORWARD + TRAINED)
     model = shape.parameters * (3 * (FORWARD + THROUGH * share) + FORWARD)
     return hparams.iterations * systems * TRAIN_TOKENS * (model + network)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from editors.base import Hparams
 from editors.parts.checks import check_above, check_at_least
+from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
 
 Number = TypeVar("Number", float, Tensor)
 
@@ -49,3 +50,22 @@ class HypernetworkHparams(Hparams):
     def total(self, edit: Number, locality: Number) -> Number:
         """The training loss of its two terms."""
         return self.weight_edit * edit + self.weight_locality * locality
+
+
+def hypernetwork_needs(
+    hparams: HypernetworkHparams, on: Setting, projections: int, trained: int, last_blocks: int
+) -> Needs:
+    """Of editor networks with `trained` parameters for so many projections.
+
+    `last_blocks` are edited where the hyper-parameters name no layers.
+    """
+    first = min(hparams.layers or [max(on.shape.layers - last_blocks, 0)])
+    changed = projections * on.shape.matrix
+    training = on.backward(3 * hparams.micro_batch, first, tokens=TRAIN_TOKENS)
+    return Needs(
+        held=4.0 * trained + on.copies(changed),
+        working=4.0 * changed + on.backward(1, first),
+        trained=trained,
+        training=WITH_ADAM * trained + training,
+        artefact=4.0 * trained,
+    )

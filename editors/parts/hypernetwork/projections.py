@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from editors.parts.deltas import WeightDelta
 from editors.parts.hooks import hidden_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.layers import block_number
+from editors.parts.needs import Shape
 from editors.parts.tokens import TokenBatch, occurrences
 
 
@@ -57,16 +59,38 @@ def projections_of(
     """
     row = lm.architecture
     templates = (*(row.mlp_in if inputs else ()), row.mlp_out)
-    counts: dict[tuple[int, int], int] = {}
-    found = []
+    sizes = []
     for layer in layers:
         number = block_number(layer, 0, lm.n_layers)
         for path in (template.format(number) for template in templates):
             d_out, d_in = row.as_out_in(lm.module(path).get_parameter("weight")).shape
-            index = counts.get((d_in, d_out), 0)
-            counts[d_in, d_out] = index + 1
-            found.append(Projection(path, d_in, d_out, index))
-    return tuple(found)
+            sizes.append((path, d_in, d_out))
+    return _numbered(sizes)
+
+
+def shaped_projections(
+    shape: Shape, layers: Sequence[int] | int, *, inputs: bool
+) -> tuple[Projection, ...]:
+    """As `projections_of`, of a model of which only the sizes are known, without paths.
+
+    Args:
+        shape: of the model.
+        layers: block numbers, or how many of the last blocks.
+        inputs: as of `projections_of`.
+    """
+    count = min(layers, shape.layers) if isinstance(layers, int) else len(layers)
+    block = [("", shape.hidden, shape.inner)] * (shape.inputs if inputs else 0)
+    return _numbered([*block, ("", shape.inner, shape.hidden)] * count)
+
+
+def _numbered(sizes: Sequence[tuple[str, int, int]]) -> tuple[Projection, ...]:
+    """Projections of (path, d_in, d_out), counted inside each shape."""
+    counts: Counter[tuple[int, int]] = Counter()
+    projections = []
+    for path, d_in, d_out in sizes:
+        projections.append(Projection(path, d_in, d_out, counts[d_in, d_out]))
+        counts[d_in, d_out] += 1
+    return tuple(projections)
 
 
 @dataclass(frozen=True)

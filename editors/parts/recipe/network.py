@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.inner_product_index import InnerProductIndex
+from editors.parts.needs import Setting, parameters_of
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.repository import PromptRepository
 
@@ -131,6 +132,23 @@ def similarity(queries: Tensor, keys: Tensor, *, scaled: bool) -> Tensor:
     """
     scores = queries @ keys.T
     return scores / math.sqrt(queries.shape[-1]) if scaled else scores
+
+
+def recipe_parameters(hparams: RecipeHparams, on: Setting) -> int:
+    """Parameters that training changes: encoder, both projections, prompt MLP and sentinel."""
+    width, code, encoder = hparams.representation_width, hparams.pool == "code4", on.encoder
+    pooled = encoder.hidden * (4 if code else 3)
+    mlps = parameters_of(
+        lambda: nn.ModuleList(
+            [
+                RepresentationMLP(pooled, width),
+                RepresentationMLP(pooled, width),
+                PromptMLP(width, hparams.prompt_length, on.shape.hidden),
+            ]
+        )
+    )
+    sentinel = hparams.sentinel_length * encoder.hidden
+    return encoder.parameters + (encoder.pooler if code else 0) + mlps + sentinel
 
 
 def trainable_parameters(network: nn.Module) -> int:

@@ -10,18 +10,17 @@ import pytest
 from torch import Tensor
 
 from bench.core.names import recent_labels
-from bench.runner.costs import later_needs  # noqa: F401 - registers what they need
 from bench.runner.costs.counted import FACT_TOKENS, context_tokens, edit_operations
 from bench.runner.costs.estimate import HOUR
-from bench.runner.costs.needs import Needs, Setting, needs
 from bench.runner.costs.shapes import encoder_shape, shape_of_backbone
 from bench.runner.costs.training import TERAFLOPS
 from editors import registry
 from editors.alphaedit import AlphaEditHparams
 from editors.base import Editor
 from editors.ike import IkeHparams
+from editors.parts.needs import Needs, Setting
 from editors.parts.wise.hparams import WiseHparams
-from editors.rag import RagHparams
+from editors.rag import RagEditor, RagHparams
 from editors.ultraedit import UltraEditHparams
 from tests.runner.costs.test_needs import setting_of, size
 from tests.runner.costs.test_plan import planned, row
@@ -39,7 +38,9 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     def make(key: str) -> tuple[Editor[Any], Needs]:
         editor = Subject(key=key, architecture=request.param, directory=tmp_path).editor()
         editor.edit(REQUESTS)
-        return editor, needs(editor.hparams, setting_of(editor.lm, tmp_path / "encoder"))
+        needs = editor.needs(editor.hparams, setting_of(editor.lm, tmp_path / "encoder"))
+        assert needs is not None
+        return editor, needs
 
     return make
 
@@ -75,8 +76,8 @@ def test_wises_memories(made: Any) -> None:
     assert found.held == 3 * side  # the one in progress, and two until they are merged
     assert found.per_edit == side / editor.hparams.merge_freq
     merging = dataclasses.replace(editor.hparams, mode="merge")
-    assert needs(merging, setting_of(editor.lm)).held == 4 * side
-    assert needs(merging, setting_of(editor.lm)).per_edit == 0
+    assert editor.needs(merging, setting_of(editor.lm)).held == 4 * side
+    assert editor.needs(merging, setting_of(editor.lm)).per_edit == 0
 
 
 def test_ultraedits_weights_and_statistics(made: Any) -> None:
@@ -92,7 +93,10 @@ def test_ultraedits_weights_and_statistics(made: Any) -> None:
 def test_keys_of_facts(key: str, made: Any) -> None:
     editor, found = made(key)
     assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * found.per_edit
-    pool = found.held - needs(RagHparams(), setting_of(editor.lm, editor.resources.encoder)).held
+    pool = (
+        found.held
+        - RagEditor.needs(RagHparams(), setting_of(editor.lm, editor.resources.encoder)).held
+    )
     assert pool == (editor.hparams.pool * found.per_edit if key == "ike" else 0)
 
 
@@ -156,6 +160,6 @@ def test_all_of_them_are_planned(number: str, preset: str, tmp_path: Path) -> No
 
 def test_every_editor_of_a_later_paper_is_known() -> None:
     for label in recent_labels():
-        hparams = registry.hparams_for(registry.resolve(label), "llama-2-7b")
-        assert needs(hparams, large()).known
+        hparams = registry.hparams_for(label, "llama-2-7b")
+        assert registry.editor_class(label).needs(hparams, large()) is not None
         assert edit_operations(hparams, large(), 10)

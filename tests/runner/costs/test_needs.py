@@ -1,4 +1,4 @@
-"""What editors are said to need, against tiny real ones."""
+"""The memory that editors need by arithmetic, against tiny real ones."""
 
 from __future__ import annotations
 
@@ -9,27 +9,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.runner.costs.activations import with_gradient
-from bench.runner.costs.counts import (
-    capacity,
-    head_parameters,
-    hypernetwork_parameters,
-    projections,
-    recipe_parameters,
-)
-from bench.runner.costs.needs import Needs, Setting, needs
-from bench.runner.costs.shapes import encoder_shape, shape_of
-from editors.base import Hparams, Resources
+from bench.runner.costs.shapes import encoder_shape, shape_of, shape_of_backbone
+from editors.base import Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.lte import LteEditor
-from editors.malmen import MalmenHparams, malmen_network, malmen_projections
-from editors.mend import MendHparams, mend_network, mend_projections
+from editors.malmen import MalmenEditor, MalmenHparams, malmen_network, malmen_projections
+from editors.mend import MendEditor, MendHparams, mend_network, mend_projections
 from editors.parts.covariance import KeyMoments
 from editors.parts.encoder import SentenceEncoder
-from editors.parts.growing_rows import GrowingRows
+from editors.parts.growing_rows import GrowingRows, capacity
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Setting
 from editors.parts.rase.memory import EditMemory, Remembered
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.recipe.hparams import PRESETS, RecipeHparams
@@ -58,16 +50,14 @@ def size(tensors: Mapping[str, Tensor]) -> int:
 @pytest.mark.parametrize("layers", [None, (1, 2)])
 def test_hypernetworks(architecture: str, layers: tuple[int, ...] | None) -> None:
     lm = TINY[architecture]()
-    shape = setting_of(lm).shape
-    count = 3 if layers is None else len(layers)  # all three blocks, or those named
     mend = MendHparams(rank=8, layers=layers)
-    network = mend_network(mend_projections(lm, mend), mend)
-    found = projections(shape, count, inputs=True)
-    assert hypernetwork_parameters(found, mend) == sum(p.numel() for p in network.parameters())
+    network: nn.Module = mend_network(mend_projections(lm, mend), mend)
+    counted = sum(p.numel() for p in network.parameters())
+    assert MendEditor.needs(mend, setting_of(lm)).trained == counted
     malmen = MalmenHparams(rank=8, layers=layers)
-    normal = malmen_network(malmen_projections(lm, malmen), malmen)
-    found = projections(shape, count, inputs=False)
-    assert hypernetwork_parameters(found, malmen) == sum(p.numel() for p in normal.parameters())
+    network = malmen_network(malmen_projections(lm, malmen), malmen)
+    counted = sum(p.numel() for p in network.parameters())
+    assert MalmenEditor.needs(malmen, setting_of(lm)).trained == counted
 
 
 @pytest.mark.parametrize("pool", ["code4", "paper3"])
@@ -77,25 +67,26 @@ def test_recipes_network(pool: Any, tmp_path: Path) -> None:
     encoder = SentenceEncoder(encoder_config(), pool=pool)
     network = RecipeNetwork(encoder, hparams, setting.shape.hidden)
     counted = sum(p.numel() for p in network.parameters())
-    assert recipe_parameters(hparams, setting.shape, setting.encoder) == counted
+    assert RecipeEditor.needs(hparams, setting).trained == counted
 
 
 def test_recipe_has_the_papers_quarter_of_a_billion_parameters() -> None:
-    from bench.runner.costs.shapes import shape_of_backbone
-
-    encoder = encoder_shape("roberta-base", hub=True)
-    found = recipe_parameters(PRESETS["paper"], shape_of_backbone("llama-2-7b"), encoder)
-    assert round(found / 1e6) == 251
-    found = recipe_parameters(PRESETS["paper"], shape_of_backbone("gpt2-xl"), encoder)
-    assert round(found / 1e6) == 220
+    for name, millions in (("llama-2-7b", 251), ("gpt2-xl", 220)):
+        setting = Setting(
+            shape=shape_of_backbone(name),
+            encoder=encoder_shape("roberta-base", hub=True),
+            dtype="float32",
+            singles=False,
+        )
+        assert round(RecipeEditor.needs(PRESETS["paper"], setting).trained / 1e6) == millions
 
 
 @pytest.mark.parametrize("heads", ["trained", "untrained"])
 def test_r_romes_heads(heads: Any, tmp_path: Path) -> None:
     hparams = RRomeHparams(layer=1, width=5, heads=heads, highway_layers=3)
     counted = sum(p.numel() for p in RaseNetwork(HIDDEN, hparams).parameters())
-    encoder = encoder_shape(str(write_encoder(tmp_path)), hub=False)
-    assert head_parameters(hparams, encoder) == counted
+    setting = setting_of(TINY["llama"](), write_encoder(tmp_path))
+    assert RRomeEditor.needs(hparams, setting).trained == counted
 
 
 @pytest.mark.parametrize("architecture", sorted(TINY))
@@ -108,7 +99,7 @@ def test_graces_entries(architecture: str, projection: Any) -> None:
     book = editor.codebook
     assert len(book) == len(REQUESTS)
     stored = {"keys": book.keys, "values": book.values, "radii": book.radii}
-    assert size(stored) == len(REQUESTS) * needs(hparams, setting_of(lm)).per_edit
+    assert size(stored) == len(REQUESTS) * editor.needs(hparams, setting_of(lm)).per_edit
 
 
 @pytest.mark.parametrize("architecture", sorted(TINY))
@@ -119,7 +110,7 @@ def test_t_patchers_neurons(architecture: str) -> None:
         lm, hparams, Resources(corpus=lambda: ["a line of plain text " * 20] * 3)
     )
     editor.edit(REQUESTS)
-    per_edit = needs(hparams, setting_of(lm)).per_edit
+    per_edit = editor.needs(hparams, setting_of(lm)).per_edit
     assert size(editor.store.state_dict()) == len(REQUESTS) * per_edit
 
 
@@ -129,7 +120,7 @@ def test_recipes_repository_and_artefact(tmp_path: Path) -> None:
     hparams = RecipeEditor.presets["tiny"]
     made = RecipeEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
     editor = RecipeEditor(lm, hparams, Resources(encoder=encoder, artefact=made))
-    wanted = needs(hparams, setting_of(lm, encoder))
+    wanted = editor.needs(hparams, setting_of(lm, encoder))
     assert size(load_file(made)) == wanted.artefact
     empty = size(editor.repository.state_dict())
     editor.edit(REQUESTS)
@@ -145,7 +136,7 @@ def test_ltes_facts_and_follower(tmp_path: Path) -> None:
     made = LteEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
     editor = LteEditor(lm, hparams, Resources(encoder=encoder, artefact=made))
     editor.edit(REQUESTS)
-    wanted = needs(hparams, setting_of(lm, encoder))
+    wanted = editor.needs(hparams, setting_of(lm, encoder))
     assert size(load_file(made)) - 2 == wanted.artefact  # without the threshold
     assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * wanted.per_edit
 
@@ -158,9 +149,9 @@ def test_r_romes_memory() -> None:
     vector = torch.zeros(hparams.width)
     memory.put(Remembered("a fact", vector, vector, left, right))
     columns = {name: memory[name] for name in ("key", "sentence", "left", "right")}
-    found = needs(hparams, setting)
+    found = RRomeEditor.needs(hparams, setting)
     assert size(columns) == found.per_edit
-    assert size({"left": left, "right": right}) == found.kept
+    assert size({"left": left, "right": right}) == found.cached
 
 
 def test_covariances_are_square_in_the_keys_width() -> None:
@@ -180,19 +171,15 @@ def test_room_grows_as_real_rows_do(rows: int) -> None:
 
 def test_half_precision_keeps_masters_beside_copies() -> None:
     setting = setting_of(TINY["llama"]())
-    assert setting.kept(10) == 40  # a float32 copy
+    assert setting.copies(10) == 40  # a float32 copy
     half = Setting(**{**vars(setting), "dtype": "bfloat16"})
-    assert half.kept(10) == 60  # a copy of half precision, and a float32 master
+    assert half.copies(10) == 60  # a copy of half precision, and a float32 master
     assert half.weights == setting.weights / 2
 
 
-def test_an_unknown_editor_is_said_to_be_unknown() -> None:
-    setting = setting_of(TINY["llama"]())
-    assert needs(Hparams(), setting) == Needs(known=False)
-
-
 def test_activations_grow_with_rows_and_blocks() -> None:
-    shape = setting_of(TINY["llama"]()).shape
-    one = with_gradient(shape, 1, 1, "float32")
-    assert with_gradient(shape, 4, 1, "float32") == 4 * one
-    assert one < with_gradient(shape, 1, 3, "float32") < 3 * one  # the head is there once
+    setting = setting_of(TINY["llama"]())
+    last = setting.shape.layers - 1
+    single = setting.backward(1, last)
+    assert setting.backward(4, last) == 4 * single
+    assert single < setting.backward(1, last - 2) < 3 * single  # the head is there once

@@ -11,13 +11,14 @@ import pytest
 from bench.cli.main import main
 from bench.core.grids import GridPoint, Selection, get_table
 from bench.core.names import editor_keys
-from bench.runner.costs import estimate as estimating
 from bench.runner.costs.estimate import HOUR, Request, estimate, totals
 from bench.runner.costs.gpus import GIB, Memory, memory_at_hand
 from bench.runner.costs.layout import layout
 from bench.runner.planning import Settings, points
 from bench.store.reference import reference_records
 from editors import registry
+from editors.base import Editor
+from editors.ft import FtEditor
 
 
 @pytest.fixture(autouse=True)
@@ -154,10 +155,9 @@ def test_markdown_says_what_the_numbers_rest_on(capsys: pytest.CaptureFixture[st
 
 def test_an_editor_without_numbers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.runner.costs import times
-    from bench.runner.costs.needs import Needs
 
     monkeypatch.setattr(times, "_published", lambda *_: None)
-    monkeypatch.setattr(estimating, "needs", lambda *_: Needs(known=False))
+    monkeypatch.setattr(FtEditor, "needs", Editor.needs)
     chosen = points(get_table(1), Selection(preset="paper", editors=("ft",)))
     request = Request(table=get_table(1), points=chosen, settings=Settings(preset="paper"))
     rows = estimate(request)
