@@ -26,7 +26,7 @@ def tiny_lm(request: pytest.FixtureRequest) -> LanguageModel:
 def _own_code_is_forgotten() -> Iterator[None]:
     """Editors and data sets of files that one test named are unknown to the next."""
     yield
-    for name in ("editors.registry", "bench.datasets.own"):
+    for name in ("editors.registry", "bench.datasets"):
         if name in sys.modules:
             vars(sys.modules[name])["_named"].clear()
             vars(sys.modules[name])["_remembered"].clear()

@@ -1,4 +1,4 @@
-"""The `data` command: get data files, check a directory of them, say where they come from."""
+"""The `data` command: fetch data files, check a directory of them, show their sources."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from bench.core.console import say
 from bench.datasets import available, get_dataset
 from bench.datasets.base import SPLITS, EditDataset
-from bench.datasets.verify import Finding, verify
+from bench.datasets.download import RAW, Finding, fetch, verify
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-FETCH_HELP = """It reads the pinned revision and verifies each file by its git blob id.
-Interrupted, the same command continues; files that are there are not fetched again.
+FETCH_HELP = """The files of the pinned revision, each verified by its git blob id. If interrupted,
+the same command continues. Files that are already there are not fetched again.
 
-The question sets of Table 2 are not among them: `run --table 2 --preset paper` reads these from
-the hub (tau/commonsense_qa, cais/mmlu, facebook/anli, rajpurkar/squad_v2), or from a directory
+The question sets of Table 2 are not included: `run --table 2 --preset paper` reads them from the
+hub (tau/commonsense_qa, cais/mmlu, facebook/anli, rajpurkar/squad_v2), or from a directory
 with --ability-dir.
 """
 _HEADER = ("set", "split", "state", "rows", "published", "git blob", "file")
@@ -37,10 +37,8 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     check = commands.add_parser(
         "verify",
         help="check presence, rows, fields and git blob ids of the files under a directory",
-        description=(
-            "Exit code 1 when a file is missing, unusable or different from the published one; "
-            "a part of a set (fewer rows) is told as such and accepted."
-        ),
+        description="Exit code 1 when a file is missing, unusable or different from the published "
+        "one; a part of a set (fewer rows) is reported and accepted.",
     )
     check.add_argument("directory", type=Path, metavar="DIR", help="where the files are")
     check.add_argument(
@@ -56,7 +54,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _add_fetch(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    fetch = commands.add_parser(
+    command = commands.add_parser(
         "fetch",
         help="download the published files, verified by their git blob ids",
         description="Download the published files of data sets; the only command that uses the "
@@ -64,36 +62,34 @@ def _add_fetch(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog=FETCH_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fetch.add_argument(
+    command.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(available())} (default: all)"
     )
-    fetch.add_argument(
+    command.add_argument(
         "--to",
         type=Path,
         metavar="DIR",
         help="where the files go, as in their repository (default: RECIPE, that repository's name)",
     )
-    fetch.add_argument(
+    command.add_argument(
         "--mirror",
         metavar="URL",
+        default=RAW,
         help="https address that has OWNER/REPOSITORY/REVISION/PATH below it (default: GitHub's)",
     )
-    fetch.set_defaults(func=run_fetch)
+    command.set_defaults(func=run_fetch)
 
 
 def run_fetch(args: argparse.Namespace) -> int:
-    """Print one line a file; 0 when all of them are there."""
-    from bench.datasets.fetch import RAW, fetch
-    from bench.datasets.fetch_progress import show_bytes
-
+    """Print one line for each file; exit code 0 if all of them are there."""
     datasets = [get_dataset(name) for name in args.names or available()]
-    for one in fetch(datasets, args.to, mirror=args.mirror or RAW, progress=show_bytes):
-        say(f"{one.label}: {one.state}, verified: {one.path}")
+    for file in fetch(datasets, args.to, mirror=args.mirror):
+        say(f"{file.label}: {file.state}, verified: {file.path}")
     return 0
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Print one line a file, then what is to be known about them; 1 when something is wrong."""
+    """Print one line for each file, then remarks; exit code 1 if something is wrong."""
     names = [name for name in args.datasets.split(",") if name.strip()]
     if not names:
         raise ValueError(f"No data set to check. Available: {', '.join(available())}.")

@@ -1,4 +1,8 @@
-"""Edit data sets, found by name: one module per set, for real and embedded files alike."""
+"""Edit data sets by name: one module per set, and users' own files and installed distributions.
+
+As with editors (`editors.registry`), an own file is run when it is named. Its data are beside it,
+or in `--data-dir`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,16 @@ import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import TypeGuard
+from typing import ClassVar, TypeGuard
 
 from bench.core.names import DATASETS, position, resolve_name
-from bench.datasets import own
-from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, Split
-from editors.plugins import is_file_name
+from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split
+from bench.datasets.rows import Row
+from editors import plugins as own_code
+from editors.base import EditSample
+from editors.plugins import OwnCodeError, ReadFile, is_file_name
 
 __all__ = [
     "SPLITS",
@@ -27,21 +34,27 @@ __all__ = [
     "is_present",
 ]
 
+GROUP = "bench.datasets"  # of entry points
+KIND = "data set"
+_NEEDS = ("key", "label", "files")
+
+_named: dict[str, tuple[ReadFile, EditDataset]] = {}  # of files
+_remembered: dict[str, EditDataset] = {}  # of records
+
 
 def available() -> tuple[str, ...]:
     """Keys of all data sets that can be loaded: this package's, sorted, then the user's."""
-    others = (key for key, dataset in own.datasets(_taken()).items() if _can_be_loaded(dataset))
-    return (*_datasets(), *sorted(others))
+    return (*_shipped(), *sorted(key for key, own in _own().items() if _is_loadable(own)))
 
 
 def broken() -> Mapping[str, str]:
-    """What is wrong with installed data sets that cannot be used, by name."""
-    return own.broken(_taken())
+    """Error sentences of installed data sets that cannot be used, by name."""
+    return _installed()[1]
 
 
 def is_present(name: str) -> bool:
-    """Whether a data set can be loaded here: not one that is known from records alone."""
-    return _can_be_loaded(get_dataset(name))
+    """Whether a data set can be loaded here, not only shown from its records."""
+    return _is_loadable(get_dataset(name))
 
 
 def get_dataset(name: str) -> EditDataset:
@@ -50,12 +63,15 @@ def get_dataset(name: str) -> EditDataset:
     A file is run the first time, and when it has changed.
 
     Raises:
-        ValueError: no such data set, and the nearest is named; or a file without one.
+        ValueError: no such data set (the nearest name is suggested), or a file without one.
         FileNotFoundError: no such file.
     """
+    shipped = _shipped()
+    if name in shipped:
+        return shipped[name]
     if is_file_name(name):
-        name = own.admit(Path(name), _taken())
-    datasets = {**own.datasets(_taken()), **_datasets()}
+        name = _run(Path(name))
+    datasets = {**_own(), **shipped}
     if name not in datasets and name in broken():
         raise ValueError(broken()[name])
     spellings = {key: (d.label, *d.aliases) for key, d in datasets.items()}
@@ -72,30 +88,121 @@ def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
     return tuple(sorted(keys, key=lambda key: (position(DATASETS, key), key)))
 
 
-def _can_be_loaded(dataset: EditDataset) -> bool:
-    return not isinstance(dataset, own.RecordedDataset)
+def named_files() -> tuple[ReadFile, ...]:
+    """The files with a data set that this process has run."""
+    return tuple(file for file, _ in _named.values())
 
 
-def _taken() -> frozenset[str]:
-    return frozenset(name for one in _datasets().values() for name in own.names_of(one))
+def remember(key: str) -> None:
+    """Add the name of a user's own data set that records are of."""
+    _remembered[key] = RecordedDataset(key)
+
+
+class RecordedDataset(EditDataset):
+    """A data set of which only records are present: it has a name and nothing to load."""
+
+    licence = citation = ""
+    files: ClassVar[Mapping[Split, PublishedFile]] = {}
+
+    def __init__(self, key: str) -> None:
+        self.key = self.label = self.title = key  # type: ignore[misc]
+
+    def directory(self, split: Split, given: Path) -> Path:
+        """Refuse; see the base class."""
+        raise self._refusal()
+
+    def read(self, row: Row, sample_id: str) -> EditSample:
+        """Refuse; see the base class."""
+        raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        return ValueError(
+            f"The data set {self.key!r} is known from records alone; name its file to load it."
+        )
+
+
+def _is_loadable(dataset: EditDataset) -> bool:
+    return not isinstance(dataset, RecordedDataset)
 
 
 @cache
-def _datasets() -> dict[str, EditDataset]:
+def _shipped() -> dict[str, EditDataset]:
     """One instance of each concrete data set that a module of this package defines."""
-    found = {}
+    datasets = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for cls in vars(module).values():
             if _is_dataset(cls) and cls.__module__ == module.__name__:
-                found[cls.key] = cls()
-    return dict(sorted(found.items()))
+                datasets[cls.key] = cls()
+    return dict(sorted(datasets.items()))
 
 
 def _is_dataset(value: object) -> TypeGuard[type[EditDataset]]:
     return (
-        inspect.isclass(value)
-        and issubclass(value, EditDataset)
-        and not issubclass(value, own.RecordedDataset)
-        and not inspect.isabstract(value)
+        inspect.isclass(value) and issubclass(value, EditDataset) and not inspect.isabstract(value)
     )
+
+
+# ---- users' own data sets --------------------------------------------------------------------
+
+
+def _own() -> dict[str, EditDataset]:
+    named = {key: dataset for key, (_, dataset) in _named.items()}
+    return {**_remembered, **_installed()[0], **named}
+
+
+def _run(path: Path) -> str:
+    """Run a file with a data set, unless it was run as it is; the data set's key."""
+    path = path.expanduser().absolute()
+    for key, (known, _) in _named.items():
+        if known.path == path and path.is_file() and known.digest == own_code.digest_at(path):
+            return key
+    file = own_code.run_file(path, kind=KIND)
+    cls = own_code.only_class(file.module, EditDataset, place=path.name, kind=KIND)  # type: ignore[type-abstract]
+    dataset = _instance(cls, path.name, home=path.parent, source=file.digest)
+    others = [own for own in _own().values() if _is_loadable(own)]
+    others = [own for own in others if (own.home, own.key) != (dataset.home, dataset.key)]
+    _check_free(dataset, others, path.name)
+    _named[dataset.key] = file, dataset
+    return dataset.key
+
+
+@cache
+def _installed() -> tuple[dict[str, EditDataset], dict[str, str]]:
+    """(data sets, error sentences of the unusable ones) of the entry points, imported."""
+    usable: dict[str, EditDataset] = {}
+    wrong: dict[str, str] = {}
+    for name, point in own_code.entry_points(GROUP).items():
+        try:
+            dataset = _installed_dataset(point)
+            usable[dataset.key] = dataset
+        except OwnCodeError as error:
+            wrong[name] = str(error)
+    return usable, wrong
+
+
+def _installed_dataset(point: metadata.EntryPoint) -> EditDataset:
+    cls = own_code.class_at(point, EditDataset, kind=KIND)  # type: ignore[type-abstract]
+    home, source = own_code.file_of(point).parent, own_code.digest_of(point)
+    dataset = _instance(cls, own_code.described(point), home=home, source=source)
+    _check_free(dataset, [], own_code.described(point))
+    return dataset
+
+
+def _instance(cls: type[EditDataset], place: str, *, home: Path, source: str) -> EditDataset:
+    lacking = [name for name in _NEEDS if not hasattr(cls, name)]
+    if lacking:
+        raise OwnCodeError(f"{cls.__name__} of {place} lacks {', '.join(lacking)}.")
+    names = (cls.key, cls.label, *cls.aliases)
+    if not all(isinstance(name, str) for name in names):
+        raise OwnCodeError(f"{cls.__name__} of {place} has a name that is no text, in {names!r}.")
+    if "test" not in cls.files:
+        raise OwnCodeError(f"{cls.__name__} of {place} names no file of its test split.")
+    dataset = cls()
+    dataset.home, dataset.source_digest = home, source
+    return dataset
+
+
+def _check_free(dataset: EditDataset, others: Iterable[EditDataset], place: str) -> None:
+    taken = {name for other in (*_shipped().values(), *others) for name in other.names}
+    own_code.check_free(dataset.names, taken, place=place, kind=KIND)

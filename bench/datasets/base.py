@@ -1,18 +1,20 @@
-"""What every edit data set is: declared metadata, and rows turned into samples."""
+"""What every edit data set is: declared metadata and files, and rows turned into samples."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from bench.core.names import unknown_name
-from bench.datasets.files import PublishedFile, git_blob_id, locate
 from bench.datasets.rows import Row, read_rows
 from editors.base import EditRequest, EditSample, Probe
 
@@ -22,6 +24,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 # The released repository of the RECIPE paper, the only source of all six files in one form.
 RECIPE_SOURCE = "https://github.com/qizhou000/RECIPE"
 RECIPE_REVISION = "b8ff1fc2c649d44dc88d2d4fccfa14343066a835"
+# Sub-folders searched below the given directory: enough for a checkout of the RECIPE repository
+# (data/evaluation/ripple_effect/ripe_test.json) inside one more folder.
+SEARCH_DEPTH = 4
 
 # Reasons, as reports and records print them.
 EMPTY_TARGET = "row with an empty target"
@@ -33,19 +38,34 @@ NO_SUBJECT = "subject not in the prompt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedSamples:
-    """The samples of one split, with everything that was not taken as it stood in the file.
+class PublishedFile:
+    """One split as its authors published it."""
 
-    `skipped` and `fallbacks` map a reason to its count. A subject found in another letter case
-    takes the prompt's spelling; one not found stays, and editors that look for it use the prompt's
-    last token.
+    path: str  # inside the source repository; its last part is the name searched for
+    # Patterns of other names accepted: parts and conversions of the set.
+    variants: tuple[str, ...] = ()
+    rows: int = 0  # 0: not stated
+    git_blob: str = ""  # what `git hash-object FILE` prints; empty: not stated
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSamples:
+    """The samples of one split, and counts of everything that was skipped or changed.
+
+    `skipped` and `fallbacks` map a reason to its count. A subject in another letter case takes the
+    prompt's spelling. A subject that is not in the prompt stays as it is, and editors that need its
+    position use the prompt's last token.
     """
 
     samples: tuple[EditSample, ...]
     rows: int  # in the file
     skipped: Mapping[str, int]
     fallbacks: Mapping[str, int]
-    trimmed: int  # targets whose leading white space was taken off
+    trimmed: int  # targets whose leading white space was removed
     digest: str  # git blob id of the file
     path: Path
 
@@ -71,15 +91,8 @@ class LoadedSamples:
         )
 
 
-@dataclass
-class _Tally:
-    skipped: Counter[str] = field(default_factory=Counter)
-    fallbacks: Counter[str] = field(default_factory=Counter)
-    trimmed: int = 0
-
-
 class EditDataset(ABC):
-    """A set of edits with probes. A subclass declares what it is and maps a row to a sample."""
+    """A set of edits with probes. A subclass declares its metadata and maps a row to a sample."""
 
     key: ClassVar[str]  # the module's name
     label: ClassVar[str]  # as the paper's tables print it
@@ -92,22 +105,27 @@ class EditDataset(ABC):
     files: ClassVar[Mapping[Split, PublishedFile]]
     # Kind of locality probe -> how far it is from the edit, for the metric set `distance`.
     distances: ClassVar[Mapping[str, str]] = {}
-    home: Path | None = None  # folder of its code, where it is a user's own
+    home: Path | None = None  # folder of its code, for a user's own data set
     source_digest: str | None = None  # of that code
 
     @abstractmethod
     def read(self, row: Row, sample_id: str) -> EditSample:
-        """The sample of one row, with its texts as they stand in the file.
+        """The sample of one row, with its texts as they are in the file.
 
         Raises:
             ValueError: a field is absent or of the wrong type.
         """
 
+    @property
+    def names(self) -> set[str]:
+        """Every name that selects it, in lower case."""
+        return {name.lower() for name in (self.key, self.label, *self.aliases)}
+
     def directory(self, split: Split, given: Path) -> Path:
-        """Where a split's file is to be found: beside its own code if it lies there, else `given`.
+        """The directory of a split's file: that of its own code if the file is there, else `given`.
 
         Raises:
-            ValueError: a split that it has not.
+            ValueError: the data set has no such split.
         """
         if split not in self.files:
             raise ValueError(f"The data set {self.label} has no {split} split.")
@@ -150,6 +168,69 @@ class EditDataset(ABC):
         )
 
 
+# ---- finding a file ----------------------------------------------------------------------------
+
+
+def locate(file: PublishedFile, directory: Path) -> Path:
+    """The file under `directory`: by its published name, else by a pattern of its variants.
+
+    Sub-folders are searched `SEARCH_DEPTH` deep, hidden ones are not.
+
+    Raises:
+        OSError: the directory or the file is missing, or a folder cannot be read.
+        ValueError: several files fit.
+    """
+    if not directory.is_dir():
+        raise NotADirectoryError(
+            f"{directory} is not a directory: wanted the one with {file.name}."
+        )
+    present = _files_below(directory)
+    for patterns in ((file.name,), file.variants):
+        fitting = [p for p in present if any(fnmatch(p.name, pattern) for pattern in patterns)]
+        if len(fitting) > 1:
+            raise ValueError(
+                f"Several files under {directory} could be {file.name}: "
+                f"{', '.join(str(p.relative_to(directory)) for p in fitting)}. Wanted one."
+            )
+        if fitting:
+            return fitting[0]
+    others = f" (nor {' or '.join(file.variants)})" if file.variants else ""
+    raise FileNotFoundError(
+        f"No {file.name}{others} in {directory} or up to {SEARCH_DEPTH} folders below it."
+    )
+
+
+def _files_below(directory: Path) -> list[Path]:
+    files: dict[Path, Path] = {}  # by real path, so that links do not make a file ambiguous
+    for folder, folders, names in os.walk(directory, onerror=_raise, followlinks=True):
+        here = Path(folder)
+        deep = len(here.relative_to(directory).parts) >= SEARCH_DEPTH
+        folders[:] = [] if deep else sorted(f for f in folders if not f.startswith("."))
+        for name in sorted(n for n in names if n.endswith(".json")):
+            files.setdefault((here / name).resolve(), here / name)
+    return list(files.values())
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def git_blob_id(content: bytes) -> str:
+    """The id that git gives a file with this content (what `git hash-object` prints)."""
+    header = b"blob %d\0" % len(content)
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+# ---- from rows to samples ----------------------------------------------------------------------
+
+
+@dataclass
+class _Tally:
+    skipped: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    trimmed: int = 0
+
+
 def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
     """The sample with normalised texts, or none, with the reason counted."""
     if not raw.request.prompt.strip():
@@ -160,7 +241,11 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
         return []
     sample = dataclasses.replace(
         raw,
-        request=_request(raw.request, tally),
+        request=EditRequest(
+            prompt=raw.request.prompt,
+            target=_trimmed(raw.request.target, tally),
+            subject=_subject(raw.request.subject, raw.request.prompt, tally),
+        ),
         generality=_probes(raw.generality, tally),
         locality=_probes(raw.locality, tally),
     )
@@ -168,14 +253,6 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
         tally.skipped[UNPROBED] += 1
         return []
     return [sample]
-
-
-def _request(raw: EditRequest, tally: _Tally) -> EditRequest:
-    return EditRequest(
-        prompt=raw.prompt,
-        target=_trimmed(raw.target, tally),
-        subject=_subject(raw.subject, raw.prompt, tally),
-    )
 
 
 def _probes(raw: tuple[Probe, ...], tally: _Tally) -> tuple[Probe, ...]:
@@ -192,9 +269,9 @@ def _trimmed(target: str, tally: _Tally) -> str:
 
 
 def _subject(subject: str, prompt: str, tally: _Tally) -> str:
-    """The subject as the prompt spells it, where the prompt holds it at all."""
+    """The subject as the prompt spells it, if the prompt contains it at all."""
     if subject.strip() and subject in prompt:
         return subject
-    found = re.search(re.escape(subject), prompt, re.IGNORECASE) if subject.strip() else None
-    tally.fallbacks[OTHER_CASE if found else NO_SUBJECT] += 1
-    return found.group() if found else subject
+    match = re.search(re.escape(subject), prompt, re.IGNORECASE) if subject.strip() else None
+    tally.fallbacks[OTHER_CASE if match else NO_SUBJECT] += 1
+    return match.group() if match else subject

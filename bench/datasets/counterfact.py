@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from bench.datasets.base import EditDataset, Split
-from bench.datasets.files import PublishedFile
+from bench.datasets.base import EditDataset, PublishedFile, Split
 from bench.datasets.rows import Row
 from editors.base import EditRequest, EditSample, Probe
 

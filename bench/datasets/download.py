@@ -1,45 +1,102 @@
-"""One file over https: bounded, resumable, and in place only once it is what it should be."""
+"""The published files of edit sets: downloaded from their pinned revision, and verified.
+
+The one place where the network is used for edit sets. Written by hand because neither pooch nor
+huggingface_hub continues an interrupted file of GitHub, bounds its size and checks git blob ids.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import re
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, Literal
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from bench.core.console import warn
+from bench.core.heartbeat import heartbeat
+from bench.core.pace import Pace
+from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split, locate
+
+RAW = "https://raw.githubusercontent.com"
+# Ours: far above what a row of any of the sets has, and a bound for the largest.
+MOST_ROW_BYTES, MOST_BYTES = 64 * 1024, 1024**3
 CONNECT_SECONDS = 5.0  # for one address, and between two pieces of a file
 ANSWER_SECONDS = 10.0  # for all addresses of a host together, name look-up included
-ATTEMPTS = 4  # in a row that bring nothing new
+ATTEMPTS = 4  # in a row without a new byte
 _PIECE = 1 << 16
 _LOCAL = ("127.0.0.1", "localhost")
 
-Told = Callable[[int, int | None], None]  # (bytes there, bytes of the whole file if known)
-
-
-class DownloadError(OSError):
-    """A file that cannot be had; the message is a clause that says why."""
+Report = Callable[[int, int | None], None]  # (bytes present, bytes of the whole file if known)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A file, where it goes and how it is known."""
+class Fetched:
+    """A published file that is present now."""
 
-    url: str
-    target: Path
-    most: int  # bytes, at most
-    right: Callable[[Path], bool]  # whether a file is the wanted one
+    label: str  # of the data set, and the split
+    path: Path
+    state: Literal["fetched", "there"]
+
+
+def fetch(
+    datasets: Iterable[EditDataset], directory: Path | None, *, mirror: str = RAW
+) -> Iterator[Fetched]:
+    """Fetch both files of each data set that are not present, at their repository's paths.
+
+    Args:
+        datasets: which.
+        directory: where to; by default named after the source repository, as git would name it.
+        mirror: an address with GitHub's raw layout: OWNER/REPOSITORY/REVISION/PATH.
+
+    Raises:
+        OSError: a file cannot be fetched or written; what was fetched before stays.
+        ValueError: a mirror that is not https.
+    """
+    for dataset in datasets:
+        target = directory or Path(dataset.source.rpartition("/")[2])
+        for split in SPLITS:
+            file = dataset.files[split]
+            label, path = f"{dataset.label} {split}", _present(file, target)
+            if path is not None:
+                yield Fetched(label=label, path=path, state="there")
+            else:
+                _fetch_file(dataset, file, target, mirror)
+                yield Fetched(label=label, path=target / file.path, state="fetched")
+
+
+def url_of(dataset: EditDataset, file: PublishedFile, mirror: str = RAW) -> str:
+    """The address of a file of the pinned revision.
+
+    Raises:
+        ValueError: a mirror that is not https.
+    """
+    repository = urlsplit(dataset.source).path.strip("/")
+    parts = (mirror.rstrip("/"), repository, dataset.revision, quote(file.path))
+    return check_url("/".join(parts))
 
 
 def check_url(url: str) -> str:
-    """The address, if it may be read: https, or http on this machine (a mirror for tests).
+    """The address, if it is https, or http on this machine (a mirror for tests).
 
     Raises:
         ValueError: any other.
@@ -51,94 +108,165 @@ def check_url(url: str) -> str:
     return url
 
 
-def download(wanted: Wanted, told: Told) -> None:
-    """Put the file in place. What is left of an interrupted download is continued.
+def _present(file: PublishedFile, directory: Path) -> Path | None:
+    """The published file, wherever below the directory it is."""
+    try:
+        path = locate(file, directory)
+    except (OSError, ValueError):  # no such directory or file, or several
+        path = directory / file.path
+    return path if path.is_file() and git_blob_id_of(path) == file.git_blob else None
+
+
+def _fetch_file(dataset: EditDataset, file: PublishedFile, directory: Path, mirror: str) -> None:
+    url, path = url_of(dataset, file, mirror), directory / file.path
+    most = min(file.rows * MOST_ROW_BYTES, MOST_BYTES)
+    try:
+        with show_bytes(file.name) as report:
+            Download(url=url, target=path, git_blob=file.git_blob, most=most, report=report).run()
+    except DownloadError as error:
+        raise OSError(
+            f"Cannot get {url} ({error}); put the file at {path} by hand and check it with "
+            f"`python -m bench data verify {directory}` (git blob {file.git_blob})."
+        ) from error
+
+
+@contextmanager
+def show_bytes(name: str) -> Iterator[Report]:
+    """A progress bar on standard error, or a line now and then in a pipe."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    piped, pace = not console.is_terminal, Pace(None)
+    with Progress(*columns, console=console, disable=piped) as progress:
+        task = progress.add_task(name, total=None)
+
+        def report(present: int, whole: int | None) -> None:
+            pace.before = pace.before or present
+            pace.done, pace.total = present, whole
+            progress.update(task, completed=present, total=whole)
+
+        def line() -> None:
+            of = "" if pace.total is None else f" of {pace.total / 1e6:,.0f}"
+            warn(f"{name}: {pace.done / 1e6:,.0f}{of} MB{pace.left_in_words()}")
+
+        if not piped:
+            yield report
+            return
+        with heartbeat(line):
+            yield report
+
+
+# ---- one file ----------------------------------------------------------------------------------
+
+
+class DownloadError(OSError):
+    """A file that cannot be fetched; the message is a clause that says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A download of one file, which continues from what an interrupted one has left."""
+
+    url: str
+    target: Path
+    git_blob: str
+    most: int  # bytes, at most
+    report: Report
+
+    def run(self) -> None:
+        """Put the file in place, once it is verified.
+
+        Raises:
+            DownloadError: it cannot be fetched, or has another content; its place stays empty.
+            OSError: the disk cannot be written.
+        """
+        partial = self._partial
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        continued = partial.exists()
+        self._complete()
+        if continued and not self._is_right():  # its beginning was of something else
+            partial.unlink()
+            self._complete()
+        if not self._is_right():
+            partial.unlink()
+            raise DownloadError("what came is not the published file, and was removed")
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(self.target)
+
+    @property
+    def _partial(self) -> Path:
+        return self.target.with_name(f"{self.target.name}.partial")
+
+    def _is_right(self) -> bool:
+        return git_blob_id_of(self._partial) == self.git_blob
+
+    def _size(self) -> int:
+        return self._partial.stat().st_size if self._partial.exists() else 0
+
+    def _complete(self) -> None:
+        """Continue, as often as new bytes arrive, until the file is whole."""
+        attempts = 0
+        while True:
+            before = self._size()
+            try:
+                if self._continue():
+                    return
+                reason = "the connection was cut"
+            except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+                reason = f"the connection was cut ({type(error).__name__})"
+            attempts = 0 if self._size() > before else attempts + 1
+            if attempts == ATTEMPTS:
+                raise DownloadError(f"{reason}; the same command continues")
+
+    def _continue(self) -> bool:
+        """Append what is missing; whether the file is whole now."""
+        present = self._size()
+        response = _open(self.url, present)
+        if response is None:  # nothing follows what is present: all of it, or too much
+            if self._is_right():
+                return True
+            self._partial.unlink()
+            return False
+        with response:
+            if response.status != HTTPStatus.PARTIAL_CONTENT or _first_byte(response) != present:
+                present = 0  # the whole file comes
+            length = response.headers.get("Content-Length")
+            whole = None if length is None else present + int(length)
+            self._check_size(whole or 0)
+            with self._partial.open("ab" if present else "wb") as file:
+                while piece := response.read1(_PIECE):
+                    present += len(piece)
+                    self._check_size(present)
+                    file.write(piece)
+                    self.report(present, whole)
+        return whole is None or present == whole
+
+    def _check_size(self, size: int) -> None:
+        if size > self.most:
+            self._partial.unlink(missing_ok=True)
+            raise DownloadError(f"the file is longer than the {self.most:,} bytes that it may have")
+
+
+def _open(url: str, start: int) -> Any:
+    """The response from a byte on; None if the file ends before it.
 
     Raises:
-        DownloadError: it cannot be had, or is another one; nothing is left in its place.
-        OSError: the disk cannot be written.
-    """
-    partial = wanted.target.with_name(f"{wanted.target.name}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    continued = partial.exists()
-    _complete(wanted, partial, told)
-    if continued and not wanted.right(partial):  # its beginning was of something else
-        partial.unlink()
-        _complete(wanted, partial, told)
-    if not wanted.right(partial):
-        partial.unlink()
-        raise DownloadError("what came is not the published file, and was removed")
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(wanted.target)
-
-
-def _complete(wanted: Wanted, partial: Path, told: Told) -> None:
-    """Read on, as often as new bytes arrive, until the file is whole."""
-    attempts = 0
-    while True:
-        before = _size(partial)
-        try:
-            if _read_on(wanted, partial, told):
-                return
-            reason = "the connection was cut"
-        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            reason = f"the connection was cut ({type(error).__name__})"
-        attempts = 0 if _size(partial) > before else attempts + 1
-        if attempts == ATTEMPTS:
-            raise DownloadError(f"{reason}; the same command continues")
-
-
-def _read_on(wanted: Wanted, partial: Path, told: Told) -> bool:
-    """Append what is missing; whether the file is whole now."""
-    there = _size(partial)
-    response = _opened(wanted.url, there)
-    if response is None:  # nothing lies behind what is there: all of it, or too much
-        if wanted.right(partial):
-            return True
-        partial.unlink()
-        return False
-    with response:
-        if response.status != HTTPStatus.PARTIAL_CONTENT or _start(response) != there:
-            there = 0  # the whole file comes
-        length = response.headers.get("Content-Length")
-        whole = None if length is None else there + int(length)
-        _check_size(whole or 0, wanted.most)
-        with partial.open("ab" if there else "wb") as file:
-            while piece := response.read1(_PIECE):
-                there += len(piece)
-                _check_size(there, wanted.most, partial)
-                file.write(piece)
-                told(there, whole)
-    return whole is None or there == whole
-
-
-def _check_size(size: int, most: int, partial: Path | None = None) -> None:
-    if size <= most:
-        return
-    if partial is not None:
-        partial.unlink(missing_ok=True)
-    raise DownloadError(f"the file is longer than the {most:,} bytes that it may have")
-
-
-def _start(response: Any) -> int:
-    """Where a part begins, -1 where the answer does not say."""
-    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else -1
-
-
-def _opened(url: str, start: int) -> Any:
-    """The answer from a byte on; None where there is nothing from there on.
-
-    Raises:
-        DownloadError: no answer, a refusal, or a redirection that is not followed.
+        DownloadError: no response, a refusal, or a redirection that is not followed.
     """
     headers = {"Accept-Encoding": "identity", "User-Agent": "lifelong-edit-bench"}
     if start:
         headers["Range"] = f"bytes={start}-"
     request = Request(check_url(url), headers=headers)  # noqa: S310 - checked: https or local
+    opener = build_opener(_SafeRedirects)
     try:
-        return _within(ANSWER_SECONDS, lambda: _opener().open(request, timeout=CONNECT_SECONDS))
+        return _within(ANSWER_SECONDS, lambda: opener.open(request, timeout=CONNECT_SECONDS))
     except HTTPError as error:
         error.close()
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -150,12 +278,14 @@ def _opened(url: str, start: int) -> Any:
         raise DownloadError(f"no answer within {ANSWER_SECONDS:.0f} seconds") from error
 
 
-def _opener() -> OpenerDirector:
-    return build_opener(_SafeRedirects)
+def _first_byte(response: Any) -> int:
+    """Where a partial response starts, -1 if it does not say."""
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else -1
 
 
 class _SafeRedirects(HTTPRedirectHandler):
-    """Follows to https alone; even a mirror on this machine leads nowhere else."""
+    """Follows redirections to https only, from a mirror on this machine too."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         if urlsplit(newurl).scheme != "https":
@@ -165,29 +295,93 @@ class _SafeRedirects(HTTPRedirectHandler):
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """The value of a call that is not waited for longer; name look-ups know no time limit.
+    """The value of a call that may take so long at most: name look-ups have no time limit.
 
     Raises:
         TimeoutError: it takes longer; also everything that the call raises.
     """
-    found: list[Any] = []
-    failed: list[BaseException] = []
+    outcome: Future[Any] = Future()
 
     def run() -> None:
         try:
-            found.append(call())
+            outcome.set_result(call())
         except Exception as error:  # noqa: BLE001 - raised again by the waiting thread
-            failed.append(error)
+            outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise TimeoutError
-    return found[0]
+    Thread(target=run, daemon=True).start()
+    return outcome.result(seconds)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+# ---- verification ------------------------------------------------------------------------------
+
+State = Literal["full", "partial", "different", "unusable", "missing"]
+WRONG: frozenset[State] = frozenset({"different", "unusable", "missing"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The state of one split's file.
+
+    `full` is the published file, byte for byte; `partial` a readable file with fewer rows;
+    `different` a readable file with at least as many rows and another content.
+    """
+
+    dataset: str
+    split: Split
+    state: State
+    published_rows: int
+    detail: str  # the error, or a remark on what was read
+    loaded: LoadedSamples | None = None
+
+    @property
+    def wrong(self) -> bool:
+        return self.state in WRONG
+
+
+def verify(datasets: Iterable[EditDataset], directory: Path) -> Iterator[Finding]:
+    """Check the files of both splits of each data set, in order; a bad file raises nothing.
+
+    Raises:
+        NotADirectoryError: `directory` is none.
+    """
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory} is not a directory: wanted one with data files.")
+    for dataset in datasets:
+        for split in SPLITS:
+            state, detail, loaded = _state_of(dataset, split, directory)
+            yield Finding(
+                dataset=dataset.label,
+                split=split,
+                state=state,
+                published_rows=dataset.files[split].rows,
+                detail=detail,
+                loaded=loaded,
+            )
+
+
+def _state_of(
+    dataset: EditDataset, split: Split, directory: Path
+) -> tuple[State, str, LoadedSamples | None]:
+    try:
+        loaded = dataset.load(split, directory)
+    except FileNotFoundError as error:
+        return "missing", str(error), None
+    except (ValueError, OSError) as error:
+        return "unusable", str(error), None
+    published = dataset.files[split]
+    if loaded.digest == published.git_blob:
+        return "full", "the published file", loaded
+    if loaded.rows < published.rows:
+        fewer = published.rows - loaded.rows
+        return "partial", f"{fewer:,} rows fewer than the published file", loaded
+    detail = f"not the published content (wanted git blob {published.git_blob})"
+    return "different", detail, loaded
+
+
+def git_blob_id_of(path: Path) -> str:
+    """The git blob id of a file, read piece by piece."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""A user's own editors and data sets in records and in other processes.
+"""Users' own editors and data sets in worker processes and in records.
 
 A cell that runs own code carries a digest of its source among its inputs, so that changed code is
-another cell. Worker processes run the files that were named again; installed code they find.
+another cell. Worker processes run the named files again, and find installed code by themselves.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import datasets
-from bench.datasets import own
 from editors import registry
 from editors.registry import EditorEntry
 
-EDITOR_SOURCE, DATASET_SOURCE = "source", "dataset_source"  # names of inputs
+EDITOR_SOURCE, DATASET_SOURCE = "source", "dataset_source"  # names of a cell's inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,34 +28,35 @@ class OwnFile:
 
 
 def named_files() -> tuple[OwnFile, ...]:
-    """What this process has run."""
-    made = [
-        OwnFile(kind="editor", path=one.path, digest=one.digest())
-        for one in registry.named_files()
-        if one.path is not None
+    """The user's files that this process has run."""
+    editors = [
+        OwnFile(kind="editor", path=own.path, digest=own.digest())
+        for own in registry.named_files()
+        if own.path is not None
     ]
-    made += [OwnFile(kind="dataset", path=f.path, digest=f.digest) for f in own.named()]
-    return tuple(made)
+    files = datasets.named_files()
+    return (*editors, *(OwnFile(kind="dataset", path=f.path, digest=f.digest) for f in files))
 
 
 def run_files(files: Iterable[OwnFile]) -> None:
-    """Run files in this process, those that it has not run.
+    """Run files in this process, unless it has run them already.
 
     Raises:
-        OSError: a file is not there.
+        OSError: a file is missing.
         ValueError: it has changed, or cannot be run.
     """
-    for one in files:
-        if one.kind == "editor":
-            now = registry.source_of(str(one.path))
+    for file in files:
+        name = str(file.path)
+        if file.kind == "editor":
+            digest = registry.source_of(name)
         else:
-            now = datasets.get_dataset(str(one.path)).source_digest
-        if now != one.digest:
-            raise ValueError(f"{one.path} has changed since the run was planned.")
+            digest = datasets.get_dataset(name).source_digest
+        if digest != file.digest:
+            raise ValueError(f"{file.path} has changed since the run was planned.")
 
 
 def source_digests(editor: str, dataset: str) -> dict[str, str]:
-    """What of a cell's inputs is code: nothing where both are of this package."""
+    """Digests of the user's own code that a cell runs; empty if both are of this package."""
     digests = {
         EDITOR_SOURCE: registry.source_of(editor),
         DATASET_SOURCE: datasets.get_dataset(dataset).source_digest,
@@ -70,25 +70,20 @@ def is_own(record: Mapping[str, Any]) -> bool:
 
 
 def remember(records: Iterable[Mapping[str, Any]]) -> None:
-    """Know the names of own editors and data sets that are not loaded, from their records."""
+    """Add the names of own editors and data sets that are known from these records alone."""
     for record in records:
         stream = _stream(record)
-        inputs = stream.get("inputs", {})
-        if EDITOR_SOURCE in inputs and stream["editor"] not in registry.available():
+        inputs, editor, dataset = stream.get("inputs", {}), stream["editor"], stream["dataset"]
+        if EDITOR_SOURCE in inputs and editor not in registry.available():
             facts = record["editor"]
             registry.remember(
-                EditorEntry(
-                    key=stream["editor"],
-                    class_name="",
-                    label=facts["label"],
-                    family=facts["family"],
-                )
+                EditorEntry(key=editor, class_name="", label=facts["label"], family=facts["family"])
             )
-        if DATASET_SOURCE in inputs and stream["dataset"] not in datasets.available():
-            own.remember(stream["dataset"])
+        if DATASET_SOURCE in inputs and dataset not in datasets.available():
+            datasets.remember(dataset)
 
 
 def _stream(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What of a cell holds its editor: the cell itself, or the edits of one of ability."""
+    """What names the editor: the cell itself, or the edits of a general-ability cell."""
     cell: Mapping[str, Any] = record["cell"]
     return cell.get("edits") or cell

@@ -14,16 +14,16 @@ _SHOWN = 60  # characters of an offending value that an error message repeats
 
 @dataclass(frozen=True)
 class Row:
-    """One JSON object; `where` names its place for error messages."""
+    """One JSON object; `where` is its place in the file, for error messages."""
 
     fields: Mapping[str, object]
     where: str
 
     def text(self, field: str) -> str:
-        """A string field, as it stands in the file.
+        """A string field, as it is in the file.
 
         Raises:
-            ValueError: absent, not a string, or no text that UTF-8 can hold.
+            ValueError: absent, not a string, or not valid Unicode.
         """
         return self._as_text(field, self._get(field, "a string"))
 
@@ -38,7 +38,7 @@ class Row:
         rows = []
         for number, value in enumerate(self._list(field, wanted)):
             if not isinstance(value, dict):
-                raise self.refusal(field, wanted, f"one with {_describe(value)} as item {number}")
+                raise self.refusal(field, wanted, f"{_describe(value)} as item {number}")
             rows.append(Row(value, f"{self.where}, field {field!r}, item {number}"))
         return tuple(rows)
 
@@ -50,15 +50,15 @@ class Row:
         return Row(value, f"{self.where}, field {field!r}")
 
     def choice(self, field: str, names: Sequence[str]) -> int:
-        """A field that names one of a few things, or numbers it from 0; errors as in `text`."""
+        """The index in `names` of a field that is a name or an index; errors as in `text`."""
         wanted = f"one of {', '.join(names)}, or a number from 0 to {len(names) - 1}"
         value = self._get(field, wanted)
         numbers = {str(number): number for number in range(len(names))}
-        found = {name: number for number, name in enumerate(names)} | numbers
+        known = {name: number for number, name in enumerate(names)} | numbers
         text = value if isinstance(value, str) else json.dumps(value)
-        if text not in found:
+        if text not in known:
             raise self.refusal(field, wanted, _describe(value))
-        return found[text]
+        return known[text]
 
     def _get(self, field: str, wanted: str) -> object:
         if field not in self.fields:
@@ -83,7 +83,7 @@ class Row:
         return value
 
     def refusal(self, field: str, wanted: str, got: str) -> ValueError:
-        """The error for a field that is not what was wanted; `got` says what it is in words."""
+        """The error for a field with a wrong value; `got` describes the value in words."""
         return ValueError(f"{self.where}, field {field!r}: wanted {wanted}, got {got}.")
 
 
@@ -93,7 +93,7 @@ def read_rows(path: Path, content: bytes) -> Iterator[Row]:
     Raises:
         ValueError: `content` is not UTF-8, not JSON, not a list of objects, or empty.
     """
-    values = _parse(path, content)
+    values = _parsed(str(path), _decoded(path, content))
     if not isinstance(values, list):
         raise ValueError(f"{path}: wanted a JSON list of rows, got {_describe(values)}.")
     if not values:
@@ -140,10 +140,6 @@ def read_csv(path: Path, content: bytes, columns: Sequence[str]) -> Iterator[Row
             number += 1
     except csv.Error as error:
         raise ValueError(f"{path} is not usable CSV: {error} (line {reader.line_num}).") from None
-
-
-def _parse(path: Path, content: bytes) -> object:
-    return _parsed(str(path), _decoded(path, content))
 
 
 def _decoded(path: Path, content: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets import get_dataset
-from bench.datasets.files import locate
+from bench.datasets.base import locate
 from bench.world.store import data_dir
 
 if TYPE_CHECKING:

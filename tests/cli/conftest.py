@@ -10,7 +10,7 @@ import pytest
 from tests.cli.asked import (
     ROWS,
 )
-from tests.datasets.made import counterfact_row, write, zsre_row
+from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.support.saved_models import save_tiny
 
 

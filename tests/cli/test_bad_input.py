@@ -10,7 +10,7 @@ from bench.cli.main import main
 from tests.cli.asked import (
     exit_code,
 )
-from tests.datasets.made import write
+from tests.datasets.example_rows import write
 
 BAD = [
     ("--editors", "ft,grce", "Unknown editor 'grce'. Did you mean 'grace'?"),

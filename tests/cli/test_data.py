@@ -7,9 +7,8 @@ import pytest
 
 from bench.cli.data import add_commands
 from bench.datasets import get_dataset
-from bench.datasets.base import Split
-from bench.datasets.files import PublishedFile, git_blob_id
-from tests.datasets.made import FILE_NAMES, MADE_ROWS, write, zsre_row
+from bench.datasets.base import PublishedFile, Split, git_blob_id
+from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES, write, zsre_row
 
 
 def main(*argv: str) -> int:
@@ -26,7 +25,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, split: Split, path: Path, rows: int) -> None:
-    """Declare a made file as the published one of ZSRE."""
+    """Declare a file as the published one of ZSRE."""
     zsre = get_dataset("zsre")
     file = PublishedFile(
         path=path.name, variants=(), rows=rows, git_blob=git_blob_id(path.read_bytes())
@@ -34,11 +33,11 @@ def publish(monkeypatch: pytest.MonkeyPatch, split: Split, path: Path, rows: int
     monkeypatch.setattr(type(zsre), "files", {**zsre.files, split: file})
 
 
-def test_part_of_every_set_is_told_and_accepted(
+def test_part_of_every_set_is_reported_and_accepted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for key, split in FILE_NAMES:
-        write(tmp_path, key, split, [MADE_ROWS[key]()])
+        write(tmp_path, key, split, [EXAMPLE_ROWS[key]()])
     assert main("data", "verify", str(tmp_path)) == 0
     out = lines_of(capsys)
     assert out[0] == "set split state rows published git blob file"
@@ -73,7 +72,7 @@ def test_missing_and_malformed_files_are_wrong_and_the_rest_is_still_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, "zsre", "test", [zsre_row(src=1)])
-    write(tmp_path, "counterfact", "test", [MADE_ROWS["counterfact"]()])
+    write(tmp_path, "counterfact", "test", [EXAMPLE_ROWS["counterfact"]()])
     assert main("data", "verify", str(tmp_path), "--datasets", "cf,zsre") == 1
     out = lines_of(capsys)
     assert [line.split()[:3] for line in out[1:5]] == [
@@ -85,14 +84,17 @@ def test_missing_and_malformed_files_are_wrong_and_the_rest_is_still_checked(
     assert any("row 0, field 'src': wanted a string, got the number 1." in line for line in out)
 
 
-def test_a_wrong_directory_is_one_error(tmp_path: Path) -> None:
-    with pytest.raises(NotADirectoryError, match="nowhere is not a directory"):
-        main("data", "verify", str(tmp_path / "nowhere"))
-
-
-def test_no_data_set_to_check_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"No data set to check\. Available: counterfact, "):
-        main("data", "verify", str(tmp_path), "--datasets", " ,")
+@pytest.mark.parametrize(
+    ("words", "error", "named"),
+    [
+        (("verify", "nowhere"), NotADirectoryError, "nowhere"),
+        (("verify", ".", "--datasets", " ,"), ValueError, "Available: counterfact"),
+        (("show", "counterfct"), ValueError, "'counterfact'"),
+    ],
+)
+def test_bad_input(words: tuple[str, ...], error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=named):
+        main("data", *words)
 
 
 def test_show_prints_source_revision_licence_and_files(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,8 +103,3 @@ def test_show_prints_source_revision_licence_and_files(capsys: pytest.CaptureFix
     cf = get_dataset("cf")
     for text in (cf.source, cf.revision, cf.licence, "counterfact-edit.json", "10,000 rows"):
         assert text in out
-
-
-def test_show_of_an_unknown_set_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"Did you mean 'counterfact'\?"):
-        main("data", "show", "counterfct")

@@ -8,7 +8,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.models.corpora import Corpus
-from tests.datasets.made import counterfact_row, write
+from tests.datasets.example_rows import counterfact_row, write
 from tests.support.saved_models import save_tiny
 
 

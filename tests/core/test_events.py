@@ -22,7 +22,7 @@ from bench.core.events import KINDS, EventLog, Progress, RunFinished, event_log
 from bench.core.stopping import StoppedEarly
 from bench.core.training_progress import show_steps
 from bench.evaluation.record_kinds import edits_in, names_of
-from tests.datasets.made import counterfact_row, write, zsre_row
+from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.runner.executors.made_jobs import job
 from tests.support.pages import ROOT
 from tests.support.said import next_commands

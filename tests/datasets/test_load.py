@@ -17,55 +17,47 @@ from bench.datasets.base import (
     Split,
 )
 from editors.base import EditRequest, EditSample, Probe
-from tests.datasets.made import counterfact_row, probe, ripe_row, write, zsre_row
+from tests.datasets.example_rows import counterfact_row, probe, ripe_row, write, zsre_row
 
-
-def test_zsre_row(tmp_path: Path) -> None:
-    path = write(tmp_path, "zsre", "test", [zsre_row()])
-    loaded = get_dataset("zsre").load("test", tmp_path)
-    assert loaded.samples == (
-        EditSample(
-            id="zsre/test/0",
-            request=EditRequest(
-                prompt="Where was Lumo Vand born?", target="Port Esk", subject="Lumo Vand"
-            ),
-            generality=(
-                Probe(
-                    kind="rephrase",
-                    prompt="What is the birthplace of Lumo Vand?",
-                    target="Port Esk",
-                ),
-            ),
-            locality=(
-                Probe(
-                    kind="unrelated",
-                    prompt="nq question: who wrote the tin harp",
-                    target="Sela Marr",
-                ),
-            ),
-        ),
-    )
-    assert loaded.path == path
-    assert loaded.rows == 1
-    assert loaded.notes() == ()
-
-
-def test_counterfact_row(tmp_path: Path) -> None:
-    write(tmp_path, "counterfact", "train", [counterfact_row()])
-    (sample,) = get_dataset("cf").load("train", tmp_path).samples
-    assert sample.id == "counterfact/train/0"
-    assert sample.request == EditRequest(
+ZSRE_SAMPLE = EditSample(
+    id="zsre/test/0",
+    request=EditRequest(prompt="Where was Lumo Vand born?", target="Port Esk", subject="Lumo Vand"),
+    generality=(
+        Probe(kind="rephrase", prompt="What is the birthplace of Lumo Vand?", target="Port Esk"),
+    ),
+    locality=(
+        Probe(kind="unrelated", prompt="nq question: who wrote the tin harp", target="Sela Marr"),
+    ),
+)
+COUNTERFACT_SAMPLE = EditSample(
+    id="counterfact/train/0",
+    request=EditRequest(
         prompt="The mother tongue of Lumo Vand is", target="Eskish", subject="Lumo Vand"
-    )
-    assert sample.generality == (
-        Probe(kind="rephrase", prompt="Lumo Vand grew up speaking", target="Eskish"),
-    )
-    assert sample.locality == (
+    ),
+    generality=(Probe(kind="rephrase", prompt="Lumo Vand grew up speaking", target="Eskish"),),
+    locality=(
         Probe(kind="neighbour", prompt="The mother tongue of Sela Marr is", target="Orrinese"),
-    )
+    ),
+)
 
 
-def test_ripe_probes_keep_their_type_and_take_the_first_target_that_is_not_empty(
+@pytest.mark.parametrize(
+    ("key", "split", "row", "sample"),
+    [
+        ("zsre", "test", zsre_row(), ZSRE_SAMPLE),
+        ("counterfact", "train", counterfact_row(), COUNTERFACT_SAMPLE),
+    ],
+)
+def test_a_row_becomes_a_sample(
+    key: str, split: Split, row: dict[str, object], sample: EditSample, tmp_path: Path
+) -> None:
+    path = write(tmp_path, key, split, [row])
+    loaded = get_dataset(key).load(split, tmp_path)
+    assert loaded.samples == (sample,)
+    assert (loaded.path, loaded.rows, loaded.notes()) == (path, 1, ())
+
+
+def test_ripe_probes_have_their_type_and_take_the_first_target_that_is_not_empty(
     tmp_path: Path,
 ) -> None:
     row = ripe_row(
@@ -90,11 +82,11 @@ def test_ripe_probes_keep_their_type_and_take_the_first_target_that_is_not_empty
 
 
 def test_ripe_items_without_a_target_are_left_out_and_counted(tmp_path: Path) -> None:
-    row = ripe_row(Compositionality_II=[probe("b"), probe("c", "", "  "), probe("d", "kept")])
+    row = ripe_row(Compositionality_II=[probe("b"), probe("c", "", "  "), probe("d", "last")])
     write(tmp_path, "ripple_edits", "test", [row])
     loaded = get_dataset("ripe").load("test", tmp_path)
     assert loaded.skipped == {EMPTY_PROBE: 2}
-    assert [p.target for p in loaded.samples[0].generality] == ["esk", "kept"]
+    assert [p.target for p in loaded.samples[0].generality] == ["esk", "last"]
 
 
 @pytest.mark.parametrize("emptied", ["Compositionality_I", "Relation_Specificity"])
@@ -161,11 +153,11 @@ def test_the_digest_is_gits_blob_id(tmp_path: Path) -> None:
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Unknown split 'tests'\. Did you mean 'test'\?"):
+    with pytest.raises(ValueError, match="'tests'"):
         get_dataset("zsre").load(cast(Split, "tests"), tmp_path)
 
 
 def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "zsre", "test", [zsre_row(alt="")])
-    with pytest.raises(ValueError, match=r"none of its 1 rows is usable \(1 x row with an empty t"):
+    with pytest.raises(ValueError, match=EMPTY_TARGET):
         get_dataset("zsre").load("test", tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.datasets import SPLITS, available, get_dataset
 from bench.datasets.base import Split
 from bench.datasets.rows import read_rows
-from tests.datasets.made import FILE_NAMES, MADE_ROWS, ripe_row, write, zsre_row
+from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES, ripe_row, write, zsre_row
 
 
 def error_of(key: str, split: Split, directory: Path) -> str:
@@ -50,10 +50,7 @@ def test_a_bad_text_field(row: dict[str, object], message: str, tmp_path: Path) 
         ("x", "field 'Forgetfulness': wanted a list of objects, got the string \"x\"."),
         (
             ["x"],
-            (
-                "field 'Forgetfulness': wanted a list of objects, "
-                'got one with the string "x" as item 0.'
-            ),
+            ("field 'Forgetfulness': wanted a list of objects, got the string \"x\" as item 0."),
         ),
         (
             [{"prompt": "p"}],
@@ -126,7 +123,7 @@ def test_any_value_in_any_field_loads_or_is_named(
 ) -> None:
     key = data.draw(st.sampled_from(available()))
     split = data.draw(st.sampled_from(SPLITS))
-    good = MADE_ROWS[key]()
+    good = EXAMPLE_ROWS[key]()
     field = data.draw(st.sampled_from(sorted(good)))
     path = tmp_path / FILE_NAMES[key, split]
     path.write_text(json.dumps([good, good | {field: value}]))

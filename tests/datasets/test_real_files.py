@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.datasets import SPLITS, Split, available, get_dataset
-from bench.datasets.verify import verify
+from bench.datasets.download import verify
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def test_every_row_of_every_file_is_read(data_dir: Path) -> None:
     assert [f.detail for f in findings if f.wrong] == []
     for finding in findings:
         assert finding.loaded is not None
-        lost = sum(n for reason, n in finding.loaded.skipped.items() if "row" in reason)
-        assert len(finding.loaded.samples) + lost == finding.loaded.rows
+        skipped = sum(n for reason, n in finding.loaded.skipped.items() if "row" in reason)
+        assert len(finding.loaded.samples) + skipped == finding.loaded.rows
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -46,7 +46,7 @@ def test_counterfacts_ceiling_below_100_is_as_documented(data_dir: Path) -> None
     assert sum(s.locality[0].prompt in targets for s in samples) == 214
 
 
-def test_zsre_locality_prompts_keep_their_prefix(data_dir: Path) -> None:
+def test_zsre_locality_prompts_have_their_prefix(data_dir: Path) -> None:
     samples = get_dataset("zsre").load("test", data_dir).samples
     assert all(s.locality[0].prompt.startswith("nq question: ") for s in samples)
     assert not any(s.request.target.startswith(" ") for s in samples)

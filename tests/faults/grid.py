@@ -17,7 +17,7 @@ from bench.store.results import ResultStore
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.recipe import RecipeEditor
 from editors.registry import hparams_for
-from tests.datasets.made import write, zsre_row
+from tests.datasets.example_rows import write, zsre_row
 from tests.support.saved_models import save_tiny
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_recipe import resources

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.datasets import SPLITS, available, get_dataset
 from bench.evaluation.general_ability.loading import load_sets
-from tests.datasets.made import FILE_NAMES, MADE_ROWS
+from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES
 from tests.evaluation.general_ability.made_items import ROWS, write_sets
 from tests.faults.tally import Count, SilentError
 
@@ -110,7 +110,7 @@ def edits(key: str, split: Any, directory: Path) -> Loading:
         loaded = get_dataset(key).load(split, directory)
         return list(loaded.samples), sum(loaded.skipped.values())
 
-    good = MADE_ROWS[key]()
+    good = EXAMPLE_ROWS[key]()
     return Loading(path, good, lambda rows: path.write_text(json.dumps(rows)), read)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from tests.datasets.made import FILE_NAMES
+from tests.datasets.example_rows import FILE_NAMES
 from tests.evaluation.general_ability.made_items import write_sets
 from tests.faults.grid import Home
 from tests.faults.tally import Count

@@ -20,7 +20,7 @@ from bench.cli.main import main
 from bench.core.cells import Cell
 from editors.base import EditRequest
 from editors.ft import FtEditor
-from tests.datasets.made import write, zsre_row
+from tests.datasets.example_rows import write, zsre_row
 from tests.support.said import without_next_steps
 from tests.support.saved_models import save_tiny
 

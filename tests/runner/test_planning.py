@@ -10,7 +10,7 @@ import pytest
 from bench.core.checksums import seal_beside
 from bench.core.grids import Selection, get_table
 from bench.datasets import get_dataset
-from bench.datasets.files import PublishedFile, git_blob_id
+from bench.datasets.base import PublishedFile, git_blob_id
 from bench.evaluation.edit_job import EditJob
 from bench.models import resources
 from bench.models.key_statistics import read_templates
@@ -19,7 +19,7 @@ from bench.runner.worker import Worker
 from bench.store.results import ResultStore
 from bench.tables.tabulate import caption_of
 from editors import registry
-from tests.datasets.made import counterfact_row, write
+from tests.datasets.example_rows import counterfact_row, write
 from tests.support.saved_models import save_tiny
 
 

@@ -56,10 +56,10 @@ def install(
 
 def forget_installed() -> None:
     """Look for entry points anew, and import their modules anew."""
-    from bench.datasets import own
+    from bench import datasets
     from editors import registry
 
-    for cached in (registry._installed, own._installed):
+    for cached in (registry._installed, datasets._installed):
         cached.cache_clear()
     for name in [name for name in sys.modules if name.startswith("tiny_")]:
         del sys.modules[name]

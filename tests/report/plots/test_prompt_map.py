@@ -22,7 +22,7 @@ from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import target_ids
 from editors.recipe import RecipeEditor
-from tests.datasets.made import counterfact_row, write
+from tests.datasets.example_rows import counterfact_row, write
 from tests.report.plots.made import csv_lines, map_data, source
 from tests.support import tiny_recipe
 from tests.support.saved_models import save_tiny

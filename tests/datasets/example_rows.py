@@ -1,4 +1,4 @@
-"""Made data files in the three published forms."""
+"""Data files of invented rows in the three published forms."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def probe(prompt: str, *targets: str) -> dict[str, Any]:
     return {"prompt": prompt, "targets": list(targets)}
 
 
-MADE_ROWS = {"zsre": zsre_row, "counterfact": counterfact_row, "ripple_edits": ripe_row}
+EXAMPLE_ROWS = {"zsre": zsre_row, "counterfact": counterfact_row, "ripple_edits": ripe_row}
 
 
 def write(directory: Path, key: str, split: Split, rows: object) -> Path:
