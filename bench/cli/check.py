@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from bench.checks.claims import Evidence
-    from bench.checks.regression.claims import Verdicts
-    from bench.checks.regression.compare import Outcome
-    from bench.checks.regression.published import Beside
+    from bench.checks.regression.evidence import Verdicts
+    from bench.checks.regression.published import Comparison
+    from bench.checks.regression.rerun import Outcome
     from bench.core.published import PublishedCell
 
 AGAINST = ("reference", "published")
@@ -99,7 +99,7 @@ def _references(tables: Sequence[Table], jobs: int | None) -> list[Outcome]:
 def _claims(table: int | None) -> list[Verdicts]:
     """Those of one table, or of all tables and figures."""
     from bench.checks.claims import Evidence, Exhibit
-    from bench.checks.regression.claims import verdicts
+    from bench.checks.regression.evidence import verdicts
     from bench.core.published import all_numbers
 
     published = Evidence(tables={place: one.value for place, one in all_numbers().items()})
@@ -116,8 +116,7 @@ def _claims(table: int | None) -> list[Verdicts]:
 
 def _ours() -> Evidence:
     """All committed reference results."""
-    from bench.checks.regression.evidence import evidence
-    from bench.checks.regression.values import values
+    from bench.checks.regression.evidence import evidence, values
     from bench.evaluation.record_kinds import identity_of
     from bench.store.reference import has_reference, reference_records
 
@@ -140,8 +139,8 @@ def _ours() -> Evidence:
     return evidence(found)
 
 
-def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Beside]:
-    from bench.checks.regression.published import beside_published
+def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Comparison]:
+    from bench.checks.regression.published import compare_published
     from bench.store.results import ResultStore, is_complete
     from bench.store.staleness import parted, stale_warning
 
@@ -155,7 +154,7 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Beside
         one
         for table in tables
         if table.measures == "editing"
-        for one in beside_published(table, records)
+        for one in compare_published(table, records)
     ]
     if not found:
         say(f"Published cells: no unlimited record of the paper's backbones in {store.directory}.")
@@ -169,7 +168,7 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Beside
 
 def _changed(claims: Sequence[Verdicts], args: argparse.Namespace) -> list[str]:
     """Claims whose verdicts are not the known ones."""
-    from bench.checks.regression.claims import pin, pinned
+    from bench.checks.regression.evidence import pin, pinned
 
     if args.pin is not None:
         say(f"written: {pin({one.key: one.pair for one in claims}, args.pin)}")
@@ -186,7 +185,7 @@ def _write(
     args: argparse.Namespace,
     outcomes: Sequence[Outcome],
     claims: Sequence[Verdicts],
-    cells: Sequence[Beside],
+    cells: Sequence[Comparison],
 ) -> None:
     from bench.checks.regression.report import markdown, plain
     from bench.core.files import write_text

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from bench.checks.audit import Section, audit
 from bench.checks.audit.findings import MEANINGS, summary
 from bench.checks.claims import Evidence
-from bench.checks.regression.claims import Verdicts, pinned, verdicts
-from bench.checks.regression.evidence import evidence
-from bench.checks.regression.published import Beside, beside_published
-from bench.checks.regression.values import values
+from bench.checks.regression.evidence import Verdicts, evidence, pinned, values, verdicts
+from bench.checks.regression.published import Comparison, compare_published
 from bench.core.cells import Cell, Identity
 from bench.core.grids import TABLES, Table
 from bench.core.names import in_paper
@@ -155,18 +153,18 @@ def _claim(one: Verdicts, known: tuple[str, str] | None) -> GridRow:
     )
 
 
-def beside(found: Records) -> list[Beside]:
+def beside(found: Records) -> list[Comparison]:
     """Records of the paper's backbones, each cell against the published one."""
     records = list(found.all.values())
     return [
         one
         for table in TABLES.values()
         if table.measures == "editing"
-        for one in beside_published(table, records)
+        for one in compare_published(table, records)
     ]
 
 
-def beside_grid(found: Sequence[Beside]) -> Grid:
+def beside_grid(found: Sequence[Comparison]) -> Grid:
     """A line for each compared number."""
     return Grid(
         key="published-cells",
@@ -180,9 +178,9 @@ def beside_grid(found: Sequence[Beside]) -> Grid:
         rows=tuple(
             GridRow(
                 values=(
-                    plain(one.place.editor),
-                    plain(f"Table {one.place.table}, {one.place.where}"),
-                    plain(one.place.metric),
+                    plain(one.cell.editor),
+                    plain(f"Table {one.cell.table}, {one.cell.where}"),
+                    plain(one.cell.metric),
                     plain(f"{one.ours.mean:.2f}", one.ours.mean),
                     plain(f"{one.published.value:.2f}", one.published.value),
                     plain(f"{one.allowed:.2f}", one.allowed),

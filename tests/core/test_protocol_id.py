@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.checks.regression.values import values
+from bench.checks.regression.evidence import values
 from bench.cli.main import main
 from bench.core.cells import Cell, check_one_way, joined, of_protocol, way_of
 from bench.core.grids import TABLES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.checks.audit import audit
 from bench.checks.audit.findings import summary
-from bench.checks.regression.claims import pinned
+from bench.checks.regression.evidence import pinned
 from bench.core.published import all_numbers
 from bench.report import judged
 from bench.report.sources import read

@@ -1,77 +1,75 @@
-"""What a check found, as plain values and as Markdown."""
+"""All results of a check, as plain values and as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.checks.regression.claims import Verdicts
-from bench.checks.regression.compare import Outcome
-from bench.checks.regression.published import Beside
+from bench.checks.regression.evidence import Verdicts
+from bench.checks.regression.published import Comparison
+from bench.checks.regression.rerun import Outcome
 from bench.core.console import markdown_table
 
 SCHEMA = 1
 
 
 def plain(
-    outcomes: Sequence[Outcome], claims: Sequence[Verdicts], cells: Sequence[Beside]
+    outcomes: Sequence[Outcome], claims: Sequence[Verdicts], comparisons: Sequence[Comparison]
 ) -> dict[str, Any]:
     """Plain JSON values."""
     return {
         "schema": SCHEMA,
         "references": [
-            {"cell": one.cell, "verdict": one.verdict, "detail": one.detail} for one in outcomes
+            {"cell": each.cell, "verdict": each.verdict, "detail": each.detail} for each in outcomes
         ],
         "claims": [
             {
-                "claim": one.key,
-                "text": one.claim.text,
-                "source": one.claim.source,
-                "published": {"verdict": one.published.verdict, "figures": one.published.figures},
-                "ours": {"verdict": one.ours.verdict, "figures": one.ours.figures},
+                "claim": each.key,
+                "text": each.claim.text,
+                "source": each.claim.source,
+                **{
+                    side: {"verdict": judgement.verdict, "figures": judgement.figures}
+                    for side, judgement in (("published", each.published), ("ours", each.ours))
+                },
             }
-            for one in claims
+            for each in claims
         ],
         "published": [
             {
-                "table": one.place.table,
-                "editor": one.place.editor,
-                "dataset": one.place.dataset,
-                "n_edits": one.place.n_edits,
-                "metric": one.place.metric,
-                "ours": one.ours.mean,
-                "published": one.published.value,
-                "allowed": one.allowed,
-                "verdict": one.verdict,
+                "table": each.cell.table,
+                "editor": each.cell.editor,
+                "dataset": each.cell.dataset,
+                "n_edits": each.cell.n_edits,
+                "metric": each.cell.metric,
+                "ours": each.ours.mean,
+                "published": each.published.value,
+                "allowed": each.allowed,
+                "verdict": each.verdict,
             }
-            for one in cells
+            for each in comparisons
         ],
     }
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """A report of what `plain` holds."""
-    parts = ["# Check", "Made by `python -m bench check`."]
+    """A report of the values of `plain`."""
+    parts = ["# Check", "Written by `python -m bench check`."]
     if content["references"]:
-        reruns = ((one["verdict"], one["cell"], one["detail"]) for one in content["references"])
-        parts += ["## References, run again", markdown_table(("verdict", "cell", "detail"), reruns)]
+        names = ("verdict", "cell", "detail")
+        reruns = ([row[name] for name in names] for row in content["references"])
+        parts += ["## References, run again", markdown_table(names, reruns)]
     if content["claims"]:
+        sides = ("published", "ours")
         claims = (
-            (
-                one["published"]["verdict"],
-                one["ours"]["verdict"],
-                one["text"],
-                one["source"],
-                one["published"]["figures"],
-                one["ours"]["figures"],
-            )
-            for one in content["claims"]
+            [row[side]["verdict"] for side in sides]
+            + [row["text"], row["source"]]
+            + [row[side]["figures"] for side in sides]
+            for row in content["claims"]
         )
-        columns = ("published", "ours", "claim", "source", "published figures", "our figures")
+        columns = (*sides, "claim", "source", "published figures", "our figures")
         parts += ["## The paper's claims", markdown_table(columns, claims)]
     if content["published"]:
-        names = ("verdict", "table", "editor", "dataset", "n_edits", "metric", "ours", "published",
-                 "allowed")  # fmt: skip
-        cells = ([str(one[name]) for name in names] for one in content["published"])
+        names = ("verdict", *(name for name in content["published"][0] if name != "verdict"))
+        cells = ([str(row[name]) for name in names] for row in content["published"])
         parts += ["## Cells of the paper's backbones", markdown_table(names, cells)]
     return "\n\n".join(parts) + "\n"

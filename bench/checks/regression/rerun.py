@@ -1,22 +1,30 @@
-"""A part of the reference, run again now."""
+"""A part of the reference run again, and each record compared with the committed one."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from bench.checks.regression.compare import Outcome, changed_identity, compare
 from bench.core.cells import Cell
 from bench.core.grids import GridPoint, Selection, Table, row_variant
 from bench.evaluation.edit_job import EditJob
 from bench.evaluation.jobs import Job
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.planning import Settings, plan, points, trained_points
+from bench.store.compact import compact
 from bench.store.reference import table_records
-from bench.store.results import Record, ResultStore
+from bench.store.results import Record, ResultStore, is_complete
 from bench.world.store import assets_dir
+
+Verdict = Literal["equal", "near", "differs", "stale", "failed", "left out"]
+# Scores in [0, 1] that may differ between other versions or CPUs, where a near tie falls the other
+# way (ours: two points).
+TOLERANCE = 0.02
+GOOD: tuple[Verdict, ...] = ("equal", "near", "left out")
+SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,20 @@ QUICK = (
         editors=("grace", "r_rome", "lte", "recipe", "rag"), datasets=("counterfact",), edits=(10,)
     ),
 )
-SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The result of checking one reference cell."""
+
+    cell: str  # in words
+    verdict: Verdict
+    detail: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the reference still holds."""
+        return self.verdict in GOOD
 
 
 def rerun(
@@ -48,17 +69,17 @@ def rerun(
         ValueError: it has none of these cells.
         OSError: records cannot be written to the temporary directory.
     """
-    references = {_place(r): r for r in table_records(table.number)}
-    chosen = [point for part in parts for point in _points(table, part)]
-    wanted = [point for point in chosen if _name(point) in references]
+    references = {_point_of(record): record for record in table_records(table.number)}
+    every = [point for part in parts for point in _points(table, part)]
+    wanted = [point for point in every if _identifying(point) in references]
     if not wanted:
         raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
     trained, reasons = trained_points(wanted, Settings(), named=False)
-    yield from (Outcome(cell="untrained", verdict="left out", detail=one) for one in reasons)
+    yield from (Outcome(cell="untrained", verdict="left out", detail=why) for why in reasons)
     current = []
     for point, job in zip(trained, plan(trained, Settings()), strict=True):
-        reference = references[_name(point)]
-        if _is_own(job):
+        reference = references[_identifying(point)]
+        if _trained_here(job):
             name = job.cell.describe()
             yield Outcome(cell=name, verdict="left out", detail="its weights were trained here")
         elif job.cell.key() == reference["key"]:
@@ -69,7 +90,7 @@ def rerun(
     yield from _run(current, jobs)
 
 
-def _is_own(job: EditJob) -> bool:
+def _trained_here(job: EditJob) -> bool:
     """Whether a cell reads weights that this machine trained, whose last bits are its own."""
     artefact = job.sources.artefact
     return artefact is not None and not artefact.is_relative_to(assets_dir())
@@ -84,31 +105,87 @@ def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outc
         store = ResultStore(Path(folder))
         todo = [job for job, _ in pairs]
         finished = LocalExecutor(jobs).run(todo, store.directory)
-        for one in track(finished, CellProgress(todo, store.leases)):
-            job, reference = by_key[one.key]
-            now = store.read(one.key)
+        for cell in track(finished, CellProgress(todo, store.leases)):
+            job, reference = by_key[cell.key]
+            now = store.read(cell.key)
             if now is not None:
                 yield compare(reference, now, job.cell.describe())
 
 
 def _points(table: Table, part: Part) -> tuple[GridPoint, ...]:
     selection = Selection(
-        editors=part.editors,
-        datasets=part.datasets,
-        edits=part.edits,
-        seeds=(SEED,),
-        recent=True,
+        editors=part.editors, datasets=part.datasets, edits=part.edits, seeds=(SEED,), recent=True
     )
     return points(table, selection)
 
 
-def _name(point: GridPoint) -> tuple[object, ...]:
+def _identifying(point: GridPoint) -> tuple[object, ...]:
     return point.backbone, point.editor, point.dataset, point.n_edits, point.seed, point.variant
 
 
-def _place(record: Record) -> tuple[object, ...]:
-    """Of a record of the preset, in the manner of `_name`."""
+def _point_of(record: Record) -> tuple[object, ...]:
+    """The same of a record of the preset."""
     cell = Cell.from_dict(record["cell"])
-    one = row_variant(cell.editor, cell.hparams)
-    variant = None if one is None else one.key
-    return cell.backbone, cell.editor, cell.dataset, cell.n_edits, cell.seed, variant
+    variant = row_variant(cell.editor, cell.hparams)
+    name = None if variant is None else variant.key
+    return cell.backbone, cell.editor, cell.dataset, cell.n_edits, cell.seed, name
+
+
+def compare(reference: Record, now: Record, name: str) -> Outcome:
+    """Exact on the same versions and CPU instructions, within `TOLERANCE` otherwise."""
+    if not is_complete(now):
+        status = now["status"]
+        return Outcome(
+            cell=name, verdict="failed", detail=f"{status['error']}: {status['message']}"
+        )
+    pairs = list(_scores(reference["summary"], compact(now)["summary"]))
+    if not pairs:
+        return Outcome(cell=name, verdict="differs", detail="the two have no score in common")
+    same = environment(reference) == environment(now)
+    wrong = [
+        f"{where} was {was:.6f} and is {value:.6f}"
+        for where, was, value in pairs
+        if (was != value if same else abs(was - value) > TOLERANCE)
+    ]
+    if wrong:
+        rest = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return Outcome(cell=name, verdict="differs", detail=wrong[0] + rest)
+    moved = sum(was != value for _, was, value in pairs)
+    if moved:
+        detail = f"{moved} of {len(pairs)} scores moved by at most {TOLERANCE}, on another machine"
+        return Outcome(cell=name, verdict="near", detail=detail)
+    return Outcome(cell=name, verdict="equal")
+
+
+def changed_identity(reference: Record, cell: Mapping[str, Any]) -> str:
+    """The first field in which today's cell differs from the reference's; their keys differ."""
+    for name, was in reference["cell"].items():
+        value = cell.get(name)
+        if value == was:
+            continue
+        if isinstance(was, dict) and isinstance(value, dict):
+            inner = next(k for k in {**was, **value} if was.get(k) != value.get(k))
+            return f"{name}.{inner} was {was.get(inner)!r} and is {value.get(inner)!r}"
+        return f"{name} was {was!r} and is {value!r}"
+    return f"{', '.join(cell.keys() - reference['cell'].keys())} is new"
+
+
+def environment(record: Record) -> dict[str, Any]:
+    """What decides whether numbers can be equal to the last bit."""
+    provenance = record["provenance"]
+    hardware = provenance["hardware"]
+    return {
+        "libraries": provenance["libraries"],
+        "threads": provenance["threads"],
+        **{name: hardware.get(name) for name in ("cpu_capability", "device", "accelerator")},
+    }
+
+
+def _scores(was: Any, now: Any, where: str = "") -> Iterator[tuple[str, float, float]]:
+    """(path, reference, now) of every number that both have."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for name in was:
+            if name in now:
+                yield from _scores(was[name], now[name], f"{where}/{name}".strip("/"))
+    elif isinstance(was, int | float) and isinstance(now, int | float):
+        yield where, float(was), float(now)

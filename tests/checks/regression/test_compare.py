@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.checks.regression.compare import TOLERANCE, changed_identity, compare
+from bench.checks.regression.rerun import TOLERANCE, changed_identity, compare
 from bench.store import results
 from bench.store.compact import compact
 from bench.store.results import Record

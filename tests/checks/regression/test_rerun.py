@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.checks.regression import rerun as module
-from bench.checks.regression.compare import Outcome
-from bench.checks.regression.rerun import QUICK, Part, rerun
+from bench.checks.regression.rerun import QUICK, Outcome, Part, rerun
 from bench.core.grids import get_table
 from bench.core.names import editor_keys, in_paper
 from bench.evaluation import metrics

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.checks.regression.values import values
+from bench.checks.regression.evidence import values
 from bench.cli.main import main
 from bench.core.grids import get_table
 from bench.evaluation.record_kinds import identity_of

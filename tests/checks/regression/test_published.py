@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.checks.regression import claims
-from bench.checks.regression.claims import pin
-from bench.checks.regression.published import beside_published
+from bench.checks.regression import evidence
+from bench.checks.regression.evidence import pin
+from bench.checks.regression.published import compare_published
 from bench.cli.main import main
 from bench.core.cells import Cell
 from bench.core.grids import get_table
@@ -42,18 +42,18 @@ def as_published(*, off: float = 0.0) -> list[Record]:
 
 
 def test_published_numbers_agree_with_themselves() -> None:
-    found = list(beside_published(TABLE, as_published()))
+    found = list(compare_published(TABLE, as_published()))
     assert len(found) == 8
     assert {one.verdict for one in found} == {"agrees"}
 
 
 def test_a_cell_may_be_three_deviations_away_and_no_more() -> None:
     # RECIPE's Avg is 99.31±0.43: 1.29 points are allowed.
-    near = list(beside_published(TABLE, as_published(off=-0.0128)))
+    near = list(compare_published(TABLE, as_published(off=-0.0128)))
     assert {one.verdict for one in near} == {"agrees"}
     (far,) = [
         one
-        for one in beside_published(TABLE, as_published(off=-0.0135))
+        for one in compare_published(TABLE, as_published(off=-0.0135))
         if one.verdict == "differs"
     ]
     assert str(far) == (
@@ -67,7 +67,7 @@ def test_a_cell_counts_once_that_was_run_with_metric_sets_too() -> None:
     for one in again:
         one["cell"]["measures"] = {"retention": "v1"}
         one["key"] = Cell.from_dict(one["cell"]).key()
-    found = list(beside_published(TABLE, [*as_published(), *again]))
+    found = list(compare_published(TABLE, [*as_published(), *again]))
     assert {(one.verdict, one.ours.n) for one in found} == {("agrees", 1)}
 
 
@@ -75,7 +75,7 @@ def test_limited_runs_and_other_backbones_are_left_out() -> None:
     records = as_published()
     records[0]["cell"]["limit"] = 100
     records[1]["cell"]["backbone"] = "mini-llama"
-    assert list(beside_published(TABLE, records)) == []
+    assert list(compare_published(TABLE, records)) == []
 
 
 @pytest.mark.parametrize(("off", "code"), [(0.0, 0), (-0.05, 1)])
@@ -99,7 +99,7 @@ def test_a_verdict_that_is_not_the_known_one_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "claims.json"
-    monkeypatch.setattr(claims, "_file", lambda: path)
+    monkeypatch.setattr(evidence, "tables_folder", lambda _: tmp_path)
     arguments = ["check", "--against", "published", "--table", "4", "--out", str(tmp_path / "none")]
     assert main([*arguments, "--pin", str(path)]) == 0
     assert main(arguments) == 0
