@@ -73,7 +73,8 @@ def remember(records: Iterable[Mapping[str, Any]]) -> None:
     """Add the names of own editors and data sets that are known from these records alone."""
     for record in records:
         stream = _stream(record)
-        inputs, editor, dataset = stream.get("inputs", {}), stream["editor"], stream["dataset"]
+        inputs = stream.get("inputs", {})
+        editor, dataset = stream.get("editor", ""), stream.get("dataset", "")  # absent if unedited
         if EDITOR_SOURCE in inputs and editor not in registry.available():
             facts = record["editor"]
             registry.remember(
