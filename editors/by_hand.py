@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,38 +13,53 @@ from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, Tr
 from editors.parts.covariance import second_moments
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.templates import BARE, generate_templates
-from editors.parts.tokens import batch_of
+from editors.parts.templates import generate_templates
+from editors.parts.tokens import TokenBatch, batch_of
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_LONGEST = (
-    4096  # tokens of a text of key statistics, where the context is longer; as `bench` has it
-)
+    from editors.parts.explanations import Explanation
+
+# Tokens of a text that key statistics read, where the context is longer; the same as in `bench`.
+_LONGEST = 4096
 _HUB_SUFFIX = "-hf"  # of names on the model hub, which presets leave out
+
+Steering = Callable[[TokenBatch], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """What an editor may need beside the model, as a user has it."""
+class Reply:
+    """What a model answers to a question, unedited and edited."""
 
-    weights: str | Path | None = None  # a trainable editor's own, a safetensors file
-    encoder: str | Path | None = None  # directory of a sentence encoder
-    # By block: the key covariance [m, m], or the file that `python -m bench stats` wrote of it.
-    covariance: Mapping[int, Tensor | str | Path] | None = None
-    texts: str | Path | Iterable[str] | None = None  # plain texts, or a file with one a line
-    training: Sequence[EditSample] | None = None
-    templates: Sequence[str] | None = None  # context templates; by default the model writes them
-    seed: int = 0
+    question: str
+    before: str
+    after: str
+    explanation: Explanation | None  # None: nothing is looked up for a question
+
+    @property
+    def changed(self) -> bool:
+        """Whether the edits have changed the answer."""
+        return self.before != self.after
 
 
-class HandEditor:
-    """An editor with its model: edit, ask, reset. Edits add up until they are reset."""
+class Session:
+    """An editor on its model, with the edits applied so far: edit, ask, undo, reset.
+
+    Whatever goes wrong in a call, Ctrl-C included, the edits before it stay in force.
+    """
 
     def __init__(self, editor: Editor[Any]) -> None:
         self.editor = editor
+        self._edits: list[EditRequest] = []
+        self._before: dict[str, str] = {}  # answers of the unedited model, by question
+        editor.reset()
+
+    @property
+    def edits(self) -> tuple[EditRequest, ...]:
+        """The edits in force, in order."""
+        return tuple(self._edits)
 
     def edit(
         self,
@@ -53,49 +69,116 @@ class HandEditor:
         target: str | None = None,
         subject: str | None = None,
     ) -> None:
-        """Make requests, one after another, and the one that is spelt out.
+        """Apply requests one after another, then the one given by its parts.
 
         Args:
             requests: ready-made ones.
             prompt: what the model is asked.
             target: what it shall answer.
-            subject: what the fact is about, as the prompt spells it; editors that look for it take
-                the prompt's last token where it is not named.
+            subject: what the fact is about, as the prompt spells it; without it, editors that
+                need the subject take the prompt's last token.
 
         Raises:
             ValueError: nothing to edit, or a prompt without a target.
         """
-        made = [requests] if isinstance(requests, EditRequest) else list(requests)
+        edits = [requests] if isinstance(requests, EditRequest) else list(requests)
         if prompt is not None and target is not None:
-            made.append(EditRequest(prompt=prompt, target=target.lstrip(), subject=subject or ""))
-        elif not made or prompt is not None or target is not None:
+            edits.append(EditRequest(prompt=prompt, target=target.lstrip(), subject=subject or ""))
+        elif not edits or prompt is not None or target is not None:
             raise ValueError("An edit wants prompt= and target=, and better subject= too.")
-        for request in made:
-            self.editor.edit([request])
+        for request in edits:
+            with self._restored_on_failure():
+                self.editor.edit([request])
+            self._edits.append(request)
+
+    def undo(self) -> EditRequest | None:
+        """Take back the last edit and return it; None where there is none.
+
+        All edits are undone and the others applied again: a reset is exact to the bit, and the
+        same edits change the same model in the same way.
+        """
+        if not self._edits:
+            return None
+        with self._restored_on_failure():
+            self._apply(self._edits[:-1])
+        return self._edits.pop()
+
+    def reset(self) -> int:
+        """Take back all edits, to the bit; returns how many there were."""
+        with self._restored_on_failure():
+            self.editor.reset()
+        count = len(self._edits)
+        self._edits.clear()
+        return count
 
     def generate(self, prompt: str, *, max_new_tokens: int = 20) -> str:
-        """The model's greedy answer as edited, up to its end-of-text token.
+        """The edited model's greedy answer, up to its end-of-text token.
 
         Raises:
             ValueError: prompt and answer do not fit the model's context.
         """
-        (answer,) = self.generate_all([prompt], max_new_tokens=max_new_tokens)
-        return answer
+        return self.generate_all([prompt], max_new_tokens=max_new_tokens)[0]
 
     def generate_all(self, prompts: Sequence[str], *, max_new_tokens: int = 20) -> list[str]:
         """As `generate`, of several prompts in one batch, which changes no answer."""
-        if not prompts:
-            return []
+        return self._decoded(prompts, self.editor.steering, max_new_tokens) if prompts else []
+
+    def ask(self, question: str) -> Reply:
+        """The answers to a question before and after the edits, and what was looked up for it.
+
+        Raises:
+            ValueError: the question does not fit the model's context.
+        """
+        if question not in self._before:
+            self._before[question] = self._unedited_answer(question)
+        before = self._before[question]
+        explanations = self.editor.explain([question])
+        return Reply(
+            question=question,
+            before=before,
+            after=self.answer(question, self.editor.steering) if self._edits else before,
+            explanation=None if explanations is None else explanations[0],
+        )
+
+    def answer(self, question: str, steering: Steering) -> str:
+        """How `ask` decodes an answer under a steering."""
+        return self._decoded([question], steering, 20)[0]
+
+    def _decoded(self, prompts: Sequence[str], steering: Steering, most: int) -> list[str]:
         lm = self.editor.lm
-        pairs = [(prompt, "") for prompt in prompts]
-        batch = batch_of(lm.tokenizer, pairs, device=lm.device)
-        with self.editor.steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=max_new_tokens, stop=Stop.natural(lm.tokenizer))
+        batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
+        with steering(batch):
+            rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm.tokenizer))
         return [text_of(lm.tokenizer, ids).strip() for ids in rows]
 
-    def reset(self) -> None:
-        """Undo all edits, to the bit."""
+    def _unedited_answer(self, question: str) -> str:
+        """The answer without edits, which are in force again afterwards, exactly."""
+        if not self._edits:
+            return self.answer(question, _unsteered)
+        with self._restored_on_failure():
+            state = self.editor.state_dict()
+            self.editor.reset()
+            answer = self.answer(question, _unsteered)
+            self.editor.load_state_dict(state)
+        return answer
+
+    @contextmanager
+    def _restored_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._apply(self._edits)
+            raise
+
+    def _apply(self, requests: Sequence[EditRequest]) -> None:
+        """Apply edits to the unedited model."""
         self.editor.reset()
+        for request in requests:
+            self.editor.edit([request])
+
+
+def _unsteered(_: TokenBatch) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def get_editor(
@@ -112,8 +195,8 @@ def get_editor(
     training: Sequence[EditSample] | None = None,
     templates: Sequence[str] | None = None,
     seed: int = 0,
-) -> HandEditor:
-    """An editor of a causal language model of Hugging Face.
+) -> Session:
+    """A session with an editor of a causal language model of Hugging Face.
 
     The model is put into eval mode and frozen.
 
@@ -125,107 +208,75 @@ def get_editor(
         preset: its name; by default that of the model, as far as there is one, else `default`.
         weights: file of a trainable editor's weights.
         encoder: directory of a sentence encoder, for retrieval editors.
-        covariance: of ROME and its like, by block; computed from `texts` where it is not given.
+        covariance: key covariances [m, m] of ROME and its like, by block, or the files that
+            `python -m bench stats` wrote of them; computed from `texts` where they are missing.
         texts: plain texts, or a file with one a line.
         training: edits that an editor reads without being trained on them.
-        templates: context templates of ROME and its like.
+        templates: context templates of ROME and its like; by default the model writes them.
         seed: of the editor's own draws.
 
     Raises:
-        ValueError: no such editor or architecture, or something it needs is not given; the sentence
+        ValueError: no such editor or architecture, or something it needs is missing; the sentence
             says what to pass.
-        OSError: a file is not there.
+        OSError: a file does not exist.
     """
-    named = str(model.config.name_or_path or "").rstrip("/").rpartition("/")[2]
-    known = named.casefold().removesuffix(_HUB_SUFFIX) or "unnamed"
-    lm = LanguageModel(model, tokenizer, name=known)
+    folder = str(model.config.name_or_path or "").rstrip("/").rpartition("/")[2]
+    known_as = folder.casefold().removesuffix(_HUB_SUFFIX) or "unnamed"
+    lm = LanguageModel(model, tokenizer, name=known_as)
     cls = registry.editor_class(name)
-    chosen = _hparams(name, hparams, preset, known)
-    given = Given(
-        weights=weights,
-        encoder=encoder,
-        covariance=covariance,
-        texts=texts,
-        training=training,
-        templates=templates,
-        seed=seed,
-    )
-    lacking = list(_lacking(cls, chosen, given, lm.n_layers))
-    if lacking:
-        raise ValueError(f"{cls.label} on this model needs {'; and '.join(lacking)}.")
-    editor = registry.get_editor(name, lm, chosen, _resources(lm, chosen, given))
-    editor.reset()
-    return HandEditor(editor)
-
-
-def _hparams(
-    name: str, hparams: Hparams | Mapping[str, Any] | None, preset: str | None, model: str
-) -> Hparams:
     if isinstance(hparams, Hparams):
-        return hparams
-    found = registry.hparams_for(name, model)
-    if preset is not None:
-        found = registry.preset_of(name, preset)
-    return type(found).from_dict(found.to_dict() | dict(hparams)) if hparams else found
-
-
-def _lacking(
-    cls: type[Editor[Any]], hparams: Hparams, given: Given, n_layers: int
-) -> Iterator[str]:
-    """What is needed and not given, with how to give it."""
-    if issubclass(cls, TrainableEditor) and given.weights is None:
-        yield "weights=, the file of its trained weights (python -m bench train makes it)"
-    if cls.uses_encoder and given.encoder is None:
-        yield "encoder=, the directory of a sentence encoder"
-    layers = hparams.covariance_layers(n_layers)
-    missing = [layer for layer in layers if layer not in (given.covariance or {})]
-    if missing and given.texts is None:
-        blocks = ", ".join(map(str, missing))
-        yield (
-            f"covariance=, the key covariance of block {blocks}, or texts=, plain texts to "
-            "compute it from"
-        )
-    if hparams.reads_corpus and given.texts is None:
-        yield "texts=, lines of plain text"
-    if hparams.reads_training and not given.training:
-        yield "training=, edits that no test asks for"
-
-
-def _resources(lm: LanguageModel, hparams: Hparams, given: Given) -> Resources:
-    """What the pristine model's editor is made with."""
-    lines = _lines(given.texts)
-    templates = given.templates
+        chosen = hparams
+    else:
+        base = registry.hparams_for(name, known_as)
+        base = base if preset is None else registry.preset_of(name, preset)
+        chosen = type(base).from_dict(base.to_dict() | dict(hparams or {}))
+    blocks = [b for b in chosen.covariance_layers(lm.n_layers) if b not in (covariance or {})]
+    needs = {  # how to pass it: whether it is missing
+        "weights=, the file of its trained weights (python -m bench train makes it)": (
+            issubclass(cls, TrainableEditor) and weights is None
+        ),
+        "encoder=, the directory of a sentence encoder": cls.uses_encoder and encoder is None,
+        f"covariance=, the key covariance of block {', '.join(map(str, blocks))}, or texts=, "
+        "plain texts to compute it from": bool(blocks) and texts is None,
+        "texts=, lines of plain text": chosen.reads_corpus and texts is None,
+        "training=, edits that no test asks about": chosen.reads_training and not training,
+    }
+    if any(needs.values()):
+        missing = "; and ".join(how for how, is_missing in needs.items() if is_missing)
+        raise ValueError(f"{cls.label} on this model needs {missing}.")
+    lines = _lines(texts)
+    matrices = _covariances(lm, blocks, covariance or {}, lines or ())
     if templates is None:
-        lengths = hparams.template_lengths
-        templates = generate_templates(lm, lengths) if lengths else (BARE,)
-    matrices = _covariances(lm, hparams.covariance_layers(lm.n_layers), given.covariance, lines)
-    return Resources(
-        encoder=None if given.encoder is None else Path(given.encoder),
-        artefact=None if given.weights is None else Path(given.weights),
+        templates = generate_templates(lm, chosen.template_lengths)
+    resources = Resources(
+        encoder=None if encoder is None else Path(encoder),
+        artefact=None if weights is None else Path(weights),
         covariance=matrices.__getitem__ if matrices else None,
         templates=tuple(templates),
         corpus=None if lines is None else lambda: lines,
-        training=None if given.training is None else lambda: given.training or (),
-        seed=given.seed,
+        training=None if training is None else lambda: training,
+        seed=seed,
     )
+    return Session(registry.get_editor(name, lm, chosen, resources))
 
 
 def _covariances(
     lm: LanguageModel,
-    layers: Sequence[int],
-    given: Mapping[int, Tensor | str | Path] | None,
-    lines: Sequence[str] | None,
+    blocks: Sequence[int],
+    given: Mapping[int, Tensor | str | Path],
+    lines: Sequence[str],
 ) -> dict[int, Tensor]:
+    """The given key covariances, and those of further blocks computed from lines."""
     from safetensors.torch import load_file
 
-    matrices: dict[int, Tensor] = {}
-    for layer, one in (given or {}).items():
-        matrices[layer] = load_file(one)["matrix"] if isinstance(one, str | Path) else one
-    missing = [layer for layer in layers if layer not in matrices]
-    if missing and lines is not None:
+    matrices = {
+        block: load_file(source)["matrix"] if isinstance(source, str | Path) else source
+        for block, source in given.items()
+    }
+    if blocks:
         longest = min(int(lm.model.config.max_position_embeddings), _LONGEST)
-        moments = second_moments(lm, lines, missing, max_length=longest)
-        matrices |= {layer: moment.matrix.float() for layer, moment in moments.items()}
+        moments = second_moments(lm, lines, blocks, max_length=longest)
+        matrices |= {block: moment.matrix.float() for block, moment in moments.items()}
     return matrices
 
 

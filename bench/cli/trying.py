@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.interactive.one_shot import TypedEdit
 from bench.cli.values import whole
+from bench.core.grids import GridPoint, Selection, get_table
 from bench.core.names import DATASETS
-from bench.core.numerics import fixed_arithmetic
+from editors import registry
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from bench.cli.interactive.examples import Example
+    from bench.runner.planning import Settings
+    from editors.base import EditSample
+    from editors.by_hand import Session
 
 EXAMPLES = """examples:
   python -m bench try
@@ -27,37 +29,9 @@ EXAMPLES = """examples:
       --subject "Drirel Guxsen" --ask "In which city does Drirel Guxsen live?" --json
       no conversation: edits, then questions, then the end
 
-Lines may come from a pipe too. Nothing is recorded, and nothing that was typed is kept.
+Lines may come from a pipe too. Nothing is recorded, and no file stores what was typed.
 """
-
-
-class _AddEdit(argparse.Action):
-    """Collects edits in the order in which they are named."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option: str | None = None,
-    ) -> None:
-        prompt, target = map(str, values or ())  # argparse has counted them
-        namespace.edits = [*namespace.edits, TypedEdit(prompt=prompt, target=target)]
-
-
-class _AddSubject(argparse.Action):
-    """Gives the edit named last its subject."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option: str | None = None,
-    ) -> None:
-        if not namespace.edits or namespace.edits[-1].subject is not None:
-            parser.error("--subject belongs behind the --edit that it is the subject of.")
-        namespace.edits[-1].subject = str(values)
+_TABLE = 1  # whose backbones are the default ones
 
 
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,43 +44,6 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_editor(parser)
-    once = parser.add_argument_group("without a conversation")
-    once.add_argument(
-        "--edit",
-        nargs=2,
-        action=_AddEdit,
-        dest="edits",
-        default=[],
-        metavar=("PROMPT", "ANSWER"),
-        help="make an edit; may be repeated",
-    )
-    once.add_argument(
-        "--subject",
-        action=_AddSubject,
-        help="what the prompt of the --edit before it is about (default: the name in it)",
-    )
-    once.add_argument(
-        "--ask",
-        action="append",
-        default=[],
-        metavar="QUESTION",
-        help="ask behind all edits; may be repeated (default: the edits' own prompts)",
-    )
-    once.add_argument("--json", action="store_true", help="print JSON")
-    _add_places(parser)
-    parser.set_defaults(
-        func=run,
-        weights=None,
-        metrics="all",
-        measure=None,
-        measure_text=None,
-        generation_prompt="context_free",
-        index=None,
-    )
-
-
-def _add_editor(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("which editor, on what")
     what.add_argument("--editor", default="recipe", metavar="NAME", help="default: recipe")
     arguments.add_preset(what)
@@ -125,47 +62,129 @@ def _add_editor(parser: argparse.ArgumentParser) -> None:
         help="another hyper-parameter or mode than the editor's preset has, or another of its "
         "presets: EDITOR=PRESET; may be repeated",
     )
-
-
-def _add_places(parser: argparse.ArgumentParser) -> None:
+    once = parser.add_argument_group("without a conversation")
+    once.add_argument(  # shares its list with --subject, so that their order stays known
+        "--edit",
+        nargs=2,
+        action="append",
+        dest="edits",
+        default=[],
+        metavar=("PROMPT", "ANSWER"),
+        help="make an edit; may be repeated",
+    )
+    once.add_argument(
+        "--subject",
+        nargs=1,
+        action="append",
+        dest="edits",
+        metavar="SUBJECT",
+        help="what the prompt of the --edit before it is about (default: the name in it)",
+    )
+    once.add_argument(
+        "--ask",
+        action="append",
+        default=[],
+        metavar="QUESTION",
+        help="ask after all edits; may be repeated (default: the edits' own prompts)",
+    )
+    once.add_argument("--json", action="store_true", help="print JSON")
     places = parser.add_argument_group("from where, on what")
     places.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="real data files, instead of made ones"
+        "--data-dir", type=Path, metavar="DIR", help="real data files, instead of generated ones"
     )
     places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
     arguments.add_corpus(places)
     places.add_argument("--encoder", metavar="NAME|DIR", help="as `run` takes it")
     arguments.add_hardware(places)
+    unused = dict.fromkeys(("weights", "measure", "measure_text", "index"))
+    parser.set_defaults(func=run, metrics="all", generation_prompt="context_free", **unused)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 130 where a pipe was interrupted."""
-    from bench.cli.interactive.loop import Loop
-    from bench.cli.interactive.one_shot import requests_of, tell
-    from bench.cli.interactive.opening import Wanted, opened, point_of
-    from bench.cli.interactive.requests import question_of
+    from bench.cli.conversation import Conversation, edit_and_ask, request_of, typed
+    from bench.core.numerics import fixed_arithmetic
 
-    wanted = Wanted(
-        editor=args.editor, backbone=args.backbone, dataset=args.dataset, preset=args.preset
-    )
     once = bool(args.edits or args.ask)
     if args.json and not once:
         raise ValueError("--json needs --edit or --ask: a conversation is no JSON.")
-    requests = requests_of(args.edits, point_of(wanted).editor)  # refused before anything is loaded
-    questions = [question_of(text) for text in args.ask]
-    # What is undone is made again to the bit, which a GPU does with such kernels alone.
+    point = _point(args)
+    wanted = registry.editor_class(point.editor).uses_subject
+    # Refused before anything is loaded.
+    requests = [request_of(*edit, wanted=wanted) for edit in _edits(args.edits)]
+    questions = [typed(text, "A question") for text in args.ask]
+    # An undone edit is applied again to the bit, which a GPU does with such kernels alone.
     with fixed_arithmetic(wanted=arguments.device_of(args) != "cpu"):
-        session = opened(wanted, arguments.settings(args))
+        session = _opened(point, arguments.settings(args))
         if once:
-            return tell(session, requests, questions, as_json=args.json)
-        return Loop(session, lambda: _examples(args)).run()
+            edit_and_ask(session, requests, questions, as_json=args.json)
+            return 0
+        return Conversation(session, lambda: _samples(args)).run()
 
 
-def _examples(args: argparse.Namespace) -> list[Example]:
-    """Of the data that the editor belongs to, the made world's by default."""
-    from bench.cli.interactive.examples import examples
+def _edits(named: Sequence[Sequence[str]]) -> list[tuple[str, str, str | None]]:
+    """(prompt, answer, subject) of each --edit, from the words of --edit and --subject in order.
+
+    Raises:
+        ValueError: a subject without an edit of its own.
+    """
+    edits: list[tuple[str, str, str | None]] = []
+    for words in named:
+        if len(words) == 2:
+            edits.append((words[0], words[1], None))
+        elif edits and edits[-1][2] is None:
+            edits[-1] = (*edits[-1][:2], words[0])
+        else:
+            raise ValueError("--subject has to follow the --edit that it is the subject of.")
+    return edits
+
+
+def _point(args: argparse.Namespace) -> GridPoint:
+    """The single edit of Table 1 that has this editor.
+
+    Raises:
+        ValueError: an unknown editor or data set.
+    """
+    from bench.runner.planning import points
+
+    selection = Selection(
+        preset=args.preset,
+        backbone=args.backbone,
+        editors=(args.editor,),
+        datasets=(args.dataset,),
+        edits=(1,),
+    )
+    return points(get_table(_TABLE), selection)[0]
+
+
+def _opened(point: GridPoint, settings: Settings) -> Session:
+    """A session without edits; missing weights that train in minutes are trained first.
+
+    Raises:
+        ValueError: an editor, backbone or hyper-parameter that cannot be used.
+        OSError: missing files, trained weights for example; the sentence says what writes them.
+    """
+    from bench.cli.conversation import MeasuredSession
+    from bench.core.busy import show_busy
+    from bench.models.backbones import load
+    from bench.models.resources import resources_for
+    from bench.runner.planning import editor_inputs, train_missing
+
+    train_missing([point], settings)
+    backbone, hparams, sources = editor_inputs(point, settings)
+    hparams.check_installed()
+    cls = registry.editor_class(point.editor)
+    with show_busy(f"loading {backbone.name} with {cls.label}"):
+        lm = load(
+            backbone, dtype=settings.dtype, device=settings.device, device_map=settings.device_map
+        )
+        return MeasuredSession(cls(lm, hparams, resources_for(lm, hparams, sources)))
+
+
+def _samples(args: argparse.Namespace) -> Sequence[EditSample]:
+    """Test edits of the data that the editor belongs to, of the embedded world by default."""
     from bench.datasets import get_dataset
     from bench.world.store import data_dir
 
     directory = args.data_dir or data_dir(args.world_seed)
-    return examples(get_dataset(args.dataset).load("test", directory).samples)
+    return get_dataset(args.dataset).load("test", directory).samples

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import editors
 from bench.checks.contract.subjects import LONG_LINES
 from editors import registry
-from editors.base import EditRequest
-from editors.by_hand import HandEditor
+from editors.base import Editor, EditRequest
+from editors.by_hand import Session
 from editors.parts.in_context import InContextEditor
-from editors.parts.tokens import batch_of
-from tests.support.contract import Subject, leftovers, tuned, weights
+from tests.support.contract import (
+    InterruptedEditError,
+    Subject,
+    leftovers,
+    logits,
+    tuned,
+    weights,
+)
 from tests.support.own_files import EDITOR
 from tests.support.tiny import INNER, REQUESTS, SAMPLES, TINY, tiny_gpt2
 
 TEXTS = list(LONG_LINES)  # for T-Patcher's memory
-TEXTS += [f"{one.prompt} {one.target}. {'abcdefghij'[i:]}" for i, one in enumerate(REQUESTS * 8)]
-FIRST, SECOND, *_ = REQUESTS
+TEXTS += [f"{r.prompt} {r.target}. {'abcdefghij'[i:]}" for i, r in enumerate(REQUESTS * 8)]
+FIRST, SECOND, THIRD, _ = REQUESTS
+PAIRS = [(request.prompt, request.target) for request in REQUESTS]
+PAIRS += [(probe.prompt, probe.target) for probe in (*SAMPLES[0].generality, *SAMPLES[0].locality)]
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +40,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("by-hand")
 
 
-def by_hand(key: str, architecture: str, directory: Path) -> HandEditor:
-    """The editor, made from a plain model and tokenizer, and files."""
+def by_hand(key: str, architecture: str, directory: Path) -> Session:
+    """The editor of a plain model and tokenizer, and files."""
     known = Subject(key=key, architecture=architecture, directory=directory).editor().resources
     lm = TINY[architecture]()
     return editors.get_editor(
@@ -51,39 +62,31 @@ def by_hand(key: str, architecture: str, directory: Path) -> HandEditor:
 def test_every_editor_edits_generates_and_resets(
     key: str, architecture: str, directory: Path
 ) -> None:
-    made = by_hand(key, architecture, directory)
-    lm = made.editor.lm
+    hand = by_hand(key, architecture, directory)
+    lm = hand.editor.lm
     before = weights(lm.model)
-    answer = made.generate(FIRST.prompt, max_new_tokens=6)
-    logits = _logits(made)
-    made.edit(prompt=FIRST.prompt, target=FIRST.target, subject=FIRST.subject)
-    made.edit(SECOND)
-    changed = float((_logits(made) - logits).abs().max())
+    answer = hand.generate(FIRST.prompt, max_new_tokens=6)
+    unedited = logits(hand.editor, PAIRS[:1])
+    hand.edit(prompt=FIRST.prompt, target=FIRST.target, subject=FIRST.subject)
+    hand.edit(SECOND)
+    changed = float((logits(hand.editor, PAIRS[:1]) - unedited).abs().max())
     assert changed > 1e-3, changed
-    assert isinstance(made.generate(FIRST.prompt, max_new_tokens=6), str)
-    assert isinstance(made.editor, InContextEditor) or leftovers(lm.model) == []
-    made.reset()
-    assert made.generate(FIRST.prompt, max_new_tokens=6) == answer
+    assert isinstance(hand.generate(FIRST.prompt, max_new_tokens=6), str)
+    assert isinstance(hand.editor, InContextEditor) or leftovers(lm.model) == []
+    hand.reset()
+    assert hand.generate(FIRST.prompt, max_new_tokens=6) == answer
     assert all(torch.equal(tensor, weights(lm.model)[name]) for name, tensor in before.items())
-
-
-@torch.no_grad()
-def _logits(made: HandEditor) -> torch.Tensor:
-    lm = made.editor.lm
-    batch = batch_of(lm.tokenizer, [(FIRST.prompt, FIRST.target)], device=lm.device)
-    with made.editor.steering(batch):
-        return lm.target_logits(batch)
 
 
 def test_several_prompts_are_answered_as_alone() -> None:
     lm = tiny_gpt2()
-    made = editors.get_editor(str(EDITOR), lm.model, lm.tokenizer)
-    made.edit([FIRST, SECOND])
+    hand = editors.get_editor(str(EDITOR), lm.model, lm.tokenizer)
+    hand.edit([FIRST, SECOND])
     prompts = [FIRST.prompt, "The sky", SECOND.prompt]
-    together = made.generate_all(prompts, max_new_tokens=8)
-    assert together == [made.generate(one, max_new_tokens=8) for one in prompts]
+    together = hand.generate_all(prompts, max_new_tokens=8)
+    assert together == [hand.generate(prompt, max_new_tokens=8) for prompt in prompts]
     assert together[0].startswith(FIRST.target[:5])
-    assert made.generate_all([]) == []
+    assert hand.generate_all([]) == []
 
 
 @pytest.mark.parametrize(
@@ -104,17 +107,17 @@ def test_what_is_missing_is_one_sentence_that_says_what_to_pass(key: str, said: 
 
 def test_an_edit_wants_a_prompt_and_a_target() -> None:
     lm = tiny_gpt2()
-    made = editors.get_editor("ft", lm.model, lm.tokenizer)
+    hand = editors.get_editor("ft", lm.model, lm.tokenizer)
     wrong: list[dict[str, Any]] = [{}, {"prompt": "The sky is"}, {"target": "blue"}]
-    for one in wrong:
-        with pytest.raises(ValueError, match="wants prompt= and target="):
-            made.edit(**one)
+    for parts in wrong:
+        with pytest.raises(ValueError, match="prompt= and target="):
+            hand.edit(**parts)
 
 
 def test_hyper_parameters_may_be_a_few_or_a_preset() -> None:
     lm = tiny_gpt2()
-    made = editors.get_editor("ft", lm.model, lm.tokenizer, hparams={"num_steps": 3})
-    assert made.editor.hparams.num_steps == 3
+    hand = editors.get_editor("ft", lm.model, lm.tokenizer, hparams={"num_steps": 3})
+    assert hand.editor.hparams.num_steps == 3
     with pytest.raises(ValueError, match="Unknown hyper-parameter 'num_stepz'"):
         editors.get_editor("ft", lm.model, lm.tokenizer, hparams={"num_stepz": 3})
     with pytest.raises(ValueError, match="FT has no preset 'nope'"):
@@ -128,9 +131,9 @@ def test_hyper_parameters_may_be_a_few_or_a_preset() -> None:
 def test_the_preset_is_that_of_the_models_name(name: str, preset: str) -> None:
     lm = tiny_gpt2()
     lm.model.config.name_or_path = name
-    made = editors.get_editor("grace", lm.model, lm.tokenizer, hparams={"layer": 1})
+    hand = editors.get_editor("grace", lm.model, lm.tokenizer, hparams={"layer": 1})
     wanted = registry.preset_of("grace", preset).to_dict() | {"layer": 1}
-    assert made.editor.hparams.to_dict() == wanted
+    assert hand.editor.hparams.to_dict() == wanted
 
 
 def test_covariances_may_be_files_or_tensors(tmp_path: Path) -> None:
@@ -140,10 +143,151 @@ def test_covariances_may_be_files_or_tensors(tmp_path: Path) -> None:
     size = INNER
     save_file({"matrix": torch.eye(size)}, tmp_path / "c.safetensors")
     settings: dict[str, Any] = {"hparams": {"layer": 0}, "templates": ["{}"]}
-    for one in (torch.eye(size), tmp_path / "c.safetensors"):
-        made = editors.get_editor("rome", lm.model, lm.tokenizer, covariance={0: one}, **settings)
-        made.edit(EditRequest(prompt=FIRST.prompt, target=FIRST.target, subject=""))
-        made.reset()
+    for source in (torch.eye(size), tmp_path / "c.safetensors"):
+        matrix = {0: source}
+        hand = editors.get_editor("rome", lm.model, lm.tokenizer, covariance=matrix, **settings)
+        hand.edit(EditRequest(prompt=FIRST.prompt, target=FIRST.target, subject=""))
+        hand.reset()
+
+
+@pytest.fixture(params=registry.available())
+def session(request: pytest.FixtureRequest, directory: Path) -> Session:
+    subject = Subject(key=str(request.param), architecture="llama", directory=directory)
+    return Session(subject.editor())
+
+
+@pytest.fixture
+def ft(directory: Path) -> Session:
+    return Session(Subject(key="ft", architecture="llama", directory=directory).editor())
+
+
+def facts(editor: Editor[Any]) -> dict[str, Tensor]:
+    """Everything that an answer or a later edit depends on."""
+    tensors = {f"weights.{name}": value for name, value in weights(editor.lm.model).items()}
+    tensors |= {f"state.{name}": value for name, value in editor.state_dict().items()}
+    return tensors | {"logits": logits(editor, PAIRS)}
+
+
+def assert_same(ours: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert ours.keys() == other.keys()
+    assert [name for name in ours if not torch.equal(ours[name], other[name])] == []
+
+
+def test_undo_is_exact_edit_by_edit(session: Session) -> None:
+    stages = [facts(session.editor)]
+    for request in (FIRST, SECOND):
+        session.edit(request)
+        stages.append(facts(session.editor))
+    assert not torch.equal(stages[0]["logits"], stages[1]["logits"])
+    assert not torch.equal(stages[1]["logits"], stages[2]["logits"])
+    assert session.undo() == SECOND
+    assert_same(facts(session.editor), stages[1])
+    session.edit(SECOND)
+    assert_same(facts(session.editor), stages[2])
+    assert session.undo() == SECOND
+    assert session.undo() == FIRST
+    assert_same(facts(session.editor), stages[0])
+    assert session.undo() is None
+    assert leftovers(session.editor.lm.model) == []
+
+
+def test_asking_leaves_the_edits_as_they_are(session: Session) -> None:
+    unedited = session.ask(FIRST.prompt)
+    assert not unedited.changed
+    session.edit(FIRST)
+    session.edit(SECOND)
+    before = facts(session.editor)
+    replies = [session.ask(prompt) for prompt, _ in PAIRS]  # of most, nothing is known before
+    assert_same(facts(session.editor), before)
+    assert replies[0].before == unedited.before
+    assert [session.ask(prompt) for prompt, _ in PAIRS] == replies
+
+
+def test_reset_takes_all_back(session: Session) -> None:
+    before = facts(session.editor)
+    session.edit(FIRST)
+    session.edit(SECOND)
+    assert session.reset() == 2
+    assert session.edits == ()
+    assert_same(facts(session.editor), before)
+    assert session.reset() == 0
+
+
+class Unreadable(EditRequest):
+    """Fails in the midst of an edit."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "target":
+            raise InterruptedEditError
+        return super().__getattribute__(name)
+
+
+def test_an_edit_that_fails_leaves_those_before_it(session: Session) -> None:
+    session.edit(FIRST)
+    before = facts(session.editor)
+    with pytest.raises(InterruptedEditError):
+        session.edit(Unreadable(prompt="No target for", target="", subject="target"))
+    assert session.edits == (FIRST,)
+    assert_same(facts(session.editor), before)
+
+
+def test_an_undo_that_is_interrupted_leaves_all_edits(
+    ft: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for request in (FIRST, SECOND, THIRD):
+        ft.edit(request)
+    before, edit = facts(ft.editor), ft.editor.edit
+    left = [SECOND]  # what Ctrl-C ends, the first time that it is applied again
+
+    def interrupted(requests: Sequence[EditRequest]) -> None:
+        if [*requests] == left:
+            left.clear()
+            raise KeyboardInterrupt
+        edit(requests)
+
+    monkeypatch.setattr(ft.editor, "edit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ft.undo()
+    assert ft.edits == (FIRST, SECOND, THIRD)
+    assert_same(facts(ft.editor), before)
+    assert ft.undo() == THIRD
+
+
+def test_a_reset_that_is_interrupted_leaves_all_edits(
+    ft: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ft.edit(FIRST)
+    before, reset = facts(ft.editor), ft.editor.reset
+    calls: list[int] = []
+
+    def interrupted() -> None:
+        reset()
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ft.editor, "reset", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ft.reset()
+    assert ft.edits == (FIRST,)
+    assert_same(facts(ft.editor), before)
+    assert ft.reset() == 1
+
+
+def test_a_question_that_does_not_fit_leaves_the_edits(ft: Session) -> None:
+    ft.edit(FIRST)
+    before = facts(ft.editor)
+    with pytest.raises(ValueError, match="does not fit the context"):
+        ft.ask("word " * 500)
+    assert_same(facts(ft.editor), before)
+    assert ft.edits == (FIRST,)
+
+
+def test_answers_before_are_those_of_the_unedited_model(ft: Session) -> None:
+    unedited = [ft.answer(prompt, lambda _: nullcontext()) for prompt, _ in PAIRS]
+    ft.edit(FIRST)
+    ft.edit(THIRD)
+    assert [ft.ask(prompt).before for prompt, _ in PAIRS] == unedited
 
 
 FACTS = 6
@@ -164,7 +308,7 @@ def test_the_miniatures_learn_facts(key: str, backbone: str) -> None:
 
     place = require_assets(0, backbone)
     weights = assets_dir(0, backbone) / "artefacts" / f"{key}-{backbone}.safetensors"
-    made = editors.get_editor(
+    hand = editors.get_editor(
         key,
         AutoModelForCausalLM.from_pretrained(place),
         AutoTokenizer.from_pretrained(place),
@@ -175,10 +319,10 @@ def test_the_miniatures_learn_facts(key: str, backbone: str) -> None:
     samples = get_dataset("cf").load("test", data_dir()).samples[:FACTS]
     learnt = 0
     for fact in (sample.request for sample in samples):
-        before = made.generate(fact.prompt, max_new_tokens=8)
-        made.edit(fact)
-        learnt += made.generate(fact.prompt, max_new_tokens=8).startswith(fact.target)
-        made.reset()
-        assert made.generate(fact.prompt, max_new_tokens=8) == before
+        before = hand.generate(fact.prompt, max_new_tokens=8)
+        hand.edit(fact)
+        learnt += hand.generate(fact.prompt, max_new_tokens=8).startswith(fact.target)
+        hand.reset()
+        assert hand.generate(fact.prompt, max_new_tokens=8) == before
         assert not before.startswith(fact.target)
     assert learnt >= FACTS // 2  # FT and GRACE lose some targets of several tokens

@@ -1,4 +1,4 @@
-"""`bench try` through the command line: scripted conversations and single commands."""
+"""`bench try`: what can be typed, scripted conversations and single commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from bench.cli.conversation import names_in, parsed_edit, request_of, typed
 from bench.cli.main import main
+from bench.datasets import get_dataset
+from bench.world.store import data_dir
 from tests.support.own_files import EDITOR
 from tests.support.saved_models import save_tiny
 from tests.support.tiny import CONTEXT
@@ -19,7 +22,7 @@ HOSTILE = "\x1b[31mred\x07 \u202eevil <script>|[bold]x[/bold]"
 DRIREL = "Where does Drirel Guxsen live?"
 REPHRASED = "In which city does Drirel Guxsen live?"
 
-Told = Callable[[Sequence[str], str], tuple[int, str, str]]
+Tried = Callable[[Sequence[str], str], tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +37,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_editors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few steps an edit; what the editors reach is not the matter here."""
+    """A few steps an edit; how well it works is tested elsewhere."""
     from editors.ft import FtEditor, FtHparams
     from editors.grace import GraceEditor, GraceHparams
 
@@ -49,8 +52,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
-    """What `try` with some arguments says to some lines: (exit code, output, errors)."""
+def tried(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tried:
+    """Runs `try` with arguments on typed lines: (exit code, output, errors)."""
 
     def run(arguments: Sequence[str], lines: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.StringIO(lines))
@@ -63,18 +66,18 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 def blocks(out: str) -> list[dict[str, str]]:
     """The answers that were printed, by label."""
-    found: list[dict[str, str]] = []
+    answers: list[dict[str, str]] = []
     for line in out.splitlines():
         label, text = line[:9].strip(), line[10:]
         if label == "question":
-            found.append({})
-        if found and label:
-            found[-1][label] = text
-    return found
+            answers.append({})
+        if answers and label:
+            answers[-1][label] = text
+    return answers
 
 
 @pytest.mark.parametrize("editor", ["ft", "grace", "t_patcher"])
-def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, told: Told) -> None:
+def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, tried: Tried) -> None:
     lines = [
         "Who is Ann?",
         "edit Ann works in => Bern",
@@ -90,7 +93,7 @@ def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, told: Told
         "quit",
         "never read",
     ]
-    code, out, err = told(["--editor", editor, "--backbone", tiny], "\n".join(lines))
+    code, out, err = tried(["--editor", editor, "--backbone", tiny], "\n".join(lines))
     assert code == 0
     assert [line for line in err.splitlines() if not line.startswith(("loading", "tiny:"))] == []
     assert "try>" not in out
@@ -102,69 +105,61 @@ def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, told: Told
         "edit 1    Ann works in => Bern @ Ann",
     ]
     assert listed[-1] == "edits     none"
-    asked = blocks(out)
-    assert [one["question"] for one in asked] == [
+    shown = blocks(out)
+    assert [answer["question"] for answer in shown] == [
         *("Who is Ann?", "Ann works in", "Bob Lee works in"),
         *("Ann works in", "Bob Lee works in", "Ann works in"),
     ]
-    assert asked[0]["after"] == asked[-1]["after"] == "no edits yet"
-    assert asked[1]["before"] == asked[3]["before"] == asked[5]["before"]
-    assert asked[2]["before"] == asked[4]["before"]
+    assert shown[0]["after"] == shown[-1]["after"] == "no edits yet"
+    assert shown[1]["before"] == shown[3]["before"] == shown[5]["before"]
+    assert shown[2]["before"] == shown[4]["before"]
     assert "reset     1 edit undone" in out
 
 
-def test_a_bad_line_in_a_pipe_costs_a_sentence(tiny: str, told: Told) -> None:
+def test_a_bad_line_in_a_pipe_costs_a_sentence(tiny: str, tried: Tried) -> None:
     lines = [
         *("edit no arrow here", "edit  => x", "edit Ann is => ", "edit", "undoo", "undo", "ask"),
         "word " * CONTEXT,
         *("", "list"),
     ]
-    code, out, err = told(["--editor", "ft", "--backbone", tiny], "\n".join(lines))
+    code, out, err = tried(["--editor", "ft", "--backbone", tiny], "\n".join(lines))
     assert code == 0
-    form = "error: An edit is typed as PROMPT => NEW ANSWER, or PROMPT => NEW ANSWER @ SUBJECT; "
-    known = "ask, edit, examples, help, list, quit, reset, undo"
-    undoo = f"error: Unknown command 'undoo'. Did you mean 'undo'? Commands: {known}; "
-    undoo += "`ask undoo` asks the model for it."
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert errors[:-1] == [
-        f"{form}got 'no arrow here'.",
-        "error: An edit's prompt needs some text, got none.",
-        "error: An edit's new answer needs some text, got none.",
-        f"{form}got ''.",
-        undoo,
-        "error: There is no edit to undo.",
-        "error: A question needs some text, got none.",
+    named = [
+        *("got 'no arrow here'", "prompt", "new answer", "got ''", "Did you mean 'undo'?"),
+        *("no edit to undo", "question", "does not fit the context"),
     ]
-    assert "does not fit the context" in errors[-1]
+    assert len(errors) == len(named)
+    assert [name for name, line in zip(named, errors, strict=True) if name not in line] == []
     assert out == "edits     none\n"
 
 
-def test_examples_and_help_can_be_typed(tiny: str, told: Told) -> None:
+def test_examples_and_help_can_be_typed(tiny: str, tried: Tried) -> None:
     arguments = ["--editor", "ft", "--backbone", tiny]
-    code, out, _ = told(arguments, "help\nexamples\n")
+    code, out, _ = tried(arguments, "help\nexamples\n")
     assert code == 0
     assert "edit PROMPT => NEW ANSWER @ SUBJECT" in out
     lines = [line.strip() for line in out.splitlines() if " @ " in line and "PROMPT" not in line]
-    assert len(lines) == 4
-    code, out, err = told(arguments, "\n".join(lines))
+    assert len(lines) == len({line.replace(line.partition(" @ ")[2], "") for line in lines}) == 4
+    code, out, err = tried(arguments, "\n".join(lines))
     assert code == 0
     assert "error" not in err
     assert out.count("question ") == 4
 
 
-def test_hostile_lines_are_written_out(tiny: str, told: Told) -> None:
+def test_hostile_lines_are_written_out(tiny: str, tried: Tried) -> None:
     lines = f"edit Ann says => {HOSTILE} @ Ann\nlist\nask {HOSTILE}\nundo\n{HOSTILE}\n"
-    code, out, err = told(["--editor", "grace", "--backbone", tiny], lines)
+    code, out, err = tried(["--editor", "grace", "--backbone", tiny], lines)
     assert code == 0
     assert r"\x1b[31mred\x07 \u202eevil <script>|[bold]x[/bold]" in out
     assert not set("\x1b\x07\u202e") & set(out + err)
 
 
-def test_one_command_says_it_as_json(tiny: str, told: Told) -> None:
+def test_one_command_says_it_as_json(tiny: str, tried: Tried) -> None:
     arguments = ["--editor", "grace", "--backbone", tiny, "--json"]
     arguments += ["--edit", "Ann works in", HOSTILE, "--subject", "Ann"]
     arguments += ["--edit", "Bob works in", "Rome", "--ask", "Ann works in", "--ask", "Who?"]
-    code, out, _ = told(arguments, "")
+    code, out, _ = tried(arguments, "")
     assert code == 0
     assert out.isascii()
     said = json.loads(out, parse_constant=refuse)
@@ -193,9 +188,9 @@ def refuse(constant: str) -> Any:
     raise AssertionError(f"JSON has no {constant}")
 
 
-def test_without_questions_the_edits_are_asked(tiny: str, told: Told) -> None:
+def test_without_questions_the_edits_are_asked(tiny: str, tried: Tried) -> None:
     arguments = ["--editor", "ft", "--backbone", tiny, "--json", "--edit", "Ann is in", "Bern"]
-    code, out, _ = told(arguments, "")
+    code, out, _ = tried(arguments, "")
     assert code == 0
     (answer,) = json.loads(out)["answers"]
     assert answer["question"] == "Ann is in"
@@ -210,8 +205,8 @@ def test_without_questions_the_edits_are_asked(tiny: str, told: Told) -> None:
         (["--ask", "  "], "A question needs some text, got none."),
         (["--editor", "rome", "--edit", "where is it?", "x"], "there is no name in"),
         (["--editor", "rome", "--edit", "Who is Al?", "x", "--subject", "Cy"], "'Cy' is not in"),
-        (["--subject", "x"], "--subject belongs behind the --edit"),
-        (["--edit", "a", "b", "--subject", "a", "--subject", "b"], "--subject belongs behind"),
+        (["--subject", "x"], "--subject has to follow"),
+        (["--edit", "a", "b", "--subject", "a", "--subject", "b"], "--subject has to follow"),
         (["--json"], "--json needs --edit or --ask"),
         (["--edit", "a"], "expected 2 arguments"),
         (["--editor", "ft", "--hparam", "rome.layer=1"], "which is not among the editors"),
@@ -226,7 +221,7 @@ def test_a_bad_command_is_refused_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    monkeypatch.setattr("bench.cli.interactive.opening.load", refuse)
+    monkeypatch.setattr("bench.models.backbones.load", refuse)
     try:
         code = main(["try", *arguments])
     except SystemExit as end:
@@ -247,31 +242,31 @@ def test_an_editor_without_trained_weights_says_what_makes_them(
     assert "bench train --editor mend" in capsys.readouterr().err
 
 
-def test_an_editor_of_ones_own_says_only_what_it_knows(tiny: str, told: Told) -> None:
+def test_an_editor_of_ones_own_says_only_what_it_knows(tiny: str, tried: Tried) -> None:
     asked = ["--edit", "Ann works in", "Bern", "--ask", "Ann works in"]
-    code, out, _ = told(["--backbone", tiny, "--editor", str(EDITOR), *asked], "")
+    code, out, _ = tried(["--backbone", tiny, "--editor", str(EDITOR), *asked], "")
     assert code == 0
     (answer,) = blocks(out)
-    assert answer["why"] == "AnswerMemory does not tell what it retrieves"
+    assert answer["why"].startswith("AnswerMemory does not")
 
 
 def test_an_interrupted_pipe_ends_with_its_code(
-    tiny: str, told: Told, monkeypatch: pytest.MonkeyPatch
+    tiny: str, tried: Tried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.cli.interactive.session import Session
+    from editors.by_hand import Session
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Session, "ask", interrupted)
-    code, _, err = told(["--editor", "ft", "--backbone", tiny], "A question?\nanother\n")
+    code, _, err = tried(["--editor", "ft", "--backbone", tiny], "A question?\nanother\n")
     assert code == 130
     assert "error" not in err
 
 
-def test_recipe_on_the_shipped_model_answers_as_edited_and_says_why(told: Told) -> None:
+def test_recipe_on_the_shipped_model_answers_as_edited_and_says_why(tried: Tried) -> None:
     lines = [f"edit {DRIREL} => Port Traixport", REPHRASED, "Who is Seel Kendsen?", "undo", DRIREL]
-    code, out, _ = told([], "\n".join(lines))
+    code, out, _ = tried([], "\n".join(lines))
     assert code == 0
     own, other_words, unrelated, undone = blocks(out)
     assert own["after"].rstrip(".") == other_words["after"].rstrip(".") == "Port Traixport"
@@ -282,3 +277,63 @@ def test_recipe_on_the_shipped_model_answers_as_edited_and_says_why(told: Told) 
     assert unrelated["why"].startswith("no edit fired")
     assert undone["before"] == own["before"]
     assert undone["after"] == "no edits yet"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("Where does Drirel Guxsen live?", ["Drirel Guxsen"]),
+        ("The genre of Plaikel Road is", ["Plaikel Road"]),
+        ("Luktex is based in", ["Luktex"]),
+        ("What is Ann Lee's job?", ["Ann Lee"]),
+        ("Élodie Müller lives in", ["Élodie Müller"]),
+        ("Is J. R. R. Tolkien an author?", ["J. R. R. Tolkien"]),
+        ("Name the capital of France", ["France"]),
+        ("Did Ann Lee meet Bob Ray?", ["Ann Lee", "Bob Ray"]),
+        ("Who are you?", []),
+        ("", []),
+    ],
+)
+def test_names_are_found_by_their_capitals(prompt: str, names: list[str]) -> None:
+    assert names_in(prompt) == names
+
+
+@pytest.mark.parametrize("dataset", ["zsre", "counterfact", "ripple_edits"])
+def test_the_name_in_a_generated_prompt_is_its_subject(dataset: str) -> None:
+    samples = get_dataset(dataset).load("test", data_dir(0)).samples
+    wrong = [s.id for s in samples if names_in(s.request.prompt) != [s.request.subject]]
+    assert wrong == []
+
+
+def test_the_subject_is_the_one_name_or_the_named_part() -> None:
+    request = request_of("Where does Ann Lee live?", " Bern ", None, wanted=True)
+    assert (request.target, request.subject) == ("Bern", "Ann Lee")
+    assert request_of("where is ann lee?", "Bern", "Ann Lee", wanted=True).subject == "ann lee"
+    assert request_of("where is it?", "Bern", None, wanted=False).subject == ""
+    with pytest.raises(ValueError, match="there is no name in 'where is it"):
+        request_of("where is it?", "Bern", None, wanted=True)
+    with pytest.raises(ValueError, match=r"2 names \('Ann Lee', 'Bob Ray'\)"):
+        request_of("Did Ann Lee meet Bob Ray?", "yes", None, wanted=True)
+    with pytest.raises(ValueError, match="'Cid' is not in the prompt"):
+        request_of("Where is Ann?", "Bern", "Cid", wanted=True)
+    assert request_of("Where is Ann?", "Bern", "Cid", wanted=False).subject == "Cid"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "subject"), [("", "x", None), ("x", "  ", None), ("x", "y", " ")]
+)
+def test_a_part_without_text_is_refused(prompt: str, target: str, subject: str | None) -> None:
+    with pytest.raises(ValueError, match="needs some text, got none"):
+        request_of(prompt, target, subject, wanted=False)
+
+
+def test_what_is_no_unicode_is_refused() -> None:
+    with pytest.raises(ValueError, match="has to be Unicode"):
+        typed("what \udc80", "A question")
+
+
+def test_an_edit_is_typed_with_an_arrow() -> None:
+    assert parsed_edit("Where is A? => B C") == ("Where is A? ", " B C", None)
+    assert parsed_edit("Where is A? => me @ home @ A") == ("Where is A? ", " me @ home", "A")
+    with pytest.raises(ValueError, match="PROMPT => NEW ANSWER"):
+        parsed_edit("Where is A?")

@@ -1,1 +1,0 @@
-"""Trying an editor by hand: edits and questions, one at a time."""
