@@ -23,7 +23,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
 from editors.parts.null_space import NullSpace, ridge
 from editors.parts.spreading import SpreadHparams, SpreadingEditor, SpreadUpdate
-from editors.parts.value_hparams import value_rows
+from editors.parts.value_optimisation import value_rows
 
 _PAST = "past_keys."  # of a layer's projected keys in the state
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Sel
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
 
-    from editors.parts.explanations import Explanation
     from editors.parts.language_model import LanguageModel
     from editors.parts.needs import Needs, Setting
+    from editors.parts.retrieving import Explanation
     from editors.parts.stopping import Stopping
     from editors.parts.tokens import TokenBatch
 

@@ -13,14 +13,14 @@ from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, Tr
 from editors.parts.covariance import second_moments
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.templates import generate_templates
 from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.value_optimisation import generate_templates
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from editors.parts.explanations import Explanation
+    from editors.parts.retrieving import Explanation
 
 # Tokens of a text that key statistics read, where the context is longer; the same as in `bench`.
 _LONGEST = 4096

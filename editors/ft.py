@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from editors.base import EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
-from editors.parts.deltas import WeightDelta, thawed
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number, parameter_names
+from editors.parts.deltas import WeightDelta, WeightEditor, thawed
+from editors.parts.language_model import LanguageModel, block_number, parameter_names
 from editors.parts.needs import Needs, Setting
 from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
@@ -31,7 +30,6 @@ from editors.parts.tokens import (
     prompt_ids,
     target_ids,
 )
-from editors.parts.weight_editor import WeightEditor
 
 # `prompt_last`: every target token is taught as the token right after the prompt; `target_new`:
 # the target is taught token by token. `bos_label` is `prompt_last` with EasyEdit's defect that the

@@ -20,13 +20,12 @@ from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetLabel
 from editors.parts.deltas import HALF
-from editors.parts.explanations import NOTHING_STORED, Explanation
 from editors.parts.generation import text_of
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
 from editors.parts.replacement import Replacement, Retrieved, changed_places, put
+from editors.parts.retrieving import NOTHING_STORED, Explanation
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of, placed
 

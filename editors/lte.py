@@ -20,7 +20,7 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
-from editors.parts.explanations import Explanation
+from editors.parts.encoder import TextVectors
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.examples import fact_of, prefix_ids
 from editors.parts.lte.fit import fit_lte, load_follower, untrained_lte
@@ -28,8 +28,7 @@ from editors.parts.lte.hparams import PRESETS, LteHparams
 from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
-from editors.parts.retrieving import RetrievingEditor
-from editors.parts.text_vectors import TextVectors
+from editors.parts.retrieving import Explanation, RetrievingEditor
 from editors.parts.tokens import TokenBatch
 
 

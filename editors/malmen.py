@@ -20,6 +20,7 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_at_least, check_choice
+from editors.parts.deltas import WeightEditor
 from editors.parts.hypernetwork.aggregation import (
     Cache,
     NormalNetwork,
@@ -46,7 +47,6 @@ from editors.parts.hypernetwork.projections import (
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting, parameters_of
-from editors.parts.weight_editor import WeightEditor
 
 # `original` has the defects of the released code's running statistics: too much spread for each
 # batch of rows, and no statistics at all after a batch of one row. In both modes statistics are

@@ -17,7 +17,7 @@ from editors.parts.key_solver import KeySolver, Solver
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
 from editors.parts.spreading import SpreadHparams, SpreadingEditor
-from editors.parts.value_hparams import value_rows
+from editors.parts.value_optimisation import value_rows
 
 
 @dataclass(frozen=True, kw_only=True)

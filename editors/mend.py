@@ -21,6 +21,7 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact
 from editors.parts.checks import check_above, check_choice
+from editors.parts.deltas import WeightEditor
 from editors.parts.hypernetwork.examples import MetaBatch, request_rows
 from editors.parts.hypernetwork.fit import (
     fit_hypernetwork,
@@ -41,7 +42,6 @@ from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shifts
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting, parameters_of
-from editors.parts.weight_editor import WeightEditor
 
 # `live_rate` trains the edit rates with `edit_rate_learning_rate`. In `original` they move with the
 # networks' own rate, because the released code clears their gradients before it steps their

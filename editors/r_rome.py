@@ -24,7 +24,6 @@ from torch.nn import functional
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
-from editors.parts.explanations import Candidate, Explanation
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import WITH_ADAM, Needs, Setting, parameters_of
 from editors.parts.prefix import text_prefixed
@@ -36,7 +35,7 @@ from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.memory import EditMemory, Remembered
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
-from editors.parts.retrieving import RetrievingEditor
+from editors.parts.retrieving import Candidate, Explanation, RetrievingEditor
 from editors.parts.row_updates import updated_rows
 from editors.parts.tokens import TokenBatch, prompt_ids
 from editors.rome import RomeEditor, RomeHparams

@@ -22,19 +22,17 @@ from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
-from editors.parts.explanations import Explanation, nearest
 from editors.parts.inner_product_index import InnerProductIndex
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
-from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.prefix import prefixed, words_prefixed
 from editors.parts.recipe.checkpoint import Trained, load_trained
 from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.fit import fit_recipe, untrained_recipe
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
 from editors.parts.recipe.network import recipe_parameters
-from editors.parts.retrieving import RetrievingEditor
-from editors.parts.tokens import TokenBatch, prompt_ids
+from editors.parts.retrieving import Explanation, RetrievingEditor, nearest
+from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
 
 
 class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):

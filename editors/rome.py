@@ -14,13 +14,11 @@ from typing import ClassVar, Literal
 from editors.base import EditRequest, Resources
 from editors.parts.checks import check_choice
 from editors.parts.covariance import InverseCovariance
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
+from editors.parts.deltas import WeightEditor
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
-from editors.parts.value_hparams import ValueHparams, value_rows
-from editors.parts.value_optimisation import requests_together
-from editors.parts.weight_editor import WeightEditor
+from editors.parts.value_optimisation import ValueHparams, requests_together, value_rows
 
 # `easyedit` is the original form without covariance, as EasyEdit's configurations ship it.
 RomeMode = Literal["original", "easyedit", "rebuilt_prefix", "rebuilt_prompt"]

@@ -25,6 +25,7 @@ from torch import Tensor
 from editors.base import EditRequest, Hparams, Resources
 from editors.parts.artefact import required_training
 from editors.parts.checks import check_above, check_at_least
+from editors.parts.deltas import WeightEditor
 from editors.parts.hypernetwork.examples import Row, request_rows, token_batch
 from editors.parts.hypernetwork.network import RunningStatistics
 from editors.parts.hypernetwork.projections import (
@@ -33,11 +34,9 @@ from editors.parts.hypernetwork.projections import (
     gradient_factors,
     projections_of,
 )
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
 from editors.parts.normal_equation import shift_of
-from editors.parts.weight_editor import WeightEditor
 
 # Relative depths of the first and last edited block where none are named: Mistral-7B's 29 and 30
 # of 32.

@@ -18,16 +18,13 @@ from torch import Tensor
 from editors.base import EditRequest, Resources
 from editors.parts.checks import check_at_least, check_choice
 from editors.parts.covariance import InverseCovariance
+from editors.parts.deltas import WeightEditor
 from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
-from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.rank_one import RankOneUpdate, rank_one_solutions
-from editors.parts.tokens import batch_of, target_ids
-from editors.parts.value_hparams import ValueHparams, value_rows
-from editors.parts.value_optimisation import value_pass, value_problem
-from editors.parts.weight_editor import WeightEditor
+from editors.parts.tokens import batch_of, pack_texts, target_ids, unpack_texts
+from editors.parts.value_optimisation import ValueHparams, value_pass, value_problem, value_rows
 
 # `rollback`: before a request is written, the one before it is edited back, in the layer it was
 # written to, to what the model answered before it.

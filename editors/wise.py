@@ -22,16 +22,15 @@ from torch import Tensor
 
 from editors.base import Editor, EditRequest, Resources
 from editors.parts.artefact import required_training
-from editors.parts.explanations import NOTHING_STORED, Explanation
 from editors.parts.hooks import (
     captured_input,
     captured_output,
     changed_output,
     watched_prefill,
 )
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
+from editors.parts.retrieving import NOTHING_STORED, Explanation
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.parts.wise.hparams import WiseHparams
 from editors.parts.wise.lesson import Lesson, lesson_of

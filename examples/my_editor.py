@@ -24,9 +24,8 @@ from editors.base import EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least
 from editors.parts.hooks import changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel
-from editors.parts.packed_texts import pack_texts, unpack_texts
 from editors.parts.retrieving import RetrievingEditor
-from editors.parts.tokens import TokenBatch, target_ids
+from editors.parts.tokens import TokenBatch, pack_texts, target_ids, unpack_texts
 
 NONE = -1  # of a text that no entry answers
 

@@ -23,8 +23,8 @@ from bench.evaluation.probing import Item, generate
 from editors import registry
 from editors.base import EditRequest, EditSample
 from editors.by_hand import Reply, Session, Steering
-from editors.parts.explanations import Explanation
 from editors.parts.generation import text_of
+from editors.parts.retrieving import Explanation
 
 PROMPT = "try> "
 HELP = """\

@@ -214,7 +214,7 @@ def _backbone(args: argparse.Namespace) -> str:
 
 def _encoder(args: argparse.Namespace) -> Path:
     """Directory of the sentence encoder that training starts from."""
-    from editors.parts.text_vectors import check_files
+    from editors.parts.encoder import check_files
 
     hub = args.preset == "paper"
     directory = encoder_directory(args.encoder, hub=hub, world_seed=args.world_seed)

@@ -174,7 +174,7 @@ def _stored(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from editors.parts.loading_report import check_report
+    from editors.parts.encoder import check_report
 
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -230,7 +230,7 @@ def checked_config(directory: Path) -> dict[str, Any]:
 
 
 def _check_model_type(config: dict[str, Any], directory: Path) -> None:
-    from editors.parts.architecture import ARCHITECTURES
+    from editors.parts.language_model import ARCHITECTURES
 
     model_type = str(config.get("model_type", "none"))
     if model_type not in ARCHITECTURES:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from editors.parts.file_names import check_file_name
+from editors.parts.checks import check_file_name
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 IMPORT = "python -m bench import-weights"

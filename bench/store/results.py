@@ -18,7 +18,7 @@ from bench.core.cells import Identity, canonical
 from bench.core.console import warn
 from bench.core.files import UnwritableError, set_aside, write_bytes
 from bench.evaluation.record_kinds import identity_of
-from editors.parts.file_names import check_file_name
+from editors.parts.checks import check_file_name
 
 SCHEMA_VERSION = 2
 SCHEMAS = (1, 2)  # that are read; the first has no digest

@@ -26,8 +26,7 @@ from bench.world.revision import revise
 from bench.world.store import assets_dir, cache_root
 from bench.world.teacher import Teacher
 from bench.world.world import DEFAULT_SEED, World
-from editors.parts.architecture import architecture_of
-from editors.parts.language_model import LanguageModel
+from editors.parts.language_model import LanguageModel, architecture_of
 
 TokenizerMaker = Callable[[Iterable[str]], PreTrainedTokenizerFast]
 ModelMaker = Callable[[PreTrainedTokenizerFast], PreTrainedModel]

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.core.checksums import check_model, check_sealed, seal
 from bench.core.names import CONTROL
 from bench.world.world import DEFAULT_SEED
-from editors.parts.file_names import check_file_name
+from editors.parts.checks import check_file_name
 
 DATA_VERSION = 2  # of the generated files; a change of the generator changes it
 ASSETS = Path(__file__).parent / "assets"

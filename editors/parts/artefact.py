@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.base import EditSample, Resources
-from editors.parts.file_names import check_file_name
+from editors.parts.checks import check_file_name
 
 _HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}

@@ -1,13 +1,14 @@
-"""Checks of hyper-parameters, whose errors are sentences."""
+"""Checks of hyper-parameters and of names that become file names; errors are sentences."""
 
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from typing import Any, get_args
 
 
 def check_choice(name: str, value: Any, literal: Any) -> None:
-    """Refuse a value that is none of a `Literal` type's.
+    """Refuse a value outside a `Literal` type.
 
     Raises:
         ValueError: with the nearest allowed value.
@@ -23,20 +24,56 @@ def check_choice(name: str, value: Any, literal: Any) -> None:
 
 
 def check_at_least(name: str, value: Any, minimum: float) -> None:
-    """Refuse what is no number, or a number below `minimum`.
+    """Refuse anything but a number of at least `minimum`.
 
     Raises:
-        ValueError: with the name, the wish and the value.
+        ValueError: with the name, the bound and the value.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
         raise ValueError(f"{name} must be a number of at least {minimum}, got {value!r}.")
 
 
 def check_above(name: str, value: Any, bound: float) -> None:
-    """Refuse what is no number, or a number not above `bound`.
+    """Refuse anything but a number above `bound`.
 
     Raises:
-        ValueError: with the name, the wish and the value.
+        ValueError: with the name, the bound and the value.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > bound:
         raise ValueError(f"{name} must be a number above {bound}, got {value!r}.")
+
+
+# Ours: room for prefix, suffix and temporary name within the 255 bytes of common file systems.
+LONGEST = 160
+_SEPARATORS = "/\\"
+
+
+def check_file_name(kind: str, name: str) -> str:
+    """The name, if it is one part of a path and nothing but a name.
+
+    Args:
+        kind: what it is the name of, for the sentence.
+        name: as a user or a file gave it.
+
+    Raises:
+        ValueError: empty, a dot or two, a separator, a control character, or too long.
+    """
+    reason = _reason(name)
+    if reason is None:
+        return name
+    shown = name if len(name) <= 40 else f"{name[:40]}..."
+    raise ValueError(
+        f"The name of a {kind} becomes a file name: wanted at most {LONGEST} bytes without "
+        f"separators or control characters, got {shown!r}, which {reason}."
+    )
+
+
+def _reason(name: str) -> str | None:
+    if name.strip(" .") == "":
+        return "names no file of its own"
+    if any(character in name for character in _SEPARATORS):
+        return "is a path"
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        return "holds control characters"
+    size = len(name.encode())
+    return f"has {size} bytes" if size > LONGEST else None

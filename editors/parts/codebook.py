@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from editors.parts.explanations import Explanation, nearest
 from editors.parts.growing_rows import GrowingRows
+from editors.parts.retrieving import Explanation, nearest
 
 # When two edits count as the same fact. `token_ids`: equal targets (ours). `mean`: equal means of
 # the label tensor, prompt mask included (original). `reversed_mean`: the same, but key i is given

@@ -1,4 +1,4 @@
-"""The one place that writes to a model's weights, and that can undo it bit-exactly."""
+"""The only place that writes to a model's weights, and that can undo it bit-exactly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from editors.base import Editor, HparamsT, Resources
+from editors.parts.language_model import LanguageModel
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -24,8 +27,8 @@ class WeightDelta:
 class EditedWeights:
     """Adds deltas to a model and remembers the pristine value of every parameter it touches.
 
-    Beside a parameter of half precision it keeps a float32 master, to which deltas are added and
-    which is rounded into the model: many small edits would else be lost one by one.
+    A parameter of half precision has a float32 master, to which deltas are added and which is
+    rounded into the model; otherwise many small edits would each be rounded away.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -82,7 +85,7 @@ class EditedWeights:
             self._round(name)
 
     def _touch(self, name: str) -> Tensor:
-        """The exact value of a parameter, which is remembered as it is at the first time."""
+        """The exact value of a parameter; the first call stores its pristine value."""
         if name not in self._pristine:
             parameter = self._model.get_parameter(name)
             self._pristine[name] = parameter.detach().clone()
@@ -101,7 +104,7 @@ class EditedWeights:
 
 @contextmanager
 def tried_out(model: nn.Module) -> Iterator[EditedWeights]:
-    """Let deltas be added for the while; afterwards every weight has its earlier bits."""
+    """Context in which deltas may be added; afterwards every weight has its earlier bits."""
     weights = EditedWeights(model)
     try:
         yield weights
@@ -111,11 +114,11 @@ def tried_out(model: nn.Module) -> Iterator[EditedWeights]:
 
 @contextmanager
 def thawed(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, nn.Parameter]]:
-    """Let parameters be trained in place; afterwards values and flags are as they were.
+    """Context in which parameters are trained in place; afterwards values and flags are restored.
 
-    Yields by name what an optimiser is to train: the parameter itself, or the float32 master of
-    one of half precision, which every forward of its module rounds anew. What training changed
-    must be read before the block ends.
+    Yields by name what an optimiser should train: the parameter itself or, of half precision, a
+    float32 master that every forward of its module rounds into the model. Read what training
+    changed before the block ends.
     """
     with ExitStack() as stack:
         yield {name: stack.enter_context(_thawed(model, name)) for name in names}
@@ -140,7 +143,7 @@ def _thawed(model: nn.Module, name: str) -> Iterator[nn.Parameter]:
 
 @contextmanager
 def _trained_master(owner: nn.Module, parameter: nn.Parameter) -> Iterator[nn.Parameter]:
-    """A float32 master that takes the parameter's gradients and lends it its values."""
+    """A float32 master that collects the parameter's gradients and sets its values."""
     master = nn.Parameter(parameter.detach().float())
 
     def lend(*_: Any) -> None:
@@ -162,3 +165,26 @@ def _trained_master(owner: nn.Module, parameter: nn.Parameter) -> Iterator[nn.Pa
     finally:
         for handle in handles:
             handle.remove()
+
+
+class WeightEditor(Editor[HparamsT]):
+    """An editor whose edits are changes of the model's own weights: it has reset and state.
+
+    Subclasses compute what to add, and hand it to `self._weights.add`.
+    """
+
+    def __init__(self, lm: LanguageModel, hparams: HparamsT, resources: Resources) -> None:
+        super().__init__(lm, hparams, resources)
+        self._weights = EditedWeights(lm.model)
+
+    def reset(self) -> None:
+        """Restore the pristine weights."""
+        self._weights.restore()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The edited parameters, as they stand."""
+        return self._weights.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore, then write the parameters of `state`."""
+        self._weights.load_state_dict(state)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.text_vectors import TextVectors
+from editors.parts.encoder import TextVectors
 
 KINDS = ("copy", "update", "retain")
 # Of 32 demonstrations the original has 4, 12 and 16 of these kinds.

@@ -14,13 +14,12 @@ from torch import Tensor
 from editors.base import EditRequest, Hparams, Resources
 from editors.parts.artefact import required_encoder, required_training
 from editors.parts.checks import check_at_least, check_choice
-from editors.parts.explanations import Explanation
+from editors.parts.encoder import TextVectors
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.prefix import text_prefixed
 from editors.parts.question_rates import chosen_threshold
-from editors.parts.retrieving import RetrievingEditor
-from editors.parts.text_vectors import TextVectors
+from editors.parts.retrieving import Explanation, RetrievingEditor
 from editors.parts.tokens import TokenBatch, prompt_ids
 
 # `always`: the nearest fact stands in front of every question. `gated`: only where its cosine is

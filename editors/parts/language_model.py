@@ -1,14 +1,17 @@
-"""A causal language model with its tokenizer and its architecture row."""
+"""A causal language model with its tokenizer, and where its parts are: one row per `model_type`.
+
+Editors ask a row for module paths and for the orientation of a weight; nothing is guessed from
+names or shapes. Adding a model family is adding a row to `ARCHITECTURES`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from editors.parts.architecture import Architecture, architecture_of
 from editors.parts.tokens import TokenBatch
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ class LanguageModel:
             position_ids=batch.position_ids,
             use_cache=False,
         ).last_hidden_state
-        return hidden.to(batch.input_ids.device)  # another one where blocks are spread
+        return hidden.to(batch.input_ids.device)  # another device where blocks are spread
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [B, T, V] at every position."""
@@ -78,3 +81,127 @@ class LanguageModel:
         """Logits [..., V] of final hidden states [..., d]."""
         logits: Tensor = self.model.lm_head(hidden)
         return logits.to(hidden.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Module paths are relative to the causal LM; `{}` is the block number."""
+
+    model_type: str
+    base: str  # the transformer below the head: what hidden states come out of
+    block: str  # one transformer block
+    mlp: str  # the feed-forward module of a block
+    mlp_in: tuple[str, ...]  # its input projections (gate first where there is one)
+    mlp_activation: str  # its activation function
+    mlp_out: str  # its output projection, the matrix that ROME-like editors write
+    attention_norm: str  # the norm in front of a block's attention
+    final_norm: str
+    embeddings: str
+    learned_positions: str | None  # the position table, or None for rotary positions
+    layout: Literal["linear", "conv1d"]  # weights stored (out, in) or (in, out)
+
+    def as_out_in(self, weight: Tensor) -> Tensor:
+        """View of a stored projection weight as (out, in); the same call maps (out, in) back."""
+        return weight if self.layout == "linear" else weight.mT
+
+
+_GPT_NAMES = {
+    "base": "transformer",
+    "block": "transformer.h.{}",
+    "mlp": "transformer.h.{}.mlp",
+    "mlp_activation": "transformer.h.{}.mlp.act",
+    "attention_norm": "transformer.h.{}.ln_1",
+    "final_norm": "transformer.ln_f",
+    "embeddings": "transformer.wte",
+}
+_LLAMA = Architecture(
+    model_type="llama",  # LLaMA 1 to 3
+    base="model",
+    block="model.layers.{}",
+    mlp="model.layers.{}.mlp",
+    mlp_in=("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
+    mlp_activation="model.layers.{}.mlp.act_fn",
+    mlp_out="model.layers.{}.mlp.down_proj",
+    attention_norm="model.layers.{}.input_layernorm",
+    final_norm="model.norm",
+    embeddings="model.embed_tokens",
+    learned_positions=None,
+    layout="linear",
+)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.model_type: row
+    for row in (
+        _LLAMA,
+        # These name their parts as LLaMA does.
+        replace(_LLAMA, model_type="mistral"),
+        replace(_LLAMA, model_type="qwen2"),  # Qwen 2 and 2.5
+        replace(_LLAMA, model_type="qwen3"),
+        Architecture(
+            model_type="gptj",
+            mlp_in=("transformer.h.{}.mlp.fc_in",),
+            mlp_out="transformer.h.{}.mlp.fc_out",
+            learned_positions=None,
+            layout="linear",
+            **_GPT_NAMES,
+        ),
+        Architecture(
+            model_type="gpt2",
+            mlp_in=("transformer.h.{}.mlp.c_fc",),
+            mlp_out="transformer.h.{}.mlp.c_proj",
+            learned_positions="transformer.wpe",
+            layout="conv1d",
+            **_GPT_NAMES,
+        ),
+        Architecture(
+            model_type="gpt_neox",  # GPT-NeoX-20B and Pythia
+            base="gpt_neox",
+            block="gpt_neox.layers.{}",
+            mlp="gpt_neox.layers.{}.mlp",
+            mlp_in=("gpt_neox.layers.{}.mlp.dense_h_to_4h",),
+            mlp_activation="gpt_neox.layers.{}.mlp.act",
+            mlp_out="gpt_neox.layers.{}.mlp.dense_4h_to_h",
+            attention_norm="gpt_neox.layers.{}.input_layernorm",
+            final_norm="gpt_neox.final_layer_norm",
+            embeddings="gpt_neox.embed_in",
+            learned_positions=None,
+            layout="linear",
+        ),
+    )
+}
+
+
+def architecture_of(model: PreTrainedModel) -> Architecture:
+    """The row of a Hugging Face causal LM.
+
+    Raises:
+        ValueError: no row for this `model_type`.
+    """
+    model_type: str = model.config.model_type
+    if model_type not in ARCHITECTURES:
+        raise ValueError(
+            f"No architecture row for model_type {model_type!r}. "
+            f"Available: {', '.join(sorted(ARCHITECTURES))}; "
+            "add a row to editors/parts/language_model.py."
+        )
+    return ARCHITECTURES[model_type]
+
+
+def block_number(layer: int | None, depth: float, n_layers: int) -> int:
+    """The number of a block: `layer`, or without one the block at a relative `depth` of the model.
+
+    Raises:
+        ValueError: the model has no such block.
+    """
+    number = int(depth * n_layers) if layer is None else layer
+    if not 0 <= number < n_layers:
+        raise ValueError(
+            f"Layer {number} was asked for, but the model has blocks 0 to {n_layers - 1}."
+        )
+    return number
+
+
+def parameter_names(lm: LanguageModel, path: str) -> tuple[str, ...]:
+    """Full names of the parameters of the sub-module at `path`."""
+    module = lm.model.get_submodule(path)
+    return tuple(f"{path}.{name}" for name, _ in module.named_parameters())

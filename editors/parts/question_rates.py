@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from editors.base import EditSample
+from editors.parts.encoder import TextVectors
 from editors.parts.lte.memory import FactMemory
 from editors.parts.retrieval_threshold import best_threshold, hit_weights
-from editors.parts.text_vectors import TextVectors
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, Resources
-from editors.parts.deltas import WeightDelta, tried_out
+from editors.parts.deltas import WeightDelta, WeightEditor, tried_out
 from editors.parts.hooks import captured_input, captured_output
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
-from editors.parts.value_hparams import ValueHparams
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.value_optimisation import (
+    ValueHparams,
     ValueProblem,
     ValueSolution,
     optimise_values,
@@ -29,7 +28,6 @@ from editors.parts.value_optimisation import (
     value_pass,
     value_problem,
 )
-from editors.parts.weight_editor import WeightEditor
 
 # Relative depths of the first and last edited block where none are named: EasyEdit's 4 to 8 of
 # LLaMA-2-7B's 32.

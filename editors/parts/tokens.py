@@ -1,4 +1,4 @@
-"""Text to right-padded batches: the one place where prompts and targets become ids.
+"""Text to right-padded batches: the only place where prompts and targets become ids.
 
 Targets are tokenised on their own, with one leading space and no special tokens, and are joined to
 the prompt by ids; a target can so never contain BOS, and labels cannot shift at the border.
@@ -6,7 +6,7 @@ the prompt by ids; a target can so never contain BOS, and labels cannot shift at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +16,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
 
 SENTENCEPIECE_SPACE = "\u2581"
 
@@ -95,10 +96,10 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
-    """Ids of a target behind exactly one space, without special tokens.
+    """Ids of a target after exactly one space, without special tokens.
 
-    A sentencepiece tokenizer puts a space in front of every text itself; some of them would put it
-    in front of one that is there already.
+    A sentencepiece tokenizer puts a space in front of every text itself, some of them even in front
+    of a text that begins with one.
     """
     text = target.lstrip()
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -107,21 +108,21 @@ def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
     return list(tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
 
 
-# The same questions are asked before and after edits, and after many numbers of them.
+# The same questions are asked before edits and after many numbers of them.
 @lru_cache(maxsize=1 << 16)
-def _kept_prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
+def _cached_prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
     return tuple(prompt_ids(tokenizer, prompt))
 
 
 @lru_cache(maxsize=1 << 16)
-def _kept_target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[int, ...]:
+def _cached_target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[int, ...]:
     return tuple(target_ids(tokenizer, target))
 
 
 def joint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What ends a text so that ids of another one behind it read as if a space were between them.
+    """What must end a text so that ids of another text can follow as if after a space.
 
-    A sentencepiece tokenizer begins the other one with a space by itself.
+    A sentencepiece tokenizer begins the second text with a space by itself.
     """
     ids = tokenizer("a", add_special_tokens=False)["input_ids"]
     own = str(tokenizer.convert_ids_to_tokens(ids[0])).startswith(SENTENCEPIECE_SPACE)
@@ -147,11 +148,11 @@ def batch_of(
     `retrieval_text` is `teacher_forced` (the prompt and all target tokens but the last, as RECIPE's
     released code retrieves) or `prompt_only`.
     """
-    prompts = [_kept_prompt_ids(tokenizer, prompt) for prompt, _ in pairs]
-    targets = [_kept_target_ids(tokenizer, target) if target else () for _, target in pairs]
+    prompts = [_cached_prompt_ids(tokenizer, prompt) for prompt, _ in pairs]
+    targets = [_cached_target_ids(tokenizer, target) if target else () for _, target in pairs]
     texts = [prompt for prompt, _ in pairs]
     if retrieval_text == "teacher_forced":
-        texts = [seen_text(tokenizer, *one) for one in zip(texts, targets, strict=True)]
+        texts = [seen_text(tokenizer, *pair) for pair in zip(texts, targets, strict=True)]
     return batch_of_ids(prompts, targets, texts, padding=pad_id(tokenizer), device=device)
 
 
@@ -163,7 +164,7 @@ def batch_of_ids(
     padding: int,
     device: torch.device,
 ) -> TokenBatch:
-    """Batch of ready-made ids, for callers that hold ids already."""
+    """Batch of rows that are ids already."""
     rows = [[*p, *t[:-1]] for p, t in zip(prompts, targets, strict=True)]
     width = max(map(len, rows))
     ids = [row + [padding] * (width - len(row)) for row in rows]
@@ -201,3 +202,65 @@ def continuation(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
         return ""
     text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
     return text if text.startswith(" ") else " " + text
+
+
+def subject_last(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, subject: str, *, template: str = "{}"
+) -> int:
+    """Index of the subject's last token in the ids of `template` filled with `prompt`.
+
+    The subject's first occurrence in the prompt counts (never one in the template's own text); its
+    last token is the last whose characters overlap it. This holds for every fast
+    tokenizer, with or without BOS, and also where the token swallows what follows the subject.
+    A subject that is not in the prompt is looked up at the prompt's last token.
+
+    Raises:
+        ValueError: the tokenizer is not a fast one and knows no character offsets.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"Looking up the subject needs a fast tokenizer with character offsets, "
+            f"got {type(tokenizer).__name__}."
+        )
+    start = template.index("{}")
+    text = template.replace("{}", prompt, 1)
+    begin, end = _span(prompt, subject)
+    offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    overlapping = [
+        index
+        for index, (first, last) in enumerate(offsets)
+        if max(first, start + begin) < min(last, start + end)
+    ]
+    return overlapping[-1] if overlapping else len(offsets) - 1
+
+
+def subject_in_prompt(prompt: str, subject: str) -> bool:
+    """Whether `subject_last` finds the subject itself, literally."""
+    return bool(subject) and subject in prompt
+
+
+def _span(prompt: str, subject: str) -> tuple[int, int]:
+    """Characters of the subject's first occurrence, else of the prompt's last character."""
+    if not subject_in_prompt(prompt, subject):
+        return len(prompt) - 1, len(prompt)
+    begin = prompt.index(subject)
+    return begin, begin + len(subject)
+
+
+def pack_texts(texts: Sequence[str], name: str) -> dict[str, Tensor]:
+    """UTF-8 bytes of all texts in one row, and the number of bytes of each, under two names."""
+    encoded = [text.encode() for text in texts]
+    return {
+        f"{name}.bytes": torch.tensor(list(b"".join(encoded)), dtype=torch.uint8),
+        f"{name}.lengths": torch.tensor([len(text) for text in encoded], dtype=torch.long),
+    }
+
+
+def unpack_texts(state: Mapping[str, Tensor], name: str) -> list[str]:
+    """The texts that `pack_texts` put into a state under `name`."""
+    whole = bytes(state[f"{name}.bytes"].tolist())
+    texts, start = [], 0
+    for length in state[f"{name}.lengths"].tolist():
+        texts.append(whole[start : start + length].decode())
+        start += length
+    return texts

@@ -6,6 +6,7 @@ module whose output is steered (an MLP for ROME, a whole block for MEMIT) and in
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editors.base import EditRequest
+from editors.base import EditRequest, Hparams
+from editors.parts.checks import check_above, check_at_least
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import LanguageModel
+from editors.parts.needs import Setting
 from editors.parts.stopping import Stopping, enough
-from editors.parts.subjects import subject_last
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import (
     TokenBatch,
@@ -28,6 +30,7 @@ from editors.parts.tokens import (
     pad_id,
     placed,
     prompt_ids,
+    subject_last,
     target_ids,
 )
 
@@ -272,3 +275,98 @@ class _Loss:
 @torch.no_grad()
 def _clamp(deltas: Tensor, limits: Tensor) -> None:
     deltas.mul_((limits / deltas.norm(dim=-1)).clamp(max=1.0)[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueHparams(Hparams):
+    """Defaults are those of the original ROME's GPT-J configuration, with its names kept."""
+
+    v_num_grad_steps: int = 20
+    v_lr: float = 0.5
+    v_weight_decay: float = 0.5
+    clamp_norm_factor: float = 4.0
+    kl_factor: float = 0.0625
+    context_lengths: tuple[int, ...] = (5,) * 10 + (10,) * 10  # tokens of each random prefix
+
+    def __post_init__(self) -> None:
+        check_at_least("v_num_grad_steps", self.v_num_grad_steps, 2)
+        check_above("v_lr", self.v_lr, 0)
+        check_at_least("v_weight_decay", self.v_weight_decay, 0)
+        check_above("clamp_norm_factor", self.clamp_norm_factor, 0)
+        check_at_least("kl_factor", self.kl_factor, 0)
+
+    @property
+    def template_lengths(self) -> tuple[int, ...]:
+        """Lengths of the context prefixes to generate."""
+        return self.context_lengths
+
+    @property
+    def stops_early(self) -> bool:
+        """The value's optimisation does."""
+        return True
+
+    def value_settings(self, stopping: Stopping = "by_loss") -> ValueSettings:
+        """The part that the value optimisation needs."""
+        return ValueSettings(
+            v_num_grad_steps=self.v_num_grad_steps,
+            v_lr=self.v_lr,
+            v_weight_decay=self.v_weight_decay,
+            clamp_norm_factor=self.clamp_norm_factor,
+            kl_factor=self.kl_factor,
+            stopping=stopping,
+        )
+
+
+def value_rows(hparams: ValueHparams, on: Setting, *, together: bool = True) -> int:
+    """Rows of one optimisation: each context template, the bare prompt, and the essence.
+
+    `together` counts those of all single edits that are prepared at once.
+    """
+    rows = len(hparams.context_lengths) + 2
+    return rows * max(1, ROWS // rows) if on.singles and together else rows
+
+
+BARE = "{}"
+# Words that start a generation, and the sampling cut, of the MEMIT and EasyEdit implementations.
+STARTERS = ("The", "Therefore", "Because", "I", "You")
+TOP_K = 5
+# Ours: fixed, because templates are part of a backbone's statistics and no seed varies them.
+TEMPLATE_SEED = 0
+
+
+def generate_templates(
+    lm: LanguageModel, lengths: Sequence[int], *, seed: int = TEMPLATE_SEED
+) -> tuple[str, ...]:
+    """The bare template and one prefixed template `"<prefix>. {}"` for each of `lengths`.
+
+    A length counts all tokens of a prefix, its starter and BOS too, as in the original
+    implementations. The model must be the pristine one. Only a local generator is drawn from.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    prefixes = [
+        _prefix(lm, STARTERS[i % len(STARTERS)], length, generator)
+        for i, length in enumerate(lengths)
+    ]
+    return (BARE, *(f"{prefix}. {BARE}" for prefix in prefixes))
+
+
+@torch.no_grad()
+def _prefix(lm: LanguageModel, starter: str, length: int, generator: torch.Generator) -> str:
+    ids = prompt_ids(lm.tokenizer, starter)
+    while len(ids) < length:
+        tokens = torch.tensor([ids], device=lm.device)
+        hidden = lm.base(input_ids=tokens, use_cache=False).last_hidden_state
+        ids.append(_sample(lm.head(hidden[0, -1]), generator))
+    return _clean(str(lm.tokenizer.decode(ids, skip_special_tokens=True)))
+
+
+def _sample(logits: Tensor, generator: torch.Generator) -> int:
+    best = torch.topk(logits.float().cpu(), min(TOP_K, logits.shape[-1]))
+    choice = torch.multinomial(torch.softmax(best.values, dim=-1), 1, generator=generator)
+    return int(best.indices[choice])
+
+
+def _clean(text: str) -> str:
+    """One line without braces, which would be read as places for the prompt."""
+    plain = unicodedata.normalize("NFKD", text).replace("{", " ").replace("}", " ")
+    return " ".join(plain.split())

@@ -16,7 +16,7 @@ from bench.store.results import ResultStore
 from bench.world.store import require_assets
 from editors import registry
 from editors.parts.artefact import artefact_path
-from editors.parts.file_names import LONGEST, check_file_name
+from editors.parts.checks import LONGEST, check_file_name
 
 BAD = [
     "../x",

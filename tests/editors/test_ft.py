@@ -7,8 +7,7 @@ import torch
 
 from editors.base import EditRequest, Resources
 from editors.ft import FtEditor, FtHparams, FtObjective, lesson_of
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import parameter_names
+from editors.parts.language_model import LanguageModel, parameter_names
 from editors.parts.tokens import batch_of
 from tests.support.tiny import REQUESTS, tiny_gptj, tiny_llama
 

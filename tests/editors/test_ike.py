@@ -10,7 +10,7 @@ import pytest
 from editors.base import Resources
 from editors.ike import IkeEditor, IkeHparams
 from editors.parts.demonstrations import DemonstrationPool, demonstration, kinds_of
-from editors.parts.text_vectors import TextVectors
+from editors.parts.encoder import TextVectors
 from editors.parts.tokens import batch_of, prompt_ids
 from tests.support.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama
 from tests.support.tiny_encoder import write_encoder

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from editors.base import EditRequest, Resources
+from editors.parts.encoder import TextVectors
 from editors.parts.rase.gate import Gate
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
-from editors.parts.text_vectors import TextVectors
 from editors.r_rome import RRomeEditor, RRomeHparams
 from editors.rome import RomeEditor
 from tests.support.contract import logits, weights

@@ -12,7 +12,7 @@ import torch
 
 from editors import registry
 from editors.base import Editor
-from editors.parts.explanations import SHOWN, Explanation, nearest
+from editors.parts.retrieving import SHOWN, Explanation, nearest
 from editors.parts.tokens import batch_of
 from tests.support.contract import Subject
 from tests.support.tiny import REQUESTS, SAMPLES, TINY

@@ -18,8 +18,7 @@ from transformers import AutoTokenizer
 from bench.models.backbones import load, locate
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
-from editors.parts.subjects import subject_last
-from editors.parts.tokens import prompt_ids, target_ids
+from editors.parts.tokens import prompt_ids, subject_last, target_ids
 from editors.rome import RomeEditor, RomeHparams
 from tests.support.contract import log_probability
 from tests.support.cut_down import language_model

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from editors.base import EditRequest, Resources
 from editors.ft import FtEditor, FtHparams, Lesson, lesson_of
-from editors.parts.layers import parameter_names
+from editors.parts.language_model import parameter_names
 from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
     COMPACT,

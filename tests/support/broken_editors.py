@@ -14,12 +14,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from editors.base import EditRequest, Hparams, Resources, TrainableEditor
-from editors.parts.deltas import WeightDelta, thawed
-from editors.parts.explanations import Candidate, Explanation
+from editors.parts.deltas import WeightDelta, WeightEditor, thawed
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
+from editors.parts.retrieving import Candidate, Explanation
 from editors.parts.tokens import TokenBatch, batch_of
-from editors.parts.weight_editor import WeightEditor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ EDITOR, DATASET = EXAMPLES / "my_editor.py", EXAMPLES / "my_dataset.py"
 SMALL = """
 from dataclasses import dataclass
 from editors.base import Hparams
-from editors.parts.weight_editor import WeightEditor
+from editors.parts.deltas import WeightEditor
 
 
 @dataclass(frozen=True, kw_only=True)

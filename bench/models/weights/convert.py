@@ -19,7 +19,7 @@ from bench.core.files import write_text
 from bench.models.backbones import READ_BESIDE_WEIGHTS
 from bench.models.model_files import PICKLED
 from bench.models.weights import unpickle_path
-from editors.parts.file_names import check_file_name
+from editors.parts.checks import check_file_name
 
 SECONDS = 1800.0  # for one file, ours: ten gigabytes from a slow disk
 INDEX = "pytorch_model.bin.index.json"

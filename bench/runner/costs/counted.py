@@ -17,9 +17,9 @@ from bench.runner.costs.work import Work
 from editors.alphaedit import AlphaEditHparams
 from editors.base import Hparams
 from editors.ike import IkeHparams
-from editors.parts.layers import block_number
+from editors.parts.language_model import block_number
 from editors.parts.needs import EDIT_TOKENS, Setting
-from editors.parts.value_hparams import value_rows
+from editors.parts.value_optimisation import value_rows
 from editors.parts.wise.hparams import WiseHparams
 from editors.rag import RagHparams
 from editors.ultraedit import DEPTHS as ULTRAEDIT_DEPTHS

@@ -14,8 +14,7 @@ from torch.nn import functional
 
 from editors.parts.deltas import WeightDelta
 from editors.parts.hooks import hidden_of
-from editors.parts.language_model import LanguageModel
-from editors.parts.layers import block_number
+from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Shape
 from editors.parts.tokens import TokenBatch, occurrences
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from editors.parts.encoder import TextVectors
 from editors.parts.lte.examples import LteExample, Row
 from editors.parts.question_rates import Questions, rates
 from editors.parts.retrieval_threshold import best_threshold
-from editors.parts.text_vectors import TextVectors
 
 
 def calibrated_threshold(

@@ -10,6 +10,7 @@ from typing import Any
 from editors.base import EditSample
 from editors.parts.artefact import artefact_path, read_artefact
 from editors.parts.deltas import WeightDelta
+from editors.parts.encoder import TextVectors, vectors_digest
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.calibration import calibrated_threshold
 from editors.parts.lte.examples import PREFIX, LteExample, tokenise
@@ -23,7 +24,6 @@ from editors.parts.lte.hparams import LteHparams
 from editors.parts.lte.learner import LteLearner
 from editors.parts.lte.objective import LteObjective
 from editors.parts.lte.validation import Validator
-from editors.parts.text_vectors import TextVectors, vectors_digest
 from editors.parts.training.loop import LoopSettings, Progress
 from editors.parts.training.run import trained_artefact, untrained_artefact
 from editors.parts.training.sampling import split_held_out

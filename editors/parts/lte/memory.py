@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from editors.parts.explanations import Explanation, nearest
 from editors.parts.growing_rows import GrowingRows
+from editors.parts.retrieving import Explanation, nearest
 
 NONE = -1  # no fact is near enough
 ROUNDING = 1e-6  # of a cosine in single precision

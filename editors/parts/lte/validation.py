@@ -8,11 +8,11 @@ from statistics import fmean
 
 import torch
 
+from editors.parts.encoder import TextVectors
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.examples import Ids, LteExample, Row
 from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.lte.objective import LteObjective
-from editors.parts.text_vectors import TextVectors
 
 _CHUNK = 64  # rows of one forward; results do not depend on it
 _ASPECTS = ("reliability", "generality", "locality")

@@ -10,6 +10,7 @@ import torch
 
 from editors.base import EditSample
 from editors.parts.artefact import artefact_path, read_artefact, read_header, write_artefact
+from editors.parts.encoder import TextVectors, vectors_digest
 from editors.parts.language_model import LanguageModel
 from editors.parts.rase.examples import Example, examples_of
 from editors.parts.rase.gate import Gate
@@ -18,7 +19,6 @@ from editors.parts.rase.hparams import RaseHparams, trained_values
 from editors.parts.rase.learner import RaseLearner
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
-from editors.parts.text_vectors import TextVectors, vectors_digest
 from editors.parts.training.loop import LoopSettings, Progress
 from editors.parts.training.run import trained_artefact, untrained_artefact
 from editors.parts.training.sampling import split_held_out

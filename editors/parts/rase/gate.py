@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from editors.parts.explanations import Candidate, Explanation
+from editors.parts.retrieving import Candidate, Explanation
 
 TOP_K = 6  # scores that the gate looks at (released code; the paper says five)
 

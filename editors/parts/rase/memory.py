@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from editors.parts.growing_rows import GrowingRows
-from editors.parts.packed_texts import pack_texts, unpack_texts
+from editors.parts.tokens import pack_texts, unpack_texts
 
 _COLUMNS = ("key", "sentence", "left", "right")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editors.parts.encoder import TextVectors
 from editors.parts.rase.network import RaseNetwork
-from editors.parts.text_vectors import TextVectors
 
 Vectorise = Callable[[Sequence[str]], Tensor]  # B texts to unit vectors [B, H]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from editors.parts.explanations import Explanation, nearest
+from editors.parts.retrieving import Explanation, nearest
 from editors.parts.wise.hparams import WiseHparams
 from editors.parts.wise.merging import merged
 from editors.parts.wise.training import SideTrained

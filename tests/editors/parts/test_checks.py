@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from editors.parts.checks import check_above, check_at_least, check_choice
-from editors.parts.layers import block_number
+from editors.parts.language_model import block_number
 
 Colour = Literal["red", "green"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from editors.parts.encoder import TextVectors
 from editors.parts.question_rates import Questions, chosen_threshold, rates
-from editors.parts.text_vectors import TextVectors
 from tests.support.tiny import SAMPLES
 from tests.support.tiny_encoder import write_encoder
 

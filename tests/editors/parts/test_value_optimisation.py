@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -8,14 +10,16 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids, target_ids
 from editors.parts.value_optimisation import (
     Steered,
+    ValueHparams,
     ValueSettings,
     ValueSolution,
+    generate_templates,
     optimise_values,
     value_pass,
     value_problem,
 )
 from tests.support.contract import TEMPLATES, leftovers, weights
-from tests.support.tiny import REQUESTS, tiny_llama
+from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
 
 REQUEST = REQUESTS[0]
 
@@ -103,3 +107,55 @@ def test_it_optimises_also_where_gradients_are_switched_off() -> None:
     with torch.no_grad():
         assert torch.equal(solved(tiny_llama()).delta, solved(tiny_llama()).delta)
         assert solved(tiny_llama()).delta.norm() > 0
+
+
+def test_the_optimisation_gets_its_part() -> None:
+    hparams = ValueHparams(
+        v_num_grad_steps=7, v_lr=0.1, v_weight_decay=0.2, clamp_norm_factor=3, kl_factor=0.4
+    )
+    assert hparams.value_settings() == ValueSettings(
+        v_num_grad_steps=7, v_lr=0.1, v_weight_decay=0.2, clamp_norm_factor=3, kl_factor=0.4
+    )
+    assert ValueHparams(context_lengths=(4, 5)).template_lengths == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("v_num_grad_steps", 1),
+        ("v_lr", 0),
+        ("v_weight_decay", -1.0),
+        ("clamp_norm_factor", 0.0),
+        ("kl_factor", -0.1),
+    ],
+)
+def test_impossible_settings_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be a number"):
+        ValueHparams(**{field: value})
+
+
+def test_templates_are_the_bare_one_and_a_prefix_for_each_length(tiny_lm: LanguageModel) -> None:
+    before = torch.get_rng_state()
+    templates = generate_templates(tiny_lm, (6, 6, 9))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert templates[0] == "{}"
+    assert len(templates) == 4
+    for template in templates[1:]:
+        assert template.endswith(". {}")
+        assert template.count("{") == template.count("}") == 1
+        assert template.format("prompt").endswith(". prompt")
+    assert generate_templates(tiny_lm, (6, 6, 9)) == templates
+    assert generate_templates(tiny_lm, (6, 6, 9), seed=1) != templates
+
+
+def test_prefixes_start_with_the_usual_words_in_turn() -> None:
+    templates = generate_templates(tiny_gpt2(), (4,) * 6)[1:]
+    starts = ("The", "Therefore"[:4], "Because"[:4], "I", "You", "The")
+    assert [t.startswith(s) for t, s in zip(templates, starts, strict=True)] == [True] * 6
+
+
+def test_a_length_counts_every_token_of_the_prefix() -> None:
+    lm = tiny_gpt2()
+    (template,) = generate_templates(lm, (3,))[1:]  # "The" is three bytes here: nothing is added
+    assert prompt_ids(lm.tokenizer, "The") == prompt_ids(lm.tokenizer, template[:3])
+    assert template == "The. {}"

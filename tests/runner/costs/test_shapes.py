@@ -15,7 +15,7 @@ from bench.models.backbones import EMBEDDED
 from bench.runner.costs.known import CONFIGS, ENCODERS
 from bench.runner.costs.shapes import encoder_shape, shape_of, shape_of_backbone
 from bench.world.store import ASSETS
-from editors.parts.architecture import ARCHITECTURES
+from editors.parts.language_model import ARCHITECTURES
 
 LLAMA_KIND: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 24, "intermediate_size": 20, "num_hidden_layers": 2,

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from editors.parts.encoder import TextVectors
 from editors.parts.rase.examples import Example
 from editors.parts.rase.held_out import HeldOut, calibrate, rates
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import KnownVectors
-from editors.parts.text_vectors import TextVectors
 from tests.support.tiny_encoder import HIDDEN, write_encoder
 
 EXAMPLES = [

@@ -10,14 +10,12 @@ import torch
 
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams, lesson_of
-from editors.parts.architecture import ARCHITECTURES
 from editors.parts.generation import Stop, greedy
-from editors.parts.hooks import captured_output
-from editors.parts.language_model import LanguageModel
+from editors.parts.hooks import captured_input, captured_output
+from editors.parts.language_model import ARCHITECTURES, LanguageModel
 from editors.parts.prefix import prefixed
-from editors.parts.resume import block_input, resumed
-from editors.parts.subjects import subject_last
-from editors.parts.tokens import batch_of, batch_of_ids, target_ids
+from editors.parts.suffixes import resumed
+from editors.parts.tokens import batch_of, batch_of_ids, subject_last, target_ids
 from editors.rome import RomeEditor, RomeHparams
 from tests.support.contract import leftovers, weights
 from tests.support.cut_down import CONFIGS, cut, language_model
@@ -82,8 +80,9 @@ def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None
 @pytest.mark.parametrize("layer", [0, LAYERS - 1])
 def test_a_resumed_forward_is_a_whole_one_to_the_bit(lm: LanguageModel, layer: int) -> None:
     batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
-    whole = lm.logits(batch)
-    with resumed(lm, layer, block_input(lm, batch, layer)):
+    with captured_input(lm.module(lm.architecture.block, layer)) as entering:
+        whole = lm.logits(batch)
+    with resumed(lm, layer, entering.value):
         assert torch.equal(lm.logits(batch), whole)
 
 
@@ -94,10 +93,11 @@ def test_a_resumed_forward_keeps_each_blocks_own_mask() -> None:
     }  # fmt: skip
     lm = language_model("windowed", config, byte_tokenizer(bos=False))
     batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
-    whole, hidden = lm.logits(batch), block_input(lm, batch, 1)
+    with captured_input(lm.module(lm.architecture.block, 1)) as entering:
+        whole = lm.logits(batch)
     unwindowed = language_model("whole", CONFIGS["qwen2-7b"], byte_tokenizer(bos=False))
     assert not torch.allclose(unwindowed.logits(batch), whole)
-    with resumed(lm, 1, hidden):
+    with resumed(lm, 1, entering.value):
         assert torch.equal(lm.logits(batch), whole)
 
 
