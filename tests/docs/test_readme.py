@@ -1,4 +1,4 @@
-"""The README's numbers are those that its commands print from the committed reference."""
+"""Numbers of README and results page are those that the commands print from the reference."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
+from tests.support.pages import ROOT, table_under
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
 
 
 def printed(capsys: pytest.CaptureFixture[str], *view: str, table: int = 1) -> str:
@@ -25,31 +26,45 @@ def correlations(capsys: pytest.CaptureFixture[str], table: int) -> list[list[st
     return [[text.strip() for text in row] for row in rows]
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_its_averages_are_those_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "--averages", "--markdown", "--edits", "100")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| 100")]
+    means = [
+        [editor, kind, *(re.findall(r"[\d.]+", cell)[0] for cell in cells)]
+        for _, kind, editor, *cells in rows
+    ]
+    assert table_under(ROOT / "README.md", "editor | type")[1] == means
+
+
 def test_table_1_is_that_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    found = re.search(r"<!-- table 1: begin -->\n(.*?)<!-- table 1: end -->", README, re.DOTALL)
-    assert found is not None
-    assert found[1].strip() == printed(capsys, "--averages", "--markdown").strip()
+    block = re.search(r"<!-- table 1: begin -->\n(.*?)<!-- table 1: end -->", RESULTS, re.DOTALL)
+    assert block is not None
+    assert block[1].strip() == printed(capsys, "--averages", "--markdown").strip()
 
 
 def test_the_correlations_are_those_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
     rows = correlations(capsys, 1)
     assert [row[0] for row in rows] == ["1", "10", "100", "1,000", "10,000"]
     for n_edits, _, _, rho, interval, chance, _ in rows:
-        assert f"| {n_edits} | {rho} | {interval} | {chance} |" in README
+        assert f"| {n_edits} | {rho} | {interval} | {chance} |" in RESULTS
 
 
 @pytest.mark.parametrize(("table", "lengths"), [(5, 4), (6, 4)])
 def test_so_are_those_of_the_other_backbones(
     table: int, lengths: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = [row[3] for row in correlations(capsys, table)]
-    assert len(found) == lengths
-    assert ", ".join(found) in README
+    rhos = [row[3] for row in correlations(capsys, table)]
+    assert len(rhos) == lengths
+    assert ", ".join(rhos) in " ".join(RESULTS.split())
 
 
 @pytest.mark.parametrize("name", ["edits", "retention"])
 def test_the_figures_are_drawn_from_the_reference(name: str, tmp_path: Path) -> None:
-    assert f"(figures/reference/{name}.svg)" in README
+    assert f"(../figures/reference/{name}.svg)" in RESULTS
     assert main(["figures", "--figure", name, "--out", str(tmp_path)]) == 0
     committed = ROOT / "figures/reference" / f"{name}.csv"
     assert (tmp_path / f"{name}.csv").read_text("utf-8") == committed.read_text("utf-8")
