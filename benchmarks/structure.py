@@ -13,8 +13,11 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -61,6 +64,7 @@ def counted() -> list[Measure]:
         Measure(name="modules flat in bench/", value=len(flat), limit=5),
         Measure(name="rooms under bench/", value=len(rooms), limit=12),
         Measure(name="imports that run upward", value=len(upward_imports()), limit=0),
+        Measure(name="import circles", value=len(import_circle()), limit=0),
         Measure(name=f"files under {SHORT} lines", value=len(short), limit=10),
         Measure(name="source lines of bench", value=lines_of("bench"), limit=27_000),
         Measure(name="source lines of editors", value=lines_of("editors"), limit=13_500),
@@ -108,11 +112,34 @@ def upward_imports() -> list[tuple[str, str]]:
     return found
 
 
+def import_circle() -> list[str]:
+    """Modules of one circle of imports, empty where there is none.
+
+    Imports for types alone do not run, and those inside functions do.
+    """
+    names = {_module(path): path for package in ("bench", "editors") for path in _sources(package)}
+    graph = {
+        name: {
+            found
+            for target in _imported(_tree(path), types=False)
+            if (found := _known(target, names))
+        }
+        - {name}
+        for name, path in names.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(name) for name in error.args[1]]
+    return []
+
+
 # ---- words -----------------------------------------------------------------------------------
 
 # Plain words of the field stand in for these: after, reported, cached, computed, corrupted.
 WORDS = re.compile(
-    r"\b(behind|told|tells|kept|keeps|made|spoilt|spoils|said of|the dead|what is lost)\b", re.I
+    r"\b(behind|told|tells|kept|keeps|made|spoilt|spoils|said of|the dead|what is lost)\b",
+    re.IGNORECASE,
 )
 NAMES = {"one", "found"}  # of variables
 PROSE = ("README.md", "CONTRIBUTING.md", "docs", "examples", "bench", "editors", "benchmarks")
@@ -164,7 +191,7 @@ def _variables(tree: ast.AST) -> set[tuple[int, str]]:
 
 def trace_cell() -> tuple[set[str], int]:
     """Project files of which a function ran, and frames from `main` to `run_cell`."""
-    from bench.cli.main import main
+    from bench.cli.main import main as bench_main
 
     entered: set[str] = set()
     frames: list[int] = []
@@ -183,7 +210,8 @@ def trace_cell() -> tuple[set[str], int]:
         threading.setprofile(profile)
         sys.setprofile(profile)
         try:
-            code = main([*CELL, "--out", folder])
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                code = bench_main([*CELL, "--out", folder])
         finally:
             sys.setprofile(None)
             threading.setprofile(None)
@@ -200,7 +228,7 @@ def _frames_to(frame: FrameType, name: str) -> int:
         stack.append((at.f_code.co_name, at.f_code.co_filename))
         at = at.f_back
     outermost = max(
-        i for i, (code, file) in enumerate(stack) if code == name and file.startswith(f"{ROOT}/")
+        i for i, (code, file) in enumerate(stack) if code == name and f"{ROOT}/bench/" in file
     )
     return outermost + 1
 
@@ -220,12 +248,26 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def _module(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def _known(target: str, names: Container[str]) -> str | None:
+    """The module that an imported name is, or is defined in."""
+    return next((name for name in (target, target.rpartition(".")[0]) if name in names), None)
+
+
+def _imported(node: ast.AST, *, types: bool = True) -> Iterator[str]:
+    """Imported names with their modules; without `types`, none of `if TYPE_CHECKING`."""
+    if not types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from _imported(child, types=types)
 
 
 def main() -> int:
