@@ -99,7 +99,7 @@ def _run(loaded: Loaded, job: EditJob, plainly: bool) -> CellRun:
     found = loaded.samples(job.cell.dataset, job.data_dir, job.cell.dataset_digest)
     with (
         TemporaryDirectory() as empty,
-        patch("bench.evaluation.cache_keys.cache_root", lambda: Path(empty)),
+        patch("bench.evaluation.caches.cache_root", lambda: Path(empty)),
     ):
         loaded.forget_model()
         lm = loaded.language_model(job)

@@ -35,7 +35,7 @@ def ladder() -> Iterator[Line]:
     each: list[float] = []
     with (
         tempfile.TemporaryDirectory() as empty,
-        patch("bench.evaluation.cache_keys.cache_root", lambda: Path(empty)),
+        patch("bench.evaluation.caches.cache_root", lambda: Path(empty)),
     ):
         for half in halves:  # the sides take turns
             seconds += sum(_edit_all(loaded, job) for job in half)

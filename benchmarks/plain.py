@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.evaluation.batching import Course
-from bench.evaluation.prober import Prober
-from bench.evaluation.probing import Forced, Item
+from bench.evaluation.inference import Forced
+from bench.evaluation.probing import BlockAnswers, Item, Prober
 from editors.base import Editor
 from editors.grace import GraceEditor
 from editors.parts.hooks import captured_input, captured_output, changed_output
@@ -57,18 +56,18 @@ def _target_logits(lm: LanguageModel, batch: TokenBatch) -> Tensor:
     return lm.logits(batch)[batch.scored_positions]
 
 
-def _also(
+def _with_text(
     self: Prober,
     items: Sequence[Item],
     editor: Editor[Any],
     known: Sequence[Forced],
-    retrieval_text: RetrievalText,
-    course: Course[Forced],
+    text: RetrievalText,
+    partial: BlockAnswers,
 ) -> list[Forced]:
     """Both modes of retrieval asked, whether or not they differ; where nothing is, there is one."""
     if not editor.retrieves_text:
         return list(known)
-    return self._forced(items, editor.steering, retrieval_text, course)
+    return self._predict(items, editor.steering, text, partial)
 
 
 # ---- ROME's value ----------------------------------------------------------------------------
@@ -277,10 +276,10 @@ _BATCHED = (
 )
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
-    "bench.evaluation.prober.Prober._also": _also,
-    "bench.evaluation.prober.BARE": None,  # forcing and decoding read a prompt each
+    "bench.evaluation.probing.Prober._with_text": _with_text,
+    "bench.evaluation.probing.BARE": None,  # forcing and decoding read a prompt each
     "bench.evaluation.driver.pristine_answers": _never,
-    "bench.evaluation.edit_cache.KeptEdits.get": _never,
+    "bench.evaluation.caches.CachedEdits.get": _never,
     "editors.parts.retrieving.RetrievingEditor.remembering": Editor.remembering,
     **{f"editors.{name}.together": 1 for name in _BATCHED},
     "editors.parts.rank_one.value_pass": _value_pass,

@@ -11,7 +11,7 @@ from bench.core.names import CONTROL
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
 from bench.evaluation.general_ability.scoring import ask
 from bench.evaluation.general_ability.sets.squad2 import ANSWERABLE, UNANSWERABLE
-from bench.evaluation.probing import unsteered
+from bench.evaluation.inference import unsteered
 from bench.world.recall import SAMPLE, Score, exact, mean, recall, steering
 from bench.world.world import World
 from editors.parts.language_model import LanguageModel

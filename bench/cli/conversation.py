@@ -18,8 +18,9 @@ from rich.text import Text
 from bench import __version__
 from bench.core.console import one_line, say, warn
 from bench.core.names import unknown_name
+from bench.evaluation.inference import generate
 from bench.evaluation.metrics import answer_in
-from bench.evaluation.probing import Item, generate
+from bench.evaluation.probing import Item
 from editors import registry
 from editors.base import EditRequest, EditSample
 from editors.by_hand import Reply, Session, Steering

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.datasets import LoadedSamples, get_dataset
-from bench.evaluation.edit_cache import kept_edits
+from bench.evaluation.caches import cached_edits
 from bench.evaluation.general_ability.loading import LoadedSet, Source, load_sets
 from bench.evaluation.jobs import Job
 from bench.models.backbones import load
@@ -80,7 +80,7 @@ class Loaded:
         made = cls.hparams_class.from_dict(hparams)
         resources = resources_for(lm, made, sources)
         if keep:
-            kept = kept_edits(lm, key, made, sources.digests())
+            kept = cached_edits(lm, key, made, sources.digests())
             resources = replace(resources, kept=kept)
         return cls(lm, made, resources)
 

@@ -13,7 +13,7 @@ from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
 from bench.models.resources import Sources
 
 if TYPE_CHECKING:
-    from bench.evaluation.checkpointing import Keeper
+    from bench.evaluation.checkpointing import Checkpointer
     from bench.evaluation.context import Loaded
 
 
@@ -31,7 +31,7 @@ class EditJob(Job):
         """Edits, then samples; see the base class."""
         return self.cell.n_edits, self.cell.limit or 0
 
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         """Run the cell's protocol; see the base class."""
         from bench.evaluation import measuring
         from bench.evaluation.driver import run_cell
@@ -43,7 +43,7 @@ class EditJob(Job):
         editor = loaded.editor(lm, cell.editor, cell.hparams, self.sources, keep=True)
         found = loaded.samples(cell.dataset, self.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
-        ran = run_cell(cell, editor, found.samples, keeper=keeper, inputs=self.inputs)
+        ran = run_cell(cell, editor, found.samples, checkpointer=checkpointer, inputs=self.inputs)
         further = measuring.summarise(cell, ran.rows, ran.measured)
         body = {
             "data": found.facts(),

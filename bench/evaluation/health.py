@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from bench.evaluation.probing import Item, predict
+from bench.evaluation.inference import predict
+from bench.evaluation.probing import Item
 from editors.base import Editor, EditSample
 
 

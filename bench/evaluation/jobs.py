@@ -12,7 +12,7 @@ from bench.models.backbones import Backbone, DeviceMap
 from editors import registry
 
 if TYPE_CHECKING:
-    from bench.evaluation.checkpointing import Keeper
+    from bench.evaluation.checkpointing import Checkpointer
     from bench.evaluation.context import Loaded
 
 
@@ -41,11 +41,11 @@ class Job(ABC):
         """Jobs with the largest are started first."""
 
     @abstractmethod
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         """Do the work, with what the worker has loaded already and what an earlier run has kept.
 
         Raises:
-            StoppedEarly: the keeper was asked to stop.
+            StoppedEarly: the checkpointer was asked to stop.
         """
 
     @abstractmethod

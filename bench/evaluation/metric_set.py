@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bench.core.cells import Cell
-from bench.evaluation.batching import Course, Room
+from bench.evaluation.inference import (
+    BatchLimit,
+    Forced,
+    PartialAnswers,
+    Question,
+    predict,
+    unsteered,
+)
 from bench.evaluation.metrics import SampleRow
-from bench.evaluation.probing import Forced, Question, predict, unsteered
 from bench.models.measure_inputs import MeasureInputs
 from editors.base import Editor, EditSample
 from editors.parts.tokens import RetrievalText
@@ -30,7 +36,7 @@ class Running:
     cell: Cell
     editor: Editor[Any]
     samples: Sequence[EditSample]  # all of the split, drawn or not
-    room: Room  # in a batch
+    room: BatchLimit  # in a batch
     inputs: MeasureInputs
     between: Callable[[], None]  # is called behind each batch and each further edit
 
@@ -48,7 +54,7 @@ class Running:
             self.editor.steering if edited else unsteered,
             retrieval_text=retrieval_text,
             batch_size=self.room,
-            course=Course(behind=self.between),
+            partial=PartialAnswers(after_batch=self.between),
         )
 
 

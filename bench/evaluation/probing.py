@@ -1,46 +1,36 @@
-"""Answers of a (steered) model to many probes: batched, in input order, whatever the batch size."""
+"""Probing: everything that a cell's metrics ask the pristine model and the edited one."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from bench.evaluation.batching import BatchSize, Course, answered
-from bench.evaluation.metrics import ANSWER_END, MAX_ANSWER_TOKENS, Aspect
-from editors.base import EditSample, Probe
-from editors.parts.generation import Stop, forced_and_greedy, greedy
+from bench.core.provenance import Clock
+from bench.evaluation.inference import (
+    BatchLimit,
+    Both,
+    Forced,
+    Ids,
+    PartialAnswers,
+    Steering,
+    generate,
+    predict,
+    predict_and_generate,
+    unsteered,
+)
+from bench.evaluation.metrics import Aspect, Channel, TokenAnswer
+from editors.base import Editor, EditSample, Probe
+from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import RetrievalText, TokenBatch, batch_of
+from editors.parts.tokens import RetrievalText, seen_text
 
-BATCH_SIZE = 64  # ours: past it two CPU cores gain nothing; results do not depend on it
-
-Steering = Callable[[TokenBatch], AbstractContextManager[None]]
-Ids = tuple[int, ...]
-ResultT = TypeVar("ResultT")
-
-
-class Question(Protocol):
-    """A prompt to the model, and the text that is forced behind it."""
-
-    @property
-    def prompt(self) -> str: ...
-
-    @property
-    def target(self) -> str: ...
-
-
-QuestionT = TypeVar("QuestionT", bound=Question)
+BARE = "{}"  # a generation prompt that is the question itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question to the model, and the text that answers or forces it."""
+    """One question of a sample; `target` is its answer, or what is forced for locality."""
 
     aspect: Aspect
     kind: str
@@ -49,15 +39,12 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Forced:
-    """Teacher-forced result of an item: the target's ids and the argmax at their positions."""
+class ItemAnswers:
+    """One item's target ids, its answers by channel, and how probable the target was."""
 
-    target_ids: Ids
-    predicted_ids: Ids
-    log_probability: float  # of the whole target
-
-
-Both = tuple[Forced, Ids]  # teacher-forced and generated
+    target_ids: tuple[int, ...]
+    channels: dict[Channel, TokenAnswer]
+    log_probability: float  # teacher-forced
 
 
 def items_of(sample: EditSample) -> list[Item]:
@@ -71,147 +58,176 @@ def items_of(sample: EditSample) -> list[Item]:
     return items
 
 
-def unsteered(_: TokenBatch) -> AbstractContextManager[None]:
-    """Steering of a model as its weights are."""
-    return nullcontext()
+class BlockAnswers:
+    """The answers to a block's questions so far, by channel: what a checkpoint holds of probing."""
+
+    def __init__(self, after_batch: Callable[[], None] = lambda: None) -> None:
+        self._after_batch = after_batch
+        self.begin()
+
+    def begin(self, stored: Mapping[str, Sequence[Any]] | None = None) -> None:
+        """Begin another block, with what `to_dict` stored of its answers."""
+        stored = stored or {}
+
+        def forced(channel: str) -> PartialAnswers[Forced]:
+            rows = [_forced_from(row) for row in stored.get(channel, ())]
+            return PartialAnswers(rows, self._after_batch)
+
+        self.forced: dict[Channel, PartialAnswers[Forced]] = {
+            "teacher_forced": forced("teacher_forced"),
+            "prompt_only": forced("prompt_only"),
+        }
+        ids = [tuple(row) for row in stored.get("generated", ())]
+        self.generated: PartialAnswers[Ids] = PartialAnswers(ids, self._after_batch)
+        pairs = [(_forced_from(row), tuple(ids)) for row, ids in stored.get("together", ())]
+        self.together: PartialAnswers[Both] = PartialAnswers(pairs, self._after_batch)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Plain JSON values."""
+        return {
+            "generated": list(self.generated.answers),
+            "together": [[_values(forced), ids] for forced, ids in self.together.answers],
+            **{name: [_values(f) for f in part.answers] for name, part in self.forced.items()},
+        }
 
 
-@torch.inference_mode()
-def predict(
-    lm: LanguageModel,
-    items: Sequence[Question],
-    steering: Steering = unsteered,
-    *,
-    retrieval_text: RetrievalText = "prompt_only",
-    batch_size: BatchSize = BATCH_SIZE,
-    course: Course[Forced] | None = None,
-) -> list[Forced]:
-    """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
+@dataclass(frozen=True)
+class Prober:
+    """Asks everything that a cell's metrics need; times the phases `probe` and `generate`."""
 
-    def batched(chunk: Sequence[Question]) -> TokenBatch:
-        pairs = [(item.prompt, item.target) for item in chunk]
-        return batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+    lm: LanguageModel
+    clock: Clock
+    template: str | None  # of the generation prompt; None skips generation
+    limit: BatchLimit
 
-    def answer(chunk: Sequence[Question]) -> list[Forced]:
-        batch = batched(chunk)
-        with steering(batch):
-            logits = lm.target_logits(batch)  # [N, V]
-        return _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
+    def pristine(
+        self, items: Sequence[Item], after_batch: Callable[[], None] = lambda: None
+    ) -> list[ItemAnswers]:
+        """Answers of the unedited model, locality's reference; it retrieves nothing."""
+        partial = BlockAnswers(after_batch)
+        if self.template == BARE:
+            forced, generated = self._together(items, unsteered, partial, shrink=True)
+        else:
+            forced = self._predict(items, unsteered, "teacher_forced", partial)
+            generated = self._generate(items, unsteered, partial)
+        return self._join({"teacher_forced": forced}, generated)
 
-    def pass_over(chunk: Sequence[Question]) -> None:
-        with steering(batched(chunk)):
-            pass
+    def edited(
+        self, items: Sequence[Item], editor: Editor[Any], partial: BlockAnswers
+    ) -> list[ItemAnswers]:
+        """Answers of the edited model, in both retrieval-text modes.
 
-    return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
+        Where the prompt alone decides the steering, one reading of it serves teacher forcing and
+        generation.
+        """
+        with editor.remembering():
+            if self.template == BARE and editor.steers_by_prompt:
+                with self.clock.phase("probe"):
+                    honest, generated = self._together(
+                        items, editor.steering, partial, shrink=editor.steers_alike
+                    )
+                    forced = self._with_text(items, editor, honest, "teacher_forced", partial)
+            else:
+                with self.clock.phase("probe"):
+                    forced = self._predict(items, editor.steering, "teacher_forced", partial)
+                    honest = self._with_text(items, editor, forced, "prompt_only", partial)
+                with self.clock.phase("generate"):
+                    generated = self._generate(items, editor.steering, partial)
+        return self._join({"teacher_forced": forced, "prompt_only": honest}, generated)
 
+    def _together(
+        self, items: Sequence[Item], steering: Steering, partial: BlockAnswers, *, shrink: bool
+    ) -> tuple[list[Forced], list[Ids] | None]:
+        """Teacher-forced and generated answers from one reading of each prompt."""
+        both = predict_and_generate(
+            self.lm, items, steering,
+            shrink=shrink, batch_size=self.limit, partial=partial.together,
+        )  # fmt: skip
+        return [forced for forced, _ in both], [ids for _, ids in both]
 
-def generate(
-    lm: LanguageModel,
-    items: Sequence[Question],
-    steering: Steering = unsteered,
-    *,
-    template: str = "{}",
-    batch_size: BatchSize = BATCH_SIZE,
-    end: re.Pattern[str] = ANSWER_END,
-    max_new_tokens: int = MAX_ANSWER_TOKENS,
-    course: Course[Ids] | None = None,
-) -> list[Ids]:
-    """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
+    def _predict(
+        self, items: Sequence[Item], steering: Steering, text: RetrievalText, partial: BlockAnswers
+    ) -> list[Forced]:
+        return predict(
+            self.lm, items, steering,
+            retrieval_text=text, batch_size=self.limit, partial=partial.forced[text],
+        )  # fmt: skip
 
-    Decoding stops by itself at the end-of-text id or where `end` matches.
-    """
-    stop = Stop.natural(lm.tokenizer, end)
+    def _generate(
+        self, items: Sequence[Item], steering: Steering, partial: BlockAnswers
+    ) -> list[Ids] | None:
+        if self.template is None:
+            return None
+        return generate(
+            self.lm, items, steering,
+            template=self.template, batch_size=self.limit, partial=partial.generated,
+        )  # fmt: skip
 
-    def batched(chunk: Sequence[Question]) -> TokenBatch:
-        pairs = [(template.format(item.prompt), "") for item in chunk]
-        return batch_of(lm.tokenizer, pairs, device=lm.device)
+    def _with_text(
+        self,
+        items: Sequence[Item],
+        editor: Editor[Any],
+        known: Sequence[Forced],
+        text: RetrievalText,
+        partial: BlockAnswers,
+    ) -> list[Forced]:
+        """Answers with another retrieval text than the known ones; asked where it may differ."""
+        answers = list(known)
+        if not editor.retrieves_text:
+            return answers
+        asked = self._retrieving_otherwise(items, editor, known)
+        again = self._predict([items[i] for i in asked], editor.steering, text, partial)
+        for i, answer in zip(asked, again, strict=True):
+            answers[i] = answer
+        return answers
 
-    def answer(chunk: Sequence[Question]) -> list[Ids]:
-        batch = batched(chunk)
-        with steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)
-        return [tuple(row) for row in rows]
+    def _retrieving_otherwise(
+        self, items: Sequence[Item], editor: Editor[Any], forced: Sequence[Forced]
+    ) -> list[int]:
+        """The items whose prompt retrieves something else than prompt and target do together."""
+        longer = [i for i, answer in enumerate(forced) if len(answer.target_ids) > 1]
+        prompts = [items[i].prompt for i in longer]
+        seen = [seen_text(self.lm.tokenizer, items[i].prompt, forced[i].target_ids) for i in longer]
+        alone, together = (self._retrieved(texts, editor) for texts in (prompts, seen))
+        if alone is None or together is None:
+            return longer
+        rows = zip(longer, alone, together, strict=True)
+        return [i for i, by_prompt, by_both in rows if by_prompt != by_both]
 
-    def pass_over(chunk: Sequence[Question]) -> None:
-        with steering(batched(chunk)):
-            pass
+    def _retrieved(self, texts: Sequence[str], editor: Editor[Any]) -> list[int] | None:
+        rows: list[int] = []
+        for start in range(0, len(texts), self.limit.rows):
+            part = editor.retrieved(texts[start : start + self.limit.rows])
+            if part is None:
+                return None
+            rows += part
+        return rows
 
-    return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
-
-
-@torch.inference_mode()
-def predict_and_generate(
-    lm: LanguageModel,
-    items: Sequence[Question],
-    steering: Steering = unsteered,
-    *,
-    shrink: bool = False,
-    batch_size: BatchSize = BATCH_SIZE,
-    course: Course[Both] | None = None,
-) -> list[Both]:
-    """What `predict` and `generate` give, from one reading of the bare prompts.
-
-    For steering that does not depend on targets (`Editor.steers_by_prompt`), and with `shrink` for
-    one that treats all rows alike.
-    """
-    stop = Stop.natural(lm.tokenizer, ANSWER_END)
-
-    def batched(chunk: Sequence[Question]) -> TokenBatch:
-        pairs = [(item.prompt, item.target) for item in chunk]
-        return batch_of(lm.tokenizer, pairs, device=lm.device)
-
-    def answer(chunk: Sequence[Question]) -> list[Both]:
-        batch = batched(chunk)
-        with steering(batch):
-            logits, rows = forced_and_greedy(
-                lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop, shrink=shrink
-            )
-        forced = _by_row(batch, logits.argmax(-1).tolist(), _log_probabilities(logits, batch))
-        return list(zip(forced, map(tuple, rows), strict=True))
-
-    def pass_over(chunk: Sequence[Question]) -> None:
-        with steering(batched(chunk)):
-            pass
-
-    return in_batches(items, answer, batch_size, course=course, pass_over=pass_over)
-
-
-def in_batches(
-    items: Sequence[QuestionT],
-    answer: Callable[[Sequence[QuestionT]], list[ResultT]],
-    batch_size: BatchSize,
-    *,
-    course: Course[ResultT] | None = None,
-    pass_over: Callable[[Sequence[QuestionT]], None] | None = None,
-) -> list[ResultT]:
-    """Answer items of similar length together (little padding), then restore their order.
-
-    Batches are halved where memory is not enough; see `bench.evaluation.batching`, also for the
-    last arguments.
-    """
-    order = sorted(range(len(items)), key=lambda i: len(items[i].prompt) + len(items[i].target))
-    found = answered([items[i] for i in order], answer, batch_size, course, pass_over)
-    results = dict(zip(order, found, strict=True))
-    return [results[i] for i in range(len(items))]
+    def _join(
+        self, forced: Mapping[Channel, Sequence[Forced]], generated: Sequence[Ids] | None
+    ) -> list[ItemAnswers]:
+        """One `ItemAnswers` per item, with the predictions as text beside their ids."""
+        joined = []
+        for i, first in enumerate(forced["teacher_forced"]):
+            ids = {channel: answers[i].predicted_ids for channel, answers in forced.items()}
+            if generated is not None:
+                ids["generated"] = generated[i]
+            channels = {
+                channel: TokenAnswer(ids=list(row), text=text_of(self.lm.tokenizer, row))
+                for channel, row in ids.items()
+            }
+            joined.append(ItemAnswers(first.target_ids, channels, first.log_probability))
+        return joined
 
 
 def _item(aspect: Aspect, probe: Probe) -> Item:
     return Item(aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target)
 
 
-def _log_probabilities(logits: Tensor, batch: TokenBatch) -> list[float]:
-    """Log-probability of each target token, from logits [N, V]."""
-    scores = logits.float()
-    chosen = scores.gather(-1, batch.labels[:, None])[:, 0]
-    found: list[float] = (chosen - scores.logsumexp(-1)).tolist()
-    return found
+def _values(forced: Forced) -> list[Any]:
+    return [forced.target_ids, forced.predicted_ids, forced.log_probability]
 
 
-def _by_row(batch: TokenBatch, predicted: list[int], scores: list[float]) -> list[Forced]:
-    """Cut the flat predictions and log-probabilities [N] into the rows' targets."""
-    rows, start = [], 0
-    for target in batch.target_ids:
-        end = start + len(target)
-        rows.append(Forced(target, tuple(predicted[start:end]), sum(scores[start:end])))
-        start = end
-    return rows
+def _forced_from(row: Sequence[Any]) -> Forced:
+    target, predicted, log_probability = row
+    return Forced(tuple(target), tuple(predicted), float(log_probability))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.pace import Pace, in_words
-from bench.evaluation.checkpointing import Made
+from bench.evaluation.checkpointing import EditCount
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
 from bench.runner.worker import Finished
@@ -59,7 +59,7 @@ class CellProgress:
         self._lock = threading.Lock()
         self._pace = Pace(None, clock=clock)
         self._ended: dict[str, int] = {}  # with the edits of each
-        self._seen: dict[str, Made] = {}  # what claims have last said
+        self._seen: dict[str, EditCount] = {}  # what claims have last said
         self._before: dict[str, int] = {}  # edits that were there before this began
         for key, made in self._running().items():
             self._before[key] = made.edits
@@ -67,7 +67,7 @@ class CellProgress:
     def ended(self, one: Finished) -> None:
         """Count a cell that has ended."""
         with self._lock:
-            elsewhere = self._seen.get(one.key, Made()).edits if one.outcome == "found" else 0
+            elsewhere = self._seen.get(one.key, EditCount()).edits if one.outcome == "found" else 0
             self._ended[one.key] = one.edits or elsewhere
             self._not_here(one.key, one.earlier)
 
@@ -81,7 +81,7 @@ class CellProgress:
                 self._not_here(key, made.earlier)
             return self._standing(running)
 
-    def _running(self) -> dict[str, Made]:
+    def _running(self) -> dict[str, EditCount]:
         claimed = [key for key in self._claims.claimed() if key in self._sizes]
         return {key: self._claims.made(key) for key in claimed}
 
@@ -89,7 +89,7 @@ class CellProgress:
         """So many edits of a cell are of an earlier run."""
         self._before[key] = max(self._before.get(key, 0), edits)
 
-    def _standing(self, running: dict[str, Made]) -> Standing:
+    def _standing(self, running: dict[str, EditCount]) -> Standing:
         total, sizes = len(self._sizes), list(self._sizes.values())
         known = [size for size in sizes if size is not None]
         edits = self._ended | {key: made.edits for key, made in running.items()}

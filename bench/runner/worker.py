@@ -15,8 +15,8 @@ from bench.core.files import UnwritableError
 from bench.core.provenance import now, provenance
 from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag
-from bench.evaluation.cache_keys import numerics
-from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.caches import numerics
+from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Loaded
 from bench.evaluation.jobs import Job
 from bench.store import results
@@ -82,8 +82,8 @@ class Worker:
         known = outcome_in(self._store, job)
         if known is not None:
             return known
-        keeper = self._keeper(job)
-        keeper.check()
+        checkpointer = self._checkpointer(job)
+        checkpointer.check()
         claim = self._claims.claim(job.cell.key())
         if claim is None:
             return finished_as(job, "elsewhere")
@@ -91,27 +91,27 @@ class Worker:
             known = outcome_in(self._store, job)  # by who held the claim until now
             if known is not None:
                 return known
-            claim.tell(lambda: keeper.made)
+            claim.tell(lambda: checkpointer.count)
             start = time.perf_counter()
-            made = self._make(job, keeper)
+            made = self._make(job, checkpointer)
             if claim.is_lost() and (known := outcome_in(self._store, job)) is not None:
                 return known
             self._store.put(job.cell.key(), made.content)
             if made.error is None:
-                keeper.discard()
+                checkpointer.discard()
         return finished_as(
             job,
             "done" if made.error is None else "failed",
             edits=made.edits,
             seconds=time.perf_counter() - start,
             error=made.error,
-            earlier=keeper.made.earlier,
+            earlier=checkpointer.count.earlier,
         )
 
-    def _make(self, job: Job, keeper: Keeper) -> _Made:
+    def _make(self, job: Job, checkpointer: Checkpointer) -> _Made:
         started = now()
         try:
-            found = job.results(self._loaded, keeper)
+            found = job.results(self._loaded, checkpointer)
             self._loaded.check_reset()
             made = _provenance(job, started, found.seconds)
             record = results.complete(job.cell, job.editor_facts(), made, found.body)
@@ -119,26 +119,26 @@ class Worker:
         except Exception as error:  # whatever an editor raises: the grid goes on
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise UnwritableError.of(Path(str(error.filename or "a disk")), error) from error
-            self._distrust(keeper)
+            self._distrust(checkpointer)
             self._loaded.forget_model()
             made = _provenance(job, started, {})
             record = results.failed(job.cell, job.editor_facts(), made, error)
             return _Made(content=encoded(record), edits=0, error=failure_of(record))
 
-    def _distrust(self, keeper: Keeper) -> None:
+    def _distrust(self, checkpointer: Checkpointer) -> None:
         """Set the checkpoint of a failed job aside where its answers may be of a spoilt model."""
         try:
             self._loaded.check_reset()
         except Exception:  # noqa: BLE001 - what cannot be checked is not trusted either
-            keeper.refuse("was made on a model that its editor did not restore")
+            checkpointer.set_aside("was made on a model that its editor did not restore")
 
-    def _keeper(self, job: Job) -> Keeper:
+    def _checkpointer(self, job: Job) -> Checkpointer:
         file = CheckpointFile(
             directory=self._store.checkpoints,
             key=job.cell.key(),
             numerics=numerics(torch.device(job.device)),
         )
-        return Keeper(file, self._conduct, self._stop)
+        return Checkpointer(file, self._conduct, self._stop)
 
 
 def outcome_in(store: ResultStore, job: Job) -> Finished | None:

@@ -20,7 +20,7 @@ from bench.core.cells import canonical
 from bench.core.checksums import digest_of_tensors
 from bench.core.console import warn
 from bench.core.files import set_aside, write_tensors
-from bench.evaluation.cache_keys import difference
+from bench.evaluation.caches import difference
 from bench.evaluation.checkpointing import Checkpoint
 
 FORMAT = "1"
@@ -33,7 +33,7 @@ class CheckpointFile:
 
     directory: Path
     key: str  # of the cell
-    numerics: Mapping[str, Any]  # see `bench.evaluation.cache_keys`
+    numerics: Mapping[str, Any]  # see `bench.evaluation.caches`
 
     @property
     def path(self) -> Path:

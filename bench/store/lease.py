@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.evaluation.checkpointing import Made
+from bench.evaluation.checkpointing import EditCount
 
 # What file systems say that have no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -33,7 +33,7 @@ class Claim:
         self._path = path
         self._facts = dict(facts)
         self._beats = 0
-        self._made: Callable[[], Made] = Made
+        self._made: Callable[[], EditCount] = EditCount
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         self._file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         try:
@@ -61,7 +61,7 @@ class Claim:
     ) -> None:
         self.release()
 
-    def tell(self, made: Callable[[], Made]) -> None:
+    def tell(self, made: Callable[[], EditCount]) -> None:
         """Say from now on, with every sign of life, how many edits `made` counts."""
         self._made = made
 

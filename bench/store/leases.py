@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.core.files import UnwritableError
 from bench.core.processes import Process, is_gone, is_here, this_process
-from bench.evaluation.checkpointing import Made
+from bench.evaluation.checkpointing import EditCount
 from bench.store.lease import Claim, remove_if
 
 EVERY = 10.0  # seconds between two signs of life (ours)
@@ -87,13 +87,13 @@ class CellClaims:
         facts = _facts(_content(self._path(key)))
         return f"process {facts.get('pid', '?')} on {facts.get('host', 'an unknown host')}"
 
-    def made(self, key: str) -> Made:
+    def made(self, key: str) -> EditCount:
         """How many edits of a cell its holder has told of, at the last sign of life."""
         facts = _facts(_content(self._path(key)))
         try:
-            return Made(*(int(facts[name]) for name in Made._fields))
+            return EditCount(*(int(facts[name]) for name in EditCount._fields))
         except (KeyError, TypeError, ValueError):
-            return Made()
+            return EditCount()
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from bench.evaluation.batching import Course, Room, answered
-from bench.evaluation.probing import items_of, predict
+from bench.evaluation.inference import BatchLimit, PartialAnswers, in_batches, predict
+from bench.evaluation.probing import items_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
 from tests.support.tiny import SAMPLES, tiny_llama
@@ -39,17 +39,17 @@ class Small:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_lack_of_memory_halves_the_batch_for_good(failure: Callable[[], Exception]) -> None:
-    small, room = Small(3, failure), Room(10)
-    assert answered(range(12), small, room) == [n**2 for n in range(12)]
+    small, room = Small(3, failure), BatchLimit(10)
+    assert in_batches(range(12), small, room) == [n**2 for n in range(12)]
     assert small.sizes == [10, 5, 2, 2, 2, 2, 2, 2]
-    assert answered(range(3), small, room) == [0, 1, 4]
+    assert in_batches(range(3), small, room) == [0, 1, 4]
     assert small.sizes[-2:] == [2, 1]
 
 
 def test_one_that_does_not_fit_alone_raises() -> None:
     small = Small(0)
     with pytest.raises(MemoryError):
-        answered(range(4), small, 4)
+        in_batches(range(4), small, 4)
     assert small.sizes == [4, 2, 1]
 
 
@@ -57,7 +57,7 @@ def test_one_that_does_not_fit_alone_raises() -> None:
 def test_other_errors_are_no_matter_of_size(error: Exception) -> None:
     small = Small(1, lambda: error)
     with pytest.raises(type(error)):
-        answered(range(4), small, 4)
+        in_batches(range(4), small, 4)
     assert small.sizes == [4]
 
 
@@ -67,13 +67,13 @@ def test_the_real_allocators_complaint_is_known() -> None:
             torch.empty(1 << 50)
         return list(numbers)
 
-    assert answered(range(3), greedy, 3) == [0, 1, 2]
+    assert in_batches(range(3), greedy, 3) == [0, 1, 2]
 
 
 def test_asking_goes_on_behind_what_was_found() -> None:
     small, seen, steps = Small(9), [], []
-    course = Course([0, 1, 4, 9, 16], lambda: steps.append(len(course.found)))
-    found = answered(range(8), small, 2, course, lambda some: seen.append(list(some)))
+    course = PartialAnswers([0, 1, 4, 9, 16], lambda: steps.append(len(course.answers)))
+    found = in_batches(range(8), small, 2, course, lambda some: seen.append(list(some)))
     assert found == [n**2 for n in range(8)]
     assert small.sizes == [2, 1]
     assert seen == [[0, 1], [2, 3], [4]]

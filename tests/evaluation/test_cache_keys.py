@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.evaluation.cache_keys import CODE, ROOMS, digest_of_rooms
+from bench.evaluation.caches import CODE, ROOMS, digest_of_rooms
 
 
 @pytest.fixture

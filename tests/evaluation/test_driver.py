@@ -8,8 +8,9 @@ import pytest
 
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_cell
+from bench.evaluation.inference import predict
 from bench.evaluation.metrics import SampleRow, summarise
-from bench.evaluation.probing import items_of, predict
+from bench.evaluation.probing import items_of
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cell import CELL

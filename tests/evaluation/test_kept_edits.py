@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.evaluation.edit_cache import KeptEdits, kept_edits
+from bench.evaluation.caches import CachedEdits, cached_edits
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from editors.r_rome import RRomeHparams
@@ -20,10 +20,10 @@ INPUTS = {"corpus": "c", "templates": "t", "encoder": "e", "artefact": "a"}
 
 
 def test_what_was_put_is_found_to_the_bit(tmp_path: Path) -> None:
-    kept = KeptEdits(tmp_path)
+    kept = CachedEdits(tmp_path)
     assert kept.get(REQUESTS[0]) is None
     kept.put(REQUESTS[0], MADE)
-    found = KeptEdits(tmp_path).get(REQUESTS[0])
+    found = CachedEdits(tmp_path).get(REQUESTS[0])
     assert found is not None
     assert all(torch.equal(found[name], MADE[name]) for name in MADE)
     other = dataclasses.replace(REQUESTS[0], subject="the capital")
@@ -34,8 +34,8 @@ def test_a_found_edit_counts_the_seconds_of_its_making(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter([10.0, 12.5])
-    monkeypatch.setattr("bench.evaluation.edit_cache.time.perf_counter", lambda: next(ticks))
-    kept = KeptEdits(tmp_path)
+    monkeypatch.setattr("bench.evaluation.caches.time.perf_counter", lambda: next(ticks))
+    kept = CachedEdits(tmp_path)
     kept.get(REQUESTS[0])
     kept.put(REQUESTS[0], MADE)
     assert kept.take_saved() == 0.0
@@ -45,7 +45,7 @@ def test_a_found_edit_counts_the_seconds_of_its_making(
 
 
 def test_a_broken_file_is_made_anew(tmp_path: Path) -> None:
-    kept = KeptEdits(tmp_path)
+    kept = CachedEdits(tmp_path)
     kept.get(REQUESTS[0])
     kept.put(REQUESTS[0], MADE)
     (file,) = tmp_path.iterdir()
@@ -56,7 +56,7 @@ def test_a_broken_file_is_made_anew(tmp_path: Path) -> None:
 
 
 def place(lm: LanguageModel, hparams: RRomeHparams, inputs: dict[str, str]) -> Path:
-    found = kept_edits(lm, "r_rome", hparams, inputs)
+    found = cached_edits(lm, "r_rome", hparams, inputs)
     assert found is not None
     return found.directory
 
@@ -75,19 +75,19 @@ def test_what_an_edit_depends_on_has_a_place_of_its_own(monkeypatch: pytest.Monk
         place(lm, dataclasses.replace(hparams, v_lr=0.25), INPUTS),
         place(lm, hparams, {**INPUTS, "corpus": "d"}),
     }
-    monkeypatch.setattr("bench.evaluation.cache_keys.CODE", "other")
+    monkeypatch.setattr("bench.evaluation.caches.CODE", "other")
     assert len({*places, place(lm, hparams, INPUTS)}) == 5
 
 
 def test_only_edits_that_depend_on_nothing_else_are_kept() -> None:
     bare = tiny_llama()
     lm = LanguageModel(bare.model, bare.tokenizer, digest="a")
-    assert kept_edits(lm, "rome", hparams_for("rome", "default"), INPUTS) is None
-    assert kept_edits(bare, "r_rome", hparams_for("r_rome", "tiny"), INPUTS) is None
+    assert cached_edits(lm, "rome", hparams_for("rome", "default"), INPUTS) is None
+    assert cached_edits(bare, "r_rome", hparams_for("r_rome", "tiny"), INPUTS) is None
 
 
 def test_requests_differ_in_every_field(tmp_path: Path) -> None:
-    kept = KeptEdits(tmp_path)
+    kept = CachedEdits(tmp_path)
     one = EditRequest(prompt="a", target="b", subject="c")
     paths = {kept._path(dataclasses.replace(one, **{f: "z"})) for f in vars(one)}
     assert len({kept._path(one), *paths}) == 4

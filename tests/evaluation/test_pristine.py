@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.core.numerics import fixed_arithmetic
-from bench.evaluation import pristine
-from bench.evaluation.answers import Answered
-from bench.evaluation.pristine import PristineAnswers, pristine_answers
-from bench.evaluation.probing import Item
+from bench.evaluation import caches
+from bench.evaluation.caches import PristineAnswers, pristine_answers
+from bench.evaluation.probing import Item, ItemAnswers
 from editors.parts.language_model import LanguageModel
 from tests.support.tiny import tiny_llama
 
@@ -29,10 +28,10 @@ class Asked:
     def __init__(self) -> None:
         self.prompts: list[str] = []
 
-    def __call__(self, items: Sequence[Item]) -> list[Answered]:
+    def __call__(self, items: Sequence[Item]) -> list[ItemAnswers]:
         self.prompts += [item.prompt for item in items]
         return [
-            Answered(
+            ItemAnswers(
                 (len(item.prompt),),
                 {"teacher_forced": {"ids": [1, 2], "text": "über"}},
                 -0.1 - len(item.prompt) / 3,
@@ -123,14 +122,14 @@ def test_other_weights_templates_types_and_code_have_other_places(
     place(with_digest(lm, "b"), "{}")
     lm.model.double()
     place(one, "{}")
-    monkeypatch.setattr("bench.evaluation.cache_keys.CODE", "other")
-    pristine._opened.cache_clear()
+    monkeypatch.setattr("bench.evaluation.caches.CODE", "other")
+    caches._opened.cache_clear()
     place(one, "{}")
     assert len(places) == 5
     with fixed_arithmetic(wanted=True):
-        pristine._opened.cache_clear()
+        caches._opened.cache_clear()
         place(one, "{}")
     assert len(places) == 6
-    pristine._opened.cache_clear()
+    caches._opened.cache_clear()
     assert dataclasses.is_dataclass(found := pristine_answers(one, "{}"))
     assert found is pristine_answers(one, "{}")

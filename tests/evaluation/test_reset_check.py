@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.core.run_options import Conduct
-from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Loaded
 from bench.evaluation.driver import run_cell
 from bench.evaluation.jobs import Job, Results
@@ -45,10 +45,10 @@ class ShiftingJob(Job):
     def size(self) -> tuple[int, int]:
         return 1, 1
 
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         lm = loaded.language_model(self)
         editor = Shift(lm) if self.restores else Sticky(lm)
-        ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES, keeper=keeper)
+        ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES, checkpointer=checkpointer)
         return Results(body={"rows": ran.rows, "summary": {}}, seconds={}, edits=1)
 
     def editor_facts(self) -> dict[str, Any]:

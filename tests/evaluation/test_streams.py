@@ -13,7 +13,7 @@ import pytest
 from bench.core.cells import Cell, Generation
 from bench.core.run_options import Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
-from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.evaluation.driver import CellRun, run_cell
 from bench.store.checkpoints import CheckpointFile
 from editors import registry
@@ -37,7 +37,7 @@ class KilledError(BaseException):
     """What no code can catch."""
 
 
-class Mortal(Keeper):
+class Mortal(Checkpointer):
     """Keeps what it is given behind every second step, and dies behind the step number `age`."""
 
     def __init__(self, file: CheckpointFile, age: int | None) -> None:
@@ -48,9 +48,9 @@ class Mortal(Keeper):
     def _is_due(self) -> bool:
         return self.steps % 2 == 0
 
-    def behind_batch(self, made: Callable[[], Checkpoint]) -> None:
+    def after_batch(self, made: Callable[[], Checkpoint]) -> None:
         self.steps += 1
-        super().behind_batch(made)
+        super().after_batch(made)
         if self.steps == self.age:
             raise KilledError
 
@@ -60,8 +60,8 @@ def cell(n_edits: int, **changes: Any) -> Cell:
     return dataclasses.replace(CELL, **values | changes)
 
 
-def run(editor: Editor[Any], one: Cell, keeper: Keeper | None = None) -> CellRun:
-    return run_cell(one, editor, MANY, batch_size=IN_BATCHES, keeper=keeper)
+def run(editor: Editor[Any], one: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
+    return run_cell(one, editor, MANY, batch_size=IN_BATCHES, checkpointer=checkpointer)
 
 
 def results(ran: CellRun) -> Any:
@@ -105,23 +105,29 @@ def test_a_stream_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> No
     whole = run(Shift(tiny_llama()), cell(3))
     with pytest.raises(KilledError):
         run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), age))
-    editor, keeper = Shift(tiny_llama()), Keeper(checkpoint_file(tmp_path))
-    assert results(run(editor, cell(3), keeper)) == results(whole)
+    editor, checkpointer = Shift(tiny_llama()), Checkpointer(checkpoint_file(tmp_path))
+    assert results(run(editor, cell(3), checkpointer)) == results(whole)
     kept = age // 2 * 2  # of 20 steps: three edits, six batches and the end of a block, twice
     made = min(kept, 3) + min(max(kept - 10, 0), 3)
     assert sum(word.startswith("edit") for word in editor.log) == 6 - made
 
 
 def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
-    def forwards(keeper: Keeper) -> int:
+    def forwards(checkpointer: Checkpointer) -> int:
         editor = Shift(tiny_llama())
         with counted_head(editor.lm) as calls, suppress(KilledError):
-            run_cell(cell(3, generation="none"), editor, MANY, batch_size=IN_BATCHES, keeper=keeper)
+            run_cell(
+                cell(3, generation="none"),
+                editor,
+                MANY,
+                batch_size=IN_BATCHES,
+                checkpointer=checkpointer,
+            )
         return len(calls)
 
     pristine, block = 5, 3  # batches
     assert forwards(Mortal(checkpoint_file(tmp_path), 5)) == pristine + 2
-    assert forwards(Keeper(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
+    assert forwards(Checkpointer(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
 
 
 class InPairs(Shift):
@@ -149,7 +155,7 @@ def test_edits_are_prepared_beside_those_that_they_were_beside(tmp_path: Path) -
     kept = checkpoint_file(tmp_path).read()
     assert kept is not None
     assert kept.progress["block"] + len(kept.progress["seconds"]) == 3
-    run(editor, one, Keeper(checkpoint_file(tmp_path)))
+    run(editor, one, Checkpointer(checkpoint_file(tmp_path)))
     assert editor.groups == whole.groups[1:]
 
 
@@ -161,7 +167,7 @@ def test_seconds_of_finished_edits_are_kept(
     kept = checkpoint_file(tmp_path).read()
     assert kept is not None
     assert kept.progress["phases"]["edit"] == pytest.approx(sum(kept.progress["seconds"]))
-    ran = run(Shift(tiny_llama()), cell(3), Keeper(checkpoint_file(tmp_path)))
+    ran = run(Shift(tiny_llama()), cell(3), Checkpointer(checkpoint_file(tmp_path)))
     assert [row["edit_seconds"] for row in ran.rows[:2]] == kept.progress["seconds"]
     assert ran.seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in ran.rows))
 
@@ -170,10 +176,10 @@ def test_a_stopped_stream_keeps_its_last_edit_and_leaves_a_pristine_model(tmp_pa
     stop, editor = StopFlag(), Shift(tiny_llama())
     pristine = editor.pristine.clone()
 
-    class Stopping(Keeper):
-        def behind_edit(self, made: Callable[[], Checkpoint]) -> None:
+    class Stopping(Checkpointer):
+        def after_edit(self, made: Callable[[], Checkpoint]) -> None:
             stop.request_stop()
-            super().behind_edit(made)
+            super().after_edit(made)
 
     with pytest.raises(StoppedEarly):
         run(editor, cell(3), Stopping(checkpoint_file(tmp_path), stop=stop))
@@ -182,7 +188,7 @@ def test_a_stopped_stream_keeps_its_last_edit_and_leaves_a_pristine_model(tmp_pa
     assert kept is not None
     assert len(kept.progress["seconds"]) == 1
     with pytest.raises(StoppedEarly):  # and it begins nothing
-        run(editor, cell(3), Keeper(stop=stop))
+        run(editor, cell(3), Checkpointer(stop=stop))
 
 
 def test_a_state_that_the_editor_cannot_read_is_set_aside(
@@ -195,7 +201,7 @@ def test_a_state_that_the_editor_cannot_read_is_set_aside(
         def load_state_dict(self, state: Any) -> None:
             raise KeyError("weight")
 
-    ran = run(Forgetful(tiny_llama()), cell(3), Keeper(checkpoint_file(tmp_path)))
+    ran = run(Forgetful(tiny_llama()), cell(3), Checkpointer(checkpoint_file(tmp_path)))
     assert results(ran) == results(run(Shift(tiny_llama()), cell(3)))
     assert "cannot be read by its editor (KeyError: 'weight')" in capsys.readouterr().err
     assert [path.suffix for path in tmp_path.iterdir()] == [".corrupt"]

@@ -14,8 +14,8 @@ import torch
 
 from bench.cli.main import main
 from bench.core.checksums import DamagedFileError, check_model, digest_of_file
-from bench.evaluation import pristine
-from bench.evaluation.edit_cache import KeptEdits
+from bench.evaluation import caches
+from bench.evaluation.caches import CachedEdits
 from bench.models import resources
 from bench.world import store
 from editors import registry
@@ -137,7 +137,7 @@ def test_damaged_caches(
         content = path.read_bytes()
         for damage in DAMAGES:
             spoil(path, damage, chance)
-            pristine._opened.cache_clear()  # as in a process of its own
+            caches._opened.cache_clear()  # as in a process of its own
             out = tmp_path / f"out-{count.tried}"
             with count.trying(f"{damage.__name__} {path.name}"):
                 assert main(home.arguments(out, editors)) == 0
@@ -153,7 +153,7 @@ def test_damaged_kept_edits(
     count = tally["corruptions"]
     made = {"left": torch.arange(40.0), "right": torch.ones(3, 4)}
     for damage in DAMAGES:
-        kept = KeptEdits(tmp_path / damage.__name__)
+        kept = CachedEdits(tmp_path / damage.__name__)
         for request in REQUESTS[:2]:
             kept.get(request)
             kept.put(request, {name: tensor + len(request.prompt) for name, tensor in made.items()})

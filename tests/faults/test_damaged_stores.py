@@ -12,7 +12,7 @@ import pytest
 from bench.cli.main import main
 from bench.core.run_options import Conduct
 from bench.core.stopping import StoppedEarly
-from bench.evaluation.cache_keys import numerics
+from bench.evaluation.caches import numerics
 from bench.evaluation.context import Loaded
 from bench.runner.worker import Worker
 from bench.store.checkpoints import CheckpointFile
@@ -21,7 +21,7 @@ from bench.store.results import OtherSchemaError, ResultStore
 from tests.faults.damage import DAMAGES, spoil
 from tests.faults.grid import EDITS, Home, results, untimed
 from tests.faults.tally import Count, SilentError
-from tests.support.stopping import StoppingKeeper
+from tests.support.stopping import StoppingCheckpointer
 
 pytestmark = pytest.mark.faults
 
@@ -66,7 +66,7 @@ def test_damaged_checkpoints(
         for one in (job, other):
             file = checkpoint_of(one.cell.key(), store)
             with pytest.raises(StoppedEarly):
-                one.results(loaded, StoppingKeeper(file, after=2))
+                one.results(loaded, StoppingCheckpointer(file, after=2))
         spoil(file_of(job.cell.key(), store), damage, chance,
               file_of(other.cell.key(), store).read_bytes())  # fmt: skip
         with count.trying(f"{damage.__name__} checkpoint"):

@@ -16,7 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from bench.cli.main import main
-from bench.evaluation import pristine
+from bench.evaluation import caches
 from tests.core.test_small_disk import mounted
 from tests.faults.grid import Home, assert_tidy, results
 from tests.faults.tally import Count
@@ -42,7 +42,7 @@ def assert_continues(home: Home, out: Path, there: dict[str, Any]) -> None:
     """The same command goes on, and what was finished stays."""
     now = results(out)
     assert there.items() <= now.items()
-    pristine._opened.cache_clear()
+    caches._opened.cache_clear()
     assert main(home.arguments(out, EDITORS)) == 0
     assert results(out) == {key: home.whole[key] for key in results(out)}
     assert len(results(out)) == 4
@@ -85,7 +85,7 @@ def test_writes_that_fail(
     every = range(1, WRITES + 1) if number == errno.ENOSPC else range(1, WRITES + 1, 5)
     for first in every:
         monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / f"cache-{first}"))
-        pristine._opened.cache_clear()
+        caches._opened.cache_clear()
         out, full = tmp_path / f"out-{first}", Full(first, number)
         with count.trying(f"{os.strerror(number)} from write {first} on"):
             capsys.readouterr()
@@ -125,7 +125,7 @@ def test_small_disks(
         place.mkdir()
         assert mounted("-t", "tmpfs", "-o", f"size={size + chance.randrange(8)}k", "tmpfs", place)
         monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(place / "cache"))
-        pristine._opened.cache_clear()
+        caches._opened.cache_clear()
         with count.trying(f"a disk of {size} KiB"):
             capsys.readouterr()
             code = main(home.arguments(place / "out", EDITORS))
@@ -151,7 +151,7 @@ def test_read_only_disks(
     keys = sorted(key for key, one in home.whole.items() if one["cell"]["editor"] in EDITORS)
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(disk / "cache"))
     for missing in keys:
-        pristine._opened.cache_clear()
+        caches._opened.cache_clear()
         assert main(home.arguments(out, EDITORS)) == 0
         (out / f"{missing}.json").unlink()
         there = results(out)

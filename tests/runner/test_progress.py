@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.evaluation.checkpointing import Checkpoint, Keeper, Made
+from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditCount
 from bench.runner.cell_progress import CellProgress
 from bench.runner.progress import track
 from bench.runner.worker import Finished
@@ -41,7 +41,7 @@ def claimed(folder: Path, one: MarkingJob, edits: int, earlier: int = 0) -> Clai
     """A cell that is being computed, and has just shown that it lives."""
     claim = CellClaims(folder, every=3600.0).claim(one.cell.key())
     assert claim is not None
-    claim.tell(lambda: Made(edits, earlier))
+    claim.tell(lambda: EditCount(edits, earlier))
     claim._write()
     return claim
 
@@ -141,20 +141,20 @@ def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> Non
 
 
 def test_a_keeper_counts_edits_and_a_claim_tells_them(tmp_path: Path) -> None:
-    keeper, claims = Keeper(), CellClaims(tmp_path, every=3600.0)
+    checkpointer, claims = Checkpointer(), CellClaims(tmp_path, every=3600.0)
     key, nothing = "a" * 64, Checkpoint(progress={}, state={})
-    assert claims.made(key) == Made()
+    assert claims.made(key) == EditCount()
     claim = claims.claim(key)
     assert claim is not None
     with claim:
-        claim.tell(lambda: keeper.made)
-        keeper.go_on_from(5)
-        keeper.behind_edit(lambda: nothing)
-        keeper.behind_batch(lambda: nothing)
-        assert claims.made(key) == Made(0, 0)
+        claim.tell(lambda: checkpointer.count)
+        checkpointer.continue_from(5)
+        checkpointer.after_edit(lambda: nothing)
+        checkpointer.after_batch(lambda: nothing)
+        assert claims.made(key) == EditCount(0, 0)
         size = (tmp_path / f"{key}.json").stat().st_size
         claim._write()
-        assert claims.made(key) == Made(6, 5)
+        assert claims.made(key) == EditCount(6, 5)
         assert (tmp_path / f"{key}.json").stat().st_size == size
 
 

@@ -109,8 +109,8 @@ def test_who_lost_its_claim_leaves_the_record_of_the_other(store: ResultStore, l
     job = fake_job(log)
 
     class Taken(FakeJob):
-        def results(self, loaded, keeper):  # type: ignore[no-untyped-def]
-            found = super().results(loaded, keeper)
+        def results(self, loaded, checkpointer):  # type: ignore[no-untyped-def]
+            found = super().results(loaded, checkpointer)
             (store.leases / f"{self.cell.key()}.json").unlink()
             Worker(store).run(job)
             return found
@@ -148,9 +148,9 @@ def test_the_claim_of_a_running_cell_is_there(store: ResultStore, log: Path) -> 
     seen = []
 
     class Looking(FakeJob):
-        def results(self, loaded, keeper):  # type: ignore[no-untyped-def]
+        def results(self, loaded, checkpointer):  # type: ignore[no-untyped-def]
             seen.append(json.loads((store.leases / f"{self.cell.key()}.json").read_text())["host"])
-            return super().results(loaded, keeper)
+            return super().results(loaded, checkpointer)
 
     Worker(store).run(Looking(**vars(fake_job(log))))
     assert len(seen) == 1

@@ -10,8 +10,8 @@ import torch
 
 from bench.core.run_options import Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
-from bench.evaluation.cache_keys import difference, numerics
-from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.evaluation.caches import difference, numerics
+from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.store.checkpoints import CheckpointFile
 
 HERE = {"package": "1", "libraries": {"torch": "2"}, "code": ["x"], "threads": 1}
@@ -172,11 +172,11 @@ def test_numerics_are_stable_and_know_the_arithmetic() -> None:
     assert "with processor 'Abacus'" in str(difference(other, here))
 
 
-def steps(keeper: Keeper, file: CheckpointFile, count: int) -> list[int]:
+def steps(checkpointer: Checkpointer, file: CheckpointFile, count: int) -> list[int]:
     """The steps behind which a checkpoint was written."""
     written = []
     for number in range(1, count + 1):
-        keeper.behind_edit(lambda n=number: dataclasses.replace(MADE, progress={"step": n}))  # type: ignore[misc]
+        checkpointer.after_edit(lambda n=number: dataclasses.replace(MADE, progress={"step": n}))  # type: ignore[misc]
         kept = file.read()
         if kept is not None and kept.progress["step"] == number:
             written.append(number)
@@ -184,21 +184,21 @@ def steps(keeper: Keeper, file: CheckpointFile, count: int) -> list[int]:
 
 
 def test_short_cells_write_nothing(file: CheckpointFile) -> None:
-    assert steps(Keeper(file), file, 5) == []
+    assert steps(Checkpointer(file), file, 5) == []
     assert not file.directory.exists()
 
 
 def test_checkpoints_come_by_edits_and_by_seconds(
     file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert steps(Keeper(file, Conduct(checkpoint_edits=3)), file, 7) == [3, 6]
+    assert steps(Checkpointer(file, Conduct(checkpoint_edits=3)), file, 7) == [3, 6]
     file.discard()
     now = [0.0]
     monkeypatch.setattr("bench.evaluation.checkpointing.time.monotonic", lambda: now[0])
-    keeper = Keeper(file, Conduct(checkpoint_seconds=10))
+    checkpointer = Checkpointer(file, Conduct(checkpoint_seconds=10))
     written = []
     for now[0] in (9.0, 10.0, 19.0, 20.0, 21.0):
-        written += [now[0]] if steps(keeper, file, 1) else []
+        written += [now[0]] if steps(checkpointer, file, 1) else []
         file.discard()
     assert written == [10.0, 20.0]
 
@@ -208,31 +208,34 @@ def test_writing_takes_a_small_share_of_the_time(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr("bench.evaluation.checkpointing.time.monotonic", lambda: now[0])
-    keeper = Keeper(file, Conduct(checkpoint_seconds=0))
+    checkpointer = Checkpointer(file, Conduct(checkpoint_seconds=0))
 
     def slowly() -> Checkpoint:
         now[0] += 2.0
         return MADE
 
-    keeper.behind_edit(slowly)
+    checkpointer.after_edit(slowly)
     assert now[0] == 2.0
     now[0] = 41.9
-    keeper.behind_edit(slowly)
+    checkpointer.after_edit(slowly)
     assert now[0] == 41.9
     now[0] = 42.0
-    keeper.behind_edit(slowly)
+    checkpointer.after_edit(slowly)
     assert now[0] == 44.0
 
 
 def test_a_stop_is_kept_first_and_needs_no_place(file: CheckpointFile) -> None:
     stop = StopFlag()
-    keeper = Keeper(file, stop=stop)
-    keeper.check()
+    checkpointer = Checkpointer(file, stop=stop)
+    checkpointer.check()
     stop.request_stop()
     with pytest.raises(StoppedEarly):
-        keeper.behind_batch(lambda: MADE)
+        checkpointer.after_batch(lambda: MADE)
     assert file.read() is not None
-    for action in (Keeper(stop=stop).check, lambda: Keeper(stop=stop).behind_edit(lambda: MADE)):
+    for action in (
+        Checkpointer(stop=stop).check,
+        lambda: Checkpointer(stop=stop).after_edit(lambda: MADE),
+    ):
         with pytest.raises(StoppedEarly):
             action()
 
@@ -241,5 +244,5 @@ def test_work_goes_on_where_no_checkpoint_can_be_written(
     file: CheckpointFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.directory.write_text("a file in the place of the folder")
-    Keeper(file, Conduct(checkpoint_edits=1)).behind_edit(lambda: MADE)
+    Checkpointer(file, Conduct(checkpoint_edits=1)).after_edit(lambda: MADE)
     assert capsys.readouterr().err.startswith(f"No checkpoint was written to {file.path}: ")

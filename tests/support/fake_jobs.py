@@ -15,7 +15,7 @@ from bench.models.backbones import Backbone
 from tests.core.test_cell import CELL
 
 if TYPE_CHECKING:
-    from bench.evaluation.checkpointing import Keeper
+    from bench.evaluation.checkpointing import Checkpointer
     from bench.evaluation.context import Loaded
 
 NOWHERE = Backbone(name="none", directory=Path("nowhere"), digest="0" * 64)
@@ -35,7 +35,7 @@ class FakeJob(Job):
     def size(self) -> tuple[int, int]:
         return 1, 0
 
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{self.cell.seed} {os.getpid()}\n")
         time.sleep(self.seconds)

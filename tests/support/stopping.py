@@ -1,4 +1,4 @@
-"""A keeper for tests that asks itself to stop."""
+"""A checkpointer for tests that asks itself to stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.core.stopping import StopFlag
-from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.store.checkpoints import CheckpointFile
 
 
@@ -14,7 +14,7 @@ def checkpoint_file(directory: Path) -> CheckpointFile:
     return CheckpointFile(directory=directory, key="a" * 64, numerics={"machine": 1})
 
 
-class StoppingKeeper(Keeper):
+class StoppingCheckpointer(Checkpointer):
     """Stops behind a number of edits."""
 
     def __init__(self, file: CheckpointFile, after: int) -> None:
@@ -22,8 +22,8 @@ class StoppingKeeper(Keeper):
         super().__init__(file, stop=self.stop)
         self._left = after
 
-    def behind_edit(self, made: Callable[[], Checkpoint]) -> None:
+    def after_edit(self, made: Callable[[], Checkpoint]) -> None:
         self._left -= 1
         if self._left == 0:
             self.stop.request_stop()
-        super().behind_edit(made)
+        super().after_edit(made)

@@ -11,7 +11,8 @@ import pytest
 
 from bench.cli import main as cli
 from bench.evaluation import metrics
-from bench.evaluation.probing import Item, predict
+from bench.evaluation.inference import predict
+from bench.evaluation.probing import Item
 from bench.models.backbones import load, locate
 from bench.store.reference import reference_records
 from bench.store.results import Record

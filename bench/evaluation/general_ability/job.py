@@ -13,7 +13,7 @@ from bench.evaluation.general_ability.rows import summarise
 from bench.evaluation.jobs import Job, Results, facts_of
 
 if TYPE_CHECKING:
-    from bench.evaluation.checkpointing import Keeper
+    from bench.evaluation.checkpointing import Checkpointer
     from bench.evaluation.context import Loaded
     from bench.evaluation.general_ability.running import AbilityRun
 
@@ -32,7 +32,7 @@ class AbilityJob(Job):
         edits = self.cell.edits
         return 0 if edits is None else edits.n_edits, self.cell.task_limit or 0
 
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         """Edit and ask; see the base class."""
         start = time.perf_counter()
         sets = loaded.ability_sets(self.source, self.cell.tasks)
@@ -43,7 +43,7 @@ class AbilityJob(Job):
             from bench.evaluation.general_ability.running import run_unedited
 
             seconds = {"load": time.perf_counter() - start}
-            ran = run_unedited(self.cell, lm, sets, keeper=keeper)
+            ran = run_unedited(self.cell, lm, sets, checkpointer=checkpointer)
             return self._results(data, ran, seconds)
         from bench.evaluation.general_ability.running import run_edited
 
@@ -52,7 +52,7 @@ class AbilityJob(Job):
         editor = loaded.editor(lm, cell.editor, cell.hparams, stream.sources, keep=True)
         found = loaded.samples(cell.dataset, stream.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
-        ran = run_edited(self.cell, editor, found.samples, sets, keeper=keeper)
+        ran = run_edited(self.cell, editor, found.samples, sets, checkpointer=checkpointer)
         return self._results(data | {"edits": found.facts()}, ran, seconds)
 
     def editor_facts(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bench.evaluation.general_ability.items import AbilityItem
 from bench.evaluation.general_ability.lm_eval_model import SteeredModel, quiet
 from bench.evaluation.general_ability.lm_eval_tasks import AskedTask, ReadingTask, build_tasks
 from bench.evaluation.general_ability.rows import AbilityRow, Mark, Numbered, choice_mark, row_of
-from bench.evaluation.probing import BATCH_SIZE, Steering
+from bench.evaluation.inference import BATCH_SIZE, Steering
 from editors.parts.language_model import LanguageModel
 
 

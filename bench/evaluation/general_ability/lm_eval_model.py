@@ -23,7 +23,7 @@ from lm_eval.models.utils import (
 from torch import Tensor
 
 from bench.evaluation.general_ability.fitting import context_of
-from bench.evaluation.probing import BATCH_SIZE, Steering
+from bench.evaluation.inference import BATCH_SIZE, Steering
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of_ids, continuation, pad_id

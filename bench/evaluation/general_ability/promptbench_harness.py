@@ -8,7 +8,7 @@ from dataclasses import replace
 from bench.evaluation.general_ability.fitting import fitted
 from bench.evaluation.general_ability.promptbench_forms import Form, forms
 from bench.evaluation.general_ability.rows import AbilityRow, Numbered, row_of
-from bench.evaluation.probing import BATCH_SIZE, Steering, generate
+from bench.evaluation.inference import BATCH_SIZE, Steering, generate
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from bench.core.numerics import draw
 from bench.core.provenance import Clock
-from bench.evaluation.checkpointing import Keeper
-from bench.evaluation.edit_loop import EditsMade
+from bench.evaluation.checkpointing import Checkpointer, EditSequence
 from bench.evaluation.general_ability import scoring
 from bench.evaluation.general_ability.cell import BUILT_IN, AbilityCell
 from bench.evaluation.general_ability.loading import LoadedSet, chosen
 from bench.evaluation.general_ability.rows import AbilityRow, Numbered
 from bench.evaluation.health import BlockHealth, health_of
+from bench.evaluation.inference import BATCH_SIZE, Steering, predict, unsteered
 from bench.evaluation.metrics import token_accuracy
-from bench.evaluation.probing import BATCH_SIZE, Steering, items_of, predict, unsteered
+from bench.evaluation.probing import items_of
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
@@ -42,17 +42,17 @@ def run_unedited(
     sets: Mapping[str, LoadedSet],
     *,
     batch_size: int = BATCH_SIZE,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> AbilityRun:
     """Ask the model as it is.
 
     Raises:
-        StoppedEarly: the keeper was asked to stop.
+        StoppedEarly: on request.
     """
-    clock, keeper = Clock(lm.device), keeper or Keeper()
+    clock, checkpointer = Clock(lm.device), checkpointer or Checkpointer()
     questions = _questions(cell, lm, sets)
     with clock.phase("ask"):
-        rows = _asked(cell, lm, questions, _in_front(keeper.check, unsteered), batch_size)
+        rows = _asked(cell, lm, questions, _in_front(checkpointer.check, unsteered), batch_size)
     return AbilityRun(rows=rows, seconds=clock.seconds)
 
 
@@ -63,32 +63,32 @@ def run_edited(
     sets: Mapping[str, LoadedSet],
     *,
     batch_size: int = BATCH_SIZE,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> AbilityRun:
     """Edit the first n samples of the seed's draw, one after another, and ask.
 
-    The editor is reset before, and however it ends. Edits that the keeper has of an earlier run
-    are not made again.
+    The editor is reset before, and however it ends. Edits of an earlier run are not
+    applied again.
 
     Raises:
         ValueError: a cell without edits, or fewer samples than edits.
-        StoppedEarly: the keeper was asked to stop.
+        StoppedEarly: on request.
     """
     edits = cell.edits
     if edits is None or len(samples) < edits.n_edits:
         raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
-    lm, keeper = editor.lm, keeper or Keeper()
+    lm, checkpointer = editor.lm, checkpointer or Checkpointer()
     clock = Clock(lm.device)
-    made = EditsMade(editor, clock, keeper)
+    edits_so_far = EditSequence(editor, clock, checkpointer)
     questions = _questions(cell, lm, sets)
     block = draw(samples, seed=edits.seed, limit=edits.n_edits)
     requests = [items_of(sample)[0] for sample in block]
     editor.reset()
     before = predict(lm, requests, batch_size=batch_size)
-    steering = _in_front(made.keep, editor.steering)
+    steering = _in_front(edits_so_far.after_batch, editor.steering)
     try:
-        made.resume(keeper.resume())
-        made.make([sample.request for sample in block])
+        edits_so_far.resume(checkpointer.read())
+        edits_so_far.edit([sample.request for sample in block])
         after = predict(
             lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
         )
@@ -99,7 +99,7 @@ def run_edited(
     return AbilityRun(
         rows=rows,
         seconds=clock.seconds,
-        health=[health_of(0, block, before, after, editor, keeper.check)],
+        health=[health_of(0, block, before, after, editor, checkpointer.check)],
         reliability=fmean(token_accuracy(one.predicted_ids, one.target_ids) for one in after),
     )
 

@@ -22,10 +22,10 @@ from bench.evaluation.general_ability.rows import (
     reading_mark,
     row_of,
 )
-from bench.evaluation.probing import BATCH_SIZE, Steering, generate, in_batches, predict
+from bench.evaluation.inference import BATCH_SIZE, Steering, ask_in_batches, generate, predict
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import batch_of, placed, target_ids
+from editors.parts.tokens import TokenBatch, batch_of, placed, target_ids
 
 
 def ask(
@@ -72,6 +72,7 @@ def check_options(lm: LanguageModel, questions: Numbered) -> None:
         _first_tokens(lm, options)
 
 
+@torch.no_grad()
 def choices(
     lm: LanguageModel,
     items: Sequence[AbilityItem],
@@ -88,19 +89,19 @@ def choices(
     """
     ids = {options: _first_tokens(lm, options) for options in {item.options for item in items}}
 
-    @torch.no_grad()
-    def answer(chunk: Sequence[AbilityItem]) -> list[int | None]:
-        batch = batch_of(lm.tokenizer, [(item.prompt, "") for item in chunk], device=lm.device)
+    def tokenised(chunk: Sequence[AbilityItem]) -> TokenBatch:
+        return batch_of(lm.tokenizer, [(item.prompt, "") for item in chunk], device=lm.device)
+
+    def answer(batch: TokenBatch, chunk: Sequence[AbilityItem]) -> list[int | None]:
         last = placed(batch.prompt_lengths, lm.device) - 1
         rows = torch.arange(len(batch), device=lm.device)
-        with steering(batch):
-            logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]
+        logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]
         return [
             _largest(row[ids[item.options]].tolist())
             for row, item in zip(logits, chunk, strict=True)
         ]
 
-    return in_batches(items, answer, batch_size)
+    return ask_in_batches(items, tokenised, answer, steering, batch_size)
 
 
 def _first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:

@@ -35,13 +35,12 @@ from typing import Any
 import torch
 
 from bench.core.cells import Cell
-from bench.evaluation.batching import Course
+from bench.evaluation.inference import Ids, PartialAnswers, Question, ask_in_batches, unsteered
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metrics import SampleRow
-from bench.evaluation.probing import Ids, Question, in_batches, unsteered
 from bench.models.measure_inputs import MeasureInputs
 from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.tokens import batch_of
+from editors.parts.tokens import TokenBatch, batch_of
 
 RATIO, RISE, SHARE = 2.0, 0.2, 0.8
 PROMPT_WORDS, TARGET_WORDS = 8, 64  # of each text; ours
@@ -182,13 +181,14 @@ def _continued(running: Running, chosen: Sequence[Passage], *, edited: bool) -> 
     lm = running.editor.lm
     steering = running.editor.steering if edited else unsteered
 
-    def answer(chunk: Sequence[Question]) -> list[Ids]:
-        batch = batch_of(lm.tokenizer, [(one.prompt, "") for one in chunk], device=lm.device)
-        with steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=NEW_TOKENS, stop=Stop())
-        return [tuple(row) for row in rows]
+    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
+        return batch_of(lm.tokenizer, [(q.prompt, "") for q in chunk], device=lm.device)
 
-    return in_batches(chosen, answer, running.room, course=Course(behind=running.between))
+    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
+        return list(map(tuple, greedy(lm, batch, max_new_tokens=NEW_TOKENS, stop=Stop())))
+
+    partial = PartialAnswers[Ids](after_batch=running.between)
+    return ask_in_batches(chosen, tokenised, answer, steering, running.room, partial)
 
 
 def _numbers(measured: Mapping[str, Any]) -> dict[str, Any]:

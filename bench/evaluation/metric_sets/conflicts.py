@@ -31,9 +31,10 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.core.cells import Cell
+from bench.evaluation.inference import Forced
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metrics import SampleRow, normalise
-from bench.evaluation.probing import Forced, Item, items_of
+from bench.evaluation.probing import Item, items_of
 from editors.base import EditRequest, EditSample
 
 PAIRS = 10  # of a block; ours

@@ -23,9 +23,10 @@ from typing import Any
 
 from bench.core.cells import Cell
 from bench.evaluation import metrics
+from bench.evaluation.inference import Forced
 from bench.evaluation.metric_set import Block, Found, MetricSet, Running
 from bench.evaluation.metrics import ItemScore, Measure, SampleRow, Scores, by_age, score
-from bench.evaluation.probing import Forced, Item, items_of
+from bench.evaluation.probing import Item, items_of
 
 COHORT = 10  # edits at most; ours, so that a stage asks few questions
 MEASURES: tuple[Measure, ...] = ("token_accuracy", "exact")

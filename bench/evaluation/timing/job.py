@@ -11,7 +11,7 @@ from bench.evaluation.jobs import Job, Results, facts_of
 from bench.evaluation.timing.cell import TimingCell
 
 if TYPE_CHECKING:
-    from bench.evaluation.checkpointing import Keeper
+    from bench.evaluation.checkpointing import Checkpointer
     from bench.evaluation.context import Loaded
 
 
@@ -27,7 +27,7 @@ class TimingJob(Job):
         """Edits; see the base class."""
         return self.cell.n_edits, 0
 
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         """Edit and ask, one at a time; see the base class."""
         from bench.core.numerics import draw
         from bench.evaluation.timing.session import Session
@@ -38,7 +38,7 @@ class TimingJob(Job):
         drawn = draw(found.samples, seed=cell.seed, limit=max(cell.n_edits, cell.queries))
         seconds = {"load": time.perf_counter() - start}
         requests = [sample.request for sample in drawn]
-        summary = Session(self, loaded, requests, keeper).summary()
+        summary = Session(self, loaded, requests, checkpointer).summary()
         body = {"data": found.facts(), "summary": summary, "health": [], "rows": []}
         return Results(body=body, seconds=seconds, edits=cell.n_edits)
 

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 
 from bench.core.provenance import Clock
-from bench.evaluation.checkpointing import Checkpoint, Keeper
-from bench.evaluation.edit_loop import EditsMade
-from bench.evaluation.probing import Steering, unsteered
+from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditSequence
+from bench.evaluation.inference import Steering, unsteered
 from editors.base import Editor, EditRequest
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
@@ -65,7 +64,7 @@ def edit_seconds(
     editor: Editor[Any],
     requests: Sequence[EditRequest],
     *,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     facts: Mapping[str, Any] | None = None,
     kept: Checkpoint | None = None,
 ) -> Seconds:
@@ -74,22 +73,22 @@ def edit_seconds(
     Args:
         editor: holds no edit.
         requests: the edits.
-        keeper: keeps the edits, with `facts`.
+        checkpointer: stores the edits, with `facts`.
         facts: JSON values.
         kept: what it kept in an earlier run; these edits are not made again.
 
     Raises:
         ValueError: no request.
-        StoppedEarly: the keeper was asked to stop.
+        StoppedEarly: on request.
     """
     if not requests:
         raise ValueError("Timing needs at least one edit, got none.")
     for request in requests[:WARM_UP]:
         editor.edit([request])
     editor.reset()
-    made = EditsMade(editor, Clock(editor.lm.device), keeper or Keeper(), facts)
+    made = EditSequence(editor, Clock(editor.lm.device), checkpointer or Checkpointer(), facts)
     made.resume(kept)
-    made.make(requests)
+    made.edit(requests)
     return Seconds.of(made.seconds)
 
 

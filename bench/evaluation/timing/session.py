@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 from torch import Tensor
 
-from bench.evaluation.checkpointing import Checkpoint, Keeper
+from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.evaluation.context import Loaded
 from bench.evaluation.timing.measure import (
     Seconds,
@@ -51,12 +51,12 @@ class Session:
         job: TimingJob,
         loaded: Loaded,
         requests: Sequence[EditRequest],
-        keeper: Keeper | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> None:
         self._job = job
         self._loaded = loaded
         self._requests = requests
-        self._keeper = keeper or Keeper()
+        self._checkpointer = checkpointer or Checkpointer()
 
     def summary(self) -> dict[str, Any]:
         """Seconds by name, as records hold them; None for what the cell has not."""
@@ -72,7 +72,7 @@ class Session:
         cls = registry.editor_class(cell.editor)
         hparams = cls.hparams_class.from_dict(cell.hparams)
         resources = self._resources(cls, lm, hparams, folder)
-        kept = self._keeper.resume()
+        kept = self._checkpointer.read()
         seconds: dict[str, Any] = {} if kept is None else dict(kept.progress["seconds"])
         if cell.weights == "random" and hparams.stops_early:
             if "edit_least" not in seconds:
@@ -83,7 +83,7 @@ class Session:
             resources = replace(resources, stopping="never")
         with _without_edits(cls(lm, hparams, resources)) as editor:
             seconds["edit"] = self._edits(editor, seconds, kept)
-            self._keeper.check()
+            self._checkpointer.check()
             seconds |= self._inference(lm, editor)
             state = {name: tensor.clone() for name, tensor in editor.state_dict().items()}
         seconds["trained_parameters"] = _count(resources.artefact)
@@ -94,7 +94,9 @@ class Session:
     ) -> dict[str, float] | None:
         """Seconds of the edits; those of edits `before` are kept with them."""
         requests, facts = self._requests[: self._job.cell.n_edits], {"seconds": dict(before)}
-        found = edit_seconds(editor, requests, keeper=self._keeper, facts=facts, kept=kept)
+        found = edit_seconds(
+            editor, requests, checkpointer=self._checkpointer, facts=facts, kept=kept
+        )
         return _plain(found)
 
     def _in_half(self, edited: Edited | None) -> Seconds:

@@ -5,7 +5,7 @@ Further ones, ours: 64 tokens a row while answering; 64 rows answered at once; 2
 
 from __future__ import annotations
 
-from bench.evaluation.probing import BATCH_SIZE
+from bench.evaluation.inference import BATCH_SIZE
 from editors.parts.needs import BYTES, Setting
 
 ASK_TOKENS, NEW_TOKENS = 64, 20

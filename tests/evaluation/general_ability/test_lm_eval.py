@@ -12,7 +12,7 @@ from bench.evaluation.general_ability import lm_eval_harness, scoring
 from bench.evaluation.general_ability.lm_eval_model import SteeredModel, quiet
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
 from bench.evaluation.general_ability.rows import AbilityRow, Numbered
-from bench.evaluation.probing import unsteered
+from bench.evaluation.inference import unsteered
 from bench.models.backbones import load, locate
 from bench.world.store import data_dir
 from editors import registry

@@ -10,7 +10,7 @@ import pytest
 from bench.cli.main import main
 from bench.evaluation.general_ability import promptbench_forms
 from bench.evaluation.general_ability.rows import AbilityRow, Numbered, summarise
-from bench.evaluation.probing import unsteered
+from bench.evaluation.inference import unsteered
 from tests.evaluation.general_ability.made_items import tiny_sets
 from tests.support.fake_editors import DoNothing
 from tests.support.tiny import tiny_llama

@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.numerics import draw
 from bench.core.stopping import StopFlag, StoppedEarly
-from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.general_ability.loading import LoadedSet, load_sets
 from bench.evaluation.general_ability.running import run_edited, run_unedited
@@ -20,7 +20,7 @@ from editors.parts.tokens import TokenBatch
 from tests.evaluation.general_ability.made_items import mmlu_row, write_sets
 from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
 from tests.support.fake_editors import Broken, DoNothing, Shift
-from tests.support.stopping import StoppingKeeper, checkpoint_file
+from tests.support.stopping import StoppingCheckpointer, checkpoint_file
 from tests.support.tiny import SAMPLES, tiny_llama
 
 SUBJECTS = [sample.request.subject for sample in SAMPLES]
@@ -116,9 +116,9 @@ def test_a_stopped_stream_keeps_its_edits_and_is_continued(
 ) -> None:
     whole, file = run_edited(cell(3), Shift(lm), SAMPLES, sets), checkpoint_file(tmp_path)
     with pytest.raises(StoppedEarly):
-        run_edited(cell(3), Shift(lm), SAMPLES, sets, keeper=StoppingKeeper(file, 2))
+        run_edited(cell(3), Shift(lm), SAMPLES, sets, checkpointer=StoppingCheckpointer(file, 2))
     editor = Shift(lm)
-    found = run_edited(cell(3), editor, SAMPLES, sets, keeper=Keeper(file))
+    found = run_edited(cell(3), editor, SAMPLES, sets, checkpointer=Checkpointer(file))
     assert sum(word.startswith("edit") for word in editor.log) == 1
     assert (found.rows, found.health) == (whole.rows, whole.health)
     assert found.reliability == whole.reliability
@@ -137,10 +137,10 @@ def test_asking_is_stopped_in_front_of_a_batch_and_the_edits_are_kept(
     stop, file = StopFlag(), checkpoint_file(tmp_path)
     editor = Asked(lm)
     with pytest.raises(StoppedEarly):
-        run_edited(cell(2), editor, SAMPLES, sets, keeper=Keeper(file, stop=stop))
+        run_edited(cell(2), editor, SAMPLES, sets, checkpointer=Checkpointer(file, stop=stop))
     assert len(editor.batches) == 1
     kept = file.read()
     assert kept is not None
     assert len(kept.progress["made"]) == 2
     with pytest.raises(StoppedEarly):
-        run_unedited(UNEDITED, lm, sets, keeper=Keeper(stop=stop))
+        run_unedited(UNEDITED, lm, sets, checkpointer=Checkpointer(stop=stop))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from bench.evaluation.general_ability.fitting import HEADROOM, context_of, fitted
 from bench.evaluation.general_ability.rows import AbilityRow, summarise
 from bench.evaluation.general_ability.scoring import ask, choices, first_token
+from bench.evaluation.inference import unsteered
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
-from bench.evaluation.probing import unsteered
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids, target_ids
 from tests.evaluation.general_ability.made_items import choice, reading

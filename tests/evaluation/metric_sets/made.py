@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cells import Cell
-from bench.evaluation.batching import Room
+from bench.evaluation.inference import BatchLimit
 from bench.evaluation.metric_set import Running
 from bench.evaluation.metrics import ItemRow, SampleRow
 from bench.models.measure_inputs import MeasureInputs
@@ -33,7 +33,7 @@ def running(
     of: type[Running] = Running,
 ) -> Running:
     return of(
-        cell=cell, editor=editor, samples=samples, room=Room(rows), inputs=inputs,
+        cell=cell, editor=editor, samples=samples, room=BatchLimit(rows), inputs=inputs,
         between=lambda: None,
     )  # fmt: skip
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from bench.evaluation.inference import Forced, Question
 from bench.evaluation.metric_set import Found, Running
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.conflicts import pairs, template
-from bench.evaluation.probing import Forced, Question
 from bench.models.measure_inputs import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe
 from tests.core.test_cell import CELL

@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.cells import Cell
 from bench.evaluation import measuring
-from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.driver import CellRun, run_cell
 from bench.evaluation.metric_set import Found, MetricSet, Running
 from bench.evaluation.metric_sets import available, get_set, identities
@@ -44,10 +44,12 @@ def run(
     editor: Editor[Any],
     one: Cell,
     inputs: MeasureInputs,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     rows: int = 0,
 ) -> CellRun:
-    return run_cell(one, editor, MANY, batch_size=rows or IN_BATCHES, keeper=keeper, inputs=inputs)
+    return run_cell(
+        one, editor, MANY, batch_size=rows or IN_BATCHES, checkpointer=checkpointer, inputs=inputs
+    )
 
 
 def plain_rows(ran: CellRun) -> Any:
@@ -112,7 +114,7 @@ def test_a_cell_with_sets_goes_on_wherever_it_was_killed(age: int, tmp_path: Pat
     file = checkpoint_file(tmp_path / "kept")
     with pytest.raises(KilledError):
         run(Shift(tiny_llama()), one, inputs, Mortal(file, age))
-    again = run(Shift(tiny_llama()), one, inputs, Keeper(file))
+    again = run(Shift(tiny_llama()), one, inputs, Checkpointer(file))
     assert plain_rows(again) == plain_rows(whole)
     assert again.measured == whole.measured
     assert list(again.measured) == list(whole.measured)

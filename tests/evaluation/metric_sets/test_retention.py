@@ -6,10 +6,11 @@ import pytest
 
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_cell
+from bench.evaluation.inference import predict
 from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.retention import ages, cohort
-from bench.evaluation.probing import items_of, predict
+from bench.evaluation.probing import items_of
 from bench.models.measure_inputs import NO_INPUTS
 from tests.core.test_cell import CELL
 from tests.evaluation.metric_sets.made import item, row

@@ -10,12 +10,12 @@ from time import sleep
 import pytest
 
 from bench.core.stopping import StoppedEarly
-from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.timing.measure import WARM_UP, Seconds, edit_seconds, inference_seconds
 from editors.base import EditRequest
 from editors.parts.tokens import TokenBatch
 from tests.support.fake_editors import DoNothing
-from tests.support.stopping import StoppingKeeper, checkpoint_file
+from tests.support.stopping import StoppingCheckpointer, checkpoint_file
 from tests.support.tiny import REQUESTS, tiny_llama
 
 QUERIES = 12
@@ -62,11 +62,13 @@ def test_edits_are_made_one_at_a_time_and_stay_without_the_warm_ups() -> None:
 def test_timed_edits_of_an_earlier_run_are_not_made_again(tmp_path: Path) -> None:
     file, requests = checkpoint_file(tmp_path), REQUESTS * 2
     with pytest.raises(StoppedEarly):
-        edit_seconds(Slow(), requests, keeper=StoppingKeeper(file, 3), facts={"of": "these"})
+        edit_seconds(
+            Slow(), requests, checkpointer=StoppingCheckpointer(file, 3), facts={"of": "these"}
+        )
     kept, editor = file.read(), Slow()
     assert kept is not None
     assert kept.progress["of"] == "these"
-    found = edit_seconds(editor, requests, keeper=Keeper(file), kept=kept)
+    found = edit_seconds(editor, requests, checkpointer=Checkpointer(file), kept=kept)
     assert editor.edits == list(requests[3:])
     assert found.count == len(requests)
 

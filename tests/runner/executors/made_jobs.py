@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cells import Cell
-from bench.evaluation.checkpointing import Keeper
+from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Loaded
 from bench.evaluation.jobs import Job, Results
 from bench.models.backbones import Backbone
@@ -34,7 +34,7 @@ class MarkingJob(Job):
     def size(self) -> tuple[int, int]:
         return self.cell.n_edits, 0
 
-    def results(self, loaded: Loaded, keeper: Keeper) -> Results:
+    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         number = len(tries(self))
         mark = self.marks / f"{self.cell.seed}-{number}"
         mark.write_text(f"{os.getpid()} {os.getppid()}")
@@ -44,7 +44,7 @@ class MarkingJob(Job):
         while time.monotonic() < end:
             time.sleep(0.02)
             if self.heeds:
-                keeper.check()
+                checkpointer.check()
         if self.fails:
             raise RuntimeError("no such luck")
         return Results(body={"summary": {"seed": self.cell.seed}, "rows": []}, seconds={}, edits=1)

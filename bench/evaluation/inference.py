@@ -1,0 +1,256 @@
+"""Answers of a (steered) model: teacher-forced or decoded, batched, in input order.
+
+Results do not depend on the batch size, which is halved when memory runs out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import torch
+
+from bench.evaluation.metrics import ANSWER_END, MAX_ANSWER_TOKENS
+from editors.parts.generation import Stop, forced_and_greedy, greedy
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import RetrievalText, TokenBatch, batch_of
+
+BATCH_SIZE = 64  # ours: past it two CPU cores gain nothing; results do not depend on it
+# What allocators report beside errors of a class of their own.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+
+Steering = Callable[[TokenBatch], AbstractContextManager[None]]
+Ids = tuple[int, ...]
+ItemT = TypeVar("ItemT")
+AnswerT = TypeVar("AnswerT")
+
+
+class Question(Protocol):
+    """A prompt to the model, and the text that is forced after it."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+
+QuestionT = TypeVar("QuestionT", bound=Question)
+
+
+@dataclass(frozen=True)
+class Forced:
+    """Teacher-forced result of an item: the target's ids and the argmax at their positions."""
+
+    target_ids: Ids
+    predicted_ids: Ids
+    log_probability: float  # of the whole target
+
+
+Both = tuple[Forced, Ids]  # teacher-forced and generated
+
+
+@dataclass
+class BatchLimit:
+    """Rows of a batch at most; halved when memory runs out, never raised again."""
+
+    rows: int
+
+
+BatchSize = int | BatchLimit
+
+
+@dataclass
+class PartialAnswers(Generic[AnswerT]):
+    """The answers so far, in the order of asking; they grow batch by batch."""
+
+    answers: list[AnswerT] = field(default_factory=list)
+    after_batch: Callable[[], None] = lambda: None
+
+
+def unsteered(_: TokenBatch) -> AbstractContextManager[None]:
+    """Steering of a model as its weights are."""
+    return nullcontext()
+
+
+@torch.inference_mode()
+def predict(
+    lm: LanguageModel,
+    items: Sequence[Question],
+    steering: Steering = unsteered,
+    *,
+    retrieval_text: RetrievalText = "prompt_only",
+    batch_size: BatchSize = BATCH_SIZE,
+    partial: PartialAnswers[Forced] | None = None,
+) -> list[Forced]:
+    """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
+
+    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
+        pairs = [(item.prompt, item.target) for item in chunk]
+        return batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+
+    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Forced]:
+        return _forced(batch, lm.target_logits(batch))
+
+    return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
+
+
+def generate(
+    lm: LanguageModel,
+    items: Sequence[Question],
+    steering: Steering = unsteered,
+    *,
+    template: str = "{}",
+    batch_size: BatchSize = BATCH_SIZE,
+    end: re.Pattern[str] = ANSWER_END,
+    max_new_tokens: int = MAX_ANSWER_TOKENS,
+    partial: PartialAnswers[Ids] | None = None,
+) -> list[Ids]:
+    """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
+
+    Decoding stops by itself at the end-of-text id or where `end` matches.
+    """
+    stop = Stop.natural(lm.tokenizer, end)
+
+    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
+        pairs = [(template.format(item.prompt), "") for item in chunk]
+        return batch_of(lm.tokenizer, pairs, device=lm.device)
+
+    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
+        return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)))
+
+    return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
+
+
+@torch.inference_mode()
+def predict_and_generate(
+    lm: LanguageModel,
+    items: Sequence[Question],
+    steering: Steering = unsteered,
+    *,
+    shrink: bool = False,
+    batch_size: BatchSize = BATCH_SIZE,
+    partial: PartialAnswers[Both] | None = None,
+) -> list[Both]:
+    """The answers of `predict` and `generate`, from one reading of the bare prompts.
+
+    For steering that does not depend on targets (`Editor.steers_by_prompt`), and with `shrink` for
+    one that treats all rows alike.
+    """
+    stop = Stop.natural(lm.tokenizer, ANSWER_END)
+
+    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
+        pairs = [(item.prompt, item.target) for item in chunk]
+        return batch_of(lm.tokenizer, pairs, device=lm.device)
+
+    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Both]:
+        logits, rows = forced_and_greedy(
+            lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop, shrink=shrink
+        )
+        return list(zip(_forced(batch, logits), map(tuple, rows), strict=True))
+
+    return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
+
+
+def ask_in_batches(
+    items: Sequence[QuestionT],
+    tokenised: Callable[[Sequence[QuestionT]], TokenBatch],
+    answer: Callable[[TokenBatch, Sequence[QuestionT]], list[AnswerT]],
+    steering: Steering,
+    batch_size: BatchSize,
+    partial: PartialAnswers[AnswerT] | None = None,
+) -> list[AnswerT]:
+    """An answer for each item, in their order; items of similar length share a batch.
+
+    Args:
+        items: the questions.
+        tokenised: the batch of some questions.
+        answer: the answers to a batch, called inside its steering.
+        steering: of the editor.
+        batch_size: rows of a batch at most.
+        partial: answers of an interrupted call, which is continued.
+    """
+
+    def steered(chunk: Sequence[QuestionT]) -> list[AnswerT]:
+        batch = tokenised(chunk)
+        with steering(batch):
+            return answer(batch, chunk)
+
+    def replay(chunk: Sequence[QuestionT]) -> None:
+        with steering(tokenised(chunk)):
+            pass
+
+    order = sorted(range(len(items)), key=lambda i: len(items[i].prompt) + len(items[i].target))
+    answers = in_batches([items[i] for i in order], steered, batch_size, partial, replay)
+    by_item = dict(zip(order, answers, strict=True))
+    return [by_item[i] for i in range(len(items))]
+
+
+def in_batches(
+    items: Sequence[ItemT],
+    answer: Callable[[Sequence[ItemT]], list[AnswerT]],
+    batch_size: BatchSize,
+    partial: PartialAnswers[AnswerT] | None = None,
+    replay: Callable[[Sequence[ItemT]], None] | None = None,
+) -> list[AnswerT]:
+    """Answers of all items, in the order of asking.
+
+    Args:
+        items: in the order of asking.
+        answer: the answers of one batch; called again with its first half when memory runs out.
+        batch_size: items of a batch at most; a `BatchLimit` remembers a smaller one.
+        partial: what is answered already is not asked again.
+        replay: called instead of `answer` for the batches of these, because an editor may remember
+            which questions it has steered.
+    """
+    limit = batch_size if isinstance(batch_size, BatchLimit) else BatchLimit(batch_size)
+    partial = PartialAnswers() if partial is None else partial
+    known = len(partial.answers)
+    if replay is not None:
+        for start in range(0, known, limit.rows):
+            replay(items[start : min(start + limit.rows, known)])
+    while len(partial.answers) < len(items):
+        partial.answers += _next_batch(items[len(partial.answers) :], answer, limit)
+        partial.after_batch()
+    return partial.answers[:]
+
+
+def _next_batch(
+    items: Sequence[ItemT], answer: Callable[[Sequence[ItemT]], list[AnswerT]], limit: BatchLimit
+) -> list[AnswerT]:
+    """Answers of the first items, as many as memory holds."""
+    while True:
+        rows = min(limit.rows, len(items))
+        try:
+            return answer(items[:rows])
+        except (RuntimeError, MemoryError) as error:
+            if rows == 1 or not _is_out_of_memory(error):
+                raise
+        # Outside of the clause: the error holds on to the tensors of the failed batch.
+        limit.rows = rows // 2
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocator, of an accelerator or of the CPU, gave up."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+
+
+def _forced(batch: TokenBatch, logits: torch.Tensor) -> list[Forced]:
+    """Cut predictions and log-probabilities of logits [N, V] into the rows' targets."""
+    predicted, scores = logits.argmax(-1).tolist(), logits.float()
+    chosen = scores.gather(-1, batch.labels[:, None])[:, 0]
+    log_probabilities = (chosen - scores.logsumexp(-1)).tolist()
+    rows, start = [], 0
+    for target in batch.target_ids:
+        part = slice(start, start + len(target))
+        rows.append(Forced(target, tuple(predicted[part]), sum(log_probabilities[part])))
+        start = part.stop
+    return rows
