@@ -13,7 +13,7 @@ from bench.evaluation.checkpointing import EditCount
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
 from bench.runner.worker import Finished
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +45,21 @@ class Standing:
 
 
 class CellProgress:
-    """Follows the cells of some jobs, whichever processes compute them, by their claims."""
+    """Follows the cells of some jobs, whichever processes compute them, by their leases."""
 
     def __init__(
         self,
         jobs: Sequence[Job],
-        claims: Path,
+        leases: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`claims` is the folder of them."""
+        """`leases` is the folder of them."""
         self._sizes = {job.cell.key(): edits_in(job.cell) for job in jobs}
-        self._claims = CellClaims(claims)
+        self._leases = Leases(leases)
         self._lock = threading.Lock()
         self._pace = Pace(None, clock=clock)
         self._ended: dict[str, int] = {}  # with the edits of each
-        self._seen: dict[str, EditCount] = {}  # what claims have last said
+        self._seen: dict[str, EditCount] = {}  # what leases have last said
         self._before: dict[str, int] = {}  # edits that were there before this began
         for key, made in self._running().items():
             self._before[key] = made.edits
@@ -72,7 +72,7 @@ class CellProgress:
             self._not_here(one.key, one.earlier)
 
     def now(self) -> Standing:
-        """How far it is; claims are read."""
+        """How far it is; leases are read."""
         running = self._running()
         with self._lock:
             running = {key: made for key, made in running.items() if key not in self._ended}
@@ -82,8 +82,8 @@ class CellProgress:
             return self._standing(running)
 
     def _running(self) -> dict[str, EditCount]:
-        claimed = [key for key in self._claims.claimed() if key in self._sizes]
-        return {key: self._claims.made(key) for key in claimed}
+        held = [key for key in self._leases.held() if key in self._sizes]
+        return {key: self._leases.progress(key) for key in held}
 
     def _not_here(self, key: str, edits: int) -> None:
         """So many edits of a cell are of an earlier run."""

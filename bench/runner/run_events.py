@@ -23,7 +23,7 @@ from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import names_of
 from bench.runner.cell_progress import CellProgress
 from bench.runner.worker import Finished
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.results import ResultStore
 
 LOOK = 1.0  # seconds between two looks at who has taken which cell; ours
@@ -65,7 +65,7 @@ def told(
 ) -> Iterator[Finished]:
     """Pass finished cells on, which `progress` counts, and tell of them.
 
-    That a cell is taken is seen by its claim. A cell that is done between two looks is told as
+    That a cell is taken is seen by its lease. A cell that is done between two looks is told as
     started when it is told as finished.
     """
     if not log.is_on:
@@ -85,7 +85,7 @@ class _Teller:
         self, log: EventLog, jobs: Sequence[Job], store: ResultStore, progress: CellProgress
     ) -> None:
         self._log, self._store = log, store
-        self._claims = CellClaims(store.leases)
+        self._leases = Leases(store.leases)
         self._cells = {job.cell.key(): job.cell for job in jobs}
         self._waiting = set(self._cells)
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class _Teller:
 
     def look(self) -> None:
         """Tell of cells that have been taken since the last look."""
-        for key in self._claims.claimed():
+        for key in self._leases.held():
             self._started(key)
 
     def progress(self) -> None:

@@ -11,7 +11,7 @@ from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.runner.worker import Finished, outcome_in
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.results import ResultStore
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _until_free(
     jobs: Sequence[Job], store: ResultStore, stop: StopFlag, every: float
 ) -> Generator[Finished, None, list[Job]]:
     """Yield what others finish; return the jobs that are left once one of them can be taken."""
-    claims, left = CellClaims(store.leases), list(jobs)
+    leases, left = Leases(store.leases), list(jobs)
     while left:
         held = []
         for job in left:
@@ -73,7 +73,7 @@ def _until_free(
             else:
                 yield known
         left = held
-        if any(_freed(job.cell.key(), claims) for job in left):
+        if any(_freed(job.cell.key(), leases) for job in left):
             return left
         if stop.stop_requested():
             raise StoppedEarly
@@ -82,20 +82,20 @@ def _until_free(
     return []
 
 
-def _freed(key: str, claims: CellClaims) -> bool:
-    """Whether a cell can be taken; the claim of a holder that is gone is taken away.
+def _freed(key: str, leases: Leases) -> bool:
+    """Whether a cell can be taken; the lease of a holder that is gone is taken away.
 
     Whoever has watched it for long enough does so: a fresh worker would have to watch anew.
     """
-    claim = claims.claim(key)
-    if claim is None:
+    lease = leases.acquire(key)
+    if lease is None:
         return False
-    claim.release()
+    lease.release()
     return True
 
 
 def _say(waiting: Sequence[Job], store: ResultStore) -> None:
-    claims = CellClaims(store.leases)
-    holders = sorted({claims.holder(job.cell.key()) for job in waiting})
+    leases = Leases(store.leases)
+    holders = sorted({leases.holder(job.cell.key()) for job in waiting})
     cells = "1 cell is" if len(waiting) == 1 else f"{len(waiting)} cells are"
     warn(f"{cells} being computed by {', '.join(holders)}; waiting for the records.")

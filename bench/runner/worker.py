@@ -21,7 +21,7 @@ from bench.evaluation.context import Loaded
 from bench.evaluation.jobs import Job
 from bench.store import results
 from bench.store.checkpoints import CheckpointFile
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.results import ResultStore, encoded, failure_of, is_complete, mark_of
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.
@@ -60,19 +60,19 @@ class Worker:
         store: ResultStore,
         conduct: Conduct = USUAL,
         stop: StopFlag | None = None,
-        claims: CellClaims | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self._store = store
         self._conduct = conduct
         self._stop = stop or StopFlag()
-        self._claims = claims if claims is not None else CellClaims(store.leases)
+        self._leases = leases if leases is not None else Leases(store.leases)
         self._loaded = Loaded()
 
     def run(self, job: Job) -> Finished:
         """Run a job and write its record; an exception of the job becomes a failed record.
 
         A cell with a record is not run, unless the job replaces that very one, and neither is a
-        cell that another process has claimed. The checkpoint of a failed job stays, so that another
+        cell that another process holds. The checkpoint of a failed job stays, so that another
         try need not begin anew, unless the job has spoilt its model.
 
         Raises:
@@ -84,17 +84,17 @@ class Worker:
             return known
         checkpointer = self._checkpointer(job)
         checkpointer.check()
-        claim = self._claims.claim(job.cell.key())
-        if claim is None:
+        lease = self._leases.acquire(job.cell.key())
+        if lease is None:
             return finished_as(job, "elsewhere")
-        with claim:
-            known = outcome_in(self._store, job)  # by who held the claim until now
+        with lease:
+            known = outcome_in(self._store, job)  # by who held the lease until now
             if known is not None:
                 return known
-            claim.tell(lambda: checkpointer.count)
+            lease.report(lambda: checkpointer.count)
             start = time.perf_counter()
             made = self._make(job, checkpointer)
-            if claim.is_lost() and (known := outcome_in(self._store, job)) is not None:
+            if lease.is_lost() and (known := outcome_in(self._store, job)) is not None:
                 return known
             self._store.put(job.cell.key(), made.content)
             if made.error is None:

@@ -1,36 +1,44 @@
-"""Claims: which process is computing a cell, in a folder that processes and machines share.
+"""Leases: which process is computing a cell, in a folder that processes and machines share.
 
-A claim is a file that only one can create. Its holder keeps changing it; whoever else wants the
-cell watches, by a clock of its own, how long it stays the same. Files are created, renamed, read
-and removed, and never locked, so that a network file system serves.
+A lease is a file that only one process can create, and that its holder renews. Whoever else wants
+the cell watches, by a clock of its own, how long the file stays the same. Files are created,
+renamed, read and removed, and never locked, so that a network file system serves.
+
+`filelock.SoftFileLease` does not serve: a process killed between creating its file and writing to
+it blocks the cell for ever, two containers of one host name count as one machine, and it carries
+no progress.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.core.files import UnwritableError
-from bench.core.processes import Process, is_gone, is_here, this_process
 from bench.evaluation.checkpointing import EditCount
-from bench.store.lease import Claim, remove_if
 
-EVERY = 10.0  # seconds between two signs of life (ours)
-PATIENCE = 60.0  # seconds without one after which a claim is stale (ours: six are missed)
+EVERY = 10.0  # seconds between two renewals (ours)
+PATIENCE = 60.0  # seconds without a renewal after which a lease is stale (ours: six are missed)
 _ATTEMPTS = 10
+_PROC = Path("/proc")
+# What file systems answer that have no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class CellClaims:
-    """The claims of one folder, as this process sees them."""
+class Leases:
+    """The leases of one folder, as this process sees them."""
 
     def __init__(
         self,
@@ -46,8 +54,8 @@ class CellClaims:
         self._clock = clock
         self._watched: dict[str, tuple[bytes, int, float]] = {}  # content, mtime, since when
 
-    def claim(self, key: str) -> Claim | None:
-        """The cell for this process, None where another one holds it and may be alive.
+    def acquire(self, key: str) -> Lease | None:
+        """The cell for this process, None where another process holds it and may be alive.
 
         Raises:
             OSError: the folder cannot be written.
@@ -56,7 +64,7 @@ class CellClaims:
         for _ in range(_ATTEMPTS):
             try:
                 return self._create(path)
-            except FileNotFoundError:  # the last one to go has just removed the folder
+            except FileNotFoundError:  # the last holder to leave has just removed the folder
                 continue
             except FileExistsError:
                 stale = self._stale(path)
@@ -67,29 +75,29 @@ class CellClaims:
         return None
 
     def is_stale(self, key: str) -> bool:
-        """Whether a claim's holder is gone, as far as this process has seen."""
+        """Whether a lease's holder is gone, as far as this process has seen."""
         return self._stale(self._path(key)) is not None
 
     def is_here(self, key: str) -> bool:
-        """Whether a claim is of a living process of this machine."""
-        holder = _process(_content(self._path(key)))
-        return holder is not None and is_here(holder)
+        """Whether a lease is of a living process of this machine."""
+        holder = Process.of(_facts(self._path(key)))
+        return holder is not None and holder.is_here() and not holder.is_gone()
 
-    def claimed(self) -> list[str]:
-        """All cells that are claimed."""
+    def held(self) -> list[str]:
+        """The keys of all cells with a lease."""
         try:
             return sorted(path.stem for path in self._folder.glob("*.json"))
-        except OSError:  # the last one to go has just removed the folder
+        except OSError:  # the last holder to leave has just removed the folder
             return []
 
     def holder(self, key: str) -> str:
         """Who holds a cell, in words."""
-        facts = _facts(_content(self._path(key)))
+        facts = _facts(self._path(key))
         return f"process {facts.get('pid', '?')} on {facts.get('host', 'an unknown host')}"
 
-    def made(self, key: str) -> EditCount:
-        """How many edits of a cell its holder has told of, at the last sign of life."""
-        facts = _facts(_content(self._path(key)))
+    def progress(self, key: str) -> EditCount:
+        """How many edits of a cell its holder has reported, at the last renewal."""
+        facts = _facts(self._path(key))
         try:
             return EditCount(*(int(facts[name]) for name in EditCount._fields))
         except (KeyError, TypeError, ValueError):
@@ -98,28 +106,28 @@ class CellClaims:
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
 
-    def _create(self, path: Path) -> Claim:
+    def _create(self, path: Path) -> Lease:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            claim = Claim(path, _facts_of_this(), self._every)
+            lease = Lease(path, self._every)
         except (FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 path.parent.rmdir()
             raise UnwritableError.of(path, error) from error
         self._watched.pop(path.name, None)
-        return claim
+        return lease
 
     def _stale(self, path: Path) -> bytes | None:
-        """The content of a claim whose holder is gone; None of any other, or of none."""
+        """The content of a lease whose holder is gone; None of any other, or of none."""
         try:
             content, modified = path.read_bytes(), path.stat().st_mtime_ns
         except FileNotFoundError:
             self._watched.pop(path.name, None)
             return None
-        holder = _process(content)
-        gone = holder is not None and is_gone(holder)
+        holder = Process.of(_parsed(content))
+        gone = holder is not None and holder.is_gone()
         return content if gone or self._unchanged(path.name, content, modified) else None
 
     def _unchanged(self, name: str, content: bytes, modified: int) -> bool:
@@ -132,56 +140,222 @@ class CellClaims:
         return now - before[2] >= self._patience
 
     def _take_away(self, path: Path, stale: bytes) -> bool:
-        """Remove a stale claim; of several who try, one does.
+        """Remove a stale lease; of several who try, one succeeds.
 
-        Who does it marks it first, under a name that the stale content gives: while the mark is
-        there no other process removes that claim, and who comes later finds another content.
+        A taker marks it first, under a name that the stale content gives: while the mark is there
+        no other process removes that lease, and who comes later sees another content.
         """
         mark = path.with_suffix(f".{hashlib.sha256(stale).hexdigest()[:16]}.taken")
         try:
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
-            if self._unchanged(mark.name, b"", 0):  # who made it was killed at that instant
+            if self._unchanged(mark.name, b"", 0):  # its writer was killed at that instant
                 mark.unlink(missing_ok=True)
             return False
         except OSError as error:
             raise UnwritableError.of(mark, error) from error
         try:
-            return remove_if(path, lambda content: content == stale)
+            return _remove_if(path, lambda content: content == stale)
         finally:
             mark.unlink(missing_ok=True)
 
 
-def _facts_of_this() -> dict[str, Any]:
-    this = this_process()
-    return {
-        "host": socket.gethostname(),
-        "machine": this.machine,
-        "pid": this.pid,
-        "process_started": this.started,
-        "token": uuid.uuid4().hex,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+class Lease:
+    """A cell that this process holds: a thread renews the file until it is released."""
+
+    def __init__(self, path: Path, every: float) -> None:
+        """Create the file.
+
+        Raises:
+            FileExistsError: another process was quicker.
+            FileNotFoundError: the folder is not there.
+            OSError: it cannot be written.
+        """
+        self._path = path
+        self._token = uuid.uuid4().hex
+        this = Process.current()
+        self._facts = {
+            "host": socket.gethostname(),
+            "machine": this.machine,
+            "pid": this.pid,
+            "process_started": this.started,
+            "token": self._token,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._beats = 0
+        self._made: Callable[[], EditCount] = EditCount
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        self._file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+        try:
+            self._write()
+            _put_in_place(partial, path)
+        except OSError:
+            os.close(self._file)
+            raise
+        finally:
+            partial.unlink(missing_ok=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._renew, args=(every,), name=f"lease {path.stem[:12]}", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def report(self, made: Callable[[], EditCount]) -> None:
+        """Write from now on, with every renewal, how many edits `made` counts."""
+        self._made = made
+
+    def is_lost(self) -> bool:
+        """Whether another process has taken the cell over, because this one seemed dead."""
+        try:
+            return not self._is_own(self._path.read_bytes())
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Remove the lease, if it still is this one, and the folder if it was the last."""
+        self._ended.set()
+        self._thread.join(timeout=5)
+        if not self._thread.is_alive():  # else it may still write through this descriptor
+            os.close(self._file)
+        with suppress(OSError):  # a lease that remains is stale soon
+            _remove_if(self._path, self._is_own)
+            self._path.parent.rmdir()
+
+    def _renew(self, every: float) -> None:
+        while not self._ended.wait(every):
+            self._beats += 1
+            with suppress(OSError):  # a full disk: the file's time may still move
+                self._write()
+
+    def _write(self) -> None:
+        """Write through the descriptor, so that a lease of another under this name stays whole."""
+        numbers = {"beat": self._beats, **self._made()._asdict()}
+        padded = {name: f"{number:09}" for name, number in numbers.items()}
+        text = json.dumps({**self._facts, **padded}, separators=(",", ":"))
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, text.encode())  # each time of the same length
+        os.fsync(self._file)
+
+    def _is_own(self, content: bytes) -> bool:
+        return self._token.encode() in content
 
 
-def _process(content: bytes) -> Process | None:
-    """Whose a claim is, None where it does not say."""
-    facts = _facts(content)
-    machine, pid, started = (facts.get(name) for name in ("machine", "pid", "process_started"))
-    if not isinstance(machine, str) or type(pid) is not int or type(started) is not int:
-        return None
-    return Process(machine=machine, pid=pid, started=started)
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process for all time: its number alone may be given to another one later."""
+
+    machine: str  # one boot of one machine, and one space of numbers on it; empty: not known
+    pid: int
+    started: int  # in ticks of that boot; 0: not known
+
+    @classmethod
+    def current(cls) -> Process:
+        """This process."""
+        pid = os.getpid()
+        return cls(machine=_machine(), pid=pid, started=_status(pid)[1])
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Process | None:
+        """The holder of a lease, None where the lease does not name it."""
+        machine, pid, started = (facts.get(name) for name in ("machine", "pid", "process_started"))
+        if not isinstance(machine, str) or type(pid) is not int or type(started) is not int:
+            return None
+        return cls(machine=machine, pid=pid, started=started)
+
+    def is_here(self) -> bool:
+        """Whether it is or was a process of this machine."""
+        return bool(self.machine) and self.machine == _machine()
+
+    def is_gone(self) -> bool:
+        """Whether it has certainly ended; a process of another machine may always be there."""
+        if not self.is_here() or not 0 < self.pid < 2**31:
+            return False
+        try:
+            os.kill(self.pid, 0)  # asks, and sends nothing
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # another user's
+        state, started = _status(self.pid)
+        return state in "ZX" or started not in {0, self.started}  # zombies have ended
 
 
-def _content(path: Path) -> bytes:
+def _machine() -> str:
     try:
-        return path.read_bytes()
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
     except OSError:
-        return b""
+        return ""
 
 
-def _facts(content: bytes) -> dict[str, Any]:
-    """What a claim says; nothing where it is being written, or is none."""
+def _status(pid: int) -> tuple[str, int]:
+    """(state, start in ticks) of a process; (`?`, 0) where it cannot be read."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "?", 0
+    fields = text.rpartition(")")[2].split()  # the name in parentheses may hold anything
+    return fields[0], int(fields[19])
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Give a finished file its name, if that is nobody's: a kill leaves no half lease.
+
+    Raises:
+        FileExistsError: it is somebody's.
+        OSError: it cannot be written.
+    """
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        partial.replace(path)
+
+
+def _remove_if(path: Path, wanted: Callable[[bytes], bool]) -> bool:
+    """Remove a file of that content; whether there was one.
+
+    It is renamed before it is judged, so that nobody can exchange it in between; another file is
+    put back unless the name has been taken.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    try:
+        if not wanted(path.read_bytes()):
+            return False
+        aside = path.with_suffix(f".{uuid.uuid4().hex}.removed")
+        path.rename(aside)
+    except FileNotFoundError:
+        return False
+    own = wanted(aside.read_bytes())
+    if not own:
+        with suppress(FileExistsError):
+            path.hardlink_to(aside)
+    aside.unlink(missing_ok=True)
+    return own
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What a lease says; nothing where there is none."""
+    try:
+        return _parsed(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """What a lease says; nothing where it is being written, or is none."""
     try:
         return dict(json.loads(content))
     except (ValueError, TypeError):

@@ -13,7 +13,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.evaluation.record_kinds import identity_of
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.results import Record, ResultStore, encoded, sealed
 from tests.support.kept_records import ability, editing, everything, failure, kept, store_of, timing
 
@@ -318,8 +318,8 @@ def test_gc_removes_what_nothing_needs(
     put(store.checkpoints / f"{done}.json")
     undone = put(store.checkpoints / failure()["key"] / "state.safetensors")
     foreign = put(store.checkpoints / "mine.txt")
-    claim = CellClaims(store.leases).claim(timing()["key"])
-    assert claim is not None
+    lease = Leases(store.leases).acquire(timing()["key"])
+    assert lease is not None
     busy = put(store.checkpoints / timing()["key"] / "state.safetensors")  # is made again now
     before = names(folder)
     lines = call(capsys, "gc", "--dry-run", "--out", folder)
@@ -330,11 +330,11 @@ def test_gc_removes_what_nothing_needs(
     claimed = store.leases / f"{timing()['key']}.json"
     stay = [str(one.relative_to(folder)) for one in (young, undone, foreign, busy, claimed)]
     assert names(folder) == sorted([*kept_files, *stay])
-    claim.release()
+    lease.release()
     assert dead
 
 
-def test_gc_removes_claims_of_the_dead_alone(
+def test_gc_removes_leases_of_crashed_processes_alone(
     store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent, speaking = (
@@ -350,13 +350,13 @@ def test_gc_removes_claims_of_the_dead_alone(
 
     monkeypatch.setattr("bench.cli.tidying.time.sleep", sleep)
     clock = iter([0.0] * 4 + [100.0] * 20)
-    whole = CellClaims.__init__
+    whole = Leases.__init__
     monkeypatch.setattr(
-        CellClaims, "__init__", lambda self, folder: whole(self, folder, clock=lambda: next(clock))
+        Leases, "__init__", lambda self, folder: whole(self, folder, clock=lambda: next(clock))
     )
     lines = call(capsys, "gc", "--out", store.directory)
     assert waited == [61.0]
-    assert any("2 claims are of other machines; watching them for 60 s." in one for one in lines)
+    assert any("2 leases are of other machines; watching them for 60 s." in one for one in lines)
     assert not silent.exists()
     assert speaking.exists()
 
@@ -365,13 +365,13 @@ def test_gc_removes_what_a_process_left_that_was_killed_behind_its_record(
     store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = editing()["key"]
-    claim = put(store.leases / f"{done}.json")
+    lease = put(store.leases / f"{done}.json")
     checkpoint = put(store.checkpoints / f"{done}.safetensors")
-    monkeypatch.setattr(CellClaims, "is_stale", lambda *_: True)
-    monkeypatch.setattr(CellClaims, "_stale", lambda _, path: path.read_bytes())
+    monkeypatch.setattr(Leases, "is_stale", lambda *_: True)
+    monkeypatch.setattr(Leases, "_stale", lambda _, path: path.read_bytes())
     lines = call(capsys, "gc", "--out", store.directory)
     assert lines[-1].startswith("removed 2 files and folders")
-    assert not claim.exists()
+    assert not lease.exists()
     assert not checkpoint.exists()
 
 

@@ -114,7 +114,7 @@ def untimed(path: Path) -> Any:
 
 
 def assert_tidy(out: Path) -> None:
-    """No claim blocks, no checkpoint stays; tidying removes what killed processes left."""
+    """No lease blocks, no checkpoint stays; tidying removes what killed processes left."""
     assert main(["results", "gc", "--out", str(out)]) == 0
     assert not list((out / "claims").glob("*.json"))
     assert not list((out / "checkpoints").glob("*.safetensors"))

@@ -135,12 +135,12 @@ def test_killed_runs(
 
 
 def wait_for_work(out: Path, process: subprocess.Popen[bytes]) -> None:
-    """Until a process has a claim, or is done."""
-    claims = out / "claims"
-    before = {path.read_bytes() for path in claims.glob("*.json")}
+    """Until a process has a lease, or is done."""
+    leases = out / "claims"
+    before = {path.read_bytes() for path in leases.glob("*.json")}
     while process.poll() is None:
         try:
-            if any(path.read_bytes() not in before for path in claims.glob("*.json")):
+            if any(path.read_bytes() not in before for path in leases.glob("*.json")):
                 return
         except FileNotFoundError:
             pass

@@ -37,16 +37,16 @@ def test_ray_workers(
     def kill() -> None:
         """Kill who holds a cell, once for each of a few cells."""
         while len(killed) < KILLS and not over.is_set():
-            for claim in (out / "claims").glob("*.json"):
+            for lease in (out / "claims").glob("*.json"):
                 try:
-                    process = int(json.loads(claim.read_text())["pid"])
+                    process = int(json.loads(lease.read_text())["pid"])
                 except (OSError, ValueError):  # just given back, or not written yet
                     continue
-                if claim.stem in killed or process in killed.values():
+                if lease.stem in killed or process in killed.values():
                     continue
                 time.sleep(chance.uniform(0, 0.1))
                 os.kill(process, signal.SIGKILL)
-                killed[claim.stem] = process
+                killed[lease.stem] = process
                 break
             time.sleep(0.005)
 

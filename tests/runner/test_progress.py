@@ -11,8 +11,7 @@ from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditCount
 from bench.runner.cell_progress import CellProgress
 from bench.runner.progress import track
 from bench.runner.worker import Finished
-from bench.store.lease import Claim
-from bench.store.leases import CellClaims
+from bench.store.leases import Lease, Leases
 from tests.runner.executors.made_jobs import MarkingJob, job
 
 
@@ -37,22 +36,22 @@ def ended(one: MarkingJob, edits: int, **how: object) -> Finished:
     return Finished(key=one.cell.key(), name="ft on zsre", edits=edits, **facts)  # type: ignore[arg-type]
 
 
-def claimed(folder: Path, one: MarkingJob, edits: int, earlier: int = 0) -> Claim:
+def leased(folder: Path, one: MarkingJob, edits: int, earlier: int = 0) -> Lease:
     """A cell that is being computed, and has just shown that it lives."""
-    claim = CellClaims(folder, every=3600.0).claim(one.cell.key())
-    assert claim is not None
-    claim.tell(lambda: EditCount(edits, earlier))
-    claim._write()
-    return claim
+    lease = Leases(folder, every=3600.0).acquire(one.cell.key())
+    assert lease is not None
+    lease.report(lambda: EditCount(edits, earlier))
+    lease._write()
+    return lease
 
 
 def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
-    clock, claims = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), tmp_path / "claims"
     first, second, *_ = cells = jobs(tmp_path)
-    progress = CellProgress(cells, claims, clock)
+    progress = CellProgress(cells, leases, clock)
     assert progress.now().in_words() == "0 of 4"
     clock.now = 60.0
-    with claimed(claims, first, 25), claimed(claims, second, 50):
+    with leased(leases, first, 25), leased(leases, second, 50):
         now = progress.now()
         assert (now.done, now.edits, now.edits_total) == (0, 75, 400)
         assert now.share == pytest.approx(0.75 / 4)
@@ -67,15 +66,15 @@ def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
 
 
 def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
-    clock, claims = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), tmp_path / "claims"
     cells = jobs(tmp_path, number=1)
-    progress = CellProgress(cells, claims, clock)
+    progress = CellProgress(cells, leases, clock)
     clock.now = 10.0
-    with claimed(claims, cells[0], 60, earlier=60):
+    with leased(leases, cells[0], 60, earlier=60):
         now = progress.now()
         assert (now.edits, now.rate, now.edits_rate, now.seconds_left) == (60, None, None, None)
         assert now.in_words() == "0 of 1, 60 of 100 edits"
-    with claimed(claims, cells[0], 80, earlier=60):
+    with leased(leases, cells[0], 80, earlier=60):
         now = progress.now()
         assert now.edits_rate == pytest.approx(2.0)
         assert now.seconds_left == pytest.approx(10.0)
@@ -85,11 +84,11 @@ def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
 
 
 def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
-    claims, clock = tmp_path / "claims", Clock()
+    leases, clock = tmp_path / "claims", Clock()
     first, second, stranger = jobs(tmp_path, limit=None, number=3)
-    progress = CellProgress([first, second], claims, clock)
+    progress = CellProgress([first, second], leases, clock)
     clock.now = 10.0
-    with claimed(claims, first, 7), claimed(claims, stranger, 9):
+    with leased(leases, first, 7), leased(leases, stranger, 9):
         now = progress.now()
         assert (now.edits, now.edits_total, now.share, now.seconds_left) == (7, None, 0.0, None)
         assert now.in_words() == "0 of 2, 7 edits, 0.7 edits/s"
@@ -98,24 +97,24 @@ def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
 
 
 def test_behind_all_edits_nothing_is_said_of_the_time_left(tmp_path: Path) -> None:
-    clock, claims = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), tmp_path / "claims"
     cells = jobs(tmp_path, number=1)
-    progress = CellProgress(cells, claims, clock)
+    progress = CellProgress(cells, leases, clock)
     clock.now = 1000.0
-    with claimed(claims, cells[0], 100):
+    with leased(leases, cells[0], 100):
         now = progress.now()
         assert now.in_words() == "0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s"
         assert now.seconds_left is None
 
 
 def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
-    clock, claims = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), tmp_path / "claims"
     cells = jobs(tmp_path, number=2)
-    with claimed(claims, cells[0], 90):
-        progress = CellProgress(cells, claims, clock)
+    with leased(leases, cells[0], 90):
+        progress = CellProgress(cells, leases, clock)
         clock.now = 10.0
         assert progress.now().in_words() == "0 of 2, 90 of 200 edits"
-    with claimed(claims, cells[0], 95):
+    with leased(leases, cells[0], 95):
         now = progress.now()
         assert now.edits == 95
         assert now.edits_rate == pytest.approx(0.5)
@@ -127,9 +126,9 @@ def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
 
 
 def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> None:
-    clock, claims = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), tmp_path / "claims"
     cells = jobs(tmp_path, number=3)
-    progress = CellProgress(cells, claims, clock)
+    progress = CellProgress(cells, leases, clock)
     clock.now = 10.0
     progress.ended(ended(cells[0], 100, earlier=80))
     assert progress.now().edits_rate == pytest.approx(2.0)
@@ -140,21 +139,21 @@ def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> Non
     assert now.rate == pytest.approx(0.12)
 
 
-def test_a_keeper_counts_edits_and_a_claim_tells_them(tmp_path: Path) -> None:
-    checkpointer, claims = Checkpointer(), CellClaims(tmp_path, every=3600.0)
+def test_a_keeper_counts_edits_and_a_lease_tells_them(tmp_path: Path) -> None:
+    checkpointer, leases = Checkpointer(), Leases(tmp_path, every=3600.0)
     key, nothing = "a" * 64, Checkpoint(progress={}, state={})
-    assert claims.made(key) == EditCount()
-    claim = claims.claim(key)
-    assert claim is not None
-    with claim:
-        claim.tell(lambda: checkpointer.count)
+    assert leases.progress(key) == EditCount()
+    lease = leases.acquire(key)
+    assert lease is not None
+    with lease:
+        lease.report(lambda: checkpointer.count)
         checkpointer.continue_from(5)
         checkpointer.after_edit(lambda: nothing)
         checkpointer.after_batch(lambda: nothing)
-        assert claims.made(key) == EditCount(0, 0)
+        assert leases.progress(key) == EditCount(0, 0)
         size = (tmp_path / f"{key}.json").stat().st_size
-        claim._write()
-        assert claims.made(key) == EditCount(6, 5)
+        lease._write()
+        assert leases.progress(key) == EditCount(6, 5)
         assert (tmp_path / f"{key}.json").stat().st_size == size
 
 
@@ -169,9 +168,9 @@ def test_cells_pass_through_and_a_pipe_stays_quiet(
 
 
 def test_a_pipe_has_a_line_now_and_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cells, claims = jobs(tmp_path, number=2), tmp_path / "claims"
-    progress = CellProgress(cells, claims)
-    with claimed(claims, cells[1], 30):
+    cells, leases = jobs(tmp_path, number=2), tmp_path / "claims"
+    progress = CellProgress(cells, leases)
+    with leased(leases, cells[1], 30):
         said = ""
         for _ in track([ended(cells[0], 100), ended(cells[1], 100)], progress, every=0.02):
             while "cells: 1 of 2, 130 of 200 edits" not in said and len(progress._ended) == 1:

@@ -18,7 +18,7 @@ from bench.runner import worker as module
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.waiting import until_done
 from bench.runner.worker import Worker
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.results import ResultStore, encoded, is_complete
 from tests.support.fake_jobs import fake_job, runs
 from tests.support.source import ROOT
@@ -115,14 +115,14 @@ def test_waiting_is_said_and_ends_with_the_record(
     store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [fake_job(log, seed) for seed in range(3)]
-    claim = CellClaims(store.leases).claim(jobs[1].cell.key())
-    assert claim is not None
+    lease = Leases(store.leases).acquire(jobs[1].cell.key())
+    assert lease is not None
     found = []
     for one in until_done(HERE, jobs, store, every=0.05):
         found.append(one)
         if len(found) == 2:  # while this process waits, the other one ends
             store.put(jobs[1].cell.key(), _record(jobs[1].cell))
-            claim.release()
+            lease.release()
     assert [one.outcome for one in found] == ["done", "done", "found"]
     assert found[-1].key == jobs[1].cell.key()
     assert runs(log) == [0, 2]
@@ -132,9 +132,9 @@ def test_who_is_waited_for_is_named(
     store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = fake_job(log)
-    claim = CellClaims(store.leases).claim(job.cell.key())
-    assert claim is not None
-    timer = threading.Timer(0.3, claim.release)
+    lease = Leases(store.leases).acquire(job.cell.key())
+    assert lease is not None
+    timer = threading.Timer(0.3, lease.release)
     timer.start()
     assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
     timer.join()
@@ -144,14 +144,14 @@ def test_who_is_waited_for_is_named(
 
 def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
     job, stop = fake_job(log), StopFlag()
-    claim = CellClaims(store.leases).claim(job.cell.key())
-    assert claim is not None
+    lease = Leases(store.leases).acquire(job.cell.key())
+    assert lease is not None
     timer = threading.Timer(0.3, stop.request_stop)
     timer.start()
     with pytest.raises(StoppedEarly):
         list(until_done(HERE, [job], store, stop=stop, every=0.05))
     timer.join()
-    claim.release()
+    lease.release()
     assert runs(log) == []
 
 
@@ -168,9 +168,9 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
     job = fake_job(log)
     store.leases.mkdir(parents=True)
     (store.leases / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
-    patient = partial(CellClaims, patience=0.3)
-    monkeypatch.setattr("bench.runner.waiting.CellClaims", patient)
-    monkeypatch.setattr("bench.runner.worker.CellClaims", patient)
+    patient = partial(Leases, patience=0.3)
+    monkeypatch.setattr("bench.runner.waiting.Leases", patient)
+    monkeypatch.setattr("bench.runner.worker.Leases", patient)
     start = time.monotonic()
     assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
     assert time.monotonic() - start > 0.2

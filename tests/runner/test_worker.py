@@ -12,7 +12,7 @@ import pytest
 from bench.core.files import UnwritableError
 from bench.runner import worker as module
 from bench.runner.worker import Worker
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.results import Record, ResultStore, is_complete, mark_of
 from tests.support.fake_jobs import FakeJob, fake_job, runs
 
@@ -84,7 +84,7 @@ def test_a_job_replaces_the_record_that_it_names_and_no_later_one(
 
 def test_a_cell_of_another_process_is_elsewhere(store: ResultStore, log: Path) -> None:
     job = fake_job(log)
-    other = CellClaims(store.leases).claim(job.cell.key())
+    other = Leases(store.leases).acquire(job.cell.key())
     assert other is not None
     one = Worker(store).run(job)
     assert (one.outcome, one.error) == ("elsewhere", None)
@@ -93,19 +93,19 @@ def test_a_cell_of_another_process_is_elsewhere(store: ResultStore, log: Path) -
     assert Worker(store).run(job).outcome == "done"
 
 
-def test_what_was_written_just_before_the_claim_is_found(store: ResultStore, log: Path) -> None:
+def test_what_was_written_just_before_the_lease_is_found(store: ResultStore, log: Path) -> None:
     job = fake_job(log)
 
-    class Late(CellClaims):
-        def claim(self, key: str):  # type: ignore[no-untyped-def]
+    class Late(Leases):
+        def acquire(self, key: str):  # type: ignore[no-untyped-def]
             Worker(store).run(job)
-            return super().claim(key)
+            return super().acquire(key)
 
-    assert Worker(store, claims=Late(store.leases)).run(job).outcome == "found"
+    assert Worker(store, leases=Late(store.leases)).run(job).outcome == "found"
     assert runs(log) == [0]
 
 
-def test_who_lost_its_claim_leaves_the_record_of_the_other(store: ResultStore, log: Path) -> None:
+def test_who_lost_its_lease_leaves_the_record_of_the_other(store: ResultStore, log: Path) -> None:
     job = fake_job(log)
 
     class Taken(FakeJob):
@@ -120,7 +120,7 @@ def test_who_lost_its_claim_leaves_the_record_of_the_other(store: ResultStore, l
     assert record_of(store, job)["summary"] == {"score": 0.5}
 
 
-def test_an_interrupted_job_gives_its_claim_back(
+def test_an_interrupted_job_gives_its_lease_back(
     store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -144,7 +144,7 @@ def test_a_record_that_cannot_be_written_ends_the_run_and_frees_the_cell(
     assert list(store.directory.iterdir()) == []
 
 
-def test_the_claim_of_a_running_cell_is_there(store: ResultStore, log: Path) -> None:
+def test_the_lease_of_a_running_cell_is_there(store: ResultStore, log: Path) -> None:
     seen = []
 
     class Looking(FakeJob):

@@ -150,7 +150,7 @@ def _start(stopping: Event) -> None:
 
 
 def _run(job: Job, site: Site, *, again: bool) -> Finished:
-    """Run a job in this process; `again` waits for the claim of the process that was killed."""
+    """Run a job in this process; `again` waits for the lease of the process that was killed."""
     ((stop, signals),) = _of_this_process
     with signals.busy():
         worker = worker_at(site, stop)

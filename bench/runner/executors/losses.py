@@ -31,7 +31,7 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     from bench.core.provenance import now, provenance
     from bench.runner.worker import finished_as, outcome_in
     from bench.store import results
-    from bench.store.leases import CellClaims
+    from bench.store.leases import Leases
     from bench.store.results import ResultStore, failure_of
 
     store = ResultStore(directory)
@@ -41,8 +41,8 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     error = KilledError("worker process was killed, out of memory?")
     made = provenance(torch.device("cpu"), started=now(), seconds={}) | job.places()
     record = results.failed(job.cell, job.editor_facts(), made, error)
-    claim = CellClaims(store.leases).claim(job.cell.key())  # the one that the process has left
+    lease = Leases(store.leases).acquire(job.cell.key())  # the one that the process has left
     store.write(record)
-    if claim is not None:
-        claim.release()
+    if lease is not None:
+        lease.release()
     return finished_as(job, "failed", seconds=seconds, error=failure_of(record))

@@ -1,7 +1,7 @@
 """What each of several workers does that share a list of cells: it takes what is free.
 
 Nobody hands cells out. A worker goes through the list in order; cells that are done or that another
-worker holds are passed over, which the claims in the directory of records tell.
+worker holds are passed over, which the leases in the directory of records tell.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.evaluation.jobs import Job
     from bench.runner.worker import Finished, Worker
 
-# Seconds for which a cell is asked for again that a killed process may have held: its claim is
+# Seconds for which a cell is asked for again that a killed process may have held: its lease is
 # good for a while after its last sign of life.
 PATIENCE = 150.0
 _PAUSE = 1.0

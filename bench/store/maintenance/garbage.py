@@ -1,4 +1,4 @@
-"""What nothing needs any more: files half written, claims of the dead, checkpoints of the done."""
+"""What nothing needs any more: files half written, leases of the dead, checkpoints of the done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.files import PARTIAL
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 from bench.store.maintenance.entries import Choice, entries, set_aside_files
 from bench.store.results import ResultStore, is_complete, read_file
 
@@ -30,13 +30,13 @@ class Waste:
 def waste(
     store: ResultStore, *, stale: bool, corrupt: bool, dead: Collection[Path] = ()
 ) -> Iterator[Waste]:
-    """All that can go but claims; complete records never are among it.
+    """All that can go but leases; complete records never are among it.
 
     Args:
         store: where.
         stale: whether records of other versions can go too.
         corrupt: whether what was set aside can go too.
-        dead: claims of dead processes, which hold nothing.
+        dead: leases of dead processes, which hold nothing.
     """
     yield from _half_written(store.directory, PARTIAL)
     yield from _half_written(store.checkpoints, PARTIAL)
@@ -52,10 +52,10 @@ def waste(
             yield Waste(path=path, reason="set aside as damaged", bytes=path.stat().st_size)
 
 
-def stale_claims(claims: CellClaims, store: ResultStore) -> list[Waste]:
-    """Claims whose holder is gone, as far as `claims` has watched them."""
-    paths = [store.leases / f"{key}.json" for key in claims.claimed() if claims.is_stale(key)]
-    return [Waste(path=p, reason="claim of a dead process", bytes=_size(p)) for p in paths]
+def stale_leases(leases: Leases, store: ResultStore) -> list[Waste]:
+    """Leases whose holder is gone, as far as `leases` has watched them."""
+    paths = [store.leases / f"{key}.json" for key in leases.held() if leases.is_stale(key)]
+    return [Waste(path=p, reason="lease of a crashed process", bytes=_size(p)) for p in paths]
 
 
 def remove(one: Waste) -> None:
@@ -70,12 +70,12 @@ def remove(one: Waste) -> None:
         one.path.unlink(missing_ok=True)
 
 
-def remove_claim(claims: CellClaims, one: Waste) -> bool:
-    """Remove a stale claim as one who takes it over does; False where another was quicker."""
-    claim = claims.claim(one.path.stem)
-    if claim is None:
+def remove_lease(leases: Leases, one: Waste) -> bool:
+    """Remove a stale lease as one who takes it over does; False where another was quicker."""
+    lease = leases.acquire(one.path.stem)
+    if lease is None:
         return False
-    claim.release()
+    lease.release()
     return True
 
 
@@ -92,8 +92,8 @@ def _checkpoints(store: ResultStore, dead: Collection[Path]) -> Iterator[Waste]:
         key = _KEY.match(path.name)
         if key is None:
             continue
-        claim = store.leases / f"{key[0]}.json"
-        if claim not in dead and claim.exists():
+        lease = store.leases / f"{key[0]}.json"
+        if lease not in dead and lease.exists():
             continue
         if _is_done(store.path(key[0])):
             yield Waste(path=path, reason="checkpoint of a complete cell", bytes=_size(path))

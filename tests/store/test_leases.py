@@ -1,4 +1,4 @@
-"""Claims of cells: one holder, signs of life, and what becomes of those of the dead."""
+"""Leases of cells: one holder, renewals, and cells reclaimed from crashed processes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from typing import Any
 import pytest
 
 from bench.core.files import UnwritableError
-from bench.core.processes import is_gone, this_process
-from bench.store.lease import Claim
-from bench.store.leases import CellClaims
+from bench.store.leases import Lease, Leases, Process
 from tests.support.source import ROOT
 
 KEY = "a" * 64
@@ -41,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def foreign(folder: Path, **changes: Any) -> Path:
-    """A claim as a process on another machine would make it."""
+    """A lease as a process on another machine would write it."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"host": "elsewhere", "machine": "boot 1", "pid": 1, "process_started": 1, "token": "t"}
     path = folder / f"{KEY}.json"
@@ -49,26 +47,26 @@ def foreign(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def held(claim: Claim | None) -> Claim:
-    assert claim is not None
-    return claim
+def held(lease: Lease | None) -> Lease:
+    assert lease is not None
+    return lease
 
 
 def test_one_process_holds_a_cell_and_nothing_stays_behind(folder: Path) -> None:
-    claims, others = CellClaims(folder), CellClaims(folder)
-    with held(claims.claim(KEY)) as claim:
-        assert others.claim(KEY) is None
+    leases, others = Leases(folder), Leases(folder)
+    with held(leases.acquire(KEY)) as lease:
+        assert others.acquire(KEY) is None
         assert not others.is_stale(KEY)
-        assert others.claimed() == [KEY]
+        assert others.held() == [KEY]
         assert str(os.getpid()) in others.holder(KEY)
-        assert not claim.is_lost()
+        assert not lease.is_lost()
     assert not folder.exists()
-    held(others.claim(KEY)).release()
+    held(others.acquire(KEY)).release()
     assert not folder.exists()
 
 
-def test_a_claim_says_who_and_since_when(folder: Path) -> None:
-    with held(CellClaims(folder).claim(KEY)):
+def test_a_lease_says_who_and_since_when(folder: Path) -> None:
+    with held(Leases(folder).acquire(KEY)):
         facts = json.loads((folder / f"{KEY}.json").read_text())
     assert set(facts) == {
         *("host", "machine", "pid", "process_started", "token", "started", "beat"),
@@ -77,19 +75,19 @@ def test_a_claim_says_who_and_since_when(folder: Path) -> None:
     assert facts["pid"] == os.getpid()
 
 
-def test_a_folder_that_goes_while_it_is_read_holds_no_claim(
+def test_a_folder_that_goes_while_it_is_read_holds_no_lease(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> Any:
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "glob", gone)
-    assert CellClaims(folder).claimed() == []
+    assert Leases(folder).held() == []
 
 
 def test_a_thread_gives_signs_of_life_in_place(folder: Path) -> None:
     path = folder / f"{KEY}.json"
-    with held(CellClaims(folder, every=0.02).claim(KEY)):
+    with held(Leases(folder, every=0.02).acquire(KEY)):
         first, node = path.read_bytes(), path.stat().st_ino
         until = time.monotonic() + 10
         while path.read_bytes() == first and time.monotonic() < until:
@@ -99,19 +97,19 @@ def test_a_thread_gives_signs_of_life_in_place(folder: Path) -> None:
         assert len(later) == len(first)
         assert path.stat().st_ino == node
     names = {thread.name for thread in threading.enumerate()}
-    assert not any(name.startswith("claim ") for name in names)
+    assert not any(name.startswith("lease ") for name in names)
 
 
 def test_silence_is_measured_by_the_observers_own_clock(folder: Path) -> None:
     path, clock = foreign(folder), Clock()
-    claims = CellClaims(folder, clock=clock)
+    leases = Leases(folder, clock=clock)
     os.utime(path, (0, 0))  # a clock of 1970 says nothing
-    assert claims.claim(KEY) is None
+    assert leases.acquire(KEY) is None
     clock.now = 59
-    assert claims.claim(KEY) is None
+    assert leases.acquire(KEY) is None
     clock.now = 60
-    with held(claims.claim(KEY)) as claim:
-        assert not claim.is_lost()
+    with held(leases.acquire(KEY)) as lease:
+        assert not lease.is_lost()
         assert sorted(folder.iterdir()) == [path]
     assert not folder.exists()
 
@@ -119,60 +117,60 @@ def test_silence_is_measured_by_the_observers_own_clock(folder: Path) -> None:
 @pytest.mark.parametrize("sign", ["content", "time"])
 def test_every_change_is_a_sign_of_life(folder: Path, sign: str) -> None:
     path, clock = foreign(folder), Clock()
-    claims = CellClaims(folder, clock=clock)
-    assert claims.claim(KEY) is None
+    leases = Leases(folder, clock=clock)
+    assert leases.acquire(KEY) is None
     for number in range(1, 5):
         clock.now += 50
         if sign == "content":
             foreign(folder, beat=number)
         else:
             os.utime(path, (0, 1000 - number))  # a clock that goes backwards
-        assert claims.claim(KEY) is None
+        assert leases.acquire(KEY) is None
     clock.now += 60
-    held(claims.claim(KEY)).release()
+    held(leases.acquire(KEY)).release()
 
 
-def test_a_claim_that_is_still_empty_is_one(folder: Path) -> None:
+def test_a_lease_that_is_still_empty_is_one(folder: Path) -> None:
     foreign(folder).write_text("")
-    assert CellClaims(folder).claim(KEY) is None
+    assert Leases(folder).acquire(KEY) is None
 
 
 @pytest.mark.parametrize(
     "changes", [{"pid": "1"}, {"pid": True}, {"pid": -1}, {"pid": 2**70}, {"machine": None}]
 )
-def test_odd_claims_are_taken_for_living_ones(folder: Path, changes: dict[str, Any]) -> None:
-    foreign(folder, **{"machine": this_process().machine, **changes})
-    assert CellClaims(folder).claim(KEY) is None
+def test_odd_leases_are_taken_for_living_ones(folder: Path, changes: dict[str, Any]) -> None:
+    foreign(folder, **{"machine": Process.current().machine, **changes})
+    assert Leases(folder).acquire(KEY) is None
 
 
 def test_a_process_of_this_machine_that_is_gone_is_known_at_once(folder: Path) -> None:
-    this = this_process()
-    assert not is_gone(this)
-    assert is_gone(replace(this, started=this.started - 1))  # its number was given again
-    assert not is_gone(replace(this, machine="another", started=1))
+    this = Process.current()
+    assert not this.is_gone()
+    assert replace(this, started=this.started - 1).is_gone()  # its number was given again
+    assert not replace(this, machine="another", started=1).is_gone()
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     dead = replace(this, pid=int(done.stdout))
-    assert is_gone(dead)
+    assert dead.is_gone()
     foreign(folder, machine=dead.machine, pid=dead.pid, process_started=dead.started)
-    held(CellClaims(folder).claim(KEY)).release()
+    held(Leases(folder).acquire(KEY)).release()
 
 
 def test_of_several_takers_one_wins(folder: Path) -> None:
     for _ in range(20):
         foreign(folder)
         clock = Clock()
-        takers = [CellClaims(folder, clock=clock) for _ in range(8)]
-        assert [taker.claim(KEY) for taker in takers] == [None] * 8
+        takers = [Leases(folder, clock=clock) for _ in range(8)]
+        assert [taker.acquire(KEY) for taker in takers] == [None] * 8
         clock.now = 100
         start = threading.Barrier(8)
-        won: list[Claim] = []
+        won: list[Lease] = []
 
-        def take(taker: CellClaims, start: threading.Barrier, won: list[Claim]) -> None:
+        def take(taker: Leases, start: threading.Barrier, won: list[Lease]) -> None:
             start.wait()
-            claim = taker.claim(KEY)
-            if claim is not None:
-                won.append(claim)
+            lease = taker.acquire(KEY)
+            if lease is not None:
+                won.append(lease)
 
         threads = [threading.Thread(target=take, args=(one, start, won)) for one in takers]
         for thread in threads:
@@ -180,60 +178,60 @@ def test_of_several_takers_one_wins(folder: Path) -> None:
         for thread in threads:
             thread.join()
         assert len(won) <= 1  # none where all met at the mark; the next try has it
-        claim = won[0] if won else held(takers[0].claim(KEY))
-        assert not claim.is_lost()
+        lease = won[0] if won else held(takers[0].acquire(KEY))
+        assert not lease.is_lost()
         assert [path.name for path in folder.iterdir()] == [f"{KEY}.json"]
-        claim.release()
+        lease.release()
 
 
 def test_who_looked_before_the_take_over_does_not_take_it_again(folder: Path) -> None:
     foreign(folder)
     clock = Clock()
-    quick, slow = CellClaims(folder, clock=clock), CellClaims(folder, clock=clock)
-    assert (quick.claim(KEY), slow.claim(KEY)) == (None, None)
+    quick, slow = Leases(folder, clock=clock), Leases(folder, clock=clock)
+    assert (quick.acquire(KEY), slow.acquire(KEY)) == (None, None)
     clock.now = 100
     stale = slow._stale(folder / f"{KEY}.json")
     assert stale is not None
-    with held(quick.claim(KEY)) as claim:
+    with held(quick.acquire(KEY)) as lease:
         assert not slow._take_away(folder / f"{KEY}.json", stale)
-        assert not claim.is_lost()
+        assert not lease.is_lost()
 
 
 def test_a_taker_that_was_killed_does_not_block_the_cell(folder: Path) -> None:
     path, clock = foreign(folder), Clock()
-    claims = CellClaims(folder, clock=clock)
-    assert claims.claim(KEY) is None
+    leases = Leases(folder, clock=clock)
+    assert leases.acquire(KEY) is None
     clock.now = 100
-    stale = claims._stale(path)
+    stale = leases._stale(path)
     assert stale is not None
     import hashlib
 
     path.with_suffix(f".{hashlib.sha256(stale).hexdigest()[:16]}.taken").touch()
-    assert claims.claim(KEY) is None
+    assert leases.acquire(KEY) is None
     clock.now = 200
-    assert claims.claim(KEY) is None
-    held(claims.claim(KEY)).release()
+    assert leases.acquire(KEY) is None
+    held(leases.acquire(KEY)).release()
 
 
-def test_who_was_taken_for_dead_notices_and_leaves_the_claim_of_the_other(folder: Path) -> None:
+def test_who_was_taken_for_dead_notices_and_leaves_the_lease_of_the_other(folder: Path) -> None:
     clock = Clock()
-    sleeper, other = CellClaims(folder, every=1000), CellClaims(folder, clock=clock)
-    claim = held(sleeper.claim(KEY))
-    assert other.claim(KEY) is None
+    sleeper, other = Leases(folder, every=1000), Leases(folder, clock=clock)
+    lease = held(sleeper.acquire(KEY))
+    assert other.acquire(KEY) is None
     clock.now = 60
-    taken = held(other.claim(KEY))
-    assert claim.is_lost()
-    claim._write()  # it wakes up
+    taken = held(other.acquire(KEY))
+    assert lease.is_lost()
+    lease._write()  # it wakes up
     assert not taken.is_lost()
-    claim.release()
+    lease.release()
     assert not taken.is_lost()
-    assert sleeper.claim(KEY) is None
+    assert sleeper.acquire(KEY) is None
     taken.release()
     assert not folder.exists()
 
 
 @pytest.mark.parametrize("number", [30, 13, 28])
-def test_a_folder_that_takes_no_claim_is_one_sentence(
+def test_a_folder_that_takes_no_lease_is_one_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(*_: object, **__: object) -> int:
@@ -241,23 +239,23 @@ def test_a_folder_that_takes_no_claim_is_one_sentence(
 
     monkeypatch.setattr(os, "open" if number != 28 else "write", refuse)
     with pytest.raises(UnwritableError, match=os.strerror(number)):
-        CellClaims(folder).claim(KEY)
+        Leases(folder).acquire(KEY)
     monkeypatch.undo()
     assert not folder.exists()
 
 
-# Claims one cell again and again; who holds it alone may make a file of a fixed name. Some of
+# Leases one cell again and again; who holds it alone may make a file of a fixed name. Some of
 # them die while they hold the cell.
 RIVAL = """
 import os, random, signal, sys, time
 from pathlib import Path
-from bench.store.leases import CellClaims
+from bench.store.leases import Leases
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
-claims, draw, held = CellClaims(folder / "claims"), random.Random(number), 0
+leases, draw, held = Leases(folder / "claims"), random.Random(number), 0
 end = time.monotonic() + 3
 while time.monotonic() < end:
-    claim = claims.claim("a" * 64)
-    if claim is None:
+    lease = leases.acquire("a" * 64)
+    if lease is None:
         time.sleep(draw.random() / 1000)
         continue
     inside = folder / "inside"
@@ -272,7 +270,7 @@ while time.monotonic() < end:
     held += 1
     if number < 4 and held == 3 * (number + 1):
         os.kill(os.getpid(), signal.SIGKILL)
-    claim.release()
+    lease.release()
 """
 
 
@@ -290,10 +288,10 @@ def test_of_many_processes_that_die_while_they_hold_it_one_has_the_cell(tmp_path
     assert -signal.SIGKILL in codes
     holders = (tmp_path / "log").read_text().split()
     assert len(set(holders)) > 1
-    held(CellClaims(tmp_path / "claims").claim(KEY)).release()
+    held(Leases(tmp_path / "claims").acquire(KEY)).release()
 
 
-def test_a_claim_is_never_there_without_its_content(
+def test_a_lease_is_never_there_without_its_content(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[bytes]] = []
@@ -303,21 +301,21 @@ def test_a_claim_is_never_there_without_its_content(
         seen.append([path.read_bytes() for path in folder.glob("*.json")])
         write(descriptor)
 
-    monkeypatch.setattr("bench.store.lease.os.fsync", look)
-    held(CellClaims(folder).claim(KEY)).release()
+    monkeypatch.setattr("bench.store.leases.os.fsync", look)
+    held(Leases(folder).acquire(KEY)).release()
     assert seen == [[]]  # it got its name behind that
     assert not folder.exists()
 
 
-def test_without_hard_links_one_process_alone_gets_a_claim(
+def test_without_hard_links_one_process_alone_gets_a_lease(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr("bench.store.lease.os.link", refuse)
-    claim = held(CellClaims(folder).claim(KEY))
-    assert CellClaims(folder).claim(KEY) is None
+    monkeypatch.setattr("bench.store.leases.os.link", refuse)
+    lease = held(Leases(folder).acquire(KEY))
+    assert Leases(folder).acquire(KEY) is None
     assert b"token" in (folder / f"{KEY}.json").read_bytes()
-    claim.release()
+    lease.release()
     assert not folder.exists()
