@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   python -m bench plan --table 1 --backbone path/to/model --data-dir RECIPE
       any model with a config.json; weights need not be there
 
-It takes the arguments of `run`. The assumptions stand above the table and in bench/runner/costs/.
+It takes the arguments of `run`. The assumptions are above the table and in bench/runner/costs/.
 """
 
 
@@ -66,20 +66,19 @@ def plan(args: argparse.Namespace) -> int:
     table = get_table(args.table)
     KINDS[table.measures].check(args)
     if args.measure:
-        raise ValueError("plan does not know what metric sets cost; leave --measure out.")
+        raise ValueError("plan has no estimate of metric sets; leave --measure out.")
     chosen = points(table, arguments.selection(args))  # own files are run before they are named
     settings = arguments.settings(args)
     check_hparams(chosen, settings)
 
     from bench.runner.costs.estimate import Request, estimate
-    from bench.runner.costs.gpus import memory_at_hand
-    from bench.runner.costs.layout import layout, to_json
+    from bench.runner.costs.layout import gpu_memory, layout, to_json
 
     limit = arguments.asking(args).limit if table.measures == "general_ability" else None
     request = Request(
         table=table, points=chosen, settings=settings, task_limit=limit, teraflops=args.tflops
     )
-    rows, memory = estimate(request), memory_at_hand(args.gpu_memory)
+    rows, memory = estimate(request), gpu_memory(args.gpu_memory)
     (print_markdown if args.markdown else show_text)(layout(request, rows, memory))
     if args.json:
         say(f"written: {write_text(args.json, to_json(request, rows, memory))}")

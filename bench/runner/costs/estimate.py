@@ -1,27 +1,36 @@
-"""One row for each backbone and editor: cells, edits, hours, peak memory, disk."""
+"""The plan of a run: for each backbone and editor its cells, edits, hours, peak memory and disk."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 from bench.core.grids import GridPoint, Table
 from bench.models.backbones import EMBEDDED, HUB_IDS
-from bench.runner.costs.activations import answering, covariance_bytes
-from bench.runner.costs.counted import CountedRates
-from bench.runner.costs.shapes import encoder_shape, shape_of_backbone
-from bench.runner.costs.times import Rates, RecordedRates, ways_of
-from bench.runner.costs.training import (
+from bench.runner.costs.hours import (
     CPU_TERAFLOPS,
     TERAFLOPS,
+    PublishedRates,
+    RecordedRates,
     corpus_tokens,
     covariance_operations,
-    operations,
+    training_operations,
+    ways_of,
 )
-from bench.runner.costs.work import RECORD_BYTES, distinct_requests, items_of, samples_of, work_of
+from bench.runner.costs.sizes import encoder_shape, shape_of_backbone
+from bench.runner.costs.work import (
+    RECORD_BYTES,
+    Work,
+    answering_bytes,
+    covariance_bytes,
+    distinct_requests,
+    items_of,
+    samples_of,
+    work_of,
+)
 from bench.runner.planning import Settings, hparams_of
 from bench.world.store import ASSETS
 from bench.world.world import DEFAULT_SEED
@@ -30,9 +39,9 @@ from editors.base import Hparams, TrainableEditor
 from editors.parts.needs import Needs, Setting
 
 UNEDITED, COVARIANCE = "unedited", "covariance"  # rows that belong to no editor
-_HEADER_BYTES = 4_000  # of a record without its questions
-_REPORTS_OF = "mini-llama"  # whose trainings are recorded for every editor that has one
 HOUR = 3600.0
+_HEADER_BYTES = 4_000  # of a record without its questions
+_REPORTS_OF = "mini-llama"  # whose trainings are recorded for every editor that has any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,7 @@ class Row:
     edit_bytes: float | None = None
     train_bytes: float | None = None
     disk_bytes: float = 0.0
-    known: bool = True  # whether the editor's own memory could be told
+    known: bool = True  # whether the editor's own memory is known
 
     @property
     def hours(self) -> float | None:
@@ -60,12 +69,12 @@ class Row:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, for a file."""
-        return {f.name: vars(self)[f.name] for f in fields(self)} | {"hours": self.hours}
+        return asdict(self) | {"hours": self.hours}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for: the cells of a table and how they are run."""
+    """The cells of a table and how they are run."""
 
     table: Table
     points: Sequence[GridPoint]
@@ -83,10 +92,16 @@ class Request:
         """Whether answers are decoded too."""
         return self.settings.generation != "none"
 
-    def seconds(self, operations_done: float) -> float:
-        """Seconds of so many operations; a thread of a CPU works on the miniature backbones."""
+    def seconds(self, operations: float) -> float:
+        """Seconds of a number of operations; a thread of a CPU runs the miniature backbones."""
         usual = CPU_TERAFLOPS if self.embedded else TERAFLOPS[self.settings.dtype]
-        return operations_done / (1e12 * (self.teraflops or usual))
+        return operations / (1e12 * (self.teraflops or usual))
+
+    def work_of(self, point: GridPoint) -> Work:
+        """The work of a cell."""
+        return work_of(
+            point, self.table.measures, embedded=self.embedded, task_limit=self.task_limit
+        )
 
 
 def estimate(request: Request) -> list[Row]:
@@ -110,52 +125,50 @@ class _Backbone:
         self._request, self._points = request, points
         self._backbone, self._shape = name, shape_of_backbone(name)
         self._hub = name in HUB_IDS
+        self._recorded = name in EMBEDDED and request.embedded
         self._setting = Setting(
             shape=self._shape,
             encoder=encoder_shape(request.settings.encoder, hub=self._hub),
             dtype=request.settings.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
-        recorded = name in EMBEDDED and request.embedded
-        counted = CountedRates(self._setting, request.seconds, lambda one: self._hparams(one)[0])
-        self._rates: Rates = RecordedRates(name) if recorded else counted
-        self._recorded = recorded
+        self._answering = answering_bytes(self._setting)
+        self._rates = (
+            RecordedRates(name)
+            if self._recorded
+            else PublishedRates(self._setting, request.seconds, self._hparams)
+        )
 
     def unedited(self) -> Row:
-        """Answers of the model as it was, once for each data set, and its own cells."""
-        request, ways = self._request, 1 + self._request.generated
-        cell = request.table.measures in ("general_ability", "times")
-        questions = items = 0.0
-        if cell:
-            work = work_of(
-                self._points[0], request.table.measures,
-                embedded=request.embedded, task_limit=request.task_limit,
-            )  # fmt: skip
-            questions = work.questions
+        """Answers of the unedited model, once for each data set, and its own cells."""
+        request = self._request
+        has_cell = request.table.measures in ("general_ability", "times")
+        questions, items = 0, 0.0
+        if has_cell:
+            questions = request.work_of(self._points[0]).questions
         else:
-            items = sum(
-                samples_of(dataset, embedded=request.embedded) * items_of(dataset)
-                if limit is None else limit * items_of(dataset)
-                for dataset, limit in _largest_limits(self._points).items()
-            )  # fmt: skip
-        seconds = self._rates.unedited(items, int(questions), ways)
+            for dataset, limit in _largest_limits(self._points).items():
+                samples = samples_of(dataset, embedded=request.embedded) if limit is None else limit
+                items += samples * items_of(dataset)
+        seconds = self._rates.unedited(items, questions, 1 + request.generated)
         return Row(
             backbone=self._shape.name,
             editor=UNEDITED,
-            cells=int(cell),
+            cells=int(has_cell),
             asking_hours=seconds / HOUR,
-            edit_bytes=self._setting.weights + answering(self._setting),
+            edit_bytes=self._setting.weights + self._answering,
         )
 
     def covariance(self) -> Iterator[Row]:
-        """The key covariances that the editors ask for together, if any."""
-        asked = {layer for point in self._points for layer in self._hparams(point)[1]}
-        if not asked:
+        """The key covariances of all editors together, if any."""
+        n_layers = self._shape.layers
+        of_points = (self._hparams(point).covariance_layers(n_layers) for point in self._points)
+        layers = tuple(sorted({layer for some in of_points for layer in some}))
+        if not layers:
             return
-        layers = tuple(sorted(asked))
-        settings = self._request.settings
+        documents = self._request.settings.documents
         tokens = corpus_tokens(
-            self._shape, hub=self._hub, embedded=self._recorded, documents=settings.documents
+            self._shape, hub=self._hub, embedded=self._recorded, documents=documents
         )
         seconds = self._request.seconds(covariance_operations(self._shape, layers, tokens))
         square = self._shape.inner**2 * len(layers)
@@ -168,31 +181,24 @@ class _Backbone:
         )
 
     def editors(self) -> Iterator[Row]:
-        """One row each."""
+        """One row for each editor."""
         for editor, points in _grouped(self._points, lambda point: point.editor).items():
             yield self._editor(editor, points)
 
     def _editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
         request, ways = self._request, ways_of(editor, generated=self._request.generated)
-        works = [
-            work_of(
-                point, request.table.measures,
-                embedded=request.embedded, task_limit=request.task_limit,
-            )
-            for point in points
-        ]  # fmt: skip
-        pairs = list(zip(points, works, strict=True))
-        needs = {point: self._needs(point) for point in points}
-        asked = sum(work.items + work.questions for work in works)
+        work = [(point, request.work_of(point)) for point in points]
+        needs = self._needs(editor, points)
         first = needs[points[0]] or Needs()
-        trainings = self._trainings(editor, points, first.trained)
+        trainings = self._trainings(editor, points, first)
+        asked = sum(cell.items + cell.questions for _, cell in work)
         return Row(
             backbone=self._shape.name,
             editor=registry.describe(editor).label,
             cells=len(points),
-            edits=sum(work.edits for work in works),
-            editing_hours=_hours(self._rates.editing(*pair) for pair in pairs),
-            asking_hours=_hours(self._rates.asking(*pair, ways) for pair in pairs),
+            edits=sum(cell.edits for _, cell in work),
+            editing_hours=_hours(self._rates.editing(*cell) for cell in work),
+            asking_hours=_hours(self._rates.asking(*cell, ways) for cell in work),
             training_hours=sum(trainings) / HOUR,
             edit_bytes=max(self._peak(needs[point] or Needs(), point.n_edits) for point in points),
             train_bytes=None if first.training is None else self._setting.weights + first.training,
@@ -204,46 +210,43 @@ class _Backbone:
             known=None not in needs.values(),
         )
 
+    def _needs(self, editor: str, points: Sequence[GridPoint]) -> dict[GridPoint, Needs | None]:
+        cls = registry.editor_class(editor)
+        return {point: cls.needs(self._hparams(point), self._setting) for point in points}
+
     def _peak(self, needs: Needs, edits: int) -> float:
         """While editing or answering, whichever is more."""
-        busy = max(needs.working, answering(self._setting))
+        busy = max(needs.working, self._answering)
         return self._setting.weights + needs.held + needs.stored(edits) + busy
 
-    def _trainings(self, editor: str, points: Sequence[GridPoint], trained: float) -> list[float]:
+    def _trainings(self, editor: str, points: Sequence[GridPoint], needs: Needs) -> list[float]:
         """Seconds of each training; 0 for weights that are shipped."""
         cls = registry.editor_class(editor)
         if not issubclass(cls, TrainableEditor):
             return []
         different: dict[str, Hparams] = {}
         for point in points:
-            values = self._hparams(point)[0]
-            fields = {k: v for k, v in values.to_dict().items() if k not in cls.edit_time}
-            different[json.dumps(fields, sort_keys=True)] = values
+            hparams = self._hparams(point)
+            fields = {k: v for k, v in hparams.to_dict().items() if k not in cls.edit_time}
+            different[json.dumps(fields, sort_keys=True)] = hparams
         if self._recorded:
-            return [self._recorded_training(editor, one) for one in different.values()]
+            return [self._recorded_training(editor, hparams) for hparams in different.values()]
         of_each = len({point.dataset for point in points})  # one for each data set
         return [
-            self._request.seconds(operations(one, self._setting, trained) or 0.0)
-            for one in different.values()
+            self._request.seconds(training_operations(hparams, self._setting, needs.trained))
+            for hparams in different.values()
         ] * of_each
 
     def _recorded_training(self, editor: str, hparams: Hparams) -> float:
-        preset = registry.hparams_for(editor, self._shape.name)
         shipped = (
-            hparams == preset
+            hparams == registry.hparams_for(editor, self._shape.name)
             and self._request.settings.world_seed == DEFAULT_SEED
             and _report(editor, self._backbone).is_file()
         )
         return 0.0 if shipped else _reported_seconds(editor)
 
-    def _needs(self, point: GridPoint) -> Needs | None:
-        cls = registry.editor_class(point.editor)
-        return cls.needs(self._hparams(point)[0], self._setting)
-
-    def _hparams(self, point: GridPoint) -> tuple[Hparams, tuple[int, ...]]:
-        """Hyper-parameters, and layers whose covariance they ask for."""
-        found = hparams_of(point, self._shape.name, self._request.settings)
-        return found, found.covariance_layers(self._shape.layers)
+    def _hparams(self, point: GridPoint) -> Hparams:
+        return hparams_of(point, self._shape.name, self._request.settings)
 
 
 def totals(rows: Sequence[Row]) -> Row:
@@ -265,28 +268,32 @@ def totals(rows: Sequence[Row]) -> Row:
 
 def _hours(seconds: Iterable[float | None]) -> float | None:
     """The sum, None if any is unknown."""
-    found = list(seconds)
-    known = [one for one in found if one is not None]
-    return sum(known) / HOUR if len(known) == len(found) else None
+    total = 0.0
+    for value in seconds:
+        if value is None:
+            return None
+        total += value
+    return total / HOUR
 
 
 def _largest_limits(points: Sequence[GridPoint]) -> dict[str, int | None]:
     """The most samples that are drawn of each data set; None for all."""
-    largest: dict[str, int | None] = {}
+    limits: dict[str, list[int | None]] = {}
     for point in points:
-        before = largest.get(point.dataset, 0)
-        unlimited = before is None or point.limit is None
-        largest[point.dataset] = None if unlimited else max(before or 0, point.limit or 0)
-    return largest
+        limits.setdefault(point.dataset, []).append(point.limit)
+    return {
+        dataset: None if None in some else max(limit or 0 for limit in some)
+        for dataset, some in limits.items()
+    }
 
 
 def _grouped(
     points: Sequence[GridPoint], key: Callable[[GridPoint], str]
 ) -> dict[str, list[GridPoint]]:
-    found: dict[str, list[GridPoint]] = {}
+    groups: dict[str, list[GridPoint]] = {}
     for point in points:
-        found.setdefault(key(point), []).append(point)
-    return found
+        groups.setdefault(key(point), []).append(point)
+    return groups
 
 
 def _report(editor: str, backbone: str) -> Path:

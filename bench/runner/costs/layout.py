@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, Row, totals
-from bench.runner.costs.gpus import GIB, USABLE, Memory
-from bench.runner.costs.training import TERAFLOPS
+from bench.runner.costs.hours import TERAFLOPS
 from bench.tables.layout import EMPTY, TextTable
 
 COLUMNS = (
@@ -19,8 +19,43 @@ COLUMNS = (
 _UNITS = ((3600.0, "h"), (60.0, "min"))
 SCHEMA = 1
 
+GIB = 2.0**30
+COMMON = (24.0, 40.0, 80.0)  # GiB of widespread GPUs, where this machine has none
+USABLE = 0.9  # ours: the rest is the CUDA context's and lost between blocks
 
-def layout(request: Request, rows: Sequence[Row], memory: Memory) -> TextTable:
+
+@dataclass(frozen=True, kw_only=True)
+class GpuMemory:
+    """GPU sizes in GiB that an estimate is compared with, and where they come from."""
+
+    sizes: tuple[float, ...]
+    about: str
+
+    def fits(self, wanted: float | None) -> str:
+        """The smallest size that a number of bytes fits into, `none`, or a dash for no number."""
+        if wanted is None:
+            return "-"
+        size = min((size for size in self.sizes if wanted <= USABLE * size * GIB), default=None)
+        if len(self.sizes) == 1:
+            return "no" if size is None else "yes"
+        return "none" if size is None else f"{size:g}"
+
+
+def gpu_memory(given: float | None) -> GpuMemory:
+    """The given size, else that of this machine's GPU, else the common ones."""
+    if given is not None:
+        return GpuMemory(sizes=(given,), about=f"a GPU of {given:g} GiB, as asked")
+    import torch
+
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_properties(0)
+        size = gpu.total_memory / GIB
+        return GpuMemory(sizes=(size,), about=f"the GPU at hand, {gpu.name} of {size:.0f} GiB")
+    listed = ", ".join(f"{size:g}" for size in COMMON)
+    return GpuMemory(sizes=COMMON, about=f"no GPU here: the smallest of {listed} GiB is named")
+
+
+def layout(request: Request, rows: Sequence[Row], memory: GpuMemory) -> TextTable:
     """One row for each backbone and editor, then the sum."""
     lines = [*rows, totals(rows)]
     breaks = [i for i, (a, b) in enumerate(pairwise(lines), 1) if a.backbone != b.backbone]
@@ -35,7 +70,7 @@ def layout(request: Request, rows: Sequence[Row], memory: Memory) -> TextTable:
     )
 
 
-def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterator[str]:
+def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Iterator[str]:
     """What the numbers rest on, a sentence or two each."""
     if request.embedded:
         yield (
@@ -46,7 +81,7 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
     else:
         rate = request.teraflops or TERAFLOPS[request.settings.dtype]
         yield (
-            "Hours: the paper's seconds per edit and per inference on LLaMA-2-7B behind 10,000 "
+            "Hours: the paper's seconds per edit and per inference on LLaMA-2-7B after 10,000 "
             "edits (its Table 3; it does not name the hardware), in proportion to the parameters "
             "for other backbones; every way of asking a question counts as one inference."
         )
@@ -63,11 +98,11 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
             )
     yield (
         f"Memory at {request.settings.dtype}: weights, the editor's own and what one forward or "
-        "backward keeps (rough: rows of 32 to 64 tokens); behind the largest number of edits. "
+        "backward stores (rough: rows of 32 to 64 tokens); after the largest number of edits. "
         f"Compared with {memory.about}; {USABLE:.0%} of it is taken as usable."
     )
     yield (
-        "Disk: records, trained weights, an unfinished training and covariance, kept edits; "
+        "Disk: records, trained weights, an unfinished training and covariance, cached edits; "
         "without the backbones themselves. Samples of real sets by their published rows."
     )
     unknown = sorted({row.editor for row in rows if not row.known})
@@ -78,7 +113,7 @@ def assumptions(request: Request, rows: Sequence[Row], memory: Memory) -> Iterat
         yield f"Hours of {', '.join(untimed)} are not known and not in the sum."
 
 
-def to_json(request: Request, rows: Sequence[Row], memory: Memory) -> str:
+def to_json(request: Request, rows: Sequence[Row], memory: GpuMemory) -> str:
     """Everything in hours and bytes."""
     value = {
         "schema": SCHEMA,
@@ -97,7 +132,7 @@ def to_json(request: Request, rows: Sequence[Row], memory: Memory) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def _texts(row: Row, memory: Memory) -> tuple[str, ...]:
+def _texts(row: Row, memory: GpuMemory) -> tuple[str, ...]:
     return (
         f"{row.cells:,}",
         f"{row.edits:,}",

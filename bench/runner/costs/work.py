@@ -1,8 +1,10 @@
-"""Points of a table to counts: edits, questions, trainings. Nothing is read.
+"""What the cells of a table do, in counts, and the memory of answering. Nothing is read.
 
 Samples of a real set are counted by its published rows, those of the embedded world by what it
-writes; a directory with part of a set holds fewer. Questions of a sample: the edit itself, one
+writes; a directory with part of a set has fewer. Questions of a sample: the edit itself, one
 rephrasing and one locality question for ZSRE and CF; for RIPE 8.2, the embedded world's mean.
+Memory rests on the assumptions of `editors.parts.needs` and on further ones, ours: 64 rows of 64
+tokens answered at once, 20 new tokens.
 """
 
 from __future__ import annotations
@@ -12,15 +14,20 @@ from dataclasses import dataclass
 
 from bench.core.grids import GridPoint, Measured
 from bench.datasets import get_dataset
-from bench.runner.costs.known import QUESTIONS
+from bench.evaluation.inference import BATCH_SIZE
 from bench.runner.plan_times import QUERIES
 from bench.world.edit_sets import ROWS
+from editors.parts.needs import BYTES, Setting
 
 ITEMS = {"zsre": 3.0, "counterfact": 3.0, "ripple_edits": 8.2}
 _OTHER_ITEMS = 3.0
 RECORD_BYTES = 600  # of one question in a record, measured on records of the embedded preset
-# Questions of the embedded world's sets of general ability.
+# Test questions of the general-ability sets as the hub has them (CommonsenseQA's validation split,
+# MMLU's test split, ANLI's three test splits, SQuAD 2.0's validation split), and the embedded ones.
+QUESTIONS = {"csqa": 1_221, "mmlu": 14_042, "anli": 3_200, "squad2": 11_873}
 EMBEDDED_QUESTIONS = {"csqa": 240, "mmlu": 500, "anli": 450, "squad2": 400}
+_ASK_TOKENS, _NEW_TOKENS = 64, 20
+_COVARIANCE_TEXTS = 3  # of the longest length in one forward: editors/parts/covariance.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +61,9 @@ def work_of(
             f"but {point.n_edits:,} sequential edits need as many."
         )
     if measures == "general_ability":
-        count = question_count(embedded=embedded, task_limit=task_limit)
-        return Work(edits=point.n_edits, items=0.0, questions=count)
+        sets = EMBEDDED_QUESTIONS if embedded else QUESTIONS
+        questions = sum(min(count, task_limit or count) for count in sets.values())
+        return Work(edits=point.n_edits, items=0.0, questions=questions)
     if measures == "times":
         return Work(edits=point.n_edits, items=0.0, queries=QUERIES)
     edits = min(point.limit or rows, rows) // point.n_edits * point.n_edits
@@ -67,7 +75,7 @@ def samples_of(dataset: str, *, embedded: bool) -> int:
     if embedded and dataset in ROWS:
         return int(ROWS[dataset]["test"])
     declared = get_dataset(dataset)
-    if declared.home is not None:  # a user's own: counted, where it lies beside its code
+    if declared.home is not None:  # a user's own: counted, if it is beside its code
         return len(declared.load("test", declared.home).samples)
     return declared.files["test"].rows
 
@@ -77,17 +85,27 @@ def items_of(dataset: str) -> float:
     return ITEMS.get(dataset, _OTHER_ITEMS)
 
 
-def question_count(*, embedded: bool, task_limit: int | None) -> int:
-    """Questions of general ability in one cell."""
-    sets = EMBEDDED_QUESTIONS if embedded else QUESTIONS
-    return sum(min(count, task_limit or count) for count in sets.values())
-
-
 def distinct_requests(points: Sequence[GridPoint], *, embedded: bool) -> int:
-    """Requests that some points make, at most: each sample of a data set is one."""
+    """Requests of some points, at most: each sample of a data set is one."""
     largest: dict[str, int] = {}
     for point in points:
         rows = samples_of(point.dataset, embedded=embedded)
         drawn = min(point.limit or rows, rows)
         largest[point.dataset] = max(largest.get(point.dataset, 0), drawn)
     return sum(largest.values())
+
+
+def answering_bytes(on: Setting) -> float:
+    """A batch of questions, decoded with cached keys and values."""
+    tokens = BATCH_SIZE * (_ASK_TOKENS + _NEW_TOKENS)
+    cache = tokens * on.shape.layers * on.shape.cached * BYTES[on.dtype]
+    return cache + on.logits(BATCH_SIZE) + on.block(BATCH_SIZE, _ASK_TOKENS)
+
+
+def covariance_bytes(on: Setting, layers: int) -> float:
+    """Sums in float64 of all layers, and one forward of documents without a gradient."""
+    shape, size = on.shape, BYTES[on.dtype]
+    tokens = _COVARIANCE_TEXTS * min(shape.context, 4096)
+    values = 12 * shape.hidden + 4 * shape.inner
+    keys = layers * tokens * shape.inner * (size + 8)
+    return layers * 8 * shape.inner**2 + tokens * values * size + keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.runner.costs.shapes import encoder_shape, shape_of, shape_of_backbone
-from editors.base import Resources
+from bench.runner.costs.sizes import encoder_shape, shape_of, shape_of_backbone
+from editors.base import Editor, Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.lte import LteEditor
 from editors.malmen import MalmenEditor, MalmenHparams, malmen_network, malmen_projections
@@ -21,14 +22,16 @@ from editors.parts.covariance import KeyMoments
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.growing_rows import GrowingRows, capacity
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import Setting
+from editors.parts.needs import Needs, Setting
 from editors.parts.rase.memory import EditMemory, Remembered
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.recipe.hparams import PRESETS, RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
 from editors.r_rome import RRomeEditor, RRomeHparams
+from editors.rag import RagEditor, RagHparams
 from editors.recipe import RecipeEditor
 from editors.t_patcher import TPatcherEditor, TPatcherHparams
+from tests.support.contract import Subject
 from tests.support.tiny import REQUESTS, TINY
 from tests.support.tiny_encoder import HIDDEN, encoder_config, write_encoder
 
@@ -118,10 +121,10 @@ def test_recipes_repository_and_artefact(tmp_path: Path) -> None:
     lm = TINY["gpt2"]()
     encoder = write_encoder(tmp_path / "encoder")
     hparams = RecipeEditor.presets["tiny"]
-    made = RecipeEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
-    editor = RecipeEditor(lm, hparams, Resources(encoder=encoder, artefact=made))
+    artefact = RecipeEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
+    editor = RecipeEditor(lm, hparams, Resources(encoder=encoder, artefact=artefact))
     wanted = editor.needs(hparams, setting_of(lm, encoder))
-    assert size(load_file(made)) == wanted.artefact
+    assert size(load_file(artefact)) == wanted.artefact
     empty = size(editor.repository.state_dict())
     editor.edit(REQUESTS)
     assert size(editor.repository.state_dict()) - empty == len(REQUESTS) * wanted.per_edit
@@ -133,11 +136,11 @@ def test_ltes_facts_and_follower(tmp_path: Path) -> None:
     lm = TINY["llama"]()
     encoder = write_encoder(tmp_path / "encoder")
     hparams = LteEditor.presets["tiny"]
-    made = LteEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
-    editor = LteEditor(lm, hparams, Resources(encoder=encoder, artefact=made))
+    artefact = LteEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
+    editor = LteEditor(lm, hparams, Resources(encoder=encoder, artefact=artefact))
     editor.edit(REQUESTS)
     wanted = editor.needs(hparams, setting_of(lm, encoder))
-    assert size(load_file(made)) - 2 == wanted.artefact  # without the threshold
+    assert size(load_file(artefact)) - 2 == wanted.artefact  # without the threshold
     assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * wanted.per_edit
 
 
@@ -149,9 +152,62 @@ def test_r_romes_memory() -> None:
     vector = torch.zeros(hparams.width)
     memory.put(Remembered("a fact", vector, vector, left, right))
     columns = {name: memory[name] for name in ("key", "sentence", "left", "right")}
-    found = RRomeEditor.needs(hparams, setting)
-    assert size(columns) == found.per_edit
-    assert size({"left": left, "right": right}) == found.cached
+    needs = RRomeEditor.needs(hparams, setting)
+    assert size(columns) == needs.per_edit
+    assert size({"left": left, "right": right}) == needs.cached
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def edited(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A function from an editor's key to (a tiny one after some edits, its needs)."""
+
+    def make(key: str) -> tuple[Editor[Any], Needs]:
+        editor = Subject(key=key, architecture=request.param, directory=tmp_path).editor()
+        editor.edit(REQUESTS)
+        needs = editor.needs(editor.hparams, setting_of(editor.lm, tmp_path / "encoder"))
+        assert needs is not None
+        return editor, needs
+
+    return make
+
+
+def part(editor: Editor[Any], start: str) -> dict[str, Tensor]:
+    return {name: value for name, value in editor.state_dict().items() if name.startswith(start)}
+
+
+def test_alphaedits_keys(edited: Any) -> None:
+    editor, needs = edited("alphaedit")
+    copies = 2 * 8 * setting_of(editor.lm).shape.inner  # in float64, of one layer
+    assert size(part(editor, "past_keys.")) == len(REQUESTS) * (needs.per_edit - copies)
+    bases = sum(space.basis.numel() for space in editor.spaces.values()) * 8
+    assert bases <= needs.held - size(editor._weights.state_dict())
+
+
+def test_wises_memories(edited: Any) -> None:
+    editor, needs = edited("wise")
+    side = size({"side": editor.memories.side})
+    assert needs.held == 3 * side  # the one in progress, and two until they are merged
+    assert needs.per_edit == side / editor.hparams.merge_freq
+    merging = dataclasses.replace(editor.hparams, mode="merge")
+    assert editor.needs(merging, setting_of(editor.lm)).held == 4 * side
+    assert editor.needs(merging, setting_of(editor.lm)).per_edit == 0
+
+
+def test_ultraedits_weights_and_statistics(edited: Any) -> None:
+    editor, needs = edited("ultraedit")
+    statistics = size(part(editor, "statistics."))
+    values = sum(p.d_in * p.d_out for p in editor.projections)
+    assert 0 < statistics <= needs.held - 4 * values
+    assert needs.per_edit == 0
+    assert needs.working > 4 * values
+
+
+@pytest.mark.parametrize("key", ["ike", "rag"])
+def test_keys_of_facts(key: str, edited: Any) -> None:
+    editor, needs = edited(key)
+    assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * needs.per_edit
+    rag = RagEditor.needs(RagHparams(), setting_of(editor.lm, editor.resources.encoder))
+    assert needs.held - rag.held == (editor.hparams.pool * needs.per_edit if key == "ike" else 0)
 
 
 def test_covariances_are_square_in_the_keys_width() -> None:
@@ -169,7 +225,7 @@ def test_room_grows_as_real_rows_do(rows: int) -> None:
     assert growing.allocated == capacity(rows) * 3 * 4
 
 
-def test_half_precision_keeps_masters_beside_copies() -> None:
+def test_half_precision_has_masters_beside_copies() -> None:
     setting = setting_of(TINY["llama"]())
     assert setting.copies(10) == 40  # a float32 copy
     half = Setting(**{**vars(setting), "dtype": "bfloat16"})
