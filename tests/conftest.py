@@ -18,7 +18,7 @@ ARCHITECTURES = ("llama", "gptj", "gpt2")
 @pytest.fixture(params=ARCHITECTURES)
 def tiny_lm(request: pytest.FixtureRequest) -> LanguageModel:
     """A fresh tiny model, once for each architecture."""
-    lm: LanguageModel = import_module("tests.support.tiny").TINY[request.param]()
+    lm: LanguageModel = import_module("bench.checks.contract.tiny").TINY[request.param]()
     return lm
 
 

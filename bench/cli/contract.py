@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   python -m bench contract path/to/my_editor.py
-      an editor of one's own, before it is run
+      your own editor, before it is run
   python -m bench contract rome
       an editor of this package
 """
@@ -27,8 +27,8 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "contract",
         help="check that an editor does what every editor must",
         description="Put every clause of the contract to an editor, on tiny random models of three "
-        "architectures that are made in memory: seconds to a minute. The editor has its preset "
-        "`tiny`, or else `default`.",
+        "architectures, built in memory: seconds to a minute. The editor has its preset `tiny`, or "
+        "else `default`.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +43,7 @@ def contract(args: argparse.Namespace) -> int:
     key = registry.resolve(args.editor)
     label = registry.editor_class(key).label
 
-    from bench.checks.contract.verdicts import verdicts
+    from bench.checks.contract import verdicts
 
     broken = total = 0
     with TemporaryDirectory() as folder:

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import tiny_llama, write_encoder
 from bench.cli.main import main
 from bench.models.resources import Places, UntrainedEditorError, sources_for
 from editors.parts.artefact import read_header
 from editors.parts.recipe.hparams import RecipeHparams
-from tests.support.tiny import tiny_llama
-from tests.support.tiny_encoder import write_encoder
 
 SMALL = {
     "representation_width": 16,

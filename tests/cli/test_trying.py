@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import CONTEXT
 from bench.cli.conversation import names_in, parsed_edit, request_of, typed
 from bench.cli.main import main
 from bench.datasets import get_dataset
 from bench.world.store import data_dir
 from tests.support.own_files import EDITOR
 from tests.support.saved_models import save_tiny
-from tests.support.tiny import CONTEXT
 
 HOSTILE = "\x1b[31mred\x07 \u202eevil <script>|[bold]x[/bold]"
 DRIREL = "Where does Drirel Guxsen live?"

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from bench.checks.contract.tiny import TINY
 from editors.parts.language_model import LanguageModel
 from tests.devices.pretend import GPU, Seen, pretend_gpu
-from tests.support.tiny import TINY
 
 
 @contextmanager

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from bench.checks.contract.clause import PAIRS
-from bench.checks.contract.tuning import TUNING
+from bench.checks.contract.tiny import REQUESTS, TUNING, Subject, logits
 from bench.core.numerics import fixed_arithmetic
 from editors import registry
 from editors.base import TrainableEditor
 from tests.devices.on_gpu import tiny_models_on_gpu
-from tests.support.contract import Subject, logits
-from tests.support.tiny import REQUESTS
 
 # Few steps: training is to run and to agree, not to be good.
 _SHORT = {"iterations": 4, "checkpoint_interval": 2, "patience": None}

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.checks.contract.tuning import TUNING
+from bench.checks.contract.tiny import REQUESTS, TUNING, Subject
 from tests.devices.on_gpu import tiny_models_on_gpu
-from tests.support.contract import Subject
-from tests.support.tiny import REQUESTS
 
 # Whether to go on depends on the loss in FT, ROME and MEMIT: one read at each step.
 _READS = {"ft": 1, "rome": 1, "memit": 1, "grace": 0, "t_patcher": 0}

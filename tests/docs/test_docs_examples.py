@@ -13,12 +13,11 @@ import pytest
 
 import bench.datasets
 import editors
-from bench.checks.contract.clauses import CLAUSES
+from bench.checks.contract import CLAUSES
+from bench.checks.contract.tiny import TINY, Subject
 from bench.cli import main as cli
 from editors import registry
-from tests.support.contract import Subject
 from tests.support.pages import ROOT, commands, example, table_under
-from tests.support.tiny import TINY
 
 
 @pytest.fixture

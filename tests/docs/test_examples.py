@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.checks.contract.verdicts import verdicts
+from bench.checks.contract import verdicts
 from bench.cli import main as cli
 from bench.cli.main import main
 from editors import registry

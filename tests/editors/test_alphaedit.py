@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
 from editors.alphaedit import AlphaEditEditor, AlphaEditHparams
 from editors.base import Resources
-from tests.support.tiny import INNER, REQUESTS, tiny_llama
 
 # Half of the directions have energy.
 MOMENT = torch.diag(torch.tensor([1.0] * (INNER // 2) + [1e-3] * (INNER // 2)))

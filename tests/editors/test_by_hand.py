@@ -12,21 +12,25 @@ import torch
 from torch import Tensor
 
 import editors
-from bench.checks.contract.subjects import LONG_LINES
-from editors import registry
-from editors.base import Editor, EditRequest
-from editors.by_hand import Session
-from editors.parts.in_context import InContextEditor
-from tests.support.contract import (
+from bench.checks.contract.tiny import (
+    INNER,
+    LONG_LINES,
+    REQUESTS,
+    SAMPLES,
+    TINY,
     InterruptedEditError,
     Subject,
     leftovers,
     logits,
+    tiny_gpt2,
     tuned,
     weights,
 )
+from editors import registry
+from editors.base import Editor, EditRequest
+from editors.by_hand import Session
+from editors.parts.in_context import InContextEditor
 from tests.support.own_files import EDITOR
-from tests.support.tiny import INNER, REQUESTS, SAMPLES, TINY, tiny_gpt2
 
 TEXTS = list(LONG_LINES)  # for T-Patcher's memory
 TEXTS += [f"{r.prompt} {r.target}. {'abcdefghij'[i:]}" for i, r in enumerate(REQUESTS * 8)]

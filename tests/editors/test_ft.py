@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, tiny_gptj, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.ft import FtEditor, FtHparams, FtObjective, lesson_of
 from editors.parts.language_model import LanguageModel, parameter_names
 from editors.parts.tokens import batch_of
-from tests.support.tiny import REQUESTS, tiny_gptj, tiny_llama
 
 
 def editor_of(lm: LanguageModel, **values: object) -> FtEditor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import REQUESTS, log_probability, logits, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.parts.generation import Stop, greedy
@@ -14,8 +15,6 @@ from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.replacement import Replacement
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
-from tests.support.contract import log_probability, logits
-from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
 
 HPARAMS = GraceHparams(layer=1, n_iter=5, eps=0.5)
 KINDS: tuple[Replacement, ...] = ("replace_last", "replace_all", "replace_prompt")

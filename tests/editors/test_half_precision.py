@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, Subject, leftovers, log_probability, weights
 from editors import registry
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
 from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
-from tests.support.contract import Subject, leftovers, log_probability, weights
-from tests.support.tiny import REQUESTS
 
 FIRST, SECOND, *_ = REQUESTS
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama, write_encoder
 from editors.base import Resources
 from editors.ike import IkeEditor, IkeHparams
 from editors.parts.demonstrations import DemonstrationPool, demonstration, kinds_of
 from editors.parts.encoder import TextVectors
 from editors.parts.tokens import batch_of, prompt_ids
-from tests.support.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama
-from tests.support.tiny_encoder import write_encoder
 
 FIRST, SECOND, *_ = REQUESTS
 FACT = "New Fact: The capital of Veltria is Oskamar\nPrompt:"

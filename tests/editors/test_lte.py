@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.support.tiny import REQUESTS, tiny_llama
 from tests.support.tiny_recipe import resources, samples
 
 OPEN = dataclasses.replace(TINY, threshold=-1.0)  # every question retrieves something

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, tiny_gpt2
 from editors.base import Resources
 from editors.malmen import TINY, MalmenEditor, MalmenHparams
 from editors.parts.artefact import read_header
-from tests.support.tiny import REQUESTS, tiny_gpt2
 from tests.support.tiny_recipe import samples
 
 MADE = {"made": samples()}

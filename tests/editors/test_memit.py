@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
 from editors.base import Resources
 from editors.memit import MemitEditor, MemitHparams
-from tests.support.tiny import INNER, REQUESTS, tiny_llama
 
 HPARAMS = MemitHparams(layers=(0, 2), v_num_grad_steps=3, mom2_update_weight=0.1)
 TEMPLATES = ("{}", "So. {}", "It rains again. {}")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import REQUESTS, tiny_gptj, tiny_llama
 from editors.base import Resources
 from editors.mend import (
     TINY,
@@ -23,7 +24,6 @@ from editors.mend import (
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny import REQUESTS, tiny_gptj, tiny_llama
 from tests.support.tiny_recipe import samples
 
 MADE = {"made": samples()}

@@ -7,6 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import (
+    HIDDEN,
+    INNER,
+    REQUESTS,
+    logits,
+    tiny_llama,
+    weights,
+    write_encoder,
+)
 from editors.base import EditRequest, Resources
 from editors.parts.encoder import TextVectors
 from editors.parts.rase.gate import Gate
@@ -15,9 +24,6 @@ from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
 from editors.r_rome import RRomeEditor, RRomeHparams
 from editors.rome import RomeEditor
-from tests.support.contract import logits, weights
-from tests.support.tiny import INNER, REQUESTS, tiny_llama
-from tests.support.tiny_encoder import HIDDEN, write_encoder
 
 FIRST, SECOND, THIRD = REQUESTS[:3]
 UNRELATED = ("9 8 7 6 5", "4")

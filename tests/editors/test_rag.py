@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, logits, tiny_llama, write_encoder
 from editors.base import EditRequest, Resources
 from editors.parts.lte.memory import NONE
 from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
-from tests.support.contract import logits
-from tests.support.tiny import REQUESTS, SAMPLES, tiny_llama
-from tests.support.tiny_encoder import write_encoder
 
 FIRST, SECOND, *_ = REQUESTS
 

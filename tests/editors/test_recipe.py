@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bench.checks.contract.tiny import REQUESTS, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
 from editors.recipe import RecipeEditor
-from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
 from tests.support.tiny_recipe import resources, samples
 
 HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")

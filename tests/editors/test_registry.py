@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.checks.contract.tiny import tiny_gpt2
 from editors import registry
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
 from editors.grace import GraceHparams
 from editors.registry import read_entry
-from tests.support.tiny import tiny_gpt2
 
 ROOT = Path(registry.__file__).parent
 

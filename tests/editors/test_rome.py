@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.rome import RomeEditor, RomeHparams
-from tests.support.tiny import INNER, REQUESTS, tiny_llama
 
 HPARAMS = RomeHparams(layer=1, v_num_grad_steps=3)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from bench.checks.contract.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.decoder import TrainedNeurons
@@ -18,7 +19,6 @@ from editors.parts.patches.original import OriginalTraining
 from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams
-from tests.support.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
 
 LAST = LAYERS - 1
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gpt2, tiny_llama
 from editors.base import Resources
 from editors.ultraedit import Normaliser, UltraEditEditor, UltraEditHparams, edited_projections
-from tests.support.tiny import REQUESTS, SAMPLES, tiny_gpt2, tiny_llama
 
 HPARAMS = UltraEditHparams(layers=(1, 2), lr=1e-2, forward_batch=2, warm_up=0)
 

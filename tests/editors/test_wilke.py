@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import INNER, REQUESTS, tiny_gpt2
 from editors.base import Resources
 from editors.parts.deltas import EditedWeights
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.rank_one import rank_one_updates
 from editors.parts.tokens import batch_of, target_ids
 from editors.wilke import WilkeEditor, WilkeHparams
-from tests.support.tiny import INNER, REQUESTS, tiny_gpt2
 
 HPARAMS = WilkeHparams(scanning_ceiling=3, v_num_grad_steps=3)
 FIRST, SECOND = REQUESTS[:2]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
 from editors.base import Resources
 from editors.parts.tokens import batch_of
 from editors.parts.wise.hparams import WiseHparams
@@ -15,7 +16,6 @@ from editors.parts.wise.memories import Memories
 from editors.parts.wise.merging import merged
 from editors.parts.wise.training import WEIGHT_DECAY, SideTrained, margin_loss
 from editors.wise import WiseEditor
-from tests.support.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
 
 HPARAMS = WiseHparams(
     layer=1, n_iter=4, alpha=0.5, beta=2.0, gamma=1.0, save_freq=2, merge_freq=4, act_ratio=0.1

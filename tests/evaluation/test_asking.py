@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
+from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.evaluation.inference import BatchLimit, PartialAnswers, in_batches, predict
 from bench.evaluation.probing import items_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
-from tests.support.tiny import SAMPLES, tiny_llama
 
 FAILURES: list[Callable[[], Exception]] = [
     MemoryError,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_cell
 from bench.evaluation.inference import predict
@@ -15,7 +16,6 @@ from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cell import CELL
 from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
-from tests.support.tiny import SAMPLES, tiny_llama
 
 N = 2
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, TINY, Subject
 from editors import registry
 from editors.base import Editor
 from editors.parts.retrieving import SHOWN, Explanation, nearest
 from editors.parts.tokens import batch_of
-from tests.support.contract import Subject
-from tests.support.tiny import REQUESTS, SAMPLES, TINY
 
 EXPLAINING = ("grace", "ike", "lte", "r_rome", "rag", "recipe", "wise")
 BY_MEMORY = ("wise",)  # entries hold several edits each

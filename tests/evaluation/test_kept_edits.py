@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, tiny_llama
 from bench.evaluation.caches import CachedEdits, cached_edits
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from editors.r_rome import RRomeHparams
 from editors.registry import hparams_for
-from tests.support.tiny import REQUESTS, tiny_llama
 
 MADE = {"left": torch.tensor([1.0, 1e-30]), "right": torch.tensor([2.0])}
 INPUTS = {"corpus": "c", "templates": "t", "encoder": "e", "artefact": "a"}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.checks.contract.tiny import tiny_llama
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation import caches
 from bench.evaluation.caches import PristineAnswers, pristine_answers
 from bench.evaluation.probing import Item, ItemAnswers
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny import tiny_llama
 
 STRANGE = ("a\u2028b", "c\x85d", "e\u2029f", "g\ud800", "h\ni")
 ITEMS = [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import SAMPLES
 from bench.core.run_options import Conduct
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Loaded
@@ -23,7 +24,6 @@ from editors.parts.language_model import LanguageModel
 from tests.runner.executors.made_jobs import job as made_job
 from tests.support.fake_editors import Shift
 from tests.support.saved_models import save_tiny
-from tests.support.tiny import SAMPLES
 
 
 class Sticky(Shift):

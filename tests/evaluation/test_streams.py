@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import SAMPLES, Subject, counted_head, tiny_llama
 from bench.core.cells import Cell, Generation
 from bench.core.run_options import Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
@@ -19,10 +20,8 @@ from bench.store.checkpoints import CheckpointFile
 from editors import registry
 from editors.base import Editor, EditRequest
 from tests.core.test_cell import CELL
-from tests.support.contract import Subject, counted_head
 from tests.support.fake_editors import Shift
 from tests.support.stopping import checkpoint_file
-from tests.support.tiny import SAMPLES, tiny_llama
 
 # Six samples, so that there are two blocks of three, and of one request a part comes twice.
 MANY = tuple(

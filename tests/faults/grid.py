@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.checks.contract.tiny import tiny_llama
 from bench.cli.main import main
 from bench.core.grids import Selection, get_table
 from bench.evaluation.edit_job import EditJob
@@ -19,7 +20,6 @@ from editors.recipe import RecipeEditor
 from editors.registry import hparams_for
 from tests.datasets.example_rows import write, zsre_row
 from tests.support.saved_models import save_tiny
-from tests.support.tiny import tiny_llama
 from tests.support.tiny_recipe import resources
 
 EDITORS = ("ft", "rome", "grace", "recipe")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS
 from bench.cli.main import main
 from bench.core.checksums import DamagedFileError, check_model, digest_of_file
 from bench.evaluation import caches
@@ -23,7 +24,6 @@ from editors.parts.artefact import artefact_path
 from tests.faults.damage import DAMAGES, spoil
 from tests.faults.grid import Home, results
 from tests.faults.tally import Count, SilentError
-from tests.support.tiny import REQUESTS
 
 pytestmark = pytest.mark.faults
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.checks.contract.tiny import TINY
 from bench.models.backbones import at_directory, check_device, load, locate
 from editors.parts.tokens import batch_of
 from tests.support.saved_models import save_tiny
-from tests.support.tiny import TINY
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
 from bench.models import key_statistics
 from bench.models.corpora import Corpus, open_corpus
 from bench.models.key_statistics import (
@@ -20,7 +21,6 @@ from bench.models.key_statistics import (
     read_templates,
 )
 from editors.parts.covariance import KeyMoments
-from tests.support.tiny import tiny_gpt2, tiny_llama
 
 LINES = ["The first document.", "", "The second one is longer than that.", "A third."] * 4
 

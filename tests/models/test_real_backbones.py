@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from bench.checks.contract.tiny import log_probability
 from bench.models.backbones import load, locate
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids, subject_last, target_ids
 from editors.rome import RomeEditor, RomeHparams
-from tests.support.contract import log_probability
 from tests.support.cut_down import language_model
 
 GPT2_FILES = (("encoder.json", "vocab.json"), ("vocab.bpe", "merges.txt"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checks.contract.tiny import CONTEXT, tiny_llama, write_encoder
 from bench.models import corpora, resources
 from bench.models.corpora import open_corpus
 from bench.models.resources import Places, Sources, encoder_directory, resources_for, sources_for
@@ -13,8 +14,6 @@ from editors import registry
 from editors.parts.covariance import second_moments
 from editors.recipe import RecipeEditor
 from editors.rome import RomeHparams
-from tests.support.tiny import CONTEXT, tiny_llama
-from tests.support.tiny_encoder import write_encoder
 
 LINES = ["The first document.", "", "The second one is longer than that.", "A third."] * 4
 ROME = RomeHparams(layer=1, context_lengths=(4, 5))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.parts.hooks import captured_input
@@ -25,7 +26,6 @@ from tests.parity.loading import (
     load_case,
     with_weights,
 )
-from tests.support.tiny import byte_tokenizer
 
 FULL = (
     "orig_gpt2_replace_last_cold",

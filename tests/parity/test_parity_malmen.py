@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import byte_tokenizer
 from editors.malmen import MalmenHparams, MalmenObjective, malmen_network, malmen_projections
 from editors.parts.hypernetwork.aggregation import (
     Cache,
@@ -37,7 +38,6 @@ from tests.parity.loading import (
     recorded_weights,
     with_weights,
 )
-from tests.support.tiny import byte_tokenizer
 
 FULL = ("gpt2_full", "llama_full")
 SELECTED = ("llama_full",)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import byte_tokenizer
 from editors.mend import MendHparams, MendObjective, mend_network, mend_projections
 from editors.parts.hypernetwork.examples import MetaBatch
 from editors.parts.hypernetwork.network import EditorNetwork, Hypernetwork
@@ -33,7 +34,6 @@ from tests.parity.loading import (
     recorded_weights,
     with_weights,
 )
-from tests.support.tiny import byte_tokenizer
 
 TOLERANCE = 2e-5  # relative to an array's largest entry, as the numbers' own description asks
 STATISTICS = {

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
+from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.decoder import TrainedNeurons, decoder_loss
@@ -37,7 +38,6 @@ from tests.parity.loading import (
     load_case,
     with_weights,
 )
-from tests.support.tiny import byte_tokenizer
 
 DECODER = ("decoder_variant_gpt2", "decoder_variant_llama")
 WEIGHTS = "weights/"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import SAMPLES
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of_ids
@@ -22,7 +23,6 @@ from editors.parts.wise.lesson import Lesson
 from editors.parts.wise.training import SideTrained
 from editors.wise import WiseEditor
 from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
-from tests.support.tiny import SAMPLES
 
 FULL = (
     "gpt2_one_shard_3edits_f64",

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 import editors
-from bench.checks.contract.clauses import CLAUSES
+from bench.checks.contract import CLAUSES
+from bench.checks.contract.tiny import TINY, Subject
 from bench.cli.main import main
 from editors import registry
-from tests.support.contract import Subject
-from tests.support.tiny import TINY
 
 SOURCE = '''
 import torch

@@ -1,4 +1,4 @@
-"""A small editor that holds the contract, and one for each clause that breaks it."""
+"""A small editor that meets the contract, and for each clause an editor that breaks it."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ class NoFamily(Sound):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TakesAnything(StepHparams):
+class AcceptsAnything(StepHparams):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         return cls(lr=values.get("lr", 0.02))
 
 
 class LooseHparams(Sound):
-    hparams_class = TakesAnything
-    presets: ClassVar[Mapping[str, Hparams]] = {"default": TakesAnything()}
+    hparams_class = AcceptsAnything
+    presets: ClassVar[Mapping[str, Hparams]] = {"default": AcceptsAnything()}
 
 
-class BusyWithNothing(Sound):
+class EditsOnNothing(Sound):
     def edit(self, requests: Sequence[EditRequest]) -> None:
         super().edit(requests)
         self._weights.add([self.noise()])
@@ -163,7 +163,7 @@ class SeesTheBatch(Sound):
             yield
 
 
-class PreparesOtherwise(Sound):
+class PreparesOneForAll(Sound):
     @property
     def together(self) -> int:
         return 3
@@ -186,7 +186,7 @@ class SteersPromptsAlone(Sound):
             yield
 
 
-class SaysItSteersAlike(Sound):
+class DeclaresSteersAlike(Sound):
     @property
     def steers_alike(self) -> bool:
         return True
@@ -199,15 +199,15 @@ class SaysItSteersAlike(Sound):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaysItStops(StepHparams):
+class DeclaresStopping(StepHparams):
     @property
     def stops_early(self) -> bool:
         return True
 
 
 class NeverStops(Sound):
-    hparams_class = SaysItStops
-    presets: ClassVar[Mapping[str, Hparams]] = {"default": SaysItStops()}
+    hparams_class = DeclaresStopping
+    presets: ClassVar[Mapping[str, Hparams]] = {"default": DeclaresStopping()}
 
 
 class OtherShapes(Sound, TrainableEditor[StepHparams]):
@@ -226,15 +226,15 @@ class OtherShapes(Sound, TrainableEditor[StepHparams]):
         return out / "weights.safetensors"
 
 
-class TakesAnyModel(Sound):
+class AcceptsAnyModel(Sound):
     def __init__(self, lm: LanguageModel, hparams: StepHparams, resources: Resources) -> None:
         spread = type("Spread", (type(self),), {"spans_devices": True})
-        was, self.__class__ = type(self), spread
+        own, self.__class__ = type(self), spread
         super().__init__(lm, hparams, resources)
-        self.__class__ = was
+        self.__class__ = own
 
 
-class LooksUpInSilence(Sound):
+class UndeclaredRetrieval(Sound):
     @contextmanager
     def steering(self, batch: TokenBatch) -> Iterator[None]:
         norm = self.lm.module(self.lm.architecture.final_norm)
@@ -243,11 +243,11 @@ class LooksUpInSilence(Sound):
             yield
 
 
-class ExplainsOtherwise(Sound):
+class ExplainsWrongly(Sound):
     def explain(self, texts: Sequence[str]) -> Sequence[Explanation]:
-        one = Candidate(row=0, text="an edit", score=1.0)
+        edit = Candidate(row=0, text="an edit", score=1.0)
         return [
-            Explanation(measure="cosine", candidates=(one,), limit=0.5, limit_is="limit", used=0)
+            Explanation(measure="cosine", candidates=(edit,), limit=0.5, limit_is="limit", used=0)
             for _ in texts
         ]
 
@@ -256,23 +256,23 @@ class ExplainsOtherwise(Sound):
 BROKEN: dict[str, type[Sound]] = {
     "names": NoFamily,
     "hparams": LooseHparams,
-    "empty_edit": BusyWithNothing,
-    "edit_tells": Unlearning,
+    "empty_edit": EditsOnNothing,
+    "edit_raises_target": Unlearning,
     "edits_accumulate": Forgetful,
     "exact_reset": InexactReset,
     "reset_after_a_bad_request": ThawedByBadRequests,
     "reset_after_a_failing_model": ThawedByFailingModels,
-    "nothing_hangs_on": LeavesAHook,
+    "no_leftovers": LeavesAHook,
     "steering_ends": SteersOn,
     "one_seed_one_result": DrawsGlobally,
     "batch_independence": SeesTheBatch,
-    "prepared_together": PreparesOtherwise,
-    "state_goes_through_disk": LosesItsState,
+    "prepared_together": PreparesOneForAll,
+    "state_round_trip": LosesItsState,
     "decoding_is_teacher_forcing": SteersPromptsAlone,
-    "decoding_behind_a_target": SaysItSteersAlike,
+    "decoding_after_a_target": DeclaresSteersAlike,
     "forced_ends": NeverStops,
     "untrained_weights": OtherShapes,
-    "several_devices": TakesAnyModel,
-    "lookups_are_told": LooksUpInSilence,
-    "explanations_hold": ExplainsOtherwise,
+    "several_devices": AcceptsAnyModel,
+    "retrieval_is_declared": UndeclaredRetrieval,
+    "explanations_hold": ExplainsWrongly,
 }

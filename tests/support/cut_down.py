@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from bench.checks.contract.tiny import CONTEXT, HIDDEN, INNER, LAYERS
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny import CONTEXT, HIDDEN, INNER, LAYERS
 
 # What every LLaMA-like configuration has, at the values that most of them share.
 _LLAMA_LIKE = {

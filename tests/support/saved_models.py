@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.tiny import TINY
+from bench.checks.contract.tiny import TINY
 
 
 def save_tiny(architecture: str, directory: Path) -> Path:

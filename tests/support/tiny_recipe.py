@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.checks.contract.tiny import write_encoder
 from editors.base import EditRequest, EditSample, Probe, Resources
-from tests.support.tiny_encoder import write_encoder
 
 _PLACES = ("Arl", "Bem", "Cus", "Dov", "Eri", "Fol", "Gan", "Hix", "Ion", "Jap")
 _COLOURS = ("red", "blue", "green")

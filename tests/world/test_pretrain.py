@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.checks.contract.tiny import TINY
 from bench.world import build, pretrain
 from bench.world.batches import Training
 from bench.world.inherit import inherit
 from bench.world.world import DEFAULT_SEED
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny import TINY
 
 TRAINING = Training(steps=2, rows=1, width=8, checkpoint=1)
 

@@ -1,14 +1,21 @@
-"""Tiny random language models of each architecture, with a byte-level tokenizer, in memory.
+"""Tiny random models of each architecture, in memory, and editors built on them.
 
 They know nothing; they are for checking what editors do to a model, in milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor, nn
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -16,20 +23,35 @@ from transformers import (
     GPTJForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
 )
 
-from editors.base import EditRequest, EditSample, Probe
+from editors import registry
+from editors.base import (
+    Editor,
+    EditRequest,
+    EditSample,
+    Hparams,
+    Probe,
+    Resources,
+    TrainableEditor,
+)
+from editors.parts.covariance import second_moments
 from editors.parts.language_model import LanguageModel
+from editors.parts.stopping import Stopping
+from editors.parts.tokens import TokenBatch, batch_of
 
-HIDDEN = 16
+HIDDEN = 16  # of the encoder too
 INNER = 24  # not a multiple of HIDDEN, so that a transposed weight is noticed
 LAYERS = 3
 CONTEXT = 160
+MAX_LENGTH = 60  # of the encoder's texts
 # Common pairs, so that not every character is a token.
 _MERGES = (("t", "h"), ("Ġ", "th"), ("i", "n"), ("e", "r"), ("Ġ", "i"), ("a", "n"), ("Ġ", "o"))
-_SPECIAL = ("<pad>", "<s>", "</s>")
 
 REQUESTS = (
     EditRequest(prompt="The capital of Veltria is", target="Oskamar", subject="Veltria"),
@@ -52,29 +74,95 @@ SAMPLES = tuple(
     for number, request in enumerate(REQUESTS)
 )
 
+TEMPLATES = ("{}", "It rains. {}", "In the north they say. {}")
+LONG_LINES = tuple(f"{letter} and then " * 6 + "some more words" for letter in "abcdefgh")
+CORPUS = tuple(f"{r.prompt} {r.target}. {'abcdefghij'[i:]}" for i, r in enumerate(REQUESTS * 8))
+
+# Hyper-parameters with which this package's editors change models that small and random, in little
+# time; on top of the preset `tiny`, where an editor has one.
+_TARGET_VALUE = {"v_weight_decay": 0.0, "clamp_norm_factor": 20.0, "v_num_grad_steps": 10}
+TUNING: dict[str, dict[str, Any]] = {
+    "ft": {"lr": 2e-2, "num_steps": 6},
+    "rome": _TARGET_VALUE,
+    "memit": {**_TARGET_VALUE, "mom2_update_weight": 1.0},
+    "wilke": {"v_weight_decay": 0.0, "clamp_norm_factor": 60.0, "v_lr": 1.0},
+    "grace": {"n_iter": 8},
+    "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
+    "alphaedit": {**_TARGET_VALUE, "nullspace_threshold": 1e6, "L2": 0.1},
+    "ultraedit": {"lr": 1e-2},
+    "wise": {
+        "n_iter": 8,
+        "alpha": 0.5,
+        "beta": 2.0,
+        "gamma": 1.0,
+        "act_ratio": 0.1,
+        "mask_ratio": 0.5,
+    },
+    "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.98},
+    "r_rome": {
+        **_TARGET_VALUE,
+        "iterations": 60,
+        "checkpoint_interval": 60,
+        "learning_rate": 4e-3,
+    },
+    "recipe": {
+        "iterations": 60,
+        "checkpoint_interval": 60,
+        "ramp_start": 0,
+        "ramp_end": 0,
+        "learning_rate": 4e-3,
+        "dropout": False,
+        "contrastive_hinge": None,
+        "edit_hinge": None,
+        "sim": "plain",
+        "selection": "ema",
+    },
+}
+
 
 def byte_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
     """Byte-level BPE over all bytes and a few merges; with `bos` it starts texts with `<s>`."""
-    pieces = [*_SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    pieces += [left + right for left, right in _MERGES]
+    return _tokenizer(("<pad>", "<s>", "</s>"), _MERGES, template="<s> $A" if bos else None)
+
+
+def encoder_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level, without merges; `<s> ... </s>` around every text, ids as in roberta-base."""
+    return _tokenizer(("<s>", "<pad>", "</s>"), (), template="<s> $A </s>")
+
+
+def _tokenizer(
+    special: tuple[str, ...], merges: tuple[tuple[str, str], ...], *, template: str | None
+) -> PreTrainedTokenizerFast:
+    pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    pieces += [left + right for left, right in merges]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(_MERGES)))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    if bos:
+    if template is not None:
+        used = [(piece, vocabulary[piece]) for piece in special if piece in template]
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+            single=template, special_tokens=used
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
     )
 
 
+_GPT: dict[str, Any] = {
+    "n_embd": HIDDEN,
+    "n_inner": INNER,
+    "n_layer": LAYERS,
+    "n_head": 2,
+    "n_positions": CONTEXT,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
 def tiny_llama() -> LanguageModel:
     """Three blocks of the LLaMA kind, rotary positions, a gated MLP, BOS."""
-    tokenizer = byte_tokenizer(bos=True)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
         hidden_size=HIDDEN,
         intermediate_size=INNER,
         num_hidden_layers=LAYERS,
@@ -85,40 +173,17 @@ def tiny_llama() -> LanguageModel:
         eos_token_id=2,
         pad_token_id=0,
     )
-    return _language_model("tiny-llama", lambda: LlamaForCausalLM(config), tokenizer)
+    return _language_model("tiny-llama", LlamaForCausalLM, config, bos=True)
 
 
 def tiny_gptj() -> LanguageModel:
     """Three blocks of the GPT-J kind: attention and MLP in parallel, a head with bias."""
-    tokenizer = byte_tokenizer(bos=False)
-    config = GPTJConfig(
-        vocab_size=len(tokenizer),
-        n_embd=HIDDEN,
-        n_inner=INNER,
-        n_layer=LAYERS,
-        n_head=2,
-        n_positions=CONTEXT,
-        rotary_dim=4,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    return _language_model("tiny-gptj", lambda: GPTJForCausalLM(config), tokenizer)
+    return _language_model("tiny-gptj", GPTJForCausalLM, GPTJConfig(rotary_dim=4, **_GPT))
 
 
 def tiny_gpt2() -> LanguageModel:
     """Three blocks of the GPT-2 kind: weights stored (in, out), learned positions, a tied head."""
-    tokenizer = byte_tokenizer(bos=False)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_embd=HIDDEN,
-        n_inner=INNER,
-        n_layer=LAYERS,
-        n_head=2,
-        n_positions=CONTEXT,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    return _language_model("tiny-gpt2", lambda: GPT2LMHeadModel(config), tokenizer)
+    return _language_model("tiny-gpt2", GPT2LMHeadModel, GPT2Config(**_GPT))
 
 
 TINY: dict[str, Callable[[], LanguageModel]] = {
@@ -129,13 +194,190 @@ TINY: dict[str, Callable[[], LanguageModel]] = {
 
 
 def _language_model(
-    name: str, build: Callable[[], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+    name: str,
+    model_class: Callable[[Any], PreTrainedModel],
+    config: PretrainedConfig,
+    *,
+    bos: bool = False,
 ) -> LanguageModel:
     """Weights from a fixed seed, ten times the usual scale so that positions differ clearly."""
+    tokenizer = byte_tokenizer(bos=bos)
+    config.vocab_size = len(tokenizer)
     with torch.random.fork_rng():
         torch.manual_seed(20)
-        model = build()
+        model = model_class(config)
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.2)
     return LanguageModel(model, tokenizer, name=name)
+
+
+def encoder_config() -> RobertaConfig:
+    """Two layers; the vocabulary of `encoder_tokenizer`."""
+    return RobertaConfig(
+        vocab_size=len(encoder_tokenizer()),
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=MAX_LENGTH + 2,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+
+
+def write_encoder(directory: Path, *, pooler: bool = True) -> Path:
+    """Write the encoder, always the same weights, and return its directory."""
+    with torch.random.fork_rng():
+        torch.manual_seed(21)
+        model = RobertaModel(encoder_config(), add_pooling_layer=pooler)
+    model.save_pretrained(directory)
+    encoder_tokenizer().save_pretrained(directory)
+    return directory
+
+
+class InterruptedEditError(Exception):
+    """Raised inside an edit by a clause."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """An editor under test on one architecture; builds it anew as often as a clause needs it."""
+
+    key: str
+    architecture: str
+    directory: Path = field(compare=False)  # for the artefacts
+
+    def untrained(self) -> Editor[Any] | None:
+        """A fresh editor with weights that were never trained; None where it has none."""
+        cls = registry.editor_class(self.key)
+        if not issubclass(cls, TrainableEditor):
+            return None
+        resources = _resources(self.architecture, self.directory, 0)
+        lm, out = TINY[self.architecture](), self.directory / "untrained" / self.architecture
+        artefact = cls.untrained(lm, tuned(self.key), resources, out=out)
+        return cls(lm, tuned(self.key), dataclasses.replace(resources, artefact=artefact))
+
+    def editor(
+        self, *, seed: int = 0, dtype: torch.dtype | None = None, stopping: Stopping = "by_loss"
+    ) -> Editor[Any]:
+        """A fresh editor on a fresh model, optionally of another dtype."""
+        cls, artefact = registry.editor_class(self.key), None
+        if issubclass(cls, TrainableEditor):
+            artefact = _artefact(self.key, self.architecture, self.directory)
+        resources = _resources(self.architecture, self.directory, seed)
+        resources = dataclasses.replace(resources, stopping=stopping, artefact=artefact)
+        lm = TINY[self.architecture]()
+        if dtype is not None:
+            model: Any = lm.model
+            lm = LanguageModel(model.to(dtype), lm.tokenizer)
+        return cls(lm, tuned(self.key), resources)
+
+
+def tuned(key: str) -> Hparams:
+    """The preset for tiny models, else that for any model, with the suite's own changes."""
+    cls = registry.editor_class(key)
+    preset = cls.presets["tiny" if "tiny" in cls.presets else "default"]
+    return cls.hparams_class.from_dict(preset.to_dict() | TUNING.get(key, {}))
+
+
+@torch.no_grad()
+def logits(editor: Editor[Any], pairs: Sequence[tuple[str, str]]) -> Tensor:
+    """Logits [N, V] at the target positions of one batch, answered as edited."""
+    batch = batch_of(editor.lm.tokenizer, pairs, device=editor.lm.device)
+    with editor.steering(batch):
+        return editor.lm.target_logits(batch)
+
+
+def log_probability(editor: Editor[Any], request: EditRequest) -> float:
+    """Mean log-probability of a request's target tokens."""
+    scores = logits(editor, [(request.prompt, request.target)])
+    labels = targets(editor.lm, request).labels
+    return float(torch.log_softmax(scores, dim=-1).gather(1, labels[:, None]).mean())
+
+
+def targets(lm: LanguageModel, request: EditRequest) -> TokenBatch:
+    """A request's prompt with its target."""
+    return batch_of(lm.tokenizer, [(request.prompt, request.target)], device=lm.device)
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def leftovers(model: nn.Module) -> list[str]:
+    """Modules with a hook or an overridden forward, and parameters left to be trained."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    hooked = [
+        name
+        for name, module in model.named_modules()
+        if any(vars(module).get(kind) for kind in hooks) or "forward" in vars(module)
+    ]
+    thawed = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad or parameter.grad is not None
+    ]
+    return hooked + thawed + (["training mode"] if model.training else [])
+
+
+@contextmanager
+def counted_head(lm: LanguageModel) -> Iterator[list[nn.Module]]:
+    """A list that grows with each call of the output head."""
+    calls: list[nn.Module] = []
+    handle = lm.module("lm_head").register_forward_pre_hook(lambda head, _: calls.append(head))
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def interrupted_head(lm: LanguageModel, *, after: int) -> Iterator[None]:
+    """Let the output head fail at its call number `after`."""
+    calls = 0
+
+    def fail(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise InterruptedEditError
+
+    handle = lm.module("lm_head").register_forward_pre_hook(fail)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@cache
+def _resources(architecture: str, directory: Path, seed: int) -> Resources:
+    lm = TINY[architecture]()
+    moments = second_moments(lm, CORPUS, range(LAYERS), max_length=CONTEXT)
+    encoder = directory / "encoder"
+    if not encoder.exists():
+        write_encoder(encoder)
+    return Resources(
+        covariance=lambda layer: moments[layer].matrix,
+        templates=TEMPLATES,
+        encoder=encoder,
+        corpus=lambda: LONG_LINES,
+        training=lambda: SAMPLES,
+        seed=seed,
+    )
+
+
+@cache
+def _artefact(key: str, architecture: str, directory: Path) -> Path:
+    cls: Any = registry.editor_class(key)  # a trainable one
+    path: Path = cls.fit(
+        TINY[architecture](),
+        {"tiny": SAMPLES[:2] * 6},
+        tuned(key),
+        _resources(architecture, directory, 0),
+        out=directory / architecture,
+    )
+    return path

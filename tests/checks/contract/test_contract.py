@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract import CLAUSES
 from bench.checks.contract.clause import FIRST, PAIRS, SECOND
-from bench.checks.contract.clauses import CLAUSES
+from bench.checks.contract.tiny import TINY, Subject
 from editors import registry
 from editors.parts.lte.memory import NONE
-from tests.support.contract import Subject
-from tests.support.tiny import TINY
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +32,9 @@ def test_the_clause_holds(subject: Subject, clause: str) -> None:
 
 @pytest.mark.parametrize("architecture", TINY)
 def test_the_batch_mixes_rows_with_and_without_a_fact(architecture: str, directory: Path) -> None:
-    """Else the suite would not see an LTE that mixes them up; others differ on the same pairs."""
+    """Else the suite would not notice an LTE that mixes them up; others differ on these pairs."""
     editor: Any = Subject(key="lte", architecture=architecture, directory=directory).editor()
     editor.edit([FIRST, SECOND])
-    found = editor.retrieve([prompt for prompt, _ in PAIRS]).tolist()
-    assert found[:2] == [0, 1]
-    assert found[-1] == NONE
+    retrieved = editor.retrieve([prompt for prompt, _ in PAIRS]).tolist()
+    assert retrieved[:2] == [0, 1]
+    assert retrieved[-1] == NONE

@@ -1,4 +1,4 @@
-"""Every clause of the contract can be broken, and says so; a sound editor breaks none."""
+"""Every clause of the contract can be broken, and reports it; a sound editor breaks none."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.checks.contract.clause import BrokenClauseError
-from bench.checks.contract.clauses import CLAUSES
-from bench.checks.contract.verdicts import verdicts
+from bench.checks.contract import CLAUSES, BrokenClauseError, verdicts
+from bench.checks.contract.tiny import Subject
 from bench.cli.main import main
 from editors import registry
 from editors.registry import EditorEntry, OwnEditor
 from tests.support.broken_editors import BROKEN, Sound
-from tests.support.contract import Subject
 
 Admit = Callable[[type[Sound]], str]
 
 
 @pytest.fixture
 def admitted(monkeypatch: pytest.MonkeyPatch) -> Admit:
-    """Puts a class among the user's editors, and gives its key."""
+    """Registers a class as a user's editor and returns its key."""
 
     def admit(cls: type[Sound]) -> str:
         entry = EditorEntry(
@@ -46,20 +44,20 @@ def test_a_clause_can_fail(clause: str, admitted: Admit, tmp_path: Path) -> None
 
 
 def test_a_sound_editor_breaks_none(admitted: Admit, tmp_path: Path) -> None:
-    found = list(verdicts(admitted(Sound), tmp_path))
-    assert [one.clause.name for one in found if not one.holds] == []
-    assert len(found) == len(CLAUSES)
+    every = list(verdicts(admitted(Sound), tmp_path))
+    assert [verdict.clause.name for verdict in every if not verdict.holds] == []
+    assert len(every) == len(CLAUSES)
 
 
-def test_the_command_tells_each_clause_and_why(
+def test_the_command_prints_each_clause_and_why(
     admitted: Admit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["contract", admitted(BROKEN["exact_reset"])]) == 1
-    told = capsys.readouterr().out
-    assert "FAILED  Reset restores the model to the bit and leaves nothing behind." in told
-    assert "on tiny-gpt2: weights changed: transformer.h.2.mlp.c_proj.weight." in told
-    assert "passed  An empty edit changes nothing." in told
-    assert told.splitlines()[-1].startswith("Step: ")
+    printed = capsys.readouterr().out
+    assert f"FAILED  {CLAUSES['exact_reset'].sentence}" in printed
+    assert "on tiny-gpt2: weights changed: transformer.h.2.mlp.c_proj.weight." in printed
+    assert f"passed  {CLAUSES['empty_edit'].sentence}" in printed
+    assert printed.splitlines()[-1].startswith("Step: ")
 
 
 def test_an_error_of_the_editor_breaks_a_clause(
@@ -69,9 +67,8 @@ def test_an_error_of_the_editor_breaks_a_clause(
         raise RuntimeError("no such thing.")
 
     monkeypatch.setattr(Sound, "edit", fail)
-    key = admitted(Sound)
-    found = {one.clause.name: one for one in verdicts(key, tmp_path, ["llama", "gpt2"])}
-    assert list(found["edit_tells"].lines()) == [
-        "FAILED  An edit raises the log-probability of its target.",
+    every = {v.clause.name: v for v in verdicts(admitted(Sound), tmp_path, ["llama", "gpt2"])}
+    assert list(every["edit_raises_target"].lines()) == [
+        f"FAILED  {CLAUSES['edit_raises_target'].sentence}",
         "        on every model: RuntimeError: no such thing.",
     ]

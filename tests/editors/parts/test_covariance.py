@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from bench.checks.contract.tiny import CONTEXT, INNER, leftovers, tiny_llama
 from editors.parts.covariance import InverseCovariance, second_moments
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids
-from tests.support.contract import leftovers
-from tests.support.tiny import CONTEXT, INNER, tiny_llama
 
 TEXTS = ("A short one.", "A text that is somewhat longer.", "", "Another.") * 3
 

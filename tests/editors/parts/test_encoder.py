@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaModel
 
+from bench.checks.contract.tiny import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
 from bench.models.resources import encoder_directory
 from editors.parts.encoder import (
     SentenceEncoder,
@@ -22,7 +23,6 @@ from editors.parts.encoder import (
     read_config,
     vectors_digest,
 )
-from tests.support.tiny_encoder import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
 
 TEXTS = ["short", "a rather longer sentence", "x"]
 

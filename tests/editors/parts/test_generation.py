@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
+from bench.checks.contract.tiny import CONTEXT
 from editors.parts.generation import Stop, forced_and_greedy, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
-from tests.support.tiny import CONTEXT
 
 PROMPTS = ("The capital of Veltria is", "A", "Kestrel Mining was founded by the old", "Ina")
 NEVER = Stop()

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from bench.checks.contract.tiny import leftovers, tiny_llama
 from editors.parts.hooks import (
     captured_input,
     captured_output,
@@ -12,8 +13,6 @@ from editors.parts.hooks import (
     hidden_of,
     watched_prefill,
 )
-from tests.support.contract import leftovers
-from tests.support.tiny import tiny_llama
 
 
 class Doubling(nn.Module):

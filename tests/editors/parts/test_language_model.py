@@ -8,6 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bench.checks.contract.tiny import (
+    HIDDEN,
+    INNER,
+    LAYERS,
+    REQUESTS,
+    TINY,
+    byte_tokenizer,
+    leftovers,
+    weights,
+)
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams, lesson_of
 from editors.parts.generation import Stop, greedy
@@ -17,9 +27,7 @@ from editors.parts.prefix import prefixed
 from editors.parts.suffixes import resumed
 from editors.parts.tokens import batch_of, batch_of_ids, subject_last, target_ids
 from editors.rome import RomeEditor, RomeHparams
-from tests.support.contract import leftovers, weights
 from tests.support.cut_down import CONFIGS, cut, language_model
-from tests.support.tiny import HIDDEN, INNER, LAYERS, REQUESTS, TINY, byte_tokenizer
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS[:3]]
 PAIRS.append(("It is said that the sky above the sea is", "blue"))

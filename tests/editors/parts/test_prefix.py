@@ -154,7 +154,7 @@ def test_nothing_is_left_behind_even_after_an_exception(
 @torch.no_grad()
 def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
     """What makes that mode unfit for anything but parity, and how we know it is on."""
-    from tests.support.tiny import tiny_gptj
+    from bench.checks.contract.tiny import tiny_gptj
 
     lm = tiny_gptj()
     prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
@@ -169,7 +169,7 @@ def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
 
 @torch.no_grad()
 def test_released_gpt2_positions_leave_the_query_where_it_was() -> None:
-    from tests.support.tiny import tiny_gpt2
+    from bench.checks.contract.tiny import tiny_gpt2
 
     lm = tiny_gpt2()
     prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
@@ -205,7 +205,7 @@ def test_inputs_that_cannot_carry_a_prompt_are_refused(
 
 @torch.no_grad()
 def test_an_input_that_outgrows_learned_positions_is_refused() -> None:
-    from tests.support.tiny import CONTEXT, tiny_gpt2
+    from bench.checks.contract.tiny import CONTEXT, tiny_gpt2
 
     lm = tiny_gpt2()
     ids = torch.zeros(1, CONTEXT, dtype=torch.long)
@@ -276,7 +276,7 @@ def test_cached_decoding_behind_text_equals_that_of_joined_ids(tiny_lm: Language
 
 @torch.no_grad()
 def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
-    from tests.support.tiny import tiny_llama
+    from bench.checks.contract.tiny import tiny_llama
 
     lm = tiny_llama()
     prefix = prompt_ids(lm.tokenizer, "It snows")
@@ -289,7 +289,7 @@ def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
 @torch.no_grad()
 def test_padding_behind_a_short_row_may_lie_beyond_the_positions() -> None:
     """A long text with a short question, beside a long question without a text."""
-    from tests.support.tiny import CONTEXT, tiny_gpt2
+    from bench.checks.contract.tiny import CONTEXT, tiny_gpt2
 
     lm = tiny_gpt2()
     rows = batch(lm, [("A", "b"), ("x" * (CONTEXT - 10), "y")])

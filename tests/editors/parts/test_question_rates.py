@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checks.contract.tiny import SAMPLES, write_encoder
 from editors.parts.encoder import TextVectors
 from editors.parts.question_rates import Questions, chosen_threshold, rates
-from tests.support.tiny import SAMPLES
-from tests.support.tiny_encoder import write_encoder
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import INNER, REQUESTS, TEMPLATES, leftovers, weights
 from editors.parts.deltas import EditedWeights
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.rank_one import RankOneForm, RankOneUpdate, rank_one_updates
 from editors.parts.value_optimisation import ValueSettings, value_problem
-from tests.support.contract import TEMPLATES, leftovers, weights
-from tests.support.tiny import INNER, REQUESTS
 
 REQUEST = REQUESTS[1]
 SETTINGS = ValueSettings(

@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.checks.contract.tiny import LAYERS, REQUESTS, leftovers, weights
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.suffixes import Suffixes, resumed
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.support.contract import leftovers, weights
-from tests.support.tiny import LAYERS, REQUESTS
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]
 STARTS = [4, 0, 9, 17]

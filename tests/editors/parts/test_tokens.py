@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from bench.checks.contract.tiny import byte_tokenizer
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
 from editors.parts.tokens import (
     joint,
@@ -21,7 +22,6 @@ from editors.parts.tokens import (
     target_ids,
     unpack_texts,
 )
-from tests.support.tiny import byte_tokenizer
 
 
 def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:

@@ -6,6 +6,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bench.checks.contract.tiny import (
+    REQUESTS,
+    TEMPLATES,
+    leftovers,
+    tiny_gpt2,
+    tiny_llama,
+    weights,
+)
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids, target_ids
 from editors.parts.value_optimisation import (
@@ -18,8 +26,6 @@ from editors.parts.value_optimisation import (
     value_pass,
     value_problem,
 )
-from tests.support.contract import TEMPLATES, leftovers, weights
-from tests.support.tiny import REQUESTS, tiny_gpt2, tiny_llama
 
 REQUEST = REQUESTS[0]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, Subject, tiny_llama
 from bench.evaluation.general_ability import lm_eval_harness, scoring
 from bench.evaluation.general_ability.lm_eval_model import SteeredModel, quiet
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
@@ -19,9 +20,7 @@ from editors import registry
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids
 from tests.evaluation.general_ability.made_items import tiny_sets
-from tests.support.contract import Subject
 from tests.support.fake_editors import DoNothing
-from tests.support.tiny import REQUESTS, tiny_llama
 
 SOME = 24  # questions of each embedded set
 

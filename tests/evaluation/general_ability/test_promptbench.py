@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.checks.contract.tiny import tiny_llama
 from bench.cli.main import main
 from bench.evaluation.general_ability import promptbench_forms
 from bench.evaluation.general_ability.rows import AbilityRow, Numbered, summarise
 from bench.evaluation.inference import unsteered
 from tests.evaluation.general_ability.made_items import tiny_sets
 from tests.support.fake_editors import DoNothing
-from tests.support.tiny import tiny_llama
 
 
 def test_without_the_library_one_sentence_says_how_to_install_it(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
@@ -21,7 +22,6 @@ from tests.evaluation.general_ability.made_items import mmlu_row, write_sets
 from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
 from tests.support.fake_editors import Broken, DoNothing, Shift
 from tests.support.stopping import StoppingCheckpointer, checkpoint_file
-from tests.support.tiny import SAMPLES, tiny_llama
 
 SUBJECTS = [sample.request.subject for sample in SAMPLES]
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.checks.contract.tiny import CONTEXT, tiny_llama
 from bench.evaluation.general_ability.fitting import HEADROOM, context_of, fitted
 from bench.evaluation.general_ability.rows import AbilityRow, summarise
 from bench.evaluation.general_ability.scoring import ask, choices, first_token
@@ -15,7 +16,6 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids, target_ids
 from tests.evaluation.general_ability.made_items import choice, reading
 from tests.support.fake_editors import DoNothing
-from tests.support.tiny import CONTEXT, tiny_llama
 
 ITEMS = [choice("One (", "A", "B", "C"), choice("Two or three (", "B", "C", answer=1)]
 

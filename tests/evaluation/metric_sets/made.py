@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench.checks.contract.tiny import SAMPLES
 from bench.core.cells import Cell
 from bench.evaluation.inference import BatchLimit
 from bench.evaluation.metric_set import Running
 from bench.evaluation.metrics import ItemRow, SampleRow
 from bench.models.measure_inputs import MeasureInputs
 from editors.base import Editor, EditSample
-from tests.support.tiny import SAMPLES
 
 TEXTS = ("one two three four five six seven eight nine ten", "a b c d e f g h i j k l", "too short")
 

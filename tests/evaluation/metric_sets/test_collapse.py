@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
 from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, passages, repetition
@@ -19,7 +20,6 @@ from editors.parts.tokens import TokenBatch, batch_of
 from tests.core.test_cell import CELL
 from tests.evaluation.metric_sets.made import TEXTS, running, text_file
 from tests.support.fake_editors import DoNothing, Shift
-from tests.support.tiny import tiny_gpt2, tiny_llama
 
 SET = get_set("collapse")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import tiny_llama
 from bench.evaluation.inference import Forced, Question
 from bench.evaluation.metric_set import Found, Running
 from bench.evaluation.metric_sets import get_set
@@ -15,7 +16,6 @@ from editors.base import EditRequest, EditSample, Probe
 from tests.core.test_cell import CELL
 from tests.evaluation.metric_sets.made import running
 from tests.support.fake_editors import DoNothing
-from tests.support.tiny import tiny_llama
 
 SET = get_set("conflicts")
 NAMES = ("Ada", "Bo", "Cy", "Di")

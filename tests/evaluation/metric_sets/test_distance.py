@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import tiny_llama
 from bench.core.names import DATASETS
 from bench.datasets import get_dataset
 from bench.evaluation.metric_set import Found
@@ -19,7 +20,6 @@ from editors.base import EditRequest, EditSample
 from tests.core.test_cell import CELL
 from tests.evaluation.metric_sets.made import item, row, running
 from tests.support.fake_editors import DoNothing, Shift
-from tests.support.tiny import tiny_llama
 
 SET = get_set("distance")
 

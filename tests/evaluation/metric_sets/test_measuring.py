@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.checks.contract.tiny import Subject, tiny_llama
 from bench.core.cells import Cell
 from bench.evaluation import measuring
 from bench.evaluation.checkpointing import Checkpointer
@@ -26,11 +27,9 @@ from editors.base import Editor
 from tests.core.test_cell import CELL
 from tests.evaluation.metric_sets.made import text_file
 from tests.evaluation.test_streams import IN_BATCHES, MANY, KilledError, Mortal, cell
-from tests.support.contract import Subject
 from tests.support.fake_editors import Shift
 from tests.support.kept_records import FACTS, kept
 from tests.support.stopping import checkpoint_file
-from tests.support.tiny import tiny_llama
 
 ALL = ("collapse", "conflicts", "distance", "retention")
 

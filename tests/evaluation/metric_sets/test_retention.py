@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_cell
 from bench.evaluation.inference import predict
@@ -15,7 +16,6 @@ from bench.models.measure_inputs import NO_INPUTS
 from tests.core.test_cell import CELL
 from tests.evaluation.metric_sets.made import item, row
 from tests.support.fake_editors import DoNothing, Shift
-from tests.support.tiny import SAMPLES, tiny_llama
 
 SET = get_set("retention")
 

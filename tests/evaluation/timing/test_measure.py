@@ -9,6 +9,7 @@ from time import sleep
 
 import pytest
 
+from bench.checks.contract.tiny import REQUESTS, tiny_llama
 from bench.core.stopping import StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.timing.measure import WARM_UP, Seconds, edit_seconds, inference_seconds
@@ -16,7 +17,6 @@ from editors.base import EditRequest
 from editors.parts.tokens import TokenBatch
 from tests.support.fake_editors import DoNothing
 from tests.support.stopping import StoppingCheckpointer, checkpoint_file
-from tests.support.tiny import REQUESTS, tiny_llama
 
 QUERIES = 12
 

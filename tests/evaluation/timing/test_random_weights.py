@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.checks.contract.tiny import tiny_gpt2
 from bench.cli.main import main
 from bench.core.grids import get_table
 from bench.evaluation.timing.stand_ins import stand_ins
@@ -23,7 +24,6 @@ from editors.ft import FtEditor
 from editors.parts.tokens import prompt_ids
 from tests.evaluation.timing.test_time_table import TABLE, cell, record, seconds
 from tests.support.saved_models import save_tiny
-from tests.support.tiny import tiny_gpt2
 
 CONFIG = {"model_type": "gpt2", "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 128}
 

@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.checks.contract.tiny import TINY
 from bench.cli.main import main
 from bench.models.backbones import load, locate
 from bench.models.weights import convert as converting
 from bench.models.weights import unpickle_path
 from editors.parts.tokens import batch_of
 from tests.support.saved_models import save_tiny
-from tests.support.tiny import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.checks.contract.tiny import (
+    HIDDEN,
+    REQUESTS,
+    TINY,
+    Subject,
+    encoder_config,
+    write_encoder,
+)
 from bench.runner.costs.sizes import encoder_shape, shape_of, shape_of_backbone
 from editors.base import Editor, Resources
 from editors.grace import GraceEditor, GraceHparams
@@ -31,9 +39,6 @@ from editors.r_rome import RRomeEditor, RRomeHparams
 from editors.rag import RagEditor, RagHparams
 from editors.recipe import RecipeEditor
 from editors.t_patcher import TPatcherEditor, TPatcherHparams
-from tests.support.contract import Subject
-from tests.support.tiny import REQUESTS, TINY
-from tests.support.tiny_encoder import HIDDEN, encoder_config, write_encoder
 
 
 def setting_of(lm: LanguageModel, encoder: Path | None = None) -> Setting:

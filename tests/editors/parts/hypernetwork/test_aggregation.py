@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gpt2
 from editors.malmen import TINY, MalmenObjective, malmen_network, malmen_projections
 from editors.parts.hypernetwork.aggregation import Cache, NormalNetwork, cached, normal_shifts
 from editors.parts.hypernetwork.examples import MetaBatch, MetaSampler, request_rows, tokenise
 from editors.parts.hypernetwork.outer import answer_nll, locality_kl
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny import REQUESTS, SAMPLES, tiny_gpt2
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
 from editors.parts.deltas import EditedWeights, WeightDelta
 from editors.parts.hypernetwork.examples import (
     MetaBatch,
@@ -18,7 +19,6 @@ from editors.parts.hypernetwork.outer import Positions, accuracies, answer_nll, 
 from editors.parts.hypernetwork.projections import projections_of
 from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
 
 
 @pytest.fixture(scope="module")

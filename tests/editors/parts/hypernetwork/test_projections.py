@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, TINY, leftovers
 from editors.parts.deltas import EditedWeights
 from editors.parts.hypernetwork.projections import (
     Projection,
@@ -19,8 +20,6 @@ from editors.parts.hypernetwork.projections import (
 from editors.parts.hypernetwork.shifts import DenseShift, LowRankShift, Shift, shifted
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.support.contract import leftovers
-from tests.support.tiny import HIDDEN, INNER, REQUESTS, TINY
 
 
 @pytest.fixture(params=TINY)

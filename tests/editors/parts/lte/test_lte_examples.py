@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.checks.contract.tiny import SAMPLES, byte_tokenizer
 from editors.base import EditRequest
 from editors.parts.lte.examples import LteSampler, fact_of, prefix_ids, tokenise
-from tests.support.tiny import SAMPLES, byte_tokenizer
 from tests.support.tiny_recipe import samples
 
 

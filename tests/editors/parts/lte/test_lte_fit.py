@@ -10,6 +10,7 @@ from statistics import fmean
 import pytest
 import torch
 
+from bench.checks.contract.tiny import tiny_llama, write_encoder
 from editors.parts.artefact import checkpoint_path, read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.fit import fit_lte, load_follower
@@ -17,8 +18,6 @@ from editors.parts.lte.follower import FollowerWeights, copy_to_train
 from editors.parts.lte.hparams import PRESETS, TINY, LteHparams
 from editors.parts.lte.learner import rate_factor
 from editors.parts.tokens import batch_of
-from tests.support.tiny import tiny_llama
-from tests.support.tiny_encoder import write_encoder
 from tests.support.tiny_recipe import samples
 
 MADE = {"made": samples()}

@@ -7,11 +7,11 @@ import copy
 import torch
 from torch.nn import functional
 
+from bench.checks.contract.tiny import SAMPLES
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.examples import Drawn, Ids, tokenise
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.lte.objective import LteObjective, LteTerms
-from tests.support.tiny import SAMPLES
 
 
 def objective(lm: LanguageModel) -> LteObjective:

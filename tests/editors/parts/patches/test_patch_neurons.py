@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from bench.checks.contract.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.last_block import LastBlock, activation_of, mlp_inputs
 from editors.parts.patches.memory import MemoryText
 from editors.parts.patches.neurons import Neurons, PatchStore
 from editors.parts.tokens import batch_of
-from tests.support.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
 
 
 def neurons(projections: int, count: int = 2) -> Neurons:

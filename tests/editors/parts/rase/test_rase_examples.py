@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from bench.checks.contract.tiny import SAMPLES
 from editors.base import EditSample
 from editors.parts.rase.examples import (
     Example,
@@ -14,7 +15,6 @@ from editors.parts.rase.examples import (
     texts_of,
 )
 from editors.parts.rase.hparams import RaseHparams
-from tests.support.tiny import SAMPLES
 
 FIRST = SAMPLES[0]
 MANY = Example("fact", ("edited", *(f"g{n}" for n in range(9))), tuple(f"u{n}" for n in range(9)))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from bench.checks.contract.tiny import HIDDEN, write_encoder
 from editors.parts.encoder import TextVectors
 from editors.parts.rase.examples import Example
 from editors.parts.rase.held_out import HeldOut, calibrate, rates
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import KnownVectors
-from tests.support.tiny_encoder import HIDDEN, write_encoder
 
 EXAMPLES = [
     Example("Arl is red", ("Arl is", "It is said: Arl is"), ("A number 7",)),

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from bench.checks.contract.tiny import MAX_LENGTH, byte_tokenizer, encoder_tokenizer
 from editors.base import EditRequest, EditSample, Probe
 from editors.parts.encoder import TextBatcher
 from editors.parts.recipe.examples import (
@@ -17,8 +18,6 @@ from editors.parts.recipe.examples import (
     tokenise,
 )
 from editors.parts.recipe.hparams import TINY
-from tests.support.tiny import byte_tokenizer
-from tests.support.tiny_encoder import MAX_LENGTH, encoder_tokenizer
 
 
 def row(name: int) -> Row:

@@ -11,13 +11,12 @@ from typing import Literal
 import pytest
 import torch
 
+from bench.checks.contract.tiny import tiny_llama, write_encoder
 from editors.parts.artefact import checkpoint_path, read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.fit import fit_recipe
 from editors.parts.recipe.hparams import TINY, RecipeHparams
 from editors.parts.recipe.learner import ramp_at, rate_factor
-from tests.support.tiny import tiny_llama
-from tests.support.tiny_encoder import write_encoder
 from tests.support.tiny_recipe import samples
 
 QUICK = dataclasses.replace(TINY, iterations=8, checkpoint_interval=2, ramp_start=2, ramp_end=4)

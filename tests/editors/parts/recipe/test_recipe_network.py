@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import RobertaConfig
 
+from bench.checks.contract.tiny import encoder_config
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.recipe.hparams import PAPER, TINY, RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork, similarity, trainable_parameters
-from tests.support.tiny_encoder import encoder_config
 
 ROBERTA_BASE = RobertaConfig(
     vocab_size=50265,
