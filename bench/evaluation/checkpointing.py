@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.core.provenance import Clock
-    from bench.evaluation.measuring import Measuring
+    from bench.evaluation.metric_sets.base import Measuring
     from bench.evaluation.metrics import SampleRow
     from editors.base import Editor, EditRequest
 
@@ -211,7 +211,7 @@ class BlockStream:
             "rows": self.rows,
             "health": [health.to_dict() for health in self.health],
             "answers": self.answers.to_dict(),
-            "measured": self._measuring.found,
+            "measured": self._measuring.results_so_far,
             "phases": self._clock.so_far(),
         }
         return Checkpoint(progress=progress, state=self._editor.state_dict())

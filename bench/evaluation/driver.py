@@ -18,8 +18,7 @@ from bench.evaluation.caches import pristine_answers, saved_seconds
 from bench.evaluation.checkpointing import BlockStream, Checkpointer
 from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.inference import BATCH_SIZE, BatchLimit
-from bench.evaluation.measuring import Measuring
-from bench.evaluation.metric_set import Running
+from bench.evaluation.metric_sets.base import Measuring, RunningCell
 from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow
 from bench.evaluation.probing import Item, ItemAnswers, Prober, items_of
 from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
@@ -71,9 +70,9 @@ def run_cell(
     chosen = blocks(draw(samples, seed=cell.seed, limit=cell.limit), cell.n_edits)
     editor.reset()
     pristine = iter(_pristine(prober, chosen, checkpointer))
-    running = Running(
-        cell=cell, editor=editor, samples=samples, room=prober.limit, inputs=inputs,
-        between=checkpointer.check,
+    running = RunningCell(
+        cell=cell, editor=editor, samples=samples, limit=prober.limit, inputs=inputs,
+        after_batch=checkpointer.check,
     )  # fmt: skip
     measuring = Measuring(running, clock, chosen)
     measuring.before()
@@ -86,10 +85,10 @@ def run_cell(
             before = list(islice(pristine, len(items)))
             if number < stream.block:
                 continue
-            measuring.behind_edits(number, len(stream.seconds), stream.after_batch)
+            measuring.after_edits(number, len(stream.seconds), stream.after_batch)
             for seconds in islice(edits, len(block) - len(stream.seconds)):
                 stream.after_edit(seconds)
-                measuring.behind_edits(number, len(stream.seconds), stream.after_batch)
+                measuring.after_edits(number, len(stream.seconds), stream.after_batch)
             after = prober.edited(items, editor, stream.answers)
             measuring.at_end(number, stream.after_batch)
             editor.reset()

@@ -5,7 +5,6 @@ Results do not depend on the batch size, which is halved when memory runs out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -105,15 +104,15 @@ def generate(
     *,
     template: str = "{}",
     batch_size: BatchSize = BATCH_SIZE,
-    end: re.Pattern[str] = ANSWER_END,
+    stop: Stop | None = None,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
     partial: PartialAnswers[Ids] | None = None,
 ) -> list[Ids]:
     """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
 
-    Decoding stops by itself at the end-of-text id or where `end` matches.
+    Decoding stops where an answer ends by itself (`ANSWER_END`), or as `stop` has it.
     """
-    stop = Stop.natural(lm.tokenizer, end)
+    stop = stop or Stop.natural(lm.tokenizer, ANSWER_END)
 
     def tokenised(chunk: Sequence[Question]) -> TokenBatch:
         pairs = [(template.format(item.prompt), "") for item in chunk]

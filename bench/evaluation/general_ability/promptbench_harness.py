@@ -9,7 +9,7 @@ from bench.evaluation.general_ability.fitting import fitted
 from bench.evaluation.general_ability.promptbench_forms import Form, forms
 from bench.evaluation.general_ability.rows import AbilityRow, Numbered, row_of
 from bench.evaluation.inference import BATCH_SIZE, Steering, generate
-from editors.parts.generation import text_of
+from editors.parts.generation import Stop, text_of
 from editors.parts.language_model import LanguageModel
 
 
@@ -50,7 +50,7 @@ def _asked(
         items,
         steering,
         batch_size=batch_size,
-        end=form.end,
+        stop=Stop.natural(lm.tokenizer, form.end),
         max_new_tokens=form.max_new_tokens,
     )
     return [

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from bench.core.names import unknown_name
 
 if TYPE_CHECKING:
-    from bench.evaluation.metric_set import MetricSet
+    from bench.evaluation.metric_sets.base import MetricSet
     from bench.models.measure_inputs import MeasureInputs
 
 
 @cache
 def available() -> tuple[str, ...]:
     """Names of all sets, in alphabetical order; none of them is imported."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} - {"base"}))
 
 
 @cache
@@ -29,22 +29,24 @@ def get_set(name: str) -> MetricSet:
     Raises:
         ValueError: no set of that name; the nearest one is named.
     """
-    from bench.evaluation.metric_set import MetricSet
-
     if name not in available():
         raise unknown_name("metric set", name, available())
+    from bench.evaluation.metric_sets.base import MetricSet
+
     module = import_module(f"{__name__}.{name}")
-    (found,) = (
-        one
-        for one in vars(module).values()
-        if inspect.isclass(one) and issubclass(one, MetricSet) and one.__module__ == module.__name__
+    (cls,) = (
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, MetricSet)
+        and value.__module__ == module.__name__
     )
-    made: MetricSet = found()
-    return made
+    metric_set: MetricSet = cls()
+    return metric_set
 
 
 def identities(names: Iterable[str], inputs: MeasureInputs) -> Mapping[str, str]:
-    """What the identity of a cell that asks for some sets says of them.
+    """What each set adds to a cell's identity.
 
     Raises:
         OSError, ValueError: a set lacks what it reads.

@@ -1,9 +1,9 @@
 """Collapse alarms: whether the stream of edits has ruined the model as a language model.
 
 A fixed text that no edit is about (`bench.models.measure_inputs`) is put to the unedited model and
-to the model behind all edits of a block, through the editor's steering, as all questions are:
+to the model after all edits of a block, through the editor's steering, as all questions are:
 
-* `nats`: minus the mean log-probability of a token, each text forced behind its first eight words;
+* `nats`: minus the mean log-probability of a token, each text forced after its first eight words;
   `perplexity` is its exponential, at least 1. `ratio` is after over before, the geometric mean over
   blocks.
 * `repetition`, in [0, 1]: greedy continuations of the first eight words, of 64 tokens that nothing
@@ -19,7 +19,7 @@ unedited model's, or the perplexity of some block is no number. Perplexity as a 
 collapse: Yang et al., "The Butterfly Effect of Model Editing" (ACL Findings 2024). The bounds are
 ours: a ratio of 2 means that a right token is half as likely, more than what neighbouring sizes of
 one model family differ by; a fifth more repeated 4-grams, or a fifth less entropy, is what one of
-five continuations stuck in a loop makes.
+five continuations stuck in a loop changes.
 """
 
 from __future__ import annotations
@@ -32,15 +32,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import torch
-
 from bench.core.cells import Cell
-from bench.evaluation.inference import Ids, PartialAnswers, Question, ask_in_batches, unsteered
-from bench.evaluation.metric_set import Block, Found, MetricSet, Running
+from bench.evaluation.inference import PartialAnswers, generate, unsteered
+from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow
 from bench.models.measure_inputs import MeasureInputs
-from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.generation import Stop, text_of
 
 RATIO, RISE, SHARE = 2.0, 0.2, 0.8
 PROMPT_WORDS, TARGET_WORDS = 8, 64  # of each text; ours
@@ -71,32 +68,32 @@ class Collapse(MetricSet):
         """With the digest of the text.
 
         Raises:
-            OSError, ValueError: the text cannot be had, or is too short to be forced.
+            OSError, ValueError: the text cannot be read, or is too short to be forced.
         """
         if not passages(inputs.texts()):
             raise ValueError(
                 f"The text {inputs.text} has no document of more than {PROMPT_WORDS} words, "
-                "behind which collapse forces the others."
+                "after which collapse forces the others."
             )
         return f"{super().identity(inputs)} {inputs.text_digest()}"
 
-    def before(self, running: Running, blocks: Sequence[Block]) -> Any:
+    def before(self, running: RunningCell, blocks: Sequence[Block]) -> Any:
         """Of the unedited model."""
         return _measured(running, edited=False)
 
-    def at_end(self, running: Running, number: int, block: Block, before: Any) -> Any:
+    def at_end(self, running: RunningCell, number: int, block: Block, before: Any) -> Any:
         """Of the edited one."""
         return _measured(running, edited=True)
 
-    def summary(self, cell: Cell, rows: Sequence[SampleRow], found: Found) -> dict[str, Any]:
+    def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
         """See the module."""
-        before = _numbers(found.before)
-        blocks = [_numbers(block["end"]) for block in found.blocks]
-        nats = [one["nats"] for one in blocks]
+        before = _numbers(results.before)
+        blocks = [_numbers(block["end"]) for block in results.blocks]
+        nats = [numbers["nats"] for numbers in blocks]
         after = {
             "nats": None if None in nats else fmean(nats),
-            "repetition": fmean(one["repetition"] for one in blocks),
-            "entropy": fmean(one["entropy"] for one in blocks),
+            "repetition": fmean(numbers["repetition"] for numbers in blocks),
+            "entropy": fmean(numbers["entropy"] for numbers in blocks),
         }
         sound = before["nats"] is not None and after["nats"] is not None
         grown = after["nats"] - before["nats"] if sound else math.inf
@@ -130,7 +127,7 @@ class Collapse(MetricSet):
 
 
 def passages(texts: Sequence[str]) -> list[Passage]:
-    """Texts cut behind their first words; those that go no further are none."""
+    """Texts cut after their first words; shorter texts are left out."""
     cut = [text.split() for text in texts]
     return [
         Passage(
@@ -160,42 +157,35 @@ def _gram_entropy(words: Sequence[str], size: int) -> float:
     return -sum(n / total * math.log2(n / total) for n in counts.values()) if total else 0.0
 
 
-def _measured(running: Running, *, edited: bool) -> dict[str, Any]:
-    """Nats of the text, None where they are no number, and the continuations."""
+def _measured(running: RunningCell, *, edited: bool) -> dict[str, Any]:
+    """Nats of the text, None where they are no number, and the greedy continuations."""
     chosen = passages(running.inputs.texts())
     forced = running.forced(chosen, edited=edited, retrieval_text="prompt_only")
-    total = sum(one.log_probability for one in forced)
-    tokens = sum(len(one.target_ids) for one in forced)
-    continued = _continued(running, chosen[:PROMPTS], edited=edited)
+    total = sum(answer.log_probability for answer in forced)
+    tokens = sum(len(answer.target_ids) for answer in forced)
+    lm, editor = running.editor.lm, running.editor
+    continued = generate(
+        lm,
+        chosen[:PROMPTS],
+        editor.steering if edited else unsteered,
+        batch_size=running.limit,
+        stop=Stop(),  # all of the same length, whatever they say
+        max_new_tokens=NEW_TOKENS,
+        partial=PartialAnswers(after_batch=running.after_batch),
+    )
     return {
         "nats": -total / tokens if math.isfinite(total) else None,
         "tokens": tokens,
         "continuations": [list(ids) for ids in continued],
-        "texts": [text_of(running.editor.lm.tokenizer, ids) for ids in continued],
+        "texts": [text_of(lm.tokenizer, ids) for ids in continued],
     }
-
-
-@torch.inference_mode()
-def _continued(running: Running, chosen: Sequence[Passage], *, edited: bool) -> list[Ids]:
-    """Greedy continuations of the same length, whatever is said in them."""
-    lm = running.editor.lm
-    steering = running.editor.steering if edited else unsteered
-
-    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        return batch_of(lm.tokenizer, [(q.prompt, "") for q in chunk], device=lm.device)
-
-    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
-        return list(map(tuple, greedy(lm, batch, max_new_tokens=NEW_TOKENS, stop=Stop())))
-
-    partial = PartialAnswers[Ids](after_batch=running.between)
-    return ask_in_batches(chosen, tokenised, answer, steering, running.room, partial)
 
 
 def _numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
     repeated = [repetition(ids) for ids in measured["continuations"]]
     return {
         "nats": measured["nats"],
-        "repetition": fmean(one for one in repeated if one is not None),
+        "repetition": fmean(share for share in repeated if share is not None),
         "entropy": fmean(entropy(_WORD.findall(text)) for text in measured["texts"]),
     }
 

@@ -3,7 +3,7 @@
 At the end of a block, when its ordinary questions have been asked, up to ten of its edits, drawn by
 the cell's seed, are edited once more: the same prompt with another target. That target is the one
 of another sample whose prompt is worded alike but for the subject (the same relation; else one that
-begins with the same two words; else any), drawn by the seed without a look at any answer. The
+begins with the same two words; else any), drawn by the seed without looking at any answer. The
 repeated edits come in the order of the first ones, one call each. Then the prompt and those
 generality questions that ask for the edit's own target are asked.
 
@@ -12,7 +12,7 @@ A verdict compares the most likely tokens with both targets, forced, looked up b
 else `neither`; where one target begins with the other and both are hit, the longer one counts.
 Shares in [0, 1] over the questions, of the prompts (`request`) and of the others (`rephrase`).
 
-* `stream`: behind the whole block and the repeated edits.
+* `stream`: after the whole block and the repeated edits.
 * `forward` and `reverse`: the same pairs alone in an unedited model, all first targets and then all
   second ones, and the other way round. Where the newest wins in one order only, the editor holds on
   to a target, not to the last word. `gap` is forward less reverse.
@@ -26,22 +26,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from bench.core.cells import Cell
 from bench.evaluation.inference import Forced
-from bench.evaluation.metric_set import Block, Found, MetricSet, Running
+from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow, normalise
 from bench.evaluation.probing import Item, items_of
 from editors.base import EditRequest, EditSample
 
 PAIRS = 10  # of a block; ours
-VERDICTS = ("newest", "older", "neither")
+Verdict = Literal["newest", "older", "neither"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 QUESTIONS = ("request", "rephrase")
 ORDERS = ("stream", "forward", "reverse")
-Verdict = Literal["newest", "older", "neither"]
 _DRAWN = 4  # of the generator's seed, so that no other draw has the same numbers
 
 
@@ -74,16 +74,16 @@ class Conflicts(MetricSet):
     edits_on = True
     most_blocks = 20
 
-    def at_end(self, running: Running, number: int, block: Block, before: Any) -> Any:
-        """Edit on, then begin anew with the pairs alone; the editor is not reset behind it."""
+    def at_end(self, running: RunningCell, number: int, block: Block, before: Any) -> Any:
+        """Edit on, then start again with the pairs alone; the editor is not reset afterwards."""
         chosen = pairs(block, running.samples, [running.cell.seed, number, _DRAWN])
         first = [pair.sample.request for pair in chosen]
         second = [pair.later for pair in chosen]
-        found = {"stream": _asked(running, chosen, second, newest="later")}
+        asked = {"stream": _asked(running, chosen, second, newest="later")}
         running.editor.reset()
-        found["forward"] = _asked(running, chosen, [*first, *second], newest="later")
+        asked["forward"] = _asked(running, chosen, [*first, *second], newest="later")
         running.editor.reset()
-        found["reverse"] = _asked(running, chosen, [*second, *first], newest="first")
+        asked["reverse"] = _asked(running, chosen, [*second, *first], newest="first")
         return [
             {
                 "id": pair.sample.id,
@@ -92,20 +92,20 @@ class Conflicts(MetricSet):
                 "taken_from": pair.taken_from,
                 "likeness": pair.likeness,
                 "questions": [item.prompt for item in pair.questions],
-                **{order: found[order][i] for order in ORDERS},
+                **{order: asked[order][i] for order in ORDERS},
             }
             for i, pair in enumerate(chosen)
         ]
 
-    def summary(self, cell: Cell, rows: Sequence[SampleRow], found: Found) -> dict[str, Any]:
+    def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
         """See the module."""
-        made = [pair for block in found.blocks for pair in block["end"]]
-        likeness = [pair["likeness"] for pair in made]
-        orders = {order: _shares([pair[order] for pair in made]) for order in ORDERS}
+        asked = [pair for block in results.blocks for pair in block["end"]]
+        likeness = [pair["likeness"] for pair in asked]
+        orders = {order: _shares([pair[order] for pair in asked]) for order in ORDERS}
         forward, reverse = (orders[order]["request"] for order in ("forward", "reverse"))
         return {
-            "pairs": len(made),
-            "likeness": {one: likeness.count(one) for one in dict.fromkeys(likeness)},
+            "pairs": len(asked),
+            "likeness": {name: likeness.count(name) for name in dict.fromkeys(likeness)},
             **orders,
             "gap": forward["newest"] - reverse["newest"] if forward else None,
         }
@@ -128,8 +128,8 @@ def pairs(block: Block, samples: Sequence[EditSample], seed: Sequence[int]) -> l
     """Up to ten edits of a block, in its order, each with one that contradicts it."""
     rng = np.random.default_rng(list(seed))
     places = sorted(rng.permutation(len(block))[:PAIRS].tolist())
-    found = (_pair(block[place], samples, rng) for place in places)
-    return [pair for pair in found if pair is not None]
+    drawn = (_pair(block[place], samples, rng) for place in places)
+    return [pair for pair in drawn if pair is not None]
 
 
 def _pair(
@@ -145,7 +145,7 @@ def _pair(
     ]
     for likeness, alike in _LIKENESS:
         mine = alike(request)
-        pool = [one for one in others if mine is not None and alike(one.request) == mine]
+        pool = [s for s in others if mine is not None and alike(s.request) == mine]
         if pool:
             other = pool[int(rng.integers(len(pool)))]
             later = replace(request, target=other.request.target)
@@ -172,11 +172,11 @@ _LIKENESS = (("template", template), ("beginning", _beginning), ("any", _anythin
 
 
 def _asked(
-    running: Running, chosen: Sequence[Pair], requests: Iterable[EditRequest], newest: str
+    running: RunningCell, chosen: Sequence[Pair], requests: Iterable[EditRequest], newest: str
 ) -> list[list[Verdict]]:
-    """Make edits, then ask about all pairs; a verdict for each question of each pair."""
+    """Apply edits, then ask about all pairs; a verdict for each question of each pair."""
     for request in requests:
-        running.between()
+        running.after_batch()
         running.editor.edit([request])
     items = [
         replace(item, target=target)
@@ -190,25 +190,25 @@ def _asked(
 
 
 def _verdict(first: Forced, later: Forced, newest: str) -> Verdict:
-    """Which target the model says, from the answers to both."""
-    said = [one for one in (first, later) if _is_said(one)]
-    if not said:
+    """Which target the model gives, from the answers to both."""
+    given = [answer for answer in (first, later) if _is_given(answer)]
+    if not given:
         return "neither"
-    longest = max(said, key=lambda one: len(one.target_ids))
+    longest = max(given, key=lambda answer: len(answer.target_ids))
     return "newest" if (longest is later) == (newest == "later") else "older"
 
 
-def _is_said(one: Forced) -> bool:
-    return math.isfinite(one.log_probability) and one.predicted_ids == one.target_ids
+def _is_given(answer: Forced) -> bool:
+    return math.isfinite(answer.log_probability) and answer.predicted_ids == answer.target_ids
 
 
-def _shares(verdicts: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+def _shares(verdicts: Sequence[Sequence[Verdict]]) -> dict[str, dict[str, float]]:
     """Question -> verdict -> share; without questions nothing."""
     asked = {
         "request": [row[0] for row in verdicts],
         "rephrase": [verdict for row in verdicts for verdict in row[1:]],
     }
     return {
-        name: {one: found.count(one) / len(found) for one in VERDICTS} if found else {}
-        for name, found in asked.items()
+        name: {v: given.count(v) / len(given) for v in VERDICTS} if given else {}
+        for name, given in asked.items()
     }

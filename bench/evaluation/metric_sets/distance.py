@@ -9,9 +9,9 @@ Distances, from near to far:
 * `unrelated`: another subject and relation (ZSRE's questions).
 
 The questions are the data set's own, by kind (`source` data). In the embedded world those of each
-distance but the first are made from its facts instead, exactly (`source` world): one for each of up
-to 50 evenly spaced edits of a block, worded in the style of the edit; none asks a pair that the
-block edits. A distance without questions is absent.
+distance but the first are generated from its facts instead, exactly (`source` world): a question
+for each of up to 50 evenly spaced edits of a block, worded in the style of the edit; none asks for
+a pair that the block edits. A distance without questions is absent.
 
 Agreement is that of locality, in [0, 1]: the target is forced, and the most likely tokens before
 and after are compared (`token_accuracy`, `exact`); means over items. `items` says how many. Source:
@@ -30,16 +30,15 @@ import numpy as np
 
 from bench.core.cells import Cell
 from bench.datasets import get_dataset
-from bench.evaluation import metrics
-from bench.evaluation.metric_set import Block, Found, MetricSet, Running
-from bench.evaluation.metrics import SampleRow, score
+from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
+from bench.evaluation.metrics import SampleRow, exact, score, token_accuracy
 from bench.evaluation.probing import Item
 from bench.world.relations import RELATIONS, STYLES, Style
 from bench.world.world import Fact, World, phrase
 from editors.base import EditSample
 
 DISTANCES = ("same_pair", "same_subject", "same_relation", "unrelated")
-EDITS_OF_A_BLOCK = 50  # that questions are made for; ours
+EDITS_OF_A_BLOCK = 50  # that questions are generated for; ours
 _DRAWN = 5  # of the generator's seed, so that no other draw has the same numbers
 
 
@@ -50,37 +49,40 @@ class Distance(MetricSet):
     version = 1
     title = "agreement with the unedited model by the distance of the question to the edit"
 
-    def before(self, running: Running, blocks: Sequence[Block]) -> Any:
-        """The made questions of each block with the unedited model's tokens; None on real data."""
+    def before(self, running: RunningCell, blocks: Sequence[Block]) -> Any:
+        """Generated questions of each block with the unedited model's tokens; None on real data."""
         seed = running.inputs.world_seed
         if seed is None:
             return None
-        made = [made_questions(_world(seed), block, [running.cell.seed, i, _DRAWN])
-                for i, block in enumerate(blocks)]  # fmt: skip
-        answers = iter(running.forced([item for block in made for item in block], edited=False))
+        generated = [
+            generated_questions(_world(seed), block, [running.cell.seed, i, _DRAWN])
+            for i, block in enumerate(blocks)
+        ]
+        items = [item for block in generated for item in block]
+        answers = iter(running.forced(items, edited=False))
         return [
             [
                 {"distance": item.kind, "prompt": item.prompt, "target": item.target,
                  "ids": list(next(answers).predicted_ids)}
                 for item in block
             ]
-            for block in made
+            for block in generated
         ]  # fmt: skip
 
-    def at_end(self, running: Running, number: int, block: Block, before: Any) -> Any:
-        """The edited model's tokens to the block's made questions."""
+    def at_end(self, running: RunningCell, number: int, block: Block, before: Any) -> Any:
+        """The edited model's tokens to the block's generated questions."""
         if before is None:
             return None
-        items = [_item(one["distance"], one["prompt"], one["target"]) for one in before[number]]
-        return [list(one.predicted_ids) for one in running.forced(items)]
+        items = [_item(row["distance"], row["prompt"], row["target"]) for row in before[number]]
+        return [list(answer.predicted_ids) for answer in running.forced(items)]
 
-    def summary(self, cell: Cell, rows: Sequence[SampleRow], found: Found) -> dict[str, Any]:
+    def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
         """See the module."""
-        made = [] if found.before is None else list(_of_world(found))
+        generated = [] if results.before is None else list(_of_world(results))
         own = list(_of_data(cell, rows))
         groups = {}
         for distance in DISTANCES:
-            worlds = [pair for where, *pair in made if where == distance]
+            worlds = [pair for where, *pair in generated if where == distance]
             values = worlds or [pair for where, *pair in own if where == distance]
             if values:
                 tokens, whole = zip(*values, strict=True)
@@ -103,7 +105,7 @@ class Distance(MetricSet):
         return columns
 
 
-def made_questions(world: World, block: Block, seed: Sequence[int]) -> list[Item]:
+def generated_questions(world: World, block: Block, seed: Sequence[int]) -> list[Item]:
     """Questions about a world's facts, one of each distance for evenly spaced edits of a block."""
     rng = np.random.default_rng(list(seed))
     known = [fact_of(sample) for sample in block]
@@ -111,20 +113,19 @@ def made_questions(world: World, block: Block, seed: Sequence[int]) -> list[Item
     places = np.linspace(0, len(block) - 1, min(EDITS_OF_A_BLOCK, len(block))).round().astype(int)
     items = []
     for place in dict.fromkeys(places.tolist()):
-        found = known[place]
-        if found is None:
+        if known[place] is None:
             continue
-        fact, style = found
+        fact, style = known[place]
         for distance, pool in _pools(world, fact).items():
-            free = [one for one in pool if one.pair not in edited]
+            free = [other for other in pool if other.pair not in edited]
             if free:
-                one = free[int(rng.integers(len(free)))]
-                items.append(_item(distance, phrase(one, style), one.object))
+                other = free[int(rng.integers(len(free)))]
+                items.append(_item(distance, phrase(other, style), other.object))
     return items
 
 
 def fact_of(sample: EditSample) -> tuple[Fact, Style] | None:
-    """The fact that a request of the made world writes, and the style that it is worded in."""
+    """The fact that a request of the embedded world writes, and the style that it is worded in."""
     request = sample.request
     for relation in RELATIONS:
         for style in STYLES:
@@ -135,18 +136,18 @@ def fact_of(sample: EditSample) -> tuple[Fact, Style] | None:
 
 
 def _pools(world: World, fact: Fact) -> dict[str, Iterable[Fact]]:
-    """Distance -> facts that lie so far from one."""
+    """Distance -> facts at that distance of a fact."""
     own = (
         Fact(fact.subject, relation.key, objects[0])
         for relation in RELATIONS
         if relation.key != fact.relation
         and (objects := world.objects.get((fact.subject, relation.key)))
     )
-    others = [one for one in world.core_kept if one.subject != fact.subject]
+    others = [other for other in world.core_kept if other.subject != fact.subject]
     return {
         "same_subject": own,
-        "same_relation": [one for one in others if one.relation == fact.relation],
-        "unrelated": [one for one in others if one.relation != fact.relation],
+        "same_relation": [other for other in others if other.relation == fact.relation],
+        "unrelated": [other for other in others if other.relation != fact.relation],
     }
 
 
@@ -154,14 +155,12 @@ def _item(distance: str, prompt: str, target: str) -> Item:
     return Item(aspect="locality", kind=distance, prompt=prompt, target=target)
 
 
-def _of_world(found: Found) -> Iterator[tuple[str, float, float]]:
-    """(distance, token accuracy, exact) of every made question."""
-    for asked, block in zip(found.before, found.blocks, strict=True):
-        for one, after in zip(asked, block["end"], strict=True):
-            before = one["ids"]
-            yield (
-                one["distance"], metrics.token_accuracy(after, before), metrics.exact(after, before)
-            )  # fmt: skip
+def _of_world(results: SetResults) -> Iterator[tuple[str, float, float]]:
+    """(distance, token accuracy, exact) of every generated question."""
+    for asked, block in zip(results.before, results.blocks, strict=True):
+        for row, after in zip(asked, block["end"], strict=True):
+            before = row["ids"]
+            yield row["distance"], token_accuracy(after, before), exact(after, before)
 
 
 def _of_data(cell: Cell, rows: Sequence[SampleRow]) -> Iterator[tuple[str, float, float]]:

@@ -29,11 +29,12 @@ def contradiction(record: Record) -> str | None:
 
 
 def _summary_of(record: Record) -> dict[str, Any]:
-    from bench.evaluation import measuring, metrics
+    from bench.evaluation import metrics
     from bench.evaluation.general_ability import rows as ability_rows
+    from bench.evaluation.metric_sets import base
 
     if record["cell"].get("kind") == Cell.kind:
-        further = measuring.summarise(
+        further = base.summarise(
             Cell.from_dict(record["cell"]), record["rows"], record.get("measured", {})
         )
         own = metrics.summarise(record["rows"])

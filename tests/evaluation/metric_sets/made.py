@@ -8,7 +8,7 @@ from typing import Any
 from bench.checks.contract.tiny import SAMPLES
 from bench.core.cells import Cell
 from bench.evaluation.inference import BatchLimit
-from bench.evaluation.metric_set import Running
+from bench.evaluation.metric_sets.base import RunningCell
 from bench.evaluation.metrics import ItemRow, SampleRow
 from bench.models.measure_inputs import MeasureInputs
 from editors.base import Editor, EditSample
@@ -30,11 +30,11 @@ def running(
     *,
     inputs: MeasureInputs,
     rows: int = 64,
-    of: type[Running] = Running,
-) -> Running:
+    of: type[RunningCell] = RunningCell,
+) -> RunningCell:
     return of(
-        cell=cell, editor=editor, samples=samples, room=BatchLimit(rows), inputs=inputs,
-        between=lambda: None,
+        cell=cell, editor=editor, samples=samples, limit=BatchLimit(rows), inputs=inputs,
+        after_batch=lambda: None,
     )  # fmt: skip
 
 

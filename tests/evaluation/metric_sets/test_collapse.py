@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
-from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.base import SetResults
 from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, passages, repetition
 from bench.models.measure_inputs import MeasureInputs, world_texts
 from bench.world.world import World
@@ -113,7 +113,7 @@ def measured(nats: float | None, ids: list[int], text: str) -> dict[str, Any]:
 
 def summary_of(before: dict[str, Any], *after: dict[str, Any]) -> dict[str, Any]:
     blocks = [{"stages": {}, "end": one} for one in after]
-    return SET.summary(CELL, [], Found(before=before, blocks=blocks))
+    return SET.summary(CELL, [], SetResults(before=before, blocks=blocks))
 
 
 WORDS = " ".join(str(i) for i in range(20))

@@ -8,8 +8,8 @@ import pytest
 
 from bench.checks.contract.tiny import tiny_llama
 from bench.evaluation.inference import Forced, Question
-from bench.evaluation.metric_set import Found, Running
 from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.base import RunningCell, SetResults
 from bench.evaluation.metric_sets.conflicts import pairs, template
 from bench.models.measure_inputs import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe
@@ -57,7 +57,7 @@ class Memo(DoNothing):
         self.known = {}
 
 
-class Oracle(Running):
+class Oracle(RunningCell):
     """Answers what the editor remembers, as token ids of one character each."""
 
     def forced(self, questions: Sequence[Question], **how: Any) -> list[Forced]:
@@ -78,7 +78,7 @@ def found_with(rule: str) -> tuple[dict[str, Any], Memo]:
         editor.edit([one.request])
     cell = dataclasses.replace(CELL, n_edits=4, limit=4)
     end = SET.at_end(running(cell, editor, BLOCK, inputs=NO_INPUTS, of=Oracle), 0, BLOCK, None)
-    found = Found(before=None, blocks=[{"stages": {}, "end": end}])
+    found = SetResults(before=None, blocks=[{"stages": {}, "end": end}])
     return SET.summary(cell, [], found), editor
 
 
@@ -160,6 +160,6 @@ def test_a_template_is_the_prompt_around_its_subject() -> None:
 
 
 def test_no_pairs_give_no_shares() -> None:
-    summary = SET.summary(CELL, [], Found(before=None, blocks=[{"stages": {}, "end": []}]))
+    summary = SET.summary(CELL, [], SetResults(before=None, blocks=[{"stages": {}, "end": []}]))
     assert summary["gap"] is None
     assert SET.columns(summary)["request newest"] is None

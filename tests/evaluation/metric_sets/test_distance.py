@@ -9,9 +9,9 @@ import pytest
 from bench.checks.contract.tiny import tiny_llama
 from bench.core.names import DATASETS
 from bench.datasets import get_dataset
-from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set
-from bench.evaluation.metric_sets.distance import DISTANCES, fact_of, made_questions
+from bench.evaluation.metric_sets.base import SetResults
+from bench.evaluation.metric_sets.distance import DISTANCES, fact_of, generated_questions
 from bench.models.measure_inputs import MeasureInputs
 from bench.world.edit_sets import draw_edits
 from bench.world.relations import BY_KEY
@@ -52,11 +52,11 @@ def facts() -> dict[str, Fact]:
     return {phrase(fact, "cloze"): fact for fact in all_facts}
 
 
-def test_made_questions_lie_where_they_say() -> None:
+def test_generated_questions_lie_where_they_say() -> None:
     known = [found[0] for one in block() if (found := fact_of(one)) is not None]
     assert len(known) == len(block())
     edited = {fact.pair for fact in known}
-    items = made_questions(world(), block(), [0])
+    items = generated_questions(world(), block(), [0])
     by_prompt, asked = facts(), iter(items)
     counts = dict.fromkeys(DISTANCES, 0)
     for one in asked:
@@ -73,8 +73,8 @@ def test_made_questions_lie_where_they_say() -> None:
         assert (middle.relation, middle.subject != own.subject) == (own.relation, True)
         assert far.relation != own.relation
         assert far.subject != own.subject
-    assert made_questions(world(), block(), [0]) == items
-    assert made_questions(world(), block(), [1]) != items
+    assert generated_questions(world(), block(), [0]) == items
+    assert generated_questions(world(), block(), [1]) != items
 
 
 def test_a_request_of_the_world_is_found_in_every_style() -> None:
@@ -106,7 +106,7 @@ def test_agreement_is_the_mean_over_items() -> None:
     cell = dataclasses.replace(CELL, dataset="ripple_edits")
     locality = ("locality", "Forgetfulness")
     rows = [row(0, item(*locality, [1, 2], [1, 9], [7, 7]), item(*locality, [4], [4], [7]))]
-    summary = SET.summary(cell, rows, Found(before=before, blocks=blocks))
+    summary = SET.summary(cell, rows, SetResults(before=before, blocks=blocks))
     assert summary["groups"] == {
         "same_pair": {"source": "data", "items": 2, "token_accuracy": 0.75, "exact": 0.5},
         "same_subject": {"source": "world", "items": 2, "token_accuracy": 0.625, "exact": 0.5},
@@ -129,7 +129,7 @@ def test_agreement_is_the_mean_over_items() -> None:
 def test_real_data_are_grouped_by_kind(dataset: str, kind: str, distance: str) -> None:
     cell = dataclasses.replace(CELL, dataset=dataset)
     rows = [row(0, item("locality", kind, [1], [1], [2]), item("reliability", "r", [1], [1], [2]))]
-    found = Found(before=None, blocks=[{"stages": {}, "end": None}])
+    found = SetResults(before=None, blocks=[{"stages": {}, "end": None}])
     groups = SET.summary(cell, rows, found)["groups"]
     assert groups == {distance: {"source": "data", "items": 1, "token_accuracy": 1.0, "exact": 1.0}}
 
@@ -148,7 +148,7 @@ def test_an_editor_that_does_nothing_agrees_everywhere_and_batches_do_not_matter
         one = running(cell, DoNothing(tiny_llama()), edits, inputs=inputs, rows=rows)
         before = SET.before(one, [edits])
         end = SET.at_end(one, 0, edits, before)
-        found = Found(before=before, blocks=[{"stages": {}, "end": end}])
+        found = SetResults(before=before, blocks=[{"stages": {}, "end": end}])
         groups = SET.summary(cell, [], found)["groups"]
         assert {group["token_accuracy"] for group in groups.values()} == {1.0}
         ends.append((before, end))

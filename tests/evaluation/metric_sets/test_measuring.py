@@ -11,11 +11,10 @@ import pytest
 
 from bench.checks.contract.tiny import Subject, tiny_llama
 from bench.core.cells import Cell
-from bench.evaluation import measuring
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.driver import CellRun, run_cell
-from bench.evaluation.metric_set import Found, MetricSet, Running
-from bench.evaluation.metric_sets import available, get_set, identities
+from bench.evaluation.metric_sets import available, base, get_set, identities
+from bench.evaluation.metric_sets.base import MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import summarise
 from bench.models.fingerprint import changed, fingerprint
 from bench.models.measure_inputs import MeasureInputs
@@ -138,13 +137,13 @@ class EditsOn(MetricSet):
     title = "a test"
     edits_on = True
 
-    def at_end(self, running: Running, number: int, block: Any, before: Any) -> float:
+    def at_end(self, running: RunningCell, number: int, block: Any, before: Any) -> float:
         assert isinstance(running.editor, Shift)
         found = float(running.editor.weight.sum())
         running.editor.edit([block[0].request])
         return found
 
-    def summary(self, cell: Cell, rows: Any, found: Found) -> dict[str, Any]:
+    def summary(self, cell: Cell, rows: Any, found: SetResults) -> dict[str, Any]:
         return {}
 
     def columns(self, summary: Any) -> dict[str, float | None]:
@@ -161,7 +160,7 @@ class Second(EditsOn):
 
 def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"first": First(), "second": Second()}
-    monkeypatch.setattr(measuring, "get_set", made.__getitem__)
+    monkeypatch.setattr(base, "get_set", made.__getitem__)
     editor = Shift(tiny_llama())
     one = cell(3, generation="none", measures=dict.fromkeys(made, "v1"))
     ran = run(editor, one, MeasureInputs())
@@ -181,8 +180,7 @@ def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
     ran = run(Shift(tiny_llama()), one, inputs)
     body = {
         "data": {},
-        "summary": summarise(ran.rows)
-        | {"measures": measuring.summarise(one, ran.rows, ran.measured)},
+        "summary": summarise(ran.rows) | {"measures": base.summarise(one, ran.rows, ran.measured)},
         "health": [block.to_dict() for block in ran.health],
         "rows": ran.rows,
         "measured": ran.measured,

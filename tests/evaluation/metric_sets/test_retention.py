@@ -8,8 +8,8 @@ from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_cell
 from bench.evaluation.inference import predict
-from bench.evaluation.metric_set import Found
 from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.base import SetResults
 from bench.evaluation.metric_sets.retention import ages, cohort
 from bench.evaluation.probing import items_of
 from bench.models.measure_inputs import NO_INPUTS
@@ -90,7 +90,7 @@ def test_the_curve_is_the_mean_over_the_same_samples_at_every_age() -> None:
         row(2, item(*request, [9, 9], [1, 2], [1, 2])),
     ]
     cell = dataclasses.replace(CELL, n_edits=3, limit=3)
-    found = Found(before=None, blocks=[{"stages": stages, "end": None}])
+    found = SetResults(before=None, blocks=[{"stages": stages, "end": None}])
     summary = SET.summary(cell, rows, found)
     assert summary["cohort"] == 2
     young, older = summary["curve"]
