@@ -5,7 +5,7 @@ This is the paper's protocol: an edit is never scored right after itself, but af
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -18,13 +18,12 @@ from bench.evaluation.caches import pristine_answers, saved_seconds
 from bench.evaluation.checkpointing import BlockStream, Checkpointer
 from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.inference import BATCH_SIZE, BatchLimit
-from bench.evaluation.metric_sets.base import Measuring, RunningCell
-from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow
+from bench.evaluation.metric_sets import get_set
+from bench.evaluation.metric_sets.base import Block, Measuring, RunningCell, SetResults
+from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summarise
 from bench.evaluation.probing import Item, ItemAnswers, Prober, items_of
 from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
 from editors.base import Editor, EditRequest, EditSample
-
-Block = Sequence[EditSample]
 
 GENERATION_PROMPTS: dict[Generation, str | None] = {
     "none": None,
@@ -74,7 +73,7 @@ def run_cell(
         cell=cell, editor=editor, samples=samples, limit=prober.limit, inputs=inputs,
         after_batch=checkpointer.check,
     )  # fmt: skip
-    measuring = Measuring(running, clock, chosen)
+    measuring = Measuring([get_set(name) for name in cell.measures], running, clock, chosen)
     measuring.before()
     stream = BlockStream(editor, clock, checkpointer, measuring)
     try:
@@ -102,6 +101,17 @@ def run_cell(
         health=stream.health,
         measured=measuring.results(),
     )
+
+
+def summary_of(
+    cell: Cell, rows: Sequence[SampleRow], measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The summary of a record, from its rows and the results of its metric sets alone."""
+    measures = {
+        name: get_set(name).summary(cell, rows, SetResults(**results))
+        for name, results in measured.items()
+    }
+    return summarise(rows) | ({"measures": measures} if measures else {})
 
 
 def _pristine(

@@ -33,9 +33,7 @@ class EditJob(Job):
 
     def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
         """Run the cell's protocol; see the base class."""
-        from bench.evaluation.driver import run_cell
-        from bench.evaluation.metric_sets import base
-        from bench.evaluation.metrics import summarise
+        from bench.evaluation.driver import run_cell, summary_of
 
         cell, start = self.cell, time.perf_counter()
         self.sources.check(cell.inputs)
@@ -44,10 +42,9 @@ class EditJob(Job):
         found = loaded.samples(cell.dataset, self.data_dir, cell.dataset_digest)
         seconds = {"load": time.perf_counter() - start}
         ran = run_cell(cell, editor, found.samples, checkpointer=checkpointer, inputs=self.inputs)
-        further = base.summarise(cell, ran.rows, ran.measured)
         body = {
             "data": found.facts(),
-            "summary": summarise(ran.rows) | ({"measures": further} if further else {}),
+            "summary": summary_of(cell, ran.rows, ran.measured),
             "health": [block.to_dict() for block in ran.health],
             "rows": ran.rows,
         }

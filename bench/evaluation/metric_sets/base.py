@@ -22,7 +22,6 @@ from bench.evaluation.inference import (
     predict,
     unsteered,
 )
-from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metrics import SampleRow
 from bench.models.measure_inputs import MeasureInputs
 from editors.base import Editor, EditSample
@@ -117,12 +116,17 @@ class Measuring:
     Sets that edit on come last, each on the model as the block's own edits left it.
     """
 
-    def __init__(self, running: RunningCell, clock: Clock, blocks: Sequence[Block]) -> None:
+    def __init__(
+        self,
+        sets: Sequence[MetricSet],
+        running: RunningCell,
+        clock: Clock,
+        blocks: Sequence[Block],
+    ) -> None:
         """The editor holds no edit."""
         self._running = running
         self._clock = clock
         self._blocks = blocks
-        sets = [get_set(name) for name in running.cell.measures]
         self._sets = sorted(sets, key=lambda metric_set: metric_set.edits_on)
         self._before: dict[str, Any] = {}
         # By set and block number, as a checkpoint stores them.
@@ -186,13 +190,3 @@ class Measuring:
 
     def _results(self, metric_set: MetricSet, number: int) -> dict[str, Any]:
         return self.results_so_far[metric_set.name].setdefault(str(number), {"stages": {}})
-
-
-def summarise(
-    cell: Cell, rows: Sequence[SampleRow], measured: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """The summaries of all sets, from their results alone."""
-    return {
-        name: get_set(name).summary(cell, rows, SetResults(**results))
-        for name, results in measured.items()
-    }

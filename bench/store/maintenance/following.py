@@ -29,16 +29,12 @@ def contradiction(record: Record) -> str | None:
 
 
 def _summary_of(record: Record) -> dict[str, Any]:
-    from bench.evaluation import metrics
+    from bench.evaluation.driver import summary_of
     from bench.evaluation.general_ability import rows as ability_rows
-    from bench.evaluation.metric_sets import base
 
     if record["cell"].get("kind") == Cell.kind:
-        further = base.summarise(
-            Cell.from_dict(record["cell"]), record["rows"], record.get("measured", {})
-        )
-        own = metrics.summarise(record["rows"])
-        return own | ({"measures": further} if further else {})
+        cell = Cell.from_dict(record["cell"])
+        return summary_of(cell, record["rows"], record.get("measured", {}))
     edited = {"reliability": record["summary"]["reliability"]}  # of the edits, which are no rows
     return ability_rows.summarise(record["rows"]) | edited
 

@@ -12,10 +12,9 @@ import pytest
 from bench.checks.contract.tiny import Subject, tiny_llama
 from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.driver import CellRun, run_cell
-from bench.evaluation.metric_sets import available, base, get_set, identities
+from bench.evaluation.driver import CellRun, run_cell, summary_of
+from bench.evaluation.metric_sets import available, get_set, identities
 from bench.evaluation.metric_sets.base import MetricSet, RunningCell, SetResults
-from bench.evaluation.metrics import summarise
 from bench.models.fingerprint import changed, fingerprint
 from bench.models.measure_inputs import MeasureInputs
 from bench.store.compact import compact, line
@@ -160,7 +159,7 @@ class Second(EditsOn):
 
 def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"first": First(), "second": Second()}
-    monkeypatch.setattr(base, "get_set", made.__getitem__)
+    monkeypatch.setattr(driver, "get_set", made.__getitem__)
     editor = Shift(tiny_llama())
     one = cell(3, generation="none", measures=dict.fromkeys(made, "v1"))
     ran = run(editor, one, MeasureInputs())
@@ -180,7 +179,7 @@ def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
     ran = run(Shift(tiny_llama()), one, inputs)
     body = {
         "data": {},
-        "summary": summarise(ran.rows) | {"measures": base.summarise(one, ran.rows, ran.measured)},
+        "summary": summary_of(one, ran.rows, ran.measured),
         "health": [block.to_dict() for block in ran.health],
         "rows": ran.rows,
         "measured": ran.measured,
