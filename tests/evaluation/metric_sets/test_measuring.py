@@ -159,7 +159,7 @@ class Second(EditsOn):
 
 def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"first": First(), "second": Second()}
-    monkeypatch.setattr(driver, "get_set", made.__getitem__)
+    monkeypatch.setattr("bench.evaluation.driver.get_set", made.__getitem__)
     editor = Shift(tiny_llama())
     one = cell(3, generation="none", measures=dict.fromkeys(made, "v1"))
     ran = run(editor, one, MeasureInputs())
