@@ -17,7 +17,7 @@ from bench.cli.main import main
 from bench.store.results import failed
 from bench.tables.frames import COLUMNS
 from bench.tables.frames import frame as frame_of
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.support.own_files import EDITOR
 
 ROOT = Path(__file__).parents[1]

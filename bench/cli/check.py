@@ -13,7 +13,7 @@ from bench.cli.kinds import KINDS
 from bench.cli.values import one_of, whole
 from bench.core.console import say, warn
 from bench.core.grids import TABLES, Table, get_table
-from bench.store.choosing_protocols import records_of_protocol
+from bench.store.query import records_of_protocol
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -141,11 +141,11 @@ def _ours() -> Evidence:
 
 def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Comparison]:
     from bench.checks.regression.published import compare_published
+    from bench.store.query import split_stale, stale_warning
     from bench.store.results import ResultStore, is_complete
-    from bench.store.staleness import parted, stale_warning
 
     store = ResultStore(arguments.records_directory(args))
-    records, stale = parted(record for record in store.records() if is_complete(record))
+    records, stale = split_stale(record for record in store.records() if is_complete(record))
     if warning := stale_warning(stale):
         warn(warning)
     if args.protocol is not None:

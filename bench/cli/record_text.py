@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.evaluation.record_kinds import identity_of
 from bench.store.compact import compact
+from bench.store.query import stale_reason
 from bench.store.results import Record, is_complete, protocol_of
-from bench.store.staleness import stale_reason
 
 
 def lines(record: Record) -> Iterator[str]:

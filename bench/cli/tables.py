@@ -19,13 +19,21 @@ from bench.core.grids import Table, get_table
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.planning import points, trained_points
-from bench.runner.plugin_rows import parted_points, with_own_editors, with_recorded
-from bench.store.choosing_measures import measured
-from bench.store.choosing_protocols import followed, others_there
+from bench.store.query import (
+    missing_cells,
+    missing_commands,
+    other_protocols,
+    records_of,
+    split_points,
+    split_stale,
+    stale_warning,
+    stored_by_protocol,
+    stored_with_sets,
+    with_own_editors,
+    with_recorded,
+)
 from bench.store.reference import add_to_reference, table_records, write_reference
-from bench.store.reference_gaps import missing, sentences
 from bench.store.results import Record, ResultStore, is_complete
-from bench.store.staleness import belonging, parted, stale_warning
 from bench.tables.columns import MAIN, SHOWN
 
 if TYPE_CHECKING:
@@ -196,24 +204,31 @@ def _stored(
     owned = [r for r in store.records() if is_complete(r) and kind.owns(r)]
     remember(owned)
     # One that was made by other definitions is stale, unless these are what is asked for.
-    records, stale = parted(owned) if args.protocol is None else (owned, [])
+    records, stale = split_stale(owned) if args.protocol is None else (owned, [])
     stored = {seed for record in records if (seed := kind.seed(record)) is not None}
     seeds = tuple(sorted(stored)) or (0,)
     settings = arguments.settings(args)
     asked = with_own_editors(table, arguments.selection(args, seeds), records)
-    here, gone = parted_points(points(table, asked))
+    here, gone = split_points(points(table, asked))
     chosen, _ = trained_points(  # the others have no records
         here, settings, named=args.editors is not None
     )
     planned = [job.cell for job in kind.plan(chosen, args)] if chosen else []
-    cells = with_recorded(planned, gone, records, settings)
+    cells = with_recorded(
+        planned,
+        gone,
+        records,
+        dtype=settings.dtype,
+        generation=settings.generation,
+        measures=settings.measures,
+    )
     if args.measure:  # before a protocol is looked for, which does not know of further sets
-        cells = [*measured([cell for cell in cells if isinstance(cell, Cell)], records)]
+        cells = [*stored_with_sets([cell for cell in cells if isinstance(cell, Cell)], records)]
     if args.protocol is not None:
-        return followed(cells, records, args.protocol), records
-    if warning := stale_warning(belonging(stale, cells)):
+        return stored_by_protocol(cells, records, args.protocol), records
+    if warning := stale_warning(records_of(stale, cells)):
         warn(warning)
-    if others := others_there(cells, records):
+    if others := other_protocols(cells, records):
         warn(f"warning: {others}")
     if not {cell.key() for cell in cells} & {record["key"] for record in records}:
         raise ValueError(
@@ -239,8 +254,8 @@ def _committed(
         cells = of_protocol(cells, args.protocol)
     if not cells:
         raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
-    lacking = missing(cell for cell in cells if isinstance(cell, Cell))
-    for sentence in sentences(table.number, lacking):
+    lacking = missing_cells(cell for cell in cells if isinstance(cell, Cell))
+    for sentence in missing_commands(table.number, lacking):
         warn(sentence)
     return kind.chosen([*cells, *lacking], args), records
 

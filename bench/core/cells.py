@@ -14,7 +14,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 Generation = Literal["none", "context_free", "context_guided"]
 
@@ -120,6 +120,30 @@ class Cell(Identity):
             f"{self.editor} on {self.dataset}, {self.n_edits} {edits}, "
             f"{self.backbone}, seed {self.seed}{beside}"
         )
+
+
+class CellKey(NamedTuple):
+    """The names by which a reader knows a cell, whatever its versions, digests and settings."""
+
+    backbone: str
+    editor: str | None  # None: the unedited model
+    dataset: str | None
+    n_edits: int | None
+    seed: int | None
+
+    @classmethod
+    def of(cls, cell: Mapping[str, Any]) -> CellKey:
+        """The names in the `cell` of a record of any kind."""
+        stream = stream_of(cell)
+        return cls(cell["backbone"], *(stream.get(name) for name in cls._fields[1:]))
+
+
+def stream_of(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The edits of a record's `cell`: a part of it in general ability, else the cell itself.
+
+    Nothing where general ability is that of the unedited model.
+    """
+    return cell.get("edits", cell) or {}
 
 
 def check_counts(*, n_edits: int, limit: int | None, seed: int) -> None:

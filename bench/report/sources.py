@@ -16,9 +16,9 @@ from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.record_kinds import identity_of
 from bench.evaluation.timing.cell import TimingCell
 from bench.store.compact import compact
+from bench.store.query import split_stale, stale_warning
 from bench.store.reference import reference_folder, table_files
 from bench.store.results import Record, ResultStore, is_complete, parse
-from bench.store.staleness import parted, stale_warning
 
 BEYOND = "beyond"  # cells of editing that belong to no table
 CellT = TypeVar("CellT", bound=Identity)
@@ -85,7 +85,7 @@ def read(directory: Path) -> Records:
     stale: list[Record] = []
     for stem, records in found.items():
         remember(records)  # own editors whose code is not loaded
-        current, old = parted(records)
+        current, old = split_stale(records)
         kept[stem] = [compact(record) for record in current]
         stale += old
     if warning := stale_warning(stale):

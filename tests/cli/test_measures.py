@@ -12,8 +12,8 @@ import pytest
 from bench.cli.main import main
 from bench.core.cells import Cell
 from bench.core.grids import TABLES
-from bench.store.choosing_measures import measured
 from bench.store.maintenance.verifying import problems_in
+from bench.store.query import stored_with_sets
 from bench.store.results import Record, ResultStore
 from bench.tables.measure_table import by_dataset, measure_data, merged, to_csv
 from tests.cli.asked import tables_arguments
@@ -160,9 +160,9 @@ def test_the_record_with_the_fewest_sets_is_taken() -> None:
     other = with_distance(0, 0.5, retention="v2")
     wanted = Cell.from_dict(with_distance(0, 0.5)["cell"])
     both = dataclasses.replace(wanted, measures={"distance": "v1", "retention": "v1"})
-    (found,) = measured([both], [wide, other, narrow])
+    (found,) = stored_with_sets([both], [wide, other, narrow])
     assert found.key() == narrow["key"]
-    (found,) = measured([both], [other])
+    (found,) = stored_with_sets([both], [other])
     assert found == both
 
 

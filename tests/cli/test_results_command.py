@@ -15,7 +15,15 @@ from bench.cli.main import main
 from bench.evaluation.record_kinds import identity_of
 from bench.store.leases import Leases
 from bench.store.results import Record, ResultStore, encoded, sealed
-from tests.support.kept_records import ability, editing, everything, failure, kept, store_of, timing
+from tests.support.stored_records import (
+    ability,
+    editing,
+    everything,
+    failure,
+    kept,
+    store_of,
+    timing,
+)
 
 OLD = sealed(
     (base := editing(4))

@@ -59,7 +59,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
         context.setattr(ResultStore, "put", put)
         assert main(run_arguments) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json; what is finished")
+    assert said.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json;")
     assert said.count("\n") == 1
     assert sorted(path.stem for path in Path("out").iterdir()) == sorted(written[:3])
     kept = records()

@@ -16,7 +16,7 @@ from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.runner.planning import points
 from bench.tables.tabulate import published_values
 from editors import registry
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 
 TABLE = get_table(1)
 SOME = Selection(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))

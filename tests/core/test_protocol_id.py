@@ -16,16 +16,15 @@ from bench.cli.main import main
 from bench.core.cells import Cell, check_one_way, joined, of_protocol, way_of
 from bench.core.grids import TABLES
 from bench.report.plots import edit_time, edits, retention
-from bench.store.choosing_protocols import followed, others_there, records_of_protocol
 from bench.store.results import DamagedRecordError, Record, encoded, parse, protocol_of, sealed
 from bench.tables.comparisons import comparisons
 from bench.tables.correlation import correlations
 from bench.tables.render import to_csv
 from bench.tables.tabulate import tabulate
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
 from tests.report.plots.made import record, source, write_lines
-from tests.support.kept_records import editing, everything, kept, store_of, timing
+from tests.support.stored_records import editing, everything, kept, store_of, timing
 
 TABLE = TABLES[1]
 OTHER: list[tuple[dict[str, Any], str]] = [
@@ -142,19 +141,6 @@ def test_an_id_with_a_data_set_and_without() -> None:
     assert joined([CELL, other, CELL]) == "zsre+counterfact/blocks/v1"
     with pytest.raises(ValueError, match=r"the protocol 'blocks/v3'\. Available: zsre/bl"):
         of_protocol([CELL], "blocks/v3")
-
-
-def test_records_of_planned_cells_in_other_protocols_are_found() -> None:
-    plain, other = record("ft"), record("ft", metric_version=2)
-    elsewhere = record("ft", metric_version=2, dtype="bfloat16")
-    cells = [cell_of(plain)]
-    assert others_there(cells, [plain]) == ""
-    said = others_there(cells, [plain, other, elsewhere])
-    assert said.startswith("1 record of these cells follows another protocol (zsre/blocks/v2)")
-    assert followed(cells, [plain, other, elsewhere], "blocks/v2") == [cell_of(other)]
-    quiet = record("ft", generation="none")  # the same numbers, and no others
-    assert followed(cells, [quiet, plain], "blocks/v1") == cells
-    assert records_of_protocol([plain, other], "zsre/blocks/v2") == [other]
 
 
 def test_records_and_listings_name_their_protocol(

@@ -13,7 +13,7 @@ from bench.runner import worker as module
 from bench.runner.worker import Worker
 from bench.store.results import Record, ResultStore, is_complete
 from tests.support.fake_jobs import fake_job
-from tests.support.kept_records import editing
+from tests.support.stored_records import editing
 
 SIZE = 64  # KiB
 

@@ -14,7 +14,7 @@ from bench.evaluation.metrics import SampleRow, summarise
 from bench.evaluation.probing import items_of
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
 
 N = 2

@@ -13,7 +13,7 @@ from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_llama
 from bench.evaluation.driver import CellRun, run_cell
 from bench.tables.footnotes import ROUNDING, remark
 from editors.base import EditRequest
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.support.fake_editors import DoNothing, Shift
 
 

@@ -19,7 +19,7 @@ from bench.evaluation.driver import CellRun, run_cell
 from bench.store.checkpoints import CheckpointFile
 from editors import registry
 from editors.base import Editor, EditRequest
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.support.fake_editors import Shift
 from tests.support.stopping import checkpoint_file
 

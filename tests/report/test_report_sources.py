@@ -13,9 +13,9 @@ from bench.report.build import contents, table_of
 from bench.report.editing import tabulated
 from bench.report.sources import Records, layers, read
 from bench.store.reference import write_reference
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.report.hostile import small_tables, with_cell
-from tests.support.kept_records import everything, failure, store_of
+from tests.support.stored_records import everything, failure, store_of
 
 
 @pytest.fixture(scope="module")

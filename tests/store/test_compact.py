@@ -11,7 +11,7 @@ import pytest
 from bench.evaluation.metrics import SampleRow, summarise
 from bench.store.compact import WORST, compact, line
 from bench.store.results import complete
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 
 PROVENANCE = {"git": None, "seconds": {"edit": 1 / 3}, "backbone": "/home/me", "data": "/home"}
 

@@ -17,8 +17,16 @@ from bench.store.maintenance.schema import SCHEMA, violations
 from bench.store.maintenance.verifying import problems
 from bench.store.reference import reference_folder
 from bench.store.results import SCHEMAS, Record, ResultStore, parse
-from tests.support import kept_records
-from tests.support.kept_records import RECORDS, ability, editing, everything, failure, kept, timing
+from tests.support import stored_records as kept_records
+from tests.support.stored_records import (
+    RECORDS,
+    ability,
+    editing,
+    everything,
+    failure,
+    kept,
+    timing,
+)
 
 REFERENCES = sorted(reference_folder().glob("*.jsonl"))
 

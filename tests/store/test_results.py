@@ -24,7 +24,7 @@ from bench.store.results import (
     parse,
     sealed,
 )
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 
 BODY: dict[str, Any] = {"summary": {"samples": 2}, "rows": []}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.cells import Cell
 from bench.evaluation.jobs import Job, Results
 from bench.models.backbones import Backbone
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 
 if TYPE_CHECKING:
     from bench.evaluation.checkpointing import Checkpointer

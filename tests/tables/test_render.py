@@ -19,7 +19,7 @@ from bench.tables.columns import SHOWN
 from bench.tables.layout import TextTable, by_dataset, by_kind
 from bench.tables.render import latex, markdown, terminal, to_csv, write_table
 from bench.tables.tabulate import TableData, tabulate
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 
 TABLE = get_table(1)
 

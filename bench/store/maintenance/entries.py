@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.core.files import SET_ASIDE
+from bench.store.query import stale_reason
 from bench.store.results import (
     DamagedRecordError,
     OtherSchemaError,
@@ -18,7 +19,6 @@ from bench.store.results import (
     protocol_of,
     read_file,
 )
-from bench.store.staleness import stale_reason
 
 State = Literal["complete", "failed", "stale", "corrupt"]
 STATES: tuple[State, ...] = get_args(State)

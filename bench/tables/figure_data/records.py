@@ -9,8 +9,8 @@ from bench.core.cells import Cell
 from bench.core.console import warn
 from bench.datasets.plugins import remember
 from bench.store.compact import compact
+from bench.store.query import split_stale, stale_warning
 from bench.store.results import Record, ResultStore, is_complete, parse
-from bench.store.staleness import parted, stale_warning
 
 
 def read_records(directory: Path) -> list[Record]:
@@ -42,7 +42,7 @@ def _all(directory: Path) -> Iterator[Record]:
     files = sorted(directory.glob("*.jsonl"))
     if not files:
         owned = (r for r in ResultStore(directory).records() if _edits(r) and is_complete(r))
-        current, stale = parted(owned)
+        current, stale = split_stale(owned)
         if warning := stale_warning(stale):
             warn(warning)
         yield from current

@@ -12,7 +12,7 @@ from bench.checks.regression.rerun import TOLERANCE, changed_identity, compare
 from bench.store import results
 from bench.store.compact import compact
 from bench.store.results import Record
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.store.test_compact import ROWS, record
 
 MADE = {

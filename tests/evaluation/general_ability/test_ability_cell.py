@@ -11,7 +11,7 @@ from bench.evaluation.general_ability.cell import AbilityCell, EditStream
 from bench.evaluation.record_kinds import KINDS, identity_of
 from bench.store import results
 from bench.store.results import ResultStore
-from tests.core.test_cell import CELL as EDITING
+from tests.core.test_cells import CELL as EDITING
 
 STREAM = EditStream(
     dataset="zsre",

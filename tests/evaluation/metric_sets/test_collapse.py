@@ -17,7 +17,7 @@ from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, 
 from bench.models.measure_inputs import MeasureInputs, world_texts
 from bench.world.world import World
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import TEXTS, running, text_file
 from tests.support.fake_editors import DoNothing, Shift
 

@@ -13,7 +13,7 @@ from bench.evaluation.metric_sets.base import RunningCell, SetResults
 from bench.evaluation.metric_sets.conflicts import pairs, template
 from bench.models.measure_inputs import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import running
 from tests.support.fake_editors import DoNothing
 

@@ -17,7 +17,7 @@ from bench.world.edit_sets import draw_edits
 from bench.world.relations import BY_KEY
 from bench.world.world import Fact, World, phrase
 from editors.base import EditRequest, EditSample
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import item, row, running
 from tests.support.fake_editors import DoNothing, Shift
 

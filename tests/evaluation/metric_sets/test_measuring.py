@@ -22,12 +22,12 @@ from bench.store.maintenance.verifying import problems
 from bench.store.results import complete, parse, sealed
 from editors import registry
 from editors.base import Editor
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import text_file
 from tests.evaluation.test_streams import IN_BATCHES, MANY, KilledError, Mortal, cell
 from tests.support.fake_editors import Shift
-from tests.support.kept_records import FACTS, kept
 from tests.support.stopping import checkpoint_file
+from tests.support.stored_records import FACTS, kept
 
 ALL = ("collapse", "conflicts", "distance", "retention")
 

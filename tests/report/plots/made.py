@@ -11,7 +11,7 @@ from typing import Any
 from bench.report.plots.source import Source
 from bench.store.results import Record, complete, sealed
 from editors import registry
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 
 PROVENANCE = {"hardware": {"processor": "Abacus", "device": "cpu"}, "threads": 1}
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.store.results import ResultStore, failed, sealed
 from bench.tables.figure_data.records import read_records
-from tests.core.test_cell import CELL
+from tests.core.test_cells import CELL
 from tests.evaluation.timing.test_time_table import cell as timing_cell
 from tests.evaluation.timing.test_time_table import record as timing_record
 from tests.report.plots.made import PROVENANCE, record, write_lines
