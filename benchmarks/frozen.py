@@ -78,14 +78,15 @@ def write(directory: Path, checkout: Path) -> None:
     for number in TABLES:
         place = directory / "reference" / f"table{number}"
         table = ("tables", f"--table={number}", "--reference")
-        _text(place / "terminal.txt", _bench(checkout, *table, f"--out={place}"))
+        text = _bench(checkout, *table, f"--out={place}")
+        _text(place / "terminal.txt", text.replace(str(directory), "DIR"))
         _bench(checkout, *table, f"--export={place / 'export.jsonl'}")
     for number in (1, 5, 6):
         for name, words in VIEWS.items():
             place = directory / "views" / f"table{number}"
             view = (*words, "--reference", f"--out={place}")
             text = _bench(checkout, "tables", f"--table={number}", *view)
-            _text(place / f"{name}.txt", text)
+            _text(place / f"{name}.txt", text.replace(str(directory), "DIR"))
     _bench(checkout, "figures", f"--out={directory / 'figures'}")
     _text(directory / "audit.txt", _bench(checkout, "audit"))
     _text(directory / "plan.txt", _bench(checkout, "plan", "--table=1", "--preset=paper"))
