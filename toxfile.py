@@ -18,7 +18,7 @@ from tox.tox_env.register import ToxEnvRegister
 
 
 class NamelessInfo(Info):
-    """What tox knows about a directory, without the name of the environment that made it."""
+    """What tox knows about a directory, without the name of the environment that created it."""
 
     @contextmanager
     def compare(
@@ -45,5 +45,5 @@ class OneEnvironment(VirtualEnvRunner):
 
 @impl
 def tox_register_tox_env(register: ToxEnvRegister) -> None:
-    """Make the runner known to tox.ini."""
+    """Register the runner for tox.ini."""
     register.add_run_env(OneEnvironment)
