@@ -25,17 +25,17 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
 from editors.parts.replacement import changed_places, put
-from editors.parts.stopping import enough
-from editors.parts.tokens import RetrievalText, TokenBatch
-from editors.parts.value_optimisation import (
+from editors.parts.stopping import Stopping, enough
+from editors.parts.target_value import (
     ENOUGH,
     Steered,
-    ValuePass,
-    ValueProblem,
-    ValueSettings,
-    ValueSolution,
+    TargetRows,
+    TargetValue,
+    UneditedPass,
+    ValueHparams,
     ValueStep,
 )
+from editors.parts.tokens import RetrievalText, TokenBatch
 from editors.t_patcher import TPatcherEditor
 
 
@@ -83,7 +83,7 @@ class _Row:
     labels: Tensor  # [N]
 
 
-def _rows(problem: ValueProblem) -> list[_Row]:
+def _rows(problem: TargetRows) -> list[_Row]:
     rows, columns = problem.batch.scored_positions
     return [
         _Row(
@@ -97,26 +97,24 @@ def _rows(problem: ValueProblem) -> list[_Row]:
 
 
 @torch.no_grad()
-def _value_pass(
-    lm: LanguageModel, problem: ValueProblem, layers: Sequence[int], steered: Steered = "mlp"
-) -> ValuePass:
+def _unedited_pass(
+    lm: LanguageModel, rows: TargetRows, layers: Sequence[int], steered: Steered = "mlp"
+) -> UneditedPass:
     outputs: dict[int, Tensor] = {}
     keys: dict[int, Tensor] = {}
     for layer in layers:
         seen = []
-        for row in _rows(problem):
+        for row in _rows(rows):
             with (
                 captured_output(_steered(lm, layer, steered)) as output,
                 captured_input(lm.module(lm.architecture.mlp_out, layer)) as key,
             ):
                 lm.model(input_ids=row.ids, use_cache=False)
             seen.append((output.value[0, row.lookup], key.value[0, row.lookup]))
-        outputs[layer], keys[layer] = (torch.stack(one) for one in zip(*seen, strict=True))
-    outputs, keys = (
-        {layer: problem.by_request(rows) for layer, rows in found.items()}
-        for found in (outputs, keys)
-    )
-    return ValuePass(_OnlySteered(steered), outputs, keys)  # type: ignore[arg-type]
+        outputs[layer], keys[layer] = (
+            torch.stack(values)[None] for values in zip(*seen, strict=True)
+        )
+    return UneditedPass(_OnlySteered(steered), outputs, keys)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -132,25 +130,26 @@ def _steered(lm: LanguageModel, layer: int, steered: Steered) -> torch.nn.Module
 
 
 @torch.enable_grad()
-def _optimise_values(
+def _optimise_targets(
     lm: LanguageModel,
-    problem: ValueProblem,
-    settings: ValueSettings,
+    rows: TargetRows,
+    hparams: ValueHparams,
     *,
     layer: int,
-    seen: ValuePass,
-) -> list[ValueSolution]:
-    steered: Any = seen.suffixes
-    module, rows = _steered(lm, layer, steered.steered), _rows(problem)
-    (outputs,) = seen.outputs[layer]  # of one request
+    unedited: UneditedPass,
+    stopping: Stopping = "by_loss",
+) -> list[TargetValue]:
+    steered: Any = unedited.suffixes
+    module, single = _steered(lm, layer, steered.steered), _rows(rows)
+    (outputs,) = unedited.outputs[layer]  # of one request
     delta = torch.zeros_like(outputs[0], requires_grad=True)
-    optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
-    unedited = torch.empty(0)
+    optimizer = torch.optim.Adam([delta], lr=hparams.v_lr)
+    pristine = torch.empty(0)
     steps: list[ValueStep] = []
-    for _ in range(settings.v_num_grad_steps - 1):
+    for _ in range(hparams.v_num_grad_steps - 1):
         summed, count = torch.zeros(()), 0
         essence = torch.empty(0)
-        for row in rows:
+        for row in single:
             with changed_output(module, _adding(row.lookup, delta)):
                 logits = lm.model(input_ids=row.ids, use_cache=False).logits[0]
             if len(row.labels):
@@ -159,11 +158,11 @@ def _optimise_values(
             else:
                 essence = functional.log_softmax(logits[row.lookup], dim=-1)
         if not steps:
-            unedited = essence.detach()
+            pristine = essence.detach()
         loss = summed / count
-        loss = loss + settings.kl_factor * (essence.exp() * (essence - unedited)).sum()
-        loss = loss + settings.v_weight_decay * delta.norm() / outputs[0].norm() ** 2
-        if loss.item() < enough(ENOUGH, settings.stopping):
+        loss = loss + hparams.kl_factor * (essence.exp() * (essence - pristine)).sum()
+        loss = loss + hparams.v_weight_decay * delta.norm() / outputs[0].norm() ** 2
+        if loss.item() < enough(ENOUGH, stopping):
             break
         optimizer.zero_grad()
         loss.backward()
@@ -171,10 +170,10 @@ def _optimise_values(
         optimizer.step()
         steps.append(ValueStep(loss.item(), gradient, delta.detach().clone()))
         with torch.no_grad():
-            limit = settings.clamp_norm_factor * outputs[0].norm()
+            limit = hparams.clamp_norm_factor * outputs[0].norm()
             if delta.norm() > limit:
                 delta.mul_(limit / delta.norm())
-    return [ValueSolution(delta.detach(), outputs[:-1], tuple(steps))]
+    return [TargetValue(delta.detach(), outputs[:-1], tuple(steps))]
 
 
 def _adding(column: int, delta: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -282,11 +281,8 @@ _REPLACED: dict[str, Any] = {
     "bench.evaluation.caches.CachedEdits.get": _never,
     "editors.parts.retrieving.RetrievingEditor.remembering": Editor.remembering,
     **{f"editors.{name}.together": 1 for name in _BATCHED},
-    "editors.parts.rank_one.value_pass": _value_pass,
-    "editors.parts.rank_one.optimise_values": _optimise_values,
-    "editors.wilke.value_pass": _value_pass,
-    "editors.parts.spreading.value_pass": _value_pass,
-    "editors.parts.spreading.optimise_values": _optimise_values,
+    **{f"editors.{name}.unedited_pass": _unedited_pass for name in ("rome", "wilke", "memit")},
+    **{f"editors.{name}.optimise_targets": _optimise_targets for name in ("rome", "memit")},
     "editors.grace.GraceEditor.final_states": _grace_states,
     "editors.grace.GraceEditor.starts": _grace_starts,
     "editors.ft.Suffixes": _WholeRows,

@@ -1,10 +1,18 @@
 """AlphaEdit: MEMIT in the null space of old keys ("Null-Space Constrained Knowledge Editing").
 
+MEMIT with another solution for each layer: with P the projection onto the directions in which the
+second moment C of old keys is small, new keys K, their residuals R and the sum M of earlier keys'
+k k^T, it solves (P (K K^T + M) + lambda I) X = P K R^T. X lies in the range of P, so that it is the
+ridge regression on projected keys K' = P K alone, earlier ones A' beside them:
+
+    X = (lambda I + A' A'^T + K' K'^T)^-1 K' R^T,    dW = X^T
+
+No output moves at keys that C has energy for, and little at those of earlier edits.
+
 Fang et al., ICLR 2025; written after the paper and the public implementation
-jianghoucheng/AlphaEdit at f5248d3. Values are found as MEMIT's are; each layer's update moves no
-output at keys that the covariance has energy for, and little at those of earlier edits. The public
-implementation edits a hundred requests a call; here a call brings what the stream brings, which is
-one in the benchmark's protocol. It is not in the tables of the RECIPE paper.
+jianghoucheng/AlphaEdit at f5248d3, which edits a hundred requests a call; here a call brings what
+the stream brings, which is one in the benchmark's protocol. It is not in the tables of the RECIPE
+paper.
 """
 
 from __future__ import annotations
@@ -17,19 +25,18 @@ import torch
 from torch import Tensor
 
 from editors.base import Resources
+from editors.memit import MassEditor, MassHparams, MassUpdate
 from editors.parts.checks import check_above
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
-from editors.parts.null_space import NullSpace, ridge
-from editors.parts.spreading import SpreadHparams, SpreadingEditor, SpreadUpdate
-from editors.parts.value_optimisation import value_rows
+from editors.parts.target_value import value_rows
 
 _PAST = "past_keys."  # of a layer's projected keys in the state
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlphaEditHparams(SpreadHparams):
+class AlphaEditHparams(MassHparams):
     """No setting for LLaMA-2 was published: defaults are EasyEdit's MEMIT with AlphaEdit's own."""
 
     nullspace_threshold: float = 2e-2  # of an eigenvalue of the keys' second moment
@@ -41,6 +48,48 @@ class AlphaEditHparams(SpreadHparams):
         check_above("L2", self.L2, 0)
 
 
+@dataclass(frozen=True)
+class NullSpace:
+    """Directions [m] in which old keys have little energy, by the thinner one of two bases."""
+
+    basis: Tensor  # [m, r] of these directions, or [m, m - r] of all others
+    complement: bool  # whether it is that of the others
+    rank: int  # r
+
+    @classmethod
+    def of(cls, moment: Tensor, threshold: float) -> NullSpace:
+        """Eigenvectors of C [m, m] with an eigenvalue below `threshold`."""
+        values, vectors = torch.linalg.eigh(moment.double())  # ascending
+        rank = int((values < threshold).sum())
+        complement = 2 * rank > len(values)
+        basis = vectors[:, rank:] if complement else vectors[:, :rank]
+        return cls(basis.contiguous(), complement, rank)
+
+    def project(self, keys: Tensor) -> Tensor:
+        """P K [m, n] in float64."""
+        keys = keys.double()
+        part = self.basis @ (self.basis.T @ keys)
+        return keys - part if self.complement else part
+
+
+def ridge(past: Tensor, keys: Tensor, weight: float) -> Tensor:
+    """(lambda I + A A^T)^-1 K [m, n], where A [m, N] are past keys [m, N - n] and K [m, n].
+
+    Solved over keys or over dimensions, whichever are fewer.
+    """
+    every = torch.cat([past, keys], dim=1)
+    size, count = every.shape
+    if count < size:
+        solved = _solve(every.T @ every, weight, every.T @ keys)
+        return (keys - every @ solved) / weight
+    return _solve(every @ every.T, weight, keys)
+
+
+def _solve(gram: Tensor, weight: float, right: Tensor) -> Tensor:
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return torch.cholesky_solve(right, torch.linalg.cholesky(gram + weight * identity))
+
+
 # jianghoucheng/AlphaEdit hparams/AlphaEdit: what its backbones share.
 PUBLISHED = AlphaEditHparams(layers=None, v_weight_decay=0.5, clamp_norm_factor=0.75)
 
@@ -49,7 +98,7 @@ PUBLISHED = AlphaEditHparams(layers=None, v_weight_decay=0.5, clamp_norm_factor=
 MINIATURE = AlphaEditHparams(layers=(0, 1), nullspace_threshold=0.1, L2=1.0)
 
 
-class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
+class AlphaEditEditor(MassEditor[AlphaEditHparams]):
     """Spreads facts over several layers inside the null space of old keys.
 
     Projections are those of the pristine model. The projected keys of all edits stay in memory, one
@@ -57,11 +106,11 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
     """
 
     family = "MP"
-    label: ClassVar[str] = "AlphaEdit"
-    in_paper: ClassVar[bool] = False
+    label = "AlphaEdit"
+    in_paper = False
     table_row = 12
     mark = ("#882255", "d")
-    uses_subject: ClassVar[bool] = True
+    uses_subject = True
     hparams_class = AlphaEditHparams
     presets: ClassVar[Mapping[str, AlphaEditHparams]] = {
         "gpt2-xl": replace(PUBLISHED, layers=(13, 14, 15, 16, 17), v_num_grad_steps=20),
@@ -126,8 +175,8 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
 
     def state_dict(self) -> dict[str, Tensor]:
         """The edited parameters, and the projected keys [N, m] of each layer."""
-        kept = {layer: rows for layer, rows in self._past.items() if len(rows)}
-        keys = {f"{_PAST}{layer}": rows.rows.clone() for layer, rows in kept.items()}
+        past = {layer: rows.rows for layer, rows in self._past.items() if len(rows)}
+        keys = {f"{_PAST}{layer}": rows.clone() for layer, rows in past.items()}
         return super().state_dict() | keys
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -139,8 +188,8 @@ class AlphaEditEditor(SpreadingEditor[AlphaEditHparams]):
             rows = state[name].to(self.lm.device, self._dtype)
             self._past[int(name.removeprefix(_PAST))].extend(rows)
 
-    def _add(self, update: SpreadUpdate) -> None:
-        super()._add(update)
+    def insert(self, update: MassUpdate) -> None:
+        super().insert(update)
         for insertion in update.insertions:
             projected = self.spaces[insertion.layer].project(insertion.keys.T)
             self._past[insertion.layer].extend(projected.T.to(self._dtype))

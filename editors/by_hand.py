@@ -13,8 +13,8 @@ from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, Tr
 from editors.parts.covariance import second_moments
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
+from editors.parts.target_value import generate_templates
 from editors.parts.tokens import TokenBatch, batch_of
-from editors.parts.value_optimisation import generate_templates
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,7 +27,6 @@ from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import WITH_ADAM, Needs, Setting, parameters_of
 from editors.parts.prefix import text_prefixed
-from editors.parts.rank_one import RankOneUpdate
 from editors.parts.rase.examples import fact_prompt, fact_text
 from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
 from editors.parts.rase.gate import Gate, Ranking, rank_units
@@ -38,7 +37,7 @@ from editors.parts.rase.retriever import FactRetriever
 from editors.parts.retrieving import Candidate, Explanation, RetrievingEditor
 from editors.parts.row_updates import updated_rows
 from editors.parts.tokens import TokenBatch, prompt_ids
-from editors.rome import RomeEditor, RomeHparams
+from editors.rome import RankOneUpdate, RomeEditor, RomeHparams
 
 _NONE = -1  # the row of a text that retrieves nothing
 
@@ -302,4 +301,4 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
 
 
 def _tensors(update: RankOneUpdate) -> dict[str, Tensor]:
-    return {"left": update.left, "right": update.right}
+    return {"left": update.v, "right": update.u}

@@ -1,8 +1,8 @@
 """WILKE: ROME in the layer where the fact fits best ("WilKE", Hu et al., 2024).
 
-Written after the public implementation ChenhuiHu/WilKE. Its authors undo each edit, by an edit back
-to the former answer, when it has been asked for; lifelong editing keeps all edits, so `keep` is the
-default and `rollback` a named mode.
+Written after the public implementation ChenhuiHu/WilKE. Its authors undo each edit once it was
+evaluated, by an edit back to the former answer; in lifelong editing all edits stay, so `keep` is
+the default and `rollback` a named mode.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from editors.parts.deltas import WeightEditor
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
-from editors.parts.rank_one import RankOneUpdate, rank_one_solutions
+from editors.parts.target_value import TargetRows, ValueHparams, unedited_pass, value_rows
 from editors.parts.tokens import batch_of, pack_texts, target_ids, unpack_texts
-from editors.parts.value_optimisation import ValueHparams, value_pass, value_problem, value_rows
+from editors.rome import RankOneUpdate, rank_one_updates
 
 # `rollback`: before a request is written, the one before it is edited back, in the layer it was
 # written to, to what the model answered before it.
 WilkeMode = Literal["keep", "rollback"]
+
+# Names in a state that are no parameters of the model.
+_LAYER, _TEXTS = "rollback_layer", "rollback_texts"
 
 # Share of the blocks that are scanned where no ceiling is named: the original's 7 of GPT-J's 28.
 SCANNED = 1 / 4
@@ -67,12 +70,21 @@ class WilkeHparams(ValueHparams):
         return tuple(block_number(layer, 0, n_layers) for layer in range(ceiling))
 
 
+# Ours: half of a miniature model's blocks, and the decay that ROME has there.
+MINIATURE = WilkeHparams(scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5)
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A ROME update of one layer, and its size: ||Delta W|| / ||W|| (Frobenius norms)."""
+    """A ROME update of one layer, and its size: ||dW|| / ||W|| (Frobenius norms)."""
 
     update: RankOneUpdate
     score: float
+
+    @property
+    def rank(self) -> float:
+        """The score; last place where the optimisation gave no number."""
+        return math.inf if math.isnan(self.score) else self.score
 
 
 @dataclass(frozen=True)
@@ -83,22 +95,18 @@ class _Written:
     layer: int
 
 
-# Ours: half of a miniature model's blocks, and the decay that ROME has there.
-MINIATURE = WilkeHparams(scanning_ceiling=2, v_weight_decay=1e-3, context_lengths=(10,) * 5)
-
-
 class WilkeEditor(WeightEditor[WilkeHparams]):
-    """Makes the ROME update of every candidate layer and writes the relatively smallest one.
+    """Computes the ROME update of every candidate layer and writes the relatively smallest one.
 
     Keys, values and scores are those of the model as edited so far; covariances and templates those
     of the pristine model. The original computes the winner's update a second time; it is the same.
     """
 
     family = "MP"
-    label: ClassVar[str] = "WILKE"
+    label = "WILKE"
     table_row = 6
     mark = ("#56B4E9", "P")
-    uses_subject: ClassVar[bool] = True
+    uses_subject = True
     hparams_class = WilkeHparams
     presets: ClassVar[Mapping[str, WilkeHparams]] = {
         # ChenhuiHu/WilKE hparams/WilKE/{gpt2-xl,EleutherAI_gpt-j-6B}.json
@@ -111,16 +119,6 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         "default": WilkeHparams(scanning_ceiling=None, context_lengths=(10,) * 5),
     }
 
-    @classmethod
-    def needs(cls, hparams: WilkeHparams, on: Setting) -> Needs:
-        """For each candidate layer an inverse covariance and, once it was chosen, a copy."""
-        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
-        edit = on.backward(value_rows(hparams, on, together=False), layers[0])
-        return Needs(
-            held=len(layers) * (4.0 * shape.inner**2 + on.copies(shape.matrix)),
-            working=max(edit + 8.0 * shape.matrix, 3 * 8.0 * shape.inner**2),
-        )
-
     def __init__(self, lm: LanguageModel, hparams: WilkeHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
         if resources.covariance is None:
@@ -129,51 +127,38 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         self._inverse = InverseCovariance(resources.covariance)
         self._last: _Written | None = None
 
-    def scan(self, request: EditRequest) -> tuple[Candidate, ...]:
-        """The candidate of every layer on the model as it is now; nothing is written."""
-        return tuple(map(self._candidate, self._updates(request, self.layers)))
-
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Write the requests one after another."""
         for request in requests:
             self._roll_back()
             answer = self._answer(request) if self.hparams.mode == "rollback" else ""
-            best = min(self.scan(request), key=_ranked)
+            best = min(self.scan(request), key=lambda candidate: candidate.rank)
             self._weights.add([best.update.delta(self.lm)])
             if answer:
                 former = EditRequest(prompt=request.prompt, target=answer, subject=request.subject)
                 self._last = _Written(former, best.update.layer)
 
-    def reset(self) -> None:
-        """Restore the pristine weights."""
-        super().reset()
-        self._last = None
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The edited projections, as they stand, and what the next edit would roll back."""
-        return super().state_dict() | _packed(self._last)
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the edited projections of `state`."""
-        weights, self._last = _unpacked(state)
-        super().load_state_dict(weights)
+    def scan(self, request: EditRequest) -> tuple[Candidate, ...]:
+        """The candidate of every layer on the model as it is now; nothing is written."""
+        return tuple(map(self._candidate, self._updates(request, self.layers)))
 
     def _candidate(self, update: RankOneUpdate) -> Candidate:
         change, weight = update.delta(self.lm).value, self._weight(update.layer)
         return Candidate(update, float(change.norm() / weight.to(change).norm()))
 
     def _updates(self, request: EditRequest, layers: Sequence[int]) -> Iterator[RankOneUpdate]:
-        """The update of each layer on the model as it is now, all from one forward."""
-        problem = value_problem(self.lm, [request], self.resources.templates)
-        seen = value_pass(self.lm, problem, layers)
+        """ROME's update of each layer on the model as it is now, all from one forward."""
+        rows = TargetRows.of(self.lm, [request], self.resources.templates)
+        unedited = unedited_pass(self.lm, rows, layers)
         for layer in layers:
-            yield from rank_one_solutions(
+            yield from rank_one_updates(
                 self.lm,
-                problem,
-                seen,
+                rows,
+                unedited,
+                self.hparams,
                 layer=layer,
-                settings=self.hparams.value_settings(self.resources.stopping),
                 inverse_covariance=self._inverse(layer, self._weight(layer)),
+                stopping=self.resources.stopping,
             )
 
     def _weight(self, layer: int) -> Tensor:
@@ -187,35 +172,42 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         self._last = None
 
     def _answer(self, request: EditRequest) -> str:
-        """What the model says instead of the target, in as many tokens; requests name no truth."""
+        """The model's answer before the edit, as long as the target; requests name no truth."""
         batch = batch_of(self.lm.tokenizer, [(request.prompt, "")], device=self.lm.device)
         length = len(target_ids(self.lm.tokenizer, request.target))
         ids = greedy(self.lm, batch, max_new_tokens=length, stop=Stop())[0]
         return text_of(self.lm.tokenizer, ids).strip()
 
+    def reset(self) -> None:
+        """Restore the pristine weights."""
+        super().reset()
+        self._last = None
 
-# Names in a state that are no parameters of the model.
-_LAYER, _TEXTS = "rollback_layer", "rollback_texts"
+    def state_dict(self) -> dict[str, Tensor]:
+        """The edited projections, as they stand, and what the next edit would roll back."""
+        weights = super().state_dict()
+        if self._last is None:
+            return weights
+        request = self._last.request
+        texts = pack_texts([request.prompt, request.target, request.subject], _TEXTS)
+        return weights | texts | {_LAYER: torch.tensor(self._last.layer)}
 
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore, then write the edited projections of `state`."""
+        weights = {name: value for name, value in state.items() if not name.startswith("rollback_")}
+        super().load_state_dict(weights)
+        self._last = None
+        if _LAYER in state:
+            prompt, target, subject = unpack_texts(state, _TEXTS)
+            request = EditRequest(prompt=prompt, target=target, subject=subject)
+            self._last = _Written(request, int(state[_LAYER]))
 
-def _packed(last: _Written | None) -> dict[str, Tensor]:
-    if last is None:
-        return {}
-    request = last.request
-    texts = pack_texts([request.prompt, request.target, request.subject], _TEXTS)
-    return texts | {_LAYER: torch.tensor(last.layer)}
-
-
-def _unpacked(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], _Written | None]:
-    """(edited weights, what to roll back) of a state."""
-    weights = {name: value for name, value in state.items() if not name.startswith("rollback_")}
-    if _LAYER not in state:
-        return weights, None
-    prompt, target, subject = unpack_texts(state, _TEXTS)
-    request = EditRequest(prompt=prompt, target=target, subject=subject)
-    return weights, _Written(request, int(state[_LAYER]))
-
-
-def _ranked(candidate: Candidate) -> float:
-    """Its score; the last place where the optimisation gave no number."""
-    return math.inf if math.isnan(candidate.score) else candidate.score
+    @classmethod
+    def needs(cls, hparams: WilkeHparams, on: Setting) -> Needs:
+        """For each candidate layer an inverse covariance and, once it was chosen, a copy."""
+        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
+        edit = on.backward(value_rows(hparams, on, together=False), layers[0])
+        return Needs(
+            held=len(layers) * (4.0 * shape.inner**2 + on.copies(shape.matrix)),
+            working=max(edit + 8.0 * shape.matrix, 3 * 8.0 * shape.inner**2),
+        )

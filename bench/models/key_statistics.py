@@ -111,7 +111,7 @@ def read_facts(path: Path) -> dict[str, str]:
 
 def context_templates(lm: LanguageModel, lengths: tuple[int, ...]) -> tuple[str, ...]:
     """The bare template, and one of the model's own prefixes for each length."""
-    from editors.parts.value_optimisation import BARE, generate_templates
+    from editors.parts.target_value import BARE, generate_templates
 
     if not lengths:
         return (BARE,)

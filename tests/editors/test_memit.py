@@ -8,7 +8,7 @@ import torch
 
 from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
 from editors.base import Resources
-from editors.memit import MemitEditor, MemitHparams
+from editors.memit import KeySolver, MemitEditor, MemitHparams, Solver
 
 HPARAMS = MemitHparams(layers=(0, 2), v_num_grad_steps=3, mom2_update_weight=0.1)
 TEMPLATES = ("{}", "So. {}", "It rains again. {}")
@@ -24,7 +24,7 @@ def test_covariance_is_wanted() -> None:
         MemitEditor(tiny_llama(), HPARAMS, Resources())
 
 
-def test_needs_are_told_before_an_editor_exists() -> None:
+def test_layers_follow_from_the_hyper_parameters() -> None:
     assert HPARAMS.uses_covariance
     assert HPARAMS.covariance_layers(3) == (0, 2)
     assert MemitHparams(layers=None).covariance_layers(32) == (4, 5, 6, 7, 8)
@@ -44,11 +44,11 @@ def test_computing_leaves_the_model_as_it_was() -> None:
 
 
 def test_the_last_layer_takes_what_is_left() -> None:
-    """Little weight on old keys: the insertions together reach what is wanted."""
+    """Little weight on old keys: the insertions together reach the target."""
     editor = editor_of(mom2_update_weight=1e-9)
     update = editor.compute(REQUESTS[:2])
     first, last = update.insertions
-    missing = [update.wanted - insertion.current for insertion in (first, last)]
+    missing = [update.z - insertion.current for insertion in (first, last)]
     torch.testing.assert_close(first.residual.T, missing[0].double() / 2)
     torch.testing.assert_close(last.residual.T, missing[1].double())
     reached = last.residual @ last.adjusted.T @ last.keys.T.double()
@@ -91,3 +91,56 @@ def test_requests_of_one_call_are_solved_together() -> None:
 def test_impossible_settings_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"must be|Did you mean 'cached'"):
         editor_of(**{field: value})
+
+
+COVARIANCE = torch.tensor([[2.0, 0.0], [0.0, 4.0]])
+
+
+@pytest.mark.parametrize("solver", ["cached", "direct"])
+def test_a_key_as_computed_by_hand(solver: Solver) -> None:
+    # lambda C + k k^T = diag(20, 40) + [[1, 2], [2, 4]] for k = (1, 2); its inverse times k.
+    solve = KeySolver(lambda _: COVARIANCE, 10.0, solver)
+    adjusted = solve(0, torch.tensor([[1.0], [2.0]]))
+    assert adjusted.dtype == torch.float64
+    expected = torch.tensor([[40.0], [40.0]], dtype=torch.float64) / (21 * 44 - 4)
+    torch.testing.assert_close(adjusted, expected)
+
+
+def test_without_directions_only_the_mean_eigenvalue_is_left() -> None:
+    # diag(2, 4) has the mean eigenvalue 3: (30 I + k k^T)^-1 k = k / (30 + k.k) for k = (1, 2).
+    covariance = COVARIANCE + torch.tensor([[0.0, 1.0], [1.0, 0.0]])  # off the diagonal: no matter
+    solve = KeySolver(lambda _: covariance, 10.0, "isotropic")
+    adjusted = solve(0, torch.tensor([[1.0], [2.0]]))
+    expected = torch.tensor([[1.0], [2.0]], dtype=torch.float64) / 35
+    torch.testing.assert_close(adjusted, expected)
+
+
+def test_both_solvers_agree_on_several_keys() -> None:
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(7, 20, generator=generator, dtype=torch.float64)
+    keys = torch.randn(7, 3, generator=generator)
+    found = [
+        KeySolver(lambda _: root @ root.T, 0.5, solver)(4, keys) for solver in ("cached", "direct")
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=0)
+
+
+def test_a_covariance_is_read_and_factorised_once_a_layer() -> None:
+    asked: list[int] = []
+
+    def covariance(layer: int) -> torch.Tensor:
+        asked.append(layer)
+        return COVARIANCE * (layer + 1)
+
+    solve = KeySolver(covariance, 1.0)
+    first = solve(0, torch.ones(2, 1))
+    solve(1, torch.ones(2, 1))
+    assert torch.equal(solve(0, torch.ones(2, 1)), first)
+    assert asked == [0, 1]
+
+
+@pytest.mark.parametrize("solver", ["cached", "direct", "isotropic"])
+def test_too_little_text_is_an_error(solver: Solver) -> None:
+    solve = KeySolver(lambda _: torch.zeros(2, 2), 1.0, solver)
+    with pytest.raises(ValueError, match="layer 3 is not positive definite; compute it over more"):
+        solve(3, torch.ones(2, 1))

@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
+from bench.checks.contract.tiny import INNER, REQUESTS, TEMPLATES, leftovers, tiny_llama, weights
 from editors.base import EditRequest, Resources
-from editors.rome import RomeEditor, RomeHparams
+from editors.parts.deltas import EditedWeights
+from editors.parts.hooks import captured_output
+from editors.parts.language_model import LanguageModel
+from editors.parts.target_value import TargetRows
+from editors.rome import RankOneUpdate, RomeEditor, RomeHparams, RomeMode
 
 HPARAMS = RomeHparams(layer=1, v_num_grad_steps=3)
 
@@ -24,7 +29,7 @@ def test_covariance_is_wanted_unless_the_mode_does_without() -> None:
     RomeEditor(tiny_llama(), dataclasses.replace(HPARAMS, mode="easyedit"), Resources())
 
 
-def test_needs_are_told_before_an_editor_exists() -> None:
+def test_the_layer_follows_from_the_hyper_parameters() -> None:
     assert HPARAMS.uses_covariance
     assert HPARAMS.covariance_layers(4) == (1,)
     assert RomeHparams(layer=None).covariance_layers(32) == (5,)
@@ -35,9 +40,9 @@ def test_needs_are_told_before_an_editor_exists() -> None:
 
 def test_without_covariance_the_direction_is_that_of_an_identity() -> None:
     with_identity, without = editor_of(), editor_of(mode="easyedit")
-    (one,), (other,) = with_identity.compute(REQUESTS[:1]), without.compute(REQUESTS[:1])
-    torch.testing.assert_close(one.right, other.right)
-    torch.testing.assert_close(one.left, other.left)
+    (mine,), (yours,) = with_identity.compute(REQUESTS[:1]), without.compute(REQUESTS[:1])
+    torch.testing.assert_close(mine.u, yours.u)
+    torch.testing.assert_close(mine.v, yours.v)
 
 
 def test_one_matrix_is_written_by_a_rank_one_update() -> None:
@@ -64,3 +69,51 @@ def test_a_subject_that_is_not_in_the_prompt_is_edited_at_its_end() -> None:
 def test_impossible_settings_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"must be|Did you mean 'easyedit'"):
         editor_of(**{field: value})
+
+
+INVERSE = torch.eye(INNER) + 0.1
+REQUEST = REQUESTS[1]
+
+
+def update_of(lm: LanguageModel, mode: RomeMode = "original") -> RankOneUpdate:
+    hparams = RomeHparams(
+        layer=1, mode=mode, v_num_grad_steps=5, v_lr=0.3, v_weight_decay=0.1, kl_factor=0.1
+    )
+    resources = Resources(covariance=lambda _: INVERSE.inverse(), templates=TEMPLATES)
+    return RomeEditor(lm, hparams, resources).compute([REQUEST])[0]
+
+
+@torch.no_grad()
+def output_at_subject(lm: LanguageModel) -> Tensor:
+    """MLP output at the subject's last token of the bare prompt."""
+    rows = TargetRows.of(lm, [REQUEST], ("{}",))
+    with captured_output(lm.module(lm.architecture.mlp, 1)) as given:
+        lm.hidden_states(rows.batch)
+    return given.value[0, rows.lookups[0]]
+
+
+@pytest.mark.parametrize("mode", ["original", "rebuilt_prompt"])
+def test_the_layer_then_answers_the_optimised_value(tiny_lm: LanguageModel, mode: RomeMode) -> None:
+    before = weights(tiny_lm.model)
+    update = update_of(tiny_lm, mode)
+    assert all(torch.equal(after, before[n]) for n, after in weights(tiny_lm.model).items())
+    assert leftovers(tiny_lm.model) == []
+    torch.testing.assert_close(update.target.outputs[0], output_at_subject(tiny_lm))
+    EditedWeights(tiny_lm.model).add([update.delta(tiny_lm)])
+    torch.testing.assert_close(
+        output_at_subject(tiny_lm), update.target.value, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_directions_come_from_the_keys_of_the_mode(tiny_lm: LanguageModel) -> None:
+    original = update_of(tiny_lm)
+    keys = original.keys
+    assert keys.shape == (len(TEMPLATES), INNER)
+    modes: dict[RomeMode, Tensor] = {"original": keys.mean(0), "rebuilt_prompt": keys[0]}
+    for mode, key in modes.items():
+        direction = INVERSE @ key
+        torch.testing.assert_close(update_of(tiny_lm, mode).u, direction / direction.norm())
+    prefix = update_of(tiny_lm, "rebuilt_prefix")
+    outputs = prefix.target.outputs
+    change = prefix.target.value - outputs.mean(0)
+    torch.testing.assert_close(prefix.v, change / (keys.mean(0) @ prefix.u))

@@ -10,8 +10,8 @@ from bench.checks.contract.tiny import INNER, REQUESTS, tiny_gpt2
 from editors.base import Resources
 from editors.parts.deltas import EditedWeights
 from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.rank_one import rank_one_updates
 from editors.parts.tokens import batch_of, target_ids
+from editors.rome import RomeEditor, RomeHparams
 from editors.wilke import WilkeEditor, WilkeHparams
 
 HPARAMS = WilkeHparams(scanning_ceiling=3, v_num_grad_steps=3)
@@ -28,7 +28,7 @@ def test_covariance_is_wanted() -> None:
         WilkeEditor(tiny_gpt2(), HPARAMS, Resources())
 
 
-def test_needs_are_told_before_an_editor_exists() -> None:
+def test_candidates_follow_from_the_hyper_parameters() -> None:
     assert HPARAMS.uses_covariance
     assert HPARAMS.covariance_layers(4) == (0, 1, 2)
     automatic = WilkeHparams(scanning_ceiling=None)
@@ -66,14 +66,10 @@ def test_a_roll_back_edits_the_former_answer_into_the_same_layer_before_the_next
     for editor in (rolled, kept):
         editor.edit([FIRST])
     assert_same_weights(rolled, kept)
-    (undone,) = rank_one_updates(
-        lm,
-        [dataclasses.replace(FIRST, target=answer.strip())],
-        kept.resources.templates,
-        layer=scores.index(min(scores)),
-        settings=HPARAMS.value_settings(),
-        inverse_covariance=torch.eye(INNER),
+    rome = RomeEditor(
+        lm, RomeHparams(layer=scores.index(min(scores)), v_num_grad_steps=3), kept.resources
     )
+    (undone,) = rome.compute([dataclasses.replace(FIRST, target=answer.strip())])
     EditedWeights(lm.model).add([undone.delta(lm)])
     for editor in (rolled, kept):
         editor.edit([SECOND])
@@ -84,8 +80,8 @@ def test_what_is_to_be_rolled_back_is_part_of_the_state() -> None:
     editor, other = editor_of(mode="rollback"), editor_of(mode="rollback")
     editor.edit([FIRST])
     other.load_state_dict(editor.state_dict())
-    for one in (editor, other):
-        one.edit([SECOND])
+    for each in (editor, other):
+        each.edit([SECOND])
     states = editor.state_dict(), other.state_dict()
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -99,9 +95,9 @@ def test_impossible_settings_are_refused(field: str, value: Any) -> None:
         editor_of(**{field: value})
 
 
-def assert_same_weights(one: WilkeEditor, other: WilkeEditor) -> None:
-    pairs = zip(one.lm.model.parameters(), other.lm.model.parameters(), strict=True)
-    assert all(torch.equal(mine, yours) for mine, yours in pairs)
+def assert_same_weights(mine: WilkeEditor, yours: WilkeEditor) -> None:
+    pairs = zip(mine.lm.model.parameters(), yours.lm.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
 
 
 def test_a_candidate_without_a_number_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_what_was_made_is_read_again_and_nothing_partial_stays(
     files = sorted(path.name for path in cache.iterdir())
     assert [name.split("-")[0] for name in files] == ["covariance", "templates", "templates"]
     monkeypatch.setattr(Corpus, "texts", lambda _: pytest.fail("read again"))
-    monkeypatch.setattr("editors.parts.value_optimisation.generate_templates", pytest.fail)
+    monkeypatch.setattr("editors.parts.target_value.generate_templates", pytest.fail)
     again = covariances(lm, corpus, (0,)), context_templates(lm, (4,))
     assert torch.equal(again[0][0], first[0][0])
     assert again[1] == first[1]

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from editors.alphaedit import AlphaEditEditor, AlphaEditHparams
 from editors.base import EditRequest, Resources
+from editors.memit import LayerInsertion
 from editors.parts.language_model import LanguageModel
-from editors.parts.spreading import LayerInsertion
 from tests.parity.loading import (
     COMPACT,
     Case,
@@ -110,11 +110,11 @@ def run_batch(
     ]
     update = editor.compute(requests)
     editor.edit(requests)
-    yield "z", update.wanted
+    yield "z", update.z
     for number, (row, request) in enumerate(zip(recorded, requests, strict=True)):
-        solution = update.solutions[number]
-        assert len(solution.steps) == row["adam_steps"]
-        for key, value in (*rows_of(editor, request), *optimisation_of(solution)):
+        target = update.targets[number]
+        assert len(target.steps) == row["adam_steps"]
+        for key, value in (*rows_of(editor, request), *optimisation_of(target)):
             yield f"req{number}_{key}", value
     for insertion in update.insertions:
         caches[insertion.layer] += insertion.keys.T @ insertion.keys

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, Resources
-from editors.memit import MemitEditor, MemitHparams
-from editors.parts.key_solver import Solver
+from editors.memit import LayerInsertion, MassEditor, MemitEditor, MemitHparams, Solver
 from editors.parts.language_model import LanguageModel
-from editors.parts.spreading import LayerInsertion, SpreadingEditor
-from editors.parts.value_optimisation import ValueSolution, value_problem
+from editors.parts.target_value import TargetRows, TargetValue
 from tests.parity.loading import (
     COMPACT,
     Case,
@@ -99,11 +97,11 @@ def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, 
     ]
     update = editor.compute(requests)
     editor.edit(requests)
-    found: dict[str, Any] = {"z": update.wanted}
+    found: dict[str, Any] = {"z": update.z}
     for number, (row, request) in enumerate(zip(recorded, requests, strict=True)):
-        solution = update.solutions[number]
-        assert len(solution.steps) == row["adam_steps"]
-        arrays = [*rows_of(editor, request), *optimisation_of(solution)]
+        target = update.targets[number]
+        assert len(target.steps) == row["adam_steps"]
+        arrays = [*rows_of(editor, request), *optimisation_of(target)]
         found |= {f"req{number}_{key}": value for key, value in arrays}
     for insertion in update.insertions:
         arrays = [*insertion_of(editor.lm, insertion)]
@@ -111,25 +109,25 @@ def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, 
     return found
 
 
-def rows_of(editor: SpreadingEditor[Any], request: EditRequest) -> Iterator[tuple[str, Any]]:
-    problem = value_problem(editor.lm, [request], editor.resources.templates)
-    mask = problem.batch.attention_mask
-    yield "opt_input_ids", torch.where(mask == 1, problem.batch.input_ids, pad(editor.lm))
+def rows_of(editor: MassEditor[Any], request: EditRequest) -> Iterator[tuple[str, Any]]:
+    rows = TargetRows.of(editor.lm, [request], editor.resources.templates)
+    mask = rows.batch.attention_mask
+    yield "opt_input_ids", torch.where(mask == 1, rows.batch.input_ids, pad(editor.lm))
     yield "opt_attention_mask", mask
-    yield "target_ids", problem.batch.target_ids[0]
-    yield "lookup_idx", problem.lookups
+    yield "target_ids", rows.batch.target_ids[0]
+    yield "lookup_idx", rows.lookups
 
 
 def pad(lm: LanguageModel) -> int:
     return int(lm.tokenizer.pad_token_id)
 
 
-def optimisation_of(solution: ValueSolution) -> Iterator[tuple[str, Any]]:
-    yield "delta_final", solution.delta
-    yield "delta_grads", torch.stack([step.gradient for step in solution.steps])
-    unclamped = torch.stack([step.unclamped for step in solution.steps])
+def optimisation_of(target: TargetValue) -> Iterator[tuple[str, Any]]:
+    yield "delta_final", target.delta
+    yield "delta_grads", torch.stack([step.gradient for step in target.steps])
+    unclamped = torch.stack([step.unclamped for step in target.steps])
     yield "delta_after_adam_before_clamp", unclamped
-    yield "losses_backpropagated", [step.loss for step in solution.steps]
+    yield "losses_backpropagated", [step.loss for step in target.steps]
 
 
 def insertion_of(lm: LanguageModel, insertion: LayerInsertion) -> Iterator[tuple[str, Any]]:

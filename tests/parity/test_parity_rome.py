@@ -12,7 +12,7 @@ from torch import Tensor
 from editors.base import EditRequest, Resources
 from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
-from editors.parts.value_optimisation import value_problem
+from editors.parts.target_value import TargetRows
 from editors.rome import RomeEditor, RomeHparams
 from tests.parity.loading import (
     COMPACT,
@@ -116,31 +116,31 @@ def run_edit(lm: LanguageModel, editor: RomeEditor, recorded: dict[str, Any]) ->
         target=recorded["target_new"],
         subject=recorded["subject"],
     )
-    problem = value_problem(lm, [request], editor.resources.templates)
+    rows = TargetRows.of(lm, [request], editor.resources.templates)
     (update,) = editor.compute([request])
     editor.edit([request])
-    steps = update.solution.steps
+    steps = update.target.steps
     keys = update.keys[:1] if editor.hparams.mode == "rebuilt_prompt" else update.keys
     return {
-        "opt_input_ids": problem.batch.input_ids * problem.batch.attention_mask
-        + lm.tokenizer.pad_token_id * (1 - problem.batch.attention_mask),
-        "opt_attention_mask": problem.batch.attention_mask,
-        "target_ids": problem.batch.target_ids[0],
-        "lookup_idx": problem.lookups,
+        "opt_input_ids": rows.batch.input_ids * rows.batch.attention_mask
+        + lm.tokenizer.pad_token_id * (1 - rows.batch.attention_mask),
+        "opt_attention_mask": rows.batch.attention_mask,
+        "target_ids": rows.batch.target_ids[0],
+        "lookup_idx": rows.lookups,
         "keys_per_template": keys,
         "k_mean": keys.mean(dim=0),
         "k_star_prompt_only": keys[0],
         "k_star_all_templates": keys,
-        "u_unit": update.right,
-        "right_vector": update.left,
-        "delta_final": update.solution.delta,
+        "u_unit": update.u,
+        "right_vector": update.v,
+        "delta_final": update.target.delta,
         "delta_grads": torch.stack([step.gradient for step in steps]),
         "delta_after_adam_before_clamp": torch.stack([step.unclamped for step in steps]),
         "losses_backpropagated": [step.loss for step in steps],
         "weight_after": weight(lm),
         "weight_update": update.delta(lm).value,
-        "Wk_star_prompt_only": update.solution.outputs[0],
-        "Wk_star_all_templates": update.solution.outputs,
+        "Wk_star_prompt_only": update.target.outputs[0],
+        "Wk_star_all_templates": update.target.outputs,
     }
 
 

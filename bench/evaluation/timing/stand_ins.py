@@ -11,8 +11,8 @@ from bench.models.random_backbones import SEED
 from bench.models.resources import Sources
 from editors.base import Editor, Hparams, Resources, TrainableEditor
 from editors.parts.language_model import LanguageModel
+from editors.parts.target_value import BARE
 from editors.parts.tokens import prompt_ids
-from editors.parts.value_optimisation import BARE
 
 if TYPE_CHECKING:
     from pathlib import Path

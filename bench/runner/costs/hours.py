@@ -51,7 +51,7 @@ from editors.parts.language_model import block_number
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.needs import EDIT_TOKENS, TRAIN_TOKENS, Setting, Shape
 from editors.parts.recipe.hparams import RecipeHparams
-from editors.parts.value_optimisation import value_rows
+from editors.parts.target_value import value_rows
 from editors.parts.wise.hparams import WiseHparams
 from editors.r_rome import RRomeHparams
 from editors.rag import RagHparams

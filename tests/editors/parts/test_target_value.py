@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,44 +16,42 @@ from bench.checks.contract.tiny import (
     weights,
 )
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import prompt_ids, target_ids
-from editors.parts.value_optimisation import (
+from editors.parts.target_value import (
     Steered,
+    TargetRows,
+    TargetValue,
     ValueHparams,
-    ValueSettings,
-    ValueSolution,
     generate_templates,
-    optimise_values,
-    value_pass,
-    value_problem,
+    optimise_targets,
+    unedited_pass,
 )
+from editors.parts.tokens import prompt_ids, target_ids
 
 REQUEST = REQUESTS[0]
 
 
-SETTINGS = ValueSettings(
+HPARAMS = ValueHparams(
     v_num_grad_steps=4, v_lr=0.1, v_weight_decay=0.0, clamp_norm_factor=50.0, kl_factor=0.0
 )
 
 
-def solved(lm: LanguageModel, steered: Steered = "mlp", **changes: float) -> ValueSolution:
-    problem = value_problem(lm, [REQUEST], TEMPLATES)
-    settings = ValueSettings(**(vars(SETTINGS) | changes))
-    seen = value_pass(lm, problem, [1], steered)
-    return optimise_values(lm, problem, settings, layer=1, seen=seen)[0]
+def solved(lm: LanguageModel, steered: Steered = "mlp", **changes: Any) -> TargetValue:
+    rows = TargetRows.of(lm, [REQUEST], TEMPLATES)
+    hparams = dataclasses.replace(HPARAMS, **changes)
+    unedited = unedited_pass(lm, rows, [1], steered)
+    return optimise_targets(lm, rows, hparams, layer=1, unedited=unedited)[0]
 
 
 def test_rows_are_templates_with_prompt_and_target_then_the_essence(tiny_lm: LanguageModel) -> None:
-    problem = value_problem(tiny_lm, [REQUEST], TEMPLATES)
+    made = TargetRows.of(tiny_lm, [REQUEST], TEMPLATES)
     tokenizer, target = tiny_lm.tokenizer, target_ids(tiny_lm.tokenizer, REQUEST.target)
     rows = [
-        problem.batch.input_ids[row, :length].tolist()
-        for row, length in enumerate(problem.batch.lengths)
+        made.batch.input_ids[row, :length].tolist() for row, length in enumerate(made.batch.lengths)
     ]
     prompts = [template.format(REQUEST.prompt) for template in TEMPLATES]
     assert rows[:-1] == [prompt_ids(tokenizer, prompt) + target[:-1] for prompt in prompts]
     assert rows[-1] == prompt_ids(tokenizer, f"{REQUEST.subject} is a")
-    for text, row, index in zip([*prompts, REQUEST.subject], rows, problem.lookups, strict=True):
+    for text, row, index in zip([*prompts, REQUEST.subject], rows, made.lookups, strict=True):
         read = str(tokenizer.decode(row[: int(index) + 1], skip_special_tokens=True))
         assert read.endswith(REQUEST.subject)
         assert text.startswith(read)
@@ -113,16 +112,6 @@ def test_it_optimises_also_where_gradients_are_switched_off() -> None:
     with torch.no_grad():
         assert torch.equal(solved(tiny_llama()).delta, solved(tiny_llama()).delta)
         assert solved(tiny_llama()).delta.norm() > 0
-
-
-def test_the_optimisation_gets_its_part() -> None:
-    hparams = ValueHparams(
-        v_num_grad_steps=7, v_lr=0.1, v_weight_decay=0.2, clamp_norm_factor=3, kl_factor=0.4
-    )
-    assert hparams.value_settings() == ValueSettings(
-        v_num_grad_steps=7, v_lr=0.1, v_weight_decay=0.2, clamp_norm_factor=3, kl_factor=0.4
-    )
-    assert ValueHparams(context_lengths=(4, 5)).template_lengths == (4, 5)
 
 
 @pytest.mark.parametrize(
