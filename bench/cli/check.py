@@ -6,10 +6,9 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.kinds import KINDS
 from bench.cli.values import one_of, whole
 from bench.core.console import say, warn
 from bench.core.grids import TABLES, Table, get_table
@@ -18,11 +17,9 @@ from bench.store.query import records_of_protocol
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from bench.checks.claims import Evidence
     from bench.checks.regression.evidence import Verdicts
     from bench.checks.regression.published import Comparison
     from bench.checks.regression.rerun import Outcome
-    from bench.core.published import PublishedCell
 
 AGAINST = ("reference", "published")
 
@@ -70,13 +67,18 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def check(args: argparse.Namespace) -> int:
     """Exit code 0 where nothing changed."""
     tables = [get_table(args.table)] if args.table else [*TABLES.values()]
-    outcomes = [] if args.against == "published" else _references(tables, args.jobs)
-    claims = [] if args.against == "reference" else _claims(args.table)
-    cells = [] if args.against == "reference" else _published(tables, args)
-    changed = _changed(claims, args)
-    good = all(one.good for one in outcomes) and not changed
-    good = good and all(one.verdict == "agrees" for one in cells)
-    _write(args, outcomes, claims, cells)
+    outcomes: list[Outcome] = []
+    claims: list[Verdicts] = []
+    comparisons: list[Comparison] = []
+    if args.against != "published":
+        outcomes = _references(tables, args.jobs)
+    if args.against != "reference":
+        claims = _claims(args.table)
+        comparisons = _published(tables, args)
+    good = all(outcome.good for outcome in outcomes)
+    good &= all(comparison.verdict == "agrees" for comparison in comparisons)
+    good &= _known(claims, args.pin)
+    _write(args, outcomes, claims, comparisons)
     say("check: " + ("passed" if good else "failed"))
     return int(not good)
 
@@ -85,58 +87,32 @@ def _references(tables: Sequence[Table], jobs: int | None) -> list[Outcome]:
     from bench.checks.regression.rerun import rerun
     from bench.store.reference import has_reference
 
-    found = []
+    outcomes = []
     for table in tables:
         if table.measures != "editing" or not has_reference(f"table{table.number}"):
             continue
         say(f"Table {table.number}: a part of the reference, run again")
-        for one in rerun(table, jobs=jobs):
-            say(f"  {one.verdict:<8} {one.cell}" + (f": {one.detail}" if one.detail else ""))
-            found.append(one)
-    return found
+        for outcome in rerun(table, jobs=jobs):
+            detail = f": {outcome.detail}" if outcome.detail else ""
+            say(f"  {outcome.verdict:<8} {outcome.cell}{detail}")
+            outcomes.append(outcome)
+    return outcomes
 
 
 def _claims(table: int | None) -> list[Verdicts]:
     """Those of one table, or of all tables and figures."""
-    from bench.checks.claims import Evidence, Exhibit
-    from bench.checks.regression.evidence import verdicts
-    from bench.core.published import all_numbers
+    from bench.checks.claims import Exhibit
+    from bench.checks.regression.evidence import reference_evidence, verdicts
 
-    published = Evidence(tables={place: one.value for place, one in all_numbers().items()})
     wanted = None if table is None else Exhibit("table", table)
-    found = [one for one in verdicts(published, _ours()) if wanted in (None, one.exhibit)]
+    every = [each for each in verdicts(reference_evidence()) if wanted in (None, each.exhibit)]
     say("The paper's claims, on its numbers and on the reference results")
-    for one in found:
-        pair = "".join(f"{verdict:<12}" for verdict in one.pair)
-        say(f"  {pair}{one.exhibit}: {one.claim.text}")
-        say(f"      published: {one.published.figures}")
-        say(f"      ours: {one.ours.figures}")
-    return found
-
-
-def _ours() -> Evidence:
-    """All committed reference results."""
-    from bench.checks.regression.evidence import evidence, values
-    from bench.evaluation.record_kinds import identity_of
-    from bench.store.reference import has_reference, reference_records
-
-    found: dict[PublishedCell, float] = {}
-    for table in TABLES.values():
-        if has_reference(f"table{table.number}"):
-            records = reference_records(f"table{table.number}")
-            everything = argparse.Namespace(
-                editors=None,
-                with_recent=False,
-                datasets=None,
-                edits=None,
-                seeds=None,
-                n_seeds=None,
-                measure=None,
-            )
-            identities = [identity_of(record["cell"]) for record in records]
-            cells = KINDS[table.measures].chosen(identities, everything)
-            found |= values(table, cells, records)
-    return evidence(found)
+    for each in every:
+        pair = "".join(f"{verdict:<12}" for verdict in each.pair)
+        say(f"  {pair}{each.exhibit}: {each.claim.text}")
+        say(f"      published: {each.published.figures}")
+        say(f"      ours: {each.ours.figures}")
+    return every
 
 
 def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Comparison]:
@@ -150,47 +126,43 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Compar
         warn(warning)
     if args.protocol is not None:
         records = records_of_protocol(records, args.protocol)
-    found = [
-        one
-        for table in tables
-        if table.measures == "editing"
-        for one in compare_published(table, records)
-    ]
-    if not found:
+    editing = [table for table in tables if table.measures == "editing"]
+    every = [each for table in editing for each in compare_published(table, records)]
+    if not every:
         say(f"Published cells: no unlimited record of the paper's backbones in {store.directory}.")
         return []
-    differing = [one for one in found if one.verdict == "differs"]
-    say(f"Published cells: {len(found) - len(differing)} of {len(found)} agree")
-    for one in differing:
-        say(f"  differs  {one}")
-    return found
+    differing = [comparison for comparison in every if comparison.verdict == "differs"]
+    say(f"Published cells: {len(every) - len(differing)} of {len(every)} agree")
+    for comparison in differing:
+        say(f"  differs  {comparison}")
+    return every
 
 
-def _changed(claims: Sequence[Verdicts], args: argparse.Namespace) -> list[str]:
-    """Claims whose verdicts are not the known ones."""
+def _known(claims: Sequence[Verdicts], path: Path | None) -> bool:
+    """Whether the verdicts are the known ones; with a path, they are written there as known."""
     from bench.checks.regression.evidence import pin, pinned
 
-    if args.pin is not None:
-        say(f"written: {pin({one.key: one.pair for one in claims}, args.pin)}")
-        return []
+    if path is not None:
+        say(f"written: {pin({each.key: each.pair for each in claims}, path)}")
+        return True
     known = pinned() or {}
-    changed = [one for one in claims if one.key in known and known[one.key] != one.pair]
-    for one in changed:
-        was, now = (" and ".join(pair) for pair in (known[one.key], one.pair))
-        say(f"  changed  {one.key}: was {was} (published and ours), is {now}")
-    return [one.key for one in changed]
+    changed = [each for each in claims if known.get(each.key, each.pair) != each.pair]
+    for each in changed:
+        was, now = (" and ".join(pair) for pair in (known[each.key], each.pair))
+        say(f"  changed  {each.key}: was {was} (published and ours), is {now}")
+    return not changed
 
 
 def _write(
     args: argparse.Namespace,
     outcomes: Sequence[Outcome],
     claims: Sequence[Verdicts],
-    cells: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
 ) -> None:
     from bench.checks.regression.report import markdown, plain
     from bench.core.files import write_text
 
-    content: dict[str, Any] = plain(outcomes, claims, cells)
+    content = plain(outcomes, claims, comparisons)
     if args.json is not None:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         say(f"written: {write_text(args.json, text)}")

@@ -76,8 +76,7 @@ def meanings() -> list[tuple[str, str]]:
 
 def judged(found: Records) -> list[Verdicts]:
     """The paper's claims on its numbers and on ours, as `bench check` judges them."""
-    published = Evidence(tables={place: one.value for place, one in all_numbers().items()})
-    return list(verdicts(published, _ours(found)))
+    return list(verdicts(_ours(found)))
 
 
 def _ours(found: Records) -> Evidence:

@@ -14,10 +14,11 @@ from bench.checks.claims.unprinted import EMBEDDING_SPACE
 from bench.core.cells import Cell, Identity
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table
-from bench.core.names import DATASETS
-from bench.core.published import UNEDITED, PublishedCell, tables_folder
+from bench.core.names import DATASETS, in_paper, row_order
+from bench.core.published import UNEDITED, PublishedCell, all_numbers, tables_folder
 from bench.datasets import get_dataset
 from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.record_kinds import identity_of, names_of
 from bench.evaluation.timing.cell import TimingCell
 from bench.store.reference import (
     COVARIANCE,
@@ -63,8 +64,9 @@ class Verdicts:
         return self.published.verdict, self.ours.verdict
 
 
-def verdicts(published: Evidence, ours: Evidence) -> Iterator[Verdicts]:
-    """Every claim in each of its tables and figures."""
+def verdicts(ours: Evidence) -> Iterator[Verdicts]:
+    """Every claim in each of its tables and figures, on the published numbers and on ours."""
+    published = Evidence(tables={cell: number.value for cell, number in all_numbers().items()})
     for claim in CLAIMS:
         for theirs, own in zip(judge(claim, published), judge(claim, ours), strict=True):
             yield Verdicts(claim=claim, exhibit=theirs.exhibit, published=theirs, ours=own)
@@ -87,6 +89,36 @@ def pin(pairs: Mapping[str, tuple[str, str]], path: Path) -> Path:
     """
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(pair)}" for key, pair in pairs.items())
     return write_text(path, f"{{\n{lines}\n}}\n")
+
+
+def reference_evidence() -> Evidence:
+    """All committed reference results.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: the content of a file does not match its name.
+    """
+    numbers: dict[PublishedCell, float] = {}
+    for table in TABLES.values():
+        if has_reference(f"table{table.number}"):
+            records = reference_records(f"table{table.number}")
+            numbers |= values(table, _of_the_paper(records), records)
+    return evidence(numbers)
+
+
+def _of_the_paper(records: Sequence[Record]) -> list[Identity]:
+    """The cells of the paper's editors without metric sets, in the order of the tables."""
+    cells: list[tuple[tuple[Any, ...], Identity]] = []
+    for cell in (identity_of(record["cell"]) for record in records):
+        names = names_of(cell)
+        if isinstance(cell, Cell) and cell.measures:
+            continue
+        if names["editor"] is None:
+            cells.append(((), cell))
+        elif in_paper(names["editor"]):
+            row = row_order(names["editor"], names["dataset"])
+            cells.append(((names["n_edits"], row, names["seed"]), cell))
+    return [cell for _, cell in sorted(cells, key=lambda pair: pair[0])]
 
 
 def evidence(tables: Values) -> Evidence:
