@@ -31,7 +31,7 @@ from bench.evaluation import metrics
 from bench.evaluation.driver import run_cell
 from bench.evaluation.metrics import summarise
 from bench.models.backbones import EMBEDDED, Backbone, load, locate
-from bench.models.resources import Places, resources_for, sources_for
+from bench.models.resources import SourceOptions, resources_for, sources_for
 from bench.world.store import data_dir
 from editors import registry
 from editors.base import Hparams
@@ -90,8 +90,8 @@ class Bench:
         }
 
     def _scores(self, key: str, hparams: Hparams, dataset: str, n_edits: int) -> dict[str, Any]:
-        places = Places(world_seed=self.world_seed)
-        sources = sources_for(key, self.backbone.name, hparams, dataset=dataset, places=places)
+        options = SourceOptions(world_seed=self.world_seed)
+        sources = sources_for(key, self.backbone.name, hparams, dataset=dataset, options=options)
         cls, loaded = registry.editor_class(key), self.samples[dataset]
         editor = cls(self.lm, hparams, resources_for(self.lm, hparams, sources))
         cell = Cell(

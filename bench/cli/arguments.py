@@ -202,6 +202,19 @@ def device_of(args: argparse.Namespace) -> str:
     return str(args.device or ("cuda" if args.preset == "paper" else "cpu"))
 
 
+def backbone_name(args: argparse.Namespace) -> str:
+    """The named backbone, or the first embedded one.
+
+    Raises:
+        ValueError: none is named with the paper preset.
+    """
+    if args.backbone is None and args.preset == "paper":
+        raise ValueError(
+            f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
+        )
+    return str(args.backbone or EMBEDDED[0])
+
+
 def add_backbone(parser: argparse._ArgumentGroup, default: str) -> None:
     """Which backbone; `default` says which it is where none is named."""
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The `import-weights` command: pickled weights to safetensors, without running what is in them."""
+"""The `import-weights` command: convert pickled weights to safetensors, no code is run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ EXAMPLES = """examples:
       the same elsewhere, with configuration and tokenizer
   python -m bench import-weights weights.pt --out converted
 
-Files are read by a process of their own, tensors only: a file that asks for anything else is
-refused, and nothing in it is run. The old files stay.
+Files are read by a separate process, tensors only: a file with anything else is refused, and
+nothing in it is run. The old files stay.
 """
 
 
@@ -37,7 +37,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def import_weights(args: argparse.Namespace) -> int:
-    """Exit code 0 when all files are converted."""
+    """Exit code 0 if all files are converted."""
     from bench.core.console import say
     from bench.core.counting import counted
     from bench.models.weights.convert import conversion_of, convert

@@ -1,4 +1,4 @@
-"""The `stats` command: the key covariances that ROME-like editors read, made before any run."""
+"""The `stats` command: compute the key covariances that ROME-like editors read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bench.core.console import say
 from bench.core.document_progress import show_documents
 from bench.core.events import event_log
 from bench.core.names import editor_keys
-from bench.models.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.models.backbones import check_device, load, locate
 from bench.models.key_statistics import compute_covariances, read_facts
-from bench.models.resources import Places, corpus_for
+from bench.models.resources import SourceOptions, corpus_for
 from editors import registry
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   python -m bench stats --backbone mini-llama
-      the layers that the editors' presets ask for, over the embedded world's text: seconds
+      the layers of the editors' presets, over the embedded world's text: seconds
   python -m bench stats --backbone path/to/model --layers 3,4,5 --corpus texts/ --documents 20000
       over one's own text; `run` takes the same --corpus and --documents
   python -m bench stats --preset paper --backbone gpt-j-6b
       100,000 articles of Wikipedia, as in the originals; hours on a GPU
 
-Interrupted, the same command continues. The statistics are those of the unedited model.
+If interrupted, the same command continues. The statistics are those of the unedited model.
 """
 
 
@@ -43,35 +43,30 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("of what")
+    what = parser.add_argument_group("statistics")
     arguments.add_preset(what)
     arguments.add_backbone(what, default="mini-llama in the embedded preset")
     what.add_argument(
         "--layers",
         metavar="N,M|all",
-        help="block numbers (default: those that the editors' presets ask for)",
+        help="block numbers (default: those of the editors' presets)",
     )
-    places = parser.add_argument_group("from what, on what")
-    arguments.add_corpus(places)
-    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
-    arguments.add_hardware(places)
-    arguments.add_log(places)
+    inputs = parser.add_argument_group("text and hardware")
+    arguments.add_corpus(inputs)
+    inputs.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
+    arguments.add_hardware(inputs)
+    arguments.add_log(inputs)
     parser.set_defaults(func=stats)
 
 
 def stats(args: argparse.Namespace) -> int:
-    """Exit code 0 when the statistics of every layer are there."""
-    if args.backbone is None and args.preset == "paper":
-        raise ValueError(
-            f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
-        )
+    """Exit code 0 if the statistics of every layer are there."""
+    name, seed = arguments.backbone_name(args), args.world_seed
     device = arguments.device_of(args)
     check_device(device)
-    backbone = locate(
-        args.backbone or EMBEDDED[0], world_seed=args.world_seed, hub=args.preset == "paper"
-    )
-    places = Places(corpus=args.corpus, documents=args.documents, world_seed=args.world_seed)
-    corpus = corpus_for(backbone.name, places)
+    backbone = locate(name, world_seed=seed, hub=args.preset == "paper")
+    options = SourceOptions(corpus=args.corpus, documents=args.documents, world_seed=seed)
+    corpus = corpus_for(backbone.name, options)
     with show_busy(f"loading {backbone.name}"):
         lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     layers = _layers(args.layers, lm)
@@ -90,7 +85,7 @@ def stats(args: argparse.Namespace) -> int:
 
 
 def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
-    """Block numbers that were named, else those of all editors' presets.
+    """The named block numbers, else those of all editors' presets.
 
     Raises:
         ValueError: no number, or no block of this model.
@@ -98,7 +93,7 @@ def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
     if text == "all":
         return tuple(range(lm.n_layers))
     if text is None:
-        return _wanted(lm)
+        return _preset_layers(lm)
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) < lm.n_layers for part in parts):
         raise ValueError(
@@ -107,9 +102,9 @@ def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _wanted(lm: LanguageModel) -> tuple[int, ...]:
-    hparams = [registry.hparams_for(key, lm.name) for key in editor_keys()]
-    layers = {layer for one in hparams for layer in one.covariance_layers(lm.n_layers)}
+def _preset_layers(lm: LanguageModel) -> tuple[int, ...]:
+    presets = [registry.hparams_for(key, lm.name) for key in editor_keys()]
+    layers = {layer for preset in presets for layer in preset.covariance_layers(lm.n_layers)}
     if not layers:
-        raise ValueError("No editor's preset asks for a key covariance; name --layers.")
+        raise ValueError("No editor's preset needs a key covariance; name --layers.")
     return tuple(sorted(layers))

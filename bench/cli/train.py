@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.arguments import add_hardware, add_log, device_of
+from bench.cli.arguments import add_hardware, add_log, backbone_name, device_of
 from bench.cli.values import assignment, whole
 from bench.core.busy import show_busy
 from bench.core.console import say, warn
@@ -15,8 +15,8 @@ from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS
 from bench.core.training_progress import SCORES
-from bench.models.artefacts import Made, make_artefact, trainable, training_samples
-from bench.models.backbones import EMBEDDED, HUB_IDS, check_device, load, locate
+from bench.models.artefacts import Artefact, train_artefact, trainable, training_samples
+from bench.models.backbones import EMBEDDED, check_device, load, locate
 from bench.models.resources import encoder_directory
 from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry
@@ -33,7 +33,7 @@ EXAMPLES = """examples:
   python -m bench train --editor recipe --backbone mini-llama
       one network for all three data sets of the embedded world
   python -m bench train --editor recipe --backbone mini-llama --world-seed 1
-      the same for another made world, beside that world's models
+      the same for another embedded world, beside that world's models
   python -m bench train --variant cpt=5
       RECIPE with prompts of 5 tokens, beside the preset's weights, for Figure 3
   python -m bench train --editor recipe --preset paper --backbone gpt2-xl --datasets zsre \\
@@ -95,7 +95,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
-    places = parser.add_argument_group("from where, on what, to where")
+    places = parser.add_argument_group("inputs, hardware, output")
     places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
     places.add_argument("--data-dir", type=Path, metavar="DIR", help="real data files")
     places.add_argument(
@@ -110,7 +110,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command; 0 when every artefact is there."""
+    """Train; exit code 0 if every artefact is there."""
     from editors.parts.artefact import artefact_path
 
     chosen = None if args.variant is None else variant(args.variant)
@@ -120,26 +120,25 @@ def main(args: argparse.Namespace) -> int:
     directory = args.out or _default_out(args, chosen)
     device = device_of(args)
     check_device(device)
-    backbone = locate(_backbone(args), world_seed=args.world_seed, hub=args.preset == "paper")
+    backbone = locate(backbone_name(args), world_seed=args.world_seed, hub=args.preset == "paper")
     samples = _samples(args)
     encoder = _encoder(args) if editor.uses_encoder else None
     with show_busy(f"loading {backbone.name}"):
         lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
     for names in _groups(args, list(samples)):
         path = artefact_path(directory, key, lm.name, names)
-        _make_room(path, overwrite=args.overwrite)
-        chosen_samples = {name: samples[name] for name in names}
+        _remove_earlier(path, overwrite=args.overwrite)
         with event_log(args.log_json) as log:
-            made = make_artefact(
-                key, lm, chosen_samples, hparams,
+            artefact = train_artefact(
+                key, lm, {name: samples[name] for name in names}, hparams,
                 encoder=encoder, path=path, seed=args.seed, log=log,
             )  # fmt: skip
-        _say_result(made)
+        _say_result(artefact)
     return 0
 
 
-def _make_room(path: Path, *, overwrite: bool) -> None:
-    """Remove an earlier training where the user asked for it."""
+def _remove_earlier(path: Path, *, overwrite: bool) -> None:
+    """Remove an earlier training with `--overwrite`."""
     from editors.parts.artefact import checkpoint_path
 
     if overwrite:
@@ -149,10 +148,10 @@ def _make_room(path: Path, *, overwrite: bool) -> None:
         warn(f"{path} is there already; --overwrite trains it again.")
 
 
-def _say_result(made: Made) -> None:
-    step = made.header["selected_iteration"]
-    say(f"{made.path}: iteration {step:,}, {made.seconds / 60:.1f} minutes")
-    for name, scores in made.header["validation"].items():
+def _say_result(artefact: Artefact) -> None:
+    step = artefact.header["selected_iteration"]
+    say(f"{artefact.path}: iteration {step:,}, {artefact.seconds / 60:.1f} minutes")
+    for name, scores in artefact.header["validation"].items():
         values = ", ".join(f"{key} {100 * scores[key]:.1f}" for key in SCORES)
         say(f"  {name}, {scores['edits']} held-out training edits {_how(scores)}: {values}")
 
@@ -165,10 +164,10 @@ def _how(scores: Mapping[str, Any]) -> str:
 def _trained_changes(
     editor: type[TrainableEditor[Any]], chosen: Variant | None
 ) -> Mapping[str, Any]:
-    """What a variant changes of the preset.
+    """The hyper-parameters of training that a variant changes.
 
     Raises:
-        ValueError: nothing that weights depend on.
+        ValueError: it changes none that weights depend on.
     """
     if chosen is None:
         return {}
@@ -186,7 +185,7 @@ def _hparams(key: str, args: argparse.Namespace, changes: Mapping[str, Any]) -> 
     if args.preset == "paper" and "paper" in presets:
         preset = presets["paper"]
     else:
-        preset = registry.hparams_for(key, _backbone(args))
+        preset = registry.hparams_for(key, backbone_name(args))
     named = dict(assignment(text) for text in args.hparam)
     if args.iterations is not None:
         named["iterations"] = args.iterations
@@ -204,21 +203,13 @@ def _samples(args: argparse.Namespace) -> dict[str, tuple[EditSample, ...]]:
     return training_samples(names, args.data_dir or data_dir(args.world_seed))
 
 
-def _backbone(args: argparse.Namespace) -> str:
-    if args.backbone is None and args.preset == "paper":
-        raise ValueError(
-            f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
-        )
-    return str(args.backbone or EMBEDDED[0])
-
-
 def _encoder(args: argparse.Namespace) -> Path:
     """Directory of the sentence encoder that training starts from."""
     from editors.parts.encoder import check_files
 
     hub = args.preset == "paper"
     directory = encoder_directory(args.encoder, hub=hub, world_seed=args.world_seed)
-    check_files(directory)  # refused here, not after a large backbone was loaded
+    check_files(directory)  # refused before a large backbone is loaded
     return directory
 
 
@@ -227,8 +218,8 @@ def _default_out(args: argparse.Namespace, chosen: Variant | None) -> Path:
 
     Variants have a folder each, those of the embedded world in the cache: they are not shipped.
     """
-    embedded = _backbone(args) in EMBEDDED and args.data_dir is None
+    embedded = backbone_name(args) in EMBEDDED and args.data_dir is None
     if chosen is not None:
         return (variants_dir(args.world_seed) if embedded else Path("artefacts")) / chosen.key
-    home = assets_dir(args.world_seed, _backbone(args))
+    home = assets_dir(args.world_seed, backbone_name(args))
     return home / "artefacts" if embedded else Path("artefacts")

@@ -11,8 +11,7 @@ from bench.datasets import LoadedSamples, get_dataset
 from bench.evaluation.caches import cached_edits
 from bench.evaluation.general_ability.loading import LoadedSet, Source, load_sets
 from bench.evaluation.jobs import Job
-from bench.models.backbones import load
-from bench.models.fingerprint import Fingerprint, changed, fingerprint
+from bench.models.backbones import Fingerprint, changed, fingerprint, load
 from bench.models.resources import Sources, resources_for
 from editors import registry
 from editors.base import Editor

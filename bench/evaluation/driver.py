@@ -22,7 +22,7 @@ from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import Block, Measuring, RunningCell, SetResults
 from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summarise
 from bench.evaluation.probing import Item, ItemAnswers, Prober, items_of
-from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
+from bench.models.corpora import NO_INPUTS, MeasureInputs
 from editors.base import Editor, EditRequest, EditSample
 
 GENERATION_PROMPTS: dict[Generation, str | None] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.cells import Cell
 from bench.evaluation.jobs import Job, Results, facts_of
-from bench.models.measure_inputs import NO_INPUTS, MeasureInputs
+from bench.models.corpora import NO_INPUTS, MeasureInputs
 from bench.models.resources import Sources
 
 if TYPE_CHECKING:

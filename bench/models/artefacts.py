@@ -1,4 +1,4 @@
-"""Trained weights of editors: made by `train`, or by `run` when it first needs them."""
+"""Trained weights of editors: computed by `train`, or by `run` when it first needs them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ REPORT_SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """An artefact that was just trained."""
+class Artefact:
+    """Trained weights of an editor."""
 
     path: Path
     header: Mapping[str, Any]
-    seconds: float
+    seconds: float  # of training
 
 
 def trainable(name: str) -> type[TrainableEditor[Any]]:
@@ -50,12 +50,12 @@ def trainable(name: str) -> type[TrainableEditor[Any]]:
     cls = registry.editor_class(name)
     if not issubclass(cls, TrainableEditor):
         classes = {key: registry.editor_class(key) for key in registry.shipped()}
-        others = [key for key, one in classes.items() if issubclass(one, TrainableEditor)]
+        others = [key for key, other in classes.items() if issubclass(other, TrainableEditor)]
         raise ValueError(f"{cls.label} has no weights to train. Trainable: {', '.join(others)}.")
     return cls
 
 
-def make_artefact(
+def train_artefact(
     key: str,
     lm: LanguageModel,
     samples: Samples,
@@ -65,42 +65,41 @@ def make_artefact(
     path: Path,
     seed: int = 0,
     log: EventLog = SILENT,
-) -> Made:
+) -> Artefact:
     """Train an editor's weights on the samples of each data set and write a report beside them.
 
-    Weights that are there already, of the same settings, keep the report of their training.
+    Existing weights of the same settings are not trained again, and their report stays.
     """
     from bench.core.provenance import now, provenance
     from editors.base import Resources
     from editors.parts.artefact import read_header
 
-    report_path, finished = report_of(path), path.exists()
+    report_path, existed = report_of(path), path.exists()
     started, start = now(), time.perf_counter()
     with show_steps(log) as progress:
-        made = trainable(key).fit(
-            lm, samples, hparams, Resources(encoder=encoder, seed=seed),
-            out=path.parent, progress=progress,
-        )  # fmt: skip
+        resources = Resources(encoder=encoder, seed=seed)
+        path = trainable(key).fit(
+            lm, samples, hparams, resources, out=path.parent, progress=progress
+        )
     seconds = time.perf_counter() - start
-    header = read_header(made)
-    if finished and report_path.exists() and is_reported(made):
+    header = read_header(path)
+    if existed and report_path.exists() and is_reported(path):
         earlier = json.loads(report_path.read_text("utf-8"))["provenance"]["seconds"]["train"]
-        return Made(path=made, header=header, seconds=earlier)
+        return Artefact(path=path, header=header, seconds=earlier)
     report = {
         "schema": REPORT_SCHEMA,
-        "artefact": {"file": made.name, "sha256": digest_of_file(made)},
+        "artefact": {"file": path.name, "sha256": digest_of_file(path)},
         "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
         # Training selects among its checkpoints alone; the other hyper-parameters are the preset's.
         "search_space": {"iteration": [entry["iteration"] for entry in header.get("history", [])]},
         **header,
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    write_text(report_path, text)
-    return Made(path=made, header=header, seconds=seconds)
+    write_text(report_path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return Artefact(path=path, header=header, seconds=seconds)
 
 
 def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[EditSample, ...]]:
-    """Samples of the training split by data set; what was skipped is warned of."""
+    """Samples of the training split by data set, with a warning for skipped rows."""
     samples = {}
     for dataset in map(get_dataset, names):
         loaded = dataset.load("train", dataset.directory("train", directory))
@@ -108,6 +107,17 @@ def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[E
             warn(f"{dataset.key}: {note}")
         samples[dataset.key] = loaded.samples
     return samples
+
+
+# ---- training in `run` -------------------------------------------------------------------------
+
+
+def trains_on_first_use(editor: str, backbone: str) -> bool:
+    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(editor)
+    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
 
 
 def first_use_directory(
@@ -119,7 +129,7 @@ def first_use_directory(
     *,
     dtype: str,
 ) -> Path:
-    """Where `run` keeps weights that it trained: a folder for each thing they depend on."""
+    """The folder of weights that `run` trained: one for each combination of their inputs."""
     source = registry.source_of(editor)
     identity = [
         editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
@@ -128,14 +138,6 @@ def first_use_directory(
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
-
-
-def trains_on_first_use(editor: str, backbone: str) -> bool:
-    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
-    from editors.base import TrainableEditor
-
-    cls = registry.editor_class(editor)
-    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
 
 
 def train_on_first_use(
@@ -153,5 +155,5 @@ def train_on_first_use(
     warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
     samples = training_samples(DATASETS, data_dir(world_seed))
     path = artefact_path(directory, editor, lm.name, list(samples))
-    made = make_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
-    warn(f"{made.path}: {made.seconds / 60:.1f} minutes")
+    artefact = train_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
+    warn(f"{artefact.path}: {artefact.seconds / 60:.1f} minutes")

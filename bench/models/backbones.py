@@ -1,20 +1,27 @@
-"""Backbones by name or by directory: found and fingerprinted without torch, then loaded."""
+"""Backbones by name or directory: located and digested without torch, then loaded.
+
+Backbones of random weights need a `config.json` alone; they serve for measuring times only. A
+loaded model has a fingerprint, an exact checksum of its weights that is cheap to repeat.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.core.checksums import digest_of_files
-from bench.core.hub import snapshot
+from bench.core.console import warn
 from bench.core.names import BACKBONES, CONTROL, unknown_name
-from bench.models import random_backbones
-from bench.models.model_files import check_no_code, check_weights, json_object
+from bench.models.model_files import check_no_code, check_weights, json_object, snapshot
+from bench.world.store import require_assets
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from editors.parts.language_model import LanguageModel
@@ -41,15 +48,22 @@ _TOKENIZER = (
 READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
 _READ = ("*.safetensors", "*.safetensors.index.json", *READ_BESIDE_WEIGHTS)
 
+SEED = 0  # of all random weights; times do not depend on it
+# Any of them defines a tokenizer; `tokenizer_config.json` alone does not.
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# Whose tokenizer is lent to a directory without one: a BOS token, but for GPT's families.
+_LENDER = "mini-llama"
+_LENDERS = dict.fromkeys(("gpt2", "gptj", "gpt_neox"), "mini-gpt2")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A model directory that is safe and able to be loaded, with the digest of its files."""
+    """A model directory that is safe to load, with the digest of its files."""
 
     name: str
     directory: Path
     digest: str  # sha256 over weights (their seed, if random), configuration and tokenizer
-    weights: Weights = "trained"  # random ones are made from the configuration alone
+    weights: Weights = "trained"  # random ones need the configuration alone
     lent_tokenizer: Path | None = None  # of an embedded model, where the directory has none
 
 
@@ -61,18 +75,16 @@ def locate(
     Args:
         name: a name of `EMBEDDED` or of `HUB_IDS`, or a path.
         world_seed: which embedded world's miniature backbones.
-        hub: whether a hub model may be taken from the local hub cache or be downloaded.
-        weights: `random` wants no weights and reads none.
+        hub: whether a hub model may be read from the local hub cache or downloaded.
+        weights: `random` needs and reads none.
 
     Raises:
         ValueError: an unknown name, or a directory that must not or cannot be loaded.
         OSError: a missing directory or file, or a hub that cannot be reached.
     """
-    found = at_directory if weights == "trained" else partial(_random, world_seed=world_seed)
+    at = at_directory if weights == "trained" else partial(_random_at, world_seed=world_seed)
     if name in EMBEDDED:
-        from bench.world.store import require_assets
-
-        return found(require_assets(world_seed, name), name=name)
+        return at(require_assets(world_seed, name), name=name)
     if name in HUB_IDS:
         if not hub:
             raise ValueError(
@@ -80,10 +92,10 @@ def locate(
                 "use --preset paper, or give the path of a local copy."
             )
         wanted = _READ if weights == "trained" else READ_BESIDE_WEIGHTS
-        return found(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
+        return at(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
     directory = Path(name).expanduser()
     if directory.is_dir():
-        return found(directory, name=directory.resolve().name)
+        return at(directory, name=directory.resolve().name)
     if "/" in name or "\\" in name or name.startswith((".", "~")):
         raise FileNotFoundError(f"No model directory at {name}.")
     error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))
@@ -91,24 +103,54 @@ def locate(
 
 
 def at_directory(directory: Path, *, name: str) -> Backbone:
-    """The backbone in a directory, checked before anything of it is loaded."""
+    """The backbone in a directory, checked before anything in it is loaded."""
     checked_config(directory)
     check_weights(directory)
     files = sorted({path for pattern in _READ for path in directory.glob(pattern)})
     return Backbone(name=name, directory=directory, digest=digest_of_files(files))
 
 
-def _random(directory: Path, *, name: str, world_seed: int) -> Backbone:
+def _random_at(directory: Path, *, name: str, world_seed: int) -> Backbone:
     """As `at_directory`, of a directory that needs a configuration alone."""
     config = checked_config(directory)
-    lent = random_backbones.lent_tokenizer(directory, config, world_seed)
-    read = {path for pattern in _TOKENIZER for path in (lent or directory).glob(pattern)}
+    lent = _lent_tokenizer(directory, config, world_seed)
+    tokenizer = {path for pattern in _TOKENIZER for path in (lent or directory).glob(pattern)}
+    files = digest_of_files([directory / "config.json", *sorted(tokenizer)])
     return Backbone(
         name=name,
         directory=directory,
-        digest=random_backbones.digest([directory / "config.json", *sorted(read)]),
+        digest=hashlib.sha256(f"random weights {SEED} {files}".encode()).hexdigest(),
         weights="random",
         lent_tokenizer=lent,
+    )
+
+
+def _lent_tokenizer(directory: Path, config: Mapping[str, Any], world_seed: int) -> Path | None:
+    """Directory of the embedded model whose tokenizer is lent, None if it has its own.
+
+    Raises:
+        FileNotFoundError: the embedded world is not built.
+        ValueError: the configuration has fewer embedding rows than that tokenizer has tokens.
+    """
+    if any((directory / name).is_file() for name in _TOKENIZER_FILES):
+        return None
+    lender = require_assets(world_seed, _LENDERS.get(str(config["model_type"]), _LENDER))
+    tokens = int(json_object(lender / "config.json")["vocab_size"])
+    rows = config.get("vocab_size")
+    if isinstance(rows, int) and rows < tokens:
+        raise ValueError(
+            f"{directory} has no tokenizer, and that of {lender.name} knows {tokens:,} tokens: "
+            f"vocab_size in its config.json must be at least that, got {rows:,}."
+        )
+    _warn_of_lent_tokenizer(str(directory), lender.name, tokens)
+    return lender
+
+
+@cache
+def _warn_of_lent_tokenizer(directory: str, name: str, tokens: int) -> None:
+    warn(
+        f"{directory} has no tokenizer: texts are tokenised by that of {name} ({tokens:,} tokens), "
+        "and the model has the vocabulary of its configuration."
     )
 
 
@@ -123,7 +165,7 @@ def load(
 
     Args:
         dtype: one of `DTYPES`.
-        device: where the whole model goes.
+        device: of the whole model.
         device_map: `auto` spreads the blocks over all devices instead.
 
     Raises:
@@ -140,18 +182,16 @@ def load(
     tokenizer = _tokenizer(backbone.lent_tokenizer or backbone.directory)
     kind: torch.dtype = getattr(torch, dtype)
     if backbone.weights == "random":
-        model = random_backbones.random_model(
-            backbone.directory, dtype=kind, device=check_device(device)
-        )
+        model = _random_model(backbone.directory, kind, check_device(device))
     else:
-        model = _stored(backbone, kind, device, device_map)
+        model = _stored_model(backbone, kind, device, device_map)
     if backbone.lent_tokenizer is None:
         _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
     return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
 
 
 def _tokenizer(directory: Path) -> Any:
-    """The tokenizer of a directory, in whose files libraries stumble with errors of every kind."""
+    """The tokenizer of a directory; bad files raise errors of every kind in the libraries."""
     from transformers import AutoTokenizer
 
     try:
@@ -167,7 +207,7 @@ def _tokenizer(directory: Path) -> Any:
         ) from error
 
 
-def _stored(
+def _stored_model(
     backbone: Backbone, dtype: torch.dtype, device: str, device_map: DeviceMap | None
 ) -> PreTrainedModel:
     """The model with the weights of its directory."""
@@ -185,7 +225,7 @@ def _stored(
             dtype=dtype,
             device_map=device_map,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, in a sentence
+            ignore_mismatched_sizes=True,  # `check_report` refuses them in a sentence
         )
     except SafetensorError as error:
         raise ValueError(
@@ -197,11 +237,31 @@ def _stored(
         model.to(check_device(device))
     elif any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(
-            f"{backbone.name} does not fit on the devices of this machine, and weights that wait "
-            "elsewhere cannot be edited; take a smaller --dtype."
+            f"{backbone.name} does not fit on the devices of this machine, and offloaded weights "
+            "cannot be edited; take a smaller --dtype."
         )
-    found: PreTrainedModel = model
-    return found
+    stored: PreTrainedModel = model
+    return stored
+
+
+def _random_model(directory: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """A model with the initial weights of its family; the global generators are left alone.
+
+    Raises:
+        OSError: `config.json` cannot be read.
+        ValueError: a configuration that no model can have.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(
+        str(directory), local_files_only=True, trust_remote_code=False
+    )
+    with torch.random.fork_rng(), device:
+        torch.manual_seed(SEED)
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    random: PreTrainedModel = model.to(device)
+    return random
 
 
 def check_device(name: str) -> torch.device:
@@ -217,36 +277,75 @@ def check_device(name: str) -> torch.device:
     except RuntimeError:
         raise ValueError(f"Unknown device {name!r}. Available: cpu, cuda, cuda:N.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Device {name!r} was asked for, but torch sees no CUDA device; use cpu.")
+        raise ValueError(f"Device {name!r} is not available: torch sees no CUDA device; use cpu.")
     return device
 
 
 def checked_config(directory: Path) -> dict[str, Any]:
     """The configuration of a known architecture that asks for no remote code."""
-    config = json_object(directory / "config.json")
-    _check_model_type(config, directory)
-    check_no_code(directory)
-    return config
-
-
-def _check_model_type(config: dict[str, Any], directory: Path) -> None:
     from editors.parts.language_model import ARCHITECTURES
 
+    config = json_object(directory / "config.json")
     model_type = str(config.get("model_type", "none"))
     if model_type not in ARCHITECTURES:
         raise ValueError(
             f"{directory} holds a model of model_type {model_type!r}, which has no architecture "
             f"row. Available: {', '.join(sorted(ARCHITECTURES))}."
         )
+    check_no_code(directory)
+    return config
 
 
 def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
     """A tokenizer may leave some embedding rows unused (GPT-J pads them), but not half of them.
 
-    A loader that misses the vocabulary files silently makes a tokenizer of a few special tokens.
+    Without its vocabulary files a tokenizer silently loads with a few special tokens alone.
     """
     if not rows / 2 <= tokens <= rows:
         raise ValueError(
             f"The tokenizer in {backbone.directory} knows {tokens} tokens, but the model has "
             f"{rows} embedding rows; they do not belong together."
         )
+
+
+# ---- fingerprints ------------------------------------------------------------------------------
+
+_CHUNK = 1 << 20  # elements summed at once: a checksum takes the memory of a few of these
+
+# By tensor name: dtype, shape, and a sum modulo 2^64 of every chunk.
+Fingerprint = dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]]
+
+
+def fingerprint(model: nn.Module) -> Fingerprint:
+    """Checksums of all parameters and buffers, over their bits, computed on their devices.
+
+    A chunk's sum is that of its elements' bits times odd numbers that depend on the place: a change
+    of one element always shows, and one of several is missed with a chance of about 2^-60.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: (str(t.dtype), tuple(t.shape), _sums(t)) for name, t in tensors}
+
+
+def changed(before: Fingerprint, after: Fingerprint) -> list[str]:
+    """Names of tensors that differ, are new, or are gone."""
+    return sorted(n for n in before | after if before.get(n) != after.get(n))
+
+
+def _sums(tensor: Tensor) -> tuple[int, ...]:
+    import torch
+
+    of_size = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    bits = tensor.detach().reshape(-1).view(of_size[tensor.element_size()])
+    odd = _odd_numbers(tensor.device)
+    sums = [(chunk.to(torch.int64) * odd[: len(chunk)]).sum() for chunk in bits.split(_CHUNK)]
+    return tuple(torch.stack(sums).tolist())
+
+
+@cache
+def _odd_numbers(device: torch.device) -> Tensor:
+    """[_CHUNK] odd numbers of 64 bits, always the same."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(-(2**62), 2**62, (_CHUNK,), generator=generator, dtype=torch.int64)
+    return (2 * drawn + 1).to(device)

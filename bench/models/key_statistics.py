@@ -1,6 +1,6 @@
 """Statistics of a pristine backbone that editors read: key covariances and context templates.
 
-Each is made once and kept under a name that says what it was made from, whole or not at all.
+Each is computed once and cached under a name that contains what it was computed from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.checksums import DamagedFileError, check_beside, seal_beside
+from bench.core.checksums import (
+    DamagedFileError,
+    DamagedTensorsError,
+    check_beside,
+    read_sealed,
+    seal_beside,
+    write_sealed,
+)
 from bench.core.console import warn
 from bench.core.files import set_aside, write_text
 from bench.models.corpora import Corpus
@@ -29,40 +36,35 @@ if TYPE_CHECKING:
 
     Progress = Callable[[KeyMoments], None]
 
-# Ours: longer documents are cut there even where a model's context is longer.
+# Ours: longer documents are cut there even if a model's context is longer.
 LONGEST = 4096
 SAVE_SECONDS = 120.0  # between two checkpoints of a computation
-# Of files from before there were digests in them.
+# Facts of covariance files written without a digest in them.
 _UNSEALED = frozenset({"backbone", "backbone_digest", "corpus", "documents", "tokens"})
-_LONGEST_LIST = 100  # characters: all layers of a deep model make no file name
-_MADE_AGAIN = "Start again, and it is made anew."
+_LONGEST_LIST = 100  # characters: all layers of a deep model are too long for a file name
+_REMEDY = "Start again, and it is computed again."
 
 
 def covariance_paths(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dict[int, Path]:
-    """Where the key covariance of each layer is, or would be."""
-    parts = (identity_of(lm), corpus.identity, str(_max_length(lm)))
-    return {
-        layer: _directory() / f"covariance-{_digest(*parts)}-{layer}.safetensors"
-        for layer in layers
-    }
+    """The file of each layer's key covariance, computed or not."""
+    digest = _digest(identity_of(lm), corpus.identity, str(_max_length(lm)))
+    return {layer: _directory() / f"covariance-{digest}-{layer}.safetensors" for layer in layers}
 
 
 def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dict[int, Tensor]:
-    """Key covariance [m, m] (float32) of each layer; what is not there is computed in one pass.
+    """Key covariance [m, m] (float32) of each layer; missing ones are computed in one pass.
 
     Raises:
         OSError: the corpus cannot be read, or the cache cannot be written.
         ValueError: the corpus is empty.
     """
-    from bench.core.checksums import read_sealed
-
     paths = covariance_paths(lm, corpus, layers)
     missing = [str(layer) for layer, path in paths.items() if not _is_there(path)]
     if missing and corpus.remote:
         raise FileNotFoundError(
             f"The key covariance of {lm.name} at layers {', '.join(missing)} over "
             f"{corpus.place} ({corpus.documents:,} documents) is not there; python -m bench stats "
-            "--preset paper makes it, or give a local text corpus with --corpus."
+            "--preset paper computes it, or give a local text corpus with --corpus."
         )
     compute_covariances(lm, corpus, layers)
     return {layer: read_sealed(path, _UNSEALED)[0]["matrix"] for layer, path in paths.items()}
@@ -71,23 +73,23 @@ def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dic
 def compute_covariances(
     lm: LanguageModel, corpus: Corpus, layers: Sequence[int], progress: Progress | None = None
 ) -> dict[int, Path]:
-    """Compute and keep what is not there or is damaged; the files of all layers.
+    """Compute the covariances that are missing or damaged; the files of all layers.
 
     An interrupted computation continues from its last checkpoint and ends in the same bits.
 
     Args:
         lm: the pristine model.
-        progress: called behind every chunk of documents.
+        progress: called after every chunk of documents.
     """
-    from bench.core.checksums import write_sealed
     from editors.parts.covariance import KeyMoments
 
     paths = covariance_paths(lm, corpus, layers)
     missing = [layer for layer, path in paths.items() if not _is_there(path)]
     if not missing:
         return paths
+    checkpoint = _checkpoint(paths, missing)
     running = KeyMoments(lm, missing, max_length=_max_length(lm))
-    _accumulate(running, corpus, _checkpoint(paths, missing), progress)
+    _accumulate(running, corpus, checkpoint, progress)
     facts = {
         "backbone": lm.name,
         "backbone_digest": lm.digest,
@@ -97,75 +99,21 @@ def compute_covariances(
     }
     for layer, moment in running.moments().items():
         write_sealed(paths[layer], {"matrix": moment.matrix.float()}, facts)
-    _checkpoint(paths, missing).unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return paths
 
 
 def read_facts(path: Path) -> dict[str, str]:
-    """What the header of a covariance file says: backbone, corpus, documents, tokens."""
+    """The header of a covariance file: backbone, corpus, documents, tokens."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata())
 
 
-def context_templates(lm: LanguageModel, lengths: tuple[int, ...]) -> tuple[str, ...]:
-    """The bare template, and one of the model's own prefixes for each length."""
-    from editors.parts.target_value import BARE, generate_templates
-
-    if not lengths:
-        return (BARE,)
-    path = templates_path(identity_of(lm), lengths)
-    if not has_templates(path):
-        made = generate_templates(lm, lengths)
-        text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
-        seal_beside(path, text.encode())
-        write_text(path, text)
-    return read_templates(path)
-
-
-def templates_path(identity: str, lengths: tuple[int, ...]) -> Path:
-    """Where a model's context templates are, or would be."""
-    return _directory() / f"templates-{_digest(identity, str(lengths))}.json"
-
-
-def read_templates(path: Path) -> tuple[str, ...]:
-    """The templates in a file.
-
-    Raises:
-        DamagedFileError: they are not those that were written.
-    """
-    check_beside(path, _MADE_AGAIN)
-    return tuple(json.loads(path.read_text("utf-8")))
-
-
-def has_templates(path: Path) -> bool:
-    """Whether there are templates in a file; damaged ones are named and set aside."""
-    if not path.exists():
-        return False
-    try:
-        check_beside(path, _MADE_AGAIN)
-    except DamagedFileError as error:
-        _put_away(path, error)
-        return False
-    return True
-
-
-def identity_of(lm: LanguageModel) -> str:
-    """What tells this model's statistics from another's: its digest, else that of its weights."""
-    return identity(lm.digest or _weights_digest(lm), str(lm.dtype).removeprefix("torch."))
-
-
-def identity(digest: str, dtype: str) -> str:
-    """As `identity_of`, of a model that is not loaded."""
-    return f"{digest} {dtype}"
-
-
 def _accumulate(
     running: KeyMoments, corpus: Corpus, checkpoint: Path, progress: Progress | None
 ) -> None:
-    from bench.core.checksums import read_sealed, write_sealed
-
     if _is_there(checkpoint, frozenset()):
         running.load_state_dict(read_sealed(checkpoint, frozenset())[0])
     texts = islice(corpus.texts(), running.documents, None)
@@ -178,17 +126,23 @@ def _accumulate(
             saved = time.monotonic()
 
 
-def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
-    """Whether statistics are in a file; damaged ones are named and set aside."""
-    from bench.core.checksums import DamagedTensorsError
+def _checkpoint(paths: Mapping[int, Path], layers: Sequence[int]) -> Path:
+    """Of a computation of these layers; other layers have another one."""
+    first, numbers = paths[layers[0]], "-".join(map(str, layers))
+    if len(numbers) > _LONGEST_LIST:
+        numbers = _digest(numbers)
+    return first.with_name(f"{first.stem}-of-{numbers}.running")
 
+
+def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
+    """Whether a file of tensors is present and sound; a damaged one is reported and set aside."""
     try:
         status = path.stat()
         _check_at(path, status.st_mtime_ns, status.st_size, unsealed)
     except FileNotFoundError:
         return False
     except DamagedTensorsError as error:
-        _put_away(path, error)
+        _set_aside(path, error)
         return False
     return True
 
@@ -196,25 +150,73 @@ def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
 @cache
 def _check_at(path: Path, modified: int, size: int, unsealed: frozenset[str]) -> None:  # noqa: ARG001
     """Read a file once in a process as long as it does not change."""
-    from bench.core.checksums import read_sealed
-
     read_sealed(path, unsealed)
 
 
-def _put_away(path: Path, error: ValueError) -> None:
-    """Set a damaged file aside, so that it is made anew."""
+def _set_aside(path: Path, error: ValueError) -> None:
+    """Move a damaged file away, so that it is computed again."""
     with suppress(FileNotFoundError):  # another process has done so
         place = set_aside(path, path.stat())
     if place is not None:
-        warn(f"warning: {error} It is set aside as {place.name}, and made anew.")
+        warn(f"warning: {error} It is set aside as {place.name}, and computed again.")
 
 
-def _checkpoint(paths: Mapping[int, Path], layers: Sequence[int]) -> Path:
-    """Of a computation of these layers; another set of layers starts anew."""
-    first, numbers = paths[layers[0]], "-".join(map(str, layers))
-    if len(numbers) > _LONGEST_LIST:
-        numbers = _digest(numbers)
-    return first.with_name(f"{first.stem}-of-{numbers}.running")
+# ---- context templates -------------------------------------------------------------------------
+
+
+def context_templates(lm: LanguageModel, lengths: tuple[int, ...]) -> tuple[str, ...]:
+    """The bare template, and one of the model's own prefixes for each length."""
+    from editors.parts.target_value import BARE, generate_templates
+
+    if not lengths:
+        return (BARE,)
+    path = templates_path(identity_of(lm), lengths)
+    if not has_templates(path):
+        templates = generate_templates(lm, lengths)
+        text = json.dumps(templates, ensure_ascii=False, indent=1) + "\n"
+        seal_beside(path, text.encode())
+        write_text(path, text)
+    return read_templates(path)
+
+
+def templates_path(identity: str, lengths: tuple[int, ...]) -> Path:
+    """The file of a model's context templates, generated or not."""
+    return _directory() / f"templates-{_digest(identity, str(lengths))}.json"
+
+
+def read_templates(path: Path) -> tuple[str, ...]:
+    """The templates in a file.
+
+    Raises:
+        DamagedFileError: they are not those that were written.
+    """
+    check_beside(path, _REMEDY)
+    return tuple(json.loads(path.read_text("utf-8")))
+
+
+def has_templates(path: Path) -> bool:
+    """Whether a file of templates is present and sound; a damaged one is set aside."""
+    if not path.exists():
+        return False
+    try:
+        check_beside(path, _REMEDY)
+    except DamagedFileError as error:
+        _set_aside(path, error)
+        return False
+    return True
+
+
+# ---- identities --------------------------------------------------------------------------------
+
+
+def identity_of(lm: LanguageModel) -> str:
+    """What distinguishes this model's statistics: its digest, else that of its weights."""
+    return identity(lm.digest or _weights_digest(lm), str(lm.dtype).removeprefix("torch."))
+
+
+def identity(digest: str, dtype: str) -> str:
+    """As `identity_of`, of a model that is not loaded."""
+    return f"{digest} {dtype}"
 
 
 def _max_length(lm: LanguageModel) -> int:

@@ -1,6 +1,6 @@
-"""What editors need beside a model: covariances, context templates, an encoder, weights.
+"""What editors need beside a model: covariances, context templates, an encoder, weights, edits.
 
-Everything here describes the pristine model, so it is made before the first edit.
+All of it describes the pristine model, so it is loaded or computed before the first edit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from bench.core.checksums import cached_digest, check_trained, digest_of_files
 from bench.core.console import warn
 from bench.core.grids import variant_with
-from bench.core.hub import ROBERTA_BASE, snapshot
 from bench.core.names import ENCODER, unknown_name
+from bench.datasets import get_dataset
+from bench.datasets.base import locate
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.models.corpora import (
     BESIDE_DATA,
@@ -28,18 +29,15 @@ from bench.models.corpora import (
     open_corpus,
 )
 from bench.models.key_statistics import context_templates, covariances, read_templates
-from bench.models.model_files import PICKLED, check_no_code, check_weights
-from bench.models.training_edits import TrainingEdits, training_edits
-from bench.world.store import assets_dir, require_assets, variants_dir
+from bench.models.model_files import PICKLED, check_no_code, check_weights, snapshot
+from bench.world.store import assets_dir, data_dir, require_assets, variants_dir
 from editors import registry
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from editors.base import Hparams, Resources
+    from editors.base import EditSample, Hparams, Resources
     from editors.parts.language_model import LanguageModel
 
-HUB_ENCODERS = {"roberta-base": ROBERTA_BASE}
+HUB_ENCODERS = {"roberta-base": "FacebookAI/roberta-base"}  # the paper's sentence encoder
 _ENCODER_FILES = ("*.json", "*.txt", "*.safetensors")
 
 
@@ -48,21 +46,38 @@ class UntrainedEditorError(FileNotFoundError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where a user said that sources are; None takes what belongs to the backbone."""
+class SourceOptions:
+    """The user's choice of sources; None takes the default of the backbone."""
 
-    data_dir: Path | None = None  # real data files, beside which a corpus may lie
+    data_dir: Path | None = None  # real data files, beside which a corpus may be
     corpus: str | None = None  # a path, or `wikipedia`
     documents: int | None = None  # of the corpus
     encoder: str | None = None  # a name or a directory
-    artefacts: Path | None = None  # a folder of trained weights, looked into after the shipped ones
+    artefacts: Path | None = None  # a folder of trained weights, searched after the shipped ones
     changed: frozenset[str] = frozenset()  # hyper-parameters that are not the preset's
     world_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingEdits:
+    """The training split of a data set, unread."""
+
+    dataset: str  # key
+    path: Path
+
+    def samples(self) -> tuple[EditSample, ...]:
+        """All of its edits in file order; the file is read once in a process."""
+        return _samples(self.dataset, self.path)
+
+
+@cache
+def _samples(dataset: str, path: Path) -> tuple[EditSample, ...]:
+    return get_dataset(dataset).load_file("train", path).samples
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Files that an editor's resources are made from; None where it needs none."""
+    """Files that an editor's resources are read or computed from; None where it needs none."""
 
     corpus: Corpus | None = None
     templates: Path | None = None
@@ -71,21 +86,21 @@ class Sources:
     training: TrainingEdits | None = None
 
     def digests(self) -> dict[str, str]:
-        """What each source holds, for a cell's identity."""
-        found = {} if self.corpus is None else {"corpus": self.corpus.identity}
+        """The digest of each source, for a cell's identity."""
+        digests = {} if self.corpus is None else {"corpus": self.corpus.identity}
         training = None if self.training is None else self.training.path
         files = {"templates": self.templates, "artefact": self.artefact, "training": training}
-        found |= {name: cached_digest(path) for name, path in files.items() if path is not None}
+        digests |= {name: cached_digest(path) for name, path in files.items() if path is not None}
         if self.encoder is not None:
-            patterns = (sorted(self.encoder.glob(pattern)) for pattern in _ENCODER_FILES)
-            found["encoder"] = digest_of_files([path for paths in patterns for path in paths])
-        return found
+            paths = [path for form in _ENCODER_FILES for path in sorted(self.encoder.glob(form))]
+            digests["encoder"] = digest_of_files(paths)
+        return digests
 
     def check(self, inputs: Mapping[str, str]) -> None:
-        """Refuse files that are others than those a cell was planned with.
+        """Refuse sources that have changed since a cell was planned.
 
         Raises:
-            ValueError: one has changed; `inputs` are the digests of then.
+            ValueError: one has another digest than in `inputs`, the digests of then.
         """
         for name, digest in self.digests().items():
             if inputs.get(name, digest) != digest:
@@ -93,71 +108,114 @@ class Sources:
 
 
 def sources_for(
-    editor: str, backbone: str, hparams: Hparams, *, dataset: str, places: Places | None = None
+    editor: str,
+    backbone: str,
+    hparams: Hparams,
+    *,
+    dataset: str,
+    options: SourceOptions | None = None,
 ) -> Sources:
-    """Where an editor's resources come from, but for its context templates.
+    """The sources of an editor's resources, except its context templates.
 
     Args:
         editor: key, label or alias.
         backbone: the backbone's name.
         hparams: of the editor.
-        dataset: key of the data set; an artefact trained on it alone is taken before a mixed one.
-        places: what the user said.
+        dataset: key of the data set; an artefact trained on it alone precedes a mixed one.
+        options: the user's choice.
 
     Raises:
-        OSError: a corpus or an encoder is needed and not there.
-        UntrainedEditorError: trained weights are needed and not there.
+        OSError: a corpus or an encoder is needed and missing.
+        UntrainedEditorError: trained weights are needed and missing.
     """
     from editors.base import TrainableEditor
 
-    places = places or Places()
-    cls = registry.editor_class(editor)
-    reads = hparams.uses_covariance or hparams.reads_corpus
+    options = options or SourceOptions()
+    corpus = artefact = None
+    if hparams.uses_covariance or hparams.reads_corpus:
+        corpus = corpus_for(backbone, options, lines=not hparams.uses_covariance)
+    if issubclass(registry.editor_class(editor), TrainableEditor):
+        artefact = _artefact(editor, backbone, hparams, dataset, options)
     return Sources(
-        corpus=corpus_for(backbone, places, lines=not hparams.uses_covariance) if reads else None,
-        encoder=_encoder(editor, backbone, places),
-        artefact=_artefact(editor, backbone, hparams, dataset, places)
-        if issubclass(cls, TrainableEditor)
-        else None,
-        training=_training(dataset, hparams, places),
+        corpus=corpus,
+        encoder=_encoder(editor, backbone, options),
+        artefact=artefact,
+        training=_training(dataset, hparams, options),
     )
 
 
 def untrained_sources(
-    editor: str, backbone: str, hparams: Hparams, *, dataset: str, places: Places
+    editor: str, backbone: str, hparams: Hparams, *, dataset: str, options: SourceOptions
 ) -> Sources:
-    """What is read for an editor of a backbone of random weights: no statistics, no artefact.
+    """The sources for a backbone of random weights: without statistics and artefact.
 
     Raises:
-        OSError: a corpus or an encoder is needed and not there.
+        OSError: a corpus or an encoder is needed and missing.
     """
     corpus = None
     if hparams.reads_corpus:
-        named = places.corpus
-        corpus = open_corpus(named) if named else embedded_corpus(places.world_seed)
+        named = options.corpus
+        corpus = open_corpus(named) if named else embedded_corpus(options.world_seed)
     return Sources(
         corpus=corpus,
-        encoder=_encoder(editor, backbone, places),
-        training=_training(dataset, hparams, places),
+        encoder=_encoder(editor, backbone, options),
+        training=_training(dataset, hparams, options),
     )
 
 
-def _training(dataset: str, hparams: Hparams, places: Places) -> TrainingEdits | None:
+def resources_for(
+    lm: LanguageModel, hparams: Hparams, sources: Sources, *, seed: int = 0
+) -> Resources:
+    """The resources of one editor on a *pristine* model.
+
+    Args:
+        lm: the model before any edit.
+        hparams: of the editor; they name layers and template lengths.
+        sources: files to read or compute the resources from.
+        seed: of the editor's own draws.
+    """
+    from editors.base import Resources
+
+    layers, corpus = hparams.covariance_layers(lm.n_layers), sources.corpus
+    matrices = covariances(lm, corpus, layers) if layers and corpus is not None else {}
+    templates = (
+        context_templates(lm, hparams.template_lengths)
+        if sources.templates is None
+        else read_templates(sources.templates)
+    )
+    return Resources(
+        encoder=sources.encoder,
+        artefact=sources.artefact,
+        covariance=matrices.__getitem__ if matrices else None,
+        templates=templates,
+        corpus=None if corpus is None else corpus.texts,
+        training=None if sources.training is None else sources.training.samples,
+        seed=seed,
+    )
+
+
+# ---- training edits, encoder, corpus -----------------------------------------------------------
+
+
+def _training(dataset: str, hparams: Hparams, options: SourceOptions) -> TrainingEdits | None:
+    """The training split, beside the test split or in the embedded world's data."""
     if not hparams.reads_training:
         return None
-    return training_edits(dataset, places.data_dir, places.world_seed)
+    edits = get_dataset(dataset)
+    given = options.data_dir or edits.home or data_dir(options.world_seed)
+    path = locate(edits.files["train"], edits.directory("train", given))
+    return TrainingEdits(dataset=edits.key, path=path)
 
 
-def _encoder(editor: str, backbone: str, places: Places) -> Path | None:
-    """The sentence encoder of an editor that has one."""
+def _encoder(editor: str, backbone: str, options: SourceOptions) -> Path | None:
     if not registry.editor_class(editor).uses_encoder:
         return None
     hub = backbone in HUB_IDS
-    return encoder_directory(places.encoder, hub=hub, world_seed=places.world_seed)
+    return encoder_directory(options.encoder, hub=hub, world_seed=options.world_seed)
 
 
 def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:
-    """Directory of the retriever's pre-trained encoder.
+    """Directory of a pre-trained sentence encoder.
 
     Args:
         name: `mini-roberta`, `roberta-base`, or a directory; by default the hub's for backbones of
@@ -165,8 +223,8 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
         hub: whether the backbone is one of the hub.
 
     Raises:
-        ValueError: a name of no encoder, pickled weights alone, or a wish for remote code.
-        OSError: it is not there, or cannot be had.
+        ValueError: an unknown name, pickled weights alone, or a configuration that asks for code.
+        OSError: it is missing, or cannot be fetched.
     """
     name = name or ("roberta-base" if hub else ENCODER)
     if name == ENCODER:
@@ -184,28 +242,28 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
     return directory
 
 
-def corpus_for(backbone: str, places: Places, *, lines: bool = False) -> Corpus:
-    """The text that key statistics of a backbone are made from, or `lines` of memory text.
+def corpus_for(backbone: str, options: SourceOptions, *, lines: bool = False) -> Corpus:
+    """The text on which key statistics of a backbone are computed, or memory texts (`lines`).
 
-    The one that was named comes first, then one beside the data. Else a backbone of the hub takes
+    A named corpus comes first, then one beside the data. Otherwise a backbone of the hub takes
     Wikipedia or WikiText-103, as in the originals, and any other the embedded world's.
 
     Raises:
         OSError: there is no such corpus.
     """
     hub = backbone in HUB_IDS
-    documents = places.documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
-    if places.corpus is not None:
-        return open_corpus(places.corpus, documents=documents)
-    if places.data_dir is not None and (places.data_dir / BESIDE_DATA).is_file():
-        return open_corpus(str(places.data_dir / BESIDE_DATA), documents=documents)
+    documents = options.documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
+    if options.corpus is not None:
+        return open_corpus(options.corpus, documents=documents)
+    if options.data_dir is not None and (options.data_dir / BESIDE_DATA).is_file():
+        return open_corpus(str(options.data_dir / BESIDE_DATA), documents=documents)
     if hub and lines:
-        return open_corpus(WIKITEXT, documents=places.documents or DOCUMENTS)
+        return open_corpus(WIKITEXT, documents=options.documents or DOCUMENTS)
     if hub:
         return open_corpus(WIKIPEDIA, documents=documents)
     if backbone not in EMBEDDED:
         _warn_of_embedded_text(backbone)
-    return embedded_corpus(places.world_seed)
+    return embedded_corpus(options.world_seed)
 
 
 @cache
@@ -216,74 +274,47 @@ def _warn_of_embedded_text(backbone: str) -> None:
     )
 
 
-def resources_for(
-    lm: LanguageModel, hparams: Hparams, sources: Sources, *, seed: int = 0
-) -> Resources:
-    """The resources of one editor on a *pristine* model.
-
-    Args:
-        lm: the model before any edit.
-        hparams: say which layers and templates are wanted.
-        sources: files to make them from.
-        seed: of the editor's own draws.
-    """
-    from editors.base import Resources
-
-    layers, corpus = hparams.covariance_layers(lm.n_layers), sources.corpus
-    matrices: dict[int, Tensor] = {}
-    if layers and corpus is not None:
-        matrices = covariances(lm, corpus, layers)
-    templates = (
-        context_templates(lm, hparams.template_lengths)
-        if sources.templates is None
-        else read_templates(sources.templates)
-    )
-    return Resources(
-        encoder=sources.encoder,
-        artefact=sources.artefact,
-        covariance=matrices.__getitem__ if matrices else None,
-        templates=templates,
-        corpus=None if corpus is None else corpus.texts,
-        training=None if sources.training is None else sources.training.samples,
-        seed=seed,
-    )
+# ---- trained weights ---------------------------------------------------------------------------
 
 
-def _artefact(editor: str, backbone: str, hparams: Hparams, dataset: str, places: Places) -> Path:
-    """The first trained weights that are there, and were trained as the user wants them."""
+def _artefact(
+    editor: str, backbone: str, hparams: Hparams, dataset: str, options: SourceOptions
+) -> Path:
+    """The first trained weights whose training had the user's hyper-parameters."""
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
-    others: list[str] = []
+    differing: list[str] = []
     directories = [Path("artefacts")]
     if backbone in EMBEDDED:
-        directories.insert(0, assets_dir(places.world_seed, backbone) / "artefacts")
-    if places.artefacts is not None:
-        directories.append(places.artefacts)
-    variants = _variants_in([variants_dir(places.world_seed), Path("artefacts")])
+        directories.insert(0, assets_dir(options.world_seed, backbone) / "artefacts")
+    if options.artefacts is not None:
+        directories.append(options.artefacts)
+    variants = _folders_in([variants_dir(options.world_seed), Path("artefacts")])
     for directory in (*directories, *variants):
+        of_variant = directory not in directories
         for trained_on in ([dataset], []):
             path = artefact_path(directory, key, backbone, trained_on)
             if not path.is_file():
                 continue
-            of_variant = directory not in directories
             check_trained(path, "Restore it, or remove both files and train it again.")
-            changed = _trained_otherwise(path, key, hparams, None if of_variant else places.changed)
+            compared = None if of_variant else options.changed
+            changed = _trained_otherwise(path, key, hparams, compared)
             if not changed:
                 return path
             if not of_variant:
-                others = changed
-    named = variant_with(key, others, hparams)
+                differing = changed
+    named = variant_with(key, differing, hparams)
     what = f"--editor {key}" if named is None else f"--variant {named.key}"
     raise UntrainedEditorError(
         f"{registry.describe(key).label} has no trained weights for {backbone}"
-        + (f" with {', '.join(others)}" if others else f" in {directories[0]}")
-        + f"; `python -m bench train {what} --backbone {backbone}` makes them."
+        + (f" with {', '.join(differing)}" if differing else f" in {directories[0]}")
+        + f"; `python -m bench train {what} --backbone {backbone}` trains them."
     )
 
 
-def _variants_in(directories: Sequence[Path]) -> Iterator[Path]:
-    """Folders of weights that were trained with other hyper-parameters than the preset's."""
+def _folders_in(directories: Sequence[Path]) -> Iterator[Path]:
+    """Folders of variants: weights trained with other hyper-parameters than the preset's."""
     for directory in directories:
         if directory.is_dir():
             yield from sorted(path for path in directory.iterdir() if path.is_dir())
@@ -292,9 +323,9 @@ def _variants_in(directories: Sequence[Path]) -> Iterator[Path]:
 def _trained_otherwise(
     path: Path, editor: str, hparams: Hparams, changed: frozenset[str] | None
 ) -> list[str]:
-    """`name=value` of what the user changed and these weights were trained without.
+    """`name=value` of each changed hyper-parameter that these weights were not trained with.
 
-    Of a variant's weights (`changed` is None) everything that they were trained with is compared.
+    Of a variant's weights (`changed` is None) all hyper-parameters of training are compared.
     """
     from editors.base import TrainableEditor
     from editors.parts.artefact import read_header
@@ -306,10 +337,6 @@ def _trained_otherwise(
     if not names:
         return []
     header = read_header(path).get("hparams", {})
-    trained = (
-        cls.hparams_class.from_dict(
-            {n: wanted[n] for n in in_use if n in wanted} | header
-        ).to_dict()
-        | header
-    )
+    values = {name: wanted[name] for name in in_use if name in wanted} | header
+    trained = cls.hparams_class.from_dict(values).to_dict() | header
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]

@@ -27,10 +27,10 @@ from bench.evaluation.edit_job import EditJob
 from bench.evaluation.metric_sets import identities
 from bench.models.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
 from bench.models.backbones import HUB_IDS, Backbone, DeviceMap, Weights, check_device, load, locate
+from bench.models.corpora import MeasureInputs
 from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
-from bench.models.measure_inputs import MeasureInputs
 from bench.models.resources import (
-    Places,
+    SourceOptions,
     Sources,
     UntrainedEditorError,
     encoder_directory,
@@ -245,7 +245,7 @@ class _Planner:
     def sources(self, point: GridPoint) -> Sources:
         """The files that the point's editor needs."""
         settings, name = self.settings, self.backbone(point.backbone).name
-        places = Places(
+        options = SourceOptions(
             data_dir=settings.data_dir,
             corpus=settings.corpus,
             documents=settings.documents,
@@ -256,10 +256,10 @@ class _Planner:
         hparams = self._hparams(point, name)
         if settings.weights == "random":
             return untrained_sources(
-                point.editor, name, hparams, dataset=point.dataset, places=places
+                point.editor, name, hparams, dataset=point.dataset, options=options
             )
-        places = replace(places, artefacts=self._first_use(point))
-        return sources_for(point.editor, name, hparams, dataset=point.dataset, places=places)
+        options = replace(options, artefacts=self._first_use(point))
+        return sources_for(point.editor, name, hparams, dataset=point.dataset, options=options)
 
     def train(self, point: GridPoint) -> None:
         """Make the weights that the point's editor lacks."""

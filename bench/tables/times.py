@@ -11,7 +11,7 @@ from bench.core.grids import Table
 from bench.core.published import UNEDITED, Published
 from bench.datasets import get_dataset
 from bench.evaluation.timing.cell import TimingCell
-from bench.models.random_backbones import SEED
+from bench.models.backbones import SEED
 from bench.store.results import Record
 from bench.tables.later_editors import marked, notes
 from bench.tables.layout import EMPTY, TextTable

@@ -1,4 +1,4 @@
-"""The `stats` command, and that a run takes what it made."""
+"""The `stats` command, and that a run uses its results."""
 
 from __future__ import annotations
 
@@ -35,19 +35,18 @@ def arguments(environment: Path) -> list[str]:
     return ["--backbone", str(backbone), "--corpus", "texts", "--documents", "30"]
 
 
-def test_it_says_what_it_counted_and_does_it_once(
-    arguments: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_it_prints_its_counts_and_computes_once(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["stats", *arguments, "--layers", "2,0"]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith("layer 0: 30 documents, ")
-    assert said.out.splitlines()[1].startswith("layer 2: 30 documents, ")
-    assert said.err == ""
+    shown = capsys.readouterr()
+    assert [line[:23] for line in shown.out.splitlines()] == [
+        f"layer {layer}: 30 documents, " for layer in (0, 2)
+    ]
+    assert shown.err == ""
     monkeypatch.setattr(Corpus, "texts", lambda _: pytest.fail("read again"))
     assert main(["stats", *arguments, "--layers", "0,2"]) == 0
-    assert capsys.readouterr().out == said.out
+    assert capsys.readouterr().out == shown.out
 
 
 def test_a_run_reads_the_statistics_of_the_editors_own_layers(
@@ -66,11 +65,10 @@ def test_layers_that_are_not_there(
     arguments: list[str], layers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["stats", *arguments, f"--layers={layers}"]) == 2
-    said = capsys.readouterr().err
-    assert "--layers takes block numbers from 0 to 2 or 'all'" in said
-    assert said.count("\n") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "from 0 to 2" in line
 
 
 def test_the_paper_preset_needs_a_backbone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stats", "--preset", "paper", "--device", "cpu"]) == 2
-    assert "--preset paper needs --backbone, one of llama-2-7b" in capsys.readouterr().err
+    assert "--backbone" in capsys.readouterr().err

@@ -104,12 +104,12 @@ def test_damaged_trained_weights(
         for path, changed in ((weights, ()), (weights, ("learning_rate",)), (report, ())):
             content = path.read_bytes()
             spoil(path, damage, chance)
-            places = resources.Places(changed=frozenset(changed))
+            options = resources.SourceOptions(changed=frozenset(changed))
             with count.trying(f"{damage.__name__} {path.name}"):
                 refused_or_the_same(
                     weights,
-                    lambda places=places: resources.sources_for(  # type: ignore[misc]
-                        "r_rome", "mini-llama", hparams, dataset="zsre", places=places
+                    lambda options=options: resources.sources_for(  # type: ignore[misc]
+                        "r_rome", "mini-llama", hparams, dataset="zsre", options=options
                     ),
                     sound,
                 )

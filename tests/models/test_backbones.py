@@ -1,16 +1,28 @@
+"""Backbones from names and directories, what is refused, and fingerprints of loaded models."""
+
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from bench.checks.contract.tiny import TINY
-from bench.models.backbones import at_directory, check_device, load, locate
+from bench.models import backbones
+from bench.models.backbones import (
+    at_directory,
+    changed,
+    check_device,
+    fingerprint,
+    load,
+    locate,
+)
 from editors.parts.tokens import batch_of
 from tests.support.saved_models import save_tiny
 
@@ -59,32 +71,25 @@ def test_a_device_map_loads_the_same_model(saved: Path) -> None:
     torch.testing.assert_close(logits.cpu(), plain.target_logits(batch), atol=1e-4, rtol=1e-4)
 
 
-def test_a_model_that_waits_elsewhere_is_refused(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_offloaded_model_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Parameter, "is_meta", property(lambda _: True))
-    with pytest.raises(ValueError, match="does not fit on the devices of this machine"):
+    with pytest.raises(ValueError, match="does not fit"):
         load(locate(str(saved)), device_map="auto")
 
 
 def test_dtype(saved: Path) -> None:
     assert load(locate(str(saved)), dtype="bfloat16").dtype == torch.bfloat16
-    with pytest.raises(ValueError, match="Did you mean 'float32'"):
+    with pytest.raises(ValueError, match="'float32'"):
         load(locate(str(saved)), dtype="float23")
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("mini-lama", "Unknown backbone 'mini-lama'. Did you mean 'mini-llama'?"),
-        ("gpt2-xl", "use --preset paper, or give the path"),
-        ("./nowhere", "No model directory at ./nowhere"),
-    ],
+    ("name", "named"),
+    [("mini-lama", "'mini-llama'"), ("gpt2-xl", "--preset paper"), ("./nowhere", "./nowhere")],
 )
-def test_unknown_names(name: str, sentence: str) -> None:
-    with pytest.raises((ValueError, OSError)) as error:
+def test_unknown_names(name: str, named: str) -> None:
+    with pytest.raises((ValueError, OSError), match=named):
         locate(name)
-    assert sentence in str(error.value)
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(
@@ -94,7 +99,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(OSError, match=r"Cannot get openai-community/gpt2-xl from the hub") as error:
+    with pytest.raises(OSError, match="openai-community/gpt2-xl") as error:
         locate("gpt2-xl", hub=True)
     assert "\n" not in str(error.value)
 
@@ -103,99 +108,61 @@ def remove_weights(directory: Path) -> None:
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
 
 
-def remove_config(directory: Path) -> None:
-    (directory / "config.json").unlink()
+def config(text: str | None) -> Callable[[Path], object]:
+    """Writes another configuration, or removes it."""
+
+    def damage(directory: Path) -> None:
+        (directory / "config.json").unlink()
+        if text is not None:
+            (directory / "config.json").write_text(text)
+
+    return damage
 
 
-def break_config(directory: Path) -> None:
-    (directory / "config.json").write_text("{")
+def entry(file: str, **values: object) -> Callable[[Path], None]:
+    return lambda directory: edit_json(directory / file, lambda config: config.update(values))
 
 
-def list_config(directory: Path) -> None:
-    (directory / "config.json").write_text("[]")
-
-
-def other_type(directory: Path) -> None:
-    edit_json(directory / "config.json", lambda c: c.update(model_type="bert"))
-
-
-def remote_model(directory: Path) -> None:
-    edit_json(directory / "config.json", lambda c: c.update(auto_map={"AutoModel": "x.Y"}))
-
-
-def asking_for_trust(directory: Path) -> None:
-    edit_json(directory / "config.json", lambda c: c.update({"trust_remote_code": True}))
-
-
-def write_index(directory: Path, file: str) -> None:
-    index = {"metadata": {}, "weight_map": {"model.norm.weight": file}}
-    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def lead_elsewhere(directory: Path) -> None:
-    write_index(directory, "../elsewhere/model.safetensors")
-
-
-def name_a_missing_file(directory: Path) -> None:
-    write_index(directory, "other.safetensors")
-
-
-def remote_tokenizer(directory: Path) -> None:
-    edit_json(
-        directory / "tokenizer_config.json", lambda c: c.update(auto_map={"AutoTokenizer": ["x.Y"]})
-    )
+def index(file: str) -> Callable[[Path], object]:
+    text = json.dumps({"metadata": {}, "weight_map": {"model.norm.weight": file}})
+    return lambda directory: (directory / "model.safetensors.index.json").write_text(text)
 
 
 @pytest.mark.parametrize(
-    ("damage", "sentence"),
+    ("damage", "named"),
     [
-        (remove_weights, r"no \*\.safetensors weights, only pickled weights \(pytorch_model.bin\)"),
-        (remove_config, "No config.json in"),
-        (break_config, "config.json is not valid JSON"),
-        (list_config, "must hold a JSON object, got list"),
-        (other_type, "model_type 'bert', which has no architecture row. Available: gpt2"),
-        (remove_weights, r"`python -m bench import-weights .*` converts them"),
-        (remote_model, r"config.json asks for remote code \(auto_map\)"),
-        (remote_model, r"python -m bench import-weights FILE"),
-        (asking_for_trust, r"config.json asks for remote code \(trust_remote_code\)"),
-        (lead_elsewhere, r"which is a path"),
-        (name_a_missing_file, r"names other.safetensors, which is not in"),
-        (remote_tokenizer, r"tokenizer_config.json asks for remote code \(auto_map\)"),
+        (remove_weights, r"pytorch_model\.bin.*python -m bench import-weights"),
+        (config(None), r"No config\.json"),
+        (config("{"), r"config\.json is not valid JSON"),
+        (config("[]"), "got list"),
+        (entry("config.json", model_type="bert"), "'bert'"),
+        (entry("config.json", auto_map={"AutoModel": "x.Y"}), "auto_map.*import-weights FILE"),
+        (entry("config.json", trust_remote_code=True), "trust_remote_code"),
+        (entry("tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y"]}), "auto_map"),
+        (index("../elsewhere/model.safetensors"), "which is a path"),
+        (index("other.safetensors"), r"other\.safetensors"),
     ],
 )
 def test_directories_that_are_refused_before_loading(
-    copy: Path, damage: Callable[[Path], None], sentence: str
+    copy: Path, damage: Callable[[Path], object], named: str
 ) -> None:
     damage(copy)
-    with pytest.raises((ValueError, OSError), match=sentence):
+    with pytest.raises((ValueError, OSError), match=named):
         locate(str(copy))
 
 
 def test_a_tokenizer_of_another_model_is_refused(copy: Path) -> None:
     edit_json(copy / "tokenizer.json", lambda t: t["model"].update(vocab={"<s>": 1}, merges=[]))  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match="embedding rows; they do not belong together"):
+    with pytest.raises(ValueError, match="embedding rows"):
         load(locate(str(copy)))
 
 
-def test_missing_tensors_are_refused(copy: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(copy / "model.safetensors")
-    del tensors["model.layers.1.mlp.down_proj.weight"]
-    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"lack tensors of the model: model\.layers\.1\.mlp"):
-        load(locate(str(copy)))
-
-
-def test_devices() -> None:
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_device("cpu").type == "cpu"
-    with pytest.raises(ValueError, match="Unknown device 'gpu'"):
+    with pytest.raises(ValueError, match="'gpu'"):
         check_device("gpu")
-
-
-def test_cuda_without_a_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="sees no CUDA device; use cpu"):
+    with pytest.raises(ValueError, match="'cuda'"):
         check_device("cuda")
 
 
@@ -212,11 +179,8 @@ LAST_NORM = "model.layers.2.input_layernorm.weight"
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda t: t.pop(LAST_NORM), rf"lack tensors of the model: {LAST_NORM}\.$"),
-        (
-            lambda t: t.update({LAST_NORM: torch.zeros(5)}),
-            rf"have {LAST_NORM} in the shape \(5,\), but its config.json wants \(16,\)\.$",
-        ),
+        (lambda t: t.pop(LAST_NORM), rf"lack .*{LAST_NORM}"),
+        (lambda t: t.update({LAST_NORM: torch.zeros(5)}), rf"{LAST_NORM} .*\(5,\).*\(16,\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(
@@ -230,6 +194,79 @@ def test_weights_that_do_not_fit_are_named(
 def test_half_a_file_is_one_sentence(copy: Path) -> None:
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="are no whole safetensors file: ") as error:
+    with pytest.raises(ValueError, match="safetensors") as error:
         load(locate(str(copy)))
     assert "\n" not in str(error.value)
+
+
+# ---- fingerprints ------------------------------------------------------------------------------
+
+
+class Small(nn.Module):
+    """Parameters of several dtypes and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(7, 5, generator=generator))
+        self.narrow = nn.Parameter(torch.randn(9, generator=generator).to(torch.bfloat16))
+        self.register_buffer("mask", torch.tensor([True, False, True]))
+        self.register_buffer("empty", torch.zeros(0))
+        self.shared = self.weight
+
+
+@pytest.fixture
+def small() -> Small:
+    return Small()
+
+
+@contextmanager
+def one_change(model: Small, at: str) -> Iterator[None]:
+    """One element of one tensor differs as little as it can, and is put back."""
+    tensor = model.get_parameter(at) if at != "mask" else model.get_buffer(at)
+    flat = tensor.detach().view(-1)
+    before = flat.clone()
+    flat.view(torch.uint8)[-flat.element_size()] ^= 1
+    try:
+        yield
+    finally:
+        flat.copy_(before)
+
+
+@pytest.mark.parametrize("at", ["weight", "narrow", "mask"])
+def test_one_bit_shows_and_putting_it_back_does_not(small: Small, at: str) -> None:
+    before = fingerprint(small)
+    with one_change(small, at):
+        assert changed(before, fingerprint(small)) == [at]
+    assert fingerprint(small) == before
+
+
+def test_what_is_equal_but_not_the_same_bits_shows(small: Small) -> None:
+    with torch.no_grad():
+        small.weight[0, 0] = 0.0
+        before = fingerprint(small)
+        small.weight[0, 0] = -0.0
+    assert changed(before, fingerprint(small)) == ["weight"]
+
+
+def test_an_exchange_of_two_elements_shows(small: Small) -> None:
+    before = fingerprint(small)
+    with torch.no_grad():
+        small.weight[[0, 1]] = small.weight[[1, 0]]
+    assert changed(before, fingerprint(small)) == ["weight"]
+
+
+def test_other_shapes_and_tensors_that_come_and_go_show(small: Small) -> None:
+    before = fingerprint(small)
+    small.register_buffer("left", torch.ones(1))
+    small.narrow = nn.Parameter(small.narrow.detach().view(3, 3))
+    del small.mask
+    assert changed(before, fingerprint(small)) == ["left", "mask", "narrow"]
+
+
+def test_chunks_are_distinguished(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "_CHUNK", 5)
+    before = fingerprint(small)
+    with torch.no_grad():  # whole chunks, whose sums are the same
+        small.weight[[0, 1]] = small.weight[[1, 0]]
+    assert changed(before, fingerprint(small)) == ["weight"]

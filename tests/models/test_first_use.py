@@ -33,16 +33,16 @@ def point(editor: str) -> Any:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Editors for which weights were asked, which then lie where they belong."""
-    asked = []
+    """Editors whose weights were trained, by name; the files are written without training."""
+    trained = []
 
     def pretend(editor: str, lm: Any, hparams: Any, directory: Path, *_: Any) -> None:
-        asked.append(editor)
+        trained.append(editor)
         directory.mkdir(parents=True)
         (directory / f"{editor}-{lm.name}.safetensors").write_bytes(b"weights")
 
     monkeypatch.setattr(planning, "train_on_first_use", pretend)
-    return asked
+    return trained
 
 
 def test_missing_weights_are_trained_once(trained: list[str]) -> None:
@@ -53,7 +53,7 @@ def test_missing_weights_are_trained_once(trained: list[str]) -> None:
 
 @pytest.mark.parametrize("editor", ["ft", "recipe"])
 def test_others_are_not(editor: str, trained: list[str]) -> None:
-    """FT has no weights; RECIPE's take longer than anybody would wait for unasked."""
+    """FT has no weights; training RECIPE's takes too long for a run."""
     train_missing([point(editor)], Settings())
     assert not trained
 
@@ -69,7 +69,7 @@ def test_other_settings_are_other_weights() -> None:
     preset = registry.hparams_for("mend", "mini-llama")
     other = registry.hparams_for("mend", "gpt2-xl")
     assert preset != other
-    places = {
+    directories = {
         first_use_directory("mend", backbone, hparams, world, dtype=dtype)
         for hparams, world, dtype in (
             (preset, 0, "float32"),
@@ -78,17 +78,17 @@ def test_other_settings_are_other_weights() -> None:
             (preset, 0, "bfloat16"),
         )
     }
-    assert len(places) == 4
+    assert len(directories) == 4
 
 
 def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def fake(key: str, lm: Any, samples: Any, hparams: Any, **rest: Any) -> artefacts.Made:
+    def fake(key: str, lm: Any, samples: Any, hparams: Any, **rest: Any) -> artefacts.Artefact:
         seen.update(key=key, samples=samples, **rest)
-        return artefacts.Made(path=rest["path"], header={}, seconds=1.0)
+        return artefacts.Artefact(path=rest["path"], header={}, seconds=1.0)
 
-    monkeypatch.setattr(artefacts, "make_artefact", fake)
+    monkeypatch.setattr(artefacts, "train_artefact", fake)
     monkeypatch.setattr(artefacts, "data_dir", lambda _: tmp_path)
     monkeypatch.setattr(artefacts, "training_samples", lambda names, _: dict.fromkeys(names, ()))
     lm = type("Model", (), {"name": "mini-llama"})()
@@ -106,10 +106,10 @@ def test_three_editors_are_quick() -> None:
 
 
 @pytest.mark.parametrize("editor", QUICK)
-def test_they_are_trained_in_earnest(
+def test_they_are_really_trained(
     editor: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With a few steps: encoder and samples are there, and the weights are found afterwards."""
+    """A few steps of training, after which the run takes the weights."""
     presets = registry.editor_class(editor).presets
     few = {"iterations": 2, "checkpoint_interval": 1, "held_out": 4, "batch_size": 4}
     short = type(presets["tiny"]).from_dict(presets["mini-llama"].to_dict() | few)
@@ -122,9 +122,9 @@ def test_they_are_trained_in_earnest(
         lambda names, where: {name: samples[:40] for name, samples in full(names, where).items()},
     )  # fmt: skip
     train_missing([point(editor)], Settings())
-    (made,) = (tmp_path / "cache").glob("world-0/artefacts/*/*.safetensors")
+    (artefact,) = (tmp_path / "cache").glob("world-0/artefacts/*/*.safetensors")
     (job,) = planning.plan([point(editor)], Settings())
-    assert job.sources.artefact == made
+    assert job.sources.artefact == artefact
 
 
 def test_weights_of_another_training_are_not_taken_for_it(trained: list[str]) -> None:

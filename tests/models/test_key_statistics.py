@@ -1,4 +1,4 @@
-"""Statistics of pristine models: made once, named by what they were made from, resumable."""
+"""Statistics of pristine models: computed once, named by their inputs, resumable."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def corpus(path: Path) -> Corpus:
     return open_corpus(str(path))
 
 
-def test_what_was_made_is_read_again_and_nothing_partial_stays(
+def test_statistics_are_computed_once_and_nothing_partial_stays(
     corpus: Corpus, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = tiny_llama()
@@ -80,8 +80,8 @@ def test_templates_are_stored_as_readable_json(cache: Path) -> None:
 
 def test_the_counts_are_recorded(path: Path) -> None:
     corpus = open_corpus(str(path), documents=5)
-    (made,) = compute_covariances(tiny_llama(), corpus, (1,)).values()
-    facts = read_facts(made)
+    (file,) = compute_covariances(tiny_llama(), corpus, (1,)).values()
+    facts = read_facts(file)
     assert facts["documents"] == "5"
     assert facts["corpus"] == corpus.identity
     assert facts["backbone"] == "tiny-llama"
@@ -115,7 +115,7 @@ def test_an_interrupted_computation_continues_to_the_same_bits(
     (checkpoint,) = cache.iterdir()
     seen = []
     compute_covariances(lm, corpus, (1,), lambda running: seen.append(running.documents))
-    assert seen[0] == 8  # the chunk behind the checkpoint at 6
+    assert seen[0] == 8  # the chunk after the checkpoint at 6
     assert torch.equal(load_file(whole)["matrix"], expected)
     assert read_facts(whole) == facts
     assert not checkpoint.exists()
@@ -123,7 +123,7 @@ def test_an_interrupted_computation_continues_to_the_same_bits(
 
 def test_the_hubs_corpus_is_never_streamed_in_the_middle_of_a_run() -> None:
     corpus = open_corpus("wikipedia", documents=100_000)
-    with pytest.raises(FileNotFoundError, match=r"layers 0, 2 .*100,000.*python -m bench stats"):
+    with pytest.raises(FileNotFoundError, match=r"layers 0, 2 .*bench stats"):
         covariances(tiny_llama(), corpus, (0, 2))
 
 
@@ -141,8 +141,8 @@ def test_no_more_is_read_than_is_wanted(path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Corpus, "texts", endless)
     corpus = open_corpus(str(path), tokens=100)
-    (made,) = compute_covariances(tiny_llama(), corpus, (0,)).values()
-    assert 100 <= int(read_facts(made)["tokens"]) < 100 + 3 * 160
+    (file,) = compute_covariances(tiny_llama(), corpus, (0,)).values()
+    assert 100 <= int(read_facts(file)["tokens"]) < 100 + 3 * 160
 
 
 def flip(path: Path) -> None:
@@ -152,7 +152,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_damaged_statistics_are_named_set_aside_and_made_anew(
+def test_damaged_statistics_are_reported_set_aside_and_recomputed(
     corpus: Corpus, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lm = tiny_llama()
@@ -166,7 +166,7 @@ def test_damaged_statistics_are_named_set_aside_and_made_anew(
     assert len(list(cache.glob("*.corrupt"))) == 2
 
 
-def test_a_covariance_from_before_there_were_digests_is_read_as_it_is(
+def test_a_covariance_without_a_digest_is_read_as_it_is(
     corpus: Corpus, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lm = tiny_llama()

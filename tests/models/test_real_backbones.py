@@ -65,13 +65,13 @@ def lm(
     name = str(request.param)
     directory = tmp_path_factory.mktemp("models") / name
     directory.mkdir()
-    (found,) = data_dir.rglob(f"{name}.config.json")
-    config: dict[str, Any] = json.loads(found.read_text("utf-8"))
+    (path,) = data_dir.rglob(f"{name}.config.json")
+    config: dict[str, Any] = json.loads(path.read_text("utf-8"))
     if config["model_type"] == "llama":
         (directory / "tokenizer_config.json").write_text(json.dumps(LLAMA_TOKENIZER))
     for source, target in BACKBONES[name][0]:
-        (found,) = data_dir.rglob(source)
-        shutil.copy(found, directory / target)
+        (path,) = data_dir.rglob(source)
+        shutil.copy(path, directory / target)
     (directory / "config.json").write_text(json.dumps(config))
     tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
     model = language_model(name, config, tokenizer).model

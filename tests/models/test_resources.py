@@ -1,3 +1,5 @@
+"""Sources of what editors need: which files are taken, their digests, and how they are loaded."""
+
 from __future__ import annotations
 
 import json
@@ -9,7 +11,13 @@ import torch
 from bench.checks.contract.tiny import CONTEXT, tiny_llama, write_encoder
 from bench.models import corpora, resources
 from bench.models.corpora import open_corpus
-from bench.models.resources import Places, Sources, encoder_directory, resources_for, sources_for
+from bench.models.resources import (
+    SourceOptions,
+    Sources,
+    encoder_directory,
+    resources_for,
+    sources_for,
+)
 from editors import registry
 from editors.parts.covariance import second_moments
 from editors.recipe import RecipeEditor
@@ -36,85 +44,85 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_rome_gets_the_covariance_of_its_layer_and_its_templates(corpus: Path) -> None:
     lm = tiny_llama()
-    made = resources_for(lm, ROME, Sources(corpus=open_corpus(str(corpus))), seed=5)
+    loaded = resources_for(lm, ROME, Sources(corpus=open_corpus(str(corpus))), seed=5)
     texts = [line for line in LINES if line]
     (moment,) = second_moments(tiny_llama(), texts, (1,), max_length=CONTEXT).values()
-    assert made.covariance is not None
-    assert torch.equal(made.covariance(1), moment.matrix.float())
-    assert len(made.templates) == 3
-    assert made.seed == 5
+    assert loaded.covariance is not None
+    assert torch.equal(loaded.covariance(1), moment.matrix.float())
+    assert len(loaded.templates) == 3
+    assert loaded.seed == 5
 
 
 def test_an_editor_that_needs_nothing_gets_nothing(cache: Path) -> None:
     hparams = registry.hparams_for("ft", "mini-llama")
     sources = sources_for("ft", "mini-llama", hparams, dataset="zsre")
     assert sources == Sources()
-    made = resources_for(tiny_llama(), hparams, sources)
-    assert (made.covariance, made.templates) == (None, ("{}",))
+    loaded = resources_for(tiny_llama(), hparams, sources)
+    assert (loaded.covariance, loaded.templates) == (None, ("{}",))
     assert not cache.exists()
 
 
-def test_training_edits_lie_beside_the_test_split(tmp_path: Path) -> None:
+def test_training_edits_are_beside_the_test_split(tmp_path: Path) -> None:
     row = {"subject": "S", "prompt": "S is", "target_new": "new", "rephrase_prompt": "So S is"}
     rows = [row | {"locality_prompt": "It is", "locality_ground_truth": "old"}]
     content = json.dumps(rows)
     for name in ("counterfact-train.json", "counterfact-edit.json"):
         (tmp_path / name).write_text(content, encoding="utf-8")
-    places = Places(data_dir=tmp_path)
+    options = SourceOptions(data_dir=tmp_path)
     wise = registry.hparams_for("wise", "mini-llama")
-    sources = sources_for("wise", "mini-llama", wise, dataset="cf", places=places)
+    sources = sources_for("wise", "mini-llama", wise, dataset="cf", options=options)
     assert sources.training is not None
     assert set(sources.digests()) == {"training"}
-    made = resources_for(tiny_llama(), RomeHparams(layer=1, mode="easyedit"), sources)
-    assert made.training is not None
-    (sample,) = made.training()
+    loaded = resources_for(tiny_llama(), RomeHparams(layer=1, mode="easyedit"), sources)
+    assert loaded.training is not None
+    (sample,) = loaded.training()
     assert sample.request.target == "new"
     with pytest.raises(FileNotFoundError, match="zsre"):
-        sources_for("wise", "mini-llama", wise, dataset="zsre", places=places)
+        sources_for("wise", "mini-llama", wise, dataset="zsre", options=options)
 
 
 def test_templates_that_were_planned_are_read(tmp_path: Path) -> None:
     path = tmp_path / "templates.json"
     path.write_text('["{}", "So. {}"]', encoding="utf-8")
     hparams = RomeHparams(layer=1, mode="easyedit")
-    made = resources_for(tiny_llama(), hparams, Sources(templates=path))
-    assert made.templates == ("{}", "So. {}")
+    loaded = resources_for(tiny_llama(), hparams, Sources(templates=path))
+    assert loaded.templates == ("{}", "So. {}")
     assert set(Sources(templates=path).digests()) == {"templates"}
 
 
 def test_a_named_corpus_comes_first_then_one_beside_the_data(corpus: Path, tmp_path: Path) -> None:
     other = tmp_path / "mine.txt"
     other.write_text("My own.", encoding="utf-8")
-    places = Places(data_dir=corpus.parent, corpus=str(other), documents=7)
-    found = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", places=places).corpus
-    assert found == open_corpus(str(other), documents=7)
-    places = Places(data_dir=corpus.parent)
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", places=places)
+    options = SourceOptions(data_dir=corpus.parent, corpus=str(other), documents=7)
+    named = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", options=options).corpus
+    assert named == open_corpus(str(other), documents=7)
+    options = SourceOptions(data_dir=corpus.parent)
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", options=options)
     assert sources.corpus == open_corpus(str(corpus))
     assert set(sources.digests()) == {"corpus"}
     before = sources.digests()
     corpus.write_text("Another corpus altogether.", encoding="utf-8")
-    again = sources_for("rome", "my-model", ROME, dataset="cf", places=places)
+    again = sources_for("rome", "my-model", ROME, dataset="cf", options=options)
     assert again.digests() != before
 
 
-def test_any_other_model_reads_some_of_the_made_corpus(
+def test_any_other_model_reads_some_of_the_embedded_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = tmp_path / "3" / "corpus.txt"
-    made.parent.mkdir()
-    made.write_text("Made.", encoding="utf-8")
+    embedded = tmp_path / "3" / "corpus.txt"
+    embedded.parent.mkdir()
+    embedded.write_text("A text.", encoding="utf-8")
     monkeypatch.setattr(corpora, "data_dir", lambda seed: tmp_path / str(seed))
-    places = Places(data_dir=tmp_path, world_seed=3)
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", places=places)
-    assert sources.corpus == open_corpus(str(made), tokens=corpora.EMBEDDED_TOKENS)
+    options = SourceOptions(data_dir=tmp_path, world_seed=3)
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", options=options)
+    assert sources.corpus == open_corpus(str(embedded), tokens=corpora.EMBEDDED_TOKENS)
 
 
 def test_a_named_large_model_reads_what_the_originals_read(tmp_path: Path) -> None:
-    places = Places(data_dir=tmp_path)
-    found = sources_for("rome", "gpt2-xl", ROME, dataset="cf", places=places).corpus
-    assert found is not None
-    assert (found.place, found.documents) == ("wikipedia", 100_000)
+    options = SourceOptions(data_dir=tmp_path)
+    large = sources_for("rome", "gpt2-xl", ROME, dataset="cf", options=options).corpus
+    assert large is not None
+    assert (large.place, large.documents) == ("wikipedia", 100_000)
 
 
 def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +134,7 @@ def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.M
     assert encoder_directory("mini-roberta", hub=True) == tmp_path / "0" / "mini-roberta"
     assert encoder_directory(hub=True) == Path("hub/FacebookAI/roberta-base")
     assert encoder_directory("roberta-base", hub=False) == Path("hub/FacebookAI/roberta-base")
-    with pytest.raises(ValueError, match="Unknown encoder 'robrta'"):
+    with pytest.raises(ValueError, match="'robrta'"):
         encoder_directory("robrta", hub=False)
     with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors"):
         encoder_directory(str(tmp_path), hub=False)
@@ -143,15 +151,15 @@ def test_the_encoder_is_part_of_the_identity(tmp_path: Path) -> None:
 
 def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
     hparams = registry.hparams_for("t_patcher", "gpt2-xl")
-    places = Places(data_dir=corpus.parent)
-    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", places=places)
+    options = SourceOptions(data_dir=corpus.parent)
+    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", options=options)
     assert sources.corpus is not None
     assert sources.corpus.place == str(corpus)
     assert set(sources.digests()) == {"corpus"}
-    made = resources_for(tiny_llama(), hparams, sources)
-    assert made.corpus is not None
-    assert list(made.corpus()) == [line for line in LINES if line]
-    assert made.covariance is None
+    loaded = resources_for(tiny_llama(), hparams, sources)
+    assert loaded.corpus is not None
+    assert list(loaded.corpus()) == [line for line in LINES if line]
+    assert loaded.covariance is None
 
 
 def test_trained_weights_are_found_by_data_set_then_mixed(
@@ -160,27 +168,27 @@ def test_trained_weights_are_found_by_data_set_then_mixed(
     monkeypatch.setattr(resources, "require_assets", lambda _, name: tmp_path / name)
     hparams = RecipeEditor.presets["default"]
 
-    def found() -> Path | None:
+    def artefact() -> Path | None:
         return sources_for("RECIPE", "some-model", hparams, dataset="zsre").artefact
 
-    with pytest.raises(FileNotFoundError, match=r"RECIPE has no trained weights.*--editor recipe"):
-        found()
+    with pytest.raises(resources.UntrainedEditorError, match="--editor recipe"):
+        artefact()
     directory = tmp_path / "artefacts"
     directory.mkdir()
     for name in ("recipe-some-model.safetensors", "recipe-some-model-zsre.safetensors"):
         (directory / name).write_bytes(b"weights")
-        artefact = found()
-        assert artefact is not None
-        assert artefact.name == name
+        path = artefact()
+        assert path is not None
+        assert path.name == name
 
 
-def test_files_that_were_changed_behind_the_plan_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "made.safetensors"
+def test_files_that_changed_after_planning_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trained.safetensors"
     path.write_bytes(b"one")
     sources = Sources(artefact=path)
     planned = sources.digests()
     sources.check(planned)
-    sources.check({})  # what a plan does not name is not held against it
+    sources.check({})  # sources that a plan does not name are not compared
     path.write_bytes(b"another")
-    with pytest.raises(ValueError, match="The artefact has changed since the run was planned"):
+    with pytest.raises(ValueError, match="artefact has changed"):
         sources.check(planned)

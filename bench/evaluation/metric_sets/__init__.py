@@ -13,7 +13,7 @@ from bench.core.names import unknown_name
 
 if TYPE_CHECKING:
     from bench.evaluation.metric_sets.base import MetricSet
-    from bench.models.measure_inputs import MeasureInputs
+    from bench.models.corpora import MeasureInputs
 
 
 @cache

@@ -23,7 +23,7 @@ from bench.evaluation.inference import (
     unsteered,
 )
 from bench.evaluation.metrics import SampleRow
-from bench.models.measure_inputs import MeasureInputs
+from bench.models.corpora import MeasureInputs
 from editors.base import Editor, EditSample
 from editors.parts.tokens import RetrievalText
 

@@ -1,6 +1,6 @@
 """Collapse alarms: whether the stream of edits has ruined the model as a language model.
 
-A fixed text that no edit is about (`bench.models.measure_inputs`) is put to the unedited model and
+A fixed text that no edit is about (`bench.models.corpora`) is put to the unedited model and
 to the model after all edits of a block, through the editor's steering, as all questions are:
 
 * `nats`: minus the mean log-probability of a token, each text forced after its first eight words;
@@ -36,7 +36,7 @@ from bench.core.cells import Cell
 from bench.evaluation.inference import PartialAnswers, generate, unsteered
 from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow
-from bench.models.measure_inputs import MeasureInputs
+from bench.models.corpora import MeasureInputs
 from editors.parts.generation import Stop, text_of
 
 RATIO, RISE, SHARE = 2.0, 0.2, 0.8

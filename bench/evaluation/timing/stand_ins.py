@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.models.random_backbones import SEED
+from bench.models.backbones import SEED
 from bench.models.resources import Sources
 from editors.base import Editor, Hparams, Resources, TrainableEditor
 from editors.parts.language_model import LanguageModel

@@ -1,6 +1,7 @@
 """Pickled weights of a file or of a model directory to safetensors beside them, or elsewhere.
 
-Each file is read by a process of its own (`unpickle.py`), isolated, with a time limit.
+Each file is read by a process of its own (`unpickle.py`), isolated, with a time limit. That script
+is never imported.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from pathlib import Path
 
 from bench.core.files import write_text
 from bench.models.backbones import READ_BESIDE_WEIGHTS
-from bench.models.model_files import PICKLED
-from bench.models.weights import unpickle_path
-from editors.parts.checks import check_file_name
+from bench.models.model_files import PICKLED, json_object, weight_map
 
 SECONDS = 1800.0  # for one file, ours: ten gigabytes from a slow disk
+UNPICKLE = Path(__file__).parent / "unpickle.py"
 INDEX = "pytorch_model.bin.index.json"
 _MAIN = "pytorch_model.bin"
 _OLD, _NEW = "pytorch_model", "model"  # how Hugging Face names weights in either form
@@ -29,7 +29,7 @@ _OLD, _NEW = "pytorch_model", "model"  # how Hugging Face names weights in eithe
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What is to be read, and where each file goes."""
+    """The files to read, and the file that each is written to."""
 
     files: Mapping[Path, Path]  # pickled file -> safetensors file
     index: tuple[Path, Path] | None = None  # of a model in several files: old, new
@@ -37,10 +37,10 @@ class Conversion:
 
 
 def conversion_of(source: Path, out: Path | None) -> Conversion:
-    """What converting a file or a model directory means.
+    """The conversion of a file or a model directory.
 
     Raises:
-        OSError: nothing is there.
+        OSError: nothing is at `source`.
         ValueError: no pickled weights, several without an index, or safetensors already.
     """
     if source.is_file():
@@ -50,27 +50,28 @@ def conversion_of(source: Path, out: Path | None) -> Conversion:
     if not source.is_dir():
         raise FileNotFoundError(f"No file and no model directory at {source}.")
     if out is None and any(source.glob("*.safetensors")):
-        raise ValueError(f"{source} holds safetensors weights already; --out DIR converts anew.")
+        raise ValueError(f"{source} holds safetensors weights already; --out DIR converts again.")
     target = out or source
     index = source / INDEX
-    names = _sharded(index) if index.is_file() else [_single(source)]
+    sharded = index.is_file()
+    names = dict.fromkeys(weight_map(index).values()) if sharded else [_single(source)]
     for name in names:
         if not (source / name).is_file():
             raise FileNotFoundError(f"{index} names {name}, which is not in {source}.")
-    found = (path for pattern in READ_BESIDE_WEIGHTS for path in source.glob(pattern))
+    others = {path for pattern in READ_BESIDE_WEIGHTS for path in source.glob(pattern)}
     return Conversion(
         files={source / name: target / _renamed(name) for name in names},
-        index=(index, target / _renamed(INDEX)) if index.is_file() else None,
-        beside=() if out is None else tuple(sorted(set(found))),
+        index=(index, target / _renamed(INDEX)) if sharded else None,
+        beside=() if out is None else tuple(sorted(others)),
     )
 
 
 def convert(conversion: Conversion) -> Iterator[Path]:
-    """Write every file whole or not at all, the index last; paths as they are done.
+    """Write every file whole or not at all, the index last; yields each path when it is written.
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: a file that is refused; the sentence says why.
+        ValueError: a file is refused; the sentence says why.
     """
     for source, target in conversion.files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +87,15 @@ def convert(conversion: Conversion) -> Iterator[Path]:
         yield Path(shutil.copyfile(path, directory / path.name))
     if conversion.index is not None:
         old, new = conversion.index
-        yield write_text(new, json.dumps(_renamed_index(old), indent=2) + "\n")
+        files = {tensor: _renamed(name) for tensor, name in weight_map(old).items()}
+        yield write_text(
+            new, json.dumps({**json_object(old), "weight_map": files}, indent=2) + "\n"
+        )
 
 
 def _unpickle(source: Path, target: Path) -> None:
     """Run the script that reads pickles, alone."""
-    command = [sys.executable, "-I", str(unpickle_path()), str(source), str(target)]
+    command = [sys.executable, "-I", str(UNPICKLE), str(source), str(target)]
     environment = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
     try:
         done = subprocess.run(
@@ -105,27 +109,15 @@ def _unpickle(source: Path, target: Path) -> None:
         raise ValueError(f"{source} was not converted: {why}.")
 
 
-def _sharded(index: Path) -> list[str]:
-    """The files that an index names, each once; none of them lies elsewhere.
-
-    Raises:
-        ValueError: no index, or a name that is a path.
-    """
-    names = dict.fromkeys(_weight_map(index).values())
-    for name in names:
-        check_file_name(f"file in {index}", name)
-    return list(names)
-
-
 def _single(directory: Path) -> str:
-    found = sorted({path.name for pattern in PICKLED for path in directory.glob(pattern)})
-    if _MAIN in found:
+    names = sorted({path.name for pattern in PICKLED for path in directory.glob(pattern)})
+    if _MAIN in names:
         return _MAIN
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(names) == 1:
+        return names[0]
+    if names:
         raise ValueError(
-            f"{directory} holds several pickled files ({', '.join(found[:5])}) and no {INDEX}; "
+            f"{directory} holds several pickled files ({', '.join(names[:5])}) and no {INDEX}; "
             "name the one with the weights."
         )
     raise ValueError(f"{directory} holds no pickled weights ({', '.join(PICKLED)}).")
@@ -137,22 +129,5 @@ def _renamed(name: str) -> str:
     new = f"{_NEW}{stem.removeprefix(_OLD)}" if stem.startswith(_OLD) else stem
     if rest == "bin.index.json":
         return f"{new}.safetensors.index.json"
-    kept = rest.rpartition(".")[0]  # of a name with further dots
-    return f"{new}{dot * bool(kept)}{kept}.safetensors"
-
-
-def _renamed_index(old: Path) -> dict[str, object]:
-    index = json.loads(old.read_text(encoding="utf-8"))
-    renamed = {name: _renamed(file) for name, file in _weight_map(old).items()}
-    return {**index, "weight_map": renamed}
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        found = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        pairs = {str(name): str(file) for name, file in found.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{index} is no index of weights: no weight_map.") from error
-    if not pairs:
-        raise ValueError(f"{index} names no weights.")
-    return pairs
+    middle = rest.rpartition(".")[0]  # of a name with further dots
+    return f"{new}{dot * bool(middle)}{middle}.safetensors"

@@ -10,7 +10,7 @@ from bench.core.cells import Cell
 from bench.evaluation.inference import BatchLimit
 from bench.evaluation.metric_sets.base import RunningCell
 from bench.evaluation.metrics import ItemRow, SampleRow
-from bench.models.measure_inputs import MeasureInputs
+from bench.models.corpora import MeasureInputs
 from editors.base import Editor, EditSample
 
 TEXTS = ("one two three four five six seven eight nine ten", "a b c d e f g h i j k l", "too short")

@@ -14,7 +14,7 @@ from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import SetResults
 from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, passages, repetition
-from bench.models.measure_inputs import MeasureInputs, world_texts
+from bench.models.corpora import MeasureInputs, world_texts
 from bench.world.world import World
 from editors.parts.tokens import TokenBatch, batch_of
 from tests.core.test_cells import CELL

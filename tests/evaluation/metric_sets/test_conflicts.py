@@ -11,7 +11,7 @@ from bench.evaluation.inference import Forced, Question
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import RunningCell, SetResults
 from bench.evaluation.metric_sets.conflicts import pairs, template
-from bench.models.measure_inputs import NO_INPUTS
+from bench.models.corpora import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import running

@@ -15,8 +15,8 @@ from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.driver import CellRun, run_cell, summary_of
 from bench.evaluation.metric_sets import available, get_set, identities
 from bench.evaluation.metric_sets.base import MetricSet, RunningCell, SetResults
-from bench.models.fingerprint import changed, fingerprint
-from bench.models.measure_inputs import MeasureInputs
+from bench.models.backbones import changed, fingerprint
+from bench.models.corpora import MeasureInputs
 from bench.store.compact import compact, line
 from bench.store.maintenance.verifying import problems
 from bench.store.results import complete, parse, sealed

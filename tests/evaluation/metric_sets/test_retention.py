@@ -12,7 +12,7 @@ from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import SetResults
 from bench.evaluation.metric_sets.retention import ages, cohort
 from bench.evaluation.probing import items_of
-from bench.models.measure_inputs import NO_INPUTS
+from bench.models.corpora import NO_INPUTS
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import item, row
 from tests.support.fake_editors import DoNothing, Shift

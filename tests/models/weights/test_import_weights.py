@@ -19,7 +19,6 @@ from bench.checks.contract.tiny import TINY
 from bench.cli.main import main
 from bench.models.backbones import load, locate
 from bench.models.weights import convert as converting
-from bench.models.weights import unpickle_path
 from editors.parts.tokens import batch_of
 from tests.support.saved_models import save_tiny
 
@@ -58,7 +57,7 @@ def same_answers(architecture: str, directory: Path) -> bool:
 
 
 class Evil:
-    """Whoever unpickles it makes a file."""
+    """Unpickling it writes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -111,11 +110,11 @@ def test_a_file_of_a_training_script(tmp_path: Path, wrapped: str | None, legacy
     content = tensors if wrapped is None else {"step": 3, wrapped: tensors}
     torch.save(content, tmp_path / "w.v1.pt", _use_new_zipfile_serialization=not legacy)
     assert main(["import-weights", str(tmp_path / "w.v1.pt"), "--out", str(tmp_path / "out")]) == 0
-    found = load_file(tmp_path / "out" / "w.v1.safetensors")
-    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+    loaded = load_file(tmp_path / "out" / "w.v1.safetensors")
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {
         name: tensor.tolist() for name, tensor in tensors.items()
     }
-    assert found["half"].dtype == torch.bfloat16
+    assert loaded["half"].dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("where", ["alone", "among_tensors", "in_a_zip"])
@@ -130,7 +129,7 @@ def test_code_in_a_pickle_is_not_run(
         file.write_bytes(pickle.dumps(evil, protocol=2))
     sentence = error_of(capsys, file, "--out", tmp_path / "out")
     assert not mark.exists()
-    assert f"{file} was not converted: it asks for posix.system, which is code" in sentence
+    assert "posix.system" in sentence
     assert "weights_only" not in sentence  # torch's own advice is how to run it
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -143,7 +142,7 @@ def test_no_form_of_pickle_is_run(
     file.write_bytes(pickle.dumps({"x": Evil(mark)}, protocol=protocol))
     sentence = error_of(capsys, file)
     assert not mark.exists()
-    assert "was not converted: it " in sentence
+    assert str(file) in sentence
     assert "weights_only" not in sentence
 
 
@@ -155,28 +154,26 @@ def test_the_file_would_have_made_its_mark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "named"),
     [
-        ([1, 2], "it holds list instead of named tensors"),
-        ({}, "it holds dict instead of named tensors"),
-        ({"w": torch.ones(1), "epoch": 3}, "it holds int at 'epoch', where a tensor belongs"),
-        ({3: torch.ones(1)}, "it holds Tensor at 3, where a tensor belongs"),
-        ({"w": torch.ones(2, 2).to_sparse()}, "its tensor 'w' is sparse"),
+        ([1, 2], "list"),
+        ({}, "dict"),
+        ({"w": torch.ones(1), "epoch": 3}, "int at 'epoch'"),
+        ({3: torch.ones(1)}, "Tensor at 3"),
+        ({"w": torch.ones(2, 2).to_sparse()}, "tensor 'w' is sparse"),
+        (b"\x80\x02nonsense", "no file of tensors"),
     ],
 )
 def test_files_without_plain_tensors(
-    content: object, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: object, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.save(content, tmp_path / "x.pt")
-    assert sentence in error_of(capsys, tmp_path / "x.pt")
+    file = tmp_path / "x.pt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    assert named in error_of(capsys, file)
     assert not list(tmp_path.glob("*.safetensors"))
-
-
-def test_a_broken_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x.bin").write_bytes(b"\x80\x02nonsense")
-    assert "it is no file of tensors and plain containers alone (" in error_of(
-        capsys, tmp_path / "x.bin"
-    )
 
 
 def test_time_is_limited(
@@ -184,7 +181,7 @@ def test_time_is_limited(
 ) -> None:
     torch.save({"w": torch.ones(1)}, tmp_path / "x.bin")
     monkeypatch.setattr(converting, "SECONDS", 0.05)
-    assert "was not converted within 0 seconds" in error_of(capsys, tmp_path / "x.bin")
+    assert "within 0 seconds" in error_of(capsys, tmp_path / "x.bin")
     assert [path.name for path in tmp_path.iterdir()] == ["x.bin"]
 
 
@@ -197,9 +194,9 @@ def test_time_is_limited(
         "import ctypes; ctypes.CDLL('libm.so.6')",
     ],
 )
-def test_behind_the_reader_stands_a_guard(code: str) -> None:
+def test_the_reading_process_has_a_guard(code: str) -> None:
     guarded = (
-        f"import runpy, sys; s = runpy.run_path({str(unpickle_path())!r}); "
+        f"import runpy, sys; s = runpy.run_path({str(converting.UNPICKLE)!r}); "
         f"sys.addaudithook(s['_guard']); {code}"
     )
     done = subprocess.run(
@@ -208,48 +205,35 @@ def test_behind_the_reader_stands_a_guard(code: str) -> None:
     assert "PermissionError: it tried " in done.stderr
 
 
-def several(directory: Path) -> None:
-    for name in ("a.pt", "optimizer.pt"):
-        (directory / name).write_bytes(b"")
+def empty_files(*names: str) -> Any:
+    return lambda directory: [(directory / name).write_bytes(b"") for name in names]
 
 
-def lead_elsewhere(directory: Path) -> None:
-    index = {"weight_map": {"w": "../../secret.bin"}}
-    (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-
-
-def missing_shard(directory: Path) -> None:
-    index = {"weight_map": {"w": "pytorch_model-00001-of-00001.bin"}}
-    (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-
-
-def no_index(directory: Path) -> None:
-    (directory / "pytorch_model.bin.index.json").write_text("[]")
-
-
-def converted(directory: Path) -> None:
-    (directory / "model.safetensors").write_bytes(b"")
+def index(value: object) -> Any:
+    text = json.dumps(value)
+    return lambda directory: (directory / "pytorch_model.bin.index.json").write_text(text)
 
 
 @pytest.mark.parametrize(
-    ("fill", "sentence"),
+    ("fill", "named"),
     [
-        (lambda _: None, "holds no pickled weights"),
-        (several, "several pickled files (a.pt, optimizer.pt) and no pytorch_model.bin.index.json"),
-        (lead_elsewhere, "got '../../secret.bin', which is a path"),
-        (missing_shard, "names pytorch_model-00001-of-00001.bin, which is not in"),
-        (no_index, "is no index of weights"),
-        (converted, "holds safetensors weights already"),
+        (empty_files(), "no pickled weights"),
+        (empty_files("a.pt", "optimizer.pt"), "a.pt, optimizer.pt"),
+        (index({"weight_map": {"w": "../../secret.bin"}}), "'../../secret.bin'"),
+        (index({"weight_map": {"w": "pytorch_model-1.bin"}}), "pytorch_model-1.bin"),
+        (index([]), "pytorch_model.bin.index.json"),
+        (index({"weight_map": {}}), "no weight_map"),
+        (empty_files("model.safetensors"), "safetensors weights already"),
     ],
 )
 def test_directories_that_are_refused(
-    fill: Any, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fill: Any, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path)
-    assert sentence in error_of(capsys, tmp_path)
+    assert named in error_of(capsys, tmp_path)
 
 
-def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "No file and no model directory at" in error_of(capsys, tmp_path / "none")
+def test_files_that_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(tmp_path / "none") in error_of(capsys, tmp_path / "none")
     (tmp_path / "x.safetensors").write_bytes(b"")
-    assert "is a safetensors file already" in error_of(capsys, tmp_path / "x.safetensors")
+    assert "safetensors file already" in error_of(capsys, tmp_path / "x.safetensors")
