@@ -20,12 +20,12 @@ from bench.evaluation.inference import Forced
 from bench.evaluation.probing import BlockAnswers, Item, Prober
 from editors.base import Editor
 from editors.grace import GraceEditor
+from editors.parts.fast_paths import FastPaths, Stopping, enough
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
 from editors.parts.replacement import changed_places, put
-from editors.parts.stopping import Stopping, enough
 from editors.parts.target_value import (
     ENOUGH,
     Steered,
@@ -279,8 +279,8 @@ _REPLACED: dict[str, Any] = {
     "bench.evaluation.probing.BARE": None,  # forcing and decoding read a prompt each
     "bench.evaluation.driver.pristine_answers": _never,
     "bench.evaluation.caches.CachedEdits.get": _never,
-    "editors.parts.retrieving.RetrievingEditor.remembering": Editor.remembering,
-    **{f"editors.{name}.together": 1 for name in _BATCHED},
+    "editors.parts.retrieving.RetrievingEditor.caching_retrievals": FastPaths.caching_retrievals,
+    **{f"editors.{name}.edits_at_once": 1 for name in _BATCHED},
     **{f"editors.{name}.unedited_pass": _unedited_pass for name in ("rome", "wilke", "memit")},
     **{f"editors.{name}.optimise_targets": _optimise_targets for name in ("rome", "memit")},
     "editors.grace.GraceEditor.final_states": _grace_states,

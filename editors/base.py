@@ -8,17 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
 
+    from editors.parts.fast_paths import EditCache, Stopping
     from editors.parts.language_model import LanguageModel
     from editors.parts.needs import Needs, Setting
     from editors.parts.retrieving import Explanation
-    from editors.parts.stopping import Stopping
     from editors.parts.tokens import TokenBatch
 
 
@@ -33,7 +32,7 @@ class EditRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A question asked after editing; `kind` names its type (`rephrase`, `Forgetfulness`, ..)."""
+    """A question after editing; `kind` names its type (`rephrase`, `Forgetfulness`, ..)."""
 
     kind: str
     prompt: str
@@ -80,19 +79,19 @@ class Hparams:
         }
 
     def check_installed(self) -> None:
-        """Look for optional packages that these hyper-parameters want.
+        """Look for optional packages that these hyper-parameters need.
 
         Raises:
-            ValueError: one is not installed; the sentence says what adds it.
+            ValueError: a package is not installed; the sentence names its extra.
         """
 
     @property
     def uses_covariance(self) -> bool:
-        """Whether the editor asks for the key covariance of any layer."""
+        """Whether the editor needs the key covariance of any layer."""
         return False
 
     def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
-        """Blocks whose key covariance the editor will ask for, in a model of `n_layers`."""
+        """Blocks whose key covariance the editor needs, in a model of `n_layers`."""
         return ()
 
     @property
@@ -107,7 +106,7 @@ class Hparams:
 
     @property
     def template_lengths(self) -> tuple[int, ...]:
-        """Tokens of each random context prefix that the editor wants beside the bare prompt."""
+        """Tokens of each random context prefix that the editor uses beside the bare prompt."""
         return ()
 
     @property
@@ -117,19 +116,6 @@ class Hparams:
 
 
 HparamsT = TypeVar("HparamsT", bound=Hparams)
-
-
-class Kept(Protocol):
-    """Where an editor finds again what it made of a request on the pristine model."""
-
-    def get(self, request: EditRequest) -> dict[str, Tensor] | None:
-        """What was put there for an equal request; None for nothing."""
-
-    def put(self, request: EditRequest, made: Mapping[str, Tensor]) -> None:
-        """Keep what `get` did not find, and has been made since."""
-
-    def take_saved(self) -> float:
-        """Seconds that making took what was found since the last call of this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,18 +132,19 @@ class Resources:
     covariance: Callable[[int], Tensor] | None = None
     templates: tuple[str, ...] = ("{}",)
     corpus: Callable[[], Iterable[str]] | None = None  # reads documents of plain text
-    training: Callable[[], Sequence[EditSample]] | None = None  # reads edits that no test asks for
+    training: Callable[[], Sequence[EditSample]] | None = None  # reads training edits
     seed: int = 0  # of the editor's own draws; the global generators are never touched
     stopping: Stopping = "by_loss"  # the others only bound the time of an edit
-    kept: Kept | None = None  # None: everything is made anew
+    edit_cache: EditCache | None = None  # None: every edit is computed
 
 
 class Editor(ABC, Generic[HparamsT]):
     """Edits a language model, cumulatively, until reset.
 
-    Subclasses keep all their state so that `reset` restores the model bit-exactly. An editor that
-    acts at inference (a retrieved prompt, a codebook) attaches itself in `steering` only, so an
-    unsteered forward is always that of the weights as they are.
+    `reset` restores the model bit-exactly. An editor that acts at inference (a retrieved prompt, a
+    codebook) attaches itself in `steering` only, so an unsteered forward is always that of the
+    weights as they are. Facts are literal attributes, which `editors.registry` reads from the
+    source. What saves time alone is in `editors.parts.fast_paths`.
     """
 
     family: ClassVar[Literal["MP", "AP", "RB"]]  # modifies / adds parameters, retrieval-based
@@ -172,9 +159,6 @@ class Editor(ABC, Generic[HparamsT]):
     uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
-    # Hyper-parameters that an edit's tensors depend on, where these depend on nothing else but the
-    # request and the pristine model, so that they may be kept. Empty: they depend on more.
-    kept_by: ClassVar[frozenset[str]] = frozenset()
     hparams_class: ClassVar[type[Hparams]]
     presets: ClassVar[Mapping[str, Hparams]]  # backbone name -> its hyper-parameters
 
@@ -194,60 +178,23 @@ class Editor(ABC, Generic[HparamsT]):
         """What an editor with these hyper-parameters needs beside the model; None: unknown."""
         return None
 
-    @property
-    def together(self) -> int:
-        """How many requests `prepare` works out at once."""
-        return 1
-
     @abstractmethod
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Apply requests on top of all earlier ones; an empty list changes nothing."""
 
-    def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
-        """What makes the edit of each request on the model as it is now, as `edit` of it would.
-
-        Each is called on the model as it is now. The editor may work out several together, and gets
-        at most `together` of them.
-        """
-        return [partial(self.edit, [request]) for request in requests]
-
     @abstractmethod
     def reset(self) -> None:
-        """Undo all edits bit-exactly; no hook, flag or wrapper is left behind."""
+        """Undo all edits bit-exactly; no hook, flag or wrapper remains."""
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Context in which a forward (or a cached decoding) of `batch` is answered as edited."""
         return nullcontext()
 
-    @property
-    def steers_alike(self) -> bool:
-        """Whether steering treats all rows alike, so that rows may leave a batch."""
-        return type(self).steering is Editor.steering  # the weights answer as they are
-
-    @property
-    def steers_by_prompt(self) -> bool:
-        """Whether steering knows of a row its text and where its prompt ends, and no more.
-
-        Then a target may be forced first, and decoding go on behind any part of it.
-        """
-        return self.steers_alike
-
-    def remembering(self) -> AbstractContextManager[None]:
-        """Context without edits, in which what a text retrieves may be kept for the next time."""
-        return nullcontext()
-
-    def retrieved(self, texts: Sequence[str]) -> Sequence[int] | None:
-        """What each text retrieves: with equal numbers, a row is answered alike.
-
-        None where that cannot be told.
-        """
-        return None
-
     def explain(self, texts: Sequence[str]) -> Sequence[Explanation] | None:
-        """Why each prompt is answered as it is: what it finds among the edits, and which it uses.
+        """What each prompt retrieves among the edits, and which of them its answer uses.
 
-        None where nothing is looked up for a text. What is said to be used is what `steering` of
-        the same prompt uses.
+        None where nothing is looked up for a text. The edit named as used is the one that
+        `steering` of the same prompt uses.
         """
         return None
 
@@ -288,8 +235,8 @@ class TrainableEditor(Editor[HparamsT]):
     def untrained(
         cls, lm: LanguageModel, hparams: HparamsT, resources: Resources, *, out: Path
     ) -> Path:
-        """Write under `out` an artefact of the right shapes that no training has made.
+        """Write under `out` an artefact of the right shapes without training, for timing.
 
-        An editor with it costs what a trained one does and teaches nothing. Questions about its
+        An editor with it costs what a trained editor does and teaches nothing. Questions about its
         edits retrieve, where it retrieves at all.
         """

@@ -18,9 +18,9 @@ from torch.nn import functional
 from editors.base import EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.deltas import WeightDelta, WeightEditor, thawed
+from editors.parts.fast_paths import Stopping, enough
 from editors.parts.language_model import LanguageModel, block_number, parameter_names
 from editors.parts.needs import Needs, Setting
-from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import (
     TokenBatch,

@@ -20,6 +20,7 @@ from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetLabel
 from editors.parts.deltas import HALF
+from editors.parts.fast_paths import FastPaths
 from editors.parts.generation import text_of
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel, block_number
@@ -82,7 +83,7 @@ class GraceStep:
     losses: Tensor  # [n_iter]
 
 
-class GraceEditor(Editor[GraceHparams]):
+class GraceEditor(FastPaths, Editor[GraceHparams]):
     """Answers a query near a stored key with that key's trained value; the weights never change.
 
     The layer's input at the last prompt token is the query. In cached decoding the decision is
@@ -155,7 +156,7 @@ class GraceEditor(Editor[GraceHparams]):
         return GraceStep(event, losses[:, 0])
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         """See the base class."""
         return TOGETHER
 

@@ -94,7 +94,7 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
             self._append(*self._encoded(requests))
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         """See the base class: texts of one forward of the encoder."""
         return 64
 

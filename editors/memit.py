@@ -25,6 +25,7 @@ from torch import Tensor
 from editors.base import EditRequest, Resources
 from editors.parts.checks import check_above, check_choice
 from editors.parts.deltas import WeightDelta, WeightEditor, tried_out
+from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
@@ -111,7 +112,7 @@ class MassUpdate:
 MassHparamsT = TypeVar("MassHparamsT", bound=MassHparams)
 
 
-class MassEditor(WeightEditor[MassHparamsT]):
+class MassEditor(FastPaths, WeightEditor[MassHparamsT]):
     """MEMIT's algorithm but for how a layer is solved for, which AlphaEdit changes."""
 
     def __init__(self, lm: LanguageModel, hparams: MassHparamsT, resources: Resources) -> None:
@@ -129,7 +130,7 @@ class MassEditor(WeightEditor[MassHparamsT]):
 
     def compute(self, requests: Sequence[EditRequest]) -> MassUpdate:
         """The update for one or more requests on the model as it is; nothing stays written."""
-        size = self.together
+        size = self.edits_at_once
         groups = [
             TargetRows.of(self.lm, requests[i : i + size], self.resources.templates)
             for i in range(0, len(requests), size)
@@ -187,7 +188,7 @@ class MassEditor(WeightEditor[MassHparamsT]):
         return torch.cat(keys), torch.cat(outputs)
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         """See the base class."""
         return requests_at_once(self.resources.templates)
 

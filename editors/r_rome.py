@@ -87,7 +87,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
-    kept_by: ClassVar[frozenset[str]] = frozenset(
+    cached_by: ClassVar[frozenset[str]] = frozenset(
         {"plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
     aliases: ClassVar[tuple[str, ...]] = ("rase",)
@@ -148,14 +148,14 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         return self.retriever.network.gate(two_way=self.hparams.two_way)
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         """See the base class."""
-        return self._rome.together
+        return self._rome.edits_at_once
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Make each request's update on the pristine model and remember it."""
-        for start in range(0, len(requests), self.together):
-            for remember in self.prepare(requests[start : start + self.together]):
+        for start in range(0, len(requests), self.edits_at_once):
+            for remember in self.prepare(requests[start : start + self.edits_at_once]):
                 remember()
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
@@ -182,7 +182,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
 
     def _updates(self, asked: Sequence[EditRequest]) -> list[Mapping[str, Tensor]]:
         """ROME's rank-one updates of the pristine model, kept where the resources keep them."""
-        kept = self.resources.kept
+        kept = self.resources.edit_cache
         if kept is None:
             return [_tensors(update) for update in self._rome.compute(asked)]
         updates: list[Mapping[str, Tensor]] = []

@@ -95,12 +95,12 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparam
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Append one key and one prompt a request; nothing is replaced or merged."""
-        for start in range(0, len(requests), self.together):
-            group = requests[start : start + self.together]
+        for start in range(0, len(requests), self.edits_at_once):
+            group = requests[start : start + self.edits_at_once]
             self._append([knowledge_string(request) for request in group], *self._encoded(group))
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         """See the base class: texts of one forward of the encoder."""
         return 64
 

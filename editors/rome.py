@@ -24,9 +24,9 @@ from editors.base import EditRequest, Resources
 from editors.parts.checks import check_choice
 from editors.parts.covariance import InverseCovariance
 from editors.parts.deltas import WeightDelta, WeightEditor
+from editors.parts.fast_paths import FastPaths, Stopping
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
-from editors.parts.stopping import Stopping
 from editors.parts.target_value import (
     TargetRows,
     TargetValue,
@@ -146,7 +146,7 @@ def rank_one_updates(
     return updates
 
 
-class RomeEditor(WeightEditor[RomeHparams]):
+class RomeEditor(FastPaths, WeightEditor[RomeHparams]):
     """Writes each fact into one MLP's output projection as a rank-one update, one after another.
 
     Keys, values and the essence distribution are those of the model as edited so far; covariance
@@ -210,7 +210,7 @@ class RomeEditor(WeightEditor[RomeHparams]):
         self._weights.add([update.delta(self.lm)])
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         """See the base class."""
         return requests_at_once(self.resources.templates)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.corpus import long_lines
+from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
@@ -73,7 +74,7 @@ ORIGINAL = TPatcherHparams(
 )
 
 
-class TPatcherEditor(Editor[TPatcherHparams]):
+class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
     """Keeps its neurons beside the model, whose weights never change.
 
     A neuron is active on every input, also while later ones are trained; each is trained once.

@@ -29,6 +29,7 @@ from bench.core.provenance import hardware
 from bench.evaluation.probing import Item, ItemAnswers
 from bench.world.store import cache_root
 from editors import registry
+from editors.parts.fast_paths import FastPaths
 from editors.parts.language_model import LanguageModel
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _answers(row: Mapping[str, Any]) -> ItemAnswers:
 
 
 class CachedEdits:
-    """Edits that depend on the pristine model alone, a file for each; see `editors.base.Kept`."""
+    """An `EditCache` of edits that depend on the pristine model alone, with a file for each."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -233,7 +234,7 @@ class CachedEdits:
 
 def saved_seconds(editor: Editor[Any]) -> float:
     """Seconds that the cache has saved this editor since the last call of this."""
-    cached = editor.resources.kept
+    cached = editor.resources.edit_cache
     return 0.0 if cached is None else cached.take_saved()
 
 
@@ -251,10 +252,10 @@ def cached_edits(
         inputs: digests of its sources, of which the covariance's and the templates' count.
     """
     cls = registry.editor_class(editor)
-    if not cls.kept_by or not lm.digest:
+    if not issubclass(cls, FastPaths) or not cls.cached_by or not lm.digest:
         return None
     values = hparams.to_dict()
-    hparams_in_use = {name: values[name] for name in sorted(cls.kept_by)}
+    hparams_in_use = {name: values[name] for name in sorted(cls.cached_by)}
     read = {name: inputs[name] for name in ("corpus", "templates") if name in inputs}
     depends = [editor, cls.version, hparams_in_use, read, registry.source_of(editor)]
     return CachedEdits(cache_folder("kept-edits", lm, depends))

@@ -80,7 +80,7 @@ class Loaded:
         resources = resources_for(lm, made, sources)
         if keep:
             kept = cached_edits(lm, key, made, sources.digests())
-            resources = replace(resources, kept=kept)
+            resources = replace(resources, edit_cache=kept)
         return cls(lm, made, resources)
 
     def samples(self, dataset: str, directory: Path, digest: str) -> LoadedSamples:

@@ -24,6 +24,7 @@ from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summari
 from bench.evaluation.probing import Item, ItemAnswers, Prober, items_of
 from bench.models.corpora import NO_INPUTS, MeasureInputs
 from editors.base import Editor, EditRequest, EditSample
+from editors.parts.fast_paths import fast_paths
 
 GENERATION_PROMPTS: dict[Generation, str | None] = {
     "none": None,
@@ -135,11 +136,12 @@ def _edits(
     is among several, they are prepared together as they were.
     """
     requests = [sample.request for block in chosen for sample in block]
-    size = editor.together if len(chosen[0]) == 1 else 1
+    paths = fast_paths(editor)
+    size = paths.edits_at_once if len(chosen[0]) == 1 else 1
     prepared: list[Callable[[], None]] = []
 
     def prepare(group: Sequence[EditRequest]) -> None:
-        prepared[:] = editor.prepare(group)
+        prepared[:] = paths.prepare(group)
 
     def apply(edit: Callable[[], None]) -> None:
         edit()

@@ -136,8 +136,8 @@ def predict_and_generate(
 ) -> list[Both]:
     """The answers of `predict` and `generate`, from one reading of the bare prompts.
 
-    For steering that does not depend on targets (`Editor.steers_by_prompt`), and with `shrink` for
-    one that treats all rows alike.
+    For steering that does not depend on targets (`FastPaths.steers_by_prompt`), and with `shrink`
+    for one that treats all rows alike.
     """
     stop = Stop.natural(lm.tokenizer, ANSWER_END)
 

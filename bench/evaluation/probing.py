@@ -21,6 +21,7 @@ from bench.evaluation.inference import (
 )
 from bench.evaluation.metrics import Aspect, Channel, TokenAnswer
 from editors.base import Editor, EditSample, Probe
+from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import RetrievalText, seen_text
@@ -120,11 +121,12 @@ class Prober:
         Where the prompt alone decides the steering, one reading of it serves teacher forcing and
         generation.
         """
-        with editor.remembering():
-            if self.template == BARE and editor.steers_by_prompt:
+        paths = fast_paths(editor)
+        with paths.caching_retrievals():
+            if self.template == BARE and paths.steers_by_prompt:
                 with self.clock.phase("probe"):
                     honest, generated = self._together(
-                        items, editor.steering, partial, shrink=editor.steers_alike
+                        items, editor.steering, partial, shrink=paths.steers_alike
                     )
                     forced = self._with_text(items, editor, honest, "teacher_forced", partial)
             else:
@@ -197,7 +199,7 @@ class Prober:
     def _retrieved(self, texts: Sequence[str], editor: Editor[Any]) -> list[int] | None:
         rows: list[int] = []
         for start in range(0, len(texts), self.limit.rows):
-            part = editor.retrieved(texts[start : start + self.limit.rows])
+            part = fast_paths(editor).retrieved(texts[start : start + self.limit.rows])
             if part is None:
                 return None
             rows += part

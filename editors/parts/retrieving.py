@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from editors.base import Editor, HparamsT
+from editors.parts.fast_paths import FastPaths
 from editors.parts.tokens import placed
 
 
-class RetrievingEditor(Editor[HparamsT]):
+class RetrievingEditor(FastPaths, Editor[HparamsT]):
     """Answers a row by the one edit that its text retrieves, or as the model is."""
 
     retrieves_text = True
@@ -24,7 +25,7 @@ class RetrievingEditor(Editor[HparamsT]):
         """Number [B] of the edit that each text uses, and another number for none."""
 
     def retrieve(self, texts: Sequence[str]) -> Tensor:
-        """As `search`; inside `remembering`, no text is searched for twice."""
+        """As `search`; inside `caching_retrievals`, no text is searched for twice."""
         known = self._remembered
         if known is None:
             return self.search(texts)
@@ -39,7 +40,7 @@ class RetrievingEditor(Editor[HparamsT]):
         return rows
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
+    def caching_retrievals(self) -> Iterator[None]:
         """See the base class."""
         self._remembered = {}
         try:

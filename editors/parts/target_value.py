@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from editors.base import EditRequest, Hparams
 from editors.parts.checks import check_above, check_at_least
+from editors.parts.fast_paths import Stopping, enough
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Setting
-from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import (
     TokenBatch,

@@ -11,12 +11,12 @@ from transformers.pytorch_utils import Conv1D
 
 from bench.checks.contract.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
 from editors.base import EditRequest, Resources
+from editors.parts.fast_paths import Stopping
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.decoder import TrainedNeurons
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
 from editors.parts.patches.original import OriginalTraining
-from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams
 

@@ -13,6 +13,7 @@ from bench.evaluation.inference import predict
 from bench.evaluation.metrics import SampleRow, summarise
 from bench.evaluation.probing import items_of
 from editors.base import EditRequest
+from editors.parts.fast_paths import FastPaths
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cells import CELL
 from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
@@ -46,11 +47,11 @@ def test_blocks_reset_edit_all_then_probe_all(lm: LanguageModel) -> None:
     assert [(row["block"], row["position"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-class Together(DoNothing):
+class Together(FastPaths, DoNothing):
     """Logs what it prepares at once."""
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         return 2
 
     def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
@@ -190,16 +191,16 @@ def test_without_generation_nothing_is_generated(lm: LanguageModel) -> None:
     assert all("generated" not in item["after"] for row in rows for item in row["items"])
 
 
-class Alike(Shift):
-    """Says that its steering treats all rows alike."""
+class Alike(FastPaths, Shift):
+    """Declares that its steering treats all rows alike."""
 
     @property
     def steers_alike(self) -> bool:
         return True
 
 
-class ByPrompt(Reader):
-    """Says that its steering knows of a row its text and no more."""
+class ByPrompt(FastPaths, Reader):
+    """Declares that its steering depends on the text of a row alone."""
 
     @property
     def steers_by_prompt(self) -> bool:

@@ -19,6 +19,7 @@ from bench.evaluation.driver import CellRun, run_cell
 from bench.store.checkpoints import CheckpointFile
 from editors import registry
 from editors.base import Editor, EditRequest
+from editors.parts.fast_paths import FastPaths
 from tests.core.test_cells import CELL
 from tests.support.fake_editors import Shift
 from tests.support.stopping import checkpoint_file
@@ -129,7 +130,7 @@ def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
     assert forwards(Checkpointer(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
 
 
-class InPairs(Shift):
+class InPairs(FastPaths, Shift):
     """Remembers which requests it prepared together."""
 
     def __init__(self) -> None:
@@ -137,7 +138,7 @@ class InPairs(Shift):
         self.groups: list[list[EditRequest]] = []
 
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         return 2
 
     def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:

@@ -14,7 +14,8 @@ import torch
 
 from bench.cli.main import main
 from editors import registry
-from editors.base import Editor, EditRequest
+from editors.base import EditRequest
+from editors.parts.fast_paths import FastPaths
 from tests.faults.grid import Home, results
 from tests.faults.tally import Count, SilentError
 
@@ -35,7 +36,7 @@ def failing_edit(error: BaseException) -> Callable[[Any, pytest.MonkeyPatch], No
             if next(numbers) >= AT:
                 raise error
 
-        patch.setattr(cls, "prepare", Editor.prepare)
+        patch.setattr(cls, "prepare", FastPaths.prepare, raising=False)
         patch.setattr(cls, "edit", edit)
 
     return spoilt
@@ -97,7 +98,7 @@ def _writing(cls: Any, patch: pytest.MonkeyPatch, write: Callable[[Any], object]
         with torch.no_grad():
             write(self.lm.module(self.lm.architecture.final_norm).weight)
 
-    patch.setattr(cls, "prepare", Editor.prepare)
+    patch.setattr(cls, "prepare", FastPaths.prepare, raising=False)
     patch.setattr(cls, "edit", edit)
 
 

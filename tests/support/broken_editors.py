@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from editors.base import EditRequest, Hparams, Resources, TrainableEditor
 from editors.parts.deltas import WeightDelta, WeightEditor, thawed
+from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.retrieving import Candidate, Explanation
@@ -163,9 +164,9 @@ class SeesTheBatch(Sound):
             yield
 
 
-class PreparesOneForAll(Sound):
+class PreparesOneForAll(FastPaths, Sound):
     @property
-    def together(self) -> int:
+    def edits_at_once(self) -> int:
         return 3
 
     def prepare(self, requests: Sequence[EditRequest]) -> Sequence[Callable[[], None]]:
@@ -186,7 +187,7 @@ class SteersPromptsAlone(Sound):
             yield
 
 
-class DeclaresSteersAlike(Sound):
+class DeclaresSteersAlike(FastPaths, Sound):
     @property
     def steers_alike(self) -> bool:
         return True

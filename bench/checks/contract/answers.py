@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.checks.contract.clause import FIRST, PAIRS, SECOND, clause, require, require_close
 from bench.checks.contract.tiny import Subject, logits
 from editors.base import Editor
+from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import Stop, forced_and_greedy, greedy
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
 
@@ -51,7 +52,7 @@ def decoding_is_teacher_forcing(subject: Subject) -> None:
 def decoding_after_a_target(subject: Subject) -> None:
     """Decoding may continue after a forced target, where the editor sets steers_by_prompt."""
     editor = subject.editor()
-    if not editor.steers_by_prompt:
+    if not fast_paths(editor).steers_by_prompt:
         return
     editor.edit([FIRST, SECOND])
     lm = editor.lm
@@ -63,7 +64,7 @@ def decoding_after_a_target(subject: Subject) -> None:
         expected = greedy(lm, bare, max_new_tokens=NEW_TOKENS, stop=stop)
     with editor.steering(forced):
         _, generated = forced_and_greedy(
-            lm, forced, max_new_tokens=NEW_TOKENS, stop=stop, shrink=editor.steers_alike
+            lm, forced, max_new_tokens=NEW_TOKENS, stop=stop, shrink=fast_paths(editor).steers_alike
         )
     require(generated == expected, "steers_by_prompt is set, and the answers differ")
 
@@ -81,7 +82,7 @@ def retrieval_is_declared(subject: Subject) -> None:
         same = torch.equal(torch.cat(own), torch.cat(swapped))
         require(same, "retrieves_text is not set, and another retrieval text changes answers")
         return
-    retrieved = [editor.retrieved(each.texts) for each in (batch, other)]
+    retrieved = [fast_paths(editor).retrieved(each.texts) for each in (batch, other)]
     if retrieved[0] is None or retrieved[1] is None:
         return
     for row, (before, after) in enumerate(zip(*retrieved, strict=True)):

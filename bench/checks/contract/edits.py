@@ -35,6 +35,7 @@ from bench.checks.contract.tiny import (
     weights,
 )
 from editors.base import EditRequest
+from editors.parts.fast_paths import fast_paths
 from editors.parts.in_context import InContextEditor
 from editors.parts.tokens import batch_of
 
@@ -121,8 +122,9 @@ def _generators_restored() -> Iterator[None]:
 def prepared_together(subject: Subject) -> None:
     """Edits that are prepared together equal edits that are prepared alone."""
     editor, other = (subject.editor(dtype=torch.float64) for _ in range(2))
-    requests = REQUESTS[: min(3, editor.together)]
-    prepared = editor.prepare(requests)
+    paths = fast_paths(editor)
+    requests = REQUESTS[: min(3, paths.edits_at_once)]
+    prepared = paths.prepare(requests)
     require(len(prepared) == len(requests), f"{len(prepared)} edits for {len(requests)} requests")
     for request, apply in zip(requests, prepared, strict=True):
         apply()

@@ -41,8 +41,8 @@ from editors.base import (
     TrainableEditor,
 )
 from editors.parts.covariance import second_moments
+from editors.parts.fast_paths import Stopping
 from editors.parts.language_model import LanguageModel
-from editors.parts.stopping import Stopping
 from editors.parts.tokens import TokenBatch, batch_of
 
 HIDDEN = 16  # of the encoder too

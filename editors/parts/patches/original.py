@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editors.parts.fast_paths import Stopping
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.losses import activation_loss, memory_loss
 from editors.parts.patches.neurons import Neurons
-from editors.parts.stopping import Stopping
 
 # Constants of the original's launch scripts.
 MAX_ERRORS = 5  # neurons of one edit

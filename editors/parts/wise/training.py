@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editors.parts.fast_paths import Stopping, enough
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.stopping import Stopping, enough
 from editors.parts.suffixes import Suffixes
 from editors.parts.wise.hparams import WiseHparams
 from editors.parts.wise.lesson import Lesson, activations
