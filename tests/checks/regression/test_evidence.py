@@ -1,7 +1,8 @@
-"""What stands beside the tables in the reference: Figures 3 and 4, editors without covariance."""
+"""The reference files besides the tables: Figures 3 and 4, editors without covariance."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -40,27 +41,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_lengths_are_means_over_all_three_sets() -> None:
-    found = lengths([*of_length(3, 0.5, 0.6, 1.0), *of_length(5, 0.9, 0.9)])
-    assert {length for length, _ in found} == {3}  # five tokens lack a data set
-    assert found[3, "Rel"] == pytest.approx(70.0)
-    assert found[3, "Loc"] == pytest.approx(100.0)
+    means = lengths([*of_length(3, 0.5, 0.6, 1.0), *of_length(5, 0.9, 0.9)])
+    assert {length for length, _ in means} == {3}  # five tokens lack a data set
+    assert means[3, "Rel"] == pytest.approx(70.0)
+    assert means[3, "Loc"] == pytest.approx(100.0)
 
 
 def test_distances_are_medians_by_space() -> None:
-    found = distances(map_data())
-    assert found["embedding space", 1] == 1.5
-    assert [space for space, length in found if length == 3] == [
+    medians = distances(map_data())
+    assert medians["embedding space", 1] == 1.5
+    assert [space for space, length in medians if length == 3] == [
         "embedding space",
         "map of perplexity 10 from principal components",
         "map of perplexity 10 from noise 0",
     ]
 
 
-def test_editors_without_covariance_stand_at_the_places_of_the_tables() -> None:
-    found = without_covariance([bare("memit", 0.4), bare("memit", 0.6, seed=1), bare("rome", 0.2)])
-    assert found[PublishedCell(1, 10, "MEMIT", "ZSRE", "Rel")] == pytest.approx(50.0)
-    assert found[PublishedCell(1, 10, "ROME", "ZSRE", "Rel")] == pytest.approx(20.0)
-    assert {place.table for place in found} == {1}
+def test_editors_without_covariance_have_the_cells_of_the_tables() -> None:
+    means = without_covariance([bare("memit", 0.4), bare("memit", 0.6, seed=1), bare("rome", 0.2)])
+    assert means[PublishedCell(1, 10, "MEMIT", "ZSRE", "Rel")] == pytest.approx(50.0)
+    assert means[PublishedCell(1, 10, "ROME", "ZSRE", "Rel")] == pytest.approx(20.0)
+    assert {cell.table for cell in means} == {1}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,8 @@ def test_other_records_are_refused(wrong: Record) -> None:
 
 def test_what_is_not_committed_is_empty(folder: Path) -> None:
     write_reference(folder / "table1.jsonl", of_length(3, 0.5, 0.5, 0.5))
-    found = evidence({})
-    assert (found.without_covariance, found.lengths, found.distances) == ({}, {}, {})
+    ours = evidence({})
+    assert (ours.without_covariance, ours.lengths, ours.distances) == ({}, {}, {})
 
 
 def test_committed_files_are_read(folder: Path) -> None:
@@ -88,30 +89,28 @@ def test_committed_files_are_read(folder: Path) -> None:
     write_reference(folder / "figure3.jsonl", of_length(1, 0.1, 0.1, 0.1))
     write_reference(folder / "covariance.jsonl", [bare("rome", 0.2)])
     write_map(map_data(), folder / "figure4.json")
-    found = evidence({})
-    assert found.lengths[3, "Gen"] == pytest.approx(50.0)
-    assert found.lengths[1, "Gen"] == pytest.approx(10.0)
-    assert len(found.distances) == 6
-    assert len(found.without_covariance) == 4
+    ours = evidence({})
+    assert ours.lengths[3, "Gen"] == pytest.approx(50.0)
+    assert ours.lengths[1, "Gen"] == pytest.approx(10.0)
+    assert len(ours.distances) == 6
+    assert len(ours.without_covariance) == 4
 
 
 def test_the_check_judges_them(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = [*of_length(3, 0.5, 0.5, 0.5), *of_length(4, 0.6, 0.6, 0.6)]
-    write_reference(folder / "figure3.jsonl", made)
+    records = [*of_length(3, 0.5, 0.5, 0.5), *of_length(4, 0.6, 0.6, 0.6)]
+    write_reference(folder / "figure3.jsonl", records)
     pins = tmp_path / "claims.json"
     arguments = ["check", "--against", "published", "--out", str(tmp_path / "none")]
     assert main([*arguments, "--pin", str(pins)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    (line,) = [number for number, text in enumerate(lines) if "more than three CPTs raise" in text]
-    assert (
-        lines[line] == "  not tested  holds       Figure 3: more than three CPTs raise Rel and Gen"
-    )
-    assert lines[line + 2] == "      ours: nearest of 2: Rel with 4 CPTs: +10.00 points"
-    assert '"more-cpts-lower-loc/figure3": ["not tested", "fails"]' in pins.read_text("utf-8")
-    assert '"three-cpts-nearest-words/figure4": ["not tested", "not tested"]' in pins.read_text()
-    assert '"rome-memit-worse-on-llama-without-covariance/table6"' in pins.read_text("utf-8")
+    printed = capsys.readouterr().out
+    assert "not tested  holds       Figure 3: more than three CPTs raise Rel and Gen" in printed
+    assert "ours: nearest of 2: Rel with 4 CPTs: +10.00 points" in printed
+    known = json.loads(pins.read_text("utf-8"))
+    assert known["more-cpts-lower-loc/figure3"] == ["not tested", "fails"]
+    assert known["three-cpts-nearest-words/figure4"] == ["not tested", "not tested"]
+    assert "rome-memit-worse-on-llama-without-covariance/table6" in known
 
 
 def test_a_file_of_other_records_is_one_sentence(
