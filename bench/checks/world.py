@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.core.names import CONTROL
+from bench.evaluation.general_ability.asking import ask
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
-from bench.evaluation.general_ability.scoring import ask
 from bench.evaluation.general_ability.sets.squad2 import ANSWERABLE, UNANSWERABLE
 from bench.evaluation.inference import unsteered
 from bench.world.recall import SAMPLE, Score, exact, mean, recall, steering

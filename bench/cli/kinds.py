@@ -13,9 +13,8 @@ from bench.core.cells import Cell, Identity
 from bench.core.grids import GridPoint, Measured, Table
 from bench.core.names import editor_keys, in_paper, row_order
 from bench.datasets import dataset_keys
-from bench.evaluation.general_ability.cell import AbilityCell, EditStream
 from bench.evaluation.jobs import Job
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import AbilityCell, EditStream, TimingCell
 from bench.store.results import Record
 from bench.tables.columns import SHOWN
 

@@ -10,8 +10,7 @@ from typing import Any, cast
 from bench import __version__
 from bench.core.cells import Cell
 from bench.core.grids import TABLES, Table
-from bench.evaluation.general_ability.cell import AbilityCell
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.report import home, judged
 from bench.report.cells import cell_view
 from bench.report.editing import Layer, editing_csv, editing_grid, tabulated

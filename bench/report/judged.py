@@ -13,8 +13,7 @@ from bench.core.cells import Cell, Identity
 from bench.core.grids import TABLES, Table
 from bench.core.names import in_paper
 from bench.core.published import PublishedCell, all_numbers
-from bench.evaluation.general_ability.cell import AbilityCell
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.report.grid import Column, Grid, GridRow, Value, plain
 from bench.report.others import asked_alike, chosen_times
 from bench.report.sources import Records

@@ -11,8 +11,7 @@ from bench.core.names import row_order
 from bench.core.numerics import Spread
 from bench.core.published import Published
 from bench.datasets import get_dataset
-from bench.evaluation.general_ability.cell import AbilityCell
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.report.editing import SHORT
 from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
 from bench.report.sources import layers, under_one_head

@@ -12,9 +12,7 @@ from bench.core.cells import Cell, Identity, canonical
 from bench.core.console import warn
 from bench.core.grids import TABLES, Table, ablation_of
 from bench.datasets.plugins import remember
-from bench.evaluation.general_ability.cell import AbilityCell
-from bench.evaluation.record_kinds import identity_of
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of
 from bench.store.compact import compact
 from bench.store.query import split_stale, stale_warning
 from bench.store.reference import reference_folder, table_files

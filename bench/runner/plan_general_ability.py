@@ -9,7 +9,10 @@ from pathlib import Path
 
 from bench.core.grids import GridPoint
 from bench.evaluation.edit_job import EditJob
-from bench.evaluation.general_ability.cell import (
+from bench.evaluation.general_ability.job import AbilityJob
+from bench.evaluation.general_ability.loading import Source, holds_a_set, load_sets
+from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION
+from bench.evaluation.record_kinds import (
     BUILT_IN,
     OUR_WORDING,
     PROMPT_SETS,
@@ -17,9 +20,6 @@ from bench.evaluation.general_ability.cell import (
     EditStream,
     Scoring,
 )
-from bench.evaluation.general_ability.job import AbilityJob
-from bench.evaluation.general_ability.loading import Source, holds_a_set, load_sets
-from bench.evaluation.general_ability.rows import PROTOCOL_VERSION
 from bench.runner import planning
 from bench.runner.planning import Settings
 
@@ -118,7 +118,7 @@ def _harness(scoring: Scoring) -> str:
     if scoring == "lm-eval":
         return f"lm-eval {metadata.version('lm_eval')}"
     if scoring == "promptbench":
-        from bench.evaluation.general_ability.promptbench_forms import version
+        from bench.evaluation.general_ability.promptbench_harness import version
 
         return f"promptbench {version()}"
     return "ours"

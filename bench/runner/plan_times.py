@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.core.grids import GridPoint
 from bench.evaluation.edit_job import EditJob
-from bench.evaluation.timing.cell import TIMING_VERSION, TimingCell
+from bench.evaluation.record_kinds import TIMING_VERSION, TimingCell
 from bench.evaluation.timing.job import TimingJob
 from bench.runner import planning
 from bench.runner.planning import Settings

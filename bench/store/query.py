@@ -12,9 +12,13 @@ from bench.core.cells import Cell, CellKey, Identity, canonical, of_protocol, st
 from bench.core.grids import GridPoint, Selection, Table
 from bench.core.names import editor_keys, row_order
 from bench.datasets.plugins import EDITOR_SOURCE
-from bench.evaluation.general_ability.cell import OUR_WORDING, AbilityCell
-from bench.evaluation.record_kinds import identity_of
-from bench.evaluation.timing.cell import TIMING_VERSION, TimingCell
+from bench.evaluation.record_kinds import (
+    OUR_WORDING,
+    TIMING_VERSION,
+    AbilityCell,
+    TimingCell,
+    identity_of,
+)
 from bench.store.results import Record
 from editors import registry
 
@@ -64,7 +68,7 @@ def _kind_and_key(cell: Mapping[str, Any]) -> tuple[str | None, CellKey]:
 
 def _protocol_versions(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
     """(name, version of the cell, present version) of what its numbers mean."""
-    from bench.evaluation.general_ability.rows import PROTOCOL_VERSION as ABILITY_VERSION
+    from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION as ABILITY_VERSION
     from bench.evaluation.metrics import PROTOCOL_VERSION
 
     kind = cell.get("kind")

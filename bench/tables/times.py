@@ -10,7 +10,7 @@ from bench.core.cells import check_one_way
 from bench.core.grids import Table
 from bench.core.published import UNEDITED, Published
 from bench.datasets import get_dataset
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import TimingCell
 from bench.models.backbones import SEED
 from bench.store.results import Record
 from bench.tables.later_editors import marked, notes

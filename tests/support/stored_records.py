@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.evaluation.general_ability import rows as ability_rows
+from bench.evaluation.general_ability import scoring
 from bench.evaluation.record_kinds import identity_of
 from bench.store import results
 from bench.store.results import Record, ResultStore, encoded, sealed
@@ -45,7 +45,7 @@ def ability() -> Record:
     )  # fmt: skip
     body = {
         "data": {"source": "made"},
-        "summary": ability_rows.summarise(rows) | {"reliability": 0.5},
+        "summary": scoring.summarise(rows) | {"reliability": 0.5},
         "health": [],
         "rows": rows,
     }

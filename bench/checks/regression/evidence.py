@@ -17,9 +17,7 @@ from bench.core.grids import TABLES, Table
 from bench.core.names import DATASETS, in_paper, row_order
 from bench.core.published import UNEDITED, PublishedCell, all_numbers, tables_folder
 from bench.datasets import get_dataset
-from bench.evaluation.general_ability.cell import AbilityCell
-from bench.evaluation.record_kinds import identity_of, names_of
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of, names_of
 from bench.store.reference import (
     COVARIANCE,
     FIGURE_3,

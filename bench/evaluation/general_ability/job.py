@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.evaluation.edit_job import EditJob
-from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.general_ability.loading import Source
-from bench.evaluation.general_ability.rows import summarise
+from bench.evaluation.general_ability.scoring import summarise
 from bench.evaluation.jobs import Job, Results, facts_of
+from bench.evaluation.record_kinds import AbilityCell
 
 if TYPE_CHECKING:
     from bench.evaluation.checkpointing import Checkpointer

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from bench.core.numerics import draw
 from bench.datasets.rows import Row
-from bench.evaluation.general_ability.items import AbilityItem
-from bench.evaluation.general_ability.sets import SETS, AbilitySet
+from bench.evaluation.general_ability.sets import SETS, AbilityItem, AbilitySet
 
 DRAW_SEED = 0  # of a limited set: every cell of a table asks the same questions
 
@@ -23,12 +22,12 @@ class Source:
 
     kind: Literal["embedded", "files", "hub"]
     directory: Path | None = None  # None: the hub
-    name: str  # as captions say it
+    name: str  # as captions print it
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSet:
-    """All questions of a set. Equal contents have equal digests, in whatever form they came."""
+    """All questions of a set. Equal contents have equal digests, whatever their form."""
 
     key: str
     items: tuple[AbilityItem, ...]
@@ -42,7 +41,7 @@ def load_sets(source: Source) -> dict[str, LoadedSet]:
         OSError: a file is missing or cannot be read, or the hub cannot be reached.
         ValueError: a malformed file or row, or a set without rows.
     """
-    return {key: _loaded(one, source) for key, one in SETS.items()}
+    return {key: _loaded(ability_set, source) for key, ability_set in SETS.items()}
 
 
 def chosen(loaded: LoadedSet, limit: int | None) -> list[tuple[int, AbilityItem]]:
@@ -55,54 +54,62 @@ def chosen(loaded: LoadedSet, limit: int | None) -> list[tuple[int, AbilityItem]
 
 def holds_a_set(directory: Path) -> bool:
     """Whether a directory has files of at least one set."""
-    return any(_files(one, directory) for one in SETS.values())
+    return any(_files(ability_set, directory) for ability_set in SETS.values())
 
 
-def _loaded(one: AbilitySet, source: Source) -> LoadedSet:
-    rows = _hub_rows(one) if source.directory is None else _file_rows(one, source.directory)
-    items = tuple(one.read(row, part) for row, part in rows)
+def _loaded(ability_set: AbilitySet, source: Source) -> LoadedSet:
+    rows = (
+        _hub_rows(ability_set)
+        if source.directory is None
+        else _file_rows(ability_set, source.directory)
+    )
+    items = tuple(ability_set.read(row, part) for row, part in rows)
     if not items:
-        raise ValueError(f"{one.label} from {source.name} has no rows.")
-    return LoadedSet(key=one.key, items=items, digest=_digest(items))
+        raise ValueError(f"{ability_set.label} from {source.name} has no rows.")
+    return LoadedSet(key=ability_set.key, items=items, digest=_digest(items))
 
 
-def _file_rows(one: AbilitySet, directory: Path) -> Iterator[tuple[Row, str]]:
+def _file_rows(ability_set: AbilitySet, directory: Path) -> Iterator[tuple[Row, str]]:
     if not directory.is_dir():
         raise NotADirectoryError(f"{directory} is not a directory: wanted the one with the sets.")
-    files = _files(one, directory)
+    files = _files(ability_set, directory)
     if not files:
         raise FileNotFoundError(
-            f"No {one.label} in {directory} or below it: wanted {' or '.join(one.patterns)}."
+            f"No {ability_set.label} in {directory} or below it: wanted "
+            f"{' or '.join(ability_set.patterns)}."
         )
-    return ((row, path.stem) for path in files for row in one.rows(path))
+    return ((row, path.stem) for path in files for row in ability_set.rows(path))
 
 
-def _files(one: AbilitySet, directory: Path) -> Sequence[Path]:
+def _files(ability_set: AbilitySet, directory: Path) -> Sequence[Path]:
     """The files of the first pattern that has any.
 
     Raises:
         ValueError: the same file in several folders.
     """
-    found = (sorted(directory.glob(f"**/{pattern}")) for pattern in one.patterns)
-    files = next(filter(None, found), [])
+    matches = (sorted(directory.glob(f"**/{p}")) for p in ability_set.patterns)
+    files = next(filter(None, matches), [])
     if len({path.name for path in files}) < len(files):
         places = ", ".join(str(path.relative_to(directory)) for path in files)
-        raise ValueError(f"{one.label} is in {directory} more than once: {places}. Wanted one.")
+        raise ValueError(
+            f"{ability_set.label} is in {directory} more than once: {places}. Wanted one."
+        )
     return files
 
 
-def _hub_rows(one: AbilitySet) -> Iterator[tuple[Row, str]]:
+def _hub_rows(ability_set: AbilitySet) -> Iterator[tuple[Row, str]]:
     from datasets import disable_progress_bars, load_dataset
 
-    hub = one.hub
+    hub = ability_set.hub
     disable_progress_bars()
     for split in hub.splits:
         try:
             rows: Iterable[dict[str, Any]] = load_dataset(hub.path, hub.name, split=split)
         except Exception as error:  # it raises many kinds: offline, http, no cache
             raise OSError(
-                f"Cannot get {one.label} ({hub.path}) from the hub ({type(error).__name__}); check "
-                "the network, or name the directory of a local copy with --ability-dir."
+                f"Cannot get {ability_set.label} ({hub.path}) from the hub "
+                f"({type(error).__name__}); check the network, or name the directory of a local "
+                "copy with --ability-dir."
             ) from error
         where = f"{hub.path} {split}"
         yield from ((Row(row, f"{where}, row {i}"), split) for i, row in enumerate(rows))

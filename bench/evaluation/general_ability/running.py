@@ -11,14 +11,14 @@ from typing import Any
 from bench.core.numerics import draw
 from bench.core.provenance import Clock
 from bench.evaluation.checkpointing import Checkpointer, EditSequence
-from bench.evaluation.general_ability import scoring
-from bench.evaluation.general_ability.cell import BUILT_IN, AbilityCell
+from bench.evaluation.general_ability import asking
 from bench.evaluation.general_ability.loading import LoadedSet, chosen
-from bench.evaluation.general_ability.rows import AbilityRow, Numbered
+from bench.evaluation.general_ability.scoring import AbilityRow, Numbered
 from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.inference import BATCH_SIZE, Steering, predict, unsteered
 from bench.evaluation.metrics import token_accuracy
 from bench.evaluation.probing import items_of
+from bench.evaluation.record_kinds import BUILT_IN, AbilityCell
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
@@ -26,13 +26,13 @@ from editors.parts.tokens import TokenBatch
 
 @dataclass(frozen=True, kw_only=True)
 class AbilityRun:
-    """What asking a model gave."""
+    """The results of asking a model."""
 
     rows: list[AbilityRow]
     seconds: dict[str, float]  # by phase
     health: list[BlockHealth] = field(default_factory=list)
-    # Token accuracy of the edit requests behind the last edit, in [0, 1]: an editor keeps every
-    # ability that learns nothing.
+    # Token accuracy of the edit requests after the last edit, in [0, 1]: an editor that learns
+    # nothing loses no ability.
     reliability: float | None = None
 
 
@@ -51,8 +51,9 @@ def run_unedited(
     """
     clock, checkpointer = Clock(lm.device), checkpointer or Checkpointer()
     questions = _questions(cell, lm, sets)
+    steering = _before_batches(checkpointer.check, unsteered)
     with clock.phase("ask"):
-        rows = _asked(cell, lm, questions, _in_front(checkpointer.check, unsteered), batch_size)
+        rows = _asked(cell, lm, questions, steering, batch_size)
     return AbilityRun(rows=rows, seconds=clock.seconds)
 
 
@@ -67,8 +68,7 @@ def run_edited(
 ) -> AbilityRun:
     """Edit the first n samples of the seed's draw, one after another, and ask.
 
-    The editor is reset before, and however it ends. Edits of an earlier run are not
-    applied again.
+    The editor is reset before, and however it ends. Edits of a checkpoint are not applied again.
 
     Raises:
         ValueError: a cell without edits, or fewer samples than edits.
@@ -79,16 +79,16 @@ def run_edited(
         raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
     lm, checkpointer = editor.lm, checkpointer or Checkpointer()
     clock = Clock(lm.device)
-    edits_so_far = EditSequence(editor, clock, checkpointer)
+    sequence = EditSequence(editor, clock, checkpointer)
     questions = _questions(cell, lm, sets)
     block = draw(samples, seed=edits.seed, limit=edits.n_edits)
     requests = [items_of(sample)[0] for sample in block]
     editor.reset()
     before = predict(lm, requests, batch_size=batch_size)
-    steering = _in_front(edits_so_far.after_batch, editor.steering)
+    steering = _before_batches(sequence.after_batch, editor.steering)
     try:
-        edits_so_far.resume(checkpointer.read())
-        edits_so_far.edit([sample.request for sample in block])
+        sequence.resume(checkpointer.read())
+        sequence.edit([sample.request for sample in block])
         after = predict(
             lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
         )
@@ -100,12 +100,12 @@ def run_edited(
         rows=rows,
         seconds=clock.seconds,
         health=[health_of(0, block, before, after, editor, checkpointer.check)],
-        reliability=fmean(token_accuracy(one.predicted_ids, one.target_ids) for one in after),
+        reliability=fmean(token_accuracy(a.predicted_ids, a.target_ids) for a in after),
     )
 
 
-def _in_front(act: Callable[[], None], steering: Steering) -> Steering:
-    """Steering that calls `act` in front of every batch."""
+def _before_batches(act: Callable[[], None], steering: Steering) -> Steering:
+    """Steering that calls `act` before every batch."""
 
     def acting(batch: TokenBatch) -> AbstractContextManager[None]:
         act()
@@ -123,7 +123,7 @@ def _questions(
     }
     if cell.scoring == "paper":
         for part in questions.values():
-            scoring.check_options(lm, part)
+            asking.check_options(lm, part)
     return questions
 
 
@@ -147,5 +147,5 @@ def _asked(
     return [
         row
         for key, part in questions.items()
-        for row in scoring.ask(lm, key, part, steering, batch_size=batch_size)
+        for row in asking.ask(lm, key, part, steering, batch_size=batch_size)
     ]

@@ -1,143 +1,158 @@
-"""Scoring of RECIPE's released code: options by their first token, answers by their perplexity.
+"""From an answer to a score: marks of single questions, rows of a record, and their summary.
 
-Every forward is steered with the full prompt as retrieval text, that of a forced answer with the
-answer but its last token too.
+Options are right or wrong. Answers in words have SQuAD 2.0's F1 and exact match, and the reciprocal
+perplexity of the gold answer. The summary follows from the rows without a model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Any, Literal, NotRequired, TypedDict, cast, get_args
 
-import torch
-from transformers import PreTrainedTokenizerBase
+from bench.core.numerics import spread
+from bench.evaluation.general_ability.sets import SETS, AbilityItem
+from bench.evaluation.metrics import answer_in, normalise
+from bench.world.ability_items import NO_ANSWER
 
-from bench.evaluation.general_ability.fitting import fitted
-from bench.evaluation.general_ability.items import AbilityItem
-from bench.evaluation.general_ability.rows import (
-    AbilityRow,
-    Mark,
-    Numbered,
-    choice_mark,
-    reading_mark,
-    row_of,
-)
-from bench.evaluation.inference import BATCH_SIZE, Steering, ask_in_batches, generate, predict
-from editors.parts.generation import text_of
-from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of, placed, target_ids
+# Raised when any definition of this package changes a score; part of a record's identity.
+PROTOCOL_VERSION = 1
+
+Measure = Literal["score", "f1", "exact"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+# Texts that mean "there is no answer": in our wording, and in the prompts of PromptBench.
+_NO_ANSWERS = frozenset(normalise(text) for text in (NO_ANSWER, "unanswerable"))
+
+Numbered = Sequence[tuple[int, AbilityItem]]  # (index in the set, item)
 
 
-def ask(
-    lm: LanguageModel,
-    task: str,
-    questions: Numbered,
-    steering: Steering,
-    *,
-    batch_size: int = BATCH_SIZE,
-) -> list[AbilityRow]:
-    """The answered rows of one task's questions, all with options or all without.
+class Mark(TypedDict):
+    """How one question was answered.
 
-    Raises:
-        ValueError: two options of an item begin with the same token, or a context too short to ask
-            anything in.
+    `score` is 1 or 0 for right or wrong options, and the reciprocal perplexity of the gold answer,
+    in [0, 1], of questions without options; these have `f1` and `exact` of the decoded answer too.
     """
-    items = [fitted(lm, item) for _, item in questions]
-    answered = _choose if items and items[0].options else _read
-    marks = answered(lm, items, steering, batch_size)
-    return [
-        row_of(task, index, item, mark)
-        for (index, item), mark in zip(questions, marks, strict=True)
-    ]
+
+    prediction: int | str | None  # option, or words; None where the model's outputs are NaN
+    score: float
+    f1: NotRequired[float]
+    exact: NotRequired[float]
 
 
-def first_token(tokenizer: PreTrainedTokenizerBase, option: str) -> int:
-    """The id that an option is scored by, the option as it follows its prompt.
+class AbilityRow(Mark):
+    """One question, answered."""
 
-    A sentencepiece tokenizer takes a bare option for the beginning of a word, as in the released
-    code.
+    task: str
+    index: int  # of the question in its set
+    group: str
+    prompt: NotRequired[str]  # which of several, where a question is asked with each
+
+
+def choice_mark(item: AbilityItem, prediction: int | None) -> Mark:
+    """Of an item with options; `prediction` is None where the model's outputs are NaN."""
+    return Mark(prediction=prediction, score=float(prediction == item.answer))
+
+
+def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, tokens: int) -> Mark:
+    """Of an item without options.
+
+    Args:
+        item: the question.
+        generated: the decoded text.
+        log_probability: of the first gold answer, summed over its tokens.
+        tokens: how many these are.
     """
-    if option.startswith(" "):
-        return target_ids(tokenizer, option)[0]
-    return int(tokenizer(option, add_special_tokens=False)["input_ids"][0])
+    if not math.isfinite(log_probability):
+        return Mark(prediction=None, score=0.0, f1=0.0, exact=0.0)
+    answer = answer_of(generated)
+    return Mark(
+        prediction=answer,
+        score=math.exp(log_probability / tokens),
+        f1=f1(answer, item.golds),
+        exact=exact_match(answer, item.golds),
+    )
 
 
-def check_options(lm: LanguageModel, questions: Numbered) -> None:
-    """Refuse questions whose options this model's tokenizer cannot tell apart.
+def row_of(
+    task: str, index: int, item: AbilityItem, mark: Mark, *, prompt: str | None = None
+) -> AbilityRow:
+    """The row of a marked question."""
+    which = {} if prompt is None else {"prompt": prompt}
+    return cast(AbilityRow, {"task": task, "index": index, "group": item.group, **mark, **which})
 
-    Raises:
-        ValueError: two options of an item begin with the same token.
+
+def answer_of(generated: str) -> str:
+    """The answer in a generated text; empty where it says that there is none."""
+    answer = answer_in(generated)
+    return "" if normalise(answer) in _NO_ANSWERS else answer
+
+
+def exact_match(answer: str, golds: Sequence[str]) -> float:
+    """1 where the normalised answer equals any gold answer's, else 0.
+
+    Without gold answers the right answer is the empty one.
     """
-    for options in {item.options for _, item in questions}:
-        _first_tokens(lm, options)
+    return max(float(normalise(answer) == normalise(gold)) for gold in golds or ("",))
 
 
-@torch.no_grad()
-def choices(
-    lm: LanguageModel,
-    items: Sequence[AbilityItem],
-    steering: Steering,
-    *,
-    batch_size: int = BATCH_SIZE,
-) -> list[int | None]:
-    """Index of the option whose first token has the largest logit at the prompt's last position.
+def f1(answer: str, golds: Sequence[str]) -> float:
+    """Largest F1 of the answer's words with those of a gold answer, both normalised.
 
-    None where the model answers no numbers.
-
-    Raises:
-        ValueError: two options of an item begin with the same token.
+    Without gold answers, or for an empty answer, it is the exact match.
     """
-    ids = {options: _first_tokens(lm, options) for options in {item.options for item in items}}
-
-    def tokenised(chunk: Sequence[AbilityItem]) -> TokenBatch:
-        return batch_of(lm.tokenizer, [(item.prompt, "") for item in chunk], device=lm.device)
-
-    def answer(batch: TokenBatch, chunk: Sequence[AbilityItem]) -> list[int | None]:
-        last = placed(batch.prompt_lengths, lm.device) - 1
-        rows = torch.arange(len(batch), device=lm.device)
-        logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]
-        return [
-            _largest(row[ids[item.options]].tolist())
-            for row, item in zip(logits, chunk, strict=True)
-        ]
-
-    return ask_in_batches(items, tokenised, answer, steering, batch_size)
+    return max(_overlap(normalise(answer).split(), normalise(g).split()) for g in golds or ("",))
 
 
-def _first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
-    found = [first_token(lm.tokenizer, option) for option in options]
-    if len(set(found)) < len(found):
-        raise ValueError(
-            f"The tokenizer of {lm.name} begins several of the options {', '.join(options)} with "
-            "one token, so that scoring=paper cannot tell them apart; take --scoring lm-eval."
-        )
-    return found
+def summarise(rows: Sequence[AbilityRow]) -> dict[str, Any]:
+    """The summary of a record, computed from its rows alone; all scores are in [0, 1].
+
+    `tasks[key]` has the mean over all questions of each measure (micro), `macro`, the mean over
+    the groups' mean scores, and the groups. Where every question was asked with several prompts,
+    `prompts` has the mean score of each, and `spread` their sample standard deviation. `average`
+    is the plain mean of the tasks' scores.
+    """
+    by_task = {key: [row for row in rows if row["task"] == key] for key in SETS}
+    tasks = {key: _task(part) for key, part in by_task.items() if part}
+    return {
+        "items": len(rows),
+        "unanswered": sum(row["prediction"] is None for row in rows),
+        "tasks": tasks,
+        "average": fmean(task["score"] for task in tasks.values()),
+    }
 
 
-def _largest(scores: Sequence[float]) -> int | None:
-    if not all(map(math.isfinite, scores)):
-        return None
-    return max(range(len(scores)), key=scores.__getitem__)
+def _task(rows: Sequence[AbilityRow]) -> dict[str, Any]:
+    names = dict.fromkeys(row["group"] for row in rows)
+    groups = {name: _means(row for row in rows if row["group"] == name) for name in names}
+    return {
+        "questions": len({row["index"] for row in rows}),
+        **_means(rows),
+        "macro": fmean(group["score"] for group in groups.values()),
+        "groups": groups,
+        **_by_prompt(rows),
+    }
 
 
-def _choose(
-    lm: LanguageModel, items: Sequence[AbilityItem], steering: Steering, batch_size: int
-) -> list[Mark]:
-    predictions = choices(lm, items, steering, batch_size=batch_size)
-    return [choice_mark(item, p) for item, p in zip(items, predictions, strict=True)]
+def _by_prompt(rows: Sequence[AbilityRow]) -> dict[str, Any]:
+    names = dict.fromkeys(row["prompt"] for row in rows if "prompt" in row)
+    if not names:
+        return {}
+    scores = {n: fmean(r["score"] for r in rows if r.get("prompt") == n) for n in names}
+    return {"prompts": scores, "spread": spread(list(scores.values())).std}
 
 
-def _read(
-    lm: LanguageModel, items: Sequence[AbilityItem], steering: Steering, batch_size: int
-) -> list[Mark]:
-    forced = predict(lm, items, steering, retrieval_text="teacher_forced", batch_size=batch_size)
-    decoded = generate(lm, items, steering, batch_size=batch_size)
-    return [
-        reading_mark(
-            item,
-            text_of(lm.tokenizer, ids),
-            log_probability=one.log_probability,
-            tokens=len(one.target_ids),
-        )
-        for item, one, ids in zip(items, forced, decoded, strict=True)
-    ]
+def _means(rows: Iterable[AbilityRow]) -> dict[str, Any]:
+    """Number of rows, and the mean of each measure that they have."""
+    rows = list(rows)
+    means = {name: fmean(row[name] for row in rows) for name in MEASURES if name in rows[0]}
+    return {"items": len(rows)} | means
+
+
+def _overlap(given: Sequence[str], wanted: Sequence[str]) -> float:
+    if not given or not wanted:
+        return float(given == wanted)
+    common = (Counter(given) & Counter(wanted)).total()
+    return 2 * common / (len(given) + len(wanted))

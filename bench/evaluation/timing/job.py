@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.evaluation.edit_job import EditJob
 from bench.evaluation.jobs import Job, Results, facts_of
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import TimingCell
 
 if TYPE_CHECKING:
     from bench.evaluation.checkpointing import Checkpointer

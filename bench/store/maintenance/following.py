@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.core.cells import Cell
-from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.record_kinds import AbilityCell
 from bench.store.results import Record
 
 TOLERANCE = 1e-9  # Python versions differ in the last bits of sums
@@ -30,13 +30,13 @@ def contradiction(record: Record) -> str | None:
 
 def _summary_of(record: Record) -> dict[str, Any]:
     from bench.evaluation.driver import summary_of
-    from bench.evaluation.general_ability import rows as ability_rows
+    from bench.evaluation.general_ability.scoring import summarise
 
     if record["cell"].get("kind") == Cell.kind:
         cell = Cell.from_dict(record["cell"])
         return summary_of(cell, record["rows"], record.get("measured", {}))
     edited = {"reliability": record["summary"]["reliability"]}  # of the edits, which are no rows
-    return ability_rows.summarise(record["rows"]) | edited
+    return summarise(record["rows"]) | edited
 
 
 def _differences(wanted: Any, found: Any, where: str) -> Iterator[str]:

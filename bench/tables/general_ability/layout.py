@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.evaluation.general_ability.cell import BUILT_IN, PROMPT_SETS
+from bench.evaluation.record_kinds import BUILT_IN, PROMPT_SETS
 from bench.tables.general_ability.tabulate import (
     COLUMNS,
     MAIN_COLUMNS,

@@ -11,8 +11,8 @@ from bench.core.grids import Table
 from bench.core.numerics import Spread, spread
 from bench.core.published import UNEDITED, Published
 from bench.datasets import get_dataset
-from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.general_ability.sets import SETS
+from bench.evaluation.record_kinds import AbilityCell
 from bench.store.results import Record
 from bench.tables.footnotes import remark
 from bench.tables.tabulate import changes_sentence, published_values, seeds_sentence

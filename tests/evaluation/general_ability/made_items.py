@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.evaluation.general_ability.items import AbilityItem
 from bench.evaluation.general_ability.loading import Source, load_sets
-from bench.evaluation.general_ability.rows import Numbered
+from bench.evaluation.general_ability.scoring import Numbered
+from bench.evaluation.general_ability.sets import AbilityItem
 
 
 def csqa_row(**changes: Any) -> dict[str, Any]:

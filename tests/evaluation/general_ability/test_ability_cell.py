@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.evaluation.general_ability.cell import AbilityCell, EditStream
-from bench.evaluation.record_kinds import KINDS, identity_of
+from bench.evaluation.record_kinds import KINDS, AbilityCell, EditStream, identity_of
 from bench.store import results
 from bench.store.results import ResultStore
 from tests.core.test_cells import CELL as EDITING

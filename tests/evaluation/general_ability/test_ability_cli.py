@@ -70,7 +70,7 @@ def test_run_prints_and_writes_then_only_prints(
 
 
 def test_a_record_says_everything() -> None:
-    from bench.evaluation.general_ability.rows import summarise
+    from bench.evaluation.general_ability.scoring import summarise
 
     assert main([*RUN, "--editors", "grace"]) == 0
     record = next(r for r in records() if r["cell"]["edits"])

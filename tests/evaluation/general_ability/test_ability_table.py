@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.core.grids import get_table
-from bench.evaluation.general_ability.cell import AbilityCell
+from bench.evaluation.record_kinds import AbilityCell
 from bench.store import results
 from bench.store.results import Record
 from bench.tables.general_ability.layout import by_task, to_csv

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import REQUESTS, Subject, tiny_llama
-from bench.evaluation.general_ability import lm_eval_harness, scoring
-from bench.evaluation.general_ability.lm_eval_model import SteeredModel, quiet
+from bench.evaluation.general_ability import asking, lm_eval_harness
+from bench.evaluation.general_ability.lm_eval_harness import SteeredModel, quiet
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
-from bench.evaluation.general_ability.rows import AbilityRow, Numbered
+from bench.evaluation.general_ability.scoring import AbilityRow, Numbered
 from bench.evaluation.inference import unsteered
 from bench.models.backbones import load, locate
 from bench.world.store import data_dir
@@ -72,7 +72,7 @@ def test_answers_in_words_agree_with_the_released_codes_scoring(
     mini: LanguageModel, embedded: dict[str, Numbered], through_lm_eval: list[AbilityRow]
 ) -> None:
     rows = [row for row in through_lm_eval if row["task"] == "squad2"]
-    ours = scoring.ask(mini, "squad2", embedded["squad2"], unsteered)
+    ours = asking.ask(mini, "squad2", embedded["squad2"], unsteered)
     for row, mine in zip(rows, ours, strict=True):
         assert row == mine | {"score": pytest.approx(mine["score"], abs=1e-5)}
 
@@ -140,7 +140,7 @@ def test_no_editors_result_depends_on_the_batch(key: str, directory: Path) -> No
         size: [
             row
             for task, part in lettered.items()
-            for row in scoring.ask(editor.lm, task, part, editor.steering, batch_size=size)
+            for row in asking.ask(editor.lm, task, part, editor.steering, batch_size=size)
         ]
         for size in (1, 8)
     }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.evaluation.general_ability.reading import answer_of, exact_match, f1
+from bench.evaluation.general_ability.scoring import answer_of, exact_match, f1
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.general_ability.cell import AbilityCell
 from bench.evaluation.general_ability.loading import LoadedSet, load_sets
 from bench.evaluation.general_ability.running import run_edited, run_unedited
+from bench.evaluation.record_kinds import AbilityCell
 from bench.tables.footnotes import remark
 from editors.base import EditSample
 from editors.parts.language_model import LanguageModel

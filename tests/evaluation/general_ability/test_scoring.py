@@ -7,9 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.contract.tiny import CONTEXT, tiny_llama
-from bench.evaluation.general_ability.fitting import HEADROOM, context_of, fitted
-from bench.evaluation.general_ability.rows import AbilityRow, summarise
-from bench.evaluation.general_ability.scoring import ask, choices, first_token
+from bench.evaluation.general_ability.asking import (
+    HEADROOM,
+    ask,
+    choices,
+    context_of,
+    first_token,
+    fitted,
+)
+from bench.evaluation.general_ability.scoring import AbilityRow, summarise
 from bench.evaluation.inference import unsteered
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from editors.parts.language_model import LanguageModel

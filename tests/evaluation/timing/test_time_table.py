@@ -11,8 +11,7 @@ import pytest
 from bench.checks.regression.evidence import values
 from bench.cli.main import main
 from bench.core.grids import get_table
-from bench.evaluation.record_kinds import identity_of
-from bench.evaluation.timing.cell import TimingCell
+from bench.evaluation.record_kinds import TimingCell, identity_of
 from bench.models.backbones import Weights
 from bench.store import results
 from bench.store.results import Record, ResultStore

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.datasets.rows import Row
-from bench.evaluation.general_ability.items import AbilityItem
-from bench.evaluation.general_ability.sets.base import AbilitySet, HubPart
+from bench.evaluation.general_ability.sets.base import AbilityItem, AbilitySet, HubPart
 from bench.world.ability_items import LABELS, Entailment
 
 
@@ -39,7 +38,7 @@ class Anli(AbilitySet):
 
     def _round(self, row: Row, part: str) -> str:
         where = row.text("tag") if "tag" in row.fields else part
-        found = re.search(r"r[123]", where)
-        if found is None:
+        match = re.search(r"r[123]", where)
+        if match is None:
             raise row.refusal("tag", "the name of a round (r1, r2 or r3)", f"{where!r:.60}")
-        return found.group()
+        return match.group()

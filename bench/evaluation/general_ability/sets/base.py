@@ -1,15 +1,32 @@
-"""What every general-ability set is: where its rows are, and how a row becomes an item."""
+"""What a general-ability set is: where its rows are, and how a row becomes an item."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from bench.datasets.rows import Row, read_json_lines
-from bench.evaluation.general_ability.items import AbilityItem
+from bench.world.ability_items import NO_ANSWER
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityItem:
+    """A prompt in our wording, and either options with the right one's index or gold answers."""
+
+    group: str  # MMLU's subject, ANLI's round, SQuAD-2's kind of question; empty elsewhere
+    prompt: str
+    options: tuple[str, ...] = ()  # as they follow the prompt; none: it is answered in words
+    answer: int | None = None  # index of the right option
+    golds: tuple[str, ...] = ()  # of an item without options; none: it has no answer
+    document: Mapping[str, Any]  # the fields as the hub's set has them
+
+    @property
+    def target(self) -> str:
+        """The text forced of an item without options: its first gold answer, or `NO_ANSWER`."""
+        return self.golds[0] if self.golds else NO_ANSWER
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.datasets.rows import Row, read_csv
-from bench.evaluation.general_ability.items import AbilityItem
-from bench.evaluation.general_ability.sets.base import AbilitySet, HubPart
+from bench.evaluation.general_ability.sets.base import AbilityItem, AbilitySet, HubPart
 from bench.world.ability_items import LETTERS, Choice
 
 _OPTIONS = 4

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bench.datasets.rows import Row
-from bench.evaluation.general_ability.items import AbilityItem
-from bench.evaluation.general_ability.sets.base import AbilitySet, HubPart
+from bench.evaluation.general_ability.sets.base import AbilityItem, AbilitySet, HubPart
 from bench.world.ability_items import Reading
 
 ANSWERABLE, UNANSWERABLE = "answerable", "unanswerable"

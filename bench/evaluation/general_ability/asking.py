@@ -1,0 +1,178 @@
+"""Questions asked the way of RECIPE's released code (scoring `paper`).
+
+Options are scored by their first token, answers in words by their perplexity. Every forward is
+steered with the full prompt as retrieval text, that of a forced answer with the answer but its last
+token too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from bench.evaluation.general_ability.scoring import (
+    AbilityRow,
+    Mark,
+    Numbered,
+    choice_mark,
+    reading_mark,
+    row_of,
+)
+from bench.evaluation.general_ability.sets import AbilityItem
+from bench.evaluation.inference import BATCH_SIZE, Steering, ask_in_batches, generate, predict
+from bench.evaluation.metrics import MAX_ANSWER_TOKENS
+from editors.parts.generation import text_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch, batch_of, placed, prompt_ids, target_ids
+
+# Positions left free in every context, of the unedited model too, so that all editors read the same
+# prompts: some put a prompt or a fact in front. Ours.
+HEADROOM = 64
+
+
+def ask(
+    lm: LanguageModel,
+    task: str,
+    questions: Numbered,
+    steering: Steering,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> list[AbilityRow]:
+    """The answered rows of one task's questions, all with options or all without.
+
+    Raises:
+        ValueError: two options of an item begin with the same token, or a context too short to ask
+            anything in.
+    """
+    items = [fitted(lm, item) for _, item in questions]
+    answered = _choose if items and items[0].options else _read
+    marks = answered(lm, items, steering, batch_size)
+    return [
+        row_of(task, index, item, mark)
+        for (index, item), mark in zip(questions, marks, strict=True)
+    ]
+
+
+@torch.no_grad()
+def choices(
+    lm: LanguageModel,
+    items: Sequence[AbilityItem],
+    steering: Steering,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> list[int | None]:
+    """Index of the option whose first token has the largest logit at the prompt's last position.
+
+    None where the model's outputs are NaN.
+
+    Raises:
+        ValueError: two options of an item begin with the same token.
+    """
+    ids = {options: _first_tokens(lm, options) for options in {item.options for item in items}}
+
+    def tokenised(chunk: Sequence[AbilityItem]) -> TokenBatch:
+        return batch_of(lm.tokenizer, [(item.prompt, "") for item in chunk], device=lm.device)
+
+    def answer(batch: TokenBatch, chunk: Sequence[AbilityItem]) -> list[int | None]:
+        last = placed(batch.prompt_lengths, lm.device) - 1
+        rows = torch.arange(len(batch), device=lm.device)
+        logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]
+        return [
+            _largest(row[ids[item.options]].tolist())
+            for row, item in zip(logits, chunk, strict=True)
+        ]
+
+    return ask_in_batches(items, tokenised, answer, steering, batch_size)
+
+
+def check_options(lm: LanguageModel, questions: Numbered) -> None:
+    """Refuse questions whose options cannot be scored by their first tokens.
+
+    Raises:
+        ValueError: two options of an item begin with the same token.
+    """
+    for options in {item.options for _, item in questions}:
+        _first_tokens(lm, options)
+
+
+def first_token(tokenizer: PreTrainedTokenizerBase, option: str) -> int:
+    """The id that an option is scored by, the option as it follows its prompt.
+
+    A sentencepiece tokenizer takes a bare option for the beginning of a word, as in the released
+    code.
+    """
+    if option.startswith(" "):
+        return target_ids(tokenizer, option)[0]
+    return int(tokenizer(option, add_special_tokens=False)["input_ids"][0])
+
+
+def context_of(lm: LanguageModel) -> int:
+    """Tokens that a prompt with its answer may have."""
+    return int(lm.model.config.max_position_embeddings) - HEADROOM
+
+
+def fitted(
+    lm: LanguageModel, item: AbilityItem, *, answer_tokens: int = MAX_ANSWER_TOKENS
+) -> AbilityItem:
+    """The item with a prompt that fits the context with its answer, truncated on the left.
+
+    The text itself is truncated, so that retrieval sees the prompt that the model reads.
+
+    Raises:
+        ValueError: a context too short for any prompt.
+    """
+    answer = max(answer_tokens, len(target_ids(lm.tokenizer, item.target)))
+    room = context_of(lm) - answer
+    if room < 1:
+        raise ValueError(
+            f"General ability needs a context of more than {HEADROOM + answer} tokens, got "
+            f"{context_of(lm) + HEADROOM} tokens of {lm.name}."
+        )
+    prompt = item.prompt
+    while (excess := len(prompt_ids(lm.tokenizer, prompt)) - room) > 0:
+        ids = lm.tokenizer(prompt, add_special_tokens=False)["input_ids"][excess:]
+        prompt = str(lm.tokenizer.decode(ids))
+    return item if prompt == item.prompt else replace(item, prompt=prompt)
+
+
+def _first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
+    ids = [first_token(lm.tokenizer, option) for option in options]
+    if len(set(ids)) < len(ids):
+        raise ValueError(
+            f"The tokenizer of {lm.name} begins several of the options {', '.join(options)} with "
+            "one token, so that scoring=paper cannot tell them apart; take --scoring lm-eval."
+        )
+    return ids
+
+
+def _largest(scores: Sequence[float]) -> int | None:
+    if not all(map(math.isfinite, scores)):
+        return None
+    return max(range(len(scores)), key=scores.__getitem__)
+
+
+def _choose(
+    lm: LanguageModel, items: Sequence[AbilityItem], steering: Steering, batch_size: int
+) -> list[Mark]:
+    predictions = choices(lm, items, steering, batch_size=batch_size)
+    return [choice_mark(item, p) for item, p in zip(items, predictions, strict=True)]
+
+
+def _read(
+    lm: LanguageModel, items: Sequence[AbilityItem], steering: Steering, batch_size: int
+) -> list[Mark]:
+    forced = predict(lm, items, steering, retrieval_text="teacher_forced", batch_size=batch_size)
+    decoded = generate(lm, items, steering, batch_size=batch_size)
+    return [
+        reading_mark(
+            item,
+            text_of(lm.tokenizer, ids),
+            log_probability=answer.log_probability,
+            tokens=len(answer.target_ids),
+        )
+        for item, answer, ids in zip(items, forced, decoded, strict=True)
+    ]
