@@ -31,9 +31,9 @@ from editors.parts.tokens import (
     target_ids,
 )
 
-# `prompt_last`: every target token is taught as the token right after the prompt; `target_new`:
-# the target is taught token by token. `bos_label` is `prompt_last` with EasyEdit's defect that the
-# special tokens which the tokenizer puts in front of a text (LLaMA's BOS) are taught too.
+# `prompt_last`: every target token is trained as the token right after the prompt; `target_new`:
+# the target is trained token by token. `bos_label` is `prompt_last` with EasyEdit's defect that the
+# special tokens which the tokenizer puts in front of a text (LLaMA's BOS) are labels too.
 FtObjective = Literal["prompt_last", "target_new", "bos_label"]
 
 # A step is skipped, and after a whole pass the edit ends, below this loss (original).
@@ -71,7 +71,7 @@ class FtHparams(Hparams):
 
 @dataclass(frozen=True)
 class Lesson:
-    """One step's rows, and N (position, label) pairs to teach in them."""
+    """The rows of one step, and N (position, label) pairs to learn in them."""
 
     batch: TokenBatch
     rows: Tensor  # [N]
@@ -79,26 +79,26 @@ class Lesson:
     labels: Tensor  # [N]
     weights: Tensor  # [N]; 1 / (labels of the row x rows), so that rows count alike
 
+    @classmethod
+    def of(cls, batch: TokenBatch, objective: FtObjective) -> Lesson:
+        """From a batch with targets in its rows for `target_new`, else from one of prompts.
+
+        In both cases `batch.target_ids` are the labels; only where they are predicted differs.
+        """
+        rows, columns = batch.scored_positions
+        if objective != "target_new":
+            columns = placed(batch.prompt_lengths, rows.device)[rows] - 1
+        counts = batch.target_counts
+        return cls(batch, rows, columns, batch.labels, 1 / (counts[rows] * len(batch)).double())
+
     def loss(self, lm: LanguageModel, states: Tensor) -> Tensor:
         """Mean over rows of the mean negative log-likelihood of a row's labels.
 
         `states` [B, T, d] are the batch's final ones.
         """
-        logits = lm.head(states[self.rows, self.columns])
+        logits = lm.head(states[self.rows, self.columns])  # [N, V]
         losses = functional.cross_entropy(logits, self.labels, reduction="none")
         return (losses * self.weights.to(losses.dtype)).sum()
-
-
-def lesson_of(batch: TokenBatch, objective: FtObjective) -> Lesson:
-    """What one batch teaches: for `target_new` a batch with targets in its rows, else of prompts.
-
-    In both cases `batch.target_ids` are the labels; only where they are predicted differs.
-    """
-    rows, columns = batch.scored_positions
-    if objective != "target_new":
-        columns = placed(batch.prompt_lengths, rows.device)[rows] - 1
-    counts = batch.target_counts
-    return Lesson(batch, rows, columns, batch.labels, 1 / (counts[rows] * len(batch)).double())
 
 
 @dataclass(frozen=True)
@@ -117,20 +117,28 @@ def fine_tune(
     hparams: FtHparams,
     stopping: Stopping = "by_loss",
 ) -> FineTuned:
-    """Train a block's output projection with a fresh Adam; the model is left as found."""
+    """Train a block's output projection with a fresh Adam; the model is restored afterwards.
+
+    A step below a loss of `ENOUGH` is skipped, and a pass below it is the last. After each step
+    every entry is clamped to its value before the call +- the constraint.
+    """
     losses: list[float] = []
     end = enough(ENOUGH, stopping)
     names = parameter_names(lm, lm.architecture.mlp_out.format(layer))
-    whole = [Suffixes(lm, one.batch, [0] * len(one.batch), [layer]) for one in lessons]
+    rows = [Suffixes(lm, lesson.batch, [0] * len(lesson.batch), [layer]) for lesson in lessons]
     with thawed(lm.model, names) as parameters:
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        optimizer = torch.optim.Adam(
+        adam = torch.optim.Adam(
             parameters.values(), lr=hparams.lr, weight_decay=hparams.weight_decay
         )
         for _ in range(hparams.num_steps):
-            for lesson, rows in zip(lessons, whole, strict=True):
-                states = rows.final(rows.entering[layer], layer)
-                losses.append(_step(lesson.loss(lm, states), optimizer, end))
+            for lesson, suffixes in zip(lessons, rows, strict=True):
+                loss = lesson.loss(lm, suffixes.final(suffixes.entering[layer], layer))
+                losses.append(loss.item())
+                if losses[-1] >= end:
+                    adam.zero_grad()
+                    loss.backward()
+                    adam.step()
                 _constrain(parameters, before, hparams.norm_constraint)
             if sum(losses[-len(lessons) :]) / len(lessons) < end:
                 break
@@ -141,20 +149,11 @@ def fine_tune(
     return FineTuned(deltas, tuple(losses))
 
 
-def _step(loss: Tensor, optimizer: torch.optim.Optimizer, end: float) -> float:
-    value = loss.item()
-    if value >= end:
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return value
-
-
 @torch.no_grad()
 def _constrain(
     parameters: Mapping[str, Tensor], centres: Mapping[str, Tensor], radius: float | None
 ) -> None:
-    """Clamp every entry to its centre +- radius; also after a skipped step, as the original."""
+    """Clamp every entry to its centre +- radius; after a skipped step too, as the original."""
     if radius is None:
         return
     for name, parameter in parameters.items():
@@ -164,15 +163,15 @@ def _constrain(
 class FtEditor(WeightEditor[FtHparams]):
     """Fine-tunes on each call's requests, starting from the weights that earlier calls left.
 
-    The norm constraint is centred anew at each call, as in the originals, so over a stream the
-    weights may drift by the number of edits times the constraint.
+    The norm constraint is centred on the present weights at each call, as in the originals, so over
+    a stream the weights may drift by the number of edits times the constraint.
     """
 
     family = "MP"
-    label: ClassVar[str] = "FT"
+    label = "FT"
     table_row = 1
     mark = ("#0072B2", "o")
-    aliases: ClassVar[tuple[str, ...]] = ("fine-tuning",)
+    aliases = ("fine-tuning",)
     spans_devices = True
     hparams_class = FtHparams
     presets: ClassVar[Mapping[str, FtHparams]] = {
@@ -217,7 +216,7 @@ class FtEditor(WeightEditor[FtHparams]):
     def _lessons(self, requests: Sequence[EditRequest]) -> Iterator[Lesson]:
         size = self.hparams.batch_size
         for start in range(0, len(requests), size):
-            yield lesson_of(self._batch(requests[start : start + size]), self.hparams.objective)
+            yield Lesson.of(self._batch(requests[start : start + size]), self.hparams.objective)
 
     def _batch(self, requests: Sequence[EditRequest]) -> TokenBatch:
         tokenizer = self.lm.tokenizer

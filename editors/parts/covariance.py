@@ -15,7 +15,7 @@ from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
 
 # Tokens of one forward, as multiples of the longest text (the originals: 3 x max positions).
 BATCH_TEXTS = 3
-# Documents that are sorted by length together, and behind which a reader may stop (ours).
+# Documents that are sorted by length together, and after which a reader may stop (ours).
 CHUNK = 256
 
 
@@ -30,7 +30,7 @@ class SecondMoment:
 class KeyMoments:
     """Running sums of k k^T over documents, for all layers in one pass.
 
-    Stopped behind any chunk and continued from its state, they end in the same bits.
+    Stopped after any chunk and continued from its state, they end in the same bits.
 
     Args:
         layers: block numbers.
@@ -58,10 +58,10 @@ class KeyMoments:
         }
 
     def read(self, texts: Iterable[str], *, max_tokens: int | None = None) -> Iterator[None]:
-        """Take documents in, pausing behind each chunk of them; they are read as far as needed.
+        """Add documents, pausing after each chunk of them; they are read as far as needed.
 
         Args:
-            texts: those behind the first `documents` of the corpus.
+            texts: those after the first `documents` of the corpus.
             max_tokens: stop once that many (unpadded) tokens are counted; None reads everything.
         """
         for chunk in _chunks(texts, CHUNK):
@@ -100,11 +100,11 @@ class KeyMoments:
 
     def _add(self, batch: TokenBatch) -> None:
         keys = _keys(self._lm, batch, self.layers)
-        kept = batch.attention_mask.nonzero(as_tuple=True)
+        real = batch.attention_mask.nonzero(as_tuple=True)
         for layer, total in self._sums.items():
-            rows = keys[layer][kept].to(total)
+            rows = keys[layer][real].to(total)
             total.addmm_(rows.T, rows)
-        self.tokens += len(kept[0])
+        self.tokens += len(real[0])
 
     def _projection(self, layer: int) -> Tensor:
         return self._lm.module(self._lm.architecture.mlp_out, layer).get_parameter("weight")
@@ -172,7 +172,7 @@ def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 class InverseCovariance:
-    """C^-1 by layer, inverted in float64 and kept in float32, as the original ROME keeps it."""
+    """C^-1 by layer, inverted in float64 and stored in float32, as in the original ROME."""
 
     def __init__(self, covariance: Callable[[int], Tensor]) -> None:
         self._covariance = covariance
@@ -181,7 +181,7 @@ class InverseCovariance:
     def __call__(self, layer: int, like: Tensor) -> Tensor:
         """C^-1 [m, m] of a layer in single precision on the device of `like`.
 
-        In half precision a badly conditioned one would not be its own inverse's any more.
+        In half precision the rounded inverse of a badly conditioned C would be that of no C.
 
         Raises:
             ValueError: C is singular, which means that it saw too little text.

@@ -7,7 +7,7 @@ import torch
 
 from bench.checks.contract.tiny import REQUESTS, tiny_gptj, tiny_llama
 from editors.base import EditRequest, Resources
-from editors.ft import FtEditor, FtHparams, FtObjective, lesson_of
+from editors.ft import FtEditor, FtHparams, FtObjective, Lesson
 from editors.parts.language_model import LanguageModel, parameter_names
 from editors.parts.tokens import batch_of
 
@@ -30,12 +30,12 @@ def test_prompt_last_teaches_every_target_token_behind_the_prompt() -> None:
     (a, b), (n, m) = batch.target_ids, batch.prompt_lengths
     last = -logits[0, n - 1, list(a)].mean() / 2 - logits[1, m - 1, list(b)].mean() / 2
     torch.testing.assert_close(
-        lesson_of(batch, "prompt_last").loss(lm, lm.hidden_states(batch)), last
+        Lesson.of(batch, "prompt_last").loss(lm, lm.hidden_states(batch)), last
     )
     rows = [(0, n, a), (1, m, b)]
     new = sum(-logits[i, k - 1 + j, t] / len(y) for i, k, y in rows for j, t in enumerate(y)) / 2
     torch.testing.assert_close(
-        lesson_of(batch, "target_new").loss(lm, lm.hidden_states(batch)), new
+        Lesson.of(batch, "target_new").loss(lm, lm.hidden_states(batch)), new
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, Resources
-from editors.ft import FtEditor, FtHparams, Lesson, lesson_of
+from editors.ft import FtEditor, FtHparams, Lesson
 from editors.parts.language_model import parameter_names
 from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
@@ -122,11 +122,11 @@ def recorded_lesson(case: Case, call: int, hparams: FtHparams) -> Lesson:
     prompts = case[stem + "prompt_mask"].sum(dim=1)
     if hparams.objective != "target_new":
         targets = [row[row != case.info["pad_token_id"]] for row in case[stem + "target_ids"]]
-        return lesson_of(batch_of(case, stem + "prompt", prompts, targets), hparams.objective)
+        return Lesson.of(batch_of(case, stem + "prompt", prompts, targets), hparams.objective)
     starts = (case[stem + "concat_mask"] == 0).sum(dim=1) + prompts
     rows = zip(case[stem + "concat_ids"], starts, strict=True)
     targets = [row[start:] for row, start in rows]
-    return lesson_of(batch_of(case, stem + "concat", starts, targets), "target_new")
+    return Lesson.of(batch_of(case, stem + "concat", starts, targets), "target_new")
 
 
 def batch_of(case: Case, stem: str, lengths: Tensor, targets: list[Tensor]) -> TokenBatch:

@@ -19,7 +19,7 @@ from bench.checks.contract.tiny import (
     weights,
 )
 from editors.base import Resources
-from editors.ft import FtEditor, FtHparams, lesson_of
+from editors.ft import FtEditor, FtHparams, Lesson
 from editors.parts.generation import Stop, greedy
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import ARCHITECTURES, LanguageModel
@@ -147,7 +147,7 @@ def test_fine_tuning_lowers_the_loss_and_is_undone(lm: LanguageModel) -> None:
         batch_of(lm.tokenizer, [pair], device=lm.device),
         target_ids=(tuple(target_ids(lm.tokenizer, request.target)),),
     )
-    tuned = editor.edit_lessons([lesson_of(batch, "prompt_last")])
+    tuned = editor.edit_lessons([Lesson.of(batch, "prompt_last")])
     assert tuned.losses[-1] < tuned.losses[0] - 0.05
     editor.reset()
     assert_untouched(lm, before)
