@@ -24,8 +24,7 @@ from bench.evaluation.timing.measure import inference_seconds
 from benchmarks.cells import cell_job
 from benchmarks.lines import Line, at_most
 from editors.base import EditRequest
-from editors.parts.inner_product_index import InnerProductIndex
-from editors.parts.repository import PromptRepository
+from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
 from editors.recipe import RecipeEditor
 
 KeyT = TypeVar("KeyT")
@@ -150,10 +149,11 @@ def _indexed_queries(stored: Mapping[int, PromptRepository], queries: Tensor) ->
     for size, exact in stored.items():
         if size < BEHIND:
             continue
-        indexed = PromptRepository.from_state_dict(
-            {"keys": exact.keys, "prompts": exact.prompts[..., :1, :1]},
-            exact.threshold,
-            InnerProductIndex(smallest=1),
+        indexed = PromptRepository(
+            exact.keys,
+            exact.prompts[..., :1, :1],
+            threshold=exact.threshold,
+            index=InnerProductIndex(smallest=1),
         )
         start = time.perf_counter()
         found = indexed.retrieve(queries)

@@ -1,28 +1,38 @@
-"""IKE: in-context editing behind demonstrations (Zheng et al., EMNLP 2023).
+"""IKE: in-context editing by demonstrations (Zheng et al., EMNLP 2023).
 
-Written after the paper and the original implementation Zce1112zslx/IKE: demonstrations come from
-training edits that are near the new fact, the nearest last, then the fact's own. There every
-question is asked behind the right fact, which an oracle names, so that it edits once. Here facts
-lie in a memory, and a question retrieves the nearest by the cosine of its prompt, above a threshold
-that training edits choose: ours, and so are its numbers. The encoder is that of the other
+Written after the paper's section 4 and the original implementation Zce1112zslx/IKE: demonstrations
+show how a fact is copied, reworded and left alone. They come from training edits that are near the
+new fact, the nearest last, then the fact's own. There an oracle puts the right fact in front of
+every question, so that it edits once. Here facts lie in a memory, and a question retrieves the
+nearest by the cosine of its prompt, above a threshold chosen on training edits: ours, and so are
+its numbers. The encoder is that of the other
 retrieval editors. It is not in the tables of the RECIPE paper.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from editors.base import EditRequest, Resources
+import torch
+from torch import Tensor
+
+from editors.base import EditRequest, EditSample, Probe, Resources
 from editors.parts.artefact import required_training
 from editors.parts.checks import check_at_least
-from editors.parts.demonstrations import BREAK, DemonstrationPool, answered, fact_in, opening
+from editors.parts.encoder import TextVectors
 from editors.parts.in_context import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
 from editors.parts.tokens import joint, prompt_ids
+from editors.parts.training.examples import usable
 
+KINDS = ("copy", "update", "retain")
+SHARES = (4 / 32, 12 / 32, 16 / 32)  # of these kinds, in the original's 32 demonstrations
+BREAK = "\n\n"  # between demonstrations
+_FACT, _PROMPT = "New Fact: ", "\nPrompt:"
 ANSWER = 64  # tokens that a row may still be continued by: what PromptBench decodes; ours
 
 
@@ -54,7 +64,7 @@ MINIATURE = IkeHparams(demonstrations=1, pool=500)
 
 
 class IkeEditor(InContextEditor[IkeHparams]):
-    """States one fact in front of a question, behind demonstrations of what to do with it."""
+    """States one fact in front of a question, after demonstrations of what to do with it."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
     label: ClassVar[str] = "IKE"
@@ -87,16 +97,16 @@ class IkeEditor(InContextEditor[IkeHparams]):
             self._pool = DemonstrationPool(self.vectors, samples, resources.seed)
 
     def prefix(self, context: str, length: int) -> list[int]:
-        """Ids of a context without the demonstrations for which a long row leaves no place."""
+        """Ids of a context without the demonstrations for which a long row leaves no space."""
         ids = super().prefix(context, length)
         while len(ids) + length + ANSWER > self._longest and BREAK in context:
             context = context.partition(BREAK)[2]
             ids = super().prefix(context, length)
         return ids
 
-    def fact_in(self, context: str) -> str:
+    def shown(self, fact: str) -> str:
         """See the base class; without demonstrations and frame."""
-        return fact_in(context.rpartition(BREAK)[2])
+        return fact.rpartition(BREAK)[2].removeprefix(_FACT).rpartition(_PROMPT)[0]
 
     def context_of(self, request: EditRequest) -> str:
         """See the base class; the nearest demonstration comes last but for the fact's own."""
@@ -118,3 +128,80 @@ class IkeEditor(InContextEditor[IkeHparams]):
     @property
     def _longest(self) -> int:
         return int(self.lm.model.config.max_position_embeddings)
+
+
+# ---- Demonstrations -----------------------------------------------------------------------------
+
+
+def opening(request: EditRequest) -> str:
+    """A new fact, up to where the question about it goes."""
+    return f"{_FACT}{request.prompt.rstrip()} {request.target.lstrip()}{_PROMPT}"
+
+
+def answered(request: EditRequest, asked: EditRequest | Probe) -> str:
+    """A new fact with a question and its answer."""
+    return f"{opening(request)} {asked.prompt.rstrip()} {asked.target.lstrip()}"
+
+
+def demonstration(sample: EditSample, kind: str, chance: float) -> str:
+    """A fact with what is asked of it; `chance` in [0, 1) picks the probe.
+
+    `copy` asks for the fact itself, `update` in other words, `retain` for something else.
+    """
+    if kind == "copy":
+        return answered(sample.request, sample.request)
+    probes = sample.generality if kind == "update" else sample.locality
+    return answered(sample.request, probes[int(chance * len(probes))])
+
+
+def kinds_of(count: int) -> tuple[str, ...]:
+    """The kinds of `count` demonstrations, in the original's proportions."""
+    copies, updates = (round(share * count) for share in SHARES[:2])
+    numbers = (copies, updates, count - copies - updates)
+    return tuple(kind for kind, number in zip(KINDS, numbers, strict=True) for _ in range(number))
+
+
+class DemonstrationPool:
+    """Training edits, found by what they say; those without probes of both kinds are left out."""
+
+    def __init__(self, vectors: TextVectors, samples: Sequence[EditSample], seed: int) -> None:
+        """Encode the pool.
+
+        Raises:
+            ValueError: no sample has probes of both kinds.
+        """
+        self._samples = usable(samples)
+        if not self._samples:
+            raise ValueError("Demonstrations need edits with probes of both kinds, got none.")
+        self._vectors, self._seed = vectors, seed
+        self._keys = vectors([demonstration(sample, "copy", 0.0) for sample in self._samples])
+
+    def nearest(self, request: EditRequest, count: int) -> list[str]:
+        """At most `count` demonstrations for a request, the nearest first.
+
+        Kinds and probes are drawn for each request by its texts and the seed alone.
+        """
+        count = min(count, len(self._samples))
+        if not count:
+            return []
+        query = self._vectors([f"{opening(request)} {request.prompt}"])[0]
+        ranks = _descending(self._keys @ query)[:count]
+        generator = torch.Generator().manual_seed(_seed_of(request, self._seed))
+        order = torch.randperm(count, generator=generator).tolist()
+        chances = torch.rand(count, generator=generator).tolist()
+        kinds = kinds_of(count)
+        return [
+            demonstration(self._samples[rank], kinds[place], chance)
+            for rank, place, chance in zip(ranks, order, chances, strict=True)
+        ]
+
+
+def _descending(scores: Tensor) -> list[int]:
+    """Places of the scores [N], the largest first, of equals the first."""
+    places: list[int] = scores.argsort(descending=True, stable=True).tolist()
+    return places
+
+
+def _seed_of(request: EditRequest, seed: int) -> int:
+    text = f"{seed}\n{request.prompt}\n{request.target}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

@@ -1,9 +1,10 @@
 """LTE: learning to edit (Jiang et al., ACL 2024), as the authors of RECIPE run it.
 
-A copy of the model is fine-tuned once to follow facts that stand in front of a question, and to
-leave other questions alone. An edit is then a line in a memory: a question that is near enough to
-a fact is asked behind that fact. Original code: YJiangcm/LTE; the default here is the variant of
-qizhou000/LiveEdit (`lte_vl`), the mode `original` retrieves as the original does.
+Alignment: a copy of the model is fine-tuned once to follow facts that stand in front of a question,
+and to leave other questions alone (`lte.training`). Inference: an edit is a line in a memory, and a
+question that is near enough to a fact is asked with that fact in front. Original code:
+YJiangcm/LTE; the default here is the variant of qizhou000/LiveEdit (`lte_vl`), the mode `original`
+retrieves as the original does.
 """
 
 from __future__ import annotations
@@ -14,30 +15,32 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import required_artefact, required_encoder
+from editors.parts.artefact import artefact_path, data_facts, required_artefact, required_encoder
 from editors.parts.deltas import EditedWeights
 from editors.parts.encoder import TextVectors
+from editors.parts.fact_memory import NONE, FactEditor, FactMemory
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.examples import fact_of, prefix_ids
-from editors.parts.lte.fit import fit_lte, load_follower, untrained_lte
+from editors.parts.lte.follower import identity, load_follower, no_increments
 from editors.parts.lte.hparams import PRESETS, LteHparams
-from editors.parts.lte.memory import NONE, FactMemory
+from editors.parts.lte.training import LteTask, prefix_ids
 from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
-from editors.parts.retrieving import Explanation, RetrievingEditor
 from editors.parts.tokens import TokenBatch
+from editors.parts.training.examples import statement
+from editors.parts.training.loop import LoopSettings, trained_artefact, untrained_artefact
+
+_ALWAYS = -1.0  # a cosine that every question exceeds
 
 
-class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
+class LteEditor(FactEditor[LteHparams], TrainableEditor[LteHparams]):
     """Retrieves a fact for each question and lets the follower read it.
 
     The follower's weights are part of the editor: the first edit puts them into the model, a reset
-    takes them out, and questions that retrieve nothing are answered by the follower too. Locality
-    is so measured against the model as it was.
+    takes them out, and questions that retrieve nothing are answered by the follower too. So
+    locality is measured against the model as it was.
     """
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
@@ -73,7 +76,7 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
 
         Raises:
             ValueError: encoder or artefact not given, or trained for something else.
-            FileNotFoundError: one of them is not there.
+            FileNotFoundError: one of them does not exist.
         """
         super().__init__(lm, hparams, resources)
         encoder = required_encoder(resources, label=self.label)
@@ -83,29 +86,16 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
         self.memory = FactMemory(self.vectors.width, lm.device)
         self._weights = EditedWeights(lm.model)
 
-    @property
-    def threshold(self) -> float | None:
-        """Cosine above which a fact is used; None uses the nearest one always."""
-        return self.hparams.threshold_in_use(self.follower.threshold)
+    # ---- Inference: an edit is a line in a memory -----------------------------------------------
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Append one fact a request; nothing is replaced or merged."""
         if requests:
             self._append(*self._encoded(requests))
 
-    @property
-    def edits_at_once(self) -> int:
-        """See the base class: texts of one forward of the encoder."""
-        return 64
-
-    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
-        """See the base class; facts are encoded together."""
-        facts, keys = self._encoded(requests)
-        return [partial(self._append, facts[i : i + 1], keys[i : i + 1]) for i in range(len(facts))]
-
     def _encoded(self, requests: Sequence[EditRequest]) -> tuple[list[str], Tensor]:
         """Facts, and their keys [k, H]."""
-        facts = [fact_of(request) for request in requests]
+        facts = [statement(request) for request in requests]
         original = self.hparams.mode == "original"
         return facts, self.vectors([r.prompt for r in requests] if original else facts)
 
@@ -113,29 +103,20 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
         self._attach()
         self.memory.append(facts, keys)
 
+    def _attach(self) -> None:
+        """Put the follower's weights into the model, unless they are there."""
+        if not self._weights.touched:
+            self._weights.add(self.follower.deltas)
+
     def reset(self) -> None:
         """Forget all facts and take the follower's weights out."""
         self._weights.restore()
-        self.memory = FactMemory(self.vectors.width, self.lm.device)
-
-    def search(self, texts: Sequence[str]) -> Tensor:
-        """Row [B] of the fact that each text uses, counted from 0; -1 for none."""
-        if not len(self.memory):
-            return torch.full((len(texts),), NONE, device=self.lm.device)
-        return self.memory.retrieve(self.vectors(texts), self.threshold)
-
-    def explain(self, texts: Sequence[str]) -> list[Explanation]:
-        """See the base class."""
-        memory, threshold = self.memory, self.threshold
-        return [
-            memory.explain(self.vectors([text]), threshold, row, memory.facts)
-            for text, row in zip(texts, self.retrieved(texts), strict=True)
-        ]
+        super().reset()
 
     @property
-    def steers_by_prompt(self) -> bool:
-        """See the base class."""
-        return True
+    def threshold(self) -> float | None:
+        """Cosine above which a fact is used; None uses the nearest one always."""
+        return self.hparams.threshold_in_use(self.follower.threshold)
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside read the facts in front."""
@@ -145,16 +126,13 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
         ]
         return text_prefixed(self.lm, prefixes)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The memory; the follower's weights are the artefact's."""
-        return self.memory.state_dict()
-
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Replace the memory, and attach the follower where there is an edit."""
-        self.reset()
-        self.memory.load_state_dict(state)
+        super().load_state_dict(state)
         if len(self.memory):
             self._attach()
+
+    # ---- Alignment: the follower learns to read facts -------------------------------------------
 
     @classmethod
     def fit(
@@ -167,14 +145,25 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
         out: Path,
         progress: Callable[[Mapping[str, float]], None] | None = None,
     ) -> Path:
-        """Fine-tune the follower and calibrate the threshold; see `editors.parts.lte.fit`."""
-        return fit_lte(
-            lm,
-            samples,
-            hparams,
-            encoder=required_encoder(resources, label=cls.label),
-            seed=resources.seed,
-            out=out,
+        """Fine-tune the follower on samples of one or several data sets, write its increments.
+
+        Samples without a generality or without a locality probe cannot train. The encoder retrieves
+        and is not trained; the seed is that of the held-out choice and of all draws.
+
+        Raises:
+            ValueError: too few usable samples, or the artefact or checkpoint of another run lies
+                there.
+        """
+        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
+        facts = {"seed": seed, "data": data_facts(samples)}
+        return trained_artefact(
+            artefact_path(out, "lte", lm.name, list(samples)),
+            identity(lm, encoder, hparams) | facts,
+            lambda: LteTask(lm, samples, hparams, encoder=encoder, seed=seed),
+            LoopSettings(
+                iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
+            ),
+            dtype="float16",
             progress=progress,
         )
 
@@ -182,10 +171,28 @@ class LteEditor(RetrievingEditor[LteHparams], TrainableEditor[LteHparams]):
     def untrained(
         cls, lm: LanguageModel, hparams: LteHparams, resources: Resources, *, out: Path
     ) -> Path:
-        """A follower that is the model itself; see `editors.parts.lte.fit`."""
+        """A follower that is the model itself, and finds a fact for every question."""
         encoder = required_encoder(resources, label=cls.label)
-        return untrained_lte(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
+        return untrained_artefact(
+            artefact_path(out, "lte", lm.name, []),
+            no_increments(lm.model, _ALWAYS),
+            identity(lm, encoder, hparams) | {"seed": resources.seed},
+            dtype="float16",
+        )
 
-    def _attach(self) -> None:
-        if not self._weights.touched:
-            self._weights.add(self.follower.deltas)
+    # ---- Speed ----------------------------------------------------------------------------------
+
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class."""
+        return True
+
+    @property
+    def edits_at_once(self) -> int:
+        """See the base class: texts of one forward of the encoder."""
+        return 64
+
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; facts are encoded together."""
+        facts, keys = self._encoded(requests)
+        return [partial(self._append, facts[i : i + 1], keys[i : i + 1]) for i in range(len(facts))]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from editors.base import EditSample, Resources
 from editors.parts.checks import check_file_name
+from editors.parts.language_model import LanguageModel
 
 _HEADER_KEY = "artefact"  # safetensors metadata maps strings to strings: one JSON value
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -134,3 +135,79 @@ def files_digest(paths: list[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def backbone_facts(lm: LanguageModel) -> dict[str, Any]:
+    """The model that weights were trained for, as headers describe it."""
+    return {
+        "backbone": lm.name,
+        "backbone_digest": lm.digest,
+        "backbone_dtype": str(lm.dtype).removeprefix("torch."),
+    }
+
+
+def data_facts(samples: Mapping[str, Sequence[EditSample]]) -> dict[str, Any]:
+    """Number and digest of each data set's samples.
+
+    Raises:
+        ValueError: no data set at all.
+    """
+    if not samples:
+        raise ValueError("Training needs at least one data set, got none.")
+    return {
+        name: {
+            "samples": len(rows),
+            "sha256": hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest(),
+        }
+        for name, rows in samples.items()
+    }
+
+
+def check_identity(path: Path, header: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse the file of another training run.
+
+    Raises:
+        ValueError: by the first difference.
+    """
+    wanted = json.loads(json.dumps(wanted))  # as the file spells it
+    for key, value in wanted.items():
+        if header.get(key) != value:
+            raise ValueError(
+                f"{path} belongs to another training run: {key} is "
+                f"{header.get(key)!r} there and {value!r} here. Delete the file (--overwrite), "
+                "or write somewhere else."
+            )
+
+
+def check_fits(
+    path: Path,
+    header: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    *,
+    facts: Sequence[str],
+    hparams: Sequence[str],
+) -> None:
+    """Refuse weights that were trained for something else.
+
+    Args:
+        path: of the artefact, for the error.
+        header: the artefact's.
+        wanted: what a run with the present model and settings would write there.
+        facts: keys of both that must agree; the backbone's digest is compared where both know it.
+        hparams: hyper-parameters that the weights depend on in use, not in training alone.
+
+    Raises:
+        ValueError: by the first difference.
+    """
+    wanted = json.loads(json.dumps(wanted))
+    pairs = [(key, header.get(key), wanted[key]) for key in facts]
+    if wanted["backbone_digest"] and header.get("backbone_digest"):
+        pairs.append(("backbone_digest", header["backbone_digest"], wanted["backbone_digest"]))
+    trained = header.get("hparams", {})
+    pairs += [(name, trained.get(name), wanted["hparams"].get(name)) for name in hparams]
+    for name, there, value in pairs:
+        if there != value:
+            raise ValueError(
+                f"The trained weights at {path} do not fit: {name} is {there!r} there, "
+                f"wanted {value!r}."
+            )

@@ -1,25 +1,20 @@
-"""The part that editors share which put a text in front of questions that retrieve a fact."""
+"""Editors that put a text in front of questions that retrieve a fact: the part of IKE and RAG."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
-
-import torch
-from torch import Tensor
 
 from editors.base import EditRequest, Hparams, Resources
 from editors.parts.artefact import required_encoder, required_training
 from editors.parts.checks import check_at_least, check_choice
 from editors.parts.encoder import TextVectors
+from editors.parts.fact_memory import NONE, FactEditor, chosen_threshold
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.memory import NONE, FactMemory
 from editors.parts.prefix import text_prefixed
-from editors.parts.question_rates import chosen_threshold
-from editors.parts.retrieving import Explanation, RetrievingEditor
 from editors.parts.tokens import TokenBatch, prompt_ids
 
 # `always`: the nearest fact stands in front of every question. `gated`: only where its cosine is
@@ -43,7 +38,7 @@ class InContextHparams(Hparams):
 
     @property
     def chooses_threshold(self) -> bool:
-        """Whether a threshold is wanted and not named."""
+        """Whether a threshold is needed and not named."""
         return self.retrieval == "gated" and self.threshold is None
 
     @property
@@ -55,7 +50,7 @@ class InContextHparams(Hparams):
 HparamsT = TypeVar("HparamsT", bound=InContextHparams)
 
 
-class InContextEditor(RetrievingEditor[HparamsT]):
+class InContextEditor(FactEditor[HparamsT]):
     """Finds a fact by the cosine of a question to its prompt, and states it in front.
 
     The model's weights never change. Of facts with equal prompts the newest is found.
@@ -69,24 +64,25 @@ class InContextEditor(RetrievingEditor[HparamsT]):
 
         Raises:
             ValueError: encoder or training edits are wanted and not given.
-            FileNotFoundError: the encoder is not there.
+            FileNotFoundError: the encoder does not exist.
         """
         super().__init__(lm, hparams, resources)
         encoder = required_encoder(resources, label=self.label)
         self.vectors = TextVectors.from_directory(encoder, lm.device)
-        self.memory = FactMemory(self.vectors.width, lm.device)
-        self.threshold = hparams.threshold if hparams.retrieval == "gated" else None
+        self._threshold = hparams.threshold if hparams.retrieval == "gated" else None
         if hparams.chooses_threshold:
             samples = required_training(resources, label=self.label)[: hparams.calibration]
-            self.threshold = chosen_threshold(self.vectors, samples)
+            self._threshold = chosen_threshold(self.vectors, samples)
+        FactEditor.reset(self)
 
     @abstractmethod
     def context_of(self, request: EditRequest) -> str:
         """The text that stands in front of a question about a request."""
 
-    def fact_in(self, context: str) -> str:
-        """The fact that a context is about, as it is told."""
-        return context.strip()
+    @property
+    def threshold(self) -> float | None:
+        """See the base class."""
+        return self._threshold
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Append one context a request; nothing is merged."""
@@ -94,23 +90,9 @@ class InContextEditor(RetrievingEditor[HparamsT]):
             contexts = [self.context_of(request) for request in requests]
             self.memory.append(contexts, self.vectors([request.prompt for request in requests]))
 
-    def reset(self) -> None:
-        """Forget all facts."""
-        self.memory = FactMemory(self.vectors.width, self.lm.device)
-
-    def search(self, texts: Sequence[str]) -> Tensor:
-        """Row [B] of the fact that each text uses, counted from 0; -1 for none."""
-        if not len(self.memory):
-            return torch.full((len(texts),), NONE, device=self.lm.device)
-        return self.memory.retrieve(self.vectors(texts), self.threshold)
-
-    def explain(self, texts: Sequence[str]) -> list[Explanation]:
-        """See the base class."""
-        facts = [self.fact_in(context) for context in self.memory.facts]
-        return [
-            self.memory.explain(self.vectors([text]), self.threshold, row, facts)
-            for text, row in zip(texts, self.retrieved(texts), strict=True)
-        ]
+    def shown(self, fact: str) -> str:
+        """See the base class: a context without white space around it."""
+        return fact.strip()
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside read the contexts in front."""
@@ -124,12 +106,3 @@ class InContextEditor(RetrievingEditor[HparamsT]):
     def prefix(self, context: str, length: int) -> list[int]:
         """Ids of a context in front of a row of `length` tokens."""
         return prompt_ids(self.lm.tokenizer, context)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The memory."""
-        return self.memory.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the memory."""
-        self.reset()
-        self.memory.load_state_dict(state)

@@ -9,8 +9,7 @@ import pytest
 
 from bench.checks.contract.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama, write_encoder
 from editors.base import Resources
-from editors.ike import IkeEditor, IkeHparams
-from editors.parts.demonstrations import DemonstrationPool, demonstration, kinds_of
+from editors.ike import DemonstrationPool, IkeEditor, IkeHparams, demonstration, kinds_of
 from editors.parts.encoder import TextVectors
 from editors.parts.tokens import batch_of, prompt_ids
 

@@ -8,7 +8,7 @@ import torch
 
 from bench.checks.contract.tiny import REQUESTS, SAMPLES, logits, tiny_llama, write_encoder
 from editors.base import EditRequest, Resources
-from editors.parts.lte.memory import NONE
+from editors.parts.fact_memory import NONE
 from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
 

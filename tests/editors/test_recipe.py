@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from bench.checks.contract.tiny import REQUESTS, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
-from editors.parts.recipe.examples import knowledge_string
 from editors.parts.recipe.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
+from editors.parts.training.examples import statement
 from editors.recipe import RecipeEditor
 from tests.support.tiny_recipe import resources, samples
 
@@ -156,8 +156,8 @@ def test_words_stand_where_the_continuous_prompt_does(
     hits = words.retrieve(rows.texts).tolist()
     with words.steering(rows):
         ours = lm.logits(rows)[0, : rows.prompt_lengths[0]]
-    told = knowledge_string(REQUESTS[hits[0] - 1])
-    ids = [*prompt_ids(lm.tokenizer, told)[1:], *prompt_ids(lm.tokenizer, asked)]  # before BOS
+    fact = statement(REQUESTS[hits[0] - 1])
+    ids = [*prompt_ids(lm.tokenizer, fact)[1:], *prompt_ids(lm.tokenizer, asked)]  # before BOS
     joined = batch_of_ids([ids], [[]], [""], padding=0, device=lm.device)
     theirs = lm.logits(joined)[0, -rows.prompt_lengths[0] :]
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
@@ -165,7 +165,7 @@ def test_words_stand_where_the_continuous_prompt_does(
     words.reset()
     assert words.texts == []
     words.load_state_dict(state)
-    assert words.texts == [knowledge_string(request) for request in REQUESTS[:2]]
+    assert words.texts == [statement(request) for request in REQUESTS[:2]]
 
 
 def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     assert editor.network.threshold is not None
     assert threshold == float(editor.network.threshold) != 0
     editor.edit(REQUESTS)
-    queries = editor.network.queries(editor._pooled([r.prompt for r in REQUESTS]))
+    queries = editor.queries([r.prompt for r in REQUESTS])
     best, row = (queries @ editor.repository.keys[1:].T).max(dim=1)
     expected = torch.where(best > threshold, row + 1, 0)
     assert editor.retrieve([r.prompt for r in REQUESTS]).tolist() == expected.tolist()

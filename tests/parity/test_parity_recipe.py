@@ -15,15 +15,20 @@ from transformers import DynamicCache
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
-from editors.parts.recipe.checkpoint import Trained
-from editors.parts.recipe.examples import RecipeBatch, knowledge_string
 from editors.parts.recipe.hparams import RecipeHparams
-from editors.parts.recipe.learner import build_optimiser
-from editors.parts.recipe.losses import hinged_nll, kl_divergence
-from editors.parts.recipe.network import RecipeNetwork, similarity
-from editors.parts.recipe.objective import Objective, Terms
-from editors.parts.repository import PromptRepository
+from editors.parts.recipe.losses import (
+    Objective,
+    RecipeBatch,
+    Terms,
+    hinged_nll,
+    kl_divergence,
+)
+from editors.parts.recipe.network import RecipeNetwork, Trained, similarity
+from editors.parts.recipe.repository import PromptRepository
+from editors.parts.recipe.training import learning_rates
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
+from editors.parts.training.examples import statement
+from editors.parts.training.task import floats_of
 from editors.recipe import RecipeEditor
 from tests.parity import recipe_numbers
 from tests.parity.loading import full_directory
@@ -66,9 +71,7 @@ def close(ours: Tensor, recorded: Tensor) -> None:
 
 
 def repository(numbers: Numbers) -> PromptRepository:
-    return PromptRepository.from_state_dict(
-        {"keys": numbers.tensor("retr.base"), "prompts": numbers.tensor("retr.prompts")}
-    )
+    return PromptRepository(numbers.tensor("retr.base"), numbers.tensor("retr.prompts"))
 
 
 @pytest.mark.parity
@@ -130,7 +133,7 @@ def test_editing_fills_the_repository_and_retrieves_like_the_original(
     close(similarity(queries, state["keys"], scaled=True), numbers.tensor("retr.sim"))
     recorded = numbers.tensor("retr.decision").clamp(min=0)  # -1 stands for none
     assert torch.equal(editor.retrieve(numbers.texts["queries"]), recorded)
-    knowledge = [knowledge_string(request) for request in requests(numbers)[:6]]
+    knowledge = [statement(request) for request in requests(numbers)[:6]]
     batcher = recipe_numbers.batcher()
     ids, mask = batcher.pad(batcher.ids(knowledge), torch.device("cpu"))
     assert torch.equal(ids, numbers.tensor("retr.knowledge_input_ids"))
@@ -217,7 +220,8 @@ def test_gradients_and_one_adam_step(
     numbers: Numbers, lm: LanguageModel, network: RecipeNetwork
 ) -> None:
     hparams = dataclasses.replace(code_hparams(lm), learning_rate=ADAM_RATE)
-    optimiser = build_optimiser(network, hparams)
+    rates = learning_rates(network, hparams)
+    optimiser = torch.optim.Adam([{"params": weights, "lr": rate} for weights, rate in rates])
     terms_of(numbers, lm, network, hparams, 0).total(hparams).backward()
     parameters = dict(network.named_parameters())
     prefix = f"{lm.name}.train0"
@@ -360,7 +364,7 @@ def terms_of(
         ],
         generality_first=numbers.tensor(f"train{step}.choice").bool().tolist(),
     )
-    return Objective(lm, network, recipe_numbers.batcher(), hparams).terms(batch)
+    return Objective(lm, Trained(network, recipe_numbers.batcher()), hparams).terms(batch)
 
 
 _ENCODER_ROWS = ("knowledge", "q_rel", "q_gen", "q_loc")
@@ -382,7 +386,7 @@ def compare_terms(
 ) -> None:
     for recorded, ours in TERMS.items():
         value = numbers.number(f"{prefix}.loss_{recorded}{suffix}")
-        assert terms.floats()[ours] == pytest.approx(value, abs=TOLERANCE), recorded
+        assert floats_of(vars(terms))[ours] == pytest.approx(value, abs=TOLERANCE), recorded
     total = numbers.number(f"{prefix}.loss_total{suffix}")
     assert terms.total(hparams).item() == pytest.approx(total, abs=TOLERANCE)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
-from editors.parts.training.sampling import PoolSampler, by_kind, pick
+from editors.parts.training.examples import PoolSampler, by_kind, pick
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -109,8 +109,7 @@ class MetaSampler:
     """
 
     def __init__(self, pools: Mapping[str, Sequence[Example]], seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-        self._sampler = PoolSampler(pools, self._generator, "rows")
+        self._sampler = PoolSampler(pools, seed)
 
     def draw(self, systems: int, n_edits: int) -> MetaBatch:
         """The next systems of `n_edits` edits each."""
@@ -118,7 +117,7 @@ class MetaSampler:
 
     def batch(self, examples: Sequence[Example], systems: int) -> MetaBatch:
         """A batch of these examples, their probes drawn."""
-        chances = torch.rand(len(examples), 4, generator=self._generator).tolist()
+        chances = torch.rand(len(examples), 4, generator=self._sampler.generator).tolist()
         return MetaBatch(
             edits=[example.edit for example in examples],
             rephrases=[

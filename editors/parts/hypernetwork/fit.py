@@ -10,17 +10,27 @@ import torch
 from torch import nn
 
 from editors.base import EditSample
-from editors.parts.artefact import artefact_path, read_artefact
+from editors.parts.artefact import (
+    artefact_path,
+    backbone_facts,
+    check_fits,
+    data_facts,
+    read_artefact,
+)
 from editors.parts.hypernetwork.examples import Example, tokenise
 from editors.parts.hypernetwork.hparams import HypernetworkHparams
 from editors.parts.hypernetwork.learner import HypernetworkLearner, Objective
 from editors.parts.hypernetwork.network import RunningStatistics
 from editors.parts.hypernetwork.projections import Projection
 from editors.parts.language_model import LanguageModel
-from editors.parts.training.loop import LoopSettings, Progress, Selection
-from editors.parts.training.run import trained_artefact, untrained_artefact
-from editors.parts.training.sampling import split_held_out
-from editors.parts.training.state import backbone_facts, check_fits, data_facts
+from editors.parts.training.examples import split_held_out
+from editors.parts.training.loop import (
+    LoopSettings,
+    Progress,
+    Selection,
+    trained_artefact,
+    untrained_artefact,
+)
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
 

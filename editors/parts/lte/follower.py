@@ -1,22 +1,32 @@
-"""The follower: a copy of the model that is fine-tuned, kept as what is added to each weight."""
+"""The follower: a fine-tuned copy of the model, stored as an increment of each weight."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from editors.parts.artefact import backbone_facts, check_fits, read_artefact
 from editors.parts.deltas import WeightDelta
+from editors.parts.encoder import vectors_digest
 from editors.parts.language_model import LanguageModel
+from editors.parts.lte.hparams import LteHparams
 
+ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+# qizhou000/LiveEdit; the question follows at once.
+PREFIX = "[Updated Information]{fact}\n[Query]"
 _THRESHOLD = "threshold"
 
 
 class FollowerWeights(nn.Module):
     """Increments of all weights of a model, zero at first, and the threshold of retrieval.
 
-    Increments are trained and stored instead of weights, because little is lost when they are
+    Increments are trained and stored instead of weights, because they lose little when they are
     rounded to half precision. Names have slashes where the model's have dots; a tied weight is
     there once.
     """
@@ -48,22 +58,12 @@ class FollowerWeights(nn.Module):
 
 
 def no_increments(model: nn.Module, threshold: float) -> dict[str, Tensor]:
-    """What an untrained `FollowerWeights` holds, in half precision and apart from the model."""
+    """The state of untrained `FollowerWeights`, in half precision and apart from the model."""
     increments = {
         name.replace(".", "/"): torch.zeros(parameter.shape, dtype=torch.float16)
         for name, parameter in model.named_parameters()
     }
     return increments | {_THRESHOLD: torch.tensor(threshold)}
-
-
-def deltas_of(weights: dict[str, Tensor]) -> tuple[tuple[WeightDelta, ...], float]:
-    """(increments by the model's names, threshold) of stored `FollowerWeights`."""
-    deltas = tuple(
-        WeightDelta(name.replace("/", "."), value)
-        for name, value in weights.items()
-        if name != _THRESHOLD
-    )
-    return deltas, float(weights[_THRESHOLD])
 
 
 def copy_to_train(lm: LanguageModel) -> LanguageModel:
@@ -74,3 +74,50 @@ def copy_to_train(lm: LanguageModel) -> LanguageModel:
         parameter.data = parameter.data.to(wide)
         parameter.requires_grad_(True)
     return follower
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A trained follower: increments by the model's names, and a threshold of retrieval."""
+
+    deltas: tuple[WeightDelta, ...]
+    threshold: float
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Follower:
+        """From the state of `FollowerWeights`."""
+        deltas = tuple(
+            WeightDelta(name.replace("/", "."), value)
+            for name, value in weights.items()
+            if name != _THRESHOLD
+        )
+        return cls(deltas, float(weights[_THRESHOLD]))
+
+
+def load_follower(path: Path, lm: LanguageModel, encoder: Path, hparams: LteHparams) -> Follower:
+    """The follower of an artefact, if it belongs to this backbone and encoder.
+
+    Raises:
+        FileNotFoundError: artefact or encoder does not exist.
+        ValueError: the weights were trained for something else; the sentence says what.
+    """
+    tensors, header = read_artefact(path)
+    facts = ("editor", "format", "prefix", "encoder_digest")
+    check_fits(path, header, identity(lm, encoder, hparams), facts=facts, hparams=())
+    return Follower.of(tensors)
+
+
+def identity(lm: LanguageModel, encoder: Path, hparams: LteHparams) -> dict[str, Any]:
+    """What an artefact or a checkpoint must agree on with the run that reads it.
+
+    Raises:
+        FileNotFoundError: the encoder does not exist.
+    """
+    return {
+        "editor": "lte",
+        "format": ARTEFACT_FORMAT,
+        "hparams": hparams.to_dict(),
+        "prefix": PREFIX,
+        **backbone_facts(lm),
+        "encoder_digest": vectors_digest(encoder),
+    }

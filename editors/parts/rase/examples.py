@@ -10,7 +10,7 @@ from torch import Tensor
 
 from editors.base import EditRequest, EditSample
 from editors.parts.rase.hparams import RaseHparams
-from editors.parts.training.sampling import PoolSampler, index_at
+from editors.parts.training.examples import PoolSampler, index_at
 
 _SEPARATOR = " || "  # released code, for ZSRE
 
@@ -73,8 +73,7 @@ class TextSampler:
     def __init__(
         self, pools: Mapping[str, Sequence[Example]], hparams: RaseHparams, seed: int
     ) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-        self._sampler = PoolSampler(pools, self._generator, "rows")
+        self._sampler = PoolSampler(pools, seed)
         self._hparams = hparams
 
     def draw(self) -> Texts:
@@ -95,7 +94,7 @@ class TextSampler:
     def _some(self, texts: Sequence[str], count: int) -> list[str]:
         """At most `count` of the texts."""
         left = list(texts)
-        chances = torch.rand(min(count, len(left)), generator=self._generator).tolist()
+        chances = torch.rand(min(count, len(left)), generator=self._sampler.generator).tolist()
         return [left.pop(index_at(chance, len(left))) for chance in chances]
 
     def state_dict(self) -> dict[str, Tensor]:

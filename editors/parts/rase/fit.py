@@ -9,7 +9,16 @@ from typing import Any
 import torch
 
 from editors.base import EditSample
-from editors.parts.artefact import artefact_path, read_artefact, read_header, write_artefact
+from editors.parts.artefact import (
+    artefact_path,
+    backbone_facts,
+    check_fits,
+    check_identity,
+    data_facts,
+    read_artefact,
+    read_header,
+    write_artefact,
+)
 from editors.parts.encoder import TextVectors, vectors_digest
 from editors.parts.language_model import LanguageModel
 from editors.parts.rase.examples import Example, examples_of
@@ -19,10 +28,8 @@ from editors.parts.rase.hparams import RaseHparams, trained_values
 from editors.parts.rase.learner import RaseLearner
 from editors.parts.rase.network import RaseNetwork
 from editors.parts.rase.retriever import FactRetriever
-from editors.parts.training.loop import LoopSettings, Progress
-from editors.parts.training.run import trained_artefact, untrained_artefact
-from editors.parts.training.sampling import split_held_out
-from editors.parts.training.state import backbone_facts, check_fits, check_identity, data_facts
+from editors.parts.training.examples import split_held_out
+from editors.parts.training.loop import LoopSettings, Progress, trained_artefact, untrained_artefact
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from editors.parts.rase.hparams import RaseHparams
 from editors.parts.rase.network import RaseNetwork
-from editors.parts.training.numbers import floats_of
+from editors.parts.training.task import floats_of
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_origin, get_type_hints
 from editors.base import Hparams
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.encoder import Pooling
-from editors.parts.inner_product_index import check_faiss
 from editors.parts.prefix import Injection, Positions
+from editors.parts.recipe.repository import check_faiss
 
 
 @dataclass(frozen=True, kw_only=True)

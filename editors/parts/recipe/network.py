@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from editors.parts.encoder import SentenceEncoder
-from editors.parts.inner_product_index import InnerProductIndex
+from editors.parts.artefact import backbone_facts, check_fits, files_digest, read_artefact
+from editors.parts.encoder import SentenceEncoder, TextBatcher, read_config
+from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Setting, parameters_of
-from editors.parts.recipe.hparams import RecipeHparams
-from editors.parts.repository import PromptRepository
+from editors.parts.recipe.hparams import RecipeHparams, trained_values
+from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
 
+ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+# Files that fix what the encoder's ids mean and how wide it is; its weights are in the artefact.
+_ENCODER_FILES = ("config.json", "tokenizer.json")
+# Hyper-parameters that the weights depend on in use, not in training alone.
+_MODEL_FIELDS = (
+    *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
+    *("inject", "positions", "gate"),
+)
 # Bound of the sentinel's uniform initialisation, from the released code.
 _SENTINEL_BOUND = 0.05
 
 
 class RepresentationMLP(nn.Module):
-    """Pooled vector [B, P] to representation [B, d_r]: a linear map, then a ReLU residual.
+    """MLP_K and MLP_Q: pooled vector [B, P] to representation [B, d_r].
 
     The paper names two linear layers and a residual connection; the released code applies no
-    activation behind the first.
+    activation after the first.
     """
 
     def __init__(self, pooled_size: int, width: int) -> None:
@@ -31,12 +43,12 @@ class RepresentationMLP(nn.Module):
         self.residual = nn.Linear(width, width)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        hidden: Tensor = self.inward(pooled)
+        hidden: Tensor = self.inward(pooled)  # [B, d_r]
         return hidden + torch.relu(self.residual(hidden))
 
 
 class PromptMLP(nn.Module):
-    """Knowledge representation [B, d_r] to a continuous prompt [B, l, d]: residual, then linear."""
+    """MLP_P, the prompt learner: representation [B, d_r] to a continuous prompt [B, l, d]."""
 
     def __init__(self, width: int, prompt_length: int, hidden_size: int) -> None:
         super().__init__()
@@ -46,7 +58,7 @@ class PromptMLP(nn.Module):
 
     def forward(self, representation: Tensor) -> Tensor:
         hidden = representation + torch.relu(self.residual(representation))
-        prompts: Tensor = self.outward(hidden)
+        prompts: Tensor = self.outward(hidden)  # [B, l * d]
         return prompts.reshape(-1, *self.shape)
 
 
@@ -61,7 +73,7 @@ class RecipeNetwork(nn.Module):
         super().__init__()
         width = hparams.representation_width
         self.embeds_sentinel = hparams.sentinel == "embedded"
-        # In the sentinel's place, where there is one; `calibration` chooses it.
+        # Stands in for the sentinel in the ablation without it; calibrated on training edits.
         self.threshold: Tensor | None
         self.register_buffer("threshold", torch.zeros(()) if hparams.gate == "threshold" else None)
         self.encoder = encoder
@@ -85,22 +97,25 @@ class RecipeNetwork(nn.Module):
         return pooled
 
     def knowledge(self, pooled: Tensor) -> Tensor:
-        """Retrieval keys [B, d_r], which are also what prompts are made of."""
+        """Retrieval keys r_k = MLP_K(f_rm(k)) [B, d_r], from which prompts are computed too."""
         keys: Tensor = self.mlp_k(pooled)
         return keys
 
     def queries(self, pooled: Tensor) -> Tensor:
-        """Query representations [B, d_r]."""
+        """Query representations MLP_Q(f_rm(q)) [B, d_r]."""
         queries: Tensor = self.mlp_q(pooled)
         return queries
 
     def prompts(self, keys: Tensor) -> Tensor:
-        """Continuous prompts [B, l, d] of keys [B, d_r]."""
+        """Continuous prompts p_k = MLP_P(r_k) [B, l, d] of keys [B, d_r]."""
         prompts: Tensor = self.mlp_p(keys)
         return prompts
 
     def sentinel_key(self) -> Tensor:
-        """The knowledge sentinel's key [1, d_r]: the threshold that an edit must beat."""
+        """The knowledge sentinel's key r_Theta [1, d_r]: an edit must score higher than it.
+
+        Its c trainable word vectors skip the encoder's embedding module in the released code.
+        """
         if self.embeds_sentinel:
             return self.knowledge(self.encoder.forward_embedded(self.sentinel))
         return self.knowledge(self.encoder.forward_hidden(self.sentinel))
@@ -111,18 +126,12 @@ class RecipeNetwork(nn.Module):
         *,
         index: InnerProductIndex | None = None,
     ) -> PromptRepository:
-        """A repository without edits, or with those of its `state_dict`."""
+        """A repository with the sentinel alone, or with the rows of its `state_dict`."""
+        if state is None:
+            sentinel = self.sentinel_key()
+            state = {"keys": sentinel, "prompts": sentinel.new_zeros(1, *self.mlp_p.shape)}
         threshold = None if self.threshold is None else float(self.threshold)
-        if state is not None:
-            return PromptRepository.from_state_dict(state, threshold, index)
-        length, hidden = self.mlp_p.shape
-        return PromptRepository(
-            self.sentinel_key(),
-            prompt_length=length,
-            hidden_size=hidden,
-            threshold=threshold,
-            index=index,
-        )
+        return PromptRepository(state["keys"], state["prompts"], threshold=threshold, index=index)
 
 
 def similarity(queries: Tensor, keys: Tensor, *, scaled: bool) -> Tensor:
@@ -151,6 +160,66 @@ def recipe_parameters(hparams: RecipeHparams, on: Setting) -> int:
     return encoder.parameters + (encoder.pooler if code else 0) + mlps + sentinel
 
 
-def trainable_parameters(network: nn.Module) -> int:
-    """Number of parameters that training changes."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+@dataclass(frozen=True)
+class Trained:
+    """A network with what turns text into its input."""
+
+    network: RecipeNetwork
+    batcher: TextBatcher
+
+    def pooled(self, rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+        """Pooled vectors [B, P] of rows of encoder ids."""
+        return self.network.pooled(*self.batcher.pad(rows, device))
+
+
+def fresh_network(lm: LanguageModel, hparams: RecipeHparams, encoder: Path, seed: int) -> Trained:
+    """The network that training starts from, around a pre-trained sentence encoder."""
+    hparams.check_backbone(lm.architecture.model_type)
+    sentences = SentenceEncoder.from_directory(encoder, pool=hparams.pool, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = RecipeNetwork(sentences, hparams, lm.hidden_size)
+    batcher = TextBatcher.from_directory(encoder, sentences.max_length)
+    return Trained(network.to(lm.device), batcher)
+
+
+def load_trained(path: Path, lm: LanguageModel, encoder: Path, hparams: RecipeHparams) -> Trained:
+    """The network of an artefact; the encoder's directory gives its shape and its tokenizer.
+
+    Raises:
+        FileNotFoundError: artefact or encoder does not exist.
+        ValueError: the weights were trained for something else; the sentence says what.
+    """
+    config = read_config(encoder)
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
+        sentences = SentenceEncoder(config, pool=hparams.pool)
+        network = RecipeNetwork(sentences, hparams, lm.hidden_size)
+    tensors, header = read_artefact(path)
+    check_fits(
+        path,
+        header,
+        identity(lm, encoder, hparams),
+        facts=("editor", "format", "encoder_digest"),
+        hparams=_MODEL_FIELDS,
+    )
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    batcher = TextBatcher.from_directory(encoder, sentences.max_length)
+    return Trained(network.to(lm.device), batcher)
+
+
+def identity(lm: LanguageModel, encoder: Path, hparams: RecipeHparams) -> dict[str, Any]:
+    """What an artefact or a checkpoint must agree on with the run that reads it.
+
+    Raises:
+        FileNotFoundError: a file of the encoder is missing.
+    """
+    for name in _ENCODER_FILES:
+        if not (encoder / name).is_file():
+            raise FileNotFoundError(f"No sentence encoder at {encoder}: {name} is missing.")
+    return {
+        "editor": "recipe",
+        "format": ARTEFACT_FORMAT,
+        "hparams": trained_values(hparams),
+        **backbone_facts(lm),
+        "encoder_digest": files_digest([encoder / name for name in _ENCODER_FILES]),
+    }

@@ -1,4 +1,4 @@
-"""The training loop: steps, checkpoints, held-out selection, early stopping, resume."""
+"""The training loop: steps, checkpoints, held-out selection, early stopping, resume, artefact."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from editors.parts.artefact import read_artefact, write_artefact
-from editors.parts.training.state import check_identity, flatten_state, group_of, optimiser_state
+from editors.parts.artefact import (
+    check_identity,
+    checkpoint_path,
+    read_artefact,
+    read_header,
+    rounded,
+    write_artefact,
+)
 
 Progress = Callable[[Mapping[str, float]], None]
 Selection = Literal["held_out", "ema", "last"]
@@ -30,7 +36,7 @@ class Learner(Protocol):
 
     @property
     def optimiser(self) -> torch.optim.Optimizer:
-        """The one optimiser; rates that vary are set anew at each step."""
+        """The one optimiser; rates that vary are set at each step."""
 
     def step(self, iteration: int) -> Mapping[str, float]:
         """Change the network; `iteration` counts from 0. Returns numbers, `loss` among them."""
@@ -45,20 +51,71 @@ class Learner(Protocol):
         """States of all generators and samplers."""
 
     def set_draws(self, state: Mapping[str, Tensor]) -> None:
-        """Continue the draws where `draws` was taken."""
+        """Continue the draws from what `draws` returned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """When to look, what to keep, when to end; all counts are in iterations."""
+    """When to evaluate, which checkpoint to select, when to end; all counts are in iterations."""
 
     iterations: int
     checkpoint_interval: int
-    # The checkpoint that is kept: the one with the smallest loss on held-out samples, with the
+    # The selected checkpoint: the one with the smallest loss on held-out samples, with the
     # smallest running loss, or the last one.
     selection: Selection = "held_out"
-    first_selectable: int = 0  # earlier checkpoints are never kept
+    first_selectable: int = 0  # earlier checkpoints are never selected
     patience: int | None = None  # ends when no better checkpoint came for that long; None: never
+
+
+def trained_artefact(
+    path: Path,
+    identity: Mapping[str, Any],
+    make_learner: Callable[[], Learner],
+    settings: LoopSettings,
+    *,
+    dtype: str = "float32",
+    progress: Progress | None = None,
+) -> Path:
+    """Train, and write the selected weights with a header that says where they come from.
+
+    An unfinished run of the same identity is continued from its last checkpoint, which lies beside
+    the artefact until training ends; a finished one is left as it is.
+
+    Args:
+        path: of the artefact.
+        identity: everything that the result depends on, as plain JSON values.
+        make_learner: called only if there is something to train.
+        settings: of the loop.
+        dtype: of the weights on disk (`float32` or `float16`); they are rounded once, before they
+            are validated.
+        progress: called after each step.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: the artefact or checkpoint of another run lies there, or training diverged.
+    """
+    if path.exists():
+        check_identity(path, read_header(path), identity)
+        return path
+    learner = make_learner()
+    loop = TrainingLoop(learner, settings)
+    loop.run(checkpoint_path(path), identity, progress)
+    best = rounded(loop.best, dtype)
+    learner.network.load_state_dict({name: tensor.float() for name, tensor in best.items()})
+    validation = {"validation": learner.validation()}
+    write_artefact(path, best, {**identity, **loop.summary(), **validation})
+    checkpoint_path(path).unlink()
+    return path
+
+
+def untrained_artefact(
+    path: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, Any], *, dtype: str
+) -> Path:
+    """Write weights as they are, with a header that says that nothing was trained; `path`."""
+    write_artefact(path, rounded(tensors, dtype), {**identity, "untrained": True})
+    return path
 
 
 class TrainingLoop:
@@ -78,7 +135,7 @@ class TrainingLoop:
         """Train to the end, continuing from `checkpoint` if it exists.
 
         Raises:
-            ValueError: the checkpoint belongs to another run, or no checkpoint was worth keeping.
+            ValueError: the checkpoint belongs to another run, or no checkpoint can be selected.
         """
         if checkpoint.exists():
             self.load(checkpoint, identity)
@@ -96,7 +153,7 @@ class TrainingLoop:
             )
 
     def summary(self) -> dict[str, Any]:
-        """What a finished training says of itself in its artefact's header."""
+        """How a finished training went, for its artefact's header."""
         return {
             "selected_iteration": self.best_iteration,
             "selected_loss": self.best_loss,
@@ -126,7 +183,7 @@ class TrainingLoop:
         }
 
     def _evaluate(self) -> dict[str, float]:
-        """Held-out numbers of the present weights; keeps them if they are the best so far."""
+        """Held-out numbers of the present weights, which are selected if they are the best."""
         numbers = dict(self.learner.evaluate())
         loss = self.ema if self.settings.selection == "ema" else numbers["held_out_loss"]
         better = self.settings.selection == "last" or loss < self.best_loss
@@ -139,10 +196,22 @@ class TrainingLoop:
 
     def save(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Write everything that the rest of the run depends on."""
-        learner = self.learner
-        tensors = flatten_state(
-            learner.network.state_dict(), self.best, learner.optimiser.state_dict(), learner.draws()
-        )
+        moments = {
+            f"{index}.{name}": value
+            for index, state in self.learner.optimiser.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "network": self.learner.network.state_dict(),
+            "best": self.best,
+            "optimiser": moments,
+            "draws": self.learner.draws(),
+        }
+        tensors = {
+            f"{group}/{name}": tensor
+            for group, members in groups.items()
+            for name, tensor in members.items()
+        }
         header = {
             "identity": identity,
             "iteration": self.iteration,
@@ -157,16 +226,24 @@ class TrainingLoop:
         """Continue the run that `save` wrote.
 
         Raises:
-            ValueError: it was another run, by the first thing that differs.
+            ValueError: it was another run, by the first difference.
         """
         tensors, header = read_artefact(path)
         check_identity(path, header["identity"], identity)
+        groups: dict[str, dict[str, Tensor]] = {"best": {}, "draws": {}, "optimiser": {}}
+        for key, tensor in tensors.items():
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = tensor
         learner = self.learner
-        learner.network.load_state_dict(group_of(tensors, "network"))
-        moments = group_of(tensors, "optimiser")
-        learner.optimiser.load_state_dict(optimiser_state(moments, learner.optimiser))
-        learner.set_draws(group_of(tensors, "draws"))
-        self.best = group_of(tensors, "best")
+        learner.network.load_state_dict(groups["network"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in groups["optimiser"].items():
+            index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = tensor
+        rates = learner.optimiser.state_dict()["param_groups"]
+        learner.optimiser.load_state_dict({"state": moments, "param_groups": rates})
+        learner.set_draws(groups["draws"])
+        self.best = groups["best"]
         self.iteration, self.ema = header["iteration"], header["ema"]
         self.best_loss = float("inf") if header["best_loss"] is None else header["best_loss"]
         self.best_iteration, self.history = header["best_iteration"], header["history"]

@@ -11,7 +11,7 @@ from bench.checks.contract import CLAUSES
 from bench.checks.contract.clause import FIRST, PAIRS, SECOND
 from bench.checks.contract.tiny import TINY, Subject
 from editors import registry
-from editors.parts.lte.memory import NONE
+from editors.parts.fact_memory import NONE
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ def test_the_papers_setting_by_name() -> None:
 
 
 def test_the_papers_loss_forms_by_name() -> None:
+    assert PAPER.contrastive == "code"  # the default is the released form
     assert PAPER_LOSSES.sim == "plain"
     assert PAPER_LOSSES.contrastive == "paper"
     assert PAPER_LOSSES.edit_hinge is None

@@ -12,6 +12,7 @@ from torch import Tensor
 from editors.parts.recipe.hparams import PAPER, PAPER_LOSSES, RecipeHparams
 from editors.parts.recipe.losses import (
     Representations,
+    Terms,
     contested,
     contrastive_terms,
     hinged_nll,
@@ -48,12 +49,12 @@ def test_one_edit_alone_has_terms_of_every_kind() -> None:
     assert torch.stack(dataclasses.astuple(hinged)).isfinite().all()
 
 
-def test_hinged_likelihood_is_a_mean_over_kept_tokens_or_a_sum_per_answer() -> None:
-    kept = -log(0.3) - log(0.4)
+def test_hinged_likelihood_is_a_mean_over_contested_tokens_or_a_sum_per_answer() -> None:
+    contested_sum = -log(0.3) - log(0.4)
     mean = hinged_nll(LOGITS, LABELS, hinge=1.2, eps=0.0)
-    assert float(mean) == pytest.approx(kept / 2)
+    assert float(mean) == pytest.approx(contested_sum / 2)
     total = hinged_nll(LOGITS, LABELS, hinge=None, eps=0.0, reduction="seq_sum", rows=2)
-    assert float(total) == pytest.approx((kept - log(0.5)) / 2)
+    assert float(total) == pytest.approx((contested_sum - log(0.5)) / 2)
 
 
 def test_hinged_likelihood_of_no_contested_token_is_zero() -> None:
@@ -102,11 +103,11 @@ def test_released_contrastive_terms_use_each_edit_query_once() -> None:
     first = torch.tensor([False, True])  # sample 0: reliability finds its key; sample 1: generality
     terms = contrastive_terms(representations(), first, plain())
     # Scores of a query: key 0, key 1, sentinel.
-    found = [nll([2, 0, 2], 0), nll([0, 3, 3], 1)]
+    own = [nll([2, 0, 2], 0), nll([0, 3, 3], 1)]
     # With the own key replaced by the sentinel: generality of sample 0, reliability of sample 1.
     removed = [nll([1, 0], 0), nll([0, 1], 1)]
     local = [nll([1, 1, 2], 2), nll([-1, -1, -2], 2)]
-    assert float(terms.neighbour) == pytest.approx(sum(found) / 2)
+    assert float(terms.neighbour) == pytest.approx(sum(own) / 2)
     assert float(terms.sentinel_edit) == pytest.approx(sum(removed) / 2)
     assert float(terms.sentinel_locality) == pytest.approx(sum(local) / 2)
 
@@ -114,9 +115,9 @@ def test_released_contrastive_terms_use_each_edit_query_once() -> None:
 def test_paper_contrastive_terms_use_both_edit_queries_in_both() -> None:
     unused = torch.zeros(2, dtype=torch.bool)
     terms = contrastive_terms(representations(), unused, PAPER_LOSSES)
-    found = [nll([2, 0, 2], 0), nll([0, 1, 1], 1), nll([1, 0, 1], 0), nll([0, 3, 3], 1)]
+    own = [nll([2, 0, 2], 0), nll([0, 1, 1], 1), nll([1, 0, 1], 0), nll([0, 3, 3], 1)]
     removed = [nll([2, 0], 0), nll([0, 1], 1), nll([1, 0], 0), nll([0, 3], 1)]
-    assert float(terms.neighbour) == pytest.approx(sum(found) / 2)
+    assert float(terms.neighbour) == pytest.approx(sum(own) / 2)
     assert float(terms.sentinel_edit) == pytest.approx(sum(removed) / 2)
 
 
@@ -143,8 +144,8 @@ def test_the_scale_is_the_root_of_the_width() -> None:
     first = torch.tensor([False, False])
     scaled = contrastive_terms(representations(), first, plain(sim="scaled"))
     root = 2**0.5
-    found = [nll([2 / root, 0, 2 / root], 0), nll([0, 1 / root, 1 / root], 1)]
-    assert float(scaled.neighbour) == pytest.approx(sum(found) / 2)
+    own = [nll([2 / root, 0, 2 / root], 0), nll([0, 1 / root, 1 / root], 1)]
+    assert float(scaled.neighbour) == pytest.approx(sum(own) / 2)
 
 
 def test_the_similarity_factor_multiplies_scores() -> None:
@@ -157,5 +158,19 @@ def test_the_similarity_factor_multiplies_scores() -> None:
     )
 
 
-def test_the_default_is_the_released_form() -> None:
-    assert dataclasses.asdict(PAPER)["contrastive"] == "code"
+TERMS = Terms(*(torch.tensor(2.0**power) for power in range(6)))  # 1, 2 | 4 | 8, 16, 32
+
+
+@pytest.mark.parametrize(
+    ("schedule", "total"),
+    [("joint", 3 + 0.5 * 60), ("staged", 3 + 0.5 * 60), ("late_locality", 3 + 56 + 0.5 * 4)],
+)
+def test_a_ramp_holds_back_what_its_schedule_names(schedule: str, total: float) -> None:
+    hparams = type(PAPER).from_dict(PAPER.to_dict() | {"schedule": schedule})
+    assert float(TERMS.total(hparams, 0.5)) == total
+    assert float(TERMS.total(hparams)) == 63
+
+
+def test_weights_multiply_their_terms() -> None:
+    hparams = dataclasses.replace(PAPER, weight_locality=10.0, weight_contrastive=0.0)
+    assert float(TERMS.total(hparams)) == 3 + 40

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.parts.artefact import checkpoint_path, read_artefact
-from editors.parts.training.loop import LoopSettings, TrainingLoop
-from editors.parts.training.run import trained_artefact
+from editors.parts.training.loop import LoopSettings, TrainingLoop, trained_artefact
 
 LOSSES = (5.0, 3.0, 4.0, 2.0, 6.0, 1.0)  # held out, at each checkpoint
 IDENTITY = {"editor": "toy"}
@@ -80,7 +79,7 @@ def train(tmp_path: Path, learner: Toy, **changes: Any) -> dict[str, Any]:
         ({"patience": 2, "first_selectable": 6}, 8, 5),
     ],
 )
-def test_the_checkpoint_that_is_kept(
+def test_the_checkpoint_that_is_selected(
     changes: dict[str, Any], selected: int, checkpoints: int, tmp_path: Path
 ) -> None:
     header = train(tmp_path, Toy(), **changes)

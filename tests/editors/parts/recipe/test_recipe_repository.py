@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.inner_product_index import InnerProductIndex
-from editors.parts.repository import PromptRepository
+from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
 
 
-def repository(sentinel: list[float]) -> PromptRepository:
-    return PromptRepository(torch.tensor([sentinel]), prompt_length=2, hidden_size=3)
+def repository(sentinel: list[float], threshold: float | None = None) -> PromptRepository:
+    keys = torch.tensor([sentinel])
+    return PromptRepository(keys, torch.zeros(1, 2, 3), threshold=threshold)
 
 
 def add(store: PromptRepository, *keys: list[float]) -> None:
@@ -18,11 +18,9 @@ def add(store: PromptRepository, *keys: list[float]) -> None:
         store.append(torch.tensor([key]), torch.full((1, 2, 3), float(len(store) + 1)))
 
 
-def test_an_empty_repository_holds_the_sentinel_with_a_zero_prompt() -> None:
+def test_an_empty_repository_answers_nothing() -> None:
     store = repository([1.0, 0.0])
     assert len(store) == 0
-    assert store.keys.tolist() == [[1.0, 0.0]]
-    assert store.prompts.abs().sum() == 0
     assert store.retrieve(torch.tensor([[5.0, 5.0]])).tolist() == [0]
 
 
@@ -41,16 +39,15 @@ def test_of_equal_keys_the_oldest_is_used() -> None:
 
 
 def test_a_threshold_stands_in_for_the_sentinel() -> None:
-    store = PromptRepository(
-        torch.tensor([[9.0, 0.0]]), prompt_length=2, hidden_size=3, threshold=-1.0
-    )
+    store = repository([9.0, 0.0], threshold=-1.0)
     add(store, [0.0, 1.0], [0.0, -3.0])
     queries = torch.tensor([[1.0, 1.0], [1.0, -0.5], [5.0, 0.0]])
     # best scores 1, 1.5 and 0, all above -1; the sentinel's key would have won two of them
     assert store.retrieve(queries).tolist() == [1, 2, 1]
     store.threshold = 1.0  # must be beaten strictly
     assert store.retrieve(queries).tolist() == [0, 2, 0]
-    assert PromptRepository.from_state_dict(store.state_dict(), 1.0).retrieve(queries)[1] == 2
+    restored = PromptRepository(store.keys, store.prompts, threshold=1.0)
+    assert restored.retrieve(queries).tolist() == [0, 2, 0]
 
 
 def test_rows_stay_as_they_were_while_the_repository_grows() -> None:
@@ -67,7 +64,7 @@ def test_the_state_restores_all_rows_and_is_a_copy() -> None:
     add(store, [3.0, 4.0])
     state = store.state_dict()
     add(store, [5.0, 6.0])
-    restored = PromptRepository.from_state_dict(state)
+    restored = PromptRepository(state["keys"], state["prompts"])
     assert restored.keys.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     assert torch.equal(restored.prompts, store.prompts[:2])
 
@@ -82,7 +79,7 @@ def test_an_index_finds_what_exact_search_finds_while_the_repository_grows() -> 
     generator = torch.Generator().manual_seed(0)
     keys = torch.randn(3_000, 32, generator=generator)
     exact, indexed = (
-        PromptRepository(torch.zeros(1, 32), prompt_length=1, hidden_size=1, index=index)
+        PromptRepository(torch.zeros(1, 32), torch.zeros(1, 1, 1), index=index)
         for index in (None, InnerProductIndex(smallest=500))
     )
     for start, end in ((0, 499), (499, 1_000), (1_000, 1_001), (1_001, 3_000)):
@@ -91,6 +88,6 @@ def test_an_index_finds_what_exact_search_finds_while_the_repository_grows() -> 
         noise = torch.randn(200, 32, generator=generator)
         queries = keys[torch.randint(end, (200,), generator=generator)] + 0.5 * noise
         queries[::10] *= -1
-        found, wanted = indexed.retrieve(queries), exact.retrieve(queries)
-        assert (found == wanted).float().mean() >= 0.97
-        assert torch.equal(found == 0, wanted == 0)
+        ours, wanted = indexed.retrieve(queries), exact.retrieve(queries)
+        assert (ours == wanted).float().mean() >= 0.97
+        assert torch.equal(ours == 0, wanted == 0)

@@ -1,0 +1,205 @@
+"""The facts that were edited, which of them a question is about, and how near is near enough."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from editors.base import EditSample, HparamsT
+from editors.parts.encoder import TextVectors
+from editors.parts.growing_rows import GrowingRows
+from editors.parts.retrieving import Explanation, RetrievingEditor, nearest
+from editors.parts.training.examples import usable
+
+NONE = -1  # no fact is near enough
+ROUNDING = 1e-6  # of a cosine in single precision
+
+
+class FactMemory:
+    """Facts with unit key vectors [N, H]; rows are appended and never changed."""
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self.facts: list[str] = []
+        self._width, self._device = width, device
+        self._rows = GrowingRows()
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @property
+    def keys(self) -> Tensor:
+        """View [N, H] of all keys."""
+        if not self.facts:
+            return torch.empty(0, self._width, device=self._device)
+        return self._rows.rows
+
+    def append(self, facts: Sequence[str], keys: Tensor) -> None:
+        """Store facts with their keys [k, H], in order."""
+        if len(facts) != len(keys):
+            raise ValueError(f"wanted one key for each of {len(facts)} facts, got {len(keys)}.")
+        self._rows.extend(keys.to(self._device))
+        self.facts += facts
+
+    def cosines(self, queries: Tensor) -> Tensor:
+        """Cosines [B, N] of queries [B, H] and keys."""
+        return queries @ self.keys.T
+
+    def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """(row [B], cosine [B]) of the key nearest to each query [B, H]; of equals the newest.
+
+        Cosines count as equal where they differ by rounding alone, which depends on the shape of
+        the product.
+        """
+        scores = self.cosines(queries)
+        best = scores.amax(dim=1)
+        index = torch.arange(len(self), device=scores.device)
+        return torch.where(scores >= best[:, None] - ROUNDING, index, NONE).amax(dim=1), best
+
+    def retrieve(self, queries: Tensor, threshold: float | None) -> Tensor:
+        """Row [B] of the nearest key, `NONE` where its cosine is not above the threshold."""
+        if not len(self):
+            return torch.full((len(queries),), NONE, device=queries.device)
+        row, cosine = self.nearest(queries)
+        return row if threshold is None else torch.where(cosine > threshold, row, NONE)
+
+    def explain(
+        self, query: Tensor, threshold: float | None, row: int, texts: Sequence[str]
+    ) -> Explanation:
+        """The facts nearest to a query [1, H], shown as `texts`; `row` is the one that is used."""
+        used = None if row == NONE else row
+        scores = self.cosines(query)[0]
+        return Explanation(
+            measure="cosine",
+            candidates=nearest(scores, texts, also=used),
+            limit=threshold,
+            limit_is="threshold",
+            used=used,
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Keys, and the facts as UTF-8 bytes with their lengths [N]."""
+        encoded = [fact.encode() for fact in self.facts]
+        return {
+            "keys": self.keys.clone(),
+            "facts": torch.tensor(list(b"".join(encoded)), dtype=torch.uint8),
+            "lengths": torch.tensor([len(fact) for fact in encoded], dtype=torch.long),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace all rows by those of `state_dict`."""
+        parts = state["facts"].split(state["lengths"].tolist())
+        self.facts, self._rows = [], GrowingRows()
+        self.append([bytes(part.tolist()).decode() for part in parts], state["keys"])
+
+
+class FactEditor(RetrievingEditor[HparamsT]):
+    """Stores facts in a memory; a question uses the fact that is nearest to it, if near enough."""
+
+    vectors: TextVectors
+    memory: FactMemory
+
+    @property
+    @abstractmethod
+    def threshold(self) -> float | None:
+        """Cosine above which a fact is used; None uses the nearest one always."""
+
+    def reset(self) -> None:
+        """Forget all facts."""
+        self.memory = FactMemory(self.vectors.width, self.lm.device)
+
+    def search(self, texts: Sequence[str]) -> Tensor:
+        """Row [B] of the fact that each text uses, counted from 0; -1 for none."""
+        if not len(self.memory):
+            return torch.full((len(texts),), NONE, device=self.lm.device)
+        return self.memory.retrieve(self.vectors(texts), self.threshold)
+
+    def shown(self, fact: str) -> str:
+        """A stored fact as explanations show it."""
+        return fact
+
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class."""
+        facts = [self.shown(fact) for fact in self.memory.facts]
+        return [
+            self.memory.explain(self.vectors([text]), self.threshold, row, facts)
+            for text, row in zip(texts, self.retrieved(texts), strict=True)
+        ]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The memory."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the memory."""
+        self.reset()
+        self.memory.load_state_dict(state)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A stream of facts, all of them in memory as at its end, and questions to it."""
+
+    keys: Sequence[str]  # texts by which the facts are found
+    related: Sequence[tuple[int, str]]  # (number of its fact, question)
+    unrelated: Sequence[str]
+
+    @classmethod
+    def of(cls, samples: Sequence[EditSample]) -> Questions:
+        """Facts found by their prompts; related are these and the generality probes."""
+        related = [
+            (number, text)
+            for number, sample in enumerate(samples)
+            for text in (sample.request.prompt, *(probe.prompt for probe in sample.generality))
+        ]
+        unrelated = [probe.prompt for sample in samples for probe in sample.locality]
+        return cls([sample.request.prompt for sample in samples], related, unrelated)
+
+
+def chosen_threshold(vectors: TextVectors, samples: Sequence[EditSample]) -> float:
+    """The threshold of the largest hit rate - false-hit rate over a stream of these edits.
+
+    Raises:
+        ValueError: no sample has probes of both kinds.
+    """
+    stream = usable(samples)
+    if not stream:
+        raise ValueError("A threshold is chosen on edits with probes of both kinds, got none.")
+    return best_threshold(*hit_rates(vectors, Questions.of(stream)))
+
+
+def hit_rates(vectors: TextVectors, questions: Questions) -> tuple[Tensor, Tensor]:
+    """Best scores [R + U] of all questions, and what each adds to hit rate - false-hit rate."""
+    memory = FactMemory(vectors.width, torch.device("cpu"))
+    memory.append(questions.keys, vectors(questions.keys).cpu())
+    owners = torch.tensor([number for number, _ in questions.related])
+    rows, related = memory.nearest(vectors([text for _, text in questions.related]).cpu())
+    _, unrelated = memory.nearest(vectors(questions.unrelated).cpu())
+    return torch.cat([related, unrelated]), hit_weights(rows == owners, len(unrelated))
+
+
+def hit_weights(right: Tensor, unrelated: int) -> Tensor:
+    """What each score above the threshold adds to hit rate - false-hit rate [R + U].
+
+    Args:
+        right: bool [R], whether the fact nearest to a question about a fact is that fact.
+        unrelated: U, number of other questions.
+    """
+    false = torch.full((unrelated,), -1 / max(unrelated, 1)).double()
+    return torch.cat([right.double() / len(right), false])
+
+
+def best_threshold(scores: Tensor, weights: Tensor) -> float:
+    """The threshold of the largest sum of weights [N] whose scores [N] lie above it.
+
+    Candidates lie in the middle between neighbouring scores, and just below and above all; of
+    equals the lowest is taken.
+    """
+    levels, where = scores.double().unique(return_inverse=True)  # ascending
+    gains = torch.zeros(len(levels)).double().index_add(0, where, weights.double())
+    above = torch.cat([gains.flip(0).cumsum(0).flip(0), torch.zeros(1).double()])
+    edges = torch.cat([levels[:1] - 1e-3, (levels[1:] + levels[:-1]) / 2, levels[-1:] + 1e-3])
+    return float(edges[int(above.argmax())])

@@ -1,0 +1,327 @@
+"""How LTE's follower is trained: follow a fact in front of the question, change nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editors.base import EditSample
+from editors.parts.encoder import TextVectors
+from editors.parts.fact_memory import NONE, FactMemory, Questions, best_threshold, hit_rates
+from editors.parts.language_model import LanguageModel
+from editors.parts.lte.follower import PREFIX, FollowerWeights, copy_to_train
+from editors.parts.lte.hparams import LteHparams
+from editors.parts.recipe.losses import kl_divergence
+from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
+from editors.parts.training.examples import (
+    Example,
+    Ids,
+    Pair,
+    PoolSampler,
+    Question,
+    examples_of,
+    pick,
+    split_pools,
+)
+from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, cosine_decay
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_CHUNK = 64  # rows of one forward; results do not depend on it
+_ASPECTS = ("reliability", "generality", "locality")
+
+
+def prefix_ids(tokenizer: PreTrainedTokenizerBase, fact: str) -> list[int]:
+    """Ids of the text that states a fact, with BOS where the tokenizer has one."""
+    return prompt_ids(tokenizer, PREFIX.replace("{fact}", fact))
+
+
+def tokenise(samples: Sequence[EditSample], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
+    """Examples whose `fact_ids` are those of the prefix that states the fact."""
+    return examples_of(samples, tokenizer, fact_ids=lambda fact: prefix_ids(tokenizer, fact))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An example with the probes of one training step."""
+
+    example: Example
+    generality: Question
+    locality: Question
+
+
+class LteSampler(PoolSampler[Example]):
+    """Draws examples, and their probes uniformly over types, then inside the type."""
+
+    def draw_probes(self, count: int) -> list[Drawn]:
+        """The next `count` examples, with probes."""
+        return self.probes(self.draw(count))
+
+    def probes(self, examples: Sequence[Example]) -> list[Drawn]:
+        """These examples with probes drawn."""
+        chances = torch.rand(len(examples), 4, generator=self.generator).tolist()
+        return [
+            Drawn(e, pick(e.generality, *chance[0:2]), pick(e.locality, *chance[2:4]))
+            for e, chance in zip(examples, chances, strict=True)
+        ]
+
+
+# ---- The loss -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LteTerms:
+    """The loss terms of one batch as scalars."""
+
+    reliability: Tensor
+    generality: Tensor
+    locality: Tensor
+
+    def total(self, hparams: LteHparams) -> Tensor:
+        """Weighted sum."""
+        return (
+            hparams.weight_reliability * self.reliability
+            + hparams.weight_generality * self.generality
+            + hparams.weight_locality * self.locality
+        )
+
+
+class LteObjective:
+    """Compares a follower with the pristine model that it was copied from."""
+
+    def __init__(self, pristine: LanguageModel, follower: LanguageModel) -> None:
+        self.pristine = pristine
+        self.follower = follower
+        self.leading = len(prompt_ids(pristine.tokenizer, ""))
+
+    def terms(self, drawn: Sequence[Drawn]) -> LteTerms:
+        """The loss terms of a batch of b examples: one forward of 4 b rows.
+
+        Reliability and generality are the mean negative log-likelihood of target tokens after the
+        fact; tokens of facts and questions are no labels. Locality is the mean of two divergences
+        from the pristine model's answer to the plain question: with the fact in front, and without.
+        """
+        b = len(drawn)
+        plain = [d.locality.pair for d in drawn]
+        rows = [d.example.reliability.after(d.example.fact_ids, self.leading) for d in drawn]
+        rows += [d.generality.after(d.example.fact_ids, self.leading) for d in drawn]
+        rows += plain
+        rows += [d.locality.after(d.example.fact_ids, self.leading) for d in drawn]
+        batch = self.batch(rows)
+        logits = self.follower.target_logits(batch).float()  # [N, V]
+        lengths = [len(target) for target in batch.target_ids]
+        counts = [sum(lengths[i * b : (i + 1) * b]) for i in range(4)]
+        reliability, generality, alone, with_fact = logits.split(counts)
+        own_labels, rephrase_labels, _, _ = batch.labels.split(counts)
+        with torch.no_grad():
+            reference = self.pristine.target_logits(self.batch(plain)).float()
+        divergence = kl_divergence(reference, alone) + kl_divergence(reference, with_fact)
+        return LteTerms(
+            reliability=functional.cross_entropy(reliability, own_labels),
+            generality=functional.cross_entropy(generality, rephrase_labels),
+            locality=divergence / 2,
+        )
+
+    def batch(self, rows: Sequence[Pair]) -> TokenBatch:
+        """Padded batch of (prompt, target) rows."""
+        prompts, targets = zip(*rows, strict=True)
+        lm = self.pristine
+        return batch_of_ids(
+            prompts, targets, [""] * len(rows), padding=pad_id(lm.tokenizer), device=lm.device
+        )
+
+
+# ---- The task -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out examples of a data set, and all questions to a memory of them."""
+
+    examples: Sequence[Example]
+    questions: Sequence[HeldOutQuestion]
+
+
+class LteTask(TrainingTask[HeldOut]):
+    """Adam on all weights of the follower.
+
+    The follower is computed from the pristine weights and the increments at every step; the
+    increments alone are trained and saved.
+    """
+
+    logged = ("edits", *(f"{kind}{aspect}" for aspect in _ASPECTS for kind in ("", "hit_")))
+    network: FollowerWeights
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        samples: Mapping[str, Sequence[EditSample]],
+        hparams: LteHparams,
+        *,
+        encoder: Path,
+        seed: int,
+    ) -> None:
+        """Calibrate the threshold, and copy the model.
+
+        Raises:
+            ValueError: too few usable samples.
+        """
+        training, held_out = split_pools(
+            samples, lambda rows: tokenise(rows, lm.tokenizer), hparams.held_out, seed
+        )
+        vectors = TextVectors.from_directory(encoder, lm.device)
+        calibrating = {name: pool[: hparams.calibration] for name, pool in training.items()}
+        calibrated = calibrated_threshold(vectors, calibrating)
+        network = FollowerWeights(lm.model, calibrated)
+        objective = LteObjective(lm, copy_to_train(lm))
+        threshold = hparams.threshold_in_use(calibrated)
+        sampler = LteSampler(training, seed)
+        super().__init__(
+            network,
+            sampler,
+            {
+                name: HeldOut(pool, questions_of(objective, vectors, pool, threshold))
+                for name, pool in held_out.items()
+            },
+            rates=[(network.parameters(), hparams.learning_rate)],
+        )
+        self._hparams, self._batches, self._objective = hparams, sampler, objective
+
+    def loss(self, iteration: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        terms = self._objective.terms(self._batches.draw_probes(self._hparams.batch_size))
+        return terms.total(self._hparams), vars(terms)
+
+    def rate_factor(self, iteration: int) -> float:
+        return rate_factor(iteration, self._hparams)
+
+    def enter(self, *, training: bool) -> None:
+        super().enter(training=training)
+        self.network.put_into(self._objective.follower.model, self._objective.pristine.model)
+
+    def collect_gradients(self) -> None:
+        self.network.take_gradients(self._objective.follower.model)
+
+    @torch.no_grad()
+    def held_out_loss(self, pool: HeldOut) -> float:
+        """Mean total loss over the held-out examples."""
+        size, totals = self._hparams.batch_size, []
+        drawn = LteSampler({"held_out": pool.examples}, HELD_OUT_SEED).probes(pool.examples)
+        for start in range(0, len(drawn), size):
+            part = drawn[start : start + size]
+            totals.append(self._objective.terms(part).total(self._hparams).item() * len(part))
+        return sum(totals) / len(drawn)
+
+    def scores(self, pool: HeldOut) -> dict[str, float]:
+        """Token accuracies of the follower, and `hit_*` retrieval rates."""
+        follower = self._objective.follower
+        scores = scores_of(self._objective, follower, pool.questions)
+        return {"edits": len(pool.examples)} | scores
+
+
+def rate_factor(iteration: int, hparams: LteHparams) -> float:
+    """Factor of the learning rate at the step after `iteration` steps."""
+    if hparams.learning_rate_decay == "none":
+        return 1.0
+    return cosine_decay(math.pi * iteration / hparams.iterations)
+
+
+def calibrated_threshold(vectors: TextVectors, streams: Mapping[str, Sequence[Example]]) -> float:
+    """The threshold that maximises hit rate - false-hit rate, averaged over data sets.
+
+    The edits of a data set are all in memory, as they will be at the end of a stream; edits of
+    other data sets are not. Questions about an edit are its own prompt and its generality probes,
+    unrelated ones its locality probes. The threshold is rounded to half precision, as artefacts
+    store it.
+    """
+    rates = []
+    for examples in streams.values():
+        related = [(k, question.text) for k, e in enumerate(examples) for question in e.related]
+        unrelated = [question.text for e in examples for question in e.unrelated]
+        questions = Questions([e.fact for e in examples], related, unrelated)
+        rates.append(hit_rates(vectors, questions))
+    scores, weights = (torch.cat(parts) for parts in zip(*rates, strict=True))
+    return float(torch.tensor(best_threshold(scores, weights)).half())
+
+
+# ---- Held-out scores ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeldOutQuestion:
+    """A question as the follower reads it, and what it should answer."""
+
+    aspect: str
+    pair: Pair
+    wanted: Ids
+    hit: bool  # retrieved its own edit, or nothing for locality
+
+
+def questions_of(
+    objective: LteObjective,
+    vectors: TextVectors,
+    examples: Sequence[Example],
+    threshold: float | None,
+) -> list[HeldOutQuestion]:
+    """All questions to a memory of all examples, with the facts that they retrieve in front.
+
+    The encoder is frozen, so retrieval is done once. It sees prompts only; locality compares with
+    the pristine model's argmax, with teacher forcing.
+    """
+    memory = FactMemory(vectors.width, objective.pristine.device)
+    facts = [example.fact for example in examples]
+    memory.append(facts, vectors(facts))
+    rows: list[tuple[int, str, Question]] = []  # (edit that should be found, aspect, question)
+    for k, e in enumerate(examples):
+        own, *rephrases = e.related
+        rows += [(k, "reliability", own), *((k, "generality", q) for q in rephrases)]
+        rows += [(NONE, "locality", question) for question in e.unrelated]
+    retrieved = memory.retrieve(vectors([q.text for _, _, q in rows]), threshold).tolist()
+    unrelated = [question.pair for example in examples for question in example.unrelated]
+    plain = iter(_predicted(objective, objective.pristine, unrelated))
+    questions = []
+    for (own_edit, aspect, question), number in zip(rows, retrieved, strict=True):
+        pair = question.pair
+        if number != NONE:
+            pair = question.after(examples[number].fact_ids, objective.leading)
+        wanted = next(plain) if aspect == "locality" else question.target
+        questions.append(HeldOutQuestion(aspect, pair, wanted, number == own_edit))
+    return questions
+
+
+def scores_of(
+    objective: LteObjective, follower: LanguageModel, questions: Sequence[HeldOutQuestion]
+) -> dict[str, float]:
+    """Mean token accuracy and share of right retrievals of each aspect."""
+    predicted = _predicted(objective, follower, [question.pair for question in questions])
+    scores: dict[str, float] = {}
+    for aspect in _ASPECTS:
+        rows = [(q, ids) for q, ids in zip(questions, predicted, strict=True) if q.aspect == aspect]
+        scores[aspect] = fmean(
+            fmean(a == b for a, b in zip(ids, question.wanted, strict=True))
+            for question, ids in rows
+        )
+        scores[f"hit_{aspect}"] = fmean(question.hit for question, _ in rows)
+    return scores
+
+
+@torch.no_grad()
+def _predicted(
+    objective: LteObjective, lm: LanguageModel, pairs: Sequence[Pair]
+) -> list[list[int]]:
+    """The argmax at each target token of (prompt, target) rows."""
+    predicted: list[list[int]] = []
+    for start in range(0, len(pairs), _CHUNK):
+        batch = objective.batch(pairs[start : start + _CHUNK])
+        counts = [len(target) for target in batch.target_ids]
+        parts = lm.target_logits(batch).argmax(-1).split(counts)
+        predicted += [part.tolist() for part in parts]
+    return predicted

@@ -1,0 +1,205 @@
+"""Training LTE's follower: its texts, its losses by hand and through a whole forward, its file."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from torch.nn import functional
+
+from bench.checks.contract.tiny import SAMPLES, byte_tokenizer, tiny_llama, write_encoder
+from editors.base import Resources
+from editors.lte import LteEditor
+from editors.parts.artefact import read_artefact
+from editors.parts.language_model import LanguageModel
+from editors.parts.lte.follower import FollowerWeights, copy_to_train, load_follower
+from editors.parts.lte.hparams import PRESETS, TINY, LteHparams
+from editors.parts.lte.training import (
+    Drawn,
+    LteObjective,
+    LteSampler,
+    LteTerms,
+    rate_factor,
+    tokenise,
+)
+from editors.parts.tokens import batch_of
+from editors.parts.training.examples import Pair
+from tests.support.tiny_recipe import samples
+
+
+def test_the_losses_go_down_and_the_file_holds_increments(tmp_path: Path) -> None:
+    hparams = dataclasses.replace(TINY, iterations=30, checkpoint_interval=30)
+    steps: list[Mapping[str, float]] = []
+    lm, encoder = tiny_llama(), write_encoder(tmp_path / "encoder")
+    given = Resources(encoder=encoder)
+    path = LteEditor.fit(
+        lm, {"zsre": samples()}, hparams, given, out=tmp_path, progress=steps.append
+    )
+    for term in ("loss", "reliability", "generality"):
+        assert fmean(s[term] for s in steps[-5:]) < 0.8 * fmean(s[term] for s in steps[:5]), term
+    tensors, header = read_artefact(path)
+    assert header["prefix"] == "[Updated Information]{fact}\n[Query]"
+    assert "hit_reliability" in header["validation"]["zsre"]
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    follower = load_follower(path, lm, encoder, TINY)
+    assert {delta.name for delta in follower.deltas} == dict(lm.model.named_parameters()).keys()
+    assert -1 < follower.threshold < 1
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_question_follows_its_prefix_with_one_bos(bos: bool) -> None:
+    tokenizer = byte_tokenizer(bos=bos)
+    (example,) = tokenise(SAMPLES[:1], tokenizer)
+    prompt, target = example.reliability.after(example.fact_ids, leading=int(bos))
+    assert str(tokenizer.decode(list(prompt))).removeprefix("<s>") == (
+        "[Updated Information]The capital of Veltria is Oskamar\n[Query]The capital of Veltria is"
+    )
+    assert list(prompt).count(tokenizer.bos_token_id) == int(bos)
+    assert tokenizer.decode(list(target)) == " Oskamar"
+
+
+def test_probes_are_drawn_with_their_example() -> None:
+    pool = tokenise(samples(3), byte_tokenizer(bos=False))
+    drawn = LteSampler({"a": pool}, 0).draw_probes(40)
+    assert {d.example.fact for d in drawn} == {example.fact for example in pool}
+    assert all(d.generality in d.example.generality[0] for d in drawn)
+    assert all(d.locality in d.example.locality[0] for d in drawn)
+
+
+def objective(lm: LanguageModel) -> LteObjective:
+    follower = LanguageModel(copy.deepcopy(lm.model), lm.tokenizer)
+    with torch.no_grad():
+        follower.module("lm_head").get_parameter("weight").mul_(1.1)
+    return LteObjective(lm, follower)
+
+
+def drawn(lm: LanguageModel) -> list[Drawn]:
+    examples = tokenise(SAMPLES[:2], lm.tokenizer)
+    return [Drawn(e, e.generality[0][0], e.locality[0][0]) for e in examples]
+
+
+def log_probabilities(lm: LanguageModel, row: Pair) -> torch.Tensor:
+    """Of the tokens that follow each target position [T_y, V]: one row, no batch, no mask."""
+    prompt, target = row
+    ids = torch.tensor([[*prompt, *target]])
+    logits: torch.Tensor = lm.model(input_ids=ids).logits[0]
+    return logits[len(prompt) - 1 : -1].log_softmax(-1)
+
+
+def nll(lm: LanguageModel, rows: list[Pair]) -> torch.Tensor:
+    """Mean over all target tokens, and over nothing else."""
+    losses = [
+        -log_probabilities(lm, row)[torch.arange(len(row[1])), torch.tensor(row[1])] for row in rows
+    ]
+    return torch.cat(losses).mean()
+
+
+@torch.no_grad()
+def test_terms_are_those_of_single_rows(tiny_lm: LanguageModel) -> None:
+    comparison, examples = objective(tiny_lm), drawn(tiny_lm)
+    follower, leading = comparison.follower, comparison.leading
+    terms = comparison.terms(examples)
+    own = [d.example.reliability.after(d.example.fact_ids, leading) for d in examples]
+    rephrased = [d.generality.after(d.example.fact_ids, leading) for d in examples]
+    torch.testing.assert_close(terms.reliability, nll(follower, own), atol=1e-4, rtol=0)
+    torch.testing.assert_close(terms.generality, nll(follower, rephrased), atol=1e-4, rtol=0)
+    divergences = []
+    for example in examples:
+        reference = log_probabilities(tiny_lm, example.locality.pair)
+        with_fact = example.locality.after(example.example.fact_ids, leading)
+        for row in (example.locality.pair, with_fact):
+            ours = log_probabilities(follower, row)
+            divergences.append((reference.exp() * (reference - ours)).sum(-1))
+    torch.testing.assert_close(terms.locality, torch.cat(divergences).mean(), atol=1e-4, rtol=0)
+
+
+def test_tokens_of_fact_and_question_are_no_labels(tiny_lm: LanguageModel) -> None:
+    """Only positions that predict the target get a gradient at the head's input."""
+    comparison, examples = objective(tiny_lm), drawn(tiny_lm)[:1]
+    prompt, target = examples[0].example.reliability.after(
+        examples[0].example.fact_ids, comparison.leading
+    )
+    batch = comparison.batch([(prompt, target)])
+    hidden = comparison.follower.hidden_states(batch).detach().requires_grad_()
+    rows, columns = batch.scored_positions
+    functional.cross_entropy(
+        comparison.follower.head(hidden[rows, columns]), batch.labels
+    ).backward()
+    assert hidden.grad is not None
+    scored = hidden.grad[0].abs().sum(-1).nonzero()[:, 0].tolist()
+    assert scored == list(range(len(prompt) - 1, len(prompt) - 1 + len(target)))
+    assert batch.labels.tolist() == list(target)
+
+
+@torch.no_grad()
+def test_a_follower_that_is_the_model_itself_answers_plain_questions_alike(
+    tiny_lm: LanguageModel,
+) -> None:
+    comparison = LteObjective(
+        tiny_lm, LanguageModel(copy.deepcopy(tiny_lm.model), tiny_lm.tokenizer)
+    )
+    examples = drawn(tiny_lm)
+    assert comparison.terms(examples).locality > 1e-3  # the fact in front changes it
+    rows = [d.locality.pair for d in examples]
+    plain = comparison.follower.target_logits(comparison.batch(rows))
+    assert torch.equal(plain, tiny_lm.target_logits(comparison.batch(rows)))
+
+
+def test_the_total_is_weighted() -> None:
+    terms = LteTerms(*(torch.tensor(value) for value in (1.0, 10.0, 100.0)))
+    assert terms.total(LteHparams()).item() == 111
+    weighted = LteHparams(weight_reliability=2, weight_generality=0, weight_locality=0.5)
+    assert terms.total(weighted).item() == 52
+
+
+def test_increments_start_at_the_model_and_take_its_gradients(tiny_lm: LanguageModel) -> None:
+    weights = FollowerWeights(tiny_lm.model, 0.5)
+    follower = copy_to_train(tiny_lm)
+    weights.put_into(follower.model, tiny_lm.model)
+    own = dict(tiny_lm.model.named_parameters())
+    for name, parameter in follower.model.named_parameters():
+        assert torch.equal(parameter, own[name])
+    row = batch_of(tiny_lm.tokenizer, [("The sky is", "blue")], device=tiny_lm.device)
+    follower.target_logits(row).logsumexp(-1).sum().backward()
+    wanted = {name: p.grad for name, p in follower.model.named_parameters()}
+    weights.take_gradients(follower.model)
+    for name, gradient in wanted.items():
+        assert weights.get_parameter(name.replace(".", "/")).grad is gradient
+    with torch.no_grad():
+        for increment in weights.parameters():
+            increment.fill_(0.25)
+    weights.put_into(follower.model, tiny_lm.model)
+    for name, parameter in follower.model.named_parameters():
+        assert torch.equal(parameter, own[name] + 0.25)
+
+
+def test_rates_stay_or_fall_along_a_cosine() -> None:
+    cosine = dataclasses.replace(TINY, learning_rate_decay="cosine")
+    assert [rate_factor(i, TINY) for i in (0, 4, 7)] == [1, 1, 1]
+    assert [rate_factor(i, cosine) for i in (0, 4)] == pytest.approx([1, 1 / 2])  # of 8
+
+
+def test_only_the_preset_of_live_edit_takes_the_threshold_of_its_encoder() -> None:
+    for name in ("llama-2-7b", "gpt-j-6b", "gpt2-xl", "mini-llama"):
+        assert PRESETS[name].threshold is None
+    assert PRESETS["liveedit"].threshold == 0.3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "authors"}, "Did you mean 'author'"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
+        ({"threshold": -2}, "threshold must be a number of at least -1, got -2"),
+        ({"held_out": 0}, "held_out must be a number of at least 1, got 0"),
+        ({"weight_locality": -1}, "weight_locality must be a number of at least 0, got -1"),
+    ],
+)
+def test_bad_values_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LteHparams.from_dict(values)
