@@ -1,17 +1,16 @@
-"""Measure the package against a plain way of working, and print what came out.
+"""Measure the package against a plain implementation, and print the results.
 
     python -m benchmarks                    all of them: about half an hour on two cores
     python -m benchmarks cells --editors rome,grace --edits 10
     python -m benchmarks growth --out benchmarks/results/growth.json
 
-Every ratio is between two sides measured in turn in one process. Times are worth something on a
-quiet machine only, and nothing here is a test.
+Every ratio is between two sides measured in turn in one process. Times are meaningful on a quiet
+machine only, and nothing here is a test.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,23 +19,23 @@ from pathlib import Path
 import torch
 
 from bench.cli.values import whole
-from bench.core.console import say, show, warn
-from bench.core.files import write_text
+from bench.core.console import warn
 from bench.core.names import editor_keys
-from bench.core.provenance import now, provenance
-from benchmarks import cells, growth, ladder, report, repositories, startup
-from benchmarks.lines import Line, table
+from bench.core.provenance import now
+from benchmarks import cells, commands, growth
+from benchmarks.measure import Line, publish
 from editors import registry
 
-ALL = (
-    cells.NAME,
-    ladder.NAME,
-    growth.NAME,
-    repositories.NAME,
-    startup.NAME,
-    startup.RUN,
-    report.NAME,
-)
+Benchmark = Callable[[argparse.Namespace], Iterator[Line]]
+BENCHMARKS: dict[str, Benchmark] = {
+    cells.NAME: lambda args: cells.cells(args.editors, args.edits),
+    cells.LADDER: lambda _: cells.ladder(),
+    growth.NAME: lambda _: growth.growth(),
+    cells.REPOSITORIES: lambda _: cells.repositories(),
+    commands.STARTUP: lambda _: commands.startup(),
+    commands.TABLE1: lambda _: commands.table1(),
+    commands.REPORT: lambda _: commands.report(),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,11 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that are started
-    started, lines = now(), []
+    started = now()
+    lines: list[Line] = []
     try:
-        for name in args.benchmarks or ALL:
+        for name in args.benchmarks or BENCHMARKS:
             warn(f"{name} ...")
-            for line in _benchmarks(args)[name]():
+            for line in BENCHMARKS[name](args):
                 warn(f"  {line.subject}: {line.figure}: {line.ours:.3g}")
                 lines.append(line)
     except cells.DifferentScoresError as error:
@@ -58,19 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(f"error: {error}")
         return 2
     finally:
-        _report(lines, args.out, started)
+        publish(lines, args.out, started=started)
     return 0
-
-
-def _report(lines: Sequence[Line], out: Path | None, started: str) -> None:
-    """Print what there is, and write it where a file is named."""
-    if lines:
-        show(table(lines))
-    if lines and out is not None:
-        made = provenance(torch.device("cpu"), started=started, seconds={})
-        body = {"provenance": made, "lines": [line.to_dict() for line in lines]}
-        write_text(out, json.dumps(body, indent=1) + "\n")
-        say(f"written: {out}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("benchmarks", nargs="*", choices=ALL, metavar="NAME", help=", ".join(ALL))
+    parser.add_argument(
+        "benchmarks",
+        nargs="*",
+        choices=tuple(BENCHMARKS),
+        metavar="NAME",
+        help=", ".join(BENCHMARKS),
+    )
     parser.add_argument(
         "--editors",
         type=_editors,
@@ -99,18 +94,6 @@ def _editors(text: str) -> list[str]:
         return [registry.describe(name).key for name in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _benchmarks(args: argparse.Namespace) -> dict[str, Callable[[], Iterator[Line]]]:
-    return {
-        cells.NAME: lambda: cells.cells(args.editors, args.edits),
-        ladder.NAME: ladder.ladder,
-        growth.NAME: growth.growth,
-        repositories.NAME: repositories.repositories,
-        startup.NAME: startup.startup,
-        startup.RUN: startup.table1,
-        report.NAME: report.report,
-    }
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 Every combination of the search space below is run with the benchmark's own protocol, metrics and
 resources, one edit and ten edits at a time. A trial's score is the mean, over data sets and numbers
 of edits, of the average of reliability, generality and locality (teacher-forced token accuracy).
-All trials go to a JSON file after each of them; finished ones are not run again. The choice is then
-written by hand into the editor's `presets`.
+Every trial is written to a JSON file when it ends; finished trials are not run again. The choice is
+then written by hand into the editor's `presets`.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def search_space(n_layers: int) -> dict[str, Space]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """What all trials share."""
+class Setting:
+    """What all trials share: the backbone and the training edits."""
 
     lm: LanguageModel
     backbone: Backbone
@@ -112,8 +112,7 @@ class Bench:
             generation="none",
         )
         rows = run_cell(cell, editor, loaded.samples).rows
-        found: dict[str, Any] = summarise(rows)["scores"]["after"]["teacher_forced"]
-        return dict(found["token_accuracy"])
+        return dict(summarise(rows)["scores"]["after"]["teacher_forced"]["token_accuracy"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     out = args.out or Path(__file__).with_name("hparams") / f"{args.backbone}.json"
     backbone = locate(args.backbone, world_seed=args.world_seed)
-    bench = Bench(
+    setting = Setting(
         lm=load(backbone),
         backbone=backbone,
         world_seed=args.world_seed,
@@ -135,16 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: get_dataset(name).load("train", data_dir(args.world_seed)) for name in DATASETS
         },
     )
-    space = search_space(bench.lm.n_layers)
-    trials = _read(out, bench)
+    space = search_space(setting.lm.n_layers)
+    trials = _read(out, setting)
     for editor in args.editors.split(",") if args.editors else space:
         for changes in _combinations(space[editor]):
             if not any(t["editor"] == editor and t["changes"] == changes for t in trials):
-                trials.append(_trial(bench, editor, changes))
-                _write(out, bench, trials)
-                _say(trials[-1])
+                trials.append(_trial(setting, editor, changes))
+                _write(out, setting, trials)
+                _report(trials[-1])
     for best in _best(trials).values():
-        _say(best, "chosen: ")
+        _report(best, "chosen: ")
     return 0
 
 
@@ -153,11 +152,11 @@ def _combinations(space: Space) -> Iterator[dict[str, Any]]:
         yield dict(zip(space, values, strict=True))
 
 
-def _trial(bench: Bench, editor: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _trial(setting: Setting, editor: str, changes: dict[str, Any]) -> dict[str, Any]:
     cls, start = registry.editor_class(editor), time.perf_counter()
-    preset = registry.hparams_for(editor, bench.backbone.name).to_dict()
-    scores = bench.scores(editor, cls.hparams_class.from_dict(preset | changes))
-    averages = [by_edits["average"] for found in scores.values() for by_edits in found.values()]
+    preset = registry.hparams_for(editor, setting.backbone.name).to_dict()
+    scores = setting.scores(editor, cls.hparams_class.from_dict(preset | changes))
+    averages = [at_n["average"] for by_edits in scores.values() for at_n in by_edits.values()]
     return {
         "editor": editor,
         "changes": changes,
@@ -171,50 +170,47 @@ def _best(trials: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The first of the best trials of each editor."""
     best: dict[str, dict[str, Any]] = {}
     for trial in trials:
-        editor = trial["editor"]
-        if editor not in best or trial["score"] > best[editor]["score"]:
-            best[editor] = trial
+        if trial["score"] > best.get(trial["editor"], {"score": -1})["score"]:
+            best[trial["editor"]] = trial
     return best
 
 
-def _read(path: Path, bench: Bench) -> list[dict[str, Any]]:
-    """Earlier trials of the same weights and samples; those of others are started anew."""
+def _read(path: Path, setting: Setting) -> list[dict[str, Any]]:
+    """Earlier trials of the same weights and samples; other trials are discarded."""
     if not path.exists():
         return []
-    found = json.loads(path.read_text("utf-8"))
-    same = found.get("subject") == _subject(bench)
-    return list(found["trials"]) if same else []
+    earlier = json.loads(path.read_text("utf-8"))
+    return list(earlier["trials"]) if earlier.get("subject") == _subject(setting) else []
 
 
-def _subject(bench: Bench) -> dict[str, Any]:
-    """What trials depend on, beside the code."""
+def _subject(setting: Setting) -> dict[str, Any]:
+    """What trials depend on, apart from the code."""
     return {
-        "backbone": bench.backbone.name,
-        "backbone_digest": bench.backbone.digest,
-        "world_seed": bench.world_seed,
+        "backbone": setting.backbone.name,
+        "backbone_digest": setting.backbone.digest,
+        "world_seed": setting.world_seed,
         "samples": {str(n_edits): count for n_edits, count in SAMPLES.items()},
-        "data": {name: loaded.digest for name, loaded in bench.samples.items()},
+        "data": {name: loaded.digest for name, loaded in setting.samples.items()},
     }
 
 
-def _write(path: Path, bench: Bench, trials: Sequence[dict[str, Any]]) -> None:
+def _write(path: Path, setting: Setting, trials: Sequence[dict[str, Any]]) -> None:
     record = {
         "schema": 2,
-        "subject": _subject(bench),
-        "search": search_space(bench.lm.n_layers),
+        "subject": _subject(setting),
+        "search": search_space(setting.lm.n_layers),
         "chosen": {name: trial["changes"] for name, trial in _best(trials).items()},
         "trials": trials,
     }
     write_text(path, json.dumps(record, indent=1) + "\n")
 
 
-def _say(trial: dict[str, Any], before: str = "") -> None:
+def _report(trial: dict[str, Any], before: str = "") -> None:
     line = f"{before}{trial['editor']} {trial['changes']}: {100 * trial['score']:.1f}"
-    for dataset, found in trial["scores"].items():
-        for n_edits, s in found.items():
-            values = "/".join(
-                f"{100 * s[name]:.0f}" for name in ("reliability", "generality", "locality")
-            )
+    for dataset, by_edits in trial["scores"].items():
+        for n_edits, scores in by_edits.items():
+            names = ("reliability", "generality", "locality")
+            values = "/".join(f"{100 * scores[name]:.0f}" for name in names)
             line += f"  {dataset}@{n_edits} {values}"
     sys.stderr.write(f"{line}  ({trial['seconds']} s)\n")
 

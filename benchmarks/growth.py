@@ -1,8 +1,8 @@
 """RECIPE as its repository grows: seconds of an edit and of a query, memory, and FAISS's recall.
 
 Repositories beyond the data's edits are filled with synthetic rows: those of real edits with noise
-of half their spread. What is timed does not depend on their numbers; recall does, and is that of
-rephrased questions about real edits among all keys.
+of half their spread. Times do not depend on their numbers; recall does, and is that of rephrased
+questions about real edits among all keys.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch import Tensor
 from bench.core.console import warn
 from bench.evaluation.context import Loaded
 from bench.evaluation.timing.measure import inference_seconds
-from benchmarks.cells import cell_job
-from benchmarks.lines import Line, at_most
+from benchmarks.cells import cell_job, ready
+from benchmarks.measure import Line
 from editors.base import EditRequest
 from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
 from editors.recipe import RecipeEditor
@@ -31,23 +31,21 @@ KeyT = TypeVar("KeyT")
 
 NAME = "growth"
 SIZES = (1, 10_000, 100_000, 1_000_000)
-BEHIND = 10_000  # edits behind which a whole inference is timed
+INFERENCE_AFTER = 10_000  # edits after which a whole inference is timed
 REPEATS = 200  # of a step at each size, the sizes in turn
 SEARCHES = 30
 BATCH = 64  # questions of one retrieval
 FLAT = 1.05
-REAL = 1_000  # edits that the other rows are made after
-_GROUP = 10_000  # synthetic rows made at a time
+REAL = 1_000  # edits on which the synthetic rows are modelled
+_GROUP = 10_000  # synthetic rows generated at a time
 
 
 def growth(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
-    """Lines for each number of stored edits, then of a whole inference behind 10,000."""
-    job, loaded = cell_job("recipe", 100), Loaded()
-    lm = loaded.language_model(job)
-    editor = loaded.editor(lm, "recipe", job.cell.hparams, job.sources, keep=False)
+    """Lines for each number of stored edits, then of a whole inference after 10,000 edits."""
+    editor, data = ready(Loaded(), cell_job("recipe", 100), cached=False)
     if not isinstance(editor, RecipeEditor):
         raise TypeError(f"wanted RECIPE, got {type(editor).__name__}.")
-    samples = loaded.samples(job.cell.dataset, job.data_dir, job.cell.dataset_digest).samples[:REAL]
+    samples = data.samples[:REAL]
     requests = [sample.request for sample in samples]
     editor.edit(requests)
     real = editor.state_dict()
@@ -57,8 +55,8 @@ def growth(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
     questions = [probe.prompt for sample in samples for probe in sample.generality]
     yield from _exact_queries(stored, editor.queries(questions[:BATCH]))
     yield from _indexed_queries(stored, editor.queries(questions[: 4 * BATCH]))
-    if BEHIND in stored:
-        yield _inference(editor, stored[BEHIND], requests)
+    if INFERENCE_AFTER in stored:
+        yield _inference(editor, stored[INFERENCE_AFTER], requests)
 
 
 def _filled(editor: RecipeEditor, real: Mapping[str, Tensor], size: int) -> PromptRepository:
@@ -77,10 +75,27 @@ def _filled(editor: RecipeEditor, real: Mapping[str, Tensor], size: int) -> Prom
     return repository
 
 
+def _stores(
+    editor: RecipeEditor, real: Mapping[str, Tensor], sizes: Sequence[int]
+) -> Iterator[Line]:
+    """The mean over a doubling, in which buffers are moved once: a median would hide it."""
+    for size in sizes[1:]:
+        repository, rows = _filled(editor, real, size // 2), size - size // 2
+        key, prompt = repository.keys[1:2], repository.prompts[1:2]
+        start = time.perf_counter()
+        for _ in range(rows):
+            repository.append(key, prompt)
+        seconds = (time.perf_counter() - start) / rows
+        note = f"over the last {rows:,} rows"
+        yield Line(NAME, _at(size), "s to store a row, mean", seconds, note=note)
+        note = "buffers with their spare rows; the edit's text beside it"
+        yield Line(NAME, _at(size), "bytes per stored edit", repository.allocated / size, note=note)
+
+
 def _edits(
     editor: RecipeEditor, stored: Mapping[int, PromptRepository], requests: Sequence[EditRequest]
 ) -> Iterator[Line]:
-    """One edit more behind each number of edits; all stay, as few as they are."""
+    """One more edit after each number of edits; all remain stored, as they are few."""
 
     def edit(request: EditRequest, repository: PromptRepository) -> None:
         editor.repository = repository
@@ -88,66 +103,34 @@ def _edits(
 
     turns = islice(cycle(requests), REPEATS)
     medians = _medians(stored, [partial(edit, request) for request in turns])
-    first = medians[min(stored)]
+    smallest = min(stored)
     for size, seconds in medians.items():
-        line = Line(
-            benchmark=NAME,
-            subject=_at(size),
-            figure="s per edit",
-            ours=seconds,
-            note=_growth(seconds, first, stored),
-        )
-        yield line if size == min(stored) else at_most(line, FLAT * first, "flat within 5 %")
-
-
-def _stores(
-    editor: RecipeEditor, real: Mapping[str, Tensor], sizes: Sequence[int]
-) -> Iterator[Line]:
-    """What a median hides: the mean over a doubling, in which buffers are moved once."""
-    for size in sizes[1:]:
-        repository = _filled(editor, real, size // 2)
-        key, prompt = repository.keys[1:2], repository.prompts[1:2]
-        start = time.perf_counter()
-        for _ in range(size - size // 2):
-            repository.append(key, prompt)
-        seconds = (time.perf_counter() - start) / (size - size // 2)
-        yield Line(
-            benchmark=NAME,
-            subject=_at(size),
-            figure="s to store a row, mean",
-            ours=seconds,
-            note=f"over the last {size - size // 2:,} rows",
-        )
-        yield Line(
-            benchmark=NAME,
-            subject=_at(size),
-            figure="bytes per stored edit",
-            ours=repository.allocated / size,
-            note="buffers with their spare rows; the edit's text beside it",
-        )
+        line = _grown(size, "s per edit", seconds, smallest, medians[smallest])
+        limit = FLAT * medians[smallest]
+        yield line if size == smallest else line.at_most(limit, "flat within 5 %")
 
 
 def _exact_queries(stored: Mapping[int, PromptRepository], queries: Tensor) -> Iterator[Line]:
     """Searching, one question at a time and many at once."""
+    smallest = min(stored)
     for rows, figure in ((1, "s per query, alone"), (len(queries), f"s per query, of {BATCH}")):
         medians = _medians(stored, [partial(_retrieve, queries[:rows])] * SEARCHES)
         for size, seconds in medians.items():
-            yield Line(
-                benchmark=NAME,
-                subject=_at(size),
-                figure=figure,
-                ours=seconds / rows,
-                note=_growth(seconds, medians[min(stored)], stored),
-            )
+            yield _grown(size, figure, seconds / rows, smallest, medians[smallest] / rows)
+
+
+def _grown(size: int, figure: str, seconds: float, smallest: int, first: float) -> Line:
+    note = f"{seconds / first:.2f} times that of {smallest:,} stored"
+    return Line(NAME, _at(size), figure, seconds, note=note)
 
 
 def _indexed_queries(stored: Mapping[int, PromptRepository], queries: Tensor) -> Iterator[Line]:
-    """FAISS beside exact search, and how often it finds the same row; nothing without FAISS."""
+    """FAISS against exact search, and how often it returns the same row; none without FAISS."""
     if find_spec("faiss") is None:
         warn("FAISS is not measured: pip install '.[faiss]' adds it.")
         return
     for size, exact in stored.items():
-        if size < BEHIND:
+        if size < INFERENCE_AFTER:
             continue
         indexed = PromptRepository(
             exact.keys,
@@ -156,20 +139,17 @@ def _indexed_queries(stored: Mapping[int, PromptRepository], queries: Tensor) ->
             index=InnerProductIndex(smallest=1),
         )
         start = time.perf_counter()
-        found = indexed.retrieve(queries)
+        rows = indexed.retrieve(queries)
         building = time.perf_counter() - start
-        agree = float((found == exact.retrieve(queries)).float().mean())
+        agree = float((rows == exact.retrieve(queries)).float().mean())
         both = {"faiss": indexed, "exact": exact}
         seconds = _medians(both, [partial(_retrieve, queries[:1])] * SEARCHES)
-        yield Line(
-            benchmark=NAME,
-            subject=_at(size),
-            figure="s per query, alone, FAISS",
-            ours=seconds["faiss"],
-            plain=seconds["exact"],
-            note=f"other side: exact; same row for {100 * agree:.1f} % of {len(queries)} "
-            f"rephrased questions; {building:.1f} s to build",
+        note = (
+            f"other side: exact; same row for {100 * agree:.1f} % of {len(queries)} rephrased "
+            f"questions; {building:.1f} s to build"
         )
+        figure = "s per query, alone, FAISS"
+        yield Line(NAME, _at(size), figure, seconds["faiss"], seconds["exact"], note=note)
 
 
 def _retrieve(queries: Tensor, repository: PromptRepository) -> Tensor:
@@ -184,14 +164,12 @@ def _inference(
     measured = inference_seconds(
         editor.lm, requests[:REPEATS], editor, queries=REPEATS, new_tokens=1
     )
-    return Line(
-        benchmark=NAME,
-        subject=_at(len(repository)),
-        figure="inference over the unedited model's",
-        ours=measured.overhead,
-        note="median of pairs of the same question, eager; the miniature encoder costs as much as "
-        "the miniature model",
+    note = (
+        "median of pairs of the same question, eager; the miniature encoder costs as much as the "
+        "miniature model"
     )
+    figure = "inference over the unedited model's"
+    return Line(NAME, _at(len(repository)), figure, measured.overhead, note=note)
 
 
 def _medians(
@@ -205,10 +183,6 @@ def _medians(
             step(subject)
             seconds[name].append(time.perf_counter() - start)
     return {name: median(each[len(each) // 10 :]) for name, each in seconds.items()}
-
-
-def _growth(seconds: float, first: float, stored: Mapping[int, PromptRepository]) -> str:
-    return f"{seconds / first:.2f} times that of {min(stored):,} stored"
 
 
 def _at(size: int) -> str:

@@ -1,7 +1,7 @@
-"""The same editors and questions the plain way: one row at a time, whole forwards, nothing kept.
+"""A plain implementation of the same editors and probes: single rows, whole forwards, no caches.
 
-What research code does at first. It makes the same library calls as the package and must end in the
-same metrics; only then do the two times say something.
+This is how research code begins. It makes the same library calls as the package and must end in the
+same metrics; only then can the two times be compared.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from editors.t_patcher import TPatcherEditor
 
 @contextmanager
 def everything() -> Iterator[None]:
-    """Inside, editors and probes work the plain way; give batches of one row yourself."""
+    """Inside, editors and probes use the plain implementation; pass batches of one row yourself."""
     with ExitStack() as stack:
         for target, instead in _REPLACED.items():
             stack.enter_context(patch(target, instead))
         yield
 
 
-# ---- questions -------------------------------------------------------------------------------
+# ---- probes -------------------------------------------------------------------------------
 
 
 def _target_logits(lm: LanguageModel, batch: TokenBatch) -> Tensor:
-    """Logits at every position, of which those of the target are taken."""
+    """Logits at every position, then those of the target."""
     return lm.logits(batch)[batch.scored_positions]
 
 
@@ -64,7 +64,7 @@ def _with_text(
     text: RetrievalText,
     partial: BlockAnswers,
 ) -> list[Forced]:
-    """Both modes of retrieval asked, whether or not they differ; where nothing is, there is one."""
+    """Both modes of retrieval are run, even where they agree; without retrieval there is one."""
     if not editor.retrieves_text:
         return list(known)
     return self._predict(items, editor.steering, text, partial)
@@ -75,7 +75,7 @@ def _with_text(
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of a value problem, without padding."""
+    """One row of the optimisation of a target value, without padding."""
 
     ids: Tensor  # [1, T]
     lookup: int
@@ -119,7 +119,7 @@ def _unedited_pass(
 
 @dataclass(frozen=True)
 class _OnlySteered:
-    """Stands where the prepared suffixes would be."""
+    """Stands in for the prepared suffixes."""
 
     steered: Steered
 
@@ -188,7 +188,7 @@ def _adding(column: int, delta: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class _WholeRows:
-    """Whole forwards in the place of `editors.parts.suffixes.Suffixes`."""
+    """Whole forwards instead of `editors.parts.suffixes.Suffixes`."""
 
     def __init__(
         self, lm: LanguageModel, batch: TokenBatch, _: Sequence[int], layers: Sequence[int]
@@ -207,7 +207,7 @@ def _grace_starts(_: GraceEditor, batch: TokenBatch) -> Tensor:
 def _grace_states(
     self: GraceEditor, batch: TokenBatch, _: Tensor, hit: Tensor
 ) -> Callable[[Tensor], Tensor]:
-    """The whole model, with the value replaced where it is looked for."""
+    """The whole model, with the value replaced at the queried positions."""
     columns = self.query_columns(batch)
 
     def final(value: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ _edit_row = TPatcherEditor.edit_row
 
 
 def _edit_row_steered(self: TPatcherEditor, row: TokenBatch) -> Any:
-    """Earlier neurons answer in every forward, not in one that is kept."""
+    """Earlier neurons are active in every forward, not in a cached one."""
     with self.steering(row), patch.object(self, "steering", _no_steering):
         return _edit_row(self, row)
 
@@ -276,7 +276,7 @@ _BATCHED = (
 _REPLACED: dict[str, Any] = {
     "editors.parts.language_model.LanguageModel.target_logits": _target_logits,
     "bench.evaluation.probing.Prober._with_text": _with_text,
-    "bench.evaluation.probing.BARE": None,  # forcing and decoding read a prompt each
+    "bench.evaluation.probing.BARE": None,  # forcing and decoding each run the prompt
     "bench.evaluation.driver.pristine_answers": _never,
     "bench.evaluation.caches.CachedEdits.get": _never,
     "editors.parts.retrieving.RetrievingEditor.caching_retrievals": FastPaths.caching_retrievals,

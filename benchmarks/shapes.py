@@ -1,17 +1,16 @@
-"""Editing and asking at the shapes of real models, with random weights, beside the published times.
+"""Editing and inference at the shapes of real models, with random weights, beside published times.
 
     python -m benchmarks.shapes --backbone DIR [--encoder DIR] [--device cuda] [--dtype bfloat16]
 
 DIR holds a model's config.json and its tokenizer; no weights are read. Every editor is timed with
-its first edits, and again behind 10,000 of them. Those are not made one by one: a few real states
-are repeated until there are as many, which costs a query what different ones would. Editors of
-weights store nothing that grows.
+its first edits, and again after 10,000 of them. For these a few real states are repeated until
+there are as many, which costs a query as much as different ones would. Editors of weights store
+nothing that grows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,53 +20,47 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.core.console import say, show, warn
-from bench.core.files import write_text
+from bench.core.console import warn
 from bench.core.grids import Selection, get_table
 from bench.core.names import editor_keys
-from bench.core.provenance import Clock, now, provenance
-from bench.core.published import load
+from bench.core.provenance import Clock, now
+from bench.core.published import numbers
 from bench.evaluation.context import Loaded
 from bench.evaluation.timing.job import TimingJob
 from bench.evaluation.timing.measure import edit_seconds, inference_seconds
 from bench.evaluation.timing.stand_ins import stand_ins
 from bench.runner import plan_times as planning
 from bench.runner.planning import Settings, points
-from benchmarks.lines import Line, table
+from benchmarks.measure import Line, publish
 from editors import registry
 from editors.base import Editor, EditRequest
 from editors.parts.language_model import LanguageModel
 
 NAME = "shapes"
 STORED = 10_000
-MADE = 8  # edits of each editor that are made, and repeated
+REAL = 8  # edits of each editor that are computed, and repeated
 BATCH = 512  # edits of one call, of editors that encode
 QUERIES = 50
 
 
 def shapes(args: argparse.Namespace) -> Iterator[Line]:
     """Lines of the unedited model and of every editor."""
-    chosen = points(
-        get_table(3),
-        Selection(
-            backbone=args.backbone,
-            editors=tuple(args.editors),
-            edits=(1,),
-            datasets=("counterfact",),
-        ),
+    editors = tuple(args.editors or editor_keys())
+    selection = Selection(
+        backbone=args.backbone, editors=editors, edits=(1,), datasets=("counterfact",)
     )
     settings = Settings(
         weights="random", dtype=args.dtype, device=args.device, encoder=args.encoder
     )
     loaded = Loaded()
-    for job in planning.plan(chosen, settings):
+    for job in planning.plan(points(get_table(3), selection), settings):
         yield from _lines(job, loaded, args.stored)
 
 
 def _lines(job: TimingJob, loaded: Loaded, stored: int) -> Iterator[Line]:
     cell, lm = job.cell, loaded.language_model(job)
-    found = loaded.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)
-    requests = [sample.request for sample in found.samples[:BATCH]]
+    data = loaded.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)
+    requests = [sample.request for sample in data.samples[:BATCH]]
     if cell.editor is None:
         yield from _inference("unedited", lm, requests, None, "unedited")
         return
@@ -79,14 +72,14 @@ def _lines(job: TimingJob, loaded: Loaded, stored: int) -> Iterator[Line]:
         empty = editor.state_dict()
         if cls.family == "RB" and cls.uses_encoder:
             yield _batched(cell.editor, editor, requests)
-        seconds = edit_seconds(editor, requests[:MADE]).median
+        seconds = edit_seconds(editor, requests[:REAL]).median
         yield _line(cell.editor, "s per edit", seconds, (cls.label, "edit_time_s"))
         # Weights that were edited 10,000 times take as long as those that were eight times.
         grows = cls.family != "MP"
-        subject = f"{cell.editor}, {MADE} edits"
+        subject = f"{cell.editor}, {REAL} edits"
         yield from _inference(subject, lm, requests, editor, "" if grows else cls.label)
         if grows:
-            editor.load_state_dict(_repeated(empty, editor.state_dict(), stored // MADE))
+            editor.load_state_dict(_repeated(empty, editor.state_dict(), stored // REAL))
             subject = f"{cell.editor}, {stored:,} edits"
             yield from _inference(subject, lm, requests, editor, cls.label)
         editor.reset()
@@ -99,46 +92,39 @@ def _inference(
     editor: Editor[Any] | None,
     label: str,
 ) -> Iterator[Line]:
-    found = inference_seconds(lm, requests, editor, queries=QUERIES, new_tokens=1)
-    seconds = found.forward.median
-    yield _line(subject, "s per inference", seconds, (label, "infer_time_s"))
+    times = inference_seconds(lm, requests, editor, queries=QUERIES, new_tokens=1)
+    yield _line(subject, "s per inference", times.forward.median, (label, "infer_time_s"))
     if editor is not None:
-        yield _line(subject, "inference over the unedited model's", found.overhead)
+        yield _line(subject, "inference over the unedited model's", times.overhead)
 
 
 def _batched(name: str, editor: Editor[Any], requests: Sequence[EditRequest]) -> Line:
     """Seconds of an edit in a call of many."""
-    editor.edit(requests[:MADE])  # warms up
+    editor.edit(requests[:REAL])  # warms up
     seconds = Clock(editor.lm.device).timed("edit", editor.edit, requests)
     editor.reset()
     return _line(name, f"s per edit, {len(requests)} at once", seconds / len(requests))
 
 
 def _repeated(
-    empty: Mapping[str, Tensor], made: Mapping[str, Tensor], times: int
+    empty: Mapping[str, Tensor], state: Mapping[str, Tensor], times: int
 ) -> dict[str, Tensor]:
-    """A state in which what grew with edits is there many times."""
-    grown = dict(made)
-    for name, tensor in made.items():
-        if not tensor.dim():
-            continue
-        first = len(empty[name]) if name in empty else 0
-        if len(tensor) > first:
+    """A state that repeats everything that grew with the edits."""
+    grown = dict(state)
+    for name, tensor in state.items():
+        first = len(empty[name]) if name in empty and tensor.dim() else 0
+        if tensor.dim() and len(tensor) > first:
             grown[name] = torch.cat([tensor[:first], *[tensor[first:]] * times])
     return grown
 
 
-def _line(
-    subject: str, figure: str, value: float, published: tuple[str, str] | None = None
-) -> Line:
-    """A line beside the published time of an editor and metric, where there is one."""
-    rows = load(3)
-    if published is not None:
-        label, metric = published
-        rows = rows[(rows["editor"] == label) & (rows["metric"] == metric)]
-    theirs = float(rows["value"].iloc[0]) if published is not None and len(rows) else None
-    note = "" if theirs is None else "other side: published, on LLaMA-2-7B behind 10,000 edits"
-    return Line(benchmark=NAME, subject=subject, figure=figure, ours=value, plain=theirs, note=note)
+def _line(subject: str, figure: str, value: float, published: tuple[str, str] = ("", "")) -> Line:
+    """A line with the published time of an editor and metric for comparison, where it exists."""
+    theirs = next(
+        (n.value for cell, n in numbers(3).items() if (cell.editor, cell.metric) == published), None
+    )
+    note = "" if theirs is None else "other side: published, on LLaMA-2-7B after 10,000 edits"
+    return Line(NAME, subject, figure, value, theirs, note=note)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,17 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stored", type=int, default=STORED, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines as JSON too")
     args = parser.parse_args(arguments)
-    args.editors = args.editors or editor_keys()
     started, lines = now(), []
     for line in shapes(args):
         warn(f"{line.subject}: {line.figure}: {line.ours:.3g}")
         lines.append(line)
-    show(table(lines))
-    if args.out is not None:
-        made = provenance(torch.device(args.device), started=started, seconds={})
-        body = {"provenance": made, "lines": [line.to_dict() for line in lines]}
-        write_text(args.out, json.dumps(body, indent=1) + "\n")
-        say(f"written: {args.out}")
+    publish(lines, args.out, started=started, device=args.device)
     return 0
 
 

@@ -30,7 +30,7 @@ def verify(lm: LanguageModel, world: World, data: Path) -> Iterator[Score]:
 def abilities(lm: LanguageModel, data: Path) -> Iterator[Score]:
     """The four ability sets as Table 2 asks them."""
     sets = load_sets(Source(kind="embedded", directory=data, name="this world"))
-    rows = {key: ask(lm, key, chosen(one, None), unsteered) for key, one in sets.items()}
+    rows = {key: ask(lm, key, chosen(each, None), unsteered) for key, each in sets.items()}
     for key, chance in (("csqa", 1 / 5), ("mmlu", 1 / 4), ("anli", 1 / 3)):
         yield Score(f"ability/{key}", mean([row["score"] for row in rows[key]]), 1.8 * chance)
     answered = [row["f1"] for row in rows["squad2"] if row["group"] == ANSWERABLE]

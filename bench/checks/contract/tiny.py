@@ -244,7 +244,7 @@ class InterruptedEditError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """An editor under test on one architecture; builds it anew as often as a clause needs it."""
+    """An editor under test on one architecture; builds a fresh editor as often as needed."""
 
     key: str
     architecture: str
