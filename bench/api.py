@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from bench.cli import run as run_command
 from bench.cli import tables as tables_command
 from bench.cli.arguments import RESULTS
-from bench.cli.kinds import KINDS
 from bench.cli.work import computed
 from bench.core.console import warn
 from bench.datasets.plugins import remember
 from bench.store.results import ResultStore, is_complete, parse
-from bench.tables.columns import MAIN
-from bench.tables.frames import frame
+from bench.tables import MAIN, frame, view
+from bench.tables.render import to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +81,7 @@ def run(
         progress: whether a line is written for each cell that ends, to standard error.
 
     Returns:
-        One row for each number; see `bench.tables.frames`. Scores are in [0, 1].
+        One row for each number; see `bench.tables.tidy`. Scores are in [0, 1].
 
     Raises:
         ValueError: what cannot be run.
@@ -150,8 +149,7 @@ def table(
         *_flags(with_recent=recent, reference=reference),
     ]  # fmt: skip
     chosen, cells, found = tables_command.chosen_records(_parsed("tables", tables_command, words))
-    view = KINDS[chosen.measures].view(chosen, cells, found, metric)
-    return pd.read_csv(StringIO(view.csv))
+    return pd.read_csv(StringIO(to_csv(view(chosen, cells, found, metric))))
 
 
 def records(place: str | Path = RESULTS) -> pd.DataFrame:

@@ -15,8 +15,8 @@ import torch
 import bench
 from bench.cli.main import main
 from bench.store.results import failed
-from bench.tables.frames import COLUMNS
-from bench.tables.frames import frame as frame_of
+from bench.tables.tidy import COLUMNS
+from bench.tables.tidy import frame as frame_of
 from tests.core.test_cells import CELL
 from tests.support.own_files import EDITOR
 

@@ -16,7 +16,7 @@ from bench.core.console import warn
 from bench.core.events import RunStarted
 from bench.core.grids import Table
 from bench.store.results import ResultStore
-from bench.tables.comparisons import FAVOURITE
+from bench.tables.significance import FAVOURITE
 from editors import registry
 
 

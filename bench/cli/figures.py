@@ -15,15 +15,14 @@ from bench.core.console import say, warn
 from bench.core.names import in_paper
 from bench.datasets.plugins import is_own
 from bench.models.backbones import EMBEDDED
-from bench.report.plots.catalogue import FIGURES, resolve
+from bench.report.plots import FIGURES, resolve
 from bench.store.query import records_of_protocol
 from bench.store.reference import FIGURE_3, MAP, reference_folder
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from bench.report.plots.drawing import Drawing
-    from bench.report.plots.source import Source
+    from bench.report.plots.drawing import Drawing, Source
     from bench.store.results import Record
 
 ALL = "all"
@@ -124,19 +123,19 @@ def figures(args: argparse.Namespace) -> int:
 def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
     """Figure 4's data."""
     from bench.core.counting import show_count
-    from bench.report.prompt_map.compute import MapSettings, compute
+    from bench.report.prompt_map import MapSettings, compute
     from bench.runner.planning import Settings
-    from bench.tables.figure_data.prompt_map import write_map
+    from bench.tables.figure_data import write_map
 
     if keys != ["4"]:
         raise ValueError("--compute is for figure 4 alone: --figure 4 --compute.")
     settings = Settings(world_seed=args.world_seed, generation="none")
-    with show_count("maps", MapSettings().maps) as more:
-        data = compute(args.backbone, settings, told=more)
+    with show_count("maps", MapSettings().maps) as report_progress:
+        data = compute(args.backbone, settings, report_progress=report_progress)
     for length in data["missing"]:
         warn(
             f"no weights for prompts of {length} token{'s' * (length > 1)}; "
-            f"python -m bench train --variant cpt={length} makes them."
+            f"python -m bench train --variant cpt={length} trains them."
         )
     say(f"written: {write_map(data, args.map or Path(COMMITTED) / MAP)}")
     return 0
@@ -145,11 +144,12 @@ def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
 def _export(args: argparse.Namespace, keys: Sequence[str], source: Source) -> int:
     """Figure 3's records."""
     from bench.store.reference import write_reference
-    from bench.tables.figure_data.prompt_lengths import EDITS, drawn
+    from bench.tables.figure_data import LENGTH_EDITS, recipe_by_length
 
     if keys != ["3"]:
         raise ValueError("--export is for figure 3 alone: --figure 3 --export FILE.")
-    chosen = drawn(source.records(), source.backbone, source.edits or EDITS)
+    n_edits = source.edits or LENGTH_EDITS
+    chosen = recipe_by_length(source.records(), source.backbone, n_edits)
     path = write_reference(args.export, chosen.records)
     say(f"written: {path}, {len(chosen.records):,} records")
     return 0
@@ -157,21 +157,20 @@ def _export(args: argparse.Namespace, keys: Sequence[str], source: Source) -> in
 
 def _source(args: argparse.Namespace) -> Source:
     """Records and map, read when a figure first needs them."""
-    from bench.report.plots.source import Source
-    from bench.tables.figure_data.prompt_map import read_map
-    from bench.tables.figure_data.records import read_records
+    from bench.report.plots.drawing import Source
+    from bench.tables.figure_data import read_map, read_records
 
     return Source(
-        records=cache(lambda: _asked_for(read_records(args.source or reference_folder()), args)),
+        records=cache(lambda: _chosen(read_records(args.source or reference_folder()), args)),
         prompt_map=cache(lambda: read_map(args.map or reference_folder() / MAP)),
         backbone=args.backbone,
         edits=args.edits,
     )
 
 
-def _asked_for(records: Iterable[Record], args: argparse.Namespace) -> list[Record]:
+def _chosen(records: Iterable[Record], args: argparse.Namespace) -> list[Record]:
     """All records, or those of the paper's editors and of a user's own; of one protocol."""
-    found = [
+    chosen = [
         record
         for record in records
         if args.with_recent
@@ -179,7 +178,7 @@ def _asked_for(records: Iterable[Record], args: argparse.Namespace) -> list[Reco
         or in_paper(key)
         or is_own(record)
     ]
-    return found if args.protocol is None else records_of_protocol(found, args.protocol)
+    return chosen if args.protocol is None else records_of_protocol(chosen, args.protocol)
 
 
 def _build(key: str, source: Source) -> Drawing:
@@ -193,17 +192,15 @@ def _build_all(keys: Sequence[str], source: Source) -> tuple[list[Drawing], list
     Raises:
         ValueError: nothing can.
     """
-    from bench.core.counting import show_count
+    from bench.core.counting import counted
 
     drawings: list[Drawing] = []
     missing: dict[str, str] = {}
-    with show_count("figures", len(keys)) as more:
-        for key in keys:
-            try:
-                drawings.append(_build(key, source))
-            except (ValueError, OSError) as error:
-                missing[key] = str(error)
-            more(1)
+    for key in counted(keys, "figures", len(keys)):
+        try:
+            drawings.append(_build(key, source))
+        except (ValueError, OSError) as error:
+            missing[key] = str(error)
     if not drawings:
         raise ValueError("No figure can be drawn: " + " ".join(dict.fromkeys(missing.values())))
     return drawings, [f"no figure {key}: {reason}" for key, reason in missing.items()]

@@ -5,34 +5,20 @@ from __future__ import annotations
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from bench.cli import arguments
 from bench.core.cells import Cell, Identity
-from bench.core.grids import GridPoint, Measured, Table
+from bench.core.grids import GridPoint, Measured
 from bench.core.names import editor_keys, in_paper, row_order
 from bench.datasets import dataset_keys
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import AbilityCell, EditStream, TimingCell
 from bench.store.results import Record
-from bench.tables.columns import SHOWN
-
-if TYPE_CHECKING:
-    from bench.tables.layout import TextTable
-
 
 MEASURES = ("measure", "measure_text")  # options of metric sets
 TEXT_SET = "collapse"  # the set that reads the text
 MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """A table as it is shown and written."""
-
-    text: TextTable
-    csv: str
 
 
 class TableKind(ABC):
@@ -69,12 +55,6 @@ class TableKind(ABC):
     @abstractmethod
     def chosen(self, cells: Iterable[Identity], args: argparse.Namespace) -> Sequence[Identity]:
         """Those of some cells that were asked for, in the order of the table."""
-
-    @abstractmethod
-    def view(
-        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
-    ) -> View:
-        """The table of these cells; `metric` is a name of `bench.tables.columns`."""
 
     @abstractmethod
     def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
@@ -120,17 +100,6 @@ class EditingTables(TableKind):
             found, key=lambda cell: (cell.n_edits, row_order(cell.editor, cell.dataset), cell.seed)
         )
 
-    def view(
-        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
-    ) -> View:
-        """See the base class."""
-        from bench.tables.layout import by_dataset
-        from bench.tables.render import to_csv
-        from bench.tables.tabulate import tabulate
-
-        data = tabulate(table, cast("Sequence[Cell]", cells), records, SHOWN[metric])
-        return View(text=by_dataset(data), csv=to_csv(data))
-
     def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
         """See the base class."""
         for point in points:
@@ -145,16 +114,6 @@ class AblationTables(EditingTables):
         ("editors", "averages", "by_type", "correlate", "significance", "metric_loss", *MEASURES),
         "its rows are RECIPE with and without its parts",
     )
-
-    def view(
-        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
-    ) -> View:
-        """See the base class."""
-        from bench.tables.ablation.layout import by_part, to_csv
-        from bench.tables.ablation.tabulate import tabulate
-
-        data = tabulate(table, cast("Sequence[Cell]", cells), records, SHOWN[metric])
-        return View(text=by_part(data), csv=to_csv(data))
 
 
 class TimeTables(TableKind):
@@ -183,15 +142,6 @@ class TimeTables(TableKind):
         found = [c for c in cells if isinstance(c, TimingCell) and c.weights == "trained"]
         edited = [cell for cell in found if cell.editor is not None and _wanted(cell, args)]
         return [cell for cell in found if cell.editor is None] + sorted(edited, key=_time_order)
-
-    def view(
-        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
-    ) -> View:
-        """See the base class; times have no other metric."""
-        from bench.tables.times import by_editor, time_rows, to_csv
-
-        rows = time_rows(table, cast("Sequence[TimingCell]", cells), records)
-        return View(text=by_editor(table, rows), csv=to_csv(table, rows))
 
     def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
         """See the base class."""
@@ -232,16 +182,6 @@ class AbilityTables(TableKind):
         found = [cell for cell in cells if isinstance(cell, AbilityCell)]
         edited = [cell for cell in found if cell.edits is not None and _wanted(cell.edits, args)]
         return [cell for cell in found if cell.edits is None] + sorted(edited, key=_ability_order)
-
-    def view(
-        self, table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str
-    ) -> View:
-        """See the base class; its scores have no other metric."""
-        from bench.tables.general_ability.layout import by_task, to_csv
-        from bench.tables.general_ability.tabulate import tabulate
-
-        data = tabulate(table, cast("Sequence[AbilityCell]", cells), records)
-        return View(text=by_task(data), csv=to_csv(data))
 
     def lines(self, points: Sequence[GridPoint]) -> Iterator[str]:
         """See the base class."""

@@ -13,7 +13,7 @@ from bench.datasets import available as datasets
 from bench.datasets import broken as broken_datasets
 from bench.datasets import get_dataset
 from bench.models.backbones import EMBEDDED, HUB_IDS
-from bench.report.plots.catalogue import FIGURES
+from bench.report.plots import FIGURES
 from editors.registry import broken as broken_editors
 from editors.registry import describe
 

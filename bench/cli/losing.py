@@ -25,12 +25,11 @@ def show_losses(
     """
     from bench.core.console import say, warn
     from bench.core.files import write_text
-    from bench.tables.metric_loss import losses
-    from bench.tables.metric_loss_layout import by_step, to_csv
+    from bench.tables.metric_loss import by_step, losses, to_csv
 
     by_key = {record["key"]: record for record in records}
-    found = list(losses([by_key[key] for cell in cells if (key := cell.key()) in by_key]))
-    text = by_step(found)
+    found = losses([by_key[key] for cell in cells if (key := cell.key()) in by_key])
+    text = by_step(table, found)
     if markdown:
         print_markdown(text)
         return

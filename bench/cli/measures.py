@@ -21,16 +21,15 @@ def show_measures(
     Raises:
         ValueError: cells of several protocols.
     """
-    from bench.tables.measure_table import by_dataset, measure_data, to_csv
+    from bench.tables.metric_sets import view
 
     paths: tuple[str, ...] = ()
     for name in args.measure:
-        data = measure_data(name, table, cast("Sequence[Cell]", cells), records)
-        text = by_dataset(data)
+        shown = view(name, table, cast("Sequence[Cell]", cells), records)
         if vars(args).get("markdown"):
-            print_markdown(text)
+            print_markdown(shown.text)
             continue
-        show_text(text)
+        show_text(shown.text)
         directory = arguments.tables_directory(args)
-        paths += written(f"table{table.number}_{name}", text, to_csv(data), directory)
+        paths += written(f"table{table.number}_{name}", shown, directory)
     return paths

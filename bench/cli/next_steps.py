@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bench.core.grids import Measured
 from bench.store.reference import has_reference
-from bench.tables.comparisons import FAVOURITE
+from bench.tables.significance import FAVOURITE
 
 MOST = 2
 SEEDS = 5  # as many as the paper and our references have

@@ -50,7 +50,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def report(args: argparse.Namespace) -> int:
     """Exit code 0."""
     from bench.report.build import HOME, contents
-    from bench.report.folder import check_place, write_folder
+    from bench.report.pages import check_place, write_folder
     from bench.report.sources import read
     from bench.store.reference import reference_folder
 

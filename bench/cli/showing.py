@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.kinds import KINDS
 from bench.core.cells import Identity
 from bench.core.grids import Table
 from bench.store.results import Record
-from bench.tables.columns import MAIN
+from bench.tables import MAIN
 
 if TYPE_CHECKING:
-    from bench.tables.layout import TextTable
+    from bench.tables import TextTable, View
 
 
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -28,12 +27,14 @@ def show(
     metric: str = MAIN,
 ) -> tuple[str, ...]:
     """Print the table of these cells and write it under `directory`; see `written`."""
-    view = KINDS[table.measures].view(table, cells, records, metric)
-    show_text(view.text)
-    return written(f"table{table.number}", view.text, view.csv, directory)
+    from bench.tables import view
+
+    shown = view(table, cells, records, metric)
+    show_text(shown.text)
+    return written(f"table{table.number}", shown, directory)
 
 
-def written(stem: str, text: TextTable, csv_text: str, directory: Path) -> tuple[str, ...]:
+def written(stem: str, shown: View, directory: Path) -> tuple[str, ...]:
     """Write a table under `directory`, if that is not read-only, and say where it is.
 
     Returns the files that were written.
@@ -42,7 +43,7 @@ def written(stem: str, text: TextTable, csv_text: str, directory: Path) -> tuple
     from bench.tables.render import write_table
 
     try:
-        paths = write_table(stem, text, csv_text, directory)
+        paths = write_table(stem, shown, directory)
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise

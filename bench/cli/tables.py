@@ -34,13 +34,15 @@ from bench.store.query import (
 )
 from bench.store.reference import add_to_reference, table_records, write_reference
 from bench.store.results import Record, ResultStore, is_complete
-from bench.tables.columns import MAIN, SHOWN
+from bench.tables import MAIN, METRIC_OPTIONS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from bench.tables.tabulate import TableData
+    from bench.tables import TextTable
+    from bench.tables.editing import EditingView
 
+VIEWS = ("averages", "by_type", "correlate", "significance")
 EXAMPLES = """examples:
   python -m bench tables --table 1
       the table of all seeds in results/, in the terminal and in tables/
@@ -121,9 +123,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument(
         "--metric",
-        type=one_of("metric", SHOWN),
+        type=one_of("metric", METRIC_OPTIONS),
         metavar="NAME",
-        help=f"{', '.join(SHOWN)} (default: {MAIN}, the paper's)",
+        help=f"{', '.join(METRIC_OPTIONS)} (default: {MAIN}, the paper's)",
     )
     arguments.add_protocol(parser)
     parser.set_defaults(func=tables)
@@ -160,36 +162,31 @@ def tables(args: argparse.Namespace) -> int:
         show_losses(table, cells, records, folder, markdown=args.markdown)
         return 0
     metric = args.metric or MAIN
-    views = [name for name in ("averages", *VIEWS) if vars(args)[name]]
+    views = [name for name in VIEWS if vars(args)[name]]
     if args.measure:
         show_measures(table, cells, records, args)
     elif views:
-        from bench.tables.tabulate import tabulate
+        from bench.tables.editing import view
 
         editing = [cell for cell in cells if isinstance(cell, Cell)]  # all of them for views
-        _show_view(views[0], tabulate(table, editing, records, SHOWN[metric]), args)
+        shown = view(table, editing, records, METRIC_OPTIONS[metric])
+        markdown = args.markdown and views[0] == "averages"
+        (print_markdown if markdown else show_text)(_view(views[0])(shown))
     elif args.markdown:
-        print_markdown(KINDS[table.measures].view(table, cells, records, metric).text)
+        from bench.tables import view as view_of
+
+        print_markdown(view_of(table, cells, records, metric).text)
     else:
         show(table, cells, records, arguments.tables_directory(args), metric)
     return 0
 
 
 def _check_measures(args: argparse.Namespace) -> None:
-    views = [name for name in ("averages", *VIEWS, "metric") if vars(args)[name]]
+    views = [name for name in (*VIEWS, "metric") if vars(args)[name]]
     if args.measure and views:
         raise ValueError(
             f"--measure has tables of its own and takes no --{views[0].replace('_', '-')}."
         )
-
-
-def _show_view(name: str, data: TableData, args: argparse.Namespace) -> None:
-    from bench.tables.layout import averages
-
-    if name == "averages":
-        (print_markdown if args.markdown else show_text)(averages(data))
-    else:
-        VIEWS[name](data)
 
 
 def _stored(
@@ -260,35 +257,13 @@ def _committed(
     return kind.chosen([*cells, *lacking], args), records
 
 
-def _show_kinds(data: TableData) -> None:
-    from bench.tables.layout import by_kind
+def _view(name: str) -> Callable[[EditingView], TextTable]:
+    """A view of a table of editing, by the option that asks for it."""
+    from bench.tables import correlation, editing, significance
 
-    show_text(by_kind(data))
-
-
-def _show_correlations(data: TableData) -> None:
-    from bench.core import console
-    from bench.tables.correlation import caption, correlations, rank_table
-
-    for line in caption(data):
-        console.say(line)
-    console.show(rank_table(correlations(data)))
-
-
-def _show_significance(data: TableData) -> None:
-    from bench.core import console
-    from bench.tables.comparisons import comparisons
-    from bench.tables.significance_layout import caption, comparison_table
-
-    found = comparisons(data.averages)
-    for line in caption(data, found):
-        console.say(line)
-    console.show(comparison_table(found))
-
-
-# Views in the terminal alone, by the option that asks for them.
-VIEWS: dict[str, Callable[[TableData], None]] = {
-    "by_type": _show_kinds,
-    "correlate": _show_correlations,
-    "significance": _show_significance,
-}
+    return {
+        "averages": editing.averages,
+        "by_type": editing.by_kind,
+        "correlate": correlation.rank_table,
+        "significance": significance.comparison_table,
+    }[name]

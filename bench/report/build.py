@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from bench import __version__
 from bench.core.cells import Cell
 from bench.core.grids import TABLES, Table
-from bench.evaluation.record_kinds import AbilityCell, TimingCell
-from bench.report import home, judged
-from bench.report.cells import cell_view
-from bench.report.editing import Layer, editing_csv, editing_grid, tabulated
-from bench.report.figures import LIBRARY, FigurePage, figure_pages, library, style_marks
-from bench.report.folder import MARK
+from bench.core.names import editor_keys
+from bench.datasets import dataset_keys, get_dataset
+from bench.report import judged
+from bench.report.cells import cell_view, stream_of
+from bench.report.figures import LIBRARY, figure_pages, library, style_marks
 from bench.report.grid import Grid
-from bench.report.loss_page import loss_grid
-from bench.report.others import ability_table, ablation_table, time_table
-from bench.report.pages import Page, assets, render
-from bench.report.scripts import script
-from bench.report.sources import Records
+from bench.report.pages import MARK, Page, assets, render, script
+from bench.report.paper_tables import editing_part, headline, loss_grid, table_part
+from bench.report.sources import Records, home_table
 from bench.store.results import Record
 from bench.tables.metric_loss import losses
-from bench.tables.metric_loss_layout import to_csv as loss_csv
+from bench.tables.metric_loss import to_csv as loss_csv
+from bench.tables.table import EMPTY
+from editors import registry
 
 SCHEMA = 1
 PREFIX = 2  # characters of a cell's key that name its data file; `cell.js` has the same
@@ -33,37 +32,60 @@ _BEYOND = (
     "Cells of editing that no table has: other hyper-parameters than the presets', as for Figure 3 "
     "and for what the covariance of keys does."
 )
+_EMBEDDED = (
+    "These are embedded miniatures: models of 1 to 3 million parameters in an invented world. "
+    "They test the code and the protocol, not the paper's claims. The published values beside "
+    "them are of real models of 1.5 to 7 billion parameters on real data: compare shapes, never "
+    "values."
+)
+_REAL = (
+    "The published values stand beside ours where the paper has the same editor, data set and "
+    "number of edits; other samples, texts and versions are enough for them to differ."
+)
 
 
 @dataclass
 class Parts:
-    """What has been made of the records so far."""
+    """The parts of a report so far."""
 
     pages: list[Page] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)  # a sentence for what cannot be shown
     headline: Grid | None = None
 
+    def add_tables(
+        self, file: str, grids: Sequence[Grid], *, title: str, label: str, about: str,
+        lines: Sequence[str] = (), terms: Sequence[tuple[str, str]] = (),
+    ) -> None:  # fmt: skip
+        """A page of tables, under lines of text and explained terms."""
+        values = {"lines": lines, "terms": terms, "grids": grids}
+        self.pages.append(
+            Page(
+                file=file, title=title, template="tables.html", values=values, label=label,
+                about=about,
+            )
+        )  # fmt: skip
 
-def contents(found: Records) -> dict[str, bytes]:
+
+def contents(records: Records) -> dict[str, bytes]:
     """File name -> content of a report of these records."""
-    records, parts = list(found.all.values()), Parts()
+    stored, parts = list(records.all.values()), Parts()
     for table in TABLES.values():
-        _add_table(parts, table, found, records)
-    _add_beyond(parts, found, records)
-    _add_losses(parts, records)
-    figures, missing = figure_pages(found)
-    _add_figures(parts, figures, missing)
-    _add_judged(parts, found)
-    parts.pages.append(_cell_page())
-    pages = (_home(parts, found), *parts.pages)
-    footer = f"Made by python -m bench report, version {__version__}, of {found.place}."
+        _add_table(parts, table, records, stored)
+    _add_beyond(parts, records, stored)
+    _add_losses(parts, stored)
+    _add_figures(parts, records)
+    _add_judged(parts, records)
+    parts.pages.append(Page(file="cell.html", title="A cell", template="cell.html", values={}))
+    pages = (_home(parts, stored), *parts.pages)
+    footer = f"Written by python -m bench report, version {__version__}, of {records.place}."
+    mark = {"schema": SCHEMA, "made_by": f"bench report {__version__}", "cells": len(stored)}
     return {
         **{page.file: render(page, pages, footer) for page in pages},
         **assets(),
         **parts.files,
-        **cell_files(records),
-        MARK: _mark(found),
+        **cell_files(stored),
+        MARK: (json.dumps(mark, indent=1) + "\n").encode(),
     }
 
 
@@ -75,121 +97,61 @@ def cell_files(records: Sequence[Record]) -> dict[str, bytes]:
     return {f"data/cells/{prefix}.js": script("cells", views) for prefix, views in shards.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class TablePart:
-    """One of the paper's tables."""
-
-    grid: Grid
-    csv: str
-    layers: Sequence[Layer] = ()  # of tables of editing
-
-
-def table_of(table: Table, found: Records, records: Sequence[Record]) -> TablePart:
-    """A table of these records.
-
-    Raises:
-        ValueError: there is no record of it, or records that no table can be made of.
-    """
-    cells, csv = found.cells(table), csv_of(table)
-    if not cells:
-        raise ValueError("no record.")
-    if table.measures == "editing":
-        layers = tabulated(table, cast("list[Cell]", cells), records)
-        title = f"Table {table.number}: {table.title}"
-        grid = editing_grid(table, layers, key=f"table{table.number}", title=title, csv=csv)
-        return TablePart(grid=grid, csv=editing_csv(layers), layers=layers)
-    if table.measures == "general_ability":
-        grid, text = ability_table(table, cast("list[AbilityCell]", cells), records, csv=csv)
-    elif table.measures == "times":
-        grid, text = time_table(table, cast("list[TimingCell]", cells), records, csv=csv)
-    else:
-        grid, text = ablation_table(table, cast("list[Cell]", cells), records, csv=csv)
-    return TablePart(grid=grid, csv=text)
-
-
-def csv_of(table: Table) -> str:
-    """The file of a table's numbers."""
-    return f"csv/table{table.number}.csv"
-
-
-def _add_table(parts: Parts, table: Table, found: Records, records: Sequence[Record]) -> None:
+def _add_table(parts: Parts, table: Table, records: Records, stored: Sequence[Record]) -> None:
+    csv = f"csv/table{table.number}.csv"
     try:
-        made = table_of(table, found, records)
+        part = table_part(table, records.cells(table), stored, csv=csv)
     except ValueError as error:
         parts.gaps.append(f"Table {table.number} ({table.title}): {error}")
         return
-    _add_headline(parts, made.layers)
-    parts.files[csv_of(table)] = made.csv.encode()
-    parts.pages.append(
-        Page(
-            file=f"table{table.number}.html",
-            title=made.grid.title,
-            template="tables.html",
-            values={"lines": [], "terms": [], "grids": [made.grid]},
-            label=f"Table {table.number}",
-            about=f"{len(made.grid.rows):,} rows",
-        )
-    )
+    parts.headline = parts.headline or headline(part.views)
+    parts.files[csv] = part.csv.encode()
+    parts.add_tables(
+        f"table{table.number}.html", [part.grid], title=part.grid.title,
+        label=f"Table {table.number}", about=f"{len(part.grid.rows):,} rows",
+    )  # fmt: skip
 
 
-def _add_headline(parts: Parts, layers: Sequence[Layer]) -> None:
-    chosen = home.headline_layer(layers)
-    if parts.headline is None and chosen is not None:
-        parts.headline = home.headline(chosen)
-
-
-def _add_beyond(parts: Parts, found: Records, records: Sequence[Record]) -> None:
-    cells = found.beyond()
-    if not cells:
-        return
+def _add_beyond(parts: Parts, records: Records, stored: Sequence[Record]) -> None:
+    cells = records.beyond()
     by_table: dict[int, list[Cell]] = {}
     for cell in cells:
-        by_table.setdefault(_home_table(cell).number, []).append(cell)
+        by_table.setdefault(home_table(cell).number, []).append(cell)
     grids = []
     for number, own in sorted(by_table.items()):
-        layers, csv = tabulated(TABLES[number], own, records), f"csv/beyond{number}.csv"
-        title = f"Beside Table {number}"
-        grids.append(
-            editing_grid(TABLES[number], layers, key=f"beyond{number}", title=title, csv=csv)
+        key, csv = f"beyond{number}", f"csv/beyond{number}.csv"
+        part = editing_part(
+            TABLES[number], own, stored, key=key, title=f"Beside Table {number}", csv=csv
         )
-        parts.files[csv] = editing_csv(layers).encode()
-    parts.pages.append(
-        Page(
-            file="beyond.html",
-            title="Cells beside the tables",
-            template="tables.html",
-            values={"lines": [_BEYOND], "terms": [], "grids": grids},
-            label="Other cells",
-            about=f"{len(cells):,} cells with other settings than the presets",
-        )
-    )
+        grids.append(part.grid)
+        parts.files[csv] = part.csv.encode()
+    if grids:
+        parts.add_tables(
+            "beyond.html", grids, lines=[_BEYOND], title="Cells beside the tables",
+            label="Other cells", about=f"{len(cells):,} cells with other settings than the presets",
+        )  # fmt: skip
 
 
-def _home_table(cell: Cell) -> Table:
-    """The table of editing on the cell's backbone, else the first."""
-    editing = [table for table in TABLES.values() if table.measures == "editing"]
-    return next((t for t in editing if cell.backbone in t.backbones.values()), editing[0])
-
-
-def _add_losses(parts: Parts, records: Sequence[Record]) -> None:
-    found, csv = list(losses(records)), "csv/metric_loss.csv"
-    if not found:
+def _add_losses(parts: Parts, stored: Sequence[Record]) -> None:
+    lines, csv = losses(stored), "csv/metric_loss.csv"
+    if not lines:
         parts.gaps.append("What the metric hides: no record of editing.")
         return
-    parts.files[csv] = loss_csv(found).encode()
+    parts.files[csv] = loss_csv(lines).encode()
     parts.pages.append(
         Page(
             file="metric-loss.html",
             title="What the metric hides",
             template="loss.html",
-            values={"table": loss_grid(found, csv=csv)},
+            values={"table": loss_grid(lines, csv=csv)},
             label="Metric loss",
-            about="what is lost from the printed number to a decoded answer",
+            about="accuracy drop from the printed number to a decoded answer",
         )
     )
 
 
-def _add_figures(parts: Parts, figures: Sequence[FigurePage], missing: Sequence[str]) -> None:
+def _add_figures(parts: Parts, records: Records) -> None:
+    figures, missing = figure_pages(records)
     parts.pages.append(
         Page(
             file="figures.html",
@@ -200,10 +162,10 @@ def _add_figures(parts: Parts, figures: Sequence[FigurePage], missing: Sequence[
             about=f"{len(figures)} figures, interactive and as drawings",
         )
     )
-    script_of_figures = library() if figures else b""
-    if figures:
-        parts.files[f"assets/{LIBRARY}"] = script_of_figures
-    marks = style_marks(script_of_figures)
+    if not figures:
+        return
+    parts.files[f"assets/{LIBRARY}"] = library()
+    marks = style_marks(library())
     for figure in figures:
         parts.files |= {f"figures/{name}": content for name, content in figure.files.items()}
         parts.files[f"data/figures/{figure.key}.js"] = script("figure", figure.spec)
@@ -217,59 +179,82 @@ def _add_figures(parts: Parts, figures: Sequence[FigurePage], missing: Sequence[
         )
 
 
-def _add_judged(parts: Parts, found: Records) -> None:
+def _add_judged(parts: Parts, records: Records) -> None:
     """Claims and audit."""
-    verdicts, compared = judged.judged(found), judged.beside(found)
-    grids = [judged.claims_grid(verdicts)]
-    if compared:
-        grids.append(judged.beside_grid(compared))
+    grids = [judged.claims_grid(judged.judged(records)), *judged.beside_grids(records)]
+    parts.add_tables(
+        "claims.html", grids, lines=[judged.ABOUT_CLAIMS], title="Claims", label="Claims",
+        about="the paper's claims on its numbers and on ours",
+    )  # fmt: skip
     sections = judged.audit_sections()
-    parts.pages += [
-        _verdict_page("claims.html", "Claims", judged.CLAIMS_LINES, grids, [],
-                      "the paper's claims on its numbers and on ours"),
-        _verdict_page("audit.html", "Audit", judged.audit_lines(sections),
-                      judged.audit_grids(sections), judged.meanings(),
-                      "the published tables checked against themselves"),
-    ]  # fmt: skip
+    parts.add_tables(
+        "audit.html", judged.audit_grids(sections), lines=judged.audit_lines(sections),
+        terms=judged.meanings(), title="Audit", label="Audit",
+        about="the published tables checked against themselves",
+    )  # fmt: skip
 
 
-def _verdict_page(
-    file: str,
-    title: str,
-    lines: Sequence[str],
-    grids: Sequence[Grid],
-    terms: Sequence[tuple[str, str]],
-    about: str,
-) -> Page:
-    return Page(
-        file=file,
-        title=title,
-        template="tables.html",
-        values={"lines": lines, "terms": terms, "grids": grids},
-        label=title,
-        about=about,
-    )
-
-
-def _cell_page() -> Page:
-    return Page(file="cell.html", title="A cell", template="cell.html", values={})
-
-
-def _home(parts: Parts, found: Records) -> Page:
+def _home(parts: Parts, stored: Sequence[Record]) -> Page:
+    """The first page: what was measured, on what, when, and the table that sums it up."""
+    streams = [stream for record in stored if (stream := stream_of(record)).get("editor")]
+    embedded = any(world.startswith("embedded") for world in _worlds(stored))
     values: Mapping[str, Any] = {
-        "about": home.about(found),
-        "notice": home.notice(found),
+        "about": [_what(streams), _where(stored, streams), _when(stored)],
+        "notice": _EMBEDDED if embedded else _REAL,
         "headline": parts.headline,
         "contents": [page for page in parts.pages if page.label],
         "gaps": parts.gaps,
     }
-    return Page(
-        file=HOME, title="Lifelong knowledge editing", template="index.html", values=values,
-        label="Home",
-    )  # fmt: skip
+    title = "Lifelong knowledge editing"
+    return Page(file=HOME, title=title, template="index.html", values=values, label="Home")
 
 
-def _mark(found: Records) -> bytes:
-    """What says that the folder is a report."""
-    body = {"schema": SCHEMA, "made_by": f"bench report {__version__}", "cells": len(found.all)}
-    return (json.dumps(body, indent=1) + "\n").encode()
+def _what(streams: Sequence[Mapping[str, Any]]) -> str:
+    labels = [registry.describe(key).label for key in editor_keys({s["editor"] for s in streams})]
+    datasets = [get_dataset(key).label for key in dataset_keys({s["dataset"] for s in streams})]
+    edits = sorted({stream["n_edits"] for stream in streams if stream["n_edits"]})
+    return (
+        f"{_counted(len(labels), 'editor')} ({', '.join(labels)}) write "
+        f"{_names([f'{n:,}' for n in edits])} facts of {_names(datasets)} into a language model, "
+        "one after another; then all are asked for."
+    )
+
+
+def _where(stored: Sequence[Record], streams: Sequence[Mapping[str, Any]]) -> str:
+    order = [name for table in TABLES.values() for name in table.backbones.values()]
+    there = {str(record["cell"]["backbone"]) for record in stored}
+    backbones = sorted(there, key=lambda b: (order.index(b) if b in order else len(order), b))
+    seeds = {stream["seed"] for stream in streams}
+    return (
+        f"Measured on {_names(backbones)}, data: {_names(_worlds(stored))}; "
+        f"{_counted(len(stored), 'cell')}, {_counted(len(seeds), 'seed')}."
+    )
+
+
+def _worlds(stored: Iterable[Record]) -> list[str]:
+    streams = map(stream_of, stored)
+    return sorted({str(own["dataset_revision"]) for own in streams if own.get("dataset")})
+
+
+def _when(stored: Sequence[Record]) -> str:
+    provenance = [record["provenance"] for record in stored]
+    days = sorted({str(own.get("started", ""))[:10] for own in provenance} - {""})
+    commits = {own["git"]["commit"] for own in provenance if own.get("git")}
+    machines = list(dict.fromkeys(_machine(own.get("hardware", {})) for own in provenance))
+    first, last = (days[0], days[-1]) if days else (EMPTY, EMPTY)
+    when = first if first == last else f"{first} to {last}"
+    return f"Run {when} on {_names(machines)}, with {_counted(len(commits), 'commit')} of the code."
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    device = hardware.get("accelerator") or hardware.get("processor")
+    return str(device or "a machine without a name")
+
+
+def _names(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")

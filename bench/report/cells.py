@@ -9,10 +9,8 @@ from bench.core.cells import Identity, plain
 from bench.core.published import edits
 from bench.datasets import get_dataset
 from bench.evaluation.record_kinds import identity_of
-from bench.report.score_tables import ages, kinds, percent, scores
 from bench.store.results import Record
-from bench.tables.footnotes import remark
-from bench.tables.layout import EMPTY
+from bench.tables.table import EMPTY, METRICS, remark
 from editors import registry
 
 Section = dict[str, Any]  # title, and one of `facts`, `table` or `samples`
@@ -21,6 +19,15 @@ _SEEN = {
     "schema", "key", "digest", "status", "cell", "editor", "data", "provenance", "health",
     "summary", "edit_seconds", "by_age", "worst",
 }  # fmt: skip
+_PHASES = {"after": "edited", "before": "unedited"}
+# Channels and measures in words; others follow under their own names.
+_CHANNELS = {
+    "teacher_forced": "forced; retrieval sees prompt and target",
+    "prompt_only": "forced; retrieval sees the prompt",
+    "generated": "decoded to its natural end",
+}
+_SHORT = {"teacher_forced": "", "prompt_only": ", P-only", "generated": ", decoded"}
+_MEASURES = {"token_accuracy": "tokens", "exact": "exact", "generated_exact": "exact"}
 
 
 def cell_view(record: Record) -> dict[str, Any]:
@@ -37,7 +44,7 @@ def cell_view(record: Record) -> dict[str, Any]:
 
 
 def stream_of(record: Record) -> Mapping[str, Any]:
-    """What holds the editor and its edits; empty of a model that was asked unedited."""
+    """The part of a cell that has the editor and its edits; empty for an unedited model."""
     cell: Mapping[str, Any] = record["cell"]
     if cell.get("kind") == "ability":
         return cell["edits"] or {}
@@ -46,58 +53,63 @@ def stream_of(record: Record) -> Mapping[str, Any]:
 
 def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iterator[Section]:
     summary = record.get("summary", {})
-    yield facts("What was measured", _identity(record, cell))
+    yield _facts("What was measured", _identity(record, cell))
     if "scores" in summary:
-        yield table("Scores", *scores(summary["scores"]))
+        yield _table("Scores", *_scores(summary["scores"]))
     if "kinds" in summary:
-        yield table("Scores by type of probe", *kinds(summary["kinds"]))
+        yield _table("Scores by type of probe", *_kinds(summary["kinds"].get("after", {})))
     if record.get("by_age"):
-        yield table("By the age of the edit", *ages(record["by_age"]))
+        yield _table("By the age of the edit", *_ages(record["by_age"]))
     known = _KNOWN if "scores" in summary else set()
-    yield from unknown("Summary", {k: v for k, v in summary.items() if k not in known})
+    yield from _unknown("Summary", {k: v for k, v in summary.items() if k not in known})
     if record.get("worst"):
-        yield {"title": "Worst samples", "samples": list(_samples(record["worst"]))}
+        yield {"title": "Worst samples", "samples": list(map(_sample, record["worst"]))}
     if stream.get("editor"):
-        yield table("Hyper-parameters", *_hparams(stream, record["cell"]["backbone"]))
-    yield facts("Health", _health(record.get("health", [])))
-    yield facts("Time", _times(record))
-    yield facts("Provenance", flat(_but(record["provenance"], "seconds")))
-    yield facts("Identity", flat(_but(record["cell"], "hparams", "edits")))
-    yield from unknown("Further parts", {k: v for k, v in record.items() if k not in _SEEN})
+        yield _table("Hyper-parameters", *_hparams(stream, record["cell"]["backbone"]))
+    yield _facts("Health", _health(record.get("health", [])))
+    yield _facts("Time", _times(record))
+    yield _facts("Provenance", _flat(_but(record["provenance"], "seconds")))
+    yield _facts("Identity", _flat(_but(record["cell"], "hparams", "edits")))
+    yield from _unknown("Further parts", {k: v for k, v in record.items() if k not in _SEEN})
 
 
-def facts(title: str, pairs: Sequence[tuple[str, str]]) -> Section:
+def _facts(title: str, pairs: Sequence[tuple[str, str]]) -> Section:
     """A section of names with their values."""
     return {"title": title, "facts": [list(pair) for pair in pairs]}
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Section:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
     """A section with a table; the first column names the rows."""
     return {"title": title, "table": {"columns": list(columns), "rows": [[*r] for r in rows]}}
 
 
-def unknown(title: str, parts: Mapping[str, Any]) -> Iterator[Section]:
+def _unknown(title: str, parts: Mapping[str, Any]) -> Iterator[Section]:
     """Parts of a record that this page has no form for, a section each where they have parts."""
-    single = [
-        (name.replace("_", " "), text(value)) for name, value in parts.items() if not _nested(value)
-    ]
+    single = [(_words(name), _text(value)) for name, value in parts.items() if not _nested(value)]
     if single:
-        yield facts(title, single)
+        yield _facts(title, single)
     for name, value in parts.items():
         if _nested(value):
-            yield facts(f"{title}: {name.replace('_', ' ')}", flat(value))
+            yield _facts(f"{title}: {_words(name)}", _flat(value))
 
 
-def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested values as `outer / inner` with their text."""
     if not _nested(value):
-        return [(prefix.replace("_", " "), text(value))]
+        return [(_words(prefix), _text(value))]
     parts = value.items() if isinstance(value, Mapping) else enumerate(value)
     head = f"{prefix} / " if prefix else ""
-    return [pair for name, part in parts for pair in flat(part, f"{head}{name}".rstrip())]
+    return [pair for name, part in parts for pair in _flat(part, f"{head}{name}".rstrip())]
 
 
-def text(value: Any) -> str:
+def _nested(value: Any) -> bool:
+    """Whether a value has parts of its own that need names; lists of plain values do not."""
+    if isinstance(value, list):
+        return any(isinstance(part, dict | list) for part in value)
+    return isinstance(value, Mapping) and bool(value)
+
+
+def _text(value: Any) -> str:
     """A plain value in words."""
     if value is None:
         return "none"
@@ -107,14 +119,20 @@ def text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return ", ".join(map(text, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
-def _nested(value: Any) -> bool:
-    """Whether a value has parts of its own that need names; lists of plain values do not."""
-    if isinstance(value, list):
-        return any(isinstance(part, dict | list) for part in value)
-    return isinstance(value, Mapping) and bool(value)
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _percent(value: float | None) -> str:
+    """Two decimals; a dash for nothing."""
+    return EMPTY if value is None else f"{100 * value:.2f}"
+
+
+def _but(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _title(record: Record, stream: Mapping[str, Any]) -> str:
@@ -127,61 +145,108 @@ def _title(record: Record, stream: Mapping[str, Any]) -> str:
 
 
 def _short(stream: Mapping[str, Any]) -> str:
-    """What tells the cells of one number apart."""
+    """What distinguishes the cells of one number."""
     if not stream.get("editor"):
         return "unedited"
     return f"{get_dataset(stream['dataset']).label}, seed {stream['seed']}"
 
 
 def _identity(record: Record, cell: Identity) -> list[tuple[str, str]]:
-    summary, stated = record.get("summary", {}), record["editor"]
-    counts = [(name.capitalize(), text(summary[name])) for name in ("samples", "blocks", "items")
+    summary, editor = record.get("summary", {}), record["editor"]
+    counts = [(name.capitalize(), _text(summary[name])) for name in ("samples", "blocks", "items")
               if name in summary]  # fmt: skip
-    label = stated.get("label")
+    label = editor.get("label")
     return [
         ("Protocol", cell.protocol_id),
         ("Backbone", f"{cell.backbone} ({cell.dtype})"),
-        ("Editor", f"{label} ({stated.get('family')})" if label else "none"),
+        ("Editor", f"{label} ({editor.get('family')})" if label else "none"),
         *counts,
         ("Remark", remark(record.get("health", [])) or "none"),
     ]
 
 
-def _samples(worst: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for one in worst:
-        items = [
-            [str(item[name]) for name in ("kind", "prompt", "target", "before", "after")]
-            for item in one["items"]
+Rows = tuple[list[str], list[list[str]]]  # columns, rows
+
+
+def _scores(phases: Mapping[str, Any]) -> Rows:
+    """A row for each phase, channel and measure, in percent."""
+    rows = [
+        [
+            f"{_PHASES.get(phase, phase)}, {_CHANNELS.get(channel, channel)}",
+            _MEASURES.get(measure, measure),
+            *(_percent(values.get(name)) for name in METRICS.values()),
         ]
-        yield {"id": str(one["id"]), "score": percent(one["score"]), "items": items}
+        for phase in _ordered(phases, _PHASES)
+        for channel, measure, values in _measured(phases[phase])
+    ]
+    return ["How it was asked", "Measure", *METRICS], rows
 
 
-def _hparams(stream: Mapping[str, Any], backbone: str) -> tuple[list[str], list[list[str]]]:
+def _kinds(channels: Mapping[str, Any]) -> Rows:
+    """A row for each type of probe after editing, a column for each channel and measure."""
+    columns = {
+        _MEASURES.get(measure, measure) + _SHORT.get(channel, f", {channel}"): by_kind
+        for channel, measure, by_kind in _measured(channels)
+    }
+    names = dict.fromkeys(kind for by_kind in columns.values() for kind in by_kind)
+    rows = [
+        [
+            _words(name.replace("/", ": ")),
+            *(_percent(by_kind.get(name)) for by_kind in columns.values()),
+        ]
+        for name in names
+    ]
+    return ["Type of probe", *columns], rows
+
+
+def _ages(groups: Sequence[Mapping[str, Any]]) -> Rows:
+    """A row for each group of edits, the youngest first."""
+    rows = []
+    for group in groups:
+        first, last = group["from"], group["to"]
+        ages = f"{first:,}" if first == last else f"{first:,} to {last:,}"
+        scores = (_percent(group[name]) for name in ("reliability", "generality"))
+        rows.append([ages, f"{group['samples']:,}", *scores])
+    return ["Edits that came after", "Samples", "Rel", "Gen"], rows
+
+
+def _measured(channels: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float]]]:
+    for channel in _ordered(channels, _CHANNELS):
+        for measure in _ordered(channels[channel], _MEASURES):
+            yield channel, measure, channels[channel][measure]
+
+
+def _ordered(values: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
+    """The known names in their order, then the others."""
+    return [*(name for name in known if name in values), *(n for n in values if n not in known)]
+
+
+def _sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("kind", "prompt", "target", "before", "after")
+    items = [[str(item[name]) for name in names] for item in sample["items"]]
+    return {"id": str(sample["id"]), "score": _percent(sample["score"]), "items": items}
+
+
+def _hparams(stream: Mapping[str, Any], backbone: str) -> Rows:
     """Each value with the preset's, and whether they differ."""
-    preset = _preset(stream["editor"], backbone)
+    try:
+        preset = plain(registry.hparams_for(stream["editor"], backbone).to_dict())
+    except ValueError:  # no preset for this backbone
+        preset = {}
     rows = []
     for name, value in stream["hparams"].items():
-        usual = text(preset[name]) if name in preset else EMPTY
+        usual = _text(preset[name]) if name in preset else EMPTY
         changed = bool(preset) and preset.get(name) != value
-        rows.append([name, text(value), usual, "changed" if changed else "as the preset"])
+        rows.append([name, _text(value), usual, "changed" if changed else "as the preset"])
     return ["Name", "Value", "Preset", "Difference"], rows
-
-
-def _preset(editor: str, backbone: str) -> Mapping[str, Any]:
-    """Empty where there is none for this backbone."""
-    try:
-        found: Mapping[str, Any] = plain(registry.hparams_for(editor, backbone).to_dict())
-    except ValueError:
-        return {}
-    return found
 
 
 def _health(blocks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     if not blocks:
         return [("Blocks", "not recorded")]
-    effects = [one["effect"] for one in blocks if one["effect"] is not None]
+    effects = [block["effect"] for block in blocks if block["effect"] is not None]
     return [
-        ("Blocks looked at", text(len(blocks))),
+        ("Blocks looked at", _text(len(blocks))),
         ("Remark", remark(blocks) or "all is well"),
         ("Smallest effect", f"{min(effects):.4g}" if effects else EMPTY),
         ("Largest effect", f"{max(effects):.4g}" if effects else EMPTY),
@@ -189,14 +254,8 @@ def _health(blocks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _times(record: Record) -> list[tuple[str, str]]:
-    made = record["provenance"]
-    parts = [(f"{name}, s", text(value)) for name, value in made.get("seconds", {}).items()]
-    if "edit_seconds" in record:
-        names = ("lower quartile", "median", "upper quartile")
-        pairs = zip(names, record["edit_seconds"], strict=True)
-        parts += [(f"one edit, {name}, s", text(value)) for name, value in pairs]
-    return parts
-
-
-def _but(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
+    seconds = record["provenance"].get("seconds", {})
+    parts = [(f"{name}, s", _text(value)) for name, value in seconds.items()]
+    names = ("lower quartile", "median", "upper quartile")
+    quartiles = zip(names, record.get("edit_seconds", ()), strict=False)
+    return parts + [(f"one edit, {name}, s", _text(value)) for name, value in quartiles]

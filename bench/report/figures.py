@@ -1,4 +1,4 @@
-"""Figures of the report, drawn by `bench.report.plots`, and numbers of the interactive ones."""
+"""Pages of figures: the drawing, its numbers, and what the interactive form shows."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, resources
 
 from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.report.grid import Column, Grid, GridRow, plain
-from bench.report.interactive import Spec, interactive
-from bench.report.plots.catalogue import FIGURES
-from bench.report.plots.drawing import Drawing
-from bench.report.plots.source import Source
+from bench.report.plots import FIGURES
+from bench.report.plots.drawing import Drawing, Field, Source
+from bench.report.plots.interactive import Spec
 from bench.report.sources import Records
 from bench.store.reference import MAP
 from bench.store.results import Record
-from bench.tables.figure_data.prompt_map import read_map
+from bench.tables.figure_data import read_map
 
 MOST_ROWS = 500  # ours: a longer table of numbers is left to its CSV
 LIBRARY = "plotly.min.js"
@@ -38,21 +38,29 @@ class FigurePage:
     numbers: Grid | None  # None where there are too many
 
 
-def figure_pages(found: Records) -> tuple[list[FigurePage], list[str]]:
+def figure_pages(records: Records) -> tuple[list[FigurePage], list[str]]:
     """Every figure that the records can show, and why others cannot be drawn."""
-    records = [one for one in found.all.values() if one["cell"].get("kind") == Cell.kind]
+    editing = [r for r in records.all.values() if r["cell"].get("kind") == Cell.kind]
     pages, missing = [], []
-    for backbone in _backbones(records):
+    for backbone in _backbones(editing):
+        source = Source(
+            records=lambda: editing,
+            prompt_map=lambda: read_map(records.directory / MAP),
+            backbone=backbone,
+        )
         for key, entry in FIGURES.items():
+            module = import_module(entry.module)
             try:
-                drawing = import_module(entry.module).build(_source(found, records, backbone))
+                drawing: Drawing = module.build(source)
             except (ValueError, OSError) as error:
                 missing.append(f"{entry.title}, {backbone}: {error}")
                 continue
-            pages.append(_page(key, entry.title, backbone, drawing))
+            spec: Spec = module.interactive(drawing.lines)
+            pages.append(_page(key, entry.title, backbone, drawing, spec))
     return pages, missing
 
 
+@cache
 def library() -> bytes:
     """The script of the interactive figures, as its package ships it.
 
@@ -69,45 +77,34 @@ def library() -> bytes:
 
 
 def style_marks(script: bytes) -> list[str]:
-    """Ids of the elements whose presence keeps the library from adding styles of its own.
+    """Ids of the elements whose presence stops the library from adding styles of its own.
 
     The policy of the pages forbids styles inside a page. Beside a name that is documented, a style
     for maps, which these figures have not, is looked for under a digest.
     """
     digests = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', script)
-    return ["plotly.js-style-global", *(one.decode() for one in digests)]
+    return ["plotly.js-style-global", *(digest.decode() for digest in digests)]
 
 
-def _backbones(records: Sequence[Record]) -> Iterator[str]:
+def _backbones(records: Sequence[Record]) -> list[str]:
     """Those of tables first, in their order; backbones of controls have no figures."""
     controls = {table.control for table in TABLES.values()}
     order = [name for table in TABLES.values() for name in table.backbones.values()]
     there = {str(record["cell"]["backbone"]) for record in records} - controls
-    yield from sorted(there, key=lambda b: (order.index(b) if b in order else len(order), b))
+    return sorted(there, key=lambda b: (order.index(b) if b in order else len(order), b))
 
 
-def _source(found: Records, records: Sequence[Record], backbone: str) -> Source:
-    return Source(
-        records=lambda: records,
-        prompt_map=lambda: read_map(found.directory / MAP),
-        backbone=backbone,
-    )
-
-
-def _page(key: str, title: str, backbone: str, drawing: Drawing) -> FigurePage:
+def _page(key: str, title: str, backbone: str, drawing: Drawing, spec: Spec) -> FigurePage:
     name = f"{drawing.stem}-{_file_part(backbone)}"
     number = f"Figure {key}: " if key.isdigit() else ""
     return FigurePage(
         key=name,
         title=f"{number}{title[0].upper()}{title[1:]}",
         backbone=backbone,
-        caption=" ".join(drawing.figure.texts[0].get_text().split()),
+        caption=drawing.caption,
         notes=drawing.notes,
-        files={
-            f"{name}.svg": drawing.svg(),
-            f"{name}.csv": drawing.csv(),
-        },
-        spec=interactive(key, drawing),
+        files={f"{name}.svg": drawing.svg(), f"{name}.csv": drawing.csv()},
+        spec=spec,
         numbers=_numbers(name, drawing),
     )
 
@@ -121,31 +118,36 @@ def _file_part(text: str) -> str:
 
 
 def _numbers(name: str, drawing: Drawing) -> Grid | None:
-    if len(drawing.rows) > MOST_ROWS:
+    if len(drawing.lines) > MOST_ROWS:
         return None
-    kept = [i for i, _ in enumerate(drawing.columns) if any(row[i] is not None
-                                                            for row in drawing.rows)]  # fmt: skip
-    numeric = {i for i in kept if all(isinstance(row[i], int | float | None)
-                                      for row in drawing.rows)}  # fmt: skip
+    columns = list(_columns(drawing))
     return Grid(
         key=f"{name}-numbers",
         title="Numbers of the figure",
         caption=(),
         columns=tuple(
-            Column(name=drawing.columns[i].replace("_", " "), number=i in numeric) for i in kept
+            Column(
+                name=column.replace("_", " "),
+                number=all(isinstance(line.get(column), int | float | None)
+                           for line in drawing.lines),
+            )
+            for column in columns
         ),
         rows=tuple(
-            GridRow(values=tuple(plain(_text(row[i]), _sort(row[i])) for i in kept))
-            for row in drawing.rows
+            GridRow(values=tuple(plain(_text(line.get(c)), line.get(c)) for c in columns))
+            for line in drawing.lines
         ),
-    )
+    )  # fmt: skip
 
 
-def _text(field: str | int | float | None) -> str:
+def _columns(drawing: Drawing) -> Iterator[str]:
+    """Those that have a value somewhere."""
+    for column in drawing.columns:
+        if any(line.get(column) is not None for line in drawing.lines):
+            yield column
+
+
+def _text(field: Field) -> str:
     if isinstance(field, float):
         return f"{field:.4f}"
     return f"{field:,}" if isinstance(field, int) else field or "-"
-
-
-def _sort(field: str | int | float | None) -> float | str | None:
-    return field

@@ -1,4 +1,4 @@
-"""Audit and claims as tables of the report: what the commands behind them say."""
+"""Audit and claims as tables of the report, as their commands print them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.core.names import in_paper
 from bench.core.published import PublishedCell, all_numbers
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.report.grid import Column, Grid, GridRow, Value, plain
-from bench.report.others import asked_alike, chosen_times
+from bench.report.paper_tables import asked_alike, chosen_times
 from bench.report.sources import Records
-from bench.tables.labels import PRESET, settings_of
+from bench.tables.table import PRESET, settings_of
 
-_ABOUT_CLAIMS = (
+ABOUT_CLAIMS = (
     "What the paper says, each claim as a comparison that any numbers can be put to; "
     "python -m bench check --against published says the same in the terminal."
 )
@@ -27,11 +27,10 @@ _ABOUT_AUDIT = (
     "Tables 1 to 6 as the paper prints them, checked against themselves and against what the "
     "paper says of them; python -m bench audit says the same in the terminal."
 )
-CLAIMS_LINES = (_ABOUT_CLAIMS,)
 
 
 def audit_sections() -> tuple[Section, ...]:
-    """As `bench audit` finds them."""
+    """As `bench audit` computes them."""
     return audit(all_numbers())
 
 
@@ -42,51 +41,48 @@ def audit_lines(sections: Sequence[Section]) -> tuple[str, ...]:
 
 def audit_grids(sections: Sequence[Section]) -> list[Grid]:
     """A table for each check."""
+    columns = (
+        Column(name="Verdict"), Column(name="Finding", words=True), Column(name="Id", words=True),
+    )  # fmt: skip
     return [
         Grid(
             key=f"check-{section.check.key}",
             title=section.check.title,
             caption=(section.check.rule,),
-            columns=(
-                Column(name="Verdict"),
-                Column(name="Finding", words=True),
-                Column(name="Id", words=True),
-            ),
+            columns=columns,
             rows=tuple(
-                GridRow(
-                    values=(
-                        Value(text=one.verdict, verdict=one.verdict), plain(one.sentence),
-                        plain(name),
-                    ),
-                    filters={"Verdict": one.verdict},
-                )
-                for name, one in section.named()
+                GridRow(values=(_verdict(own.verdict), plain(own.sentence), plain(name)))
+                for name, own in section.named()
             ),
             filters=("Verdict",),
         )
         for section in sections
-    ]  # fmt: skip
+    ]
 
 
 def meanings() -> list[tuple[str, str]]:
     """What the verdicts of the audit mean."""
-    return [(str(verdict), said) for verdict, said in MEANINGS.items()]
+    return [(str(verdict), meaning) for verdict, meaning in MEANINGS.items()]
 
 
-def judged(found: Records) -> list[Verdicts]:
+def _verdict(word: str, after: str = "") -> Value:
+    return Value(text=word + after, verdict=word)
+
+
+def judged(records: Records) -> list[Verdicts]:
     """The paper's claims on its numbers and on ours, as `bench check` judges them."""
-    return list(verdicts(_ours(found)))
+    return list(verdicts(_ours(records)))
 
 
-def _ours(found: Records) -> Evidence:
+def _ours(records: Records) -> Evidence:
     """The numbers of the records; of the committed ones, what lies beside the tables too."""
-    records = list(found.all.values())
+    stored = list(records.all.values())
     numbers: dict[PublishedCell, float] = {}
     for table in TABLES.values():
-        cells = _comparable(table, found.cells(table))
+        cells = _comparable(table, records.cells(table))
         if cells:
-            numbers |= values(table, cells, records)
-    return evidence(numbers) if found.committed else Evidence(tables=numbers)
+            numbers |= values(table, cells, stored)
+    return evidence(numbers) if records.committed else Evidence(tables=numbers)
 
 
 def _comparable(table: Table, cells: Sequence[Identity]) -> list[Identity]:
@@ -100,8 +96,8 @@ def _comparable(table: Table, cells: Sequence[Identity]) -> list[Identity]:
     if table.measures == "times":
         return [*chosen_times([cell for cell in own if isinstance(cell, TimingCell)])]
     if table.measures == "general_ability":
-        asked = [cell for cell in own if isinstance(cell, AbilityCell)]
-        return [cell for cell in asked if asked_alike(cell) == asked_alike(asked[0])]
+        ability = [cell for cell in own if isinstance(cell, AbilityCell)]
+        return [cell for cell in ability if asked_alike(cell) == asked_alike(ability[0])]
     editing = [cell for cell in own if isinstance(cell, Cell)]
     return [cell for cell in editing if settings_of(cell) == PRESET]
 
@@ -113,7 +109,7 @@ def _of_paper(cell: Identity) -> bool:
     return editor is None or in_paper(str(editor))
 
 
-def claims_grid(found: Sequence[Verdicts]) -> Grid:
+def claims_grid(judged_claims: Sequence[Verdicts]) -> Grid:
     """A line for each claim in each of its tables and figures."""
     known = pinned() or {}
     return Grid(
@@ -129,42 +125,34 @@ def claims_grid(found: Sequence[Verdicts]) -> Grid:
             Column(name="Published figures", words=True),
             Column(name="Source", words=True),
         ),
-        rows=tuple(_claim(one, known.get(one.key)) for one in found),
+        rows=tuple(_claim(claim, known.get(claim.key)) for claim in judged_claims),
         filters=("Where", "Published", "Ours"),
-    )  # fmt: skip
-
-
-def _claim(one: Verdicts, known: tuple[str, str] | None) -> GridRow:
-    theirs, ours = one.pair
-    changed = "" if known in (None, one.pair) else " (changed)"
-    return GridRow(
-        values=(
-            plain(str(one.exhibit)),
-            plain(one.claim.text),
-            Value(text=theirs, verdict=theirs),
-            Value(text=ours + changed, verdict=ours),
-            plain(one.ours.figures),
-            plain(one.published.figures),
-            plain(one.claim.source),
-        ),
-        filters={"Where": str(one.exhibit), "Published": theirs, "Ours": ours},
     )
 
 
-def beside(found: Records) -> list[Comparison]:
-    """Records of the paper's backbones, each cell against the published one."""
-    records = list(found.all.values())
-    return [
-        one
-        for table in TABLES.values()
-        if table.measures == "editing"
-        for one in compare_published(table, records)
-    ]
+def _claim(claim: Verdicts, known: tuple[str, str] | None) -> GridRow:
+    theirs, ours = claim.pair
+    return GridRow(
+        values=(
+            plain(str(claim.exhibit)),
+            plain(claim.claim.text),
+            _verdict(theirs),
+            _verdict(ours, "" if known in (None, claim.pair) else " (changed)"),
+            plain(claim.ours.figures),
+            plain(claim.published.figures),
+            plain(claim.claim.source),
+        )
+    )
 
 
-def beside_grid(found: Sequence[Comparison]) -> Grid:
-    """A line for each compared number."""
-    return Grid(
+def beside_grids(records: Records) -> list[Grid]:
+    """Records of the paper's backbones, each cell against the published one, if there are any."""
+    stored = list(records.all.values())
+    editing = [table for table in TABLES.values() if table.measures == "editing"]
+    compared = [own for table in editing for own in compare_published(table, stored)]
+    if not compared:
+        return []
+    grid = Grid(
         key="published-cells",
         title="Cells of the paper's backbones",
         caption=("Records without a limit of samples, against what the paper prints.",),
@@ -173,20 +161,21 @@ def beside_grid(found: Sequence[Comparison]) -> Grid:
             Column(name="Ours", number=True), Column(name="Published", number=True),
             Column(name="Allowed", number=True), Column(name="Verdict"),
         ),
-        rows=tuple(
-            GridRow(
-                values=(
-                    plain(one.cell.editor),
-                    plain(f"Table {one.cell.table}, {one.cell.where}"),
-                    plain(one.cell.metric),
-                    plain(f"{one.ours.mean:.2f}", one.ours.mean),
-                    plain(f"{one.published.value:.2f}", one.published.value),
-                    plain(f"{one.allowed:.2f}", one.allowed),
-                    Value(text=one.verdict, verdict=one.verdict),
-                ),
-                filters={"Verdict": one.verdict},
-            )
-            for one in found
-        ),
+        rows=tuple(map(_beside, compared)),
         filters=("Verdict",),
     )  # fmt: skip
+    return [grid]
+
+
+def _beside(own: Comparison) -> GridRow:
+    return GridRow(
+        values=(
+            plain(own.cell.editor),
+            plain(f"Table {own.cell.table}, {own.cell.where}"),
+            plain(own.cell.metric),
+            plain(f"{own.ours.mean:.2f}", own.ours.mean),
+            plain(f"{own.published.value:.2f}", own.published.value),
+            plain(f"{own.allowed:.2f}", own.allowed),
+            _verdict(own.verdict),
+        )
+    )

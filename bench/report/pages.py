@@ -1,7 +1,10 @@
-"""Pages of the report: values into templates that escape them."""
+"""Files of the report: pages from templates that escape values, data as scripts, the folder."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +22,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'"
 )
+# Characters that mean something to HTML, and line ends that JavaScript has and JSON has not.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+MARK = "report.json"  # its presence says that a folder is a report, which a new one may replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,7 @@ def render(page: Page, pages: tuple[Page, ...], footer: str) -> bytes:
             file=page.file,
             title=page.title,
             policy=POLICY,
-            navigation=[one for one in pages if one.label],
+            navigation=[other for other in pages if other.label],
             footer=footer,
         )
     )
@@ -66,10 +72,84 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        # Plain texts as readers should see them; markup of templates stays.
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
 
 
+def script(name: str, *values: Any) -> bytes:
+    """`report.NAME(value, ...);`: a page that is opened as a file cannot fetch JSON.
+
+    Whatever a text holds, it stays a text: nothing in it ends a script or a string.
+    """
+    arguments = ",".join(safe_json(value) for value in values)
+    return f"report.{name}({arguments});\n".encode()
+
+
+def safe_json(value: Any) -> str:
+    """JSON that can stand anywhere in a script or a page; hidden characters are written out."""
+    text = json.dumps(_shown(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
 def _shown(value: Any) -> Any:
-    """Plain texts as readers should see them; markup of templates stays."""
-    return visible(value) if type(value) is str else value
+    """The same with every text made visible."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(name)): _shown(part) for name, part in value.items()}
+    return [_shown(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def write_folder(out: Path, contents: Mapping[str, bytes]) -> Path:
+    """Write files by their relative names, all under another folder name first; returns `out`.
+
+    Raises:
+        ValueError: there is something else than a report at `out`.
+        OSError: the place cannot be written; what was there before is there still.
+    """
+    place = out.resolve()
+    check_place(out)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    name = uuid.uuid4().hex
+    partial = place.with_name(f".{place.name}.{name}.partial")
+    earlier = place.with_name(f".{place.name}.{name}.earlier")
+    try:
+        for relative, content in contents.items():
+            path = partial / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        _exchange(partial, place, earlier)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(earlier, ignore_errors=True)
+    return out
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place that holds something else than a report.
+
+    Raises:
+        ValueError: a file, or a folder that is neither empty nor a report.
+    """
+    if out.is_dir():
+        if not (out / MARK).is_file() and any(out.iterdir()):
+            raise ValueError(
+                f"{out} is no report that could be replaced: it holds files, and no {MARK}; "
+                "name an empty or a new folder with --out."
+            )
+    elif out.exists() or out.is_symlink():
+        raise ValueError(f"{out} is a file; name a folder with --out.")
+
+
+def _exchange(partial: Path, place: Path, earlier: Path) -> None:
+    """Put the new folder in the place of the earlier one, which comes back if that fails."""
+    there = place.exists()
+    if there:
+        place.rename(earlier)
+    try:
+        partial.rename(place)
+    except OSError:
+        if there:
+            earlier.rename(place)
+        raise

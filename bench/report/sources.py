@@ -1,8 +1,8 @@
-"""Records of a report: all kinds, each cell once, and which of them a table is made of."""
+"""Records of a report: all kinds, each cell once, and which of them a table is made up of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,9 @@ from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of
 from bench.store.compact import compact
 from bench.store.query import split_stale, stale_warning
 from bench.store.reference import reference_folder, table_files
-from bench.store.results import Record, ResultStore, is_complete, parse
+from bench.store.results import Record
+from bench.tables.figure_data import records_by_file
 
-BEYOND = "beyond"  # cells of editing that belong to no table
 CellT = TypeVar("CellT", bound=Identity)
 
 
@@ -42,8 +42,8 @@ class Records:
     @cached_property
     def all(self) -> dict[str, Record]:
         """Every record once, in the order of the keys."""
-        found = {record["key"]: record for some in self.by_file.values() for record in some}
-        return dict(sorted(found.items()))
+        records = {record["key"]: record for own in self.by_file.values() for record in own}
+        return dict(sorted(records.items()))
 
     def cells(self, table: Table) -> list[Identity]:
         """The cells of a table: those of its file where there are such files, else by kind."""
@@ -71,26 +71,18 @@ def read(directory: Path) -> Records:
         OSError: no such directory, or a file that cannot be read.
         ValueError: a line that is no record, or no complete record at all.
     """
-    if not directory.is_dir():
-        raise FileNotFoundError(
-            f"No records at {directory}; python -m bench run makes them, --from names their place."
-        )
-    files = sorted(directory.glob("*.jsonl"))
-    found = {path.stem: list(_lines(path)) for path in files} if files else {}
-    if not files:
-        found = {"": [record for record in ResultStore(directory).records() if is_complete(record)]}
-    kept: dict[str, list[Record]] = {}
+    current: dict[str, list[Record]] = {}
     stale: list[Record] = []
-    for stem, records in found.items():
+    for stem, records in records_by_file(directory).items():
         remember(records)  # own editors whose code is not loaded
-        current, old = split_stale(records)
-        kept[stem] = [compact(record) for record in current]
+        usable, old = split_stale(records)
+        current[stem] = [compact(record) for record in usable]
         stale += old
     if warning := stale_warning(stale):
         warn(warning)
-    if not any(kept.values()):
+    if not any(current.values()):
         raise ValueError(f"No complete record in {directory}.")
-    return Records(directory, kept)
+    return Records(directory, current)
 
 
 def layers(
@@ -100,25 +92,19 @@ def layers(
 
     Args:
         cells: of one kind.
-        place: what a table tells apart by its rows and columns.
+        place: the row and the column of a cell.
         shared: what all cells of a part have in common.
     """
     parts: list[tuple[Hashable, dict[Hashable, str], list[CellT]]] = []
     for cell in cells:
-        common, here, what = shared(cell), place(cell), _but_seed(cell)
+        common, here, identity = shared(cell), place(cell), _but_seed(cell)
         for own, taken, members in parts:
-            if own == common and taken.setdefault(here, what) == what:
+            if own == common and taken.setdefault(here, identity) == identity:
                 members.append(cell)
                 break
         else:
-            parts.append((common, {here: what}, [cell]))
+            parts.append((common, {here: identity}, [cell]))
     return [members for _, _, members in parts]
-
-
-def under_one_head(texts: Sequence[str]) -> str:
-    """CSV texts of the same columns as one."""
-    lines = [text.splitlines(keepends=True) for text in texts]
-    return "".join([*lines[0][:1], *(line for own in lines for line in own[1:])])
 
 
 def _but_seed(cell: Identity) -> str:
@@ -139,17 +125,18 @@ def _belongs(cell: Identity, table: Table, others: Sequence[Identity]) -> bool:
         return False
     if table.measures == "ablation":
         return _is_ablation(cell, table, others)
-    return table.measures == "editing" and _of_editing(cell, table)
+    controls = {other.control for other in TABLES.values()}
+    return (
+        home_table(cell) is table
+        and cell.backbone not in controls
+        and ablation_of(cell.hparams) is None
+    )
 
 
-def _of_editing(cell: Cell, table: Table) -> bool:
-    """On the table's backbones; those of no table are shown in the first one."""
-    if ablation_of(cell.hparams) is not None:
-        return False
-    named = [one for one in TABLES.values() if one.measures == "editing"]
-    home = next((one for one in named if cell.backbone in one.backbones.values()), named[0])
-    controls = {one.control for one in TABLES.values()}
-    return home is table and cell.backbone not in controls
+def home_table(cell: Cell) -> Table:
+    """The table of editing on the cell's backbone, else the first."""
+    editing = [table for table in TABLES.values() if table.measures == "editing"]
+    return next((t for t in editing if cell.backbone in t.backbones.values()), editing[0])
 
 
 def _is_ablation(cell: Cell, table: Table, others: Sequence[Identity]) -> bool:
@@ -168,9 +155,3 @@ def _is_ablation(cell: Cell, table: Table, others: Sequence[Identity]) -> bool:
 
 def _stream(cell: Cell) -> tuple[object, ...]:
     return cell.backbone, cell.dataset, cell.n_edits, cell.seed
-
-
-def _lines(path: Path) -> Iterator[Record]:
-    lines = path.read_bytes().splitlines()  # of a text it would part at U+2028 too
-    found = (parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1))
-    yield from (record for record in found if is_complete(record))

@@ -6,25 +6,27 @@ It compares orders on another backbone and other data; equal orders do not make 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.datasets import get_dataset
-from bench.tables.layout import EMPTY
-from bench.tables.tabulate import Row, TableData
+from bench.tables.editing import LED, EditingView
+from bench.tables.table import EMPTY, TextTable
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-COLUMN = "Avg"
 DRAWS = 9_999  # random permutations where all of them are more than that (ours)
 COVERAGE = 0.95
+
+_HEAD = "Spearman's rho over the editors, of our Avg on {ours} with the published Avg on {theirs}."
+_ABOUT = (
+    f"Interval: of rho, {COVERAGE:.0%}, over editors of this kind (Bonett and Wright, 2000). "
+    f"Chance: the middle {COVERAGE:.0%} of rho when editors are paired at random; p: how often "
+    "it is as far from 0 then. It compares the order of the editors alone, on another backbone and "
+    "other data."
+)
 
 Ranks = npt.NDArray[np.float64]
 
@@ -34,7 +36,7 @@ class Correlation:
     """Spearman's rho over k editors, beside what rho does when editors are paired at random."""
 
     n_edits: int
-    dataset: str | None  # key; None: the mean over all data sets of the table
+    dataset: str | None  # label; None: the mean over all data sets of the table
     editors: int
     rho: float | None  # None: fewer than three editors, or all of them equal
     interval: tuple[float, float] | None = None  # of rho; None for fewer than four editors
@@ -43,14 +45,15 @@ class Correlation:
     p: float | None = None  # share of permutations that are at least as far from 0
 
 
-def correlations(data: TableData) -> Iterator[Correlation]:
+def correlations(view: EditingView) -> Iterator[Correlation]:
     """Per number of edits: each data set, then the mean over all of them."""
-    for n_edits in dict.fromkeys(row.n_edits for row in data.rows):
-        groups: list[tuple[str, ...]] = [(key,) for key in data.datasets]
-        groups += [data.datasets] if len(groups) > 1 else []
-        for datasets in groups:
-            ours, theirs = _averages(data, n_edits, datasets)
-            yield correlate(n_edits, datasets[0] if len(datasets) == 1 else None, ours, theirs)
+    datasets = tuple(dict.fromkeys(n.dataset for n in view.numbers))
+    for n_edits in dict.fromkeys(row.n_edits for row in view.rows):
+        groups: list[tuple[str, ...]] = [(label,) for label in datasets]
+        groups += [datasets] if len(groups) > 1 else []
+        for group in groups:
+            ours, theirs = _averages(view, n_edits, group)
+            yield correlate(n_edits, group[0] if len(group) == 1 else None, ours, theirs)
 
 
 def correlate(
@@ -77,48 +80,30 @@ def correlate(
     )
 
 
-def caption(data: TableData) -> tuple[str, ...]:
-    """What stands over the correlations."""
-    compared = (
-        f"Spearman's rho over the editors, of our Avg on {data.backbone} with the published Avg "
-        f"on {data.table.published_backbone}."
-    )
-    chance = (
-        f"Interval: of rho, {COVERAGE:.0%}, over editors of this kind (Bonett and Wright, 2000). "
-        f"Chance: the middle {COVERAGE:.0%} of rho when editors are paired at random; p: how often "
-        "it is as far from 0 then. It compares the order of the editors alone, on another "
-        "backbone and other data."
-    )
-    return (
-        compared,
-        chance,
-        data.caption.measured,
-        data.caption.protocol,
-        data.caption.seeds,
-        *filter(None, [data.caption.changes]),
+def rank_table(view: EditingView) -> TextTable:
+    """The correlations as lines of text."""
+    about = view.about
+    return TextTable(
+        caption=(
+            _HEAD.format(ours=view.rows[0].backbone, theirs=view.table.published_backbone),
+            _ABOUT,
+            about.measured,
+            about.protocol,
+            about.seeds,
+            *filter(None, [about.changes]),
+        ),
+        groups=(("", ("n", "data")), ("", ("editors", "rho", "interval", "chance", "p"))),
+        rows=tuple(map(_texts, correlations(view))),
     )
 
 
-def rank_table(found: Iterable[Correlation]) -> RichTable:
-    """The correlations for the terminal."""
-    from rich.table import Table as RichTable
-
-    table = RichTable()
-    for name in ("n", "data", "editors", "rho", "interval", "chance", "p"):
-        table.add_column(name, justify="left" if name == "data" else "right", no_wrap=True)
-    for one in found:
-        table.add_row(*_texts(one))
-    return table
-
-
-def _texts(one: Correlation) -> tuple[str, ...]:
-    name = "all" if one.dataset is None else get_dataset(one.dataset).label
-    lead = (f"{one.n_edits:,}", name, str(one.editors))
-    if one.rho is None:
+def _texts(line: Correlation) -> tuple[str, ...]:
+    lead = (f"{line.n_edits:,}", line.dataset or "all", str(line.editors))
+    if line.rho is None:
         return (*lead, EMPTY, EMPTY, EMPTY, EMPTY)
-    interval = "{:+.2f} to {:+.2f}".format(*one.interval) if one.interval else EMPTY
-    chance = f"{one.low:+.2f} to {one.high:+.2f}"
-    return (*lead, f"{one.rho:+.2f}", interval, chance, f"{one.p:.4f}")
+    interval = "{:+.2f} to {:+.2f}".format(*line.interval) if line.interval else EMPTY
+    chance = f"{line.low:+.2f} to {line.high:+.2f}"
+    return (*lead, f"{line.rho:+.2f}", interval, chance, f"{line.p:.4f}")
 
 
 def _interval(rho: float, count: int) -> tuple[float, float] | None:
@@ -135,26 +120,16 @@ def _interval(rho: float, count: int) -> tuple[float, float] | None:
 
 
 def _averages(
-    data: TableData, n_edits: int, datasets: Sequence[str]
+    view: EditingView, n_edits: int, datasets: Sequence[str]
 ) -> tuple[list[float], list[float]]:
     """Our and the paper's mean over the data sets, of the editors that have both everywhere."""
-    ours, theirs = [], []
-    for row in data.rows:
-        if row.n_edits == n_edits:
-            pairs = [pair for key in datasets if (pair := _pair(data, row, key))]
-            if len(pairs) == len(datasets):
-                ours.append(fmean(mine for mine, _ in pairs))
-                theirs.append(fmean(their for _, their in pairs))
-    return ours, theirs
-
-
-def _pair(data: TableData, row: Row, dataset: str) -> tuple[float, float] | None:
-    """Our and the published average of an editor on one data set, None where one is missing."""
-    entry = data.entries.get((row.n_edits, row.editor, dataset))
-    mine = entry.values.get(COLUMN) if entry else None
-    label = get_dataset(dataset).label
-    theirs = data.published.get((row.n_edits, row.label, label, COLUMN))
-    return (mine.mean, theirs.value) if mine and theirs else None
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for n in view.numbers:
+        if n.row.n_edits == n_edits and n.metric == LED and n.dataset in datasets:
+            own = pairs.setdefault(n.row.label, [])
+            own += [(n.ours.mean, n.published.value)] if n.ours and n.published else []
+    whole = [own for own in pairs.values() if len(own) == len(datasets)]
+    return [fmean(a for a, _ in own) for own in whole], [fmean(b for _, b in own) for own in whole]
 
 
 def _standard_ranks(values: Sequence[float]) -> Ranks:

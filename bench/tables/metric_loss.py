@@ -1,4 +1,4 @@
-"""What is lost between the number that tables print and what a user of the edited model sees.
+"""How much accuracy falls from teacher forcing to free generation.
 
 The chain of measures, each stricter or more honest than the one before it:
 
@@ -7,12 +7,12 @@ The chain of measures, each stricter or more honest than the one before it:
    tokens as the target has: as long as every forced argmax hits, what is forced is what the model
    would have fed itself, so that the next argmax is the same in both; and where one misses, the
    decoded answer has that wrong token in that place. So both are right of the same items, for the
-   same retrieval. (Locality compares with the unedited model's argmax behind the data set's answer
+   same retrieval. (Locality compares with the unedited model's argmax after the data set's answer
    instead of with a target; there the two may differ.)
-3. `prompt_only`: the same, where retrieval sees the prompt alone. It loses something only for
+3. `prompt_only`: the same, where retrieval sees the prompt alone. It falls only for
    editors that look a text up; for the others the two are one measurement.
 4. `generated`: decoded to where the answer ends by itself, compared as SQuAD compares answers. It
-   may gain something too, where only case, articles or punctuation were wrong.
+   may rise too, where only case, articles or punctuation were wrong.
 """
 
 from __future__ import annotations
@@ -21,14 +21,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.core.cells import Cell, canonical
-from bench.core.grids import row_variant
-from bench.core.names import in_paper
-from bench.core.numerics import Spread, spread
+from bench.core.grids import Table
+from bench.core.names import in_paper, row_order
+from bench.core.numerics import Spread
+from bench.datasets import dataset_keys, get_dataset
 from bench.evaluation.metrics import Channel, Measure
 from bench.store.results import Record
-from bench.tables.labels import settings_of
-from bench.tables.tabulate import METRICS
-from editors import registry
+from bench.tables.editing import row_of
+from bench.tables.render import csv_of, decimals
+from bench.tables.table import (
+    EMPTY,
+    METRICS,
+    Number,
+    Row,
+    TextTable,
+    View,
+    over_seeds,
+    recent_notes,
+    seeds_sentence,
+    settings_of,
+)
 
 TOKENS, EXACT, PROMPT_ONLY, GENERATED = "tokens", "exact", "prompt_only", "generated"
 LEVELS: Mapping[str, tuple[Channel, Measure]] = {
@@ -37,41 +49,44 @@ LEVELS: Mapping[str, tuple[Channel, Measure]] = {
     PROMPT_ONLY: ("prompt_only", "exact"),
     GENERATED: ("generated", "generated_exact"),
 }
-# Step -> (level before, level after); the last ones are no part of the chain.
+LEAK_OF_TOKENS = "leak_of_tokens"  # from `tokens` to the same measure by the prompt alone
+# Step -> (level before, level after); the last two are no part of the chain.
 STEPS: Mapping[str, tuple[str, str]] = {
     "exact": (TOKENS, EXACT),
     "leak": (EXACT, PROMPT_ONLY),
     "stop": (PROMPT_ONLY, GENERATED),
     "total": (TOKENS, GENERATED),
+    LEAK_OF_TOKENS: (TOKENS, LEAK_OF_TOKENS),
 }
-LEAK_OF_TOKENS = "leak_of_tokens"  # from `tokens` to the same measure by the prompt alone
+METRIC = "Avg"  # what the text shows; the CSV has all of them
+EQUAL = "="  # nothing is lost, by construction
+HOW = (
+    "tokens: teacher-forced token accuracy, the main column of Table 1. -exact: points lost where "
+    "all tokens of a target must be hit, which is greedy decoding of as many tokens as the target "
+    "has. -leak: further points lost where retrieval sees the prompt alone, not the target's "
+    f"tokens; {EQUAL}: the editor looks no text up, so that the two are one measurement. "
+    "-stop: further points lost where an answer is decoded to its natural end (below zero: gained, "
+    "as case and articles do not count there). decoded: what is left."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     """One metric of an editor at n edits on one data set, in percent and in points lost."""
 
-    backbone: str
-    dataset: str  # key
-    n_edits: int
+    row: Row
     editor: str  # key
-    label: str
-    family: str
+    dataset: str  # key
     settings: str  # `preset`, or what differs from it
     retrieves: bool  # whether it looks a text up; if not, `leak` is nothing by construction
-    metric: str  # of `bench.tables.tabulate.METRICS`
-    levels: Mapping[str, Spread]  # of LEVELS; absent where it was not asked
-    lost: Mapping[str, Spread]  # by step, and LEAK_OF_TOKENS; above 0 where something is lost
+    metric: str  # of METRICS
+    levels: Mapping[str, Spread]  # of LEVELS; absent where it was not measured
+    lost: Mapping[str, Spread]  # by step; above 0 where something is lost
     seeds: tuple[int, ...]
     keys: tuple[str, ...]  # of the cells
 
-    @property
-    def recent(self) -> bool:
-        """Whether the editor is not in the paper's tables."""
-        return not in_paper(self.editor)
 
-
-def losses(records: Sequence[Record]) -> Iterator[Loss]:
+def losses(records: Sequence[Record]) -> list[Loss]:
     """The chain of every metric, cells that differ in their seed alone together, in their order.
 
     Other records than editing ones take no part, nor do decoded answers to another prompt.
@@ -81,32 +96,27 @@ def losses(records: Sequence[Record]) -> Iterator[Loss]:
         if record["cell"].get("kind") == Cell.kind:
             place = canonical(record["cell"] | {"seed": None})
             groups.setdefault(place, []).append(record)
-    for found in groups.values():
-        yield from _of_cells(found)
+    return [loss for group in groups.values() for loss in _of_cells(group)]
 
 
 def _of_cells(records: Sequence[Record]) -> Iterator[Loss]:
     cell = Cell.from_dict(records[0]["cell"])
-    entry, variant = registry.describe(cell.editor), row_variant(cell.editor, cell.hparams)
     for metric, name in METRICS.items():
         by_seed = {
-            int(record["cell"]["seed"]): found
+            int(record["cell"]["seed"]): levels
             for record in records
-            if (found := _levels(record, name))
+            if (levels := _levels(record, name))
         }
         if by_seed:
             yield Loss(
-                backbone=cell.backbone,
-                dataset=cell.dataset,
-                n_edits=cell.n_edits,
+                row=row_of(cell),
                 editor=cell.editor,
-                label=entry.label if variant is None else variant.label,
-                family=entry.family,
+                dataset=cell.dataset,
                 settings=settings_of(cell),
                 retrieves=bool(records[0]["editor"]["retrieves_text"]),
                 metric=metric,
-                levels=_spreads([*by_seed.values()]),
-                lost=_spreads([_lost(found) for found in by_seed.values()]),
+                levels=over_seeds([*by_seed.values()], unit=1),
+                lost=over_seeds([_lost(levels) for levels in by_seed.values()], unit=1),
                 seeds=tuple(sorted(by_seed)),
                 keys=tuple(record["key"] for record in records),
             )
@@ -126,15 +136,81 @@ def _levels(record: Record, name: str) -> dict[str, float]:
 
 
 def _lost(levels: Mapping[str, float]) -> dict[str, float]:
-    steps = {**STEPS, LEAK_OF_TOKENS: (TOKENS, LEAK_OF_TOKENS)}
     return {
         step: levels[before] - levels[after]
-        for step, (before, after) in steps.items()
+        for step, (before, after) in STEPS.items()
         if before in levels and after in levels
     }
 
 
-def _spreads(by_seed: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """Over the seeds that have it."""
-    names = dict.fromkeys(name for one in by_seed for name in one)
-    return {name: spread([one[name] for one in by_seed if name in one]) for name in names}
+def by_step(table: Table, lines: Sequence[Loss]) -> TextTable:
+    """Avg along the chain, a group of columns for each data set.
+
+    Raises:
+        ValueError: no record of editing.
+    """
+    if not lines:
+        raise ValueError("The metric-loss table needs a record of editing, there is none.")
+    averages = sorted(
+        (loss for loss in lines if loss.metric == METRIC),
+        key=lambda loss: (loss.row.n_edits, row_order(loss.editor, loss.dataset)),
+    )
+    stored = {(loss.row, loss.dataset): loss for loss in averages}
+    datasets = dataset_keys({loss.dataset for loss in averages})
+    seeds = {seed for loss in averages for seed in loss.seeds}
+    backbones = ", ".join(dict.fromkeys(loss.row.backbone for loss in averages))
+    return View(
+        table=table,
+        caption=(
+            f"Accuracy lost from the printed metric to decoded answers, on {backbones}: {METRIC}.",
+            HOW,
+            f"{seeds_sentence(seeds)} {EMPTY}: not asked, or not run.",
+            *recent_notes(loss.editor for loss in averages),
+        ),
+        numbers=tuple(
+            number
+            for row in dict.fromkeys(loss.row for loss in averages)
+            for dataset in datasets
+            for number in _numbers(row, dataset, stored.get((row, dataset)))
+        ),
+    ).text
+
+
+def _numbers(row: Row, dataset: str, loss: Loss | None) -> Iterator[Number]:
+    levels, lost = (loss.levels, loss.lost) if loss else ({}, {})
+    columns = {
+        "tokens": levels.get(TOKENS),
+        "-exact": lost.get("exact"),
+        "-leak": lost.get("leak"),
+        "-stop": lost.get("stop"),
+        "decoded": levels.get(GENERATED),
+    }
+    for column, ours in columns.items():
+        equal = loss is not None and column == "-leak" and not loss.retrieves
+        yield Number(
+            row=row, group=get_dataset(dataset).label, column=column,
+            ours=None if equal else ours, value=EQUAL if equal else None,
+        )  # fmt: skip
+
+
+def to_csv(lines: Sequence[Loss]) -> str:
+    """One line for each metric of each cell, all levels and all losses with their spreads."""
+    numbers = [name for each in (*LEVELS, *(f"lost_{step}" for step in STEPS))
+               for name in (each, f"{each}_std")]  # fmt: skip
+    columns = ("backbone", "n_edits", "type", "editor", "in_paper", "dataset", "metric",
+               "settings", "retrieves_text", "seeds", *numbers)  # fmt: skip
+    return csv_of(columns, map(_csv_row, lines))
+
+
+def _csv_row(loss: Loss) -> tuple[str | int, ...]:
+    row = loss.row
+    values = (*map(loss.levels.get, LEVELS), *map(loss.lost.get, STEPS))
+    return (
+        row.backbone, row.n_edits, row.family, row.label, _yes(in_paper(loss.editor)),
+        get_dataset(loss.dataset).label, loss.metric, loss.settings, _yes(loss.retrieves),
+        len(loss.seeds), *(text for value in values for text in decimals(value)),
+    )  # fmt: skip
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

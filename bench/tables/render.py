@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.console import csv_cell, markdown_line, one_line
 from bench.core.files import write_text
-from bench.datasets import get_dataset
-from bench.tables.layout import TextTable
-from bench.tables.tabulate import METRICS, TableData
+from bench.core.numerics import Spread
+from bench.tables.table import Number, TextTable, View
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-CSV_COLUMNS = (
-    "table",
-    "backbone",
-    "n_edits",
-    "type",
-    "editor",
-    "dataset",
-    "metric",
-    "value",
-    "std",
-    "seeds",
-    "published_backbone",
-    "published_value",
-    "published_std",
-    "remark",
-    "protocol",
-)
 _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -46,13 +28,13 @@ _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
 }
 
 
-def write_table(stem: str, text: TextTable, csv_text: str, directory: Path) -> list[Path]:
+def write_table(stem: str, view: View, directory: Path) -> list[Path]:
     """Write `<stem>.md`, `.csv` and `.tex`; each appears whole or not at all.
 
     Raises:
         OSError: the directory cannot be written.
     """
-    contents = {"md": markdown(text), "csv": csv_text, "tex": latex(text)}
+    contents = {"md": markdown(view.text), "csv": to_csv(view), "tex": latex(view.text)}
     return [
         write_text(directory / f"{stem}.{suffix}", content) for suffix, content in contents.items()
     ]
@@ -61,8 +43,7 @@ def write_table(stem: str, text: TextTable, csv_text: str, directory: Path) -> l
 def markdown(table: TextTable) -> str:
     """A GitHub table under its caption; the leading columns are aligned left, numbers right."""
     rule = ["---"] * table.lead + ["---:"] * (len(table.columns) - table.lead)
-    rows = _marked(table, "**{}**")
-    lines = (markdown_line(texts) for texts in (table.columns, rule, *rows))
+    lines = (markdown_line(texts) for texts in (table.columns, rule, *_marked(table, "**{}**")))
     return "\n".join((*map(one_line, table.caption), "", *lines, ""))
 
 
@@ -87,18 +68,20 @@ def latex(table: TextTable) -> str:
     return "\n".join(lines)
 
 
-def to_csv(data: TableData) -> str:
-    """One line per number, in the form of the published tables, both values side by side."""
-    return csv_of(CSV_COLUMNS, _csv_rows(data))
+def _latex_head(table: TextTable) -> Iterator[str]:
+    cells, rules, start = [], [], 1
+    for heading, names in table.groups:
+        end = start + len(names) - 1
+        cells.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_escape(heading)}}}")
+        rules += [rf"\cmidrule(lr){{{start}-{end}}}"] if heading else []
+        start = end + 1
+    yield " & ".join(cells) + r" \\"
+    yield " ".join(rules)
+    yield " & ".join(_escape(name) for _, names in table.groups for name in names) + r" \\"
 
 
-def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
-    """CSV text with a head."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([csv_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
-    return buffer.getvalue()
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
 def terminal(table: TextTable) -> Iterator[RichTable]:
@@ -112,8 +95,9 @@ def terminal(table: TextTable) -> Iterator[RichTable]:
     for heading, columns in table.groups[1:]:
         rich = Table(title=heading or None, title_justify="left")
         for i, name in enumerate((*table.groups[0][1], *columns)):
+            words = 0 < i < lead or not name
             # In a narrow terminal numbers go on a second line; names stay whole.
-            rich.add_column(name, justify="left" if 0 < i < lead else "right", no_wrap=i < lead)
+            rich.add_column(name, justify="left" if words else "right", no_wrap=i < lead)
         for i, row in enumerate(rows):
             if i in table.breaks:
                 rich.add_section()
@@ -130,44 +114,40 @@ def _marked(table: TextTable, form: str) -> list[list[str]]:
     ]
 
 
-def _latex_head(table: TextTable) -> Iterator[str]:
-    cells, rules, start = [], [], 1
-    for heading, names in table.groups:
-        end = start + len(names) - 1
-        cells.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_escape(heading)}}}")
-        rules += [rf"\cmidrule(lr){{{start}-{end}}}"] if heading else []
-        start = end + 1
-    yield " & ".join(cells) + r" \\"
-    yield " ".join(rules)
-    yield " & ".join(_escape(name) for _, names in table.groups for name in names) + r" \\"
+def to_csv(view: View) -> str:
+    """One line per number, in the form of the published tables, both values side by side."""
+    facts = (_facts(view, number) for number in view.numbers if number.metric)
+    return csv_of(view.csv_columns, ([own[name] for name in view.csv_columns] for own in facts))
 
 
-def _csv_rows(data: TableData) -> Iterator[tuple[str | int, ...]]:
-    for row in data.rows:
-        for key in data.datasets:
-            entry = data.entries.get((row.n_edits, row.editor, key))
-            label = get_dataset(key).label
-            values = {c: entry.values.get(c) if entry else None for c in METRICS}
-            values["Avg prompt_only"] = entry.prompt_only if entry else None
-            for metric, ours in values.items():
-                theirs = data.published.get((row.n_edits, row.label, label, metric))
-                yield (
-                    data.table.number,
-                    data.backbone,
-                    row.n_edits,
-                    row.family,
-                    row.label,
-                    label,
-                    metric,
-                    decimal(ours.mean if ours else None),
-                    decimal(ours.std if ours else None),
-                    ours.n if ours else 0,
-                    data.table.published_backbone,
-                    decimal(theirs.value if theirs else None),
-                    decimal(theirs.std if theirs else None),
-                    "; ".join(entry.remarks) if entry else "",
-                    data.protocols[key],
-                )
+def _facts(view: View, number: Number) -> Mapping[str, str | int]:
+    row, ours, theirs = number.row, number.ours, number.published
+    return {
+        "table": view.table.number,
+        "backbone": row.backbone,
+        "n_edits": row.n_edits,
+        "type": row.family,
+        "editor": row.label,
+        "dataset": number.dataset,
+        "metric": number.metric,
+        **dict(zip(("value", "std"), decimals(ours), strict=True)),
+        "seeds": ours.n if ours else 0,
+        "published_backbone": view.table.published_backbone,
+        "published_value": f"{theirs.value:.{number.decimals}f}" if theirs else "",
+        "published_std": decimal(theirs.std if theirs else None),
+        "remark": "; ".join(number.remarks),
+        "protocol": number.protocol,
+        **number.extra,
+    }
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+    """CSV text with a head."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([csv_cell(c) if isinstance(c, str) else c for c in row] for row in rows)
+    return buffer.getvalue()
 
 
 def decimal(value: float | None) -> str:
@@ -175,5 +155,6 @@ def decimal(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
+def decimals(value: Spread | None) -> tuple[str, str]:
+    """Mean and spread likewise."""
+    return decimal(value.mean if value else None), decimal(value.std if value else None)

@@ -1,15 +1,30 @@
-"""Whether means over seeds differ: Welch's test, the paired test, Holm's correction."""
+"""RECIPE against every other editor over the seeds of a table: differences, tests, effect sizes.
+
+Seeds are paired: at the same seed all editors see the same samples in the same order. Welch's test,
+which the paper's captions can be checked with, ignores that. Both are two-sided, and corrected for
+all tests of one table by Holm's method.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
-from bench.core.numerics import Spread
+from bench.core.numerics import Spread, spread
+from bench.tables.table import EMPTY, TextTable, breaks
 
+if TYPE_CHECKING:
+    from bench.tables.editing import EditingView
+
+FAVOURITE = "RECIPE"  # the editor that the paper claims to be the best, by label
 LEVEL = 0.05  # of p, two-sided: the paper's
 ROUNDING = 1e-9  # points: differences that are nearer together are equal
+
+# (n, editor label, data set label) -> seed -> Avg in percent
+Averages = Mapping[tuple[int, str, str], Mapping[int, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +45,14 @@ def welch(first: Spread, second: Spread) -> Welch | None:
         return None
     from scipy.stats import ttest_ind_from_stats
 
-    found = ttest_ind_from_stats(
-        first.mean,
-        first.std,
-        first.n,
-        second.mean,
-        second.std,
-        second.n,
-        equal_var=False,
+    test = ttest_ind_from_stats(
+        first.mean, first.std, first.n, second.mean, second.std, second.n, equal_var=False
     )
-    return Welch(t=float(found.statistic), df=_degrees(first, second), p=float(found.pvalue))
+    # Welch and Satterthwaite's degrees of freedom, which SciPy does not return here.
+    errors = [first.std**2 / first.n, second.std**2 / second.n]
+    parts = [errors[0] ** 2 / (first.n - 1), errors[1] ** 2 / (second.n - 1)]
+    degrees = sum(errors) ** 2 / sum(parts)
+    return Welch(t=float(test.statistic), df=degrees, p=float(test.pvalue))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +74,9 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
         return None
     from scipy.stats import ttest_rel
 
-    found = ttest_rel(first, second)
+    test = ttest_rel(first, second)
     effect = fmean(differences) / stdev(differences)
-    return Paired(t=float(found.statistic), p=float(found.pvalue), effect=effect)
+    return Paired(t=float(test.statistic), p=float(test.pvalue), effect=effect)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -76,8 +89,123 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _degrees(first: Spread, second: Spread) -> float:
-    """Welch and Satterthwaite's degrees of freedom, which SciPy does not return here."""
-    errors = [(one.std or 0.0) ** 2 / one.n for one in (first, second)]
-    parts = [e**2 / (one.n - 1) for e, one in zip(errors, (first, second), strict=True)]
-    return sum(errors) ** 2 / sum(parts)
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The favourite minus another editor at n edits on one data set, in points."""
+
+    n_edits: int
+    dataset: str
+    other: str
+    best_other: bool  # no other editor has a higher mean
+    seeds: int  # that both have
+    difference: float
+    paired: Paired | None
+    welch: Welch | None
+    adjusted_paired: float | None = None  # p after Holm
+    adjusted_welch: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the paired test finds a difference, of either sign, after Holm's correction."""
+        return self.adjusted_paired is not None and self.adjusted_paired < LEVEL
+
+    @property
+    def untested(self) -> str:
+        """Why the paired test is undefined; empty where it is not."""
+        if self.paired is not None:
+            return ""
+        return "fewer than two seeds" if self.seeds < 2 else "the same difference at every seed"
+
+
+def comparisons(averages: Averages, favourite: str = FAVOURITE) -> tuple[Comparison, ...]:
+    """Every other editor beside the favourite, per number of edits and data set."""
+    pairs = list(_pairs(averages, favourite))
+    by_paired = _adjusted([pair.paired.p if pair.paired else None for pair in pairs])
+    by_welch = _adjusted([pair.welch.p if pair.welch else None for pair in pairs])
+    return tuple(
+        replace(pair, adjusted_paired=p, adjusted_welch=q)
+        for pair, p, q in zip(pairs, by_paired, by_welch, strict=True)
+    )
+
+
+def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[tuple[int, str]]:
+    """(n, data set) at which the favourite is significantly above the best other editor."""
+    return frozenset(
+        (pair.n_edits, pair.dataset)
+        for pair in compared
+        if pair.best_other and pair.significant and pair.difference > 0
+    )
+
+
+def _pairs(averages: Averages, favourite: str) -> Iterator[Comparison]:
+    def cell(place: tuple[int, str, str]) -> tuple[int, str]:
+        return place[0], place[2]
+
+    for (n_edits, dataset), places in groupby(sorted(averages, key=cell), key=cell):
+        others = {editor: averages[n, editor, data] for n, editor, data in places}
+        ours = others.pop(favourite, None)
+        if not ours or not others:
+            continue
+        highest = max(fmean(values.values()) for values in others.values())
+        for editor, theirs in others.items():
+            seeds = sorted(ours.keys() & theirs.keys())
+            yield Comparison(
+                n_edits=n_edits,
+                dataset=dataset,
+                other=editor,
+                best_other=fmean(theirs.values()) == highest,
+                seeds=len(seeds),
+                difference=fmean(ours.values()) - fmean(theirs.values()),
+                paired=paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]),
+                welch=welch(spread([*ours.values()]), spread([*theirs.values()])),
+            )
+
+
+def _adjusted(ps: Sequence[float | None]) -> list[float | None]:
+    """Holm's p-values of the tests that are defined."""
+    defined = iter(holm([p for p in ps if p is not None]))
+    return [None if p is None else next(defined) for p in ps]
+
+
+_COLUMNS = ("difference", "seeds", "paired t", "p", "Holm", "d_z", "Welch t", "p", "Holm", "")
+_HEAD = (
+    f"Table {{number}}, {{backbone}}: Avg of {FAVOURITE} minus that of every other editor, in "
+    "points, over the seeds that both have."
+)
+_TESTS = (
+    "Two-sided t-tests, paired over seeds and Welch's; Holm: p after his correction of the {tests} "
+    "tests of the table; d_z: mean difference over the standard deviation of the differences; "
+    "best: the best other editor."
+)
+
+
+def comparison_table(view: EditingView) -> TextTable:
+    """One line for each comparison."""
+    compared = view.comparisons
+    return TextTable(
+        caption=(
+            _HEAD.format(number=view.table.number, backbone=view.rows[0].backbone),
+            view.about.measured,
+            view.about.protocol,
+            view.about.seeds,
+            _TESTS.format(tests=sum(pair.paired is not None for pair in compared)),
+        ),
+        groups=(("", ("n", "data", "against")), ("", _COLUMNS)),
+        rows=tuple(map(_texts, compared)),
+        breaks=breaks([(pair.n_edits, pair.dataset) for pair in compared]),
+    )
+
+
+def _texts(pair: Comparison) -> tuple[str, ...]:
+    t, w = pair.paired, pair.welch
+    return (
+        f"{pair.n_edits:,}", pair.dataset, pair.other, f"{pair.difference:+.2f}", str(pair.seeds),
+        f"{t.t:+.2f}" if t else EMPTY, _p(t.p if t else None), _p(pair.adjusted_paired),
+        f"{t.effect:+.2f}" if t else EMPTY,
+        f"{w.t:+.2f}" if w else EMPTY, _p(w.p if w else None), _p(pair.adjusted_welch),
+        ", ".join(filter(None, ["best" if pair.best_other else "", pair.untested])),
+    )  # fmt: skip
+
+
+def _p(value: float | None) -> str:
+    return EMPTY if value is None else f"{value:.2g}"

@@ -14,7 +14,6 @@ from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.runner.planning import points
-from bench.tables.tabulate import published_values
 from editors import registry
 from tests.core.test_cells import CELL
 
@@ -66,9 +65,9 @@ def test_each_table_has_its_backbone_and_its_published_numbers(
     assert {p.backbone for p in points(table, Selection(preset="paper"))} == {paper}
     assert embedded in EMBEDDED
     assert paper in HUB_IDS
-    values = published_values(table)
+    values = published.numbers(number)
     assert len(values) == 11 * (5 * 3 - 1) * 4
-    assert {n for n, *_ in values} == set(table.edits["paper"])
+    assert {cell.n_edits for cell in values} == set(table.edits["paper"])
 
 
 def test_families_are_those_of_the_papers_tables() -> None:

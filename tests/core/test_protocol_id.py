@@ -17,13 +17,12 @@ from bench.core.cells import Cell, check_one_way, joined, of_protocol, way_of
 from bench.core.grids import TABLES
 from bench.report.plots import edit_time, edits, retention
 from bench.store.results import DamagedRecordError, Record, encoded, parse, protocol_of, sealed
-from bench.tables.comparisons import comparisons
 from bench.tables.correlation import correlations
+from bench.tables.editing import view
 from bench.tables.render import to_csv
-from bench.tables.tabulate import tabulate
 from tests.core.test_cells import CELL
 from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
-from tests.report.plots.made import record, source, write_lines
+from tests.report.plots.records import record, source, write_lines
 from tests.support.stored_records import editing, everything, kept, store_of, timing
 
 TABLE = TABLES[1]
@@ -82,7 +81,7 @@ def test_no_mean_mixes_records_that_differ_in_protocol_alone(
     records = [record("ft", score=0.2), record("ft", score=0.8, seed=1, **change)]
     cells = [cell_of(one) for one in records]
     with pytest.raises(ValueError, match="follow 2 protocols, which never share a column") as said:
-        tabulate(TABLE, cells, records)
+        view(TABLE, cells, records)
     assert other in str(said.value)
     assert "zsre/blocks/v1" in str(said.value)
     with pytest.raises(ValueError, match="never share a column"):
@@ -96,8 +95,9 @@ def test_each_protocol_alone_has_its_own_mean() -> None:
     records = [record("ft", score=0.2), record("ft", score=0.8, seed=1, metric_version=2)]
     cells = [cell_of(one) for one in records]
     for wanted, mean, seeds in (("blocks/v1", 20.0, 1), ("zsre/blocks/v2", 80.0, 1)):
-        data = tabulate(TABLE, of_protocol(cells, wanted), records)
-        spread = data.entries[10, "ft", "zsre"].values["Rel"]
+        data = view(TABLE, of_protocol(cells, wanted), records)
+        spread = next(n.ours for n in data.numbers if n.metric == "Rel")
+        assert spread is not None
         assert spread.mean == pytest.approx(mean)
         assert spread.n == seeds
 
@@ -107,9 +107,9 @@ def test_tests_and_correlations_see_one_protocol_alone() -> None:
     others = [record(e, score=0.0, seed=seed, metric_version=2) for seed in (2, 3) for e in EDITORS]
     cells = [cell_of(one) for one in [*ours, *others]]
     chosen = of_protocol(cells, "blocks/v1")
-    mixed, pure = tabulate(TABLE, chosen, [*ours, *others]), tabulate(TABLE, chosen, ours)
-    assert comparisons(mixed.averages) == comparisons(pure.averages)
-    assert {one.seeds for one in comparisons(mixed.averages)} == {2}
+    mixed, pure = view(TABLE, chosen, [*ours, *others]), view(TABLE, chosen, ours)
+    assert mixed.comparisons == pure.comparisons
+    assert {one.seeds for one in mixed.comparisons} == {2}
     assert list(correlations(mixed)) == list(correlations(pure))
 
 
@@ -122,7 +122,7 @@ PAIRS = (
 
 def test_every_line_of_a_table_names_its_protocol() -> None:
     records = [record("ft", "zsre"), record("ft", "counterfact")]
-    text = to_csv(tabulate(TABLE, [cell_of(one) for one in records], records))
+    text = to_csv(view(TABLE, [cell_of(one) for one in records], records))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {(row["dataset"], row["protocol"]) for row in rows} == {
         ("ZSRE", "zsre/blocks/v1"),

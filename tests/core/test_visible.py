@@ -10,8 +10,8 @@ import pytest
 from bench.cli.main import main
 from bench.core import console
 from bench.core.console import csv_cell, markdown_cell, markdown_line, one_line, visible
-from bench.tables.layout import TextTable
 from bench.tables.render import csv_of, latex, markdown, terminal
+from bench.tables.table import TextTable
 
 ATTACKS = [
     "\x1b[31mred",

@@ -11,7 +11,7 @@ import torch
 
 from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_llama
 from bench.evaluation.driver import CellRun, run_cell
-from bench.tables.footnotes import ROUNDING, remark
+from bench.tables.table import ROUNDING, remark
 from editors.base import EditRequest
 from tests.core.test_cells import CELL
 from tests.support.fake_editors import DoNothing, Shift

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report.folder import MARK, write_folder
+from bench.report.pages import MARK, write_folder
 
 REPORT = {"index.html": b"new", "data/a.js": b"1", MARK: b"{}"}
 

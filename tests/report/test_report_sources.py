@@ -9,8 +9,9 @@ import pytest
 from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.datasets.plugins import EDITOR_SOURCE
-from bench.report.build import contents, table_of
-from bench.report.editing import tabulated
+from bench.report.build import contents
+from bench.report.grid import Grid
+from bench.report.paper_tables import editing_views, table_part
 from bench.report.sources import Records, layers, read
 from bench.store.reference import write_reference
 from tests.core.test_cells import CELL
@@ -31,27 +32,29 @@ def filed(small_records: Path) -> Records:
     return read(small_records)
 
 
+def grid_of(number: int, records: Records) -> Grid:
+    table, stored = TABLES[number], list(records.all.values())
+    return table_part(table, records.cells(table), stored, csv="").grid
+
+
 def test_both_hold_the_same_records(stored: Records, filed: Records) -> None:
     assert stored.all.keys() == filed.all.keys()
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 6])
 def test_a_table_is_the_same_from_both(number: int, stored: Records, filed: Records) -> None:
-    one, other = (
-        table_of(TABLES[number], found, list(found.all.values())) for found in (stored, filed)
+    more, fewer = (
+        {row.values for row in grid_of(number, records).rows} for records in (stored, filed)
     )
-    lines = {row.values[:3] for row in other.grid.rows}
-    assert lines
-    assert lines <= {row.values[:3] for row in one.grid.rows}
-    assert {row.values for row in other.grid.rows} <= {row.values for row in one.grid.rows}
+    assert fewer
+    assert fewer <= more
 
 
 def test_other_settings_stand_beside_the_presets(stored: Records, filed: Records) -> None:
-    records, settings = list(stored.all.values()), set()
+    settings = set()
     for number in (1, 5, 6):
         if stored.cells(TABLES[number]):
-            made = table_of(TABLES[number], stored, records)
-            settings |= {row.filters["Settings"] for row in made.grid.rows}
+            settings |= {*grid_of(number, stored).choices["Settings"]}
     assert "preset" in settings
     assert settings & {"mode=easyedit", "solver=isotropic"}
     assert {cell.key() for cell in filed.beyond()} == {
@@ -63,8 +66,8 @@ def test_a_line_never_mixes_what_was_measured_otherwise() -> None:
     (one, *_) = small_tables()["table1"]
     changed = with_cell(one, limit=7 + one["cell"]["n_edits"])
     cells = [Cell.from_dict(record["cell"]) for record in (one, changed)]
-    first, second = tabulated(TABLES[1], cells, [one, changed])
-    assert (first.cells, second.cells) == ((cells[0],), (cells[1],))
+    views = editing_views(TABLES[1], cells, [one, changed])
+    assert [shown.numbers[0].cells for shown in views] == [(cells[0],), (cells[1],)]
 
 
 def test_seeds_of_one_line_stay_together() -> None:

@@ -14,8 +14,8 @@ import pytest
 from bench.cli import main as cli
 from bench.core.numerics import Spread
 from bench.core.published import UNEDITED, numbers
-from bench.report.grid import Grid, number
-from bench.tables.tabulate import METRICS
+from bench.report.grid import Grid
+from bench.tables.table import METRICS, number
 from tests.report.html import Page, pages
 
 LABELS = {"unedited": UNEDITED, "- CPT": "minus_CPT", "- KS": "minus_KS", "- BOTH": "minus_BOTH"}
@@ -32,13 +32,14 @@ def written(table: int, folder: Path) -> list[dict[str, str]]:
 def grid_of(table: int) -> Grid:
     """The report's table of the committed records, without pages."""
     from bench.core.grids import TABLES
-    from bench.report.build import table_of
+    from bench.report.paper_tables import table_part
     from bench.report.sources import Records
     from bench.store.reference import reference_folder, reference_records
 
     name = f"table{table}"
     found = Records(reference_folder(), {name: reference_records(name)})
-    return table_of(TABLES[table], found, list(found.all.values())).grid
+    cells, records = found.cells(TABLES[table]), list(found.all.values())
+    return table_part(TABLES[table], cells, records, csv="").grid
 
 
 def shown(grid: Grid) -> Iterator[tuple[dict[str, str], str, Any]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.console import visible
-from bench.report.scripts import safe_json, script
+from bench.report.pages import safe_json, script
 from tests.report.hostile import TEXTS
 
 VALUES = st.recursive(

@@ -17,7 +17,7 @@ from bench.models.key_statistics import read_templates
 from bench.runner.planning import Settings, plan, points, trained_points
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
-from bench.tables.tabulate import caption_of
+from bench.tables.table import caption_of
 from editors import registry
 from tests.datasets.example_rows import counterfact_row, write
 from tests.support.saved_models import save_tiny

@@ -25,9 +25,9 @@ from bench.store.query import (
     with_recorded,
 )
 from bench.store.results import Record, sealed
-from bench.tables.figure_data.records import read_records
+from bench.tables.figure_data import read_records
 from tests.core.test_cells import CELL
-from tests.report.plots.made import record
+from tests.report.plots.records import record
 from tests.support.stored_records import ability, editing, failure, store_of, timing
 
 

@@ -17,7 +17,7 @@ from bench.store.reference import (
     write_reference,
 )
 from bench.store.results import Record
-from tests.tables.test_render import cell, record
+from tests.tables.records import cell, record
 
 CELLS = [cell("ft", "zsre", 10, 1), cell("ft", "zsre", 10, 0), cell("grace", "zsre", 1, 0)]
 

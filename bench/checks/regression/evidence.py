@@ -15,9 +15,8 @@ from bench.core.cells import Cell, Identity
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table
 from bench.core.names import DATASETS, in_paper, row_order
-from bench.core.published import UNEDITED, PublishedCell, all_numbers, tables_folder
-from bench.datasets import get_dataset
-from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of, names_of
+from bench.core.published import PublishedCell, all_numbers, tables_folder
+from bench.evaluation.record_kinds import identity_of, names_of
 from bench.store.reference import (
     COVARIANCE,
     FIGURE_3,
@@ -27,11 +26,15 @@ from bench.store.reference import (
     reference_records,
 )
 from bench.store.results import Record
-from bench.tables.columns import MAIN, SHOWN
-from bench.tables.figure_data import prompt_lengths
-from bench.tables.figure_data.alike import changes
-from bench.tables.figure_data.prompt_map import read_map
-from bench.tables.figure_data.records import read_records
+from bench.tables import view
+from bench.tables.figure_data import (
+    changes,
+    length_means,
+    read_map,
+    read_records,
+    recipe_by_length,
+)
+from bench.tables.table import Number, Row
 
 PINS = "claims.json"  # the known verdicts, in tables/reference
 # By editor: the hyper-parameters with which it does without covariance.
@@ -174,7 +177,7 @@ def lengths(records: Sequence[Record]) -> Lengths:
     Raises:
         ValueError: none of its records is there, or they were not measured alike.
     """
-    points = prompt_lengths.lengths(prompt_lengths.drawn(records, BACKBONE), DATASETS)
+    points = length_means(recipe_by_length(records, BACKBONE), DATASETS)
     return {
         (length, metric): spread.mean
         for length, spreads in points.items()
@@ -198,74 +201,32 @@ def values(
     table: Table, cells: Sequence[Identity], records: Sequence[Record]
 ) -> dict[PublishedCell, float]:
     """Means over seeds in the units of the published table, by its cells."""
-    readers = {
-        "editing": _editing,
-        "general_ability": _ability,
-        "times": _times,
-        "ablation": _ablation,
-    }
-    return dict(readers[table.measures](table, cells, records))
+    shown = view(table, cells, records)
+    if table.measures == "times":
+        return dict(_times(shown.numbers))
+    numbers = [n for n in shown.numbers if n.ours]
+    if table.measures == "editing":  # in the order of the cells, which evidence is listed in
+        order = {id(cell): i for i, cell in enumerate(cells)}
+        numbers.sort(key=lambda n: min(order[id(cell)] for cell in n.cells))
+    return {n.place: n.ours.mean for n in numbers if n.place and n.ours}
 
 
-Numbers = Iterator[tuple[PublishedCell, float]]
-
-
-def _editing(table: Table, cells: Sequence[Identity], records: Sequence[Record]) -> Numbers:
-    from bench.tables.tabulate import tabulate
-
-    data = tabulate(table, [cell for cell in cells if isinstance(cell, Cell)], records)
-    labels = {(row.n_edits, row.editor): row.label for row in data.rows if row.variant is None}
-    for (n, editor, key), entry in data.entries.items():
-        if (n, editor) in labels:
-            dataset = get_dataset(key).label
-            for column, spread in entry.values.items():
-                yield (
-                    PublishedCell(table.number, n, labels[n, editor], dataset, column),
-                    spread.mean,
-                )
-
-
-def _ability(table: Table, cells: Sequence[Identity], records: Sequence[Record]) -> Numbers:
-    from bench.tables.general_ability.tabulate import PUBLISHED_NAMES, tabulate
-
-    data = tabulate(table, [cell for cell in cells if isinstance(cell, AbilityCell)], records)
-    for row in data.rows:
-        editor = UNEDITED if row.key is None else row.label
-        for column, names in PUBLISHED_NAMES.items():
-            if column in row.values:
-                cell = PublishedCell(table.number, row.n_edits, editor, *names)
-                yield cell, row.values[column].mean
-
-
-def _times(table: Table, cells: Sequence[Identity], records: Sequence[Record]) -> Numbers:
+def _times(numbers: Sequence[Number]) -> Iterator[tuple[PublishedCell, float]]:
     """Times after any number of edits stand at the one number of edits that the paper has.
 
     An inference counts as its overhead times the unedited model's, so that editors which were
     timed minutes apart can be compared.
     """
-    from bench.tables.times import COLUMNS, printed_edits, time_rows
-
-    rows = time_rows(table, [cell for cell in cells if isinstance(cell, TimingCell)], records)
-    plain = next((row.seconds("Inference") for row in rows if row.cell.editor is None), None)
-    for row in rows:
-        measured = {column: row.seconds(column) for column in ("Edit", "Inference")}
-        seconds = {column: times[0] for column, times in measured.items() if times is not None}
-        if plain is not None and row.overhead is not None:
-            seconds["Inference"] = row.overhead * plain[0]
-        if seconds.keys() == measured.keys():
-            seconds["Total"] = sum(seconds.values())
-        editor = UNEDITED if row.cell.editor is None else row.label
-        for column, value in seconds.items():
-            metric = COLUMNS[column] or ""
-            yield PublishedCell(table.number, printed_edits(table), editor, "", metric), value
-
-
-def _ablation(table: Table, cells: Sequence[Identity], records: Sequence[Record]) -> Numbers:
-    from bench.tables.ablation.tabulate import MEAN, ROWS, tabulate
-
-    editing = [cell for cell in cells if isinstance(cell, Cell)]
-    for row in tabulate(table, editing, records, SHOWN[MAIN]).rows:
-        if not row.control:
-            for column, spread in row.values.items():
-                part = ROWS[row.part][1]
-                yield PublishedCell(table.number, row.n_edits, part, MEAN, column), spread.mean
+    rows: dict[Row, dict[str, float]] = {}
+    for n in numbers:
+        if n.ours and n.column:
+            rows.setdefault(n.row, {})[n.column] = n.ours.mean
+    plain = next((own["Inference"] for row, own in rows.items() if row.editor is None), None)
+    for own in rows.values():
+        if plain is not None and "Overhead" in own:
+            own["Inference"] = own["Overhead"] * plain
+        if "Edit" in own and "Inference" in own:
+            own["Total"] = own["Edit"] + own["Inference"]
+    for n in numbers:
+        if n.place and n.column in rows.get(n.row, {}):
+            yield n.place, rows[n.row][n.column]

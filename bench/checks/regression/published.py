@@ -10,9 +10,8 @@ from bench.core.cells import Cell
 from bench.core.grids import Table
 from bench.core.numerics import Spread
 from bench.core.published import Published, PublishedCell, numbers
-from bench.datasets import get_dataset
 from bench.store.results import Record
-from bench.tables.tabulate import tabulate
+from bench.tables import view
 
 # A cell agrees within so many printed standard deviations, or within so many points, whichever is
 # more (ours: the paper's spreads are those of five runs, and its texts are not all published).
@@ -63,15 +62,7 @@ def compare_published(table: Table, records: Sequence[Record]) -> Iterator[Compa
     ]
     if not cells:
         return
-    data = tabulate(table, cells, records)
-    editors = {(row.n_edits, row.label): row.editor for row in data.rows}
-    datasets = {get_dataset(key).label: key for key in data.datasets}
+    ours = {n.place: n.ours for n in view(table, cells, records).numbers if n.place and n.ours}
     for printed, number in numbers(table.number).items():
-        editor, dataset = (
-            editors.get((printed.n_edits, printed.editor)),
-            datasets.get(printed.dataset),
-        )
-        entry = data.entries.get((printed.n_edits, editor or "", dataset or ""))
-        ours = entry.values.get(printed.metric) if entry else None
-        if ours is not None:
-            yield Comparison(cell=printed, ours=ours, published=number)
+        if printed in ours:
+            yield Comparison(cell=printed, ours=ours[printed], published=number)

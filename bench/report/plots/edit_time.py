@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.core.numerics import Spread
 from bench.datasets import get_dataset
-from bench.report.plots.captions import caption, label, labels, recent_note
-from bench.report.plots.drawing import Drawing, Field, new_figure
-from bench.report.plots.labels import Named, place_names
-from bench.report.plots.source import Source
+from bench.report.plots.drawing import (
+    Drawing,
+    Line,
+    Named,
+    Source,
+    caption,
+    label,
+    new_figure,
+    place_names,
+    recent_note,
+)
+from bench.report.plots.interactive import Spec, by, editor_groups, panel, series
 from bench.report.plots.style import COLUMN, marks, paper_style
-from bench.store.results import Record
-from bench.tables.figure_data.alike import Plan, common_edits, plan
-from bench.tables.figure_data.means import over_datasets
+from bench.tables.figure_data import Comparable, common_edits, comparable, over_datasets
+from bench.tables.times import machine_of
 from editors import registry
 
 if TYPE_CHECKING:
@@ -26,28 +31,9 @@ METRIC = "Avg"
 HEIGHT = 2.8  # inches
 NAME_SIZE = 7.0  # points
 COLUMNS = (
-    "backbone",
-    "n_edits",
-    "type",
-    "editor",
-    "edit_seconds",
-    "lower_quartile",
-    "upper_quartile",
-    "avg",
-    "std",
-    "seeds",
-    "datasets",
-    "protocol",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """An editor: quartiles of the seconds of one edit, and its mean Avg in percent."""
-
-    editor: str  # key
-    seconds: tuple[float, float, float]
-    value: Spread
+    "backbone", "n_edits", "type", "editor", "edit_seconds", "lower_quartile", "upper_quartile",
+    "avg", "std", "seeds", "datasets", "protocol",
+)  # fmt: skip
 
 
 def build(source: Source) -> Drawing:
@@ -56,97 +42,79 @@ def build(source: Source) -> Drawing:
     Raises:
         ValueError: no editor has records of all data sets at this number of edits.
     """
-    whole = plan(source.records(), source.backbone)
+    whole = comparable(source.records(), source.backbone)
     n_edits = source.edits or common_edits(whole.cells)
-    chosen = Plan(tuple(whole.of(n_edits=n_edits)))
-    points = tuple(_points(chosen))
+    chosen = Comparable(tuple(whole.of(n_edits=n_edits)))
+    points = {editor: line for editor in chosen.editors for line in _lines(chosen, editor, n_edits)}
     if not points:
         raise ValueError(
             f"The figure of times needs records of all data sets at {n_edits:,} edits for one "
             f"editor at least, on {source.backbone}."
         )
-    present = [point.editor for point in points]
-    absent = [key for key in whole.editors if key not in present]
-    missing = (f"Not at {n_edits:,} edits on all data sets: {labels(absent)}.",) if absent else ()
+    absent = ", ".join(label(editor) for editor in whole.editors if editor not in points)
+    missing = (f"Not at {n_edits:,} edits on all data sets: {absent}.",) if absent else ()
     with paper_style():
         figure = new_figure(COLUMN, HEIGHT, (*_caption(chosen, n_edits), *missing))
         _draw(figure, points)
-    names = " ".join(get_dataset(key).label for key in chosen.datasets)
-    return Drawing(
-        stem="time",
-        figure=figure,
-        columns=COLUMNS,
-        rows=tuple(_row(point, chosen, n_edits, names) for point in points),
-        notes=missing,
-    )
+    lines = tuple(points.values())
+    return Drawing(stem="time", figure=figure, columns=COLUMNS, lines=lines, notes=missing)
 
 
-def _points(chosen: Plan) -> Iterator[Point]:
-    for key in chosen.editors:
-        records = chosen.of(editor=key)
-        found = over_datasets(records, chosen.datasets).get(METRIC)
-        if found is not None:
-            yield Point(editor=key, seconds=_seconds(records), value=found)
+def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
+    """An editor's mean Avg in percent, and quartiles of the seconds of one edit, if it has all."""
+    records, entry = chosen.of(editor=editor), registry.describe(editor)
+    average = over_datasets(records, chosen.datasets).get(METRIC)
+    if average is not None:
+        # Each the median over data sets and seeds.
+        low, middle, high = (median(r["edit_seconds"][i] for r in records) for i in range(3))
+        yield {
+            "backbone": chosen.backbone, "n_edits": n_edits, "type": entry.family,
+            "editor": entry.label, "edit_seconds": middle, "lower_quartile": low,
+            "upper_quartile": high, "avg": average.mean, "std": average.std, "seeds": average.n,
+            "datasets": " ".join(get_dataset(key).label for key in chosen.datasets),
+            "protocol": chosen.protocol,
+        }  # fmt: skip
 
 
-def _seconds(records: Sequence[Record]) -> tuple[float, float, float]:
-    """Quartiles of the seconds of one edit, each the median over data sets and seeds."""
-    low, middle, high = (median(record["edit_seconds"][i] for record in records) for i in range(3))
-    return low, middle, high
-
-
-def _draw(figure: Figure, points: Sequence[Point]) -> None:
+def _draw(figure: Figure, points: dict[str, dict[str, Any]]) -> None:
     axes = figure.add_subplot()
-    styles = marks([point.editor for point in points])
-    for point in points:
-        mark, (low, middle, high) = styles[point.editor], point.seconds
+    named = []
+    for editor, mark in marks(list(points)).items():
+        line = points[editor]
+        x, low, high = line["edit_seconds"], line["lower_quartile"], line["upper_quartile"]
+        y, std = line["avg"], line["std"]
         axes.errorbar(
-            [middle], [point.value.mean], point.value.std, [[middle - low], [high - middle]],
-            fmt=mark.marker, color=mark.colour, markersize=mark.size + 1, elinewidth=0.6,
+            [x], [y], std, [[x - low], [high - x]], fmt=mark.marker, color=mark.colour,
+            markersize=mark.size + 1, elinewidth=0.6,
             markerfacecolor="white" if mark.hollow else mark.colour,
         )  # fmt: skip
+        y_range = y - (std or 0.0), y + (std or 0.0)
+        named.append(Named(name=label(editor), x=x, y=y, x_range=(low, high), y_range=y_range))
     axes.set_xscale("log")
     axes.set_xlabel("median time of one edit (s); bars: quartiles")
     axes.set_ylabel("Avg, mean over data sets (%)")
     axes.set_ylim(-4, 104)
     axes.margins(x=0.12)
     axes.xaxis.set_major_formatter("{x:g}")
-    place_names(figure, axes, [_named(point) for point in points], NAME_SIZE)
+    place_names(figure, axes, named, NAME_SIZE)
 
 
-def _named(point: Point) -> Named:
-    low, middle, high = point.seconds
-    mean, std = point.value.mean, point.value.std or 0.0
-    return Named(
-        name=label(point.editor), x=middle, y=mean,
-        x_range=(low, high), y_range=(mean - std, mean + std),
-    )  # fmt: skip
-
-
-def _caption(chosen: Plan, n_edits: int) -> tuple[str, ...]:
+def _caption(chosen: Comparable, n_edits: int) -> tuple[str, ...]:
     names = ", ".join(get_dataset(key).label for key in chosen.datasets)
     title = (
         f"Average of reliability, generality and locality after {n_edits:,} edits (mean over "
         f"{names}) against the time of one edit."
     )
-    timed = f"Timed on {_hardware(chosen.records)}."
-    return (*caption(title, chosen), timed, *recent_note(chosen.editors, "hollow"))
+    machines = "; ".join(dict.fromkeys(map(machine_of, chosen.records)))
+    note = recent_note(chosen.editors, "hollow")
+    return (*caption(title, chosen), f"Timed on {machines}.", *note)
 
 
-def _hardware(records: Sequence[Record]) -> str:
-    """`AMD EPYC, 1 thread`: every kind of machine that the records were made on."""
-    found: dict[str, None] = {}
-    for record in records:
-        made = record["provenance"]
-        parts, threads = made["hardware"], made["threads"]
-        device = parts.get("accelerator", parts["processor"])
-        found[f"{device}, {threads} thread{'s' * (threads > 1)}"] = None
-    return "; ".join(found)
-
-
-def _row(point: Point, chosen: Plan, n_edits: int, datasets: str) -> tuple[Field, ...]:
-    entry, (low, middle, high) = registry.describe(point.editor), point.seconds
-    return (
-        chosen.backbone, n_edits, entry.family, entry.label, middle, low, high,
-        point.value.mean, point.value.std, point.value.n, datasets, chosen.protocol,
-    )  # fmt: skip
+def interactive(lines: Sequence[Line]) -> Spec:
+    """One panel, as in the drawing."""
+    x = {"title": "median seconds of one edit", "type": "log", "step": "D2"}
+    own = [
+        series(name, points, "edit_seconds", "avg") | {"mode": "markers"}
+        for name, points in by(lines, "editor")
+    ]
+    return {"groups": editor_groups(lines), "panels": [panel("", x, own, "Avg, %")]}

@@ -5,19 +5,25 @@ The paper prints these as Tables 1, 5 and 6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.core.grids import TABLES
-from bench.core.numerics import Spread
+from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
-from bench.report.plots.captions import caption, label, recent_note
-from bench.report.plots.drawing import Drawing, Field, new_figure
-from bench.report.plots.source import Source
+from bench.report.plots.drawing import (
+    Drawing,
+    Line,
+    Source,
+    caption,
+    label,
+    new_figure,
+    recent_note,
+)
+from bench.report.plots.interactive import Spec, by, editor_groups, panel, series
 from bench.report.plots.style import WIDTH, Mark, marks, paper_style
-from bench.tables.figure_data.alike import Plan, plan
-from bench.tables.tabulate import TableData, tabulate
+from bench.tables.editing import view
+from bench.tables.figure_data import Comparable, comparable
 from editors import registry
 
 if TYPE_CHECKING:
@@ -30,31 +36,9 @@ ACROSS = 6  # names in a row of the legend
 MARGIN = 1.6  # factor, left and right of the points
 MEASURED, PUBLISHED = "measured", "published"
 COLUMNS = (
-    "source",
-    "backbone",
-    "dataset",
-    "type",
-    "editor",
-    "n_edits",
-    "avg",
-    "std",
-    "seeds",
-    "remark",
+    "source", "backbone", "dataset", "type", "editor", "n_edits", "avg", "std", "seeds", "remark",
     "protocol",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """An editor's Avg at n edits on one data set, in percent."""
-
-    source: str  # MEASURED or PUBLISHED
-    backbone: str
-    dataset: str  # key
-    editor: str  # key
-    n_edits: int
-    value: Spread
-    remarks: tuple[str, ...] = ()
+)  # fmt: skip
 
 
 def build(source: Source) -> Drawing:
@@ -63,64 +47,57 @@ def build(source: Source) -> Drawing:
     Raises:
         ValueError: no records of the backbone, or ones that were not measured alike.
     """
-    chosen = plan(source.records(), source.backbone)
-    points = tuple(_points(chosen))
-    sources = tuple(dict.fromkeys(point.source for point in points))
+    chosen = comparable(source.records(), source.backbone)
+    lines = tuple(_lines(chosen))
+    sources = list(dict.fromkeys(line["source"] for line in lines))
     with paper_style():
         names = max(2, -(-len(chosen.editors) // ACROSS))
         height = ROW_HEIGHT * len(sources) + LEGEND_HEIGHT * names
-        figure = new_figure(WIDTH, height, _caption(chosen, points))
-        _draw(figure, chosen, points, sources)
-    return Drawing(
-        stem="edits",
-        figure=figure,
-        columns=COLUMNS,
-        rows=tuple(_row(point, chosen) for point in points),
-    )
+        figure = new_figure(WIDTH, height, tuple(_caption(chosen, lines)))
+        _draw(figure, chosen, lines)
+    return Drawing(stem="edits", figure=figure, columns=COLUMNS, lines=lines)
 
 
-def _points(chosen: Plan) -> Iterator[Point]:
+def _lines(chosen: Comparable) -> Iterator[dict[str, Any]]:
     """Measured points, then the published ones of the same editors where there is such a table."""
-    table = chosen.table
-    data = tabulate(table or TABLES[1], chosen.cells, chosen.records)
-    for row in data.rows:
-        for dataset in data.datasets:
-            entry = data.entries.get((row.n_edits, row.editor, dataset))
-            if entry is not None and METRIC in entry.values:
-                yield Point(
-                    source=MEASURED, backbone=data.backbone, dataset=dataset, editor=row.editor,
-                    n_edits=row.n_edits, value=entry.values[METRIC], remarks=entry.remarks,
-                )  # fmt: skip
-    if table is not None:
-        yield from _published(data)
+    shown = view(chosen.table or TABLES[1], chosen.cells, chosen.records)
+    averages = [n for n in shown.numbers if n.metric == METRIC]
+    for n in averages:
+        if n.ours:
+            yield {
+                "source": MEASURED, "backbone": n.row.backbone, "dataset": n.dataset,
+                "type": n.row.family, "editor": n.row.label, "n_edits": n.row.n_edits,
+                "avg": n.ours.mean, "std": n.ours.std, "seeds": n.ours.n,
+                "remark": "; ".join(n.remarks), "protocol": n.protocol,
+            }  # fmt: skip
+    if chosen.table is None:
+        return
+    families = {n.row.label: n.row.family for n in averages}
+    datasets = {n.dataset for n in averages}
+    for place, number in published_numbers(chosen.table.number).items():
+        if place.metric == METRIC and place.editor in families and place.dataset in datasets:
+            yield {
+                "source": PUBLISHED, "backbone": chosen.table.published_backbone,
+                "dataset": place.dataset, "type": families[place.editor], "editor": place.editor,
+                "n_edits": place.n_edits, "avg": number.value, "std": number.std, "remark": "",
+                "protocol": PUBLISHED,
+            }  # fmt: skip
 
 
-def _published(data: TableData) -> Iterator[Point]:
-    keys = {row.label: row.editor for row in data.rows}
-    datasets = {get_dataset(key).label: key for key in data.datasets}
-    for (n_edits, name, dataset, metric), number in data.published.items():
-        if metric == METRIC and name in keys and dataset in datasets:
-            yield Point(
-                source=PUBLISHED, backbone=data.table.published_backbone,
-                dataset=datasets[dataset], editor=keys[name], n_edits=n_edits,
-                value=Spread(number.value, number.std, 0),
-            )  # fmt: skip
-
-
-def _draw(figure: Figure, chosen: Plan, points: Sequence[Point], sources: Sequence[str]) -> None:
-    panels = figure.subplots(
-        len(sources), len(chosen.datasets), sharex=True, sharey=True, squeeze=False
-    )
+def _draw(figure: Figure, chosen: Comparable, lines: Sequence[Line]) -> None:
+    sources = list(dict.fromkeys(line["source"] for line in lines))
+    datasets = [get_dataset(key).label for key in chosen.datasets]
+    panels = figure.subplots(len(sources), len(datasets), sharex=True, sharey=True, squeeze=False)
     styles = marks(chosen.editors)
-    edits = [point.n_edits for point in points]
+    edits = [line["n_edits"] for line in lines]
     limits = min(edits) / MARGIN, max(edits) * MARGIN
     for i, source in enumerate(sources):
-        for j, dataset in enumerate(chosen.datasets):
-            here = [p for p in points if (p.source, p.dataset) == (source, dataset)]
+        for j, dataset in enumerate(datasets):
+            here = [p for p in lines if (p["source"], p["dataset"]) == (source, dataset)]
             _draw_panel(panels[i, j], here, styles, limits)
             if i == 0:
-                panels[i, j].set_title(get_dataset(dataset).label)
-        backbone = next(p.backbone for p in points if p.source == source)
+                panels[i, j].set_title(dataset)
+        backbone = next(line["backbone"] for line in lines if line["source"] == source)
         panels[i, 0].set_ylabel(f"{source}, {backbone}\nAvg (%)")
     for axes in panels[-1]:
         axes.set_xlabel("sequential edits")
@@ -129,22 +106,22 @@ def _draw(figure: Figure, chosen: Plan, points: Sequence[Point], sources: Sequen
 
 
 def _draw_panel(
-    axes: Axes, points: Sequence[Point], styles: dict[str, Mark], limits: tuple[float, float]
+    axes: Axes, lines: Sequence[Line], styles: Mapping[str, Mark], limits: tuple[float, float]
 ) -> None:
     """One line per editor; a hollow mark says that its number carries a remark."""
     axes.set_xscale("log")
     axes.set_xlim(*limits)
     axes.set_ylim(-2, 102)
     for key, mark in styles.items():
-        found = [point for point in points if point.editor == key]
-        edits, values = [p.n_edits for p in found], [p.value.mean for p in found]
+        own = [line for line in lines if line["editor"] == registry.describe(key).label]
+        edits, values = [p["n_edits"] for p in own], [p["avg"] for p in own]
         axes.plot(edits, values, label=label(key), **mark.line, zorder=3)
-        spreads = [p.value.std or 0.0 for p in found]
+        spreads = [p["std"] or 0.0 for p in own]
         if any(spreads):
             axes.errorbar(edits, values, spreads, fmt="none", ecolor=mark.colour, elinewidth=0.6)
-        hollow = [p for p in found if p.remarks]
+        hollow = [p for p in own if p["remark"]]
         axes.plot(
-            [p.n_edits for p in hollow], [p.value.mean for p in hollow], linestyle="none",
+            [p["n_edits"] for p in hollow], [p["avg"] for p in hollow], linestyle="none",
             marker=mark.marker, markersize=mark.size, markerfacecolor="white",
             markeredgecolor=mark.colour, zorder=4,
         )  # fmt: skip
@@ -152,27 +129,28 @@ def _draw_panel(
     axes.minorticks_off()
 
 
-def _caption(chosen: Plan, points: Sequence[Point]) -> tuple[str, ...]:
+def _caption(chosen: Comparable, lines: Sequence[Line]) -> Iterator[str]:
     title = "Average of reliability, generality and locality against the number of edits."
-    published = {point.backbone for point in points if point.source == PUBLISHED}
-    beside = f"Lower row: the published values, on {', '.join(published)}." if published else ""
-    hollow = [point for point in points if point.remarks]
-    remark = (
-        "A hollow mark: the editor changed nothing or diverged, in some blocks at least."
-        if hollow
-        else ""
+    yield from caption(title, chosen)
+    published = {line["backbone"] for line in lines if line["source"] == PUBLISHED}
+    if published:
+        yield f"Lower row: the published values, on {', '.join(published)}."
+    if any(line["remark"] for line in lines):
+        yield "A hollow mark: the editor changed nothing or diverged, in some blocks at least."
+    yield (
+        "Line styles: solid modifies parameters, dash-dotted adds some, dashed retrieves; RECIPE "
+        "is black."
     )
-    lines = "Line styles: solid modifies parameters, dash-dotted adds some, dashed retrieves"
-    own = "; RECIPE is black."
-    later = recent_note(chosen.editors, "dotted")
-    return (*caption(title, chosen), *filter(None, [beside, remark]), lines + own, *later)
+    yield from recent_note(chosen.editors, "dotted")
 
 
-def _row(point: Point, chosen: Plan) -> tuple[Field, ...]:
-    entry = registry.describe(point.editor)
-    return (
-        point.source, point.backbone, get_dataset(point.dataset).label, entry.family, entry.label,
-        point.n_edits, point.value.mean, point.value.std, point.value.n or None,
-        "; ".join(point.remarks),
-        chosen.protocols[point.dataset] if point.source == MEASURED else PUBLISHED,
-    )  # fmt: skip
+def interactive(lines: Sequence[Line]) -> Spec:
+    """A panel for each data set, of ours and of the published numbers."""
+    ticks = list(dict.fromkeys(line["n_edits"] for line in lines))
+    x = {"title": "sequential edits", "type": "log", "ticks": ticks}
+    panels = []
+    for source, dataset in dict.fromkeys((line["source"], line["dataset"]) for line in lines):
+        here = [line for line in lines if (line["source"], line["dataset"]) == (source, dataset)]
+        own = [series(name, points, "n_edits", "avg") for name, points in by(here, "editor")]
+        panels.append(panel(f"{dataset}, {source} ({here[0]['backbone']})", x, own, "Avg, %"))
+    return {"groups": editor_groups(lines), "panels": panels}

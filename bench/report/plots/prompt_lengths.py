@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.grids import LENGTHS
 from bench.datasets import get_dataset
-from bench.report.plots.captions import caption
-from bench.report.plots.drawing import Drawing, Field, new_figure
-from bench.report.plots.source import Source
+from bench.report.plots.drawing import Drawing, Line, Source, caption, new_figure
+from bench.report.plots.interactive import Spec, group, panel, series
 from bench.report.plots.style import BLACK, BLUE, COLUMN, ORANGE, VERMILLION, paper_style
-from bench.tables.figure_data.alike import Plan
-from bench.tables.figure_data.prompt_lengths import EDITS, Points, drawn, lengths
-from bench.tables.tabulate import METRICS
+from bench.tables.figure_data import (
+    LENGTH_EDITS,
+    LengthMeans,
+    length_means,
+    recipe_by_length,
+)
+from bench.tables.table import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 HEIGHT = 2.5  # inches
-_LINES: dict[str, dict[str, Any]] = {
-    "Rel": {"color": BLUE, "marker": "o", "linestyle": "-"},
-    "Gen": {"color": VERMILLION, "marker": "s", "linestyle": "--"},
-    "Loc": {"color": ORANGE, "marker": "^", "linestyle": "-."},
-    "Avg": {"color": BLACK, "marker": "D", "linestyle": "-", "linewidth": 1.6},
+# Metric -> colour, marker, symbol of the interactive form, line style and width.
+_LINES = {
+    "Rel": (BLUE, "o", "circle", "-", 1.1),
+    "Gen": (VERMILLION, "s", "square", "--", 1.1),
+    "Loc": (ORANGE, "^", "triangle-up", "-.", 1.1),
+    "Avg": (BLACK, "D", "diamond", "-", 1.6),
 }
 COLUMNS = (
-    "backbone",
-    "n_edits",
-    "prompt_length",
-    "metric",
-    "value",
-    "std",
-    "seeds",
-    "datasets",
+    "backbone", "n_edits", "prompt_length", "metric", "value", "std", "seeds", "datasets",
     "protocol",
-)
+)  # fmt: skip
 
 
 def build(source: Source) -> Drawing:
@@ -45,36 +41,47 @@ def build(source: Source) -> Drawing:
     Raises:
         ValueError: no length has records of all data sets at this number of edits.
     """
-    n_edits = source.edits or EDITS
-    chosen = drawn(source.records(), source.backbone, n_edits)
-    points = lengths(chosen, chosen.datasets)
-    if not points:
+    n_edits = source.edits or LENGTH_EDITS
+    chosen = recipe_by_length(source.records(), source.backbone, n_edits)
+    means = length_means(chosen, chosen.datasets)
+    if not means:
         raise ValueError(
             f"Figure 3 needs records of all data sets at {n_edits:,} edits for one length of "
             "continuous prompts at least."
         )
-    absent = [length for length in LENGTHS if length not in points]
-    with paper_style():
-        figure = new_figure(COLUMN, HEIGHT, _caption(chosen, points, n_edits))
-        _draw(figure.add_subplot(), points)
-    return Drawing(
-        stem="figure3",
-        figure=figure,
-        columns=COLUMNS,
-        rows=tuple(_rows(chosen, points, n_edits)),
-        notes=(_missing(absent),) if absent else (),
+    labels = [get_dataset(key).label for key in chosen.datasets]
+    absent = ", ".join(str(length) for length in LENGTHS if length not in means)
+    notes = (f"No record of all data sets for {absent} CPTs.",) if absent else ()
+    title = (
+        f"Figure 3: RECIPE after {n_edits:,} edits against the length of its continuous prompts, "
+        f"mean over {', '.join(labels)}."
     )
+    about = (*caption(title, chosen), "Each length has weights of its own, trained with one seed.")
+    with paper_style():
+        figure = new_figure(COLUMN, HEIGHT, (*about, *notes))
+        _draw(figure.add_subplot(), means)
+    lines = tuple(
+        {
+            "backbone": chosen.backbone, "n_edits": n_edits, "prompt_length": length,
+            "metric": metric, "value": own[metric].mean, "std": own[metric].std,
+            "seeds": own[metric].n, "datasets": " ".join(labels), "protocol": chosen.protocol,
+        }
+        for length, own in means.items()
+        for metric in METRICS
+        if metric in own
+    )  # fmt: skip
+    return Drawing(stem="figure3", figure=figure, columns=COLUMNS, lines=lines, notes=notes)
 
 
-def _draw(axes: Axes, points: Points) -> None:
-    ticks = sorted({*LENGTHS, *points})
-    for column, line in _LINES.items():
-        found = [points.get(length, {}).get(column) for length in ticks]
-        values = [float("nan") if one is None else one.mean for one in found]
-        spreads = [0.0 if one is None or one.std is None else one.std for one in found]
+def _draw(axes: Axes, means: LengthMeans) -> None:
+    ticks = sorted({*LENGTHS, *means})
+    for metric, (colour, marker, _, style, width) in _LINES.items():
+        own = [means.get(length, {}).get(metric) for length in ticks]
+        values = [float("nan") if mean is None else mean.mean for mean in own]
+        spreads = [(mean and mean.std) or 0.0 for mean in own]
         axes.errorbar(
-            ticks, values, yerr=spreads if any(spreads) else None, label=column, capsize=2,
-            elinewidth=0.6, **line,
+            ticks, values, yerr=spreads if any(spreads) else None, label=metric, capsize=2,
+            elinewidth=0.6, color=colour, marker=marker, linestyle=style, linewidth=width,
         )  # fmt: skip
     axes.set_xticks(ticks)
     axes.set_xlim(min(ticks) - 0.4, max(ticks) + 0.4)
@@ -83,30 +90,12 @@ def _draw(axes: Axes, points: Points) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _caption(chosen: Plan, points: Points, n_edits: int) -> tuple[str, ...]:
-    names = ", ".join(get_dataset(key).label for key in chosen.datasets)
-    absent = [length for length in LENGTHS if length not in points]
-    return (
-        *caption(
-            f"Figure 3: RECIPE after {n_edits:,} edits against the length of its continuous "
-            f"prompts, mean over {names}.",
-            chosen,
-        ),
-        "Each length has weights of its own, trained with one seed.",
-        *([_missing(absent)] if absent else []),
-    )
-
-
-def _missing(absent: Sequence[int]) -> str:
-    listed = ", ".join(map(str, absent))
-    return f"No record of all data sets for {listed} CPTs."
-
-
-def _rows(chosen: Plan, points: Points, n_edits: int) -> list[tuple[Field, ...]]:
-    names = " ".join(get_dataset(key).label for key in chosen.datasets)
-    return [
-        (chosen.backbone, n_edits, length, column, one.mean, one.std, one.n, names, chosen.protocol)
-        for length, found in points.items()
-        for column in METRICS
-        if (one := found.get(column)) is not None
+def interactive(lines: Sequence[Line]) -> Spec:
+    """One panel, as in the drawing."""
+    groups = [group(name, colour, symbol) for name, (colour, _, symbol, *_) in _LINES.items()]
+    own = [
+        series(name, [line for line in lines if line["metric"] == name], "prompt_length", "value")
+        for name in _LINES
     ]
+    x = {"title": "continuous prompt tokens of an edit"}
+    return {"groups": groups, "panels": [panel("", x, own, "mean over data sets, %")]}

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.cells import Cell, joined
 from bench.datasets import get_dataset
-from bench.report.plots.captions import EMBEDDED
-from bench.report.plots.drawing import Drawing, Field, new_figure
-from bench.report.plots.source import Source
+from bench.report.plots.drawing import EMBEDDED, Drawing, Line, Source, new_figure
+from bench.report.plots.interactive import Spec, by, group, panel, points
 from bench.report.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, WIDTH, paper_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 3.2  # inches
-# By order of the lengths: 1, 3 and 5 in the paper.
-_PROMPTS = ((VERMILLION, "^"), (BLUE, "+"), (ORANGE, "x"))
+# By order of the lengths, 1, 3 and 5 in the paper: colour, marker, symbol of the interactive form.
+_PROMPTS = ((VERMILLION, "^", "triangle-up"), (BLUE, "+", "cross"), (ORANGE, "x", "x"))
 _NAMES: dict[str, dict[str, Any]] = {
     "subject": {"marker": "o", "s": 9, "linewidth": 0.5, "facecolors": "none", "edgecolors": GREY},
     "object": {"marker": ".", "s": 12, "color": BLACK, "linewidth": 0},
+}
+_SYMBOLS = {
+    "subject": (GREY, "circle-open"),
+    "object": (BLACK, "circle"),
+    "subject+object": (GREY, "diamond"),
 }
 _START_MARKS = {True: "D", False: "o"}  # from principal components, from noise
 COLUMNS = (
@@ -45,19 +49,16 @@ def build(source: Source) -> Drawing:
             f"The data of Figure 4 are of {cells[0].backbone}, not of {source.backbone}; "
             f"--backbone {cells[0].backbone} draws them."
         )
-    missing = (_missing(data["missing"]),) if data["missing"] else ()
+    absent = ", ".join(map(str, data["missing"]))
+    notes = (f"No weights for prompts of {absent} tokens, so they are not here.",) if absent else ()
     with paper_style():
-        figure = new_figure(WIDTH, HEIGHT, (*_caption(data, cells[0]), *missing))
+        figure = new_figure(WIDTH, HEIGHT, (*_caption(data, cells[0]), *notes))
         left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
         _draw_map(left, data)
         _draw_nearness(right, data)
-    return Drawing(
-        stem="figure4",
-        figure=figure,
-        columns=COLUMNS,
-        rows=tuple(_rows(data, cells[0].backbone, joined(cells))),
-        notes=missing,
-    )
+    ours = {"backbone": cells[0].backbone, "protocol": joined(cells)}
+    lines = tuple(line | ours for line in _lines(data))
+    return Drawing(stem="figure4", figure=figure, columns=COLUMNS, lines=lines, notes=notes)
 
 
 def _draw_map(axes: Axes, data: Data) -> None:
@@ -66,7 +67,7 @@ def _draw_map(axes: Axes, data: Data) -> None:
         placed = [name["at"] for name in data["names"] if name[role]]
         x, y = zip(*placed, strict=True)
         axes.scatter(x, y, label=role, zorder=3, **mark)
-    for (length, edits), (colour, marker) in zip(_lengths(data), _PROMPTS, strict=False):
+    for (length, edits), (colour, marker, _) in zip(_lengths(data), _PROMPTS, strict=False):
         placed = [token for edit in edits for token in edit]
         x, y = zip(*placed, strict=True)
         axes.scatter(x, y, s=9, label=_label(length), marker=marker, color=colour, linewidth=0.6)
@@ -84,29 +85,36 @@ def _draw_nearness(axes: Axes, data: Data) -> None:
     """A group per space: for each length its median ratio in every map, and a bar of quartiles."""
     from matplotlib.ticker import LogLocator
 
-    spaces = _spaces(data)
+    # None for the embedding space, then the perplexities of the maps.
+    spaces = list(dict.fromkeys(ratio.get("perplexity") for ratio in data["nearness"]))
     lengths = [length for length, _ in _lengths(data)]
     step = 0.8 / max(len(lengths), 1)
     for place, space in enumerate(spaces):
-        for i, (length, (colour, _)) in enumerate(zip(lengths, _PROMPTS, strict=False)):
-            found = [one for one in _of(data, space) if one["prompt_length"] == length]
+        for i, (length, (colour, *_)) in enumerate(zip(lengths, _PROMPTS, strict=False)):
+            ratios = [
+                ratio
+                for ratio in data["nearness"]
+                if (ratio.get("perplexity"), ratio["prompt_length"]) == (space, length)
+            ]
             x = place + (i - (len(lengths) - 1) / 2) * step
             low, high = (
-                median(one[name] for one in found) for name in ("lower_quartile", "upper_quartile")
+                median(ratio[name] for ratio in ratios)
+                for name in ("lower_quartile", "upper_quartile")
             )
             axes.plot([x, x], [low, high], color=colour, linewidth=4, alpha=0.35, zorder=2)
-            for j, one in enumerate(found):
-                shift = (j - (len(found) - 1) / 2) * step * 0.12
+            for j, ratio in enumerate(ratios):
+                shift = (j - (len(ratios) - 1) / 2) * step * 0.12
                 axes.plot(
-                    x + shift, one["median"], linestyle="none", color=colour, markersize=3,
-                    marker=_START_MARKS[one.get("start") == "pca"],
+                    x + shift, ratio["median"], linestyle="none", color=colour, markersize=3,
+                    marker=_START_MARKS[ratio.get("start") == "pca"],
                 )  # fmt: skip
     axes.axhline(1, color=BLACK, linewidth=0.8, linestyle="--")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    axes.set_xticks(range(len(spaces)), [_space_label(space) for space in spaces])
+    names = ["embedding\nspace" if space is None else f"map,\nperp. {space:g}" for space in spaces]
+    axes.set_xticks(range(len(spaces)), names)
     axes.grid(visible=False, axis="x")
     axes.set_xlim(-0.6, len(spaces) - 0.4)
     axes.set_title("distance to the nearest name\n/ distance between names")
@@ -116,25 +124,8 @@ def _lengths(data: Data) -> list[tuple[int, Any]]:
     return sorted((int(length), edits) for length, edits in data["prompts"].items())
 
 
-def _spaces(data: Data) -> list[float | None]:
-    """None for the embedding space, then the perplexities of the maps."""
-    return list(dict.fromkeys(one.get("perplexity") for one in data["nearness"]))
-
-
-def _of(data: Data, space: float | None) -> Iterator[Mapping[str, Any]]:
-    return (one for one in data["nearness"] if one.get("perplexity") == space)
-
-
-def _space_label(space: float | None) -> str:
-    return "embedding\nspace" if space is None else f"map,\nperp. {space:g}"
-
-
 def _label(length: int) -> str:
     return f"{length} CPT{'s' * (length > 1)}"
-
-
-def _missing(lengths: Sequence[int]) -> str:
-    return f"No weights for prompts of {', '.join(map(str, lengths))} tokens, so they are not here."
 
 
 def _caption(data: Data, cell: Cell) -> tuple[str, ...]:
@@ -162,22 +153,29 @@ def _caption(data: Data, cell: Cell) -> tuple[str, ...]:
     return (what, where, *([EMBEDDED] if embedded else []), ratios)
 
 
-def _rows(data: Data, backbone: str, protocol: str) -> Iterator[tuple[Field, ...]]:
-    """Positions of names, positions of tokens, then the numbers; unused columns stay empty."""
-    ours: dict[str, Field] = {"backbone": backbone, "protocol": protocol}
+def _lines(data: Data) -> Iterator[dict[str, Any]]:
+    """Positions of names, positions of tokens, then the numbers."""
     for name in data["names"]:
-        part = "+".join(role for role in _NAMES if name[role])
         x, y = name["at"]
-        yield _row(name=name["text"], x=x, y=y, part=part, **ours)
+        part = "+".join(role for role in _NAMES if name[role])
+        yield {"part": part, "name": name["text"], "x": x, "y": y}
     for length, edits in _lengths(data):
         for i, edit in enumerate(edits):
             for j, (x, y) in enumerate(edit):
                 place = {"prompt_length": length, "edit": i, "token": j}
-                yield _row(part="prompt", x=x, y=y, **place, **ours)
-    for one in data["nearness"]:
-        named = {column: one[column] for column in COLUMNS if column in one}
-        yield _row(part=f"nearness in {one['space']}", **named, **ours)
+                yield {"part": "prompt", "x": x, "y": y, **place}
+    for ratio in data["nearness"]:
+        yield {"part": f"nearness in {ratio['space']}", **ratio}
 
 
-def _row(**fields: Field) -> tuple[Field, ...]:
-    return tuple(fields.get(column) for column in COLUMNS)
+def interactive(lines: Sequence[Line]) -> Spec:
+    """Names, and tokens of prompts of each length, in one map."""
+    names = [line for line in lines if "name" in line]
+    groups = [group(part, *_SYMBOLS[part]) for part, _ in by(names, "part") if part in _SYMBOLS]
+    own = [points(part, placed, "name") for part, placed in by(names, "part")]
+    prompts = by((line for line in lines if line["part"] == "prompt"), "prompt_length")
+    for (length, placed), (colour, _, symbol) in zip(prompts, _PROMPTS, strict=False):
+        groups.append(group(_label(int(length)), colour, symbol))
+        own.append(points(_label(int(length)), placed, "edit"))
+    bare = {"title": "", "bare": True}
+    return {"groups": groups, "panels": [panel("", bare, own, "") | {"y": bare, "tall": True}]}

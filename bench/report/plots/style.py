@@ -1,7 +1,8 @@
 """How figures look: sizes for print, and marks that do without a difference of red and green.
 
 Colours are those of Okabe and Ito, "Color Universal Design" (2008), without its yellow, which is
-too pale on white. No two editors share a marker, so that black-and-white print tells them apart.
+too pale on white. An editor's own colour and marker stand on its class; no two editors share a
+marker, so that black-and-white print distinguishes them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ from bench.core.names import editor_keys, in_paper
 from editors import registry
 
 BLACK, GREY = "#000000", "#767676"  # grey has 4.5:1 on white
-ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
-# Of editors that are not in the paper's tables: from Paul Tol's muted scheme, "Colour Schemes".
-RECENT_COLOURS = ("#882255", "#999933", "#44AA99", "#332288", "#AA4499")
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "8", "H", "+", "x")
+ORANGE, BLUE, VERMILLION, PURPLE = "#E69F00", "#0072B2", "#D55E00", "#CC79A7"
+# Of editors without a mark, a user's own: the colours are Paul Tol's muted ones, "Colour Schemes".
+OTHER_COLOURS = ("#882255", "#999933", "#44AA99", "#332288", "#AA4499")
+MARKERS = "os^vDPX<>hpd8H+x"
 # Line styles by family: what modifies parameters, adds some, or retrieves.
 Dashes = str | tuple[float, tuple[float, ...]]
 DASHES: dict[str, Dashes] = {"MP": "-", "AP": (0, (5, 1.5, 1, 1.5)), "RB": (0, (4, 1.5))}
@@ -65,7 +64,7 @@ class Mark:
     dashes: Dashes
     width: float  # points
     size: float  # points
-    hollow: bool = False  # the marker, where nothing else is told by that
+    hollow: bool  # the marker of an editor that is not in the paper, where nothing else says so
 
     @property
     def line(self) -> dict[str, Any]:
@@ -81,30 +80,26 @@ class Mark:
 
 
 def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
-    """The mark of each editor, by key; it depends on all editors that there are, not on `editors`.
-
-    Those come last that are known from records alone. Colours repeat, markers do not. The paper's
-    own editor is black.
-    """
-    keys = tuple(dict.fromkeys([*editor_keys(recent=True), *editors]))
-    colours, recent = cycle(COLOURS), cycle(RECENT_COLOURS)
-    found = {}
-    for key, marker in zip(keys, cycle(MARKERS), strict=False):
-        own, old = key == RECIPE, in_paper(key)
-        found[key] = Mark(
-            colour=BLACK if own else next(colours if old else recent),
-            marker="*" if own else marker,
-            dashes=DASHES[registry.describe(key).family] if old else DOTTED,
-            width=1.6 if own else 1.0,
-            size=6.5 if own else 4.0,
+    """The mark of each editor, by key: of these, or of all that there are."""
+    others = zip(cycle(OTHER_COLOURS), cycle(MARKERS), strict=False)
+    styles = {}
+    for key in dict.fromkeys([*editor_keys(recent=True), *editors]):
+        entry, old, main = registry.describe(key), in_paper(key), key == RECIPE
+        colour, marker = entry.mark or next(others)
+        styles[key] = Mark(
+            colour=colour,
+            marker=marker,
+            dashes=DASHES[entry.family] if old else DOTTED,
+            width=1.6 if main else 1.0,
+            size=6.5 if main else 4.0,
             hollow=not old,
         )
-    return {key: found[key] for key in editors or keys}
+    return {key: styles[key] for key in editors or styles}
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Context in which figures are made and written: matplotlib's defaults and these.
+    """Context in which figures are drawn and written: matplotlib's defaults and these.
 
     A user's own matplotlibrc changes nothing, so that equal input gives equal files.
     """

@@ -10,7 +10,7 @@ from itertools import pairwise
 from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, Row, totals
 from bench.runner.costs.hours import TERAFLOPS
-from bench.tables.layout import EMPTY, TextTable
+from bench.tables.table import EMPTY, TextTable
 
 COLUMNS = (
     "cells", "edits", "editing", "asking", "training", "all",

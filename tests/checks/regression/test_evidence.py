@@ -13,8 +13,8 @@ from bench.core.published import PublishedCell
 from bench.store import reference
 from bench.store.reference import write_reference
 from bench.store.results import Record
-from bench.tables.figure_data.prompt_map import write_map
-from tests.report.plots.made import map_data, record
+from bench.tables.figure_data import write_map
+from tests.report.plots.records import map_data, record
 
 SETS = ("zsre", "counterfact", "ripple_edits")
 

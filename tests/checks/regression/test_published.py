@@ -16,7 +16,7 @@ from bench.core.cells import Cell
 from bench.core.grids import get_table
 from bench.core.published import numbers
 from bench.store.results import Record, ResultStore
-from tests.tables.test_render import cell, record
+from tests.tables.records import cell, record
 
 TABLE = get_table(1)
 EDITORS = [("ft", "FT"), ("recipe", "RECIPE")]

@@ -11,9 +11,9 @@ from bench.core.grids import get_table
 from bench.evaluation.record_kinds import AbilityCell
 from bench.store import results
 from bench.store.results import Record
-from bench.tables.general_ability.layout import by_task, to_csv
-from bench.tables.general_ability.tabulate import AbilityTable, tabulate
-from bench.tables.render import latex, markdown
+from bench.tables.general_ability import view
+from bench.tables.render import latex, markdown, to_csv
+from bench.tables.table import View
 from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
 
 TABLE = get_table(2)
@@ -40,7 +40,7 @@ def record(of: AbilityCell, *scores: float, effect: float | None = 1.0) -> Recor
 
 
 @pytest.fixture
-def data() -> AbilityTable:
+def data() -> View:
     """GRACE over two seeds, RECIPE over one, FT not run, at 1,000 edits; GRACE alone at 10."""
     cells = [UNEDITED, cell("ft"), cell("grace"), cell("grace", seed=1), cell("recipe")]
     cells.append(cell("grace", n_edits=10))
@@ -51,16 +51,16 @@ def data() -> AbilityTable:
         record(cells[4], 0.6, 0.5, 0.2, 0.2),
         record(cells[5], 0.1, 0.1, 0.1, 0.1),
     ]
-    return tabulate(TABLE, cells, done)
+    return view(TABLE, cells, done)
 
 
-def texts(data: AbilityTable, row: int) -> dict[str, str]:
-    table = by_task(data)
+def texts(data: View, row: int) -> dict[str, str]:
+    table = data.text
     return dict(zip(table.columns, table.rows[row], strict=True))
 
 
-def test_rows_are_the_unedited_model_and_the_editors_by_number_of_edits(data: AbilityTable) -> None:
-    table = by_task(data)
+def test_rows_are_the_unedited_model_and_the_editors_by_number_of_edits(data: View) -> None:
+    table = data.text
     assert [row[:4] for row in table.rows] == [
         ("0", "-", "-", "unedited"),
         ("1,000", "ZSRE", "MP", "FT"),
@@ -71,7 +71,7 @@ def test_rows_are_the_unedited_model_and_the_editors_by_number_of_edits(data: Ab
     assert table.breaks == (1, 4)
 
 
-def test_numbers_stand_beside_the_published_ones(data: AbilityTable) -> None:
+def test_numbers_stand_beside_the_published_ones(data: View) -> None:
     assert texts(data, 0)["CSQA"] == "90.00 (38.91)"
     assert texts(data, 0)["Avg"] == "90.00 (37.73)"
     assert texts(data, 1)["MMLU"] == "- (29.93)"  # not run
@@ -81,8 +81,8 @@ def test_numbers_stand_beside_the_published_ones(data: AbilityTable) -> None:
     assert texts(data, 4)["CSQA"] == "10.00"  # the paper has 1,000 edits only
 
 
-def test_the_unedited_row_never_competes(data: AbilityTable) -> None:
-    table = by_task(data)
+def test_the_unedited_row_never_competes(data: View) -> None:
+    table = data.text
     marked = {(table.rows[row][3], table.columns[column]) for row, column in table.best}
     tied = {(label, c) for label in ("GRACE", "RECIPE") for c in table.columns[4:]}
     # 60 to 60, 40 to 50, 30 to 20; the rest is equal, Avg too: (60+40+30+20) / 4 = 37.5.
@@ -92,8 +92,8 @@ def test_the_unedited_row_never_competes(data: AbilityTable) -> None:
     assert "**90.00" not in markdown(table)
 
 
-def test_the_caption_says_what_the_numbers_are(data: AbilityTable) -> None:
-    caption = " ".join(by_task(data).caption)
+def test_the_caption_says_what_the_numbers_are(data: View) -> None:
+    caption = " ".join(data.caption)
     for words in (
         "after 10 and 1,000 sequential edits of ZSRE (embedded world 0)",
         "Measured on mini-llama (float32)",
@@ -107,7 +107,7 @@ def test_the_caption_says_what_the_numbers_are(data: AbilityTable) -> None:
         assert words in caption
 
 
-def test_csv_has_one_line_per_number(data: AbilityTable) -> None:
+def test_csv_has_one_line_per_number(data: View) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(data))))
     assert len(rows) == 5 * 8
     grace = next(r for r in rows if r["editor"] == "GRACE" and r["dataset"] == "CSQA")
@@ -119,6 +119,6 @@ def test_csv_has_one_line_per_number(data: AbilityTable) -> None:
 
 
 def test_a_table_without_records_is_all_dashes() -> None:
-    data = tabulate(TABLE, [UNEDITED, cell("ft")], [])
+    data = view(TABLE, [UNEDITED, cell("ft")], [])
     assert texts(data, 0)["CSQA"] == "- (38.91)"
-    assert by_task(data).best == frozenset()
+    assert data.text.best == frozenset()

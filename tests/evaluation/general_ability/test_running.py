@@ -14,7 +14,7 @@ from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.general_ability.loading import LoadedSet, load_sets
 from bench.evaluation.general_ability.running import run_edited, run_unedited
 from bench.evaluation.record_kinds import AbilityCell
-from bench.tables.footnotes import remark
+from bench.tables.table import remark
 from editors.base import EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch

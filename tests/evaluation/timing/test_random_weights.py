@@ -12,12 +12,12 @@ import torch
 
 from bench.checks.contract.tiny import tiny_gpt2
 from bench.cli.main import main
-from bench.core.grids import get_table
 from bench.evaluation.timing.stand_ins import stand_ins
 from bench.models.backbones import load, locate
 from bench.models.resources import Sources
 from bench.runner import plan_times as planning
-from bench.tables.times import by_editor, time_rows, to_csv
+from bench.tables.render import to_csv
+from bench.tables.times import view
 from editors import registry
 from editors.base import EditRequest
 from editors.ft import FtEditor
@@ -169,9 +169,9 @@ def test_bounds_are_printed_as_a_range() -> None:
     of = cell("ft", weights="random")
     made = record(of)
     made["summary"]["edit_least"] = seconds(0.2)
-    rows = time_rows(get_table(3), [of], [made])
-    (row,) = by_editor(TABLE, rows).rows
+    shown = view(TABLE, [of], [made])
+    (row,) = shown.text.rows
     assert row[3] == "0.2000 - 0.4000 (1.7205)"
     assert row[7] == "0.3000 - 0.5000 (1.7794)"
-    assert ",edit_time_lower_bound_s,0.200000," in to_csv(TABLE, rows)
+    assert ",edit_time_lower_bound_s,0.200000," in to_csv(shown)
     assert of.key() != cell("ft").key()

@@ -15,7 +15,8 @@ from bench.evaluation.record_kinds import TimingCell, identity_of
 from bench.models.backbones import Weights
 from bench.store import results
 from bench.store.results import Record, ResultStore
-from bench.tables.times import _machine, by_editor, time_rows, to_csv
+from bench.tables.render import to_csv
+from bench.tables.times import machine_of, view
 
 TABLE = get_table(3)
 
@@ -60,7 +61,7 @@ def record(of: TimingCell, *, trained: int | None = None) -> Record:
 
 def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
     records = [record(of, trained=1234 if of.editor == "recipe" else None) for of in cells]
-    table = by_editor(TABLE, time_rows(TABLE, [*cells, cell("mend")], records))
+    table = view(TABLE, [*cells, cell("mend")], records).text
     return {row[2]: row for row in table.rows}
 
 
@@ -78,7 +79,7 @@ def test_times_stand_beside_the_published_ones() -> None:
 
 def test_csv_has_the_quartiles() -> None:
     of = cell("recipe")
-    text = to_csv(TABLE, time_rows(TABLE, [of], [record(of)]))
+    text = to_csv(view(TABLE, [of], [record(of)]))
     assert "3,mini-llama,10,RB,RECIPE,,edit_time_s,0.400000,,1,LLAMA-2-7B,0.0078" in text
 
 
@@ -114,5 +115,5 @@ def test_a_device_is_part_of_a_cell_and_named_in_the_table() -> None:
     assert identity_of(on_cpu.to_dict()) == on_cpu
     made = record(on_gpu)
     made["provenance"]["hardware"]["accelerator"] = "Some GPU"
-    assert _machine(made) == "Some GPU, 1 thread"
-    assert _machine(record(on_cpu)) == "CPU, 1 thread"
+    assert machine_of(made) == "Some GPU, 1 thread"
+    assert machine_of(record(on_cpu)) == "CPU, 1 thread"

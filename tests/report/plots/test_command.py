@@ -10,8 +10,8 @@ import pytest
 from bench.cli.main import main
 from bench.store import reference
 from bench.store.reference import reference_records
-from bench.tables.figure_data.prompt_map import write_map
-from tests.report.plots.made import map_data, record, write_lines
+from bench.tables.figure_data import write_map
+from tests.report.plots.records import map_data, record, write_lines
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_the_same_command_writes_the_same_bytes() -> None:
         (["--figure", "retention", "--edits", "7"], "needs records at 7 edits on mini-llama"),
         (["--figure", "edits", "--backbone", "gpt2-xl"], "No record of any editor on gpt2-xl"),
         (["--figure", "edits", "--from", "nowhere"], "No records at nowhere"),
-        (["--figure", "4"], "--figure 4 --compute makes it"),
+        (["--figure", "4"], "--figure 4 --compute"),
         (["--figure", "edits", "--compute"], "--compute is for figure 4 alone"),
         (["--export", "a.jsonl"], "--export is for figure 3 alone"),
         (["--from", "nowhere"], "No figure can be drawn: No records at nowhere"),
@@ -136,12 +136,14 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import bench.report.prompt_map.compute as computing
+    import bench.report.prompt_map as computing
 
     asked = []
 
-    def pretend(backbone: str, settings: object, *, told: Callable[[int], None]) -> object:
-        told(1)
+    def pretend(
+        backbone: str, settings: object, *, report_progress: Callable[[int], None]
+    ) -> object:
+        report_progress(1)
         asked.append((backbone, vars(settings)["world_seed"]))
         return map_data()
 
@@ -151,7 +153,7 @@ def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
     assert asked == [("mini-llama", 2)]
     printed = capsys.readouterr()
     assert printed.out == "written: map.json\n"
-    assert "python -m bench train --variant cpt=5 makes them." in printed.err
+    assert "python -m bench train --variant cpt=5" in printed.err
     assert main(made) == 0
     assert files() == ["figure4.csv", "figure4.png", "figure4.svg"]
 

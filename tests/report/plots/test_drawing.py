@@ -13,10 +13,10 @@ from matplotlib import layout_engine
 from matplotlib.transforms import Bbox
 
 from bench.core.files import write_bytes
-from bench.report.plots.catalogue import FIGURES
+from bench.report.plots import FIGURES
 from bench.report.plots.drawing import Drawing, new_figure, write
 from bench.report.plots.style import MARKERS, marks, paper_style
-from tests.report.plots.made import map_data, record, source
+from tests.report.plots.records import map_data, record, source
 
 
 def built(key: str) -> Drawing:
@@ -129,6 +129,6 @@ def test_dollar_signs_in_texts_are_no_formulas() -> None:
     with paper_style():
         figure = new_figure(3.0, 1.0, ["costs $x_{$ or $5"])
         figure.text(0.5, 0.5, "a word, $^$")
-    drawn = Drawing(stem="x", figure=figure, columns=("a",), rows=(("=1+1",),)).contents()
+    drawn = Drawing(stem="x", figure=figure, columns=("a",), lines=({"a": "=1+1"},)).contents()
     assert len(drawn["x.svg"]) > 1_000
     assert drawn["x.csv"].decode().splitlines() == ["a", "'=1+1"]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from bench.report.plots import edit_time, edits, prompt_lengths, retention
-from tests.report.plots.made import csv_lines, record, source
+from tests.report.plots.records import csv_lines, record, source
 
 SETS = ("zsre", "counterfact")
 

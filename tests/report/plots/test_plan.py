@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.tables.figure_data.alike import changes, common_edits, plan
-from tests.report.plots.made import record
+from bench.tables.figure_data import changes, common_edits, comparable
+from tests.report.plots.records import record
 
 
 def test_the_order_is_that_of_tables() -> None:
@@ -18,7 +18,9 @@ def test_the_order_is_that_of_tables() -> None:
         for n_edits in (10, 1)
         for seed in (1, 0)
     ]
-    found = [(c.n_edits, c.editor, c.dataset, c.seed) for c in plan(records, "mini-llama").cells]
+    found = [
+        (c.n_edits, c.editor, c.dataset, c.seed) for c in comparable(records, "mini-llama").cells
+    ]
     assert found[:3] == [
         (1, "ft", "zsre", 0),
         (1, "ft", "zsre", 1),
@@ -34,14 +36,14 @@ def test_the_order_is_that_of_tables() -> None:
 
 def test_changed_hyper_parameters_are_left_out_unless_free() -> None:
     records = [record("recipe"), record("recipe", hparams={"prompt_length": 5})]
-    assert len(plan(records, "mini-llama").records) == 1
-    assert len(plan(records, "mini-llama", free=["prompt_length"]).records) == 2
+    assert len(comparable(records, "mini-llama").records) == 1
+    assert len(comparable(records, "mini-llama", free=["prompt_length"]).records) == 2
     words = record("recipe", hparams={"prompts": "words"})
-    assert len(plan([*records, words], "mini-llama", free=["prompt_length"]).records) == 2
+    assert len(comparable([*records, words], "mini-llama", free=["prompt_length"]).records) == 2
 
 
 def test_what_a_record_lacks_is_a_default_and_what_it_has_more_is_a_change() -> None:
-    cell = plan([record("recipe")], "mini-llama").cells[0]
+    cell = comparable([record("recipe")], "mini-llama").cells[0]
     assert changes(cell) == frozenset()
     hparams = dict(cell.hparams)
     del hparams["gate"]  # came later than some records
@@ -53,7 +55,7 @@ def test_what_a_record_lacks_is_a_default_and_what_it_has_more_is_a_change() -> 
 
 def test_the_same_cell_with_and_without_generation_counts_once() -> None:
     records = [record(), record(generation="none")]
-    assert len(plan(records, "mini-llama").records) == 1
+    assert len(comparable(records, "mini-llama").records) == 1
 
 
 @pytest.mark.parametrize(
@@ -71,20 +73,20 @@ def test_records_that_were_measured_otherwise_are_refused(
     change: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        plan([record(), record(seed=1, **change)], "mini-llama")
+        comparable([record(), record(seed=1, **change)], "mini-llama")
 
 
 def test_other_backbones_are_named() -> None:
     with pytest.raises(
         ValueError, match=r"on gpt2-xl with .* Backbones of the records: mini-llama"
     ):
-        plan([record()], "gpt2-xl")
+        comparable([record()], "gpt2-xl")
 
 
 def test_the_most_edits_that_all_editors_have() -> None:
-    cells = plan([record("ft", n_edits=n) for n in (1, 10, 100)], "mini-llama").cells
+    cells = comparable([record("ft", n_edits=n) for n in (1, 10, 100)], "mini-llama").cells
     assert common_edits(cells) == 100
-    more = plan([record("rome", n_edits=n) for n in (1, 10)], "mini-llama").cells
+    more = comparable([record("rome", n_edits=n) for n in (1, 10)], "mini-llama").cells
     assert common_edits([*cells, *more]) == 10
-    single = plan([record("rome", n_edits=1000)], "mini-llama").cells
+    single = comparable([record("rome", n_edits=1000)], "mini-llama").cells
     assert common_edits([*cells, *single]) == 1000

@@ -12,18 +12,24 @@ import pytest
 
 from bench.models.resources import UntrainedEditorError
 from bench.report.plots import prompt_map
-from bench.report.prompt_map.compute import MapSettings, compute
-from bench.report.prompt_map.maps import tsne
-from bench.report.prompt_map.nearness import Nearness, nearness
-from bench.report.prompt_map.vectors import Name, name_vectors, names_in
+from bench.report.prompt_map import (
+    MapSettings,
+    Name,
+    Nearness,
+    compute,
+    name_vectors,
+    names_in,
+    nearness,
+    tsne,
+)
 from bench.runner.planning import Settings
-from bench.tables.figure_data.prompt_map import read_map, write_map
+from bench.tables.figure_data import read_map, write_map
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import target_ids
 from editors.recipe import RecipeEditor
 from tests.datasets.example_rows import counterfact_row, write
-from tests.report.plots.made import csv_lines, map_data, source
+from tests.report.plots.records import csv_lines, map_data, source
 from tests.support import tiny_recipe
 from tests.support.saved_models import save_tiny
 

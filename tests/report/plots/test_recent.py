@@ -16,7 +16,7 @@ from bench.report.plots import edit_time, edits, retention
 from bench.report.plots.drawing import Drawing
 from bench.report.plots.style import DOTTED, marks
 from editors import registry
-from tests.report.plots.made import record, source
+from tests.report.plots.records import record, source
 from tests.support.source import ROOT
 
 LATER = [key for key in editor_keys(recent=True) if not in_paper(key)]

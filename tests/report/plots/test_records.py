@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench.store.results import ResultStore, failed, sealed
-from bench.tables.figure_data.records import read_records
+from bench.tables.figure_data import read_records
 from tests.core.test_cells import CELL
 from tests.evaluation.timing.test_time_table import cell as timing_cell
 from tests.evaluation.timing.test_time_table import record as timing_record
-from tests.report.plots.made import PROVENANCE, record, write_lines
+from tests.report.plots.records import PROVENANCE, record, write_lines
 from tests.store.test_compact import ROWS
 from tests.store.test_compact import record as full_record
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.report.plots.source import Source
+from bench.report.plots.drawing import Source
 from bench.store.results import Record, complete, sealed
 from editors import registry
 from tests.core.test_cells import CELL

@@ -1,0 +1,160 @@
+"""Table 4: RECIPE without its parts, each number the mean over the data sets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+
+from bench.core.cells import Cell, joined
+from bench.core.grids import ABLATIONS, CONTROLLED, RECIPE, Table, ablation_of
+from bench.core.names import row_order
+from bench.core.numerics import Spread, spread
+from bench.core.published import UNEDITED, PublishedCell
+from bench.core.published import numbers as published_numbers
+from bench.datasets import get_dataset
+from bench.evaluation.metrics import Phase
+from bench.store.results import Record
+from bench.tables.table import (
+    MAIN,
+    METRIC_OPTIONS,
+    METRICS,
+    UNDEFINED,
+    Caption,
+    Metric,
+    Number,
+    Row,
+    View,
+    caption_of,
+    with_best,
+)
+
+MEAN = "MEAN3"  # the published table's name for the mean over the data sets
+# Row -> (label, the published table's name); the first two are no variants.
+ROWS: dict[str, tuple[str, str]] = {
+    "unedited": ("unedited", UNEDITED),
+    "whole": ("RECIPE", "RECIPE"),
+    "no-cpt": (ABLATIONS[0].label, "minus_CPT"),
+    "no-ks": (ABLATIONS[1].label, "minus_KS"),
+    "no-cpt-no-ks": (ABLATIONS[2].label, "minus_BOTH"),
+}
+CONTROL_ROWS = ("unedited", *("whole" if key is None else key for key in CONTROLLED))
+PARTS = (
+    "- CPT: the word embeddings of the edit's own text in place of the continuous prompt, with "
+    "RECIPE's weights. - KS: a retriever trained with a plain contrastive loss, and in the "
+    "sentinel's place a threshold chosen on training edits. - BOTH: both."
+)
+CONTROLLED_BY = (
+    "Control: mini-llama trained from noise without documents that teach reading a context, and "
+    "RECIPE trained on it."
+)
+# Printed with embedded backbones, for which the paper's result is not to be expected.
+TAUGHT = (
+    "The miniature backbones were taught to obey text in front of a question, so that without CPT "
+    "the level of the unedited model, at which the paper has it, is not to be expected."
+)
+
+
+def view(
+    table: Table,
+    cells: Sequence[Cell],
+    records: Iterable[Record],
+    metric: Metric = METRIC_OPTIONS[MAIN],
+) -> View:
+    """A row for each part that is left out; it needs the records of all data sets at a seed.
+
+    Raises:
+        ValueError: cells of several protocols.
+    """
+    protocol = joined(cells)
+    stored = {record["key"]: record for record in records}
+    main, *_ = backbones = sorted({c.backbone for c in cells}, key=lambda b: b == table.control)
+    labels = ", ".join(get_dataset(key).label for key in dict.fromkeys(c.dataset for c in cells))
+    printed = published_numbers(table.number) if metric.published else {}
+    numbers: list[Number] = []
+    for n_edits, backbone in itertools.product(dict.fromkeys(c.n_edits for c in cells), backbones):
+        for part in ROWS if backbone == main else CONTROL_ROWS:
+            row = Row(
+                backbone=backbone,
+                n_edits=n_edits,
+                editor=None if part == "unedited" else RECIPE,
+                label=ROWS[part][0],
+                control=backbone != main,
+            )
+            own = _cells_of(cells, row, part)
+            values = _values(part, own, stored, {cell.dataset for cell in cells}, metric)
+            for column in METRICS:
+                place = PublishedCell(table.number, n_edits, ROWS[part][1], MEAN, column)
+                numbers.append(
+                    Number(
+                        row=row,
+                        dataset=MEAN,
+                        group=f"mean over {labels}",
+                        column=column,
+                        metric=column,
+                        ours=values.get(column),
+                        place=None if row.control else place,
+                        published=None if row.control else printed.get(place),
+                        protocol=protocol,
+                        cells=tuple(own),
+                        competes=part != "unedited" and not row.control,
+                    )
+                )
+    seeds = {cell.seed for cell in cells if cell.key() in stored} or {0}
+    about = caption_of(table, [c for c in cells if c.backbone == main], seeds=seeds, metric=metric)
+    return View(
+        table=table,
+        caption=tuple(_caption(table, about, labels, backbones)),
+        numbers=with_best(numbers),
+        lead=("n", "Editor"),
+    )
+
+
+def _cells_of(cells: Iterable[Cell], row: Row, part: str) -> list[Cell]:
+    """The cells whose mean a row is; the unedited model answers in those of the whole."""
+    own = [c for c in cells if (c.backbone, c.n_edits) == (row.backbone, row.n_edits)]
+    return sorted(
+        (cell for cell in own if _part(cell) == ("whole" if part == "unedited" else part)),
+        key=lambda cell: (row_order(cell.editor, cell.dataset), cell.seed),
+    )
+
+
+def _part(cell: Cell) -> str:
+    variant = ablation_of(cell.hparams)
+    return "whole" if variant is None else variant.key
+
+
+def _values(
+    part: str,
+    cells: Iterable[Cell],
+    stored: Mapping[str, Record],
+    datasets: set[str],
+    metric: Metric,
+) -> dict[str, Spread]:
+    """Column -> spread over the seeds that have all data sets."""
+    phase: Phase = "before" if part == "unedited" else "after"
+    by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
+    for cell in cells:
+        record = stored.get(cell.key())
+        scores = record["summary"]["scores"][phase] if record else {}
+        if metric.channel in scores:
+            by_seed.setdefault(cell.seed, {})[cell.dataset] = scores[metric.channel][metric.measure]
+    whole = [scores for scores in by_seed.values() if scores.keys() >= datasets]
+    if not whole:
+        return {}
+    return {
+        column: spread([100 * fmean(own[name] for own in scores.values()) for scores in whole])
+        for column, name in METRICS.items()
+    }
+
+
+def _caption(table: Table, about: Caption, labels: str, backbones: Sequence[str]) -> Iterator[str]:
+    yield f"Table {table.number}: {table.title}; means over {labels}, in percent."
+    yield f"{about.measured} {about.published}"
+    yield about.protocol
+    yield f"{about.seeds} Bold: the best with edits. {UNDEFINED}"
+    yield PARTS
+    if backbones[0] == table.backbones["embedded"]:
+        yield TAUGHT
+    if len(backbones) > 1:
+        yield CONTROLLED_BY

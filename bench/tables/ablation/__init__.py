@@ -1,1 +1,0 @@
-"""Table 4: RECIPE without its parts."""

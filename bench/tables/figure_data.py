@@ -1,0 +1,318 @@
+"""The numbers of figures: which records they may show together, means over data sets, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench.core.cells import Cell, check_one_way, joined
+from bench.core.console import warn
+from bench.core.files import write_text
+from bench.core.grids import RECIPE, TABLES, Table
+from bench.core.names import editor_keys
+from bench.core.numerics import Spread, spread
+from bench.datasets import dataset_keys
+from bench.datasets.plugins import remember
+from bench.store.compact import compact
+from bench.store.query import split_stale, stale_warning
+from bench.store.results import Record, ResultStore, is_complete, parse
+from bench.tables.table import MAIN, METRIC_OPTIONS, METRICS
+from editors import registry
+
+LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
+LENGTH_EDITS = 1_000  # the paper's number of edits in Figure 3
+MAP_SCHEMA = 1
+_MAP_PARTS = ("settings", "cells", "missing", "versions", "names", "prompts", "nearness")
+# What a field of a cell may depend on within one figure; any other difference is not the editors'.
+# The protocol is checked by `bench.core.protocol`; whether there is generation beside it may vary:
+# teacher-forced scores do not depend on it.
+_DEPENDS: dict[str, tuple[str, ...]] = {
+    "backbone_digest": (),
+    "dtype": (),
+    "dataset_revision": ("dataset",),
+    "dataset_digest": ("dataset",),
+    "limit": ("n_edits",),
+    "editor_version": ("editor",),
+    "inputs": ("editor", "dataset", LENGTH),
+}
+
+LengthMeans = Mapping[int, Mapping[str, Spread]]  # length -> column -> mean over the data sets
+
+
+def records_by_file(directory: Path) -> dict[str, list[Record]]:
+    """The complete records of a directory, by the stem of their file.
+
+    Where the directory holds `*.jsonl` files, their lines are the records; else each `*.json` file
+    is a record, and all are under an empty stem.
+
+    Raises:
+        OSError: no such directory, or a file that cannot be read.
+        ValueError: a file or line that is no record.
+    """
+    if not directory.is_dir():
+        raise FileNotFoundError(
+            f"No records at {directory}; python -m bench run writes them, --from names a directory."
+        )
+    files = sorted(directory.glob("*.jsonl"))
+    if not files:
+        return {"": list(filter(is_complete, ResultStore(directory).records()))}
+    return {path.stem: list(filter(is_complete, _lines(path))) for path in files}
+
+
+def read_records(directory: Path) -> list[Record]:
+    """The editing records of a directory in compact form, each cell once, by their keys.
+
+    Raises:
+        OSError: no such directory, or a file that cannot be read.
+        ValueError: a file or line that is no record, or no complete editing record at all.
+    """
+    files = records_by_file(directory)
+    editing = [r for own in files.values() for r in own if r["cell"].get("kind") == Cell.kind]
+    if "" in files:
+        editing, stale = split_stale(editing)
+        if warning := stale_warning(stale):
+            warn(warning)
+    records = {record["key"]: compact(record) for record in editing}
+    if not records:
+        raise ValueError(f"No complete record of an editing run in {directory}.")
+    remember(records.values())
+    return [records[key] for key in sorted(records)]
+
+
+def _lines(path: Path) -> Iterable[Record]:
+    lines = path.read_bytes().splitlines()  # of a text it would part at U+2028 too
+    return (parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1))
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Records that were measured alike, in the order of tables, one for each cell."""
+
+    records: tuple[Record, ...]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of `records`, in their order."""
+        return tuple(Cell.from_dict(record["cell"]) for record in self.records)
+
+    @property
+    def backbone(self) -> str:
+        """The one of all cells."""
+        return self.cells[0].backbone
+
+    @property
+    def table(self) -> Table | None:
+        """The paper's table whose grid has this backbone."""
+        return next((t for t in TABLES.values() if self.backbone in t.backbones.values()), None)
+
+    @property
+    def editors(self) -> tuple[str, ...]:
+        """Keys, in the paper's row order."""
+        return tuple(dict.fromkeys(cell.editor for cell in self.cells))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Keys, in the paper's column order."""
+        return dataset_keys({cell.dataset for cell in self.cells})
+
+    @property
+    def protocols(self) -> Mapping[str, str]:
+        """Data set key -> id of the protocol."""
+        return {cell.dataset: cell.protocol_id for cell in self.cells}
+
+    @property
+    def protocol(self) -> str:
+        """The id of a number over all data sets."""
+        return joined(self.cells)
+
+    def of(
+        self, *, n_edits: int | None = None, editor: str | None = None, length: int | None = None
+    ) -> list[Record]:
+        """The records at a number of edits, of an editor, of a length of continuous prompts."""
+        pairs = zip(self.records, self.cells, strict=True)
+        return [
+            record
+            for record, cell in pairs
+            if n_edits in {None, cell.n_edits}
+            and editor in {None, cell.editor}
+            and length in {None, cell.hparams.get(LENGTH)}
+        ]
+
+
+def comparable(
+    records: Iterable[Record],
+    backbone: str,
+    *,
+    editors: Collection[str] = (),
+    free: Collection[str] = (),
+) -> Comparable:
+    """The records of a backbone whose editors have their presets.
+
+    Args:
+        records: compact ones of any cells.
+        backbone: its name.
+        editors: keys of those that are wanted, none for all.
+        free: hyper-parameters that may differ from the preset's.
+
+    Raises:
+        ValueError: none are left, or they were not measured alike.
+    """
+    stored = [(record, Cell.from_dict(record["cell"])) for record in records]
+    chosen = [
+        (record, cell)
+        for record, cell in stored
+        if cell.backbone == backbone
+        and (not editors or cell.editor in editors)
+        and changes(cell) <= set(free)
+    ]
+    if not chosen:
+        wanted = ", ".join(registry.describe(key).label for key in editors) or "any editor"
+        there = ", ".join(sorted({cell.backbone for _, cell in stored}))
+        raise ValueError(
+            f"No record of {wanted} on {backbone} with its preset's hyper-parameters. "
+            f"Backbones of the records: {there or 'none'}."
+        )
+    cells = [cell for _, cell in chosen]
+    _check_alike(cells)
+    ordered = sorted(chosen, key=_order(cells))
+    # What tells cells apart that were measured alike. Of a cell with and without further metric
+    # sets the plain one counts, which comes first.
+    once = {
+        (cell.n_edits, cell.editor, cell.dataset, cell.hparams.get(LENGTH), cell.seed): record
+        for record, cell in reversed(ordered)
+    }
+    return Comparable(tuple(reversed(once.values())))
+
+
+def changes(cell: Cell) -> frozenset[str]:
+    """Names of hyper-parameters that are not the preset's; one that a record lacks is a default."""
+    if not registry.is_present(cell.editor):  # a user's own, whose presets are not here
+        return frozenset()
+    preset = registry.hparams_for(cell.editor, cell.backbone)
+    wanted = preset.to_dict()
+    unknown = frozenset(cell.hparams) - frozenset(wanted)
+    if unknown:
+        return unknown
+    values = type(preset).from_dict(cell.hparams).to_dict()
+    return frozenset(name for name in wanted if wanted[name] != values[name])
+
+
+def _check_alike(cells: Sequence[Cell]) -> None:
+    """Refuse cells that differ in more than what a figure shows."""
+    check_one_way(cells)
+    for field, depends in _DEPENDS.items():
+        seen: dict[tuple[object, ...], object] = {}
+        for cell in cells:
+            facts = cell.to_dict() | {LENGTH: cell.hparams.get(LENGTH)}
+            place = tuple(facts[name] for name in depends)
+            first = seen.setdefault(place, facts[field])
+            if first != facts[field]:
+                named = zip(depends, place, strict=True)
+                at = ", ".join(f"{name} {value}" for name, value in named if value is not None)
+                raise ValueError(
+                    f"Records of {cell.backbone} differ in {field}{at and f' at {at}'} "
+                    f"({first} and {facts[field]}); a figure shows records of one kind, "
+                    "so put the others into a directory of their own."
+                )
+
+
+def _order(cells: Sequence[Cell]) -> Callable[[tuple[Record, Cell]], tuple[int, ...]]:
+    """The order of tables: edits, editors, data sets, then lengths, seeds and metric sets."""
+    editors = editor_keys({cell.editor for cell in cells})
+    datasets = dataset_keys({cell.dataset for cell in cells})
+
+    def place(pair: tuple[Record, Cell]) -> tuple[int, ...]:
+        cell = pair[1]
+        length = int(cell.hparams.get(LENGTH, 0))
+        editor, dataset = editors.index(cell.editor), datasets.index(cell.dataset)
+        return cell.n_edits, editor, dataset, length, cell.seed, len(cell.measures)
+
+    return place
+
+
+def common_edits(cells: Sequence[Cell]) -> int:
+    """The largest number of edits that all editors of the cells have, else the largest of any."""
+    by_editor: dict[str, set[int]] = {}
+    for cell in cells:
+        by_editor.setdefault(cell.editor, set()).add(cell.n_edits)
+    shared = set.intersection(*by_editor.values())
+    return max(shared or set.union(*by_editor.values()))
+
+
+def over_datasets(records: Sequence[Record], datasets: Sequence[str]) -> Mapping[str, Spread]:
+    """Column -> mean over the data sets in percent, one value per seed that has all of them.
+
+    Empty where no seed does: a mean over fewer data sets is another quantity.
+    """
+    metric = METRIC_OPTIONS[MAIN]
+    by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
+    for record in records:
+        cell, scores = record["cell"], record["summary"]["scores"]["after"]
+        own = by_seed.setdefault(cell["seed"], {})
+        own[cell["dataset"]] = scores[metric.channel][metric.measure]
+    whole = [scores for scores in by_seed.values() if set(datasets) <= set(scores)]
+    return {
+        column: spread([fmean(100 * scores[key][name] for key in datasets) for scores in whole])
+        for column, name in METRICS.items()
+        if whole and all(name in scores[key] for scores in whole for key in datasets)
+    }
+
+
+def recipe_by_length(
+    records: Iterable[Record], backbone: str, n_edits: int = LENGTH_EDITS
+) -> Comparable:
+    """RECIPE's records with continuous prompts of any length, otherwise as in its preset.
+
+    Raises:
+        ValueError: there are none, or they were not measured alike.
+    """
+    own = [record for record in records if record["cell"]["n_edits"] == n_edits]
+    if not own:
+        raise ValueError(f"Figure 3 needs records at {n_edits:,} edits, there are none.")
+    return comparable(own, backbone, editors=[RECIPE], free=[LENGTH])
+
+
+def length_means(chosen: Comparable, datasets: Sequence[str]) -> LengthMeans:
+    """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other."""
+    stored = sorted({int(cell.hparams[LENGTH]) for cell in chosen.cells})
+    means = {length: over_datasets(chosen.of(length=length), datasets) for length in stored}
+    return {length: own for length, own in means.items() if own}
+
+
+def write_map(data: Mapping[str, Any], path: Path) -> Path:
+    """Write the data of Figure 4 as JSON, the same file for the same data; returns `path`.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return write_text(path, text + "\n")
+
+
+def read_map(path: Path) -> dict[str, Any]:
+    """The data that `write_map` wrote.
+
+    Raises:
+        FileNotFoundError: no such file, with the command that computes it.
+        ValueError: a file of another kind or schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"No data of Figure 4 at {path}; python -m bench figures --figure 4 --compute "
+            "computes them."
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} holds no data of Figure 4.") from error
+    if not isinstance(data, dict) or data.get("schema") != MAP_SCHEMA:
+        raise ValueError(f"{path} holds no data of Figure 4 of schema {MAP_SCHEMA}.")
+    absent = [part for part in _MAP_PARTS if part not in data]
+    if absent:
+        raise ValueError(f"{path} lacks {', '.join(absent)} of Figure 4.")
+    return data

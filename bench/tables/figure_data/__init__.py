@@ -1,1 +1,0 @@
-"""Numbers of figures, from records: which may stand together, means, curves."""

@@ -1,0 +1,424 @@
+"""What a table is: its numbers, one entry each, laid out as columns of text under a caption.
+
+`view` turns the records of a table's cells into such numbers. Every output format, and the pages of
+`bench.report`, show the same ones; `bench.tables.render` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+from bench.core.cells import Cell, Identity, plain
+from bench.core.grids import Table, row_variant
+from bench.core.names import RECENT, in_paper
+from bench.core.numerics import Spread, spread
+from bench.core.published import Published, PublishedCell
+from bench.datasets import get_dataset
+from bench.evaluation.metrics import Channel, Measure
+from bench.evaluation.record_kinds import EditStream, TimingCell
+from bench.store.results import Record
+from editors import registry
+
+METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": "average"}
+EMPTY = "-"
+UNDEFINED = "A dash: undefined, or not run."
+REMARKED = "\u2020"  # a dagger: the caption has a remark on this number
+RECENT_MARK = "\u00a7"  # a section sign: the editor is not in the paper's tables
+LEAD = ("n", "Type", "Editor")
+CSV_COLUMNS = (
+    "table", "backbone", "n_edits", "type", "editor", "dataset", "metric", "value", "std", "seeds",
+    "published_backbone", "published_value", "published_std", "remark", "protocol",
+)  # fmt: skip
+ROUNDING = 1e-4  # ours: a smaller change of a target's log-probability is rounding, no effect
+PRESET, UNKNOWN = "preset", "no preset to compare with"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """Which scores of a record a table shows."""
+
+    name: str  # in captions
+    channel: Channel
+    measure: Measure
+    published: bool = False  # whether the paper prints it
+
+
+# By the name on the command line; the first is what the paper's released code measures.
+METRIC_OPTIONS = {
+    "token_accuracy": Metric(
+        name="Teacher-forced token accuracy",
+        channel="teacher_forced",
+        measure="token_accuracy",
+        published=True,
+    ),
+    "exact": Metric(name="Teacher-forced exact match", channel="teacher_forced", measure="exact"),
+    "generated": Metric(
+        name="Exact match of greedy answers", channel="generated", measure="generated_exact"
+    ),
+}
+MAIN = "token_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of a table: an editor, or the unedited model, after so many edits."""
+
+    backbone: str
+    n_edits: int
+    editor: str | None  # key, with `/variant` for a variant of RECIPE; None: the unedited model
+    label: str
+    family: str = ""
+    edit_set: str = ""  # label, in tables whose columns are not data sets
+    variant: bool = False  # has no published numbers, and competes with nobody
+    control: bool = False  # of Table 4's second backbone
+    line: int = 0  # tells rows apart that are otherwise equal: times are not averaged over seeds
+
+    @property
+    def block(self) -> tuple[str, int]:
+        """Rows of one block compete with each other; a rule separates blocks."""
+        return self.edit_set, self.n_edits
+
+    @property
+    def name(self) -> str:
+        """The label as it is printed."""
+        return marked(self.label, self.editor) + " (control)" * self.control
+
+    def lead(self, column: str) -> str:
+        """The text of a leading column."""
+        texts = {
+            "n": f"{self.n_edits:,}", "Edits": self.edit_set, "Type": self.family,
+            "Editor": self.name,
+        }  # fmt: skip
+        return texts[column] or EMPTY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """One number of a table: ours, the published one beside it, and what both are of."""
+
+    row: Row
+    dataset: str = ""  # label
+    group: str = ""  # heading above the column
+    column: str = ""  # empty: in the CSV alone
+    metric: str = ""  # its name in the CSV; empty: in the text alone
+    ours: Spread | None = None
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    place: PublishedCell | None = None  # where the paper prints this number, or would
+    published: Published | None = None
+    remarks: tuple[str, ...] = ()
+    marks: str = ""
+    protocol: str = ""  # id
+    cells: tuple[Identity, ...] = ()  # planned for it, a seed each
+    competes: bool = False  # whether it can be the best of its column in its block
+    best: bool = False
+    value: str | None = None  # the text of `ours`; None: its mean with two decimals
+    spread: str | None = None  # the text after that one; None: the standard deviation
+    extra: Mapping[str, str | int] = field(default_factory=dict)  # further columns of the CSV
+
+    @property
+    def decimals(self) -> int:
+        """As many as the paper prints here."""
+        return 2 if self.place is None else self.place.decimals
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """`98.27` and `±0.15`; a dash and nothing where we have no number."""
+        mean, std = _parts(self.ours, self.decimals)
+        return (
+            mean if self.value is None else self.value,
+            std if self.spread is None else self.spread,
+        )
+
+    @property
+    def published_text(self) -> str:
+        """The published value with its spread; empty where there is none."""
+        if self.published is None:
+            return ""
+        return "".join(_parts(Spread(self.published.value, self.published.std, 1), self.decimals))
+
+    @property
+    def text(self) -> str:
+        """`ours (published)`, with marks."""
+        theirs = self.published_text
+        return "".join(self.parts) + self.marks + (f" ({theirs})" if theirs else "")
+
+
+def _parts(value: Spread | None, decimals: int) -> tuple[str, str]:
+    if value is None:
+        return EMPTY, ""
+    return f"{value.mean:.{decimals}f}", "" if value.std is None else f"±{value.std:.{decimals}f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """Groups of columns, and rows of text; `breaks` are the rows in front of which a rule goes.
+
+    The first group holds the columns that name a row. A column without a name holds words.
+    """
+
+    caption: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[str, ...]], ...]  # (heading, column names)
+    rows: tuple[tuple[str, ...], ...]
+    breaks: tuple[int, ...] = ()
+    best: frozenset[tuple[int, int]] = frozenset()  # (row, column) of the largest numbers
+
+    @property
+    def lead(self) -> int:
+        """How many columns name a row."""
+        return len(self.groups[0][1])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Flat column names, each with its group's heading in front."""
+        return tuple(f"{group} {name}".strip() for group, names in self.groups for name in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A table as its numbers, in the order of rows and columns."""
+
+    table: Table
+    caption: tuple[str, ...]
+    numbers: tuple[Number, ...]
+    lead: tuple[str, ...] = LEAD
+    csv_columns: tuple[str, ...] = CSV_COLUMNS
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The lines, in their order."""
+        return tuple(dict.fromkeys(number.row for number in self.numbers))
+
+    @property
+    def text(self) -> TextTable:
+        """A line for each row, a column for each group and name."""
+        shown = {(n.row, n.group, n.column): n for n in self.numbers if n.column}
+        columns = list(dict.fromkeys((group, column) for _, group, column in shown))
+        groups: dict[str, list[str]] = {}
+        for group, column in columns:
+            groups.setdefault(group, []).append(column)
+        lines = [[shown.get((row, *column)) for column in columns] for row in self.rows]
+        return TextTable(
+            caption=self.caption,
+            groups=(("", self.lead), *((name, tuple(own)) for name, own in groups.items())),
+            rows=tuple(
+                (*map(row.lead, self.lead), *(n.text if n else EMPTY for n in line))
+                for row, line in zip(self.rows, lines, strict=True)
+            ),
+            breaks=breaks([row.block for row in self.rows]),
+            best=frozenset(
+                (i, j)
+                for i, line in enumerate(lines)
+                for j, n in enumerate(line, start=len(self.lead))
+                if n and n.best
+            ),
+        )
+
+
+def view(
+    table: Table, cells: Sequence[Identity], records: Iterable[Record], metric: str = MAIN
+) -> View:
+    """A table of a plan's cells; cells without a complete record stay empty.
+
+    Args:
+        table: one of the paper's.
+        cells: of one plan, so that they share protocol, metric version and, per n, the limit.
+        records: complete ones, of these cells and of any others.
+        metric: of `METRIC_OPTIONS`; general ability and times have only one.
+
+    Raises:
+        ValueError: cells of several protocols, which no column may mix.
+    """
+    shown: View = import_module(f"bench.tables.{table.measures}").view(
+        table, cells, records, METRIC_OPTIONS[metric]
+    )
+    return shown
+
+
+def breaks(blocks: Sequence[object]) -> tuple[int, ...]:
+    """The places at which another block begins."""
+    return tuple(i for i, (first, second) in enumerate(pairwise(blocks), 1) if first != second)
+
+
+def number(value: Spread | None) -> str:
+    """A mean with its spread, where there is one; a dash for none."""
+    return "".join(_parts(value, 2))
+
+
+def over_seeds(scores: Sequence[Mapping[str, float]], *, unit: float = 100) -> dict[str, Spread]:
+    """Name -> spread over the seeds that have it; of shares in percent."""
+    names = dict.fromkeys(name for own in scores for name in own)
+    return {name: spread([unit * own[name] for own in scores if name in own]) for name in names}
+
+
+def with_best(numbers: Iterable[Number]) -> tuple[Number, ...]:
+    """The same, with the largest of each column of a block marked; one alone is no best."""
+    places = [(n, (n.row.block, n.group, n.column)) for n in numbers]
+    rivals: dict[object, list[float]] = {}
+    for n, column in places:
+        if n.competes and n.ours:
+            rivals.setdefault(column, []).append(round(n.ours.mean, 2))
+    largest = {column: max(means) for column, means in rivals.items() if len(means) > 1}
+    return tuple(
+        replace(n, best=True)
+        if n.competes and n.ours and round(n.ours.mean, 2) == largest.get(column)
+        else n
+        for n, column in places
+    )
+
+
+def marked(label: str, editor: str | None) -> str:
+    """A label with a mark where its editor (a key, or key/variant) is not in the paper's tables."""
+    return label if editor is None or _in_paper(editor) else f"{label} {RECENT_MARK}"
+
+
+def _in_paper(editor: str) -> bool:
+    return in_paper(editor.partition("/")[0])
+
+
+# Sentences above tables.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """What the numbers of editing cells are, in sentences."""
+
+    title: str
+    measured: str
+    published: str
+    protocol: str
+    seeds: str
+    changes: str  # of presets; empty for none
+
+
+def caption_of(
+    table: Table,
+    cells: Sequence[Cell],
+    *,
+    seeds: Collection[int],
+    metric: Metric = METRIC_OPTIONS[MAIN],
+) -> Caption:
+    """The caption of cells that share backbone, protocol and, per n, the limit."""
+    first = cells[0]
+    limits = {cell.n_edits: "all" if cell.limit is None else f"{cell.limit:,}" for cell in cells}
+    drawn = ", ".join(f"{limit} at {n:,}" for n, limit in limits.items())
+    data = ", ".join(dict.fromkeys(map(origin, cells)))
+    protocols = ", ".join(dict.fromkeys(cell.protocol_id for cell in cells))
+    presets = {c.editor: c.hparams for c in cells if row_variant(c.editor, c.hparams) is None}
+    return Caption(
+        title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
+        "in percent.",
+        measured=f"Measured on {first.backbone} ({first.dtype}), data: {data}.",
+        published=published_sentence(table, first.backbone)
+        if metric.published
+        else "The paper prints no such numbers.",
+        protocol=f"{metric.name}, metric protocol {first.metric_version}; "
+        f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
+        f"at n edits: {drawn}. Protocols: {protocols}.",
+        seeds=seeds_sentence(seeds),
+        changes=changes_sentence(first.backbone, presets),
+    )
+
+
+def origin(cell: Cell | EditStream | TimingCell) -> str:
+    """`ZSRE (embedded world 0)`."""
+    return f"{get_dataset(cell.dataset).label} ({cell.dataset_revision})"
+
+
+def published_sentence(
+    table: Table,
+    backbone: str,
+    *,
+    at: str = "",
+    warning: str = "another backbone: compare shapes, not values",
+) -> str:
+    """What stands in parentheses, with a warning where it is of another backbone."""
+    end = "" if backbone == table.backbones["paper"] else f", {warning}"
+    return f"In parentheses the published value on {table.published_backbone}{at}{end}."
+
+
+def seeds_sentence(seeds: Collection[int]) -> str:
+    """What the seeds were, and what they vary."""
+    listed = ", ".join(map(str, sorted(seeds)))
+    if len(seeds) == 1:
+        return f"One seed ({listed}), which draws and orders the samples."
+    return (
+        f"Mean ± sample standard deviation over up to {len(seeds)} seeds ({listed}), which draw "
+        "and order the samples."
+    )
+
+
+def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) -> str:
+    """`GRACE with mode=easyedit.`: what differs from the presets; empty where nothing does."""
+    parts = []
+    for editor, values in hparams.items():
+        if registry.is_present(editor):
+            preset = plain(registry.hparams_for(editor, backbone).to_dict())
+            changed = [f"{k}={v}" for k, v in values.items() if preset.get(k) != v]
+            if changed:
+                parts.append(f"{registry.describe(editor).label} with {', '.join(changed)}.")
+    return " ".join(parts)
+
+
+def settings_of(cell: Cell) -> str:
+    """`mode=easyedit`: what differs from the editor's preset, or that nothing does.
+
+    A variant with a row and a label of its own counts as a preset.
+    """
+    if row_variant(cell.editor, cell.hparams) is not None:
+        return PRESET
+    try:
+        sentence = changes_sentence(cell.backbone, {cell.editor: cell.hparams})
+    except ValueError:  # no preset for this backbone
+        return UNKNOWN
+    return sentence.partition(" with ")[2].removesuffix(".") or PRESET
+
+
+def recent_notes(editors: Iterable[str | None]) -> Iterator[str]:
+    """What the mark of recent editors means, where any of these is one."""
+    if not all(editor is None or _in_paper(editor) for editor in editors):
+        yield f"{RECENT_MARK} {RECENT.capitalize()}."
+
+
+def remark_notes(numbers: Iterable[Number]) -> Iterator[str]:
+    """What the dagger means: the editors that changed nothing or diverged, and where."""
+    notes = dict.fromkeys(
+        f"{n.row.label} at {n.row.n_edits:,} on {n.row.edit_set or n.dataset}: "
+        f"{'; '.join(n.remarks)}"
+        for n in numbers
+        if n.remarks
+    )
+    if notes:
+        yield f"{REMARKED} {'. '.join(notes)}."
+
+
+def remarks_of(records: Sequence[Record]) -> tuple[str, ...]:
+    """`diverged at edit 37 (seed 1)`: what is wrong with records of one number, if anything."""
+    stored = [(record["cell"].get("edits") or record["cell"], record) for record in records]
+    remarks = [(stream, remark(record.get("health", ()))) for stream, record in stored]
+    return tuple(
+        text + (f" (seed {stream['seed']})" if len(records) > 1 else "")
+        for stream, text in remarks
+        if text is not None
+    )
+
+
+def remark(blocks: Sequence[Mapping[str, Any]]) -> str | None:
+    """`diverged at edit 37`, `no effect`, or both of a record's blocks; None if all is well."""
+    diverged = [block for block in blocks if block["effect"] is None]
+    idle = [block for block in blocks if block["effect"] is not None and block["effect"] < ROUNDING]
+    parts = []
+    if diverged:
+        edits = [block["diverged_at"] for block in diverged if block["diverged_at"] is not None]
+        where = f" at edit {min(edits)}" if edits else ""
+        parts.append(f"diverged{where}" + _share(len(diverged), len(blocks)))
+    if idle:
+        parts.append("no effect" + _share(len(idle), len(blocks)))
+    return ", ".join(parts) or None
+
+
+def _share(some: int, count: int) -> str:
+    return "" if some == count else f" ({some} of {count} blocks)"

@@ -1,0 +1,208 @@
+"""Tables 1, 5 and 6 from records, with means worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+
+import pytest
+
+from bench.core.grids import Selection, get_table
+from bench.runner.planning import points
+from bench.tables.editing import EditingView, averages, by_kind, view
+from bench.tables.render import latex, markdown, to_csv
+from bench.tables.table import METRIC_OPTIONS, TextTable
+from tests.tables.records import cell, record
+
+TABLE = get_table(1)
+
+
+@pytest.fixture
+def shown() -> EditingView:
+    """FT on two sets over two seeds, RECIPE on one set and one seed, at 1 edit; FT not at 10."""
+    cells = [cell("ft", d, 1, s) for d in ("zsre", "ripple_edits") for s in (0, 1)]
+    cells += [cell("recipe", d, 1, s) for d in ("zsre", "ripple_edits") for s in (0, 1)]
+    cells += [cell("ft", "zsre", 10, s) for s in (0, 1)]
+    done = [
+        record(cells[0], rel=0.5, gen=0.4, loc=0.9),
+        record(cells[1], rel=0.7, gen=0.6, loc=0.8),
+        record(cells[2], rel=0.1, gen=0.2, loc=0.3),
+        record(cells[4], rel=1.0, gen=0.98, loc=0.99, honest=0.875),
+    ]
+    return view(TABLE, cells, done)
+
+
+def texts(table: TextTable, row: int) -> dict[str, str]:
+    return dict(zip(table.columns, table.rows[row], strict=True))
+
+
+def over_seeds(**scores: tuple[float, ...]) -> EditingView:
+    """Editors on ZSRE at 10 edits, one score in [0, 1] per seed."""
+    cells = {
+        (editor, seed): cell(editor, "zsre", 10, seed)
+        for editor, values in scores.items()
+        for seed in range(len(values))
+    }
+    done = [
+        record(of, rel=scores[e][seed], gen=scores[e][seed], loc=scores[e][seed])
+        for (e, seed), of in cells.items()
+    ]
+    return view(TABLE, [*cells.values()], done)
+
+
+def test_mean_and_sample_deviation_over_seeds_in_percent(shown: EditingView) -> None:
+    numbers = {n.metric: n for n in shown.numbers if (n.row.label, n.dataset) == ("FT", "ZSRE")
+               and n.row.n_edits == 1}  # fmt: skip
+    rel, avg = numbers["Rel"].ours, numbers["Avg"].ours
+    assert rel is not None
+    assert avg is not None
+    assert (rel.mean, rel.std) == pytest.approx((60.0, 14.142136))
+    assert (avg.mean, avg.std) == pytest.approx((65.0, 7.0710678))  # of 60 and 70
+    assert numbers["Avg"].by_seed == pytest.approx({0: 60.0, 1: 70.0})
+
+
+def test_rows_and_columns_are_the_papers_beside_its_values(shown: EditingView) -> None:
+    table = shown.text
+    assert [row[:3] for row in table.rows] == [
+        ("1", "MP", "FT"), ("1", "RB", "RECIPE"), ("10", "MP", "FT")
+    ]  # fmt: skip
+    assert table.breaks == (2,)
+    assert [heading for heading, _ in table.groups] == ["", "ZSRE", "RIPE"]
+    row = texts(table, 0)
+    assert row["ZSRE Rel"] == "60.00±14.14 (47.86)"
+    assert row["ZSRE Avg"] == "65.00±7.07 (61.44±1.00)"
+    assert row["RIPE Rel"] == "10.00 (41.54)"
+
+
+def test_what_was_not_run_is_a_dash_beside_the_published_value(shown: EditingView) -> None:
+    assert texts(shown.text, 1)["RIPE Gen"].startswith("- (")
+    assert texts(shown.text, 2)["ZSRE Rel"].startswith("- (")
+    assert texts(shown.text, 2)["RIPE P-only"] == "-"
+
+
+def test_prompt_only_is_shown_for_retrieval_editors_alone(shown: EditingView) -> None:
+    assert texts(shown.text, 0)["ZSRE P-only"] == "-"
+    assert texts(shown.text, 1)["ZSRE P-only"] == "87.50"
+
+
+def test_the_caption_says_what_the_numbers_are(shown: EditingView) -> None:
+    caption = " ".join(shown.caption)
+    for words in (
+        "mini-llama (float32)", "ZSRE (embedded world 0)", "LLAMA-2-7B", "50 at 1, 50 at 10",
+        "2 seeds (0, 1)",
+    ):  # fmt: skip
+        assert words in caption
+
+
+def test_editors_of_later_papers_have_a_mark_and_a_sentence(shown: EditingView) -> None:
+    cells = [cell(editor, "zsre", 1, 0) for editor in ("ft", "rag")]
+    table = view(TABLE, cells, [record(c, rel=1, gen=1, loc=1) for c in cells]).text
+    assert [row[2] for row in table.rows] == ["FT", "RAG \u00a7"]
+    assert r"RAG \S{}" in latex(table)
+    assert table.caption[-1].startswith("\u00a7 ")
+    assert not any("\u00a7" in line for line in shown.caption)
+
+
+def test_an_editor_that_diverged_is_named_beside_its_numbers() -> None:
+    cells = [cell("ft", "zsre", 10, seed) for seed in (0, 1)]
+    cells.append(cell("recipe", "zsre", 10, 0))
+    done = [record(c, rel=0.5, gen=0.5, loc=0.5) for c in cells]
+    done[1] = record(cells[1], rel=0.1, gen=0.0, loc=0.0, diverged_at=7)
+    shown = view(TABLE, cells, done)
+    assert texts(shown.text, 0)["ZSRE Rel"].startswith("30.00±28.28† (")
+    assert "†" not in texts(shown.text, 1)["ZSRE Rel"]
+    assert shown.caption[-1] == "† FT at 10 on ZSRE: diverged at edit 7 (seed 1)."
+    assert shown.caption[-1] == by_kind(shown).caption[-1]
+    rows = list(csv.DictReader(io.StringIO(to_csv(shown))))
+    remarks = {(row["editor"], row["remark"]) for row in rows}
+    assert remarks == {("FT", "diverged at edit 7 (seed 1)"), ("RECIPE", "")}
+
+
+def test_records_of_earlier_versions_have_no_health() -> None:
+    old = record(cell("ft", "zsre", 1, 0), rel=0.5, gen=0.4, loc=0.9)
+    del old["health"]
+    assert not any(n.remarks for n in view(TABLE, [cell("ft", "zsre", 1, 0)], [old]).numbers)
+
+
+def test_by_type_shows_the_types_of_probe_of_one_set(shown: EditingView) -> None:
+    table = by_kind(shown)
+    assert [name.removeprefix("RIPE ") for name in table.columns[3:]] == [
+        "Logical Generalization", "Compositionality I", "Compositionality II", "Subject Aliasing",
+        "Relation Specificity", "Forgetfulness",
+    ]  # fmt: skip
+    assert table.rows[0][3:] == ("-", "-", "-", "20.00", "30.00", "-")
+    assert set(table.rows[1][3:]) == {"-"}
+    assert not any("published" in sentence for sentence in table.caption)
+
+
+def test_averages_are_a_column_per_data_set_and_stay_bold() -> None:
+    table = averages(over_seeds(ft=(0.5, 0.6), recipe=(0.7, 0.9)))
+    assert table.groups == (("", ("n", "Type", "Editor")), ("Avg", ("ZSRE",)))
+    assert [row[3] for row in table.rows] == [
+        "55.00±7.07 (52.70±0.30)", "80.00±14.14 (99.31±0.43)"
+    ]  # fmt: skip
+    assert table.best == {(1, 3)}
+    assert "P-only" not in " ".join(table.caption)
+
+
+def test_the_best_numbers_are_bold_and_a_significant_lead_is_marked() -> None:
+    shown = over_seeds(
+        ft=(0.5, 0.6, 0.7, 0.8, 0.9), recipe=(0.51, 0.61, 0.71, 0.82, 0.91)
+    )  # differences 1, 1, 1, 2, 1 points: t = 6, p = 0.004
+    table = shown.text
+    assert table.best == {(1, column) for column in range(3, 7)}
+    assert texts(table, 1)["ZSRE Avg"] == "71.20±15.97\u2021 (99.31±0.43)"
+    assert texts(table, 1)["ZSRE Rel"] == "71.20±15.97 (99.11)"
+    assert "| **71.20±15.97 (99.11)** |" in markdown(table)
+    assert r"$\ddagger$" in latex(table)
+    assert "Holm's correction of 1 tests" in " ".join(table.caption)
+
+
+def test_a_lead_that_may_be_chance_is_not() -> None:
+    shown = over_seeds(ft=(0.5, 0.9, 0.7), recipe=(0.6, 0.8, 0.9))
+    assert "\u2021" not in texts(shown.text, 1)["ZSRE Avg"]
+
+
+def test_equal_numbers_are_best_together_and_a_single_editor_is_not() -> None:
+    shown = over_seeds(ft=(0.5,), recipe=(0.5,))
+    assert {row for row, _ in shown.text.best} == {0, 1}
+    assert "Significance is not tested" in " ".join(shown.caption)  # with a single seed
+    assert over_seeds(ft=(0.5,)).text.best == frozenset()
+
+
+def test_another_metric_stands_without_published_numbers() -> None:
+    of = cell("ft", "zsre", 1, 0)
+    scored = record(of, rel=0.5, gen=0.5, loc=0.5)
+    scores = scored["summary"]["scores"]["after"]["teacher_forced"]
+    scores["exact"] = dict.fromkeys(scores["token_accuracy"], 0.25)
+    scored["summary"]["kinds"]["after"]["teacher_forced"]["exact"] = {}
+    shown = view(TABLE, [of], [scored], METRIC_OPTIONS["exact"])
+    assert texts(shown.text, 0)["ZSRE Rel"] == "25.00"
+    assert METRIC_OPTIONS["exact"].name in " ".join(shown.caption)
+
+
+def test_records_without_generated_answers_count_as_missing() -> None:
+    of = cell("ft", "zsre", 1, 0)
+    shown = view(TABLE, [of], [record(of, rel=1, gen=1, loc=1)], METRIC_OPTIONS["generated"])
+    assert texts(shown.text, 0)["ZSRE Rel"] == "-"
+
+
+def test_a_variant_has_a_row_beside_its_editor_and_competes_with_nobody() -> None:
+    plain = cell("recipe", "zsre", 10, 0)
+    other = dataclasses.replace(plain, hparams={"inject": "gptj_ln1"})
+    cells = [cell("ft", "zsre", 10, 0), plain, other]
+    done = [record(of, rel=s, gen=s, loc=s) for of, s in zip(cells, (0.5, 0.6, 0.9), strict=True)]
+    shown = view(get_table(5), cells, done)
+    assert [row[2] for row in shown.text.rows] == ["FT", "RECIPE", "RECIPE (gptj_ln1)"]
+    assert texts(shown.text, 2)["ZSRE Rel"] == "90.00"  # nothing is published of it
+    assert {row for row, _ in shown.text.best} == {1}
+    assert {pair.other for pair in shown.comparisons} == {"FT"}
+    assert any(line.startswith("RECIPE (gptj_ln1): ") for line in shown.caption)
+
+
+def test_table_5_has_both_injections_of_recipe_alone() -> None:
+    grid = points(get_table(5), Selection(editors=("recipe", "ft"), datasets=("cf",), edits=(1,)))
+    assert [(point.editor, point.variant) for point in grid] == [
+        ("ft", None), ("recipe", None), ("recipe", "gptj-ln1"),
+    ]  # fmt: skip
