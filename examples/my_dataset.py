@@ -1,11 +1,11 @@
-"""A data set of one's own: capitals that have moved. Its rows lie beside it, in `capitals.json`.
+"""Your own data set: capitals that have moved. Its rows are in `capitals.json` in this folder.
 
     python -m bench run --datasets examples/my_dataset.py --editors ft,grace --edits 1,10
 
-The file is a JSON list of objects. `row.text`, `row.texts` and `row.rows` read a field, and word
-the error where it is not there. The base class does the rest: it leaves out rows without text and
-counts them, takes white space off targets, and spells the subject as the prompt does. With
-`--data-dir DIR` the file may lie in DIR instead. A trainable editor needs a `train` split too.
+The file is a JSON list of objects. `row.text`, `row.texts` and `row.rows` read a field, and raise a
+readable error if it is missing. The base class does the rest: it leaves out rows without text and
+counts them, strips white space from targets, and spells the subject as the prompt does. With
+`--data-dir DIR` the file is read from DIR instead. A trainable editor needs a `train` split too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from editors.base import EditRequest, EditSample, Probe
 class Capitals(EditDataset):
     """Request `question` -> `answer`, with any number of rephrased and unrelated questions."""
 
-    key = "capitals"  # what records call it
+    key = "capitals"  # its name in records
     label = "CAPITALS"  # as tables print it
     title = "Capitals that have moved"
     licence = "CC0"
@@ -40,7 +40,7 @@ class Capitals(EditDataset):
                 for text in row.texts("rephrased")
             ),
             locality=tuple(
-                Probe(kind="unrelated", prompt=one.text("question"), target=one.text("answer"))
-                for one in row.rows("unrelated")
+                Probe(kind="unrelated", prompt=other.text("question"), target=other.text("answer"))
+                for other in row.rows("unrelated")
             ),
         )

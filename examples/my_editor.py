@@ -1,9 +1,9 @@
-"""An editor of one's own: a memory of answers, looked up by the words of a question.
+"""Your own editor: a memory of answers, retrieved by the words of a question.
 
 Every edit is one entry: the words of its prompt, and the tokens of its target. A question whose
-words are near enough to an entry's is answered by it: at each position of the answer the logit of
-the entry's token is raised. Other questions are answered by the model as it is, whose weights never
-change. It is small, and beaten by questions that say the same in other words.
+words are near enough to those of an entry is answered by it: at each position of the answer the
+logit of the entry's token is raised. The model answers other questions unchanged; its weights never
+change. The editor is small, and fails on questions that say the same in other words.
 
     python -m bench run --editors examples/my_editor.py --datasets zsre --edits 1,10
     python -m bench contract examples/my_editor.py
@@ -32,10 +32,10 @@ NONE = -1  # of a text that no entry answers
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerMemoryHparams(Hparams):
-    """Checked where they are made, so that a bad value never starts a run."""
+    """Checked at construction, so that no run starts with a bad value."""
 
     threshold: float = 0.5  # of the similarity of two sets of words, from 0 to 1
-    strength: float = 300.0  # what is added to a logit, about
+    strength: float = 300.0  # added to a logit, approximately
 
     def __post_init__(self) -> None:
         check_at_least("threshold", self.threshold, 0)
@@ -43,7 +43,7 @@ class AnswerMemoryHparams(Hparams):
 
 
 class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
-    """`RetrievingEditor` wants `search`; the rest is what every editor has."""
+    """`RetrievingEditor` needs `search`; the rest is what every editor has."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"  # it retrieves
     label: ClassVar[str] = "AnswerMemory"  # as tables print it
@@ -63,7 +63,7 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
         self.entries: list[tuple[str, str]] = []  # prompt, target
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The entries as tensors: a long stream is kept on disk and continued."""
+        """The entries as tensors: a long stream is checkpointed and continued."""
         prompts, targets = [p for p, _ in self.entries], [t for _, t in self.entries]
         return pack_texts(prompts, "prompts") | pack_texts(targets, "targets")
 
@@ -74,24 +74,24 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
 
     def search(self, texts: Sequence[str]) -> Tensor:
         """Number [B] of the entry that answers each text: the nearest, the newest of equals."""
-        found = []
+        entries = []
         for text in texts:
             near = [similarity(text, prompt) for prompt, _ in self.entries]
             best = max(range(len(near)), key=lambda i: (near[i], i), default=NONE)
-            found.append(best if near and near[best] >= self.hparams.threshold else NONE)
-        return torch.tensor(found, device=self.lm.device)
+            entries.append(best if near and near[best] >= self.hparams.threshold else NONE)
+        return torch.tensor(entries, device=self.lm.device)
 
     @contextmanager
     def steering(self, batch: TokenBatch) -> Iterator[None]:
         """Raise logits while this batch is answered; the hooks are gone afterwards."""
-        found = self.retrieve(batch.texts).tolist()
-        targets = ["" if entry == NONE else self.entries[entry][1] for entry in found]
+        retrieved = self.retrieve(batch.texts).tolist()
+        targets = ["" if entry == NONE else self.entries[entry][1] for entry in retrieved]
         rows = [target_ids(self.lm.tokenizer, text) if text else [] for text in targets]
         head = self.lm.model.lm_head.weight  # [V, d]: a logit is a row times the hidden state
-        ways = head - head.mean(dim=0)  # what all rows share would raise all logits alike
+        directions = head - head.mean(dim=0)  # the mean would raise all logits alike
         step = 0  # tokens of the answer that earlier forwards have read
 
-        def pushed(_: Tensor, hidden: Tensor) -> Tensor:  # [B, T, d] in front of the head
+        def pushed(_: Tensor, hidden: Tensor) -> Tensor:  # [B, T, d] before the head
             nonlocal step
             step = 0 if prefill.active else step + 1
             moved = hidden.clone()
@@ -99,8 +99,8 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
                 for number, token in enumerate(answer):
                     place = length - 1 + number if prefill.active else number - step
                     if 0 <= place < hidden.shape[1]:
-                        way = ways[token]
-                        moved[row, place] += self.hparams.strength * way / way.norm() ** 2
+                        up = directions[token]
+                        moved[row, place] += self.hparams.strength * up / up.norm() ** 2
             return moved
 
         with ExitStack() as stack:
@@ -112,5 +112,5 @@ class AnswerMemory(RetrievingEditor[AnswerMemoryHparams]):
 
 def similarity(*texts: str) -> float:
     """Shared words of two texts over all their words, from 0 to 1, whatever their order."""
-    one, other = (set(re.findall(r"\w+", text.lower())) for text in texts)
-    return len(one & other) / max(len(one | other), 1)
+    first, second = (set(re.findall(r"\w+", text.lower())) for text in texts)
+    return len(first & second) / max(len(first | second), 1)
