@@ -11,7 +11,7 @@ from tests.cli.asked import (
     ROWS,
 )
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 
 @pytest.fixture(scope="module")

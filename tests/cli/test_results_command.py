@@ -20,7 +20,7 @@ from tests.support.stored_records import (
     editing,
     everything,
     failure,
-    kept,
+    released,
     store_of,
     timing,
 )
@@ -414,4 +414,4 @@ def test_a_store_that_is_not_there_is_named(
 ) -> None:
     (line,) = call(capsys, *action, "--out", tmp_path / "none", code=2)
     assert f"No records at {tmp_path / 'none'}" in line
-    assert ability()["key"] != kept(1)["key"]
+    assert ability()["key"] != released(1)["key"]

@@ -13,7 +13,7 @@ from tests.cli.asked import (
     records,
     tables_arguments,
 )
-from tests.support.said import without_next_steps
+from tests.support.console import without_next_steps
 
 
 def test_run_computes_prints_and_writes_then_only_prints(

@@ -9,7 +9,7 @@ import pytest
 from bench.cli.main import main
 from bench.models.corpora import Corpus
 from tests.datasets.example_rows import counterfact_row, write
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from bench.cli.main import main
 from bench.datasets import get_dataset
 from bench.world.store import data_dir
 from tests.support.own_files import EDITOR
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 HOSTILE = "\x1b[31mred\x07 \u202eevil <script>|[bold]x[/bold]"
 DRIREL = "Where does Drirel Guxsen live?"

@@ -24,9 +24,9 @@ from bench.core.training_progress import show_steps
 from bench.evaluation.record_kinds import edits_in, names_of
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.runner.executors.made_jobs import job
+from tests.support.console import next_commands
 from tests.support.pages import ROOT
-from tests.support.said import next_commands
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 BY_KIND = {kind.kind: kind for kind in KINDS}
 

@@ -23,7 +23,7 @@ from bench.tables.render import to_csv
 from tests.core.test_cells import CELL
 from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
 from tests.report.plots.records import record, source, write_lines
-from tests.support.stored_records import editing, everything, kept, store_of, timing
+from tests.support.stored_records import editing, everything, released, store_of, timing
 
 TABLE = TABLES[1]
 OTHER: list[tuple[dict[str, Any], str]] = [
@@ -66,7 +66,7 @@ def test_records_of_every_kind_and_age_have_an_id() -> None:
 
 
 def test_a_record_that_names_another_protocol_than_its_cell_is_damaged() -> None:
-    old = kept(2)
+    old = released(2)
     assert "protocol" not in old
     parse(encoded(old), "old")
     wrong = encoded(sealed(old | {"protocol": "zsre/blocks/v2"}))

@@ -15,7 +15,7 @@ from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of
-from tests.support.tiny_recipe import resources, samples
+from tests.support.tiny_files import resources, samples
 
 OPEN = dataclasses.replace(TINY, threshold=-1.0)  # every question retrieves something
 SHUT = dataclasses.replace(TINY, threshold=1.1)

@@ -14,7 +14,7 @@ from bench.checks.contract.tiny import REQUESTS, tiny_gpt2
 from editors.base import Resources
 from editors.malmen import TINY, MalmenEditor, MalmenHparams
 from editors.parts.artefact import read_header
-from tests.support.tiny_recipe import samples
+from tests.support.tiny_files import samples
 
 MADE = {"made": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)

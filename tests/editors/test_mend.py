@@ -24,7 +24,7 @@ from editors.mend import (
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
 from editors.parts.hypernetwork.shifts import LowRankShift
 from editors.parts.language_model import LanguageModel
-from tests.support.tiny_recipe import samples
+from tests.support.tiny_files import samples
 
 MADE = {"made": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)

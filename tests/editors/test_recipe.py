@@ -17,7 +17,7 @@ from editors.parts.recipe.hparams import TINY
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
 from editors.parts.training.examples import statement
 from editors.recipe import RecipeEditor
-from tests.support.tiny_recipe import resources, samples
+from tests.support.tiny_files import resources, samples
 
 HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")
 

@@ -23,7 +23,7 @@ from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.runner.executors.made_jobs import job as made_job
 from tests.support.fake_editors import Shift
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 
 class Sticky(Shift):

@@ -22,7 +22,7 @@ from editors.base import Editor, EditRequest
 from editors.parts.fast_paths import FastPaths
 from tests.core.test_cells import CELL
 from tests.support.fake_editors import Shift
-from tests.support.stopping import checkpoint_file
+from tests.support.stopping_checkpointer import checkpoint_file
 
 # Six samples, so that there are two blocks of three, and of one request a part comes twice.
 MANY = tuple(

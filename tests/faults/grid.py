@@ -19,8 +19,7 @@ from editors.parts.recipe.hparams import RecipeHparams
 from editors.recipe import RecipeEditor
 from editors.registry import hparams_for
 from tests.datasets.example_rows import write, zsre_row
-from tests.support.saved_models import save_tiny
-from tests.support.tiny_recipe import resources
+from tests.support.tiny_files import resources, save_tiny
 
 EDITORS = ("ft", "rome", "grace", "recipe")
 EDITS = (1, 4)

@@ -15,7 +15,7 @@ from bench.models.backbones import load, locate
 from tests.conftest import ARCHITECTURES
 from tests.faults.damage import emptied, no_text, scrambled, spoil, truncated
 from tests.faults.tally import Count
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 pytestmark = pytest.mark.faults
 

@@ -21,7 +21,7 @@ from bench.store.results import OtherSchemaError, ResultStore
 from tests.faults.damage import DAMAGES, spoil
 from tests.faults.grid import EDITS, Home, results, untimed
 from tests.faults.tally import Count, SilentError
-from tests.support.stopping import StoppingCheckpointer
+from tests.support.stopping_checkpointer import StoppingCheckpointer
 
 pytestmark = pytest.mark.faults
 

@@ -24,7 +24,7 @@ from bench.models.backbones import (
     locate,
 )
 from editors.parts.tokens import batch_of
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 
 @pytest.fixture(scope="module")

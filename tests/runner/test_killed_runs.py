@@ -21,8 +21,8 @@ from bench.core.cells import Cell
 from editors.base import EditRequest
 from editors.ft import FtEditor
 from tests.datasets.example_rows import write, zsre_row
-from tests.support.said import without_next_steps
-from tests.support.saved_models import save_tiny
+from tests.support.console import without_next_steps
+from tests.support.tiny_files import save_tiny
 
 EDITS = 20
 SECONDS = 120  # that a run may take on a busy machine

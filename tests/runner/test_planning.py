@@ -20,7 +20,7 @@ from bench.store.results import ResultStore
 from bench.tables.table import caption_of
 from editors import registry
 from tests.datasets.example_rows import counterfact_row, write
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 
 @pytest.fixture(scope="module")

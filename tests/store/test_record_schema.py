@@ -24,7 +24,7 @@ from tests.support.stored_records import (
     editing,
     everything,
     failure,
-    kept,
+    released,
     timing,
 )
 
@@ -45,7 +45,7 @@ def test_there_is_a_record_of_every_schema_and_kind() -> None:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_a_record_of_every_released_schema_loads(tmp_path: Path, schema: int) -> None:
-    record = kept(schema)
+    record = released(schema)
     store = ResultStore(tmp_path)
     file = store.path(record["key"])
     file.write_bytes((RECORDS / f"schema{schema}.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Tiny random models with the field values of real configurations, whose sizes are cut down."""
+"""Tiny random models with the field values of real configurations at reduced sizes."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ def language_model(
 ) -> LanguageModel:
     """A random model of a cut-down configuration, ten times the usual scale as in `tiny`."""
     values = cut(config, tokenizer)
-    made = AutoConfig.for_model(values.pop("model_type"), **values)
+    reduced = AutoConfig.for_model(values.pop("model_type"), **values)
     with torch.random.fork_rng():
         torch.manual_seed(20)
-        model = AutoModelForCausalLM.from_config(made)
+        model = AutoModelForCausalLM.from_config(reduced)
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.2)

@@ -1,4 +1,4 @@
-"""Editors for tests of what is around editors: they log what they are asked."""
+"""Editors for tests of their callers: they log each call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FakeHparams(Hparams):
 
 
 class DoNothing(Editor[FakeHparams]):
-    """Edits nothing and logs each call as one word, with its subject where there is one."""
+    """Edits nothing and logs each call as a word, with the subject of an edit."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "MP"
     label = "NOTHING"
@@ -85,7 +85,7 @@ class Shift(DoNothing):
 
 
 class Reader(DoNothing):
-    """Answers differently where the retrieval text says more than the prompt."""
+    """Answers differently where the retrieval text is longer than the prompt."""
 
     label = "READER"
     family = "RB"

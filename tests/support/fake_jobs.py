@@ -1,4 +1,4 @@
-"""Jobs for tests of what is around jobs: they log each run in a file and need no model."""
+"""Jobs for tests of runners: they log each run in a file and need no model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOWHERE = Backbone(name="none", directory=Path("nowhere"), digest="0" * 64)
 
 @dataclass(frozen=True, kw_only=True)
 class FakeJob(Job):
-    """Sleeps, and fails or answers as told."""
+    """Sleeps, then fails or returns its score."""
 
     cell: Cell
     log: Path  # one line for each run: the seed and the process

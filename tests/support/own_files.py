@@ -55,7 +55,7 @@ def install(
 
 
 def forget_installed() -> None:
-    """Look for entry points anew, and import their modules anew."""
+    """Forget entry points and their imported modules."""
     from bench import datasets
     from editors import registry
 

@@ -12,7 +12,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 EDITOR_PAGES = ROOT / "docs" / "editors"
 DESCRIBED = sorted(page.stem for page in EDITOR_PAGES.glob("*.md"))
 
-RUN = "<!-- run -->"  # in front of a block whose commands are run here: those that take seconds
+RUN = "<!-- run -->"  # before a block whose commands the tests run: those that take seconds
 FENCE = re.compile(r"(?P<mark><!-- [^\n]* -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
 _COMMAND = re.compile(r"(?:^|/|\s)python3? -m bench (?P<arguments>.+)$")
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
@@ -26,8 +26,8 @@ def commands(page: Path, mark: str | None = None) -> Iterator[list[str]]:
             continue
         joined = block["text"].replace("\\\n", " ")
         for part in re.split(r"\n|&&", joined):
-            if found := _COMMAND.search(part.strip()):
-                yield shlex.split(found["arguments"], comments=True)
+            if command := _COMMAND.search(part.strip()):
+                yield shlex.split(command["arguments"], comments=True)
 
 
 def table_under(page: Path, first: str) -> tuple[list[str], list[list[str]]]:

@@ -21,13 +21,13 @@ class Module:
 
 def modules(*packages: str) -> dict[str, Module]:
     """All modules of top-level packages, by import name."""
-    found = {}
+    parsed = {}
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             name = name.removesuffix(".__init__")
-            found[name] = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
-    return found
+            parsed[name] = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+    return parsed
 
 
 def imports(module: Module, known: dict[str, Module], *, types: bool) -> set[str]:
@@ -35,16 +35,16 @@ def imports(module: Module, known: dict[str, Module], *, types: bool) -> set[str
 
     With `types` false, imports under `if TYPE_CHECKING` are left out: they do not run.
     """
-    found = set()
+    names = set()
     for node in _walk(module.tree, types=types):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module.path}: imports are absolute"
             for alias in node.names:
                 inside = f"{node.module}.{alias.name}"
-                found.add(inside if inside in known else str(node.module))
-    return {name for name in found if name in known} - {module.name}
+                names.add(inside if inside in known else str(node.module))
+    return {name for name in names if name in known} - {module.name}
 
 
 def _walk(node: ast.AST, *, types: bool) -> Iterator[ast.AST]:

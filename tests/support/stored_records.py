@@ -20,15 +20,15 @@ RECORDS = Path(__file__).parents[1] / "store" / "records"
 FACTS = {"label": "FT", "family": "MP", "retrieves_text": False}
 
 
-def kept(schema: int) -> Record:
+def released(schema: int) -> Record:
     """The record of that schema version."""
     record: Record = json.loads((RECORDS / f"schema{schema}.json").read_text(encoding="utf-8"))
     return record
 
 
 def editing(seed: int = 0, **changes: Any) -> Record:
-    """A full editing record of another cell than the kept ones."""
-    record = kept(2)
+    """A full editing record of another cell than the released ones."""
+    record = released(2)
     cell = dataclasses.replace(CELL, seed=seed, n_edits=2, limit=2, **changes)
     return sealed(record | {"cell": cell.to_dict(), "key": cell.key()})
 
@@ -44,18 +44,18 @@ def ability() -> Record:
          "f1": 0.4, "exact": 0.0}
     )  # fmt: skip
     body = {
-        "data": {"source": "made"},
+        "data": {"source": "test"},
         "summary": scoring.summarise(rows) | {"reliability": 0.5},
         "health": [],
         "rows": rows,
     }
-    return sealed(results.complete(ABILITY_CELL, FACTS, kept(2)["provenance"], body))
+    return sealed(results.complete(ABILITY_CELL, FACTS, released(2)["provenance"], body))
 
 
 def timing() -> Record:
     """A full record of times."""
     record = timing_record(timing_cell("recipe"))
-    rest = {"editor": FACTS, "provenance": kept(2)["provenance"]}
+    rest = {"editor": FACTS, "provenance": released(2)["provenance"]}
     return sealed(record | rest | {"data": {}, "health": [], "rows": []})
 
 
@@ -65,15 +65,15 @@ def failure(seed: int = 9) -> Record:
     try:
         raise MemoryError("too much")
     except MemoryError as error:
-        return sealed(results.failed(cell, FACTS, kept(2)["provenance"], error))
+        return sealed(results.failed(cell, FACTS, released(2)["provenance"], error))
 
 
 def everything() -> list[Record]:
     """One record of each kind and schema."""
-    one = kept(2)
-    cell = one["cell"] | {"seed": 1}  # the kept ones are of one cell
-    key = identity_of(cell).key()
-    return [kept(1), sealed(one | {"cell": cell, "key": key}), ability(), timing(), failure()]
+    second = released(2)
+    cell = second["cell"] | {"seed": 1}  # the released ones are of one cell
+    second = sealed(second | {"cell": cell, "key": identity_of(cell).key()})
+    return [released(1), second, ability(), timing(), failure()]
 
 
 def store_of(directory: Path, *records: Record) -> ResultStore:

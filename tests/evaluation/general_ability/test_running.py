@@ -21,7 +21,7 @@ from editors.parts.tokens import TokenBatch
 from tests.evaluation.general_ability.made_items import mmlu_row, write_sets
 from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
 from tests.support.fake_editors import Broken, DoNothing, Shift
-from tests.support.stopping import StoppingCheckpointer, checkpoint_file
+from tests.support.stopping_checkpointer import StoppingCheckpointer, checkpoint_file
 
 SUBJECTS = [sample.request.subject for sample in SAMPLES]
 

@@ -26,8 +26,8 @@ from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import text_file
 from tests.evaluation.test_streams import IN_BATCHES, MANY, KilledError, Mortal, cell
 from tests.support.fake_editors import Shift
-from tests.support.stopping import checkpoint_file
-from tests.support.stored_records import FACTS, kept
+from tests.support.stopping_checkpointer import checkpoint_file
+from tests.support.stored_records import FACTS, released
 
 ALL = ("collapse", "conflicts", "distance", "retention")
 
@@ -184,7 +184,7 @@ def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
         "rows": ran.rows,
         "measured": ran.measured,
     }
-    record = sealed(complete(one, FACTS, kept(2)["provenance"], body))
+    record = sealed(complete(one, FACTS, released(2)["provenance"], body))
     assert problems(record) == []
     small = parse(line(record), "a line")
     assert "measured" not in small

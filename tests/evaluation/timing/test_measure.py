@@ -16,7 +16,7 @@ from bench.evaluation.timing.measure import WARM_UP, Seconds, edit_seconds, infe
 from editors.base import EditRequest
 from editors.parts.tokens import TokenBatch
 from tests.support.fake_editors import DoNothing
-from tests.support.stopping import StoppingCheckpointer, checkpoint_file
+from tests.support.stopping_checkpointer import StoppingCheckpointer, checkpoint_file
 
 QUERIES = 12
 

@@ -23,7 +23,7 @@ from editors.base import EditRequest
 from editors.ft import FtEditor
 from editors.parts.tokens import prompt_ids
 from tests.evaluation.timing.test_time_table import TABLE, cell, record, seconds
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 CONFIG = {"model_type": "gpt2", "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 128}
 

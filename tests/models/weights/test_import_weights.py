@@ -20,7 +20,7 @@ from bench.cli.main import main
 from bench.models.backbones import load, locate
 from bench.models.weights import convert as converting
 from editors.parts.tokens import batch_of
-from tests.support.saved_models import save_tiny
+from tests.support.tiny_files import save_tiny
 
 
 @pytest.fixture(autouse=True)

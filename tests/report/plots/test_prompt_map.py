@@ -30,8 +30,8 @@ from editors.parts.tokens import target_ids
 from editors.recipe import RecipeEditor
 from tests.datasets.example_rows import counterfact_row, write
 from tests.report.plots.records import csv_lines, map_data, source
-from tests.support import tiny_recipe
-from tests.support.saved_models import save_tiny
+from tests.support import tiny_files
+from tests.support.tiny_files import save_tiny
 
 TINY = RecipeEditor.presets["tiny"]
 CHOSEN = MapSettings(
@@ -119,9 +119,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Setting
         for name in ("Lumo Vand", "Sela Marr", "Otho Lim")
     ]
     path = write(tmp_path / "data", "counterfact", "test", rows)
-    resources = tiny_recipe.resources(tmp_path)
+    resources = tiny_files.resources(tmp_path)
     lm = load(locate(backbone))
-    made = {"counterfact": tiny_recipe.samples()}
+    made = {"counterfact": tiny_files.samples()}
     RecipeEditor.fit(lm, made, hparams, resources, out=tmp_path / "artefacts")
     settings = Settings(data_dir=path.parent, encoder=str(resources.encoder), generation="none")
     return backbone, settings

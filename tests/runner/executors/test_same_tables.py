@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from tests.support.said import without_next_steps
+from tests.support.console import without_next_steps
 
 RUN = ("run", "--table", "1", "--editors", "recipe,ft", "--datasets", "zsre")
 CELLS = ("--edits", "1", "--limit", "3")

@@ -29,7 +29,7 @@ from editors.parts.lte.training import (
 )
 from editors.parts.tokens import batch_of
 from editors.parts.training.examples import Pair
-from tests.support.tiny_recipe import samples
+from tests.support.tiny_files import samples
 
 
 def test_the_losses_go_down_and_the_file_holds_increments(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from bench.checks.contract.tiny import tiny_gptj, tiny_llama, write_encoder
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
 from editors.parts.rase.fit import fit_rase, load_retriever
 from editors.parts.rase.hparams import RaseHparams, trained_values
-from tests.support.tiny_recipe import samples
+from tests.support.tiny_files import samples
 
 HPARAMS = RaseHparams(width=8, batch_size=6, iterations=6, checkpoint_interval=3, held_out=4)
 

@@ -24,7 +24,7 @@ from editors.parts.recipe.training import (
 )
 from editors.parts.training.examples import Example, Question
 from editors.recipe import RecipeEditor
-from tests.support.tiny_recipe import resources, samples
+from tests.support.tiny_files import resources, samples
 
 QUICK = dataclasses.replace(TINY, iterations=8, checkpoint_interval=2, ramp_start=2, ramp_end=4)
 

@@ -19,7 +19,7 @@ from editors.parts.lte.hparams import TINY as LTE
 from editors.parts.recipe.hparams import TINY as RECIPE
 from editors.r_rome import RRomeEditor, with_rome
 from editors.recipe import RecipeEditor
-from tests.support.tiny_recipe import samples
+from tests.support.tiny_files import samples
 
 SHORT: dict[str, Any] = {"iterations": 8, "checkpoint_interval": 2, "held_out": 4}
 RECIPE_SHORT = dataclasses.replace(RECIPE, **SHORT, ramp_start=2, ramp_end=4)

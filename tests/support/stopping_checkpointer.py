@@ -1,4 +1,4 @@
-"""A checkpointer for tests that asks itself to stop."""
+"""A checkpointer for tests that requests a stop by itself."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def checkpoint_file(directory: Path) -> CheckpointFile:
 
 
 class StoppingCheckpointer(Checkpointer):
-    """Stops behind a number of edits."""
+    """Stops after a number of edits."""
 
     def __init__(self, file: CheckpointFile, after: int) -> None:
         self.stop = StopFlag()
         super().__init__(file, stop=self.stop)
         self._left = after
 
-    def after_edit(self, made: Callable[[], Checkpoint]) -> None:
+    def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
         self._left -= 1
         if self._left == 0:
             self.stop.request_stop()
-        super().after_edit(made)
+        super().after_edit(checkpoint)
