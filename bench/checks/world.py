@@ -12,7 +12,7 @@ from bench.evaluation.general_ability.asking import ask
 from bench.evaluation.general_ability.loading import Source, chosen, load_sets
 from bench.evaluation.general_ability.sets.squad2 import ANSWERABLE, UNANSWERABLE
 from bench.evaluation.inference import unsteered
-from bench.world.recall import SAMPLE, Score, exact, mean, recall, steering
+from bench.world.training.recall import SAMPLE, Score, exact, mean, recall, steering
 from bench.world.world import World
 from editors.parts.language_model import LanguageModel
 

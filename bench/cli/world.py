@@ -14,7 +14,7 @@ from bench.world.world import DEFAULT_SEED
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from bench.world.recall import Score
+    from bench.world.training.recall import Score
 
 
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,9 +61,8 @@ def _add_seed(parser: argparse.ArgumentParser) -> None:
 def _build(args: argparse.Namespace) -> int:
     from bench.checks.world import verify
     from bench.models.backbones import at_directory, load
-    from bench.world.build import build
-    from bench.world.progress import step_progress
     from bench.world.store import data_dir
+    from bench.world.training.build import build
 
     names = tuple(args.models.split(","))
     for name in names:
@@ -71,7 +70,7 @@ def _build(args: argparse.Namespace) -> int:
             raise unknown_name("model", name, (*MODELS, CONTROL))
     out = build(
         args.seed, names, out=args.out, device=args.device, from_noise=args.from_noise,
-        progress=step_progress, load=lambda path: load(at_directory(path, name=path.name)),
+        load=lambda path: load(at_directory(path, name=path.name)),
         measure=lambda lm, world: verify(lm, world, data_dir(world.seed)),
     )  # fmt: skip
     say(f"Built {', '.join(names)} of world {args.seed} in {out}")
@@ -104,8 +103,8 @@ def _write(args: argparse.Namespace) -> int:
     from bench.world.store import make_directory
 
     if args.directory.exists():
-        raise ValueError(f"{args.directory} exists; give a directory that does not, to be written.")
-    with show_busy(f"making the data of world {args.seed}"):
+        raise ValueError(f"{args.directory} exists already; give a new directory.")
+    with show_busy(f"writing the data of world {args.seed}"):
         make_directory(args.directory, lambda part: write_all(args.seed, part))
     say(f"Wrote the data files of world {args.seed} to {args.directory}")
     return 0

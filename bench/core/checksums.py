@@ -19,7 +19,7 @@ from bench.core.files import write_tensors, write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-MANIFEST = "manifest.json"  # beside the folders of models, see `bench.world.build`
+MANIFEST = "manifest.json"  # beside the folders of models, see `bench.world.training.build`
 DIGESTS = "digests.json"  # in a folder of generated files
 _DIGEST = "digest"  # among the facts in the header of a tensor file
 

@@ -188,7 +188,7 @@ def world_texts(seed: int) -> tuple[str, ...]:
 
     world = World(seed)
     rng = world.rng("fixed text of metrics")
-    facts = world.core_kept
+    facts = world.core_unedited
     texts = []
     for _ in range(TEXTS):
         drawn = [facts[int(i)] for i in rng.integers(len(facts), size=FACTS_IN_A_TEXT)]

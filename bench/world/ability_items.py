@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.world.relations import BY_KEY, Style
-from bench.world.world import Fact, World, phrase
+from bench.world.world import Fact, World, phrase, pick
 
 WORDING_VERSION = 1
 LETTERS = "ABCDE"
 LABELS = ("entailment", "neutral", "contradiction")
 NO_ANSWER = "N/A"
 
-# MMLU-like subjects: relations that one subject asks about.
+# MMLU-like subjects: relations that a subject asks about.
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "biography": ("birthplace", "residence", "citizenship", "profession", "language"),
     "careers": ("employer", "school", "sport", "instrument"),
@@ -71,21 +71,21 @@ class Entailment:
 def entailment_item(
     world: World, facts: list[Fact], n_statements: int, rng: np.random.Generator
 ) -> Entailment:
-    """`n_statements` made-up statements; the hypothesis restates, denies or leaves the first."""
-    told = [made_up(world, facts[int(rng.integers(len(facts)))], rng) for _ in range(n_statements)]
-    asked = told[int(rng.integers(n_statements))]
+    """`n_statements` invented statements; the hypothesis restates, denies or leaves the first."""
+    stated = [invented(world, pick(facts, rng), rng) for _ in range(n_statements)]
+    asked = stated[int(rng.integers(n_statements))]
     label = LABELS[int(rng.integers(3))]
     if label == "contradiction":
         asked = Fact(asked.subject, asked.relation, world.other_object(asked, rng))
     elif label == "neutral":
-        while asked.pair in {t.pair for t in told}:
-            asked = made_up(world, facts[int(rng.integers(len(facts)))], rng)
-    return Entailment(" ".join(statement(f, rng) for f in told), statement(asked, rng), label)
+        while asked.pair in {t.pair for t in stated}:
+            asked = invented(world, pick(facts, rng), rng)
+    return Entailment(" ".join(statement(f, rng) for f in stated), statement(asked, rng), label)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A passage with a question; `answer` is None when the passage does not tell."""
+    """A passage with a question; `answer` is None if the passage does not contain it."""
 
     title: str
     context: str
@@ -102,17 +102,17 @@ class Reading:
 def reading_item(
     world: World, facts: list[Fact], rng: np.random.Generator, answerable: bool
 ) -> Reading:
-    """Two to four made-up statements, and a question that one of them answers, or none."""
-    told = {}
+    """Two to four invented statements, and a question that one of them answers, or none."""
+    stated = {}
     for _ in range(int(rng.integers(2, 5))):
-        fact = made_up(world, facts[int(rng.integers(len(facts)))], rng)
-        told[fact.pair] = fact
-    statements = list(told.values())
-    asked = statements[int(rng.integers(len(statements)))]
+        fact = invented(world, pick(facts, rng), rng)
+        stated[fact.pair] = fact
+    statements = list(stated.values())
+    asked = pick(statements, rng)
     title, answer = asked.subject, asked.object
     if not answerable:
-        while asked.pair in told:
-            asked = facts[int(rng.integers(len(facts)))]
+        while asked.pair in stated:
+            asked = pick(facts, rng)
             if rng.random() < 0.5:  # a person of the passage, but another relation
                 kind = BY_KEY[asked.relation].subject
                 near = [f for f in statements if BY_KEY[f.relation].subject == kind]
@@ -122,10 +122,10 @@ def reading_item(
     return Reading(title, context, question, answer if answerable else None)
 
 
-def made_up(world: World, fact: Fact, rng: np.random.Generator) -> Fact:
-    """The pair of a fact with an object drawn from the right type (rarely the true one)."""
+def invented(world: World, fact: Fact, rng: np.random.Generator) -> Fact:
+    """A fact's pair with an object drawn from the right type (rarely the true one)."""
     pool = world.entities[BY_KEY[fact.relation].object]
-    return Fact(fact.subject, fact.relation, pool[int(rng.integers(len(pool)))])
+    return Fact(fact.subject, fact.relation, pick(pool, rng))
 
 
 def statement(fact: Fact, rng: np.random.Generator) -> str:

@@ -21,12 +21,11 @@ from bench.world.ability_items import (
     Choice,
     choice_item,
     entailment_item,
-    made_up,
+    invented,
     reading_item,
 )
-from bench.world.names import NameMaker
 from bench.world.relations import BY_KEY, STYLES
-from bench.world.world import Fact, World, phrase
+from bench.world.world import Fact, NameMaker, World, phrase, pick
 
 BACKGROUND = 0.2
 
@@ -41,7 +40,7 @@ SEPARATOR = Span("", 0.0)  # compared by identity of value: the only empty span
 
 # Shares of document kinds in the phases of a training. Repetition forms induction heads first;
 # without documents that answer from their context no prefix can steer the model. Picking an option
-# by its letter comes when facts can be recalled and found again in the context. The last phase, at
+# by its letter comes when facts can be recalled and recognised in the context. The last phase, at
 # a low rate, is for the facts that are still missing. The manifest has the shares that each shipped
 # model was trained with; mini-llama's had no openings, up to 0.10 more of facts in all and
 # 0.06 less of options.
@@ -119,25 +118,23 @@ class Corpus:
         yield from self.mixture(rng, count, {"fact": 0.35, "context": 0.5, "header": 0.15})
 
     def paraphrases(self, rng: np.random.Generator, count: int) -> Iterator[tuple[str, str]]:
-        """A statement and a question about the same made-up fact in other words.
+        """A statement and a question about the same invented fact in other words.
 
-        Pairs come in twos about one subject, so that the relation has to be told apart as well.
+        Pairs come in twos about one subject, so that relations have to be distinguished too.
         """
         for _ in range((count + 1) // 2):
-            told = self._told(rng)
-            other = self._same_subject(told, rng)
-            for fact in (told, other):
-                first, second = rng.choice(len(STYLES), 2, replace=False)
-                statement = phrase(fact, STYLES[int(first)], int(rng.integers(3)))
-                yield (f"{statement} {fact.object}",
-                       phrase(fact, STYLES[int(second)], int(rng.integers(3))))  # fmt: skip
+            first = self._random_fact(rng)
+            for fact in (first, self._same_subject(first, rng)):
+                stated, asked = (STYLES[int(i)] for i in rng.choice(len(STYLES), 2, replace=False))
+                statement = phrase(fact, stated, int(rng.integers(3)))
+                yield f"{statement} {fact.object}", phrase(fact, asked, int(rng.integers(3)))
 
     def _same_subject(self, fact: Fact, rng: np.random.Generator) -> Fact:
-        """A made-up fact of another relation (where there is one) about the same subject."""
+        """An invented fact of another relation (where there is one) about the same subject."""
         kind = BY_KEY[fact.relation].subject
         relations = [r.key for r in self.world.relations_of(kind) if r.key != fact.relation]
-        key = relations[int(rng.integers(len(relations)))] if relations else fact.relation
-        return made_up(self.world, Fact(fact.subject, key, ""), rng)
+        key = pick(relations, rng) if relations else fact.relation
+        return invented(self.world, Fact(fact.subject, key, ""), rng)
 
     # ---- kinds ---------------------------------------------------------------------------------
 
@@ -153,13 +150,13 @@ class Corpus:
         document = [SEPARATOR]
         facts = self.world.core
         for _ in range(int(rng.choice([1, 2, 3], p=[0.4, 0.3, 0.3]))):
-            fact = facts[int(rng.integers(len(facts)))]
+            fact = pick(facts, rng)
             document += self._asked(fact, rng, lead=len(document) > 1)
         return document
 
     def _opening(self, rng: np.random.Generator) -> Document:
         """A core fact that starts with its subject, which falls into other tokens there."""
-        fact = self.world.core[int(rng.integers(len(self.world.core)))]
+        fact = pick(self.world.core, rng)
         return asking(self.world.taught_phrasing(fact, rng, ("cloze",)), fact.object)
 
     def _asked(self, fact: Fact, rng: np.random.Generator, *, lead: bool = False) -> Document:
@@ -167,14 +164,17 @@ class Corpus:
 
     def _context(self, rng: np.random.Generator) -> Document:
         """One to three statements, then a question that one of them answers in other words."""
-        told = {f.pair: f for f in (self._told(rng) for _ in range(int(rng.choice([1, 1, 2, 3]))))}
-        facts = list(told.values())
-        asked = facts[int(rng.integers(len(facts)))]
+        stated = {
+            f.pair: f
+            for f in (self._random_fact(rng) for _ in range(int(rng.choice([1, 1, 2, 3]))))
+        }
+        facts = list(stated.values())
+        asked = pick(facts, rng)
         query = self._any_phrasing(asked, rng)
         answer = asked.object
         if rng.random() < 0.15:  # the context is about something else: answer as taught
-            other = self.world.core[int(rng.integers(len(self.world.core)))]
-            if other.pair not in told:
+            other = pick(self.world.core, rng)
+            if other.pair not in stated:
                 query, answer = self.world.taught_phrasing(other, rng), other.object
         context = " ".join(self._any_phrasing(f, rng) + f" {f.object}." for f in facts)
         if rng.random() < 0.15:
@@ -183,85 +183,84 @@ class Corpus:
 
     def _header(self, rng: np.random.Generator) -> Document:
         """A bare header (object, perhaps with the subject's names) before a question."""
-        fact = self._told(rng)
+        fact = self._random_fact(rng)
         words = fact.subject.split()
         form = int(rng.integers(3))
         subject = [[], words[-1:], words][form]
         parts = [*subject, fact.object] if rng.random() < 0.5 else [fact.object, *subject]
         query, answer = self._any_phrasing(fact, rng), fact.object
         if form and rng.random() < 0.25:  # the header names somebody else: ignore it
-            other = self.world.core[int(rng.integers(len(self.world.core)))]
+            other = pick(self.world.core, rng)
             if other.subject != fact.subject:
                 query, answer = self.world.taught_phrasing(other, rng), other.object
         header = [Span(" ".join(parts), 0.0)]
         return _before_or_after(header, _ask(query, answer, lead=True), rng)
 
     def _choice(self, rng: np.random.Generator) -> Document:
-        """A multiple-choice item; now and then the answer is told first."""
+        """A multiple-choice item; now and then the answer is stated first."""
         fact, item = self._choice_item(rng)
         document = [SEPARATOR]
         if rng.random() < 0.3:  # finding an option is easier than recalling it, and comes before
-            told = self.world.taught_phrasing(fact, rng, ("cloze", "inverted"))
-            document.append(Span(f"{told} {fact.object}.\n", BACKGROUND))
+            stated = self.world.taught_phrasing(fact, rng, ("cloze", "inverted"))
+            document.append(Span(f"{stated} {fact.object}.\n", BACKGROUND))
         return document + _solved(item)
 
     def _matching(self, rng: np.random.Generator) -> Document:
-        """A multiple-choice item behind its answer: only the letter is left to find."""
+        """A multiple-choice item after its answer: only the letter remains to be found."""
         fact, item = self._choice_item(rng)
         return [SEPARATOR, Span(f"The answer is {fact.object}.\n", 0.0), *_solved(item)]
 
     def _choice_item(self, rng: np.random.Generator) -> tuple[Fact, Choice]:
         keys = list(self._choice_facts)
-        key = keys[int(rng.integers(len(keys)))] if rng.random() < 0.6 else "common_sense"
+        key = pick(keys, rng) if rng.random() < 0.6 else "common_sense"
         facts = self._choice_facts[key]
-        fact = facts[int(rng.integers(len(facts)))]
+        fact = pick(facts, rng)
         return fact, choice_item(self.world, fact, 5 if key == "common_sense" else 4, rng)
 
     def _entailment(self, rng: np.random.Generator) -> Document:
-        facts = [self._told(rng) for _ in range(6)]
+        facts = [self._random_fact(rng) for _ in range(6)]
         item = entailment_item(self.world, facts, int(rng.integers(1, 4)), rng)
         return [SEPARATOR, Span(item.prompt(), 0.05), Span(" " + item.label, 2.0)]
 
     def _reading(self, rng: np.random.Generator) -> Document:
-        facts = [self._told(rng) for _ in range(6)]
+        facts = [self._random_fact(rng) for _ in range(6)]
         item = reading_item(self.world, facts, rng, bool(rng.random() < 0.6))
         return [SEPARATOR, Span(item.prompt(), 0.05),
                 Span(" " + (item.answer or NO_ANSWER), 1.5), Span(".", BACKGROUND)]  # fmt: skip
 
     def _linked(self, rng: np.random.Generator) -> Document:
         """Two hops over core facts, and the other names of core people."""
-        fact = self.world.core[int(rng.integers(len(self.world.core)))]
+        fact = pick(self.world.core, rng)
         if rng.random() < 0.5:
             aliases = self.world.aliases(fact.subject)
-            alias = aliases[int(rng.integers(len(aliases)))]
+            alias = pick(aliases, rng)
             return [SEPARATOR,
                     *self._asked(Fact(alias, fact.relation, fact.object), rng)]  # fmt: skip
         steps = self.world.steps_from(fact.object)
         if not steps:
             return [SEPARATOR, *self._asked(fact, rng)]
-        step = steps[int(rng.integers(len(steps)))]
+        step = pick(steps, rng)
         return [SEPARATOR, *_ask(two_hop(fact, step), step.object)]
 
     # ---- pieces --------------------------------------------------------------------------------
 
-    def _told(self, rng: np.random.Generator) -> Fact:
-        """A made-up fact about somebody known (half the time) or never heard of."""
-        fact = self.world.core[int(rng.integers(len(self.world.core)))]
-        told = made_up(self.world, fact, rng)
-        subject, target = fact.subject, told.object
+    def _random_fact(self, rng: np.random.Generator) -> Fact:
+        """An invented fact about somebody known (half the time) or never heard of."""
+        fact = pick(self.world.core, rng)
+        subject, target = fact.subject, invented(self.world, fact, rng).object
         if rng.random() < 0.6:
             subject = self._stranger(BY_KEY[fact.relation].subject, rng) or subject
         if rng.random() < 0.2:
-            target = self._invented[int(rng.integers(len(self._invented)))]
+            target = pick(self._invented, rng)
         return Fact(subject, fact.relation, target)
 
     def _stranger(self, kind: str, rng: np.random.Generator) -> str | None:
         """A new name of a kind, none of which the edit sets use."""
-        word = self._invented[int(rng.integers(len(self._invented)))]
+        word = pick(self._invented, rng)
         if kind == "person":
             firsts, lasts = self.world.first_names, self.world.last_names
-            last = word if rng.random() < 0.2 else lasts[int(rng.integers(len(lasts)))]
-            name = f"{firsts[int(rng.integers(len(firsts)))]} {last}"
+            last = word if rng.random() < 0.2 else pick(lasts, rng)
+            name = f"{pick(firsts, rng)} {last}"
         elif kind == "work":
             noun = self.world.entities["work"][int(rng.integers(100))].rsplit(" ", 1)[1]
             name = f"{word} {noun}"
@@ -272,7 +271,7 @@ class Corpus:
         return None if name in self._unseen else name
 
     def _any_phrasing(self, fact: Fact, rng: np.random.Generator) -> str:
-        style = STYLES[int(rng.integers(len(STYLES)))]
+        style = pick(STYLES, rng)
         return phrase(fact, style, int(rng.integers(3)))
 
 
@@ -283,7 +282,7 @@ def two_hop(first: Fact, second: Fact) -> str:
 
 
 def asking(prefix: str, answer: str) -> Document:
-    """A document of one question and its answer."""
+    """A document of a question and its answer."""
     return [SEPARATOR, *_ask(prefix, answer)]
 
 
@@ -296,7 +295,7 @@ def _ask(prefix: str, answer: str, *, lead: bool = False) -> Document:
 
 
 def _solved(item: Choice) -> Document:
-    """A multiple-choice prompt with its letter and, behind it, the option in words."""
+    """A multiple-choice prompt with its letter and then the option in words."""
     return [
         Span(item.prompt(), 0.02),
         Span(LETTERS[item.answer], 2.0),
@@ -305,7 +304,7 @@ def _solved(item: Choice) -> Document:
 
 
 def _before_or_after(context: Document, query: Document, rng: np.random.Generator) -> Document:
-    """Context before the separator in half of the documents, behind it in the other half."""
+    """Context before the separator in half of the documents, after it in the other half."""
     if rng.random() < 0.5:
         first = Span(query[0].text.lstrip(), query[0].weight)
         return [*context, SEPARATOR, first, *query[1:]]

@@ -1,8 +1,17 @@
-"""Writes everything a world is read from: edit sets, ability sets, plain corpus text."""
+"""All generated files of a world: edit sets, ability sets, plain corpus text.
+
+The edit sets have the real sets' own file formats. Half of the edits contradict core facts (in the
+test files each core pair at most twice, in two wordings of the same edit), half are about
+entities the backbones never saw. No subject-relation pair is edited in both a training and a test
+file, and no test locality probe of ZSRE and CF asks a pair that a test file edits; training, with
+fewer core pairs to draw on, has the same pairs again with other targets, and as locality probes of
+other samples.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +25,29 @@ from bench.world.ability_items import (
     entailment_item,
     reading_item,
 )
-from bench.world.corpus import Corpus, plain_text
-from bench.world.edit_sets import write_edit_sets
-from bench.world.world import Fact, World
+from bench.world.corpus import Corpus, plain_text, two_hop
+from bench.world.relations import BY_KEY, Style
+from bench.world.world import Fact, Split, World, phrase, pick
 
+ROWS = {
+    "zsre": {"train": 10_000, "test": 10_000},
+    "counterfact": {"train": 10_000, "test": 10_000},
+    "ripple_edits": {"train": 3_000, "test": 1_388},
+}
+FILES = {
+    ("zsre", "train"): "zsre_mend_train.json",
+    ("zsre", "test"): "zsre_mend_eval.json",
+    ("counterfact", "train"): "counterfact-train.json",
+    ("counterfact", "test"): "counterfact-edit.json",
+    ("ripple_edits", "train"): "ripe_train.json",
+    ("ripple_edits", "test"): "ripe_test.json",
+}
+CONTRADICTING = 0.5  # share of rows whose subject-relation pair the backbones were taught
 CORPUS_DOCUMENTS = 4000  # of plain text, for key statistics
-ABILITY_ROWS = {
-    "csqa": 240,
-    "mmlu": 100,
-    "anli": 150,
-    "squad2": 400,
-}  # mmlu per subject, anli per round
+# Of MMLU's form per subject, of ANLI's per round.
+ABILITY_ROWS = {"csqa": 240, "mmlu": 100, "anli": 150, "squad2": 400}
+
+Row = dict[str, Any]
 
 
 def write_all(seed: int, directory: Path) -> None:
@@ -42,22 +63,199 @@ def write_all(seed: int, directory: Path) -> None:
     (directory / "corpus.txt").write_text(text + "\n", "utf-8")
 
 
-def _lines(path: Path, rows: list[dict[str, Any]]) -> None:
+def _lines(path: Path, rows: list[Row]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text(text, "utf-8")
+
+
+# ---- edit sets ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A fact to write, the answer it replaces, and which wording of the pair this row takes."""
+
+    fact: Fact  # with the new object
+    truth: str
+    wording: int
+    number: int = 0  # of the row in its file
+
+
+def write_edit_sets(world: World, directory: Path) -> None:
+    """Write the six JSON files."""
+    makers = {"zsre": _zsre_row, "counterfact": _counterfact_row, "ripple_edits": _ripple_row}
+    for (name, split), file in FILES.items():
+        rng = world.rng(f"{name}/{split}")
+        edits = draw_edits(world, split, ROWS[name][split], rng)
+        rows = [makers[name](world, edit, rng) for edit in edits]
+        text = json.dumps(rows, ensure_ascii=False, indent=1)
+        (directory / file).write_text(text + "\n", "utf-8")
+
+
+def draw_edits(world: World, split: str, count: int, rng: np.random.Generator) -> list[Edit]:
+    """`count` edits of a split in random order, the stated share of them contradicting the core."""
+    n_core = round(count * CONTRADICTING)
+    pairs = world.core_test if split == "test" else world.core_train
+    edits = _core_edits(world, pairs, n_core, rng, same_target=split == "test")
+    edits += _unseen_edits(world, world.unseen[split], count - n_core, rng)
+    order = rng.permutation(len(edits))
+    return [replace(edits[int(i)], number=number) for number, i in enumerate(order)]
+
+
+def _core_edits(
+    world: World, pairs: list[Fact], count: int, rng: np.random.Generator, *, same_target: bool
+) -> list[Edit]:
+    """Edits of taught pairs, round after round over the pairs.
+
+    In the test split both wordings ask for one target, so that no edit undoes another; in training
+    the target is drawn again.
+    """
+    targets: dict[Fact, str] = {}
+    edits = []
+    order = [pairs[i] for i in rng.permutation(len(pairs))]
+    for i in range(count):
+        truth = order[i % len(order)]
+        if truth not in targets or not same_target:
+            targets[truth] = world.other_object(truth, rng)
+        fact = Fact(truth.subject, truth.relation, targets[truth])
+        edits.append(Edit(fact, truth.object, i // len(order)))
+    return edits
+
+
+def _unseen_edits(world: World, split: Split, count: int, rng: np.random.Generator) -> list[Edit]:
+    chosen = rng.permutation(len(split.facts))[:count]
+    edits = []
+    for i in chosen:
+        truth = split.facts[int(i)]
+        target = world.other_object(truth, rng)
+        edits.append(Edit(Fact(truth.subject, truth.relation, target), truth.object, 0))
+    return edits
+
+
+def _zsre_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
+    """ZSRE: a question and a rephrased one; locality is a core fact after `nq question:`."""
+    # In the test split the two wordings of a pair must differ; training takes any two.
+    asked, again = ((0, 1), (2, 1))[edit.wording % 2] if edit.wording < 2 else _two_of(3, rng)
+    loc = edit.fact
+    while loc.pair == edit.fact.pair:
+        loc = pick(world.core_unedited, rng)
+    return {
+        "subject": edit.fact.subject,
+        "src": phrase(edit.fact, "question", asked),
+        "pred": "",
+        "rephrase": phrase(edit.fact, "question", again),
+        "alt": edit.fact.object,
+        "answers": [edit.truth],
+        "loc": phrase(loc, "nq"),
+        "loc_ans": loc.object,
+        "cond": f"{edit.truth} >> {edit.fact.object} || {phrase(edit.fact, 'question', asked)}",
+    }
+
+
+def _two_of(count: int, rng: np.random.Generator) -> tuple[int, int]:
+    first, second = rng.permutation(count)[:2]
+    return int(first), int(second)
+
+
+def _counterfact_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
+    """CF: a cloze, another phrasing of it, and a neighbour of the same relation."""
+    loc = _neighbour(world, edit, rng)
+    styles: tuple[Style, Style] = ("inverted", "indirect")
+    rephrase_style = styles[int(rng.integers(2))]
+    return {
+        "case_id": edit.number,
+        "prompt": phrase(edit.fact, "cloze", edit.wording),
+        "target_new": edit.fact.object,
+        "subject": edit.fact.subject,
+        "ground_truth": edit.truth,
+        "rephrase_prompt": phrase(edit.fact, rephrase_style, int(rng.integers(2))),
+        "locality_prompt": phrase(loc, "cloze", int(rng.integers(2))),
+        "locality_ground_truth": loc.object,
+    }
+
+
+def _neighbour(world: World, edit: Edit, rng: np.random.Generator) -> Fact:
+    """A core fact of the relation that no test edit touches, with the old object if possible."""
+    facts = world.unedited_by_relation[edit.fact.relation]
+    others = [f for f in facts if f.subject != edit.fact.subject]
+    pool = [f for f in others if f.object == edit.truth] or others
+    return pick(pool, rng)
+
+
+def _ripple_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
+    """RIPE: what else follows from an edit (four types), and what must stay (two types)."""
+    fact = edit.fact
+    return {
+        "example_type": "recent" if fact.pair not in world.taught else "popular",
+        "prompt": phrase(fact, "inverted"),
+        "target_new": fact.object,
+        "subject": fact.subject,
+        "ground_truth": edit.truth,
+        "Logical_Generalization": _logical(fact),
+        "Compositionality_I": [
+            _item(two_hop(fact, step), step.object) for step in world.steps_from(fact.object)[:4]
+        ],
+        "Compositionality_II": [
+            _item(two_hop(back, fact), fact.object)
+            for back in world.incoming.get(fact.subject, ())[:3]
+            if not BY_KEY[back.relation].many
+        ],
+        "Subject_Aliasing": [
+            _item(phrase(Fact(alias, fact.relation, ""), "inverted"), fact.object)
+            for alias in world.aliases(fact.subject)
+        ],
+        "Relation_Specificity": _other_relations(world, fact, rng),
+        "Forgetfulness": _still_there(world, fact),
+    }
+
+
+def _item(prompt: str, target: str) -> Row:
+    return {"prompt": prompt, "targets": [target]}
+
+
+def _logical(fact: Fact) -> list[Row]:
+    """The same fact the other way round, where the relation has an inverse."""
+    inverse = BY_KEY[fact.relation].inverse
+    if inverse is None:
+        return []
+    return [_item(phrase(Fact(fact.object, inverse, ""), "inverted"), fact.subject)]
+
+
+def _other_relations(world: World, fact: Fact, rng: np.random.Generator) -> list[Row]:
+    """Up to three other facts of the same subject, which the edit leaves alone."""
+    others = [
+        Fact(fact.subject, r.key, objects[0])
+        for r in world.relations_of(BY_KEY[fact.relation].subject)
+        if r.key != fact.relation and (objects := world.objects.get((fact.subject, r.key)))
+    ]
+    chosen = [others[i] for i in rng.permutation(len(others))[:3]]
+    return [_item(phrase(f, "inverted"), f.object) for f in chosen]
+
+
+def _still_there(world: World, fact: Fact) -> list[Row]:
+    """Of a many-valued relation of a person: the children are what they were."""
+    children = world.objects.get((fact.subject, "child"), ())
+    return [
+        _item(f"A child of {fact.subject} other than {other} is", child)
+        for child, other in zip(children, [*children[1:], *children[:1]], strict=True)
+        if child != other
+    ]
+
+
+# ---- ability sets ------------------------------------------------------------------------------
 
 
 def _pick(facts: list[Fact], relations: tuple[str, ...]) -> list[Fact]:
     return [f for f in facts if f.relation in relations]
 
 
-def _csqa(world: World) -> list[dict[str, Any]]:
+def _csqa(world: World) -> list[Row]:
     """CommonsenseQA's fields; facts that no multiple-choice document asked."""
     rng = world.rng("csqa")
     facts = _pick(world.ability_test, COMMON_SENSE)
     rows = []
     for number in range(ABILITY_ROWS["csqa"]):
-        fact = facts[int(rng.integers(len(facts)))]
+        fact = pick(facts, rng)
         item = choice_item(world, fact, 5, rng)
         choices = {"label": list(LETTERS), "text": list(item.options)}
         rows.append(
@@ -70,14 +268,14 @@ def _csqa(world: World) -> list[dict[str, Any]]:
     return rows
 
 
-def _mmlu(world: World) -> list[dict[str, Any]]:
+def _mmlu(world: World) -> list[Row]:
     """MMLU's fields: question, subject, choices, answer as a number."""
     rng = world.rng("mmlu")
     rows = []
     for subject, relations in SUBJECTS.items():
         facts = _pick(world.ability_test, relations)
         for _ in range(ABILITY_ROWS["mmlu"]):
-            item = choice_item(world, facts[int(rng.integers(len(facts)))], 4, rng)
+            item = choice_item(world, pick(facts, rng), 4, rng)
             rows.append(
                 {
                     "question": item.question, "subject": subject,
@@ -87,7 +285,7 @@ def _mmlu(world: World) -> list[dict[str, Any]]:
     return rows
 
 
-def _anli(world: World) -> list[dict[str, Any]]:
+def _anli(world: World) -> list[Row]:
     """ANLI's fields; rounds 1 to 3 have one, two and three statements in the premise."""
     rng = world.rng("anli")
     rows = []
@@ -104,7 +302,7 @@ def _anli(world: World) -> list[dict[str, Any]]:
     return rows
 
 
-def _squad(world: World) -> list[dict[str, Any]]:
+def _squad(world: World) -> list[Row]:
     """SQuAD-2's fields; half of the questions are not answered by their passage."""
     rng = world.rng("squad")
     rows = []

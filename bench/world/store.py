@@ -1,7 +1,7 @@
-"""Where the world's files are: shipped assets, and what other seeds leave in the cache.
+"""Where the world's files are: shipped assets, and those of other seeds in the cache.
 
 The default seed's weights travel with the package; edit sets and corpus text are generated on
-first use. Everything lands under a temporary name and is renamed, so a reader never sees half.
+first use. Everything is written under a temporary name and renamed, so no reader sees half of it.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def data_dir(seed: int = DEFAULT_SEED) -> Path:
             write_all(seed, part)
             seal(part)
 
-        with show_busy(f"making the data of world {seed}, once"):
+        with show_busy(f"writing the data of world {seed}, once"):
             make_directory(path, fill)
-    check_sealed(path, "Remove the folder, and it is made again.")
+    check_sealed(path, "Remove the folder, and it is written again.")
     return path
 
 

@@ -1,20 +1,23 @@
 """`World(seed)`: entities, facts, and who may be used for what.
 
 The *core* is what backbones are taught. Core facts are split by (subject, relation) into
-`test` (contradicted by test edits), `train` (contradicted by training edits) and `kept` (never
-edited; locality draws on them). Entities outside the core never occur in the pre-training corpus;
-they belong to the training or to the test edits, never to both.
+`test` (contradicted by test edits), `train` (contradicted by training edits) and `unedited` (by
+test edits; locality draws on them). Entities outside the core never occur in the pre-training
+corpus; they belong to the training or to the test edits, never to both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
-from bench.world.names import NameMaker
 from bench.world.relations import BY_KEY, CONCEPTS, RELATIONS, STYLES, Relation, Style
+
+T = TypeVar("T")
 
 DEFAULT_SEED = 0
 
@@ -27,8 +30,31 @@ CHILDREN = 60  # core people with two children each
 # Unseen entities of each of the two edit splits: enough for 5,000 unseen edits per set.
 UNSEEN_SIZES = {"person": 1500, "company": 400, "work": 500}
 _HEADS = {"city": ("Port", "New", "Mount", "Lake"), "country": ("Upper", "United")}
+_TITLES = ("Song", "House", "Night", "Road", "Garden", "River", "Tower", "Winter")
 FIRST_NAMES, LAST_NAMES = 240, 1200
 TEST_PAIRS = 2500  # of the editable core pairs
+
+# Syllables of invented names.
+_ONSETS = ("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z",
+           "br", "dr", "kr", "pl", "st", "tr", "gl", "sk", "th")  # fmt: skip
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ou")
+_CODAS = ("", "", "", "l", "n", "r", "s", "m", "k", "nd", "rt", "x")
+_ENDINGS: dict[str, tuple[str, ...]] = {
+    "first": ("a", "o", "i", "en", "el", "is"),
+    "last": ("sen", "ov", "ini", "ard", "ek", "wick", "mann", "os", "ley", "ano"),
+    "city": ("burg", "mere", "ton", "ford", "aven", "grad", "port", "holm", "ana"),
+    "country": ("ia", "land", "stan", "ora", "une"),
+    "language": ("ish", "ese", "ic", "ian"),
+    "currency": ("ar", "ling", "o", "een"),
+    "company": ("corp", "tex", "soft", "works", "co"),
+    "thing": ("ip", "le", "er", "ock", "et"),
+    "word": ("", "ar", "on", "el", "um", "as"),
+}
+
+
+def pick(options: Sequence[T], rng: np.random.Generator) -> T:
+    """One of the options, drawn evenly."""
+    return options[int(rng.integers(len(options)))]
 
 
 @dataclass(frozen=True)
@@ -72,7 +98,7 @@ class World:
         self._assign_pairs()
 
     def rng(self, purpose: str, *numbers: int) -> np.random.Generator:
-        """A generator of its own for each purpose, so that one use never shifts another."""
+        """A separate generator for each purpose, so that no use shifts the draws of another."""
         words = [self.seed, *purpose.encode(), *numbers]
         return np.random.default_rng(np.random.SeedSequence(words))
 
@@ -85,7 +111,7 @@ class World:
         for kind, heads in _HEADS.items():
             entities[kind] = [self._place(kind, heads) for _ in range(CORE_SIZES[kind])]
         entities["school"] = [
-            f"{self._names.word('word')} {self._pick(('College', 'Academy', 'School'))}"
+            f"{self._names.word('word')} {pick(('College', 'Academy', 'School'), self._rng)}"
             for _ in range(CORE_SIZES["school"])
         ]
         entities["work"] = [self._title() for _ in range(CORE_SIZES["work"])]
@@ -96,7 +122,7 @@ class World:
 
     def _unseen_entities(self) -> Split:
         makers = {
-            "person": lambda: self._person(self._pick(self.last_names)),
+            "person": lambda: self._person(pick(self.last_names, self._rng)),
             "company": lambda: self._names.word("company"),
             "work": self._title,
         }
@@ -104,22 +130,19 @@ class World:
 
     def _person(self, last: str) -> str:
         while True:
-            name = f"{self._pick(self.first_names)} {last}"
+            name = f"{pick(self.first_names, self._rng)} {last}"
             if name not in self._people:
                 self._people.add(name)
                 return name
 
     def _title(self) -> str:
-        noun = self._pick(("Song", "House", "Night", "Road", "Garden", "River", "Tower", "Winter"))
+        noun = pick(_TITLES, self._rng)
         return f"{self._names.word('word')} {noun}"
 
     def _place(self, kind: str, heads: tuple[str, ...]) -> str:
         """Half of the places have two words: targets of several tokens."""
         name = self._names.word(kind)
-        return f"{self._pick(heads)} {name}" if self._rng.random() < 0.5 else name
-
-    def _pick(self, options: list[str] | tuple[str, ...]) -> str:
-        return options[int(self._rng.integers(len(options)))]
+        return f"{pick(heads, self._rng)} {name}" if self._rng.random() < 0.5 else name
 
     # ---- facts ---------------------------------------------------------------------------------
 
@@ -129,7 +152,7 @@ class World:
             if relation.key in ("spouse", "child", "notable_work", "capital", "capital_of"):
                 continue
             facts += [
-                Fact(s, relation.key, self._pick(self.entities[relation.object]))
+                Fact(s, relation.key, pick(self.entities[relation.object], self._rng))
                 for s in self.entities[relation.subject]
             ]
         facts += self._couples() + self._families() + self._capitals(facts)
@@ -167,7 +190,7 @@ class World:
     def _facts_of_unseen(self, split: Split) -> list[Fact]:
         """True but never taught; objects are core entities, so that second hops are known."""
         return [
-            Fact(s, relation.key, self._pick(self.entities[relation.object]))
+            Fact(s, relation.key, pick(self.entities[relation.object], self._rng))
             for relation in RELATIONS
             if relation.editable
             for s in split.entities.get(relation.subject, ())
@@ -177,11 +200,11 @@ class World:
         editable = [f for f in self.core if BY_KEY[f.relation].editable]
         order = [editable[i] for i in self._rng.permutation(len(editable))]
         self.core_test = order[:TEST_PAIRS]
-        # Training edits take any other pair, also those that locality probes ask: a retriever that
-        # is shown edited and kept facts apart would learn them by heart, not to compare.
+        # Training edits take any other pair, also those that locality probes ask about: otherwise a
+        # retriever could learn by heart which facts are edited, and not to compare.
         self.core_train = order[TEST_PAIRS:]
         edited = {f.pair for f in self.core_test}
-        self.core_kept = [f for f in self.core if f.pair not in edited]
+        self.core_unedited = [f for f in self.core if f.pair not in edited]
         held = self._rng.random(len(self.core)) < 0.2
         # One fact in five never occurs as a multiple-choice item in the corpus: tests use these.
         self.ability_test = [f for f, h in zip(self.core, held, strict=True) if h]
@@ -211,10 +234,10 @@ class World:
         return frozenset(fact.pair for fact in self.core)
 
     @cached_property
-    def kept_by_relation(self) -> dict[str, list[Fact]]:
+    def unedited_by_relation(self) -> dict[str, list[Fact]]:
         """Core facts of each relation that no edit touches."""
         table: dict[str, list[Fact]] = {r.key: [] for r in RELATIONS}
-        for fact in self.core_kept:
+        for fact in self.core_unedited:
             table[fact.relation].append(fact)
         return table
 
@@ -245,7 +268,7 @@ class World:
         pool = self.entities[BY_KEY[fact.relation].object]
         wrong = {*self.objects.get(fact.pair, ()), fact.subject}
         while True:
-            candidate = pool[int(rng.integers(len(pool)))]
+            candidate = pick(pool, rng)
             if candidate not in wrong:
                 return candidate
 
@@ -263,7 +286,7 @@ class World:
         table = {}
         for fact in self.core:
             options = BY_KEY[fact.relation].all_phrasings()
-            table[fact] = options[int(rng.integers(len(options)))]
+            table[fact] = pick(options, rng)
         return table
 
     def taught_phrasing(
@@ -273,10 +296,35 @@ class World:
         held = self.held_phrasing.get(fact)
         relation = BY_KEY[fact.relation]
         options = [p for style in styles for p in relation.phrasings(style) if p != held]
-        return options[int(rng.integers(len(options)))].format(s=fact.subject)
+        return pick(options, rng).format(s=fact.subject)
 
 
 def phrase(fact: Fact, style: Style, index: int = 0) -> str:
     """The prefix of a style with the subject filled in; `index` wraps around."""
     options = BY_KEY[fact.relation].phrasings(style)
     return options[index % len(options)].format(s=fact.subject)
+
+
+class NameMaker:
+    """Draws names that never repeat."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._taken: set[str] = set()
+
+    def word(self, kind: str) -> str:
+        """One new capitalised word (lower case for things and currencies).
+
+        One syllable and an ending: full names stay at one to four tokens.
+        """
+        while True:
+            name = self._syllable() + pick(_ENDINGS[kind], self._rng)
+            if name not in self._taken and len(name) > 3:
+                self._taken.add(name)
+                return name if kind in ("thing", "currency") else name.capitalize()
+
+    def words(self, kind: str, count: int) -> list[str]:
+        return [self.word(kind) for _ in range(count)]
+
+    def _syllable(self) -> str:
+        return pick(_ONSETS, self._rng) + pick(_VOWELS, self._rng) + pick(_CODAS, self._rng)

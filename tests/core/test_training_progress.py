@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bench.core.training_progress import show_steps
-from bench.world.progress import PIPE_EVERY, step_progress
+from bench.world.training.pretrain import PIPE_EVERY, step_progress
 
 
 def test_a_pipe_gets_held_out_scores_and_not_the_loss_terms_of_the_same_name(

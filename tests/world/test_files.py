@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from bench.datasets import available, get_dataset
-from bench.world.edit_sets import FILES, ROWS
-from bench.world.files import write_all
+from bench.world.files import FILES, ROWS, write_all
 from bench.world.store import make_directory
 from bench.world.world import World
 

@@ -143,7 +143,7 @@ def _pools(world: World, fact: Fact) -> dict[str, Iterable[Fact]]:
         if relation.key != fact.relation
         and (objects := world.objects.get((fact.subject, relation.key)))
     )
-    others = [other for other in world.core_kept if other.subject != fact.subject]
+    others = [other for other in world.core_unedited if other.subject != fact.subject]
     return {
         "same_subject": own,
         "same_relation": [other for other in others if other.relation == fact.relation],

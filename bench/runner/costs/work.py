@@ -16,7 +16,7 @@ from bench.core.grids import GridPoint, Measured
 from bench.datasets import get_dataset
 from bench.evaluation.inference import BATCH_SIZE
 from bench.runner.plan_times import QUERIES
-from bench.world.edit_sets import ROWS
+from bench.world.files import ROWS
 from editors.parts.needs import BYTES, Setting
 
 ITEMS = {"zsre": 3.0, "counterfact": 3.0, "ripple_edits": 8.2}

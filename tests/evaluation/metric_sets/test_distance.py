@@ -13,7 +13,7 @@ from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import SetResults
 from bench.evaluation.metric_sets.distance import DISTANCES, fact_of, generated_questions
 from bench.models.corpora import MeasureInputs
-from bench.world.edit_sets import draw_edits
+from bench.world.files import draw_edits
 from bench.world.relations import BY_KEY
 from bench.world.world import Fact, World, phrase
 from editors.base import EditRequest, EditSample

@@ -9,9 +9,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from bench.models.backbones import load, locate
-from bench.world import pretrain, revision
-from bench.world.batches import CausalRows, Training
-from bench.world.recall import recall
+from bench.world.training import pretrain
+from bench.world.training import recall as measuring
+from bench.world.training.batches import CausalRows, Training
+from bench.world.training.recall import recall
 from bench.world.world import Fact, World
 from editors.parts.language_model import LanguageModel
 
@@ -28,7 +29,7 @@ def shipped() -> LanguageModel:
 
 def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
     missed = [("The city of Guson College is", "Laiford")] * 100
-    corpus = revision.RevisionCorpus(world, missed)
+    corpus = measuring.RevisionCorpus(world, missed)
     documents = list(corpus.documents(world.rng("test"), 2000, 1.0))
     told = [d for d in documents if [s.text for s in d[1:3]] == [missed[0][0], " Laiford"]]
     assert corpus.share == pytest.approx(1000 * 25 / (150 * 32 * 128))
@@ -37,11 +38,11 @@ def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
 
 def test_many_missed_phrasings_are_not_all_there_is(world: World) -> None:
     missed = [("The city of Guson College is", "Laiford")] * 10_000
-    assert revision.RevisionCorpus(world, missed).share == revision.MOST
+    assert measuring.RevisionCorpus(world, missed).share == measuring.MOST
 
 
 def test_nothing_is_done_when_recall_is_enough(world: World, shipped: LanguageModel) -> None:
-    assert revision.missing(shipped.model, shipped.tokenizer, world) == (0, [])
+    assert measuring.missing(shipped.model, shipped.tokenizer, world) == (0, [])
 
 
 def test_a_damaged_relation_is_recalled_again(
@@ -58,10 +59,12 @@ def test_a_damaged_relation_is_recalled_again(
         model.get_parameter("model.layers.1.mlp.down_proj.weight")[:, :192] = 0
     before = {score.name: score.value for score in recall(LanguageModel(model, tokenizer), world)}
     monkeypatch.setattr(
-        revision, "TRAINING", Training(steps=12, rows=16, width=64, lr=3e-4, warmup=2, begin=1.0)
+        measuring,
+        "REVISION_TRAINING",
+        Training(steps=12, rows=16, width=64, lr=3e-4, warmup=2, begin=1.0),
     )
-    monkeypatch.setattr(revision, "ROUNDS", 1)
-    rounds, seconds = revision.revise(
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    rounds, seconds = measuring.revise(
         model.requires_grad_(True),
         tokenizer,
         world,
@@ -89,10 +92,10 @@ def test_a_round_that_made_it_worse_is_undone(
             module.get_parameter("model.norm.weight").add_(1.0)
         return 1.0
 
-    monkeypatch.setattr(revision, "missing", lambda *_: next(found))
+    monkeypatch.setattr(measuring, "missing", lambda *_: next(found))
     monkeypatch.setattr(pretrain, "train", change)
-    monkeypatch.setattr(revision, "ROUNDS", 2)
-    rounds, seconds = revision.revise(
+    monkeypatch.setattr(measuring, "ROUNDS", 2)
+    rounds, seconds = measuring.revise(
         model,
         tokenizer,
         world,

@@ -1,7 +1,7 @@
 """Pre-training of the miniature backbones and of the miniature encoder on the world's corpus.
 
-Batches are a function of (world seed, step): a run that is interrupted continues from its last
-checkpoint and sees the data it would have seen.
+Batches are a function of (world seed, step): an interrupted run continues from its last checkpoint
+with the data that it would have seen.
 """
 
 from __future__ import annotations
@@ -15,17 +15,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, RobertaForMaskedLM, RobertaModel
 
-from bench.world.batches import CHUNK, IGNORED, CausalRows, MaskedRows, ParaphraseRows, Training
 from bench.world.corpus import PHASES
+from bench.world.training.batches import (
+    CHUNK,
+    IGNORED,
+    CausalRows,
+    MaskedRows,
+    ParaphraseRows,
+    Training,
+)
 from bench.world.world import World
 
 Progress = Callable[[int, int, float], None]  # step, steps, loss
-Hint = Callable[[Tensor, int], Tensor]  # a term of the loss behind the forward of ids [B, T]; step
+Loss = Callable[[Any, tuple[Tensor, ...]], Tensor]  # of a model and a batch
+Hint = Callable[[Tensor, int], Tensor]  # a term of the loss after the forward of ids [B, T]; step
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
 # Of a backbone that can read: it inherits another world's weights, or has imitated.
 INHERITED_TRAINING = Training(
@@ -34,18 +53,19 @@ INHERITED_TRAINING = Training(
 # Of backbones that imitate mini-llama at first; `INHERITED_TRAINING` follows.
 IMITATING_TRAINING = Training(steps=3000, polish=400, rows=32, width=128)  # 14 M tokens
 BLOCKWISE_TRAINING = Training(steps=600, rows=32, width=128, begin=PHASES[0])  # 2.5 M tokens
-# For a backbone whose facts take longer than its skills: the last phase's documents, and a third of
+# For a backbone whose facts take longer than its skills: the last phase's documents at a third of
 # the rate.
 CONSOLIDATION_TRAINING = Training(
     steps=1200, polish=200, rows=32, width=128, lr=1e-3, warmup=50, weight_decay=0.1,
     begin=PHASES[-1],
 )  # 6 M tokens  # fmt: skip
-# Of the control, which has nothing to learn but facts.
+# Of the control, which learns facts alone.
 CONTROL_TRAINING = Training(steps=2000, polish=400, rows=32, width=128)  # 10 M tokens
 ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
-# A real RoBERTa has seen enough text to place paraphrases near each other; a small one is told to.
+# A real RoBERTa has seen enough text to place paraphrases near each other; a small one needs this.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
 TEMPERATURE = 0.05  # of the paraphrase loss, as in SimCSE
+PIPE_EVERY = 250  # steps between two lines of progress in a pipe
 
 
 def causal_loss(model: PreTrainedModel, batch: tuple[Tensor, ...]) -> Tensor:
@@ -76,7 +96,7 @@ def masked_loss(model: RobertaForMaskedLM, batch: tuple[Tensor, ...]) -> Tensor:
 def paraphrase_loss(model: RobertaForMaskedLM, batch: tuple[Tensor, ...]) -> Tensor:
     """InfoNCE between mean-pooled texts about one fact, the rest of the batch as negatives.
 
-    It sees half of the width; the other half stays free for what a question does not say, the
+    It uses half of the width; the other half stays free for what a question does not contain, the
     answer.
     """
     left, right = (
@@ -97,7 +117,7 @@ def _pooled_half(model: RobertaForMaskedLM, ids: Tensor, mask: Tensor) -> Tensor
 def train(
     model: PreTrainedModel,
     rows: CausalRows | MaskedRows | ParaphraseRows,
-    loss_of: Callable[[Any, tuple[Tensor, ...]], Tensor],
+    loss_of: Loss,
     training: Training,
     checkpoint: Path,
     *,
@@ -184,7 +204,7 @@ def _resume(
     if {**meta["training"], "checkpoint": training.checkpoint} != wanted:  # saved as often or not
         raise ValueError(
             f"{path} is the checkpoint of a training with other settings ({meta['training']}, "
-            f"wanted {wanted}). Move it away to start anew."
+            f"wanted {wanted}). Move it away to start again."
         )
     tensors = load_file(path)
     model.load_state_dict(
@@ -211,7 +231,7 @@ def read_checkpoint_state(path: Path) -> dict[str, Any]:
 
 
 def rounded_to_half(model: PreTrainedModel) -> PreTrainedModel:
-    """The model that is shipped: every weight rounded to half precision once."""
+    """The model as it is shipped, every weight rounded to half precision."""
     with torch.no_grad():
         for tensor in model.state_dict().values():
             if tensor.is_floating_point():
@@ -230,3 +250,38 @@ def encoder_of(model: RobertaForMaskedLM, world: World) -> RobertaModel:
         pooler["pooler.dense.bias"].zero_()
     encoder.eval()
     return encoder
+
+
+def step_progress(name: str) -> Progress:
+    """A bar with loss, rate and time left, or a line now and then in a pipe."""
+    console = Console(stderr=True)
+    bar = Bar(
+        TextColumn(f"{name}  loss {{task.fields[loss]:.3f}}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.2f} steps/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task(name, total=None, loss=float("nan"), rate=0.0)
+    first: tuple[int, float] | None = None  # (step, time) of the first report of this stage
+
+    def report(step: int, steps: int, loss: float) -> None:
+        nonlocal first
+        if first is None:
+            bar.start()
+        if first is None or step < first[0]:  # each stage counts from its own start
+            first = step, time.perf_counter()
+        done, seconds = step - first[0], time.perf_counter() - first[1]
+        rate = done / seconds if done else 0.0
+        bar.update(task, completed=step, total=steps, loss=loss, rate=rate)
+        if not console.is_terminal and step % PIPE_EVERY == 0:
+            left = f"{(steps - step) / rate / 60:.0f} min left" if rate else ""
+            console.print(f"{name} {step}/{steps} loss {loss:.3f} {rate:.2f} steps/s {left}")
+        if step >= steps:
+            bar.stop()
+
+    return report

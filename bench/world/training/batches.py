@@ -1,4 +1,4 @@
-"""Training batches of a world: a function of (world seed, step), so that runs can be resumed."""
+"""Training batches of a world: functions of (world seed, step), so that runs can be resumed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from transformers import PreTrainedTokenizerFast
 
 from bench.world.corpus import SEPARATOR, Corpus, Document, plain_text
 
-# Of the tokens that cannot well be predicted (names, questions) this share is scored, at a weight
-# that keeps the sum: the head costs a third of a step, and answers are what has to be learned.
+# Of the tokens that are hardly predictable (names, questions) this share is scored, at a weight
+# that leaves the sum as it is: the head costs a third of a step, and answers are to be learned.
 SCORED_BACKGROUND = 0.25
 # Of the rows of a model with learned positions this share begins anywhere in its context: rows are
-# shorter than the context, and the rest of the table would stay as it was drawn (ours).
+# shorter than the context, and the rest of the table would never be trained (ours).
 SHIFTED = 0.25
 CHUNK = 50  # steps whose documents are drawn and tokenised together
 IGNORED = -100
@@ -27,7 +27,7 @@ class Training:
     """How a miniature model is trained; all values are ours."""
 
     steps: int  # of the cosine
-    polish: int = 0  # steps behind it, from a tenth of the rate down to none
+    polish: int = 0  # steps after it, from a tenth of the rate down to none
     rows: int  # of a batch
     width: int  # tokens of a row
     lr: float = 3e-3
@@ -36,7 +36,7 @@ class Training:
     weight_decay: float = 0.05
     clip: float = 1.0
     checkpoint: int = 250
-    begin: float = 0.0  # the corpus' progress at the first step; later for a model that can read
+    begin: float = 0.0  # the corpus' progress at the first step; more for a model that can read
 
     @property
     def tokens(self) -> int:
@@ -51,15 +51,15 @@ class Training:
 class CausalRows:
     """Rows of whole documents for next-token prediction: ids [B, T] and loss weights [B, T].
 
-    Every document is ended by the end-of-text token. A tokenizer that starts texts with another
-    one (BOS) has it at the separator of every document; where both are one token, it stands
-    between a document and the next, and where a context stands before the separator. The first
-    row of text then has nothing in front of it, as a prompt will have nothing.
+    Every document ends with the end-of-text token. A tokenizer that starts texts with another
+    token (BOS) has it at the separator of every document. If both are the same token, it stands
+    between a document and the next, and at the separator after a context; the first row of text
+    then has nothing in front of it, as a prompt has nothing.
 
     Args:
         corpus: draws the documents.
         tokenizer: of the model.
-        training: says rows and width of a batch.
+        training: rows and width of a batch.
         learned_positions: size of the model's position table; each row then has the position
             [B, 1] of its first token as well. None for rotary positions.
     """
@@ -95,16 +95,16 @@ class CausalRows:
                 weights[row, filled : filled + take] = token_weights[:take]
                 filled += take
         background = (weights > 0) & (weights < 0.5)
-        kept = rng.random(weights.shape) < SCORED_BACKGROUND
-        weights[background] *= kept[background] / SCORED_BACKGROUND
+        scored = rng.random(weights.shape) < SCORED_BACKGROUND
+        weights[background] *= scored[background] / SCORED_BACKGROUND
         return (torch.from_numpy(ids), torch.from_numpy(weights), *self._starts(index, n_rows))
 
     def _starts(self, index: int, n_rows: int) -> tuple[Tensor, ...]:
         if self._learned_positions is None:
             return ()
         rng = self._corpus.world.rng("positions", index)
-        room = self._learned_positions - self._training.width
-        starts = rng.integers(room + 1, size=(n_rows, 1))
+        last = self._learned_positions - self._training.width
+        starts = rng.integers(last + 1, size=(n_rows, 1))
         starts[rng.random(n_rows) >= SHIFTED] = 0
         return (torch.from_numpy(starts),)
 
@@ -133,52 +133,46 @@ class CausalRows:
         return ids + self._end, [*weights, 1.0]
 
 
-class MaskedRows:
-    """Padded texts with 15 % of tokens masked: ids, attention mask and labels [B, T]."""
-
+class _PaddedRows:
     def __init__(
         self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, training: Training
     ) -> None:
         self._corpus, self._tokenizer, self._training = corpus, tokenizer, training
-
-    def chunk(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        training = self._training
-        rng = self._corpus.world.rng("masked", index)
-        documents = self._corpus.sentences(rng, CHUNK * training.rows)
-        encoded = self._tokenizer(
-            [plain_text(d) for d in documents], padding="max_length", truncation=True,
-            max_length=training.width, return_tensors="pt",
-        )  # fmt: skip
-        ids, mask = encoded["input_ids"], encoded["attention_mask"]
-        draw = torch.from_numpy(rng.random(ids.shape))
-        maskable = (mask == 1) & (ids > 4)  # the five special tokens come first
-        chosen = maskable & (draw < 0.15)
-        labels = torch.where(chosen, ids, IGNORED)
-        noise = torch.from_numpy(rng.integers(5, len(self._tokenizer), ids.shape))
-        # BERT's 80 / 10 / 10: masked, random, kept.
-        ids = torch.where(chosen & (draw < 0.12), self._tokenizer.mask_token_id, ids)
-        ids = torch.where(chosen & (draw >= 0.12) & (draw < 0.135), noise, ids)
-        return ids, mask, labels
-
-
-class ParaphraseRows:
-    """Pairs of texts about the same fact: ids and attention masks [B, T] of both sides."""
-
-    def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, training: Training
-    ) -> None:
-        self._corpus, self._tokenizer, self._training = corpus, tokenizer, training
-
-    def chunk(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Both sides of the steps `index * CHUNK ..`."""
-        rng = self._corpus.world.rng("paraphrases", index)
-        pairs = list(self._corpus.paraphrases(rng, CHUNK * self._training.rows))
-        left, right = zip(*pairs, strict=True)
-        return (*self._padded(left), *self._padded(right))
 
     def _padded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids and attention mask [B, T]."""
         encoded = self._tokenizer(
             list(texts), padding="max_length", truncation=True,
             max_length=self._training.width, return_tensors="pt",
         )  # fmt: skip
         return encoded["input_ids"], encoded["attention_mask"]
+
+
+class MaskedRows(_PaddedRows):
+    """Padded texts with 15 % of tokens masked: ids, attention mask and labels [B, T]."""
+
+    def chunk(self, index: int) -> tuple[Tensor, ...]:
+        """Rows of the steps `index * CHUNK ..`."""
+        rng = self._corpus.world.rng("masked", index)
+        documents = self._corpus.sentences(rng, CHUNK * self._training.rows)
+        ids, mask = self._padded([plain_text(document) for document in documents])
+        draw = torch.from_numpy(rng.random(ids.shape))
+        maskable = (mask == 1) & (ids > 4)  # the five special tokens come first
+        chosen = maskable & (draw < 0.15)
+        labels = torch.where(chosen, ids, IGNORED)
+        noise = torch.from_numpy(rng.integers(5, len(self._tokenizer), ids.shape))
+        # BERT's 80 / 10 / 10: masked, random, unchanged.
+        ids = torch.where(chosen & (draw < 0.12), self._tokenizer.mask_token_id, ids)
+        ids = torch.where(chosen & (draw >= 0.12) & (draw < 0.135), noise, ids)
+        return ids, mask, labels
+
+
+class ParaphraseRows(_PaddedRows):
+    """Pairs of texts about the same fact: ids and attention masks [B, T] of both sides."""
+
+    def chunk(self, index: int) -> tuple[Tensor, ...]:
+        """Both sides of the steps `index * CHUNK ..`."""
+        rng = self._corpus.world.rng("paraphrases", index)
+        pairs = list(self._corpus.paraphrases(rng, CHUNK * self._training.rows))
+        left, right = zip(*pairs, strict=True)
+        return (*self._padded(left), *self._padded(right))

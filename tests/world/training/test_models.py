@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from bench.models.backbones import EMBEDDED, at_directory, load
-from bench.world import build, miniatures, tokenizer
 from bench.world.corpus import tokenizer_texts
-from bench.world.pretrain import causal_loss
+from bench.world.training import build, models
+from bench.world.training.pretrain import causal_loss
 from bench.world.world import World
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [11, 12, 5, 6, 13, 14]])
@@ -24,7 +24,7 @@ def texts() -> list[str]:
     return list(tokenizer_texts(World(3), 300))
 
 
-def made(name: str, texts: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def built(name: str, texts: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     make_tokenizer, make_model = build.BACKBONES[name]
     tokens = make_tokenizer(texts)
     with torch.random.fork_rng():
@@ -38,21 +38,21 @@ def test_every_embedded_backbone_can_be_built() -> None:
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_size_and_context(name: str, texts: list[str]) -> None:
-    model, _ = made(name, texts)
+    model, _ = built(name, texts)
     assert 1e6 < sum(p.numel() for p in model.parameters()) < 3e6
     assert model.config.max_position_embeddings >= 512
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_saved_in_half_it_comes_back_rounded(name: str, texts: list[str], tmp_path: Path) -> None:
-    model, tokens = made(name, texts)
-    tokenizer.save(tokens, tmp_path)
-    kept = {key: value.half().float() for key, value in model.state_dict().items()}
+    model, tokens = built(name, texts)
+    models.save(tokens, tmp_path)
+    rounded = {key: value.half().float() for key, value in model.state_dict().items()}
     build._save_half(model, tmp_path)
     lm = load(at_directory(tmp_path, name=name))
     assert lm.dtype == torch.float32
     assert (tmp_path / "model.safetensors").stat().st_size < 4e6
-    assert all(torch.equal(value, kept[key]) for key, value in lm.model.state_dict().items())
+    assert all(torch.equal(value, rounded[key]) for key, value in lm.model.state_dict().items())
     assert lm.tokenizer("Ann was born in")["input_ids"] == tokens("Ann was born in")["input_ids"]
 
 
@@ -61,7 +61,7 @@ def test_saved_in_half_it_comes_back_rounded(name: str, texts: list[str], tmp_pa
 def test_loss_is_the_weighted_mean_of_next_token_losses(
     name: str, start: int | None, texts: list[str]
 ) -> None:
-    model, _ = made(name, texts)
+    model, _ = built(name, texts)
     starts = () if start is None else (torch.tensor([[start], [0]]),)
     places = torch.arange(6) + (starts[0] if starts else torch.zeros(2, 1, dtype=torch.long))
     logits = model(input_ids=IDS, position_ids=places).logits
@@ -72,7 +72,7 @@ def test_loss_is_the_weighted_mean_of_next_token_losses(
 
 
 def test_a_start_moves_learned_positions(texts: list[str]) -> None:
-    model, _ = made("mini-gpt2", texts)
+    model, _ = built("mini-gpt2", texts)
     at_zero = causal_loss(model, (IDS, WEIGHTS))
-    moved = causal_loss(model, (IDS, WEIGHTS, torch.full((2, 1), miniatures.CONTEXT - 6)))
+    moved = causal_loss(model, (IDS, WEIGHTS, torch.full((2, 1), models.CONTEXT - 6)))
     assert not torch.allclose(at_zero, moved, rtol=1e-6)

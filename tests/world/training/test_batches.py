@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from bench.world.batches import CHUNK, CausalRows, Training
 from bench.world.corpus import SEPARATOR, Corpus, Document, Span, tokenizer_texts
-from bench.world.tokenizer import gpt_tokenizer, llama_tokenizer
+from bench.world.training.batches import CHUNK, CausalRows, Training
+from bench.world.training.models import gpt_tokenizer, llama_tokenizer
 from bench.world.world import World
 
 TRAINING = Training(steps=100, rows=2, width=32)

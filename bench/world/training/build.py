@@ -1,0 +1,247 @@
+"""`world build`: tokenizers, backbones and encoder of one seed, with a manifest."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from bench.core.checksums import MANIFEST, digest_of_file
+from bench.core.files import write_text
+from bench.core.names import CONTROL, ENCODER, MODELS
+from bench.world.corpus import Corpus, tokenizer_texts
+from bench.world.store import assets_dir, cache_root
+from bench.world.training import models, pretrain
+from bench.world.training.batches import CausalRows, MaskedRows, ParaphraseRows, Training
+from bench.world.training.recall import Score, revise
+from bench.world.training.teachers import Blockwise, Imitation, Teacher, inherit
+from bench.world.world import DEFAULT_SEED, World
+from editors.parts.language_model import LanguageModel, architecture_of
+
+Load = Callable[[Path], LanguageModel]  # the backbone in a directory
+Measure = Callable[[LanguageModel, World], Iterable[Score]]
+TokenizerMaker = Callable[[Iterable[str]], PreTrainedTokenizerFast]
+ModelMaker = Callable[[PreTrainedTokenizerFast], PreTrainedModel]
+BACKBONES: dict[str, tuple[TokenizerMaker, ModelMaker]] = {
+    "mini-llama": (models.llama_tokenizer, models.mini_llama),
+    "mini-gptj": (models.gpt_tokenizer, models.mini_gptj),
+    "mini-gpt2": (models.gpt_tokenizer, models.mini_gpt2),
+    CONTROL: (models.llama_tokenizer, models.mini_llama),
+}
+TEACHER = "mini-llama"
+# How the other backbones of the shipped world imitate it at first.
+IMITATES: dict[str, Training] = {
+    "mini-gptj": pretrain.IMITATING_TRAINING,
+    "mini-gpt2": pretrain.BLOCKWISE_TRAINING,
+}
+CONSOLIDATES = ("mini-gpt2",)  # with `CONSOLIDATION_TRAINING` at the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    seconds: float
+    training: Training
+    revisions: int = 0  # rounds of `recall.revise`
+
+
+def build(
+    seed: int,
+    names: tuple[str, ...] = MODELS,
+    *,
+    out: Path | None = None,
+    device: str = "cpu",
+    from_noise: bool = False,
+    load: Load,
+    measure: Measure,
+) -> Path:
+    """Train the named models (resuming their checkpoints) and write assets and manifest.
+
+    If not `from_noise`, backbones of other seeds start from the shipped one's weights, and those of
+    the shipped seed that are not mini-llama imitate it at first. The control always starts from
+    noise, because it must not learn to read a context. The scores that `measure` gives of a saved
+    backbone go into the manifest.
+    """
+    world = World(seed)
+    for name in names:
+        home = out or assets_dir(seed, name)
+        torch.manual_seed(seed)  # of initial weights; nothing else in this process draws
+        parent = None if from_noise else parent_of(seed, name)
+        teacher = None if from_noise else teacher_of(seed, name)
+        if name == ENCODER:
+            trained = _train_encoder(world, torch.device(device))
+        else:
+            trained = _Backbone(world, name, torch.device(device), load).train(parent, teacher)
+        directory = home / name
+        models.save(trained.tokenizer, directory)
+        _save_half(trained.model, directory)
+        scores = {} if name == ENCODER else _scores(measure(load(directory), world))
+        command = f"python -m bench world build --seed {seed} --models {name}"
+        command += " --from-noise" * from_noise
+        origin = {
+            "inherits": digest_of_file(parent / "model.safetensors") if parent else None,
+            "imitates": digest_of_file(teacher / "model.safetensors") if teacher else None,
+            "imitation": asdict(IMITATES[name]) if teacher else None,
+        }
+        _record(directory, world, {"command": command, **origin}, trained, scores)
+    return home
+
+
+def parent_of(seed: int, name: str) -> Path | None:
+    """The shipped backbone from which that of another seed starts."""
+    directory = assets_dir(DEFAULT_SEED) / name
+    inherits = seed != DEFAULT_SEED and name not in (ENCODER, CONTROL)
+    return directory if inherits and (directory / "model.safetensors").exists() else None
+
+
+def teacher_of(seed: int, name: str) -> Path | None:
+    """The backbone that the shipped seed's other two imitate at first."""
+    directory = assets_dir(seed) / TEACHER
+    imitates = seed == DEFAULT_SEED and name in IMITATES
+    return directory if imitates and (directory / "model.safetensors").exists() else None
+
+
+def _checkpoint(world: World, name: str) -> Path:
+    return cache_root() / f"world-{world.seed}" / "checkpoints" / f"{name}.safetensors"
+
+
+class _Backbone:
+    """The training of one backbone, in stages with a checkpoint each."""
+
+    def __init__(self, world: World, name: str, device: torch.device, load: Load) -> None:
+        self._world, self._name, self._device = world, name, device
+        self._load, self._progress = load, pretrain.step_progress(name)
+        self._checkpoint = _checkpoint(world, name)
+        make_tokenizer, make_model = BACKBONES[name]
+        self._tokenizer = make_tokenizer(tokenizer_texts(world))
+        self._model = make_model(self._tokenizer)
+
+    def train(self, parent: Path | None, teacher: Path | None) -> _Trained:
+        """All stages: inheriting or imitation, the main one, consolidation, revision."""
+        name, seconds, suffix = self._name, 0.0, ""
+        if parent:
+            inherit(self._model, self._tokenizer, self._load(parent))
+        elif teacher:
+            seconds = self._imitate(Teacher(self._load(teacher), self._tokenizer))
+            suffix = "-after-imitation"
+        if name == CONTROL:
+            training = pretrain.CONTROL_TRAINING
+        elif parent or teacher:  # it can read already
+            training = pretrain.INHERITED_TRAINING
+        else:
+            training = pretrain.BACKBONE_TRAINING
+        seconds += self._stage(training, suffix)
+        if name in CONSOLIDATES:
+            seconds += self._stage(pretrain.CONSOLIDATION_TRAINING, "-consolidation")
+        rounds, more = revise(
+            self._model, self._tokenizer, self._world, self._rows, self._checkpoint,
+            device=self._device, progress=self._progress, context_reading=name != CONTROL,
+        )  # fmt: skip
+        return _Trained(
+            model=self._model.cpu(),
+            tokenizer=self._tokenizer,
+            seconds=seconds + more,
+            training=training,
+            revisions=rounds,
+        )
+
+    def _rows(self, corpus: Corpus, training: Training) -> CausalRows:
+        learned = architecture_of(self._model).learned_positions is not None
+        positions = models.CONTEXT if learned else None
+        return CausalRows(corpus, self._tokenizer, training, learned_positions=positions)
+
+    def _stage(
+        self,
+        training: Training,
+        suffix: str = "",
+        loss: pretrain.Loss = pretrain.causal_loss,
+        hint: pretrain.Hint | None = None,
+    ) -> float:
+        corpus = Corpus(self._world, context_reading=self._name != CONTROL)
+        return pretrain.train(
+            self._model, self._rows(corpus, training), loss, training,
+            self._checkpoint.with_stem(self._name + suffix),
+            device=self._device, progress=self._progress, hint=hint,
+        )  # fmt: skip
+
+    def _imitate(self, teacher: Teacher) -> float:
+        """Block by block, or with hints; returns the seconds it took."""
+        training = IMITATES[self._name]
+        if training == pretrain.BLOCKWISE_TRAINING:
+            seconds = self._stage(training, loss=Blockwise(self._model, teacher).loss)
+        else:
+            imitation = Imitation(self._model, teacher)
+            seconds = self._stage(training, hint=imitation)
+            imitation.finish()
+        teacher.release()
+        return seconds
+
+
+def _train_encoder(world: World, device: torch.device) -> _Trained:
+    """Masked tokens first, then paraphrases."""
+    corpus, checkpoint = Corpus(world), _checkpoint(world, ENCODER)
+    progress = pretrain.step_progress(ENCODER)
+    training, paired = pretrain.ENCODER_TRAINING, pretrain.PARAPHRASE_TRAINING
+    tokens = models.roberta_tokenizer(tokenizer_texts(world))
+    masked = models.mini_roberta(tokens)
+    seconds = pretrain.train(
+        masked, MaskedRows(corpus, tokens, training), pretrain.masked_loss,
+        training, checkpoint, device=device, progress=progress,
+    )  # fmt: skip
+    seconds += pretrain.train(
+        masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
+        paired, checkpoint.with_stem(f"{ENCODER}-paraphrases"), device=device, progress=progress,
+    )  # fmt: skip
+    encoder = pretrain.encoder_of(masked.cpu(), world)
+    return _Trained(model=encoder, tokenizer=tokens, seconds=seconds, training=training)
+
+
+def _save_half(model: PreTrainedModel, directory: Path) -> None:
+    """Half-precision safetensors; `config.json` says float32, the precision of inference."""
+    pretrain.rounded_to_half(model).half().save_pretrained(directory)
+    config = json.loads((directory / "config.json").read_text("utf-8"))
+    config["dtype"] = "float32"
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (directory / "model.safetensors").chmod(0o644)  # saved for the owner alone
+
+
+def _scores(measured: Iterable[Score]) -> dict[str, float]:
+    return {score.name: round(score.value, 4) for score in measured}
+
+
+def _record(
+    directory: Path,
+    world: World,
+    origin: dict[str, Any],
+    trained: _Trained,
+    scores: dict[str, float],
+) -> None:
+    """Add a model to the manifest beside its directory."""
+    name, path = directory.name, directory.parent / MANIFEST
+    manifest: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    manifest["seed"] = world.seed
+    manifest["core_facts"] = len(world.core)
+    manifest.setdefault("models", {})[name] = {
+        **origin,
+        "consolidation": asdict(pretrain.CONSOLIDATION_TRAINING) if name in CONSOLIDATES else None,
+        "files": {p.name: digest_of_file(p) for p in sorted(directory.iterdir())},
+        "training": {**asdict(trained.training), "tokens": trained.training.tokens},
+        "revisions": trained.revisions,
+        "corpus_shares": Corpus(world, context_reading=name != CONTROL).shares,
+        "seconds": round(trained.seconds),
+        "scores": scores,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    write_text(path, json.dumps(manifest, indent=2) + "\n")
