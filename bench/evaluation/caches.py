@@ -48,11 +48,7 @@ Key = tuple[str, str]  # prompt, target
 
 
 def digest_of_rooms(rooms: Sequence[str], root: Path = _ROOT) -> str:
-    """sha256 over the paths and contents of all Python files in some folders.
-
-    Args:
-        rooms: folders below `root`.
-        root: of the checkout or the installation.
+    """sha256 over the paths and contents of all Python files in some folders below `root`.
 
     Raises:
         ValueError: a folder without any Python file.
@@ -100,14 +96,9 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
 
 
 def cache_folder(kind: str, lm: LanguageModel, depends: Sequence[object]) -> Path:
-    """A folder of the cache for results of an unedited model.
+    """The folder for one kind of results of an unedited model, which has a digest.
 
-    Other weights, arithmetic, code or `depends` have another folder.
-
-    Args:
-        kind: of what is cached.
-        lm: a model with a digest.
-        depends: JSON values.
+    Other weights, arithmetic, code or `depends` (JSON values) have another folder.
     """
     identity = [lm.digest, str(lm.dtype), numerics(lm.device), *depends]
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -155,11 +146,8 @@ class PristineAnswers:
             self._known = answers | self._known
 
     def _store(self, answers: Iterable[tuple[Key, ItemAnswers]]) -> None:
-        lines = [
-            json.dumps({"prompt": prompt, "target": target, **asdict(answer)})
-            for (prompt, target), answer in answers
-        ]
-        text = "\n".join(lines) + "\n"
+        rows = ({"prompt": key[0], "target": key[1], **asdict(answer)} for key, answer in answers)
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
         path = self.directory / _name(text.encode())
         try:
             write_text(path, text)
@@ -243,13 +231,8 @@ def cached_edits(
 ) -> CachedEdits | None:
     """The cached edits of an editor on a pristine model.
 
-    None for an editor whose edits depend on more, and for weights without a digest.
-
-    Args:
-        lm: the model.
-        editor: key.
-        hparams: of the editor.
-        inputs: digests of its sources, of which the covariance's and the templates' count.
+    None for an editor whose edits depend on more, and for weights without a digest. Of `inputs`,
+    the digests of its sources, those of the covariance and the templates count.
     """
     cls = registry.editor_class(editor)
     if not issubclass(cls, FastPaths) or not cls.cached_by or not lm.digest:

@@ -49,29 +49,24 @@ class EditCount(NamedTuple):
 
 
 class Storage(Protocol):
-    """Where the one checkpoint of a cell is stored, see `bench.store.checkpoints`."""
+    """Where the one checkpoint of a cell is, see `bench.store.checkpoints.CheckpointFile`."""
 
     @property
-    def path(self) -> Path:
-        """Of the file."""
+    def path(self) -> Path: ...
 
-    def read(self) -> Checkpoint | None:
-        """The checkpoint, None where none can be continued."""
+    def read(self) -> Checkpoint | None: ...
 
-    def write(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint."""
+    def write(self, checkpoint: Checkpoint) -> None: ...
 
-    def set_aside(self, reason: str) -> None:
-        """Rename the file, so that it is not read again."""
+    def set_aside(self, reason: str) -> None: ...
 
-    def discard(self) -> None:
-        """Remove the checkpoint."""
+    def discard(self) -> None: ...
 
 
 class Checkpointer:
     """Stores the progress of one cell, and ends it early on request. Without a file it stores none.
 
-    Where checkpoints are due they are computed by a function, so that nothing is computed else.
+    Checkpoints come as functions, which are called where one is due.
     """
 
     def __init__(
@@ -80,25 +75,18 @@ class Checkpointer:
         conduct: Conduct = USUAL,
         stop: StopFlag | None = None,
     ) -> None:
-        self._file = file
-        self._conduct = conduct
-        self._stop = stop or StopFlag()
+        self._file, self._conduct, self._stop = file, conduct, stop or StopFlag()
         self._edits = 0  # since the last checkpoint
-        self._count = EditCount()
+        self.count = EditCount()  # of the cell
         self._due = time.monotonic() + conduct.checkpoint_seconds
 
     def read(self) -> Checkpoint | None:
         """The checkpoint of an earlier run of the cell."""
         return None if self._file is None else self._file.read()
 
-    @property
-    def count(self) -> EditCount:
-        """How many edits of the cell there are."""
-        return self._count
-
     def continue_from(self, edits: int) -> None:
         """Count so many edits of an earlier run."""
-        self._count = EditCount(edits, earlier=edits)
+        self.count = EditCount(edits, earlier=edits)
 
     def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
         """Count an edit, and store a checkpoint where one is due.
@@ -107,7 +95,7 @@ class Checkpointer:
             StoppedEarly: on request; the checkpoint is stored.
         """
         self._edits += 1
-        self._count = self._count._replace(edits=self._count.edits + 1)
+        self.count = self.count._replace(edits=self.count.edits + 1)
         self.after_batch(checkpoint)
 
     def after_batch(self, checkpoint: Callable[[], Checkpoint]) -> None:
@@ -159,10 +147,8 @@ class BlockStream:
     def __init__(
         self, editor: Editor[Any], clock: Clock, checkpointer: Checkpointer, measuring: Measuring
     ) -> None:
-        self._editor = editor
-        self._clock = clock
-        self._checkpointer = checkpointer
-        self._measuring = measuring
+        self._editor, self._clock = editor, clock
+        self._checkpointer, self._measuring = checkpointer, measuring
         self.block = 0  # number of the present one
         self.seconds: list[float] = []  # of its edits
         self.rows: list[SampleRow] = []
@@ -170,10 +156,7 @@ class BlockStream:
         self.answers = BlockAnswers(self.after_batch)
 
     def resume(self) -> None:
-        """Continue from the checkpoint of an earlier run, if there is one.
-
-        The editor holds no edit yet.
-        """
+        """Continue from the checkpoint of an earlier run, if any; the editor holds no edit yet."""
         checkpoint = self._checkpointer.read()
         if checkpoint is None or not _restore(self._editor, checkpoint, self._checkpointer):
             return
@@ -181,7 +164,7 @@ class BlockStream:
         self.block, self.seconds = progress["block"], progress["seconds"]
         self.rows = progress["rows"]
         self.health = [BlockHealth(**values) for values in progress["health"]]
-        self.answers.begin(progress["answers"])
+        self.answers = BlockAnswers(self.after_batch, progress["answers"])
         self._measuring.resume(progress.get("measured", {}))
         self._clock.seconds = dict(progress["phases"])
         self._checkpointer.continue_from(len(self.rows) + len(self.seconds))
@@ -201,7 +184,7 @@ class BlockStream:
         self.rows += rows
         self.block += 1
         self.seconds = []
-        self.answers.begin()
+        self.answers = BlockAnswers(self.after_batch)
         self._checkpointer.after_batch(self._checkpoint)
 
     def _checkpoint(self) -> Checkpoint:
@@ -227,10 +210,8 @@ class EditSequence:
         checkpointer: Checkpointer,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """`facts` are JSON values that are stored beside the edits."""
-        self._editor = editor
-        self._clock = clock
-        self._checkpointer = checkpointer
+        """`facts` are JSON values to store beside the edits."""
+        self._editor, self._clock, self._checkpointer = editor, clock, checkpointer
         self._facts = dict(facts or {})
         self._stored = 0  # edits that a checkpoint holds
         self.seconds: list[float] = []  # of each

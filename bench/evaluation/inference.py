@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -23,7 +23,6 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory",
 
 Steering = Callable[[TokenBatch], AbstractContextManager[None]]
 Ids = tuple[int, ...]
-ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 
 
@@ -40,8 +39,7 @@ class Question(Protocol):
 QuestionT = TypeVar("QuestionT", bound=Question)
 
 
-@dataclass(frozen=True)
-class Forced:
+class Forced(NamedTuple):
     """Teacher-forced result of an item: the target's ids and the argmax at their positions."""
 
     target_ids: Ids
@@ -88,8 +86,7 @@ def predict(
     """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
 
     def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        pairs = [(item.prompt, item.target) for item in chunk]
-        return batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+        return with_targets(lm, chunk, retrieval_text)
 
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Forced]:
         return _forced(batch, lm.target_logits(batch))
@@ -115,8 +112,7 @@ def generate(
     stop = stop or Stop.natural(lm.tokenizer, ANSWER_END)
 
     def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        pairs = [(template.format(item.prompt), "") for item in chunk]
-        return batch_of(lm.tokenizer, pairs, device=lm.device)
+        return bare(lm, chunk, template)
 
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
         return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)))
@@ -142,8 +138,7 @@ def predict_and_generate(
     stop = Stop.natural(lm.tokenizer, ANSWER_END)
 
     def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        pairs = [(item.prompt, item.target) for item in chunk]
-        return batch_of(lm.tokenizer, pairs, device=lm.device)
+        return with_targets(lm, chunk)
 
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Both]:
         logits, rows = forced_and_greedy(
@@ -152,6 +147,20 @@ def predict_and_generate(
         return list(zip(_forced(batch, logits), map(tuple, rows), strict=True))
 
     return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
+
+
+def with_targets(
+    lm: LanguageModel, items: Sequence[Question], retrieval_text: RetrievalText = "prompt_only"
+) -> TokenBatch:
+    """A batch of prompts with their targets."""
+    pairs = [(item.prompt, item.target) for item in items]
+    return batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
+
+
+def bare(lm: LanguageModel, items: Sequence[Question], template: str = "{}") -> TokenBatch:
+    """A batch of prompts alone."""
+    pairs = [(template.format(item.prompt), "") for item in items]
+    return batch_of(lm.tokenizer, pairs, device=lm.device)
 
 
 def ask_in_batches(
@@ -164,72 +173,45 @@ def ask_in_batches(
 ) -> list[AnswerT]:
     """An answer for each item, in their order; items of similar length share a batch.
 
-    Args:
-        items: the questions.
-        tokenised: the batch of some questions.
-        answer: the answers to a batch, called inside its steering.
-        steering: of the editor.
-        batch_size: rows of a batch at most.
-        partial: answers of an interrupted call, which is continued.
-    """
-
-    def steered(chunk: Sequence[QuestionT]) -> list[AnswerT]:
-        batch = tokenised(chunk)
-        with steering(batch):
-            return answer(batch, chunk)
-
-    def replay(chunk: Sequence[QuestionT]) -> None:
-        with steering(tokenised(chunk)):
-            pass
-
-    order = sorted(range(len(items)), key=lambda i: len(items[i].prompt) + len(items[i].target))
-    answers = in_batches([items[i] for i in order], steered, batch_size, partial, replay)
-    by_item = dict(zip(order, answers, strict=True))
-    return [by_item[i] for i in range(len(items))]
-
-
-def in_batches(
-    items: Sequence[ItemT],
-    answer: Callable[[Sequence[ItemT]], list[AnswerT]],
-    batch_size: BatchSize,
-    partial: PartialAnswers[AnswerT] | None = None,
-    replay: Callable[[Sequence[ItemT]], None] | None = None,
-) -> list[AnswerT]:
-    """Answers of all items, in the order of asking.
-
-    Args:
-        items: in the order of asking.
-        answer: the answers of one batch; called again with its first half when memory runs out.
-        batch_size: items of a batch at most; a `BatchLimit` remembers a smaller one.
-        partial: what is answered already is not asked again.
-        replay: called instead of `answer` for the batches of these, because an editor may remember
-            which questions it has steered.
+    Each batch is `tokenised`, and `answer` is called inside its steering. An interrupted call is
+    continued from its `partial` answers. A `BatchLimit` remembers how small batches had to become.
     """
     limit = batch_size if isinstance(batch_size, BatchLimit) else BatchLimit(batch_size)
     partial = PartialAnswers() if partial is None else partial
-    known = len(partial.answers)
-    if replay is not None:
-        for start in range(0, known, limit.rows):
-            replay(items[start : min(start + limit.rows, known)])
+    order = sorted(range(len(items)), key=lambda i: len(items[i].prompt) + len(items[i].target))
+    ordered = [items[i] for i in order]
+    answered = len(partial.answers)
+    # An editor may remember which questions it has steered: it steers these again.
+    for start in range(0, answered, limit.rows):
+        with steering(tokenised(ordered[start : min(start + limit.rows, answered)])):
+            pass
     while len(partial.answers) < len(items):
-        partial.answers += _next_batch(items[len(partial.answers) :], answer, limit)
+        rest = ordered[len(partial.answers) :]
+        partial.answers += _next_batch(rest, tokenised, answer, steering, limit)
         partial.after_batch()
-    return partial.answers[:]
+    by_item = dict(zip(order, partial.answers, strict=True))
+    return [by_item[i] for i in range(len(items))]
 
 
 def _next_batch(
-    items: Sequence[ItemT], answer: Callable[[Sequence[ItemT]], list[AnswerT]], limit: BatchLimit
+    items: Sequence[QuestionT],
+    tokenised: Callable[[Sequence[QuestionT]], TokenBatch],
+    answer: Callable[[TokenBatch, Sequence[QuestionT]], list[AnswerT]],
+    steering: Steering,
+    limit: BatchLimit,
 ) -> list[AnswerT]:
     """Answers of the first items, as many as memory holds."""
     while True:
-        rows = min(limit.rows, len(items))
+        chunk = items[: limit.rows]
         try:
-            return answer(items[:rows])
+            batch = tokenised(chunk)
+            with steering(batch):
+                return answer(batch, chunk)
         except (RuntimeError, MemoryError) as error:
-            if rows == 1 or not _is_out_of_memory(error):
+            if len(chunk) == 1 or not _is_out_of_memory(error):
                 raise
         # Outside of the clause: the error holds on to the tensors of the failed batch.
-        limit.rows = rows // 2
+        limit.rows = len(chunk) // 2
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 

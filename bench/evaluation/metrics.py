@@ -184,8 +184,8 @@ def summarise(rows: Sequence[SampleRow]) -> dict[str, Any]:
         "samples": len(rows),
         "blocks": len({row["block"] for row in rows}),
         "items": sum(len(row["items"]) for row in rows),
-        "scores": _by_measure(rows, sample_scores, with_average),
-        "kinds": _by_measure(rows, kind_scores, dict),
+        "scores": _by_measure(rows, sample_scores),
+        "kinds": _by_measure(rows, kind_scores),
     }
 
 
@@ -218,33 +218,34 @@ def _mean_accuracy(rows: Sequence[SampleRow], aspect: Aspect) -> float | None:
     return fmean(means) if means else None
 
 
+def item_scores(
+    row: SampleRow, phase: Phase, channel: Channel, measure: Measure
+) -> list[ItemScore]:
+    """The scores of a sample's items."""
+    return [
+        ItemScore(item["aspect"], item["kind"], score(item, phase, channel, measure))
+        for item in row["items"]
+    ]
+
+
 def _by_measure(
-    rows: Sequence[SampleRow],
-    of_sample: Callable[[Iterable[ItemScore]], Scores],
-    of_cell: Callable[[Scores], Scores],
+    rows: Sequence[SampleRow], of_sample: Callable[[Iterable[ItemScore]], Scores]
 ) -> dict[str, Any]:
     """Table of phase -> channel -> measure -> scores of the cell, for channels that were asked."""
     asked = rows[0]["items"][0] if rows else None  # every item is asked through the same channels
+
+    def of_cell(phase: Phase, channel: Channel, measure: Measure) -> Scores:
+        samples = (of_sample(item_scores(row, phase, channel, measure)) for row in rows)
+        return with_average(cell_scores(samples))
+
     return {
         phase: {
-            channel: {
-                measure: of_cell(
-                    cell_scores(of_sample(_scored(row, phase, channel, measure)) for row in rows)
-                )
-                for measure in measures
-            }
+            channel: {measure: of_cell(phase, channel, measure) for measure in measures}
             for channel, measures in MEASURES.items()
             if asked is not None and channel in asked[phase]
         }
         for phase in PHASES
     }
-
-
-def _scored(row: SampleRow, phase: Phase, channel: Channel, measure: Measure) -> list[ItemScore]:
-    return [
-        ItemScore(item["aspect"], item["kind"], score(item, phase, channel, measure))
-        for item in row["items"]
-    ]
 
 
 def _means(pairs: Iterable[tuple[str, float]]) -> Scores:

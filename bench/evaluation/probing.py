@@ -13,6 +13,7 @@ from bench.evaluation.inference import (
     Forced,
     Ids,
     PartialAnswers,
+    Question,
     Steering,
     generate,
     predict,
@@ -20,7 +21,7 @@ from bench.evaluation.inference import (
     unsteered,
 )
 from bench.evaluation.metrics import Aspect, Channel, TokenAnswer
-from editors.base import Editor, EditSample, Probe
+from editors.base import Editor, EditSample
 from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
@@ -50,46 +51,38 @@ class ItemAnswers:
 
 def items_of(sample: EditSample) -> list[Item]:
     """The edit request itself, then the generality, then the locality probes of a sample."""
-    request = sample.request
-    items = [
-        Item(aspect="reliability", kind="request", prompt=request.prompt, target=request.target)
+
+    def item(aspect: Aspect, kind: str, question: Question) -> Item:
+        return Item(aspect=aspect, kind=kind, prompt=question.prompt, target=question.target)
+
+    return [
+        item("reliability", "request", sample.request),
+        *(item("generality", probe.kind, probe) for probe in sample.generality),
+        *(item("locality", probe.kind, probe) for probe in sample.locality),
     ]
-    items += [_item("generality", probe) for probe in sample.generality]
-    items += [_item("locality", probe) for probe in sample.locality]
-    return items
 
 
 class BlockAnswers:
     """The answers to a block's questions so far, by channel: what a checkpoint holds of probing."""
 
-    def __init__(self, after_batch: Callable[[], None] = lambda: None) -> None:
-        self._after_batch = after_batch
-        self.begin()
-
-    def begin(self, stored: Mapping[str, Sequence[Any]] | None = None) -> None:
-        """Begin another block, with what `to_dict` stored of its answers."""
+    def __init__(
+        self, after_batch: Callable[[], None], stored: Mapping[str, Sequence[Any]] | None = None
+    ) -> None:
+        """With what `to_dict` stored of them."""
         stored = stored or {}
-
-        def forced(channel: str) -> PartialAnswers[Forced]:
-            rows = [_forced_from(row) for row in stored.get(channel, ())]
-            return PartialAnswers(rows, self._after_batch)
-
         self.forced: dict[Channel, PartialAnswers[Forced]] = {
-            "teacher_forced": forced("teacher_forced"),
-            "prompt_only": forced("prompt_only"),
+            channel: PartialAnswers(list(map(_forced, stored.get(channel, ()))), after_batch)
+            for channel in ("teacher_forced", "prompt_only")
         }
-        ids = [tuple(row) for row in stored.get("generated", ())]
-        self.generated: PartialAnswers[Ids] = PartialAnswers(ids, self._after_batch)
-        pairs = [(_forced_from(row), tuple(ids)) for row, ids in stored.get("together", ())]
-        self.together: PartialAnswers[Both] = PartialAnswers(pairs, self._after_batch)
+        ids = list(map(tuple, stored.get("generated", ())))
+        self.generated: PartialAnswers[Ids] = PartialAnswers(ids, after_batch)
+        both = [(_forced(row), tuple(ids)) for row, ids in stored.get("together", ())]
+        self.together: PartialAnswers[Both] = PartialAnswers(both, after_batch)
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Plain JSON values."""
-        return {
-            "generated": list(self.generated.answers),
-            "together": [[_values(forced), ids] for forced, ids in self.together.answers],
-            **{name: [_values(f) for f in part.answers] for name, part in self.forced.items()},
-        }
+        """Values that JSON can hold."""
+        forced = {str(channel): partial.answers for channel, partial in self.forced.items()}
+        return forced | {"generated": self.generated.answers, "together": self.together.answers}
 
 
 @dataclass(frozen=True)
@@ -190,11 +183,10 @@ class Prober:
         longer = [i for i, answer in enumerate(forced) if len(answer.target_ids) > 1]
         prompts = [items[i].prompt for i in longer]
         seen = [seen_text(self.lm.tokenizer, items[i].prompt, forced[i].target_ids) for i in longer]
-        alone, together = (self._retrieved(texts, editor) for texts in (prompts, seen))
+        alone, together = self._retrieved(prompts, editor), self._retrieved(seen, editor)
         if alone is None or together is None:
             return longer
-        rows = zip(longer, alone, together, strict=True)
-        return [i for i, by_prompt, by_both in rows if by_prompt != by_both]
+        return [i for i, a, b in zip(longer, alone, together, strict=True) if a != b]
 
     def _retrieved(self, texts: Sequence[str], editor: Editor[Any]) -> list[int] | None:
         rows: list[int] = []
@@ -209,27 +201,19 @@ class Prober:
         self, forced: Mapping[Channel, Sequence[Forced]], generated: Sequence[Ids] | None
     ) -> list[ItemAnswers]:
         """One `ItemAnswers` per item, with the predictions as text beside their ids."""
+
+        def answer(ids: Ids) -> TokenAnswer:
+            return TokenAnswer(ids=list(ids), text=text_of(self.lm.tokenizer, ids))
+
         joined = []
         for i, first in enumerate(forced["teacher_forced"]):
-            ids = {channel: answers[i].predicted_ids for channel, answers in forced.items()}
+            channels = {name: answer(rows[i].predicted_ids) for name, rows in forced.items()}
             if generated is not None:
-                ids["generated"] = generated[i]
-            channels = {
-                channel: TokenAnswer(ids=list(row), text=text_of(self.lm.tokenizer, row))
-                for channel, row in ids.items()
-            }
+                channels["generated"] = answer(generated[i])
             joined.append(ItemAnswers(first.target_ids, channels, first.log_probability))
         return joined
 
 
-def _item(aspect: Aspect, probe: Probe) -> Item:
-    return Item(aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target)
-
-
-def _values(forced: Forced) -> list[Any]:
-    return [forced.target_ids, forced.predicted_ids, forced.log_probability]
-
-
-def _forced_from(row: Sequence[Any]) -> Forced:
+def _forced(row: Sequence[Any]) -> Forced:
     target, predicted, log_probability = row
     return Forced(tuple(target), tuple(predicted), float(log_probability))

@@ -1,9 +1,9 @@
 """General ability through lm-eval (EleutherAI/lm-evaluation-harness) on the model in memory.
 
-Questions become tasks of lm-eval: its own definitions, or ours of the same form (`tasks/`). The
-edited model is a `SteeredModel`, whose forwards are all steered by the editor. lm-eval's own
-batches carry neither lengths nor texts, so log-likelihoods and greedy answers are computed here, in
-our batches; tokenisation is lm-eval's.
+Questions become tasks of lm-eval: its own definitions, or ours of the same form. The edited model
+is a `SteeredModel`, whose forwards are all steered by the editor. lm-eval's own batches carry
+neither lengths nor texts, so log-likelihoods and greedy answers are computed here, in our batches;
+tokenisation is lm-eval's.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from torch import Tensor
 
 from bench.evaluation.general_ability.asking import context_of, fitted
 from bench.evaluation.general_ability.scoring import (
+    MEASURES,
     AbilityRow,
     Mark,
     Numbered,
@@ -43,12 +44,30 @@ from bench.evaluation.general_ability.scoring import (
 )
 from bench.evaluation.general_ability.sets import SETS, AbilityItem
 from bench.evaluation.inference import BATCH_SIZE, Ids, Steering
+from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of_ids, continuation, pad_id
 
 _BUILT_IN = Path(lm_eval.tasks.__file__).parent
-_OURS = Path(__file__).parent / "tasks"
+# Our definitions, in the wording of this package: the documents bring their own prompts.
+_OPTIONS: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_choice": "{{options}}",
+    "doc_to_target": "answer",
+    "target_delimiter": "",  # the options carry what separates them from the prompt
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+_READING: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_target": "{{target}}",
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": MAX_ANSWER_TOKENS},
+    "metric_list": [
+        {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in MEASURES
+    ],
+}
 
 CountTokens = Callable[[str, str], int]  # (context, continuation) -> tokens of the continuation
 
@@ -134,7 +153,7 @@ class _ReadingTask(ConfigurableTask):  # type: ignore[misc] # lm-eval ships no t
     def scores(self, doc: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
         """`score`, `f1` and `exact` of one question."""
         mark = self.mark(doc, results)
-        return {name: mark[name] for name in ("score", "f1", "exact")}
+        return {name: mark[name] for name in MEASURES}
 
     def mark(self, doc: Mapping[str, Any], results: list[Any]) -> Mark:
         """How the question was answered."""
@@ -154,45 +173,49 @@ def _build_tasks(
 
     With `built_in` they are lm-eval's own definitions where it has them that need no download;
     SQuAD-2 is ours in any case.
-    """
-    folders = [SETS[key].lm_eval_folder for key in sets]
-    places = [str(_BUILT_IN / folder) for folder in folders if folder is not None]
-    manager = TaskManager(
-        include_defaults=False, include_path=[*(places if built_in else []), str(_OURS)]
-    )
-    return {
-        name: _AskedTask(key, part, _task(manager, name, part, count_tokens))
-        for key, questions in sets.items()
-        for name, part in _by_task(key, questions, built_in=built_in).items()
-    }
-
-
-def _by_task(key: str, questions: Numbered, *, built_in: bool) -> dict[str, Numbered]:
-    """Questions by the name of their task, in their order."""
-    ability_set = SETS[key]
-    parts: dict[str, list[tuple[int, AbilityItem]]] = {}
-    for index, item in questions:
-        theirs = built_in and ability_set.lm_eval_folder is not None
-        name = ability_set.lm_eval_task(item) if theirs else f"ability_{key}"
-        parts.setdefault(name, []).append((index, item))
-    return dict(parts)
-
-
-def _task(
-    manager: TaskManager, name: str, questions: Numbered, count_tokens: CountTokens
-) -> ConfigurableTask:
-    """A task with its own definition and these questions.
 
     Raises:
         ValueError: lm-eval has no task of this name.
     """
+    folders = [SETS[key].lm_eval_folder for key in sets if built_in]
+    manager = TaskManager(
+        include_defaults=False, include_path=[str(_BUILT_IN / f) for f in folders if f is not None]
+    )
+    tasks = {}
+    for key, questions in sets.items():
+        theirs = built_in and SETS[key].lm_eval_folder is not None
+        parts: dict[str, list[tuple[int, AbilityItem]]] = {}
+        for index, item in questions:
+            name = SETS[key].lm_eval_task(item) if theirs else f"ability_{key}"
+            parts.setdefault(name, []).append((index, item))
+        for name, part in parts.items():
+            items = [item for _, item in part]
+            config = _built_in(manager, name) if theirs else _our_config(name, items)
+            tasks[name] = _AskedTask(key, part, _task(config, items, count_tokens))
+    return tasks
+
+
+def _built_in(manager: TaskManager, name: str) -> dict[str, Any]:
+    """lm-eval's own definition of a task."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     if name not in manager.task_index:
         raise ValueError(f"lm-eval has no task {name!r}; its tasks know the published sets only.")
-    documents = [_document(number, item) for number, (_, item) in enumerate(questions)]
-    # The documents are these alone: no split to draw examples from, nothing to download.
-    config: dict[str, Any] = load_yaml(manager.task_index[name].yaml_path) | {
+    config: dict[str, Any] = load_yaml(manager.task_index[name].yaml_path)
+    return config
+
+
+def _our_config(name: str, items: Sequence[AbilityItem]) -> dict[str, Any]:
+    return {"task": name, **(_OPTIONS if items[0].options else _READING)}
+
+
+def _task(
+    config: Mapping[str, Any], items: list[AbilityItem], count_tokens: CountTokens
+) -> ConfigurableTask:
+    """A task of these documents alone: no split to draw examples from, nothing to download."""
+    documents = [_document(number, item) for number, item in enumerate(items)]
+    config = {
+        **config,
         "training_split": None,
         "validation_split": None,
         "test_split": "test",
@@ -202,7 +225,7 @@ def _task(
         "custom_dataset": lambda **_: {"test": Dataset.from_list(documents)},
     }
     if config["output_type"] == "generate_until":
-        return _ReadingTask(config, [item for _, item in questions], count_tokens)
+        return _ReadingTask(config, items, count_tokens)
     return ConfigurableTask(config=config)
 
 
@@ -264,19 +287,12 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
         self._lm = lm
         self._steering = steering
 
-    def _model_call(self, *_: Any, **__: Any) -> Tensor:
-        raise NotImplementedError("A steered model answers rows with lengths and texts only.")
-
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
         """As in the base class, without a progress bar."""
         answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return answers
-
-    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
-        """Not needed by any task of ours."""
-        raise NotImplementedError("Rolling log-likelihoods of edited models are not defined.")
 
     def _loglikelihood_tokens(
         self,

@@ -31,8 +31,8 @@ from bench.evaluation.metrics import (
     by_age,
     cell_scores,
     exact,
+    item_scores,
     sample_scores,
-    score,
     token_accuracy,
 )
 from bench.evaluation.probing import items_of
@@ -116,11 +116,11 @@ def cohort(n_edits: int) -> int:
 
 def _scores_of(row: SampleRow) -> dict[str, Scores]:
     """The scores of a sample at the end of its block."""
-    items = [item for item in row["items"] if item["aspect"] != "locality"]
     return {
         measure: sample_scores(
-            ItemScore(i["aspect"], i["kind"], score(i, "after", "teacher_forced", measure))
-            for i in items
+            item
+            for item in item_scores(row, "after", "teacher_forced", measure)
+            if item.aspect != "locality"
         )
         for measure in MEASURES
     }

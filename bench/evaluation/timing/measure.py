@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from statistics import median, quantiles
 from typing import Any
 
@@ -52,7 +53,7 @@ class Inference:
     """Seconds per query, of one teacher-forced forward and of some decoded tokens.
 
     `overhead` is the median ratio of a forward to the same one without the editor's steering, each
-    pair measured one right behind the other: a machine's speed drifts by more than editors cost.
+    pair measured directly after each other: a machine's speed drifts by more than editors cost.
     """
 
     forward: Seconds
@@ -66,16 +67,12 @@ def edit_seconds(
     *,
     checkpointer: Checkpointer | None = None,
     facts: Mapping[str, Any] | None = None,
-    kept: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Seconds:
-    """Seconds per edit, one request at a time; the editor keeps all edits but the warm-up's.
+    """Seconds per edit, one request at a time, of an editor without edits.
 
-    Args:
-        editor: holds no edit.
-        requests: the edits.
-        checkpointer: stores the edits, with `facts`.
-        facts: JSON values.
-        kept: what it kept in an earlier run; these edits are not made again.
+    The warm-up's edits are undone, the others stay. They are stored with `facts`, JSON values;
+    those of a `checkpoint` are not applied again.
 
     Raises:
         ValueError: no request.
@@ -86,10 +83,10 @@ def edit_seconds(
     for request in requests[:WARM_UP]:
         editor.edit([request])
     editor.reset()
-    made = EditSequence(editor, Clock(editor.lm.device), checkpointer or Checkpointer(), facts)
-    made.resume(kept)
-    made.edit(requests)
-    return Seconds.of(made.seconds)
+    sequence = EditSequence(editor, Clock(editor.lm.device), checkpointer or Checkpointer(), facts)
+    sequence.resume(checkpoint)
+    sequence.edit(requests)
+    return Seconds.of(sequence.seconds)
 
 
 def inference_seconds(
@@ -100,14 +97,10 @@ def inference_seconds(
     queries: int,
     new_tokens: int,
 ) -> Inference:
-    """Seconds per query with the editor's present edits, or of the unedited model.
+    """Seconds per query with the editor's present edits; without an editor, of the model as it is.
 
-    Args:
-        lm: the model, which the editor edits.
-        requests: whose prompts are asked, in turn.
-        editor: None for the model as it is.
-        queries: how many inferences of each kind are timed.
-        new_tokens: how many tokens the longer one decodes.
+    The prompts of `requests` are asked in turn, `queries` times, with one teacher-forced forward
+    and with `new_tokens` decoded.
     """
     steering = unsteered if editor is None else editor.steering
     free = [batch_of(lm.tokenizer, [(r.prompt, "")], device=lm.device) for r in requests]
@@ -133,8 +126,7 @@ def forward_seconds(
 ) -> Seconds:
     """Seconds per teacher-forced forward; arguments as of `inference_seconds`."""
     steering = unsteered if editor is None else editor.steering
-    forced = _forced(lm, requests)
-    return _repeated(lm, forced, queries, lambda batch: _forward(lm, steering, batch))
+    return _repeated(lm, _forced(lm, requests), queries, partial(_forward, lm, steering))
 
 
 def _overhead(
@@ -142,14 +134,11 @@ def _overhead(
 ) -> float:
     """Median over queries of steered over unsteered; which of the two is first, takes turns."""
     clock, ratios = Clock(lm.device), []
+    pair = [partial(_forward, lm, editor.steering), partial(_forward, lm, unsteered)]
     for number, batch in enumerate(_in_turn(_forced(lm, requests), queries)):
-        pair = [editor.steering, unsteered]
-        order = pair if number % 2 else pair[::-1]
-        seconds = {
-            steering == unsteered: clock.timed("query", partial(_forward, lm, steering), batch)
-            for steering in order
-        }
-        ratios.append(seconds[False] / seconds[True])
+        order = (0, 1) if number % 2 else (1, 0)
+        seconds = {which: clock.timed("query", pair[which], batch) for which in order}
+        ratios.append(seconds[0] / seconds[1])
     return median(ratios)
 
 
@@ -169,7 +158,7 @@ def _repeated(
 
 
 def _in_turn(batches: Sequence[TokenBatch], count: int) -> Iterator[TokenBatch]:
-    return (batches[number % len(batches)] for number in range(count))
+    return islice(cycle(batches), count)
 
 
 @torch.inference_mode()

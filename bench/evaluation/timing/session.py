@@ -95,7 +95,7 @@ class Session:
         """Seconds of the edits; those of edits `before` are kept with them."""
         requests, facts = self._requests[: self._job.cell.n_edits], {"seconds": dict(before)}
         found = edit_seconds(
-            editor, requests, checkpointer=self._checkpointer, facts=facts, kept=kept
+            editor, requests, checkpointer=self._checkpointer, facts=facts, checkpoint=kept
         )
         return _plain(found)
 

@@ -119,15 +119,13 @@ def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:
     assert editor.batches[0].texts == ("Why?",)
 
 
-def test_sampling_and_rolling_likelihoods_are_refused() -> None:
+def test_sampling_is_refused() -> None:
     from lm_eval.api.instance import Instance
 
     model = SteeredModel(tiny_llama(), unsteered)
     sampled = Instance("generate_until", {}, ("Why?", {"do_sample": True, "temperature": 1.0}), 0)
     with pytest.raises(ValueError, match="greedily"):
         model.generate_until([sampled])
-    with pytest.raises(NotImplementedError, match="not defined"):
-        model.loglikelihood_rolling([])
 
 
 @pytest.mark.parametrize("key", registry.available())

@@ -68,7 +68,7 @@ def test_timed_edits_of_an_earlier_run_are_not_made_again(tmp_path: Path) -> Non
     kept, editor = file.read(), Slow()
     assert kept is not None
     assert kept.progress["of"] == "these"
-    found = edit_seconds(editor, requests, checkpointer=Checkpointer(file), kept=kept)
+    found = edit_seconds(editor, requests, checkpointer=Checkpointer(file), checkpoint=kept)
     assert editor.edits == list(requests[3:])
     assert found.count == len(requests)
 

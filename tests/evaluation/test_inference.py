@@ -1,0 +1,116 @@
+"""Batches shrink when memory runs out, and an interrupted call is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from bench.checks.contract.tiny import SAMPLES, tiny_llama
+from bench.evaluation.inference import BatchLimit, PartialAnswers, ask_in_batches, predict
+from bench.evaluation.probing import Item, items_of
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
+
+FAILURES: list[Callable[[], Exception]] = [
+    MemoryError,
+    lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    lambda: RuntimeError("CUDA error: out of memory"),
+    lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+    lambda: RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+]
+
+
+def questions(count: int) -> list[Item]:
+    return [
+        Item(aspect="reliability", kind="request", prompt="?" * n, target="") for n in range(count)
+    ]
+
+
+class Small:
+    """Squares the lengths of prompts, and has memory for a few at a time."""
+
+    def __init__(self, most: int, failure: Callable[[], Exception] = MemoryError) -> None:
+        self.most, self.failure = most, failure
+        self.sizes: list[int] = []
+        self.steered: list[list[int]] = []
+
+    def ask(self, items: Sequence[Item], batch_size: Any, partial: Any = None) -> list[int]:
+        return ask_in_batches(items, list, self.answer, self.steering, batch_size, partial)  # type: ignore[arg-type]
+
+    def answer(self, _: Any, items: Sequence[Item]) -> list[int]:
+        self.sizes.append(len(items))
+        if len(items) > self.most:
+            raise self.failure()
+        return [len(item.prompt) ** 2 for item in items]
+
+    @contextmanager
+    def steering(self, batch: Any) -> Iterator[None]:
+        self.steered.append([len(item.prompt) for item in batch])
+        yield
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_lack_of_memory_halves_the_batch_for_good(failure: Callable[[], Exception]) -> None:
+    small, limit = Small(3, failure), BatchLimit(10)
+    assert small.ask(questions(12), limit) == [n**2 for n in range(12)]
+    assert small.sizes == [10, 5, 2, 2, 2, 2, 2, 2]
+    assert small.ask(questions(3)[::-1], limit) == [4, 1, 0]  # in the order of the questions
+    assert small.sizes[-2:] == [2, 1]
+
+
+def test_a_row_that_does_not_fit_alone_raises() -> None:
+    small = Small(0)
+    with pytest.raises(MemoryError):
+        small.ask(questions(4), 4)
+    assert small.sizes == [4, 2, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("no")])
+def test_other_errors_are_no_matter_of_size(error: Exception) -> None:
+    small = Small(1, lambda: error)
+    with pytest.raises(type(error)):
+        small.ask(questions(4), 4)
+    assert small.sizes == [4]
+
+
+def test_the_error_of_the_real_allocator_is_known() -> None:
+    def greedy(_: Any, items: Sequence[Item]) -> list[int]:
+        if len(items) > 1:
+            torch.empty(1 << 50)
+        return [len(item.prompt) for item in items]
+
+    steering = Small(9).steering
+    assert ask_in_batches(questions(3), list, greedy, steering, 3) == [0, 1, 2]  # type: ignore[arg-type]
+
+
+def test_an_interrupted_call_is_continued_after_its_partial_answers() -> None:
+    small, steps = Small(9), []
+    partial = PartialAnswers([0, 1, 4, 9, 16], lambda: steps.append(len(partial.answers)))
+    assert small.ask(questions(8), 2, partial) == [n**2 for n in range(8)]
+    assert small.sizes == [2, 1]
+    assert small.steered == [[0, 1], [2, 3], [4], [5, 6], [7]]
+    assert steps == [7, 8]
+
+
+def test_predictions_are_the_same_with_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny_llama()
+    items = [item for sample in SAMPLES for item in items_of(sample)]
+    whole = predict(lm, items)
+    forward, sizes = LanguageModel.target_logits, []
+
+    def small(lm: LanguageModel, batch: TokenBatch) -> torch.Tensor:
+        sizes.append(len(batch))
+        if sizes[-1] > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(lm, batch)
+
+    monkeypatch.setattr(LanguageModel, "target_logits", small)
+    assert [a.predicted_ids for a in predict(lm, items)] == [a.predicted_ids for a in whole]
+    assert sizes[:3] == [12, 6, 3]
