@@ -21,11 +21,11 @@ from bench.evaluation.probing import BlockAnswers, Item, Prober
 from editors.base import Editor
 from editors.grace import GraceEditor
 from editors.parts.fast_paths import FastPaths, Stopping, enough
+from editors.parts.grace.values import put
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.patches.last_block import LastBlock
 from editors.parts.patches.neurons import Neurons
-from editors.parts.replacement import changed_places, put
 from editors.parts.target_value import (
     ENOUGH,
     Steered,
@@ -205,18 +205,21 @@ def _grace_starts(_: GraceEditor, batch: TokenBatch) -> Tensor:
 
 
 def _grace_states(
-    self: GraceEditor, batch: TokenBatch, _: Tensor, hit: Tensor
+    lm: LanguageModel,
+    module: torch.nn.Module,
+    _: int,
+    batch: TokenBatch,
+    __: Tensor,
+    where: Callable[[Tensor], Tensor],
 ) -> Callable[[Tensor], Tensor]:
     """The whole model, with the value replaced at the queried positions."""
-    columns = self.query_columns(batch)
 
     def final(value: Tensor) -> Tensor:
         def replaced(_: Tensor, output: Tensor) -> Tensor:
-            where = changed_places(self.hparams.replacement, columns, output[..., 0])
-            return put(output, value, where & hit[:, None])
+            return put(output, value, where(output[..., 0]))
 
-        with changed_output(self.module, replaced):
-            return self.lm.hidden_states(batch)
+        with changed_output(module, replaced):
+            return lm.hidden_states(batch)
 
     return final
 
@@ -283,7 +286,7 @@ _REPLACED: dict[str, Any] = {
     **{f"editors.{name}.edits_at_once": 1 for name in _BATCHED},
     **{f"editors.{name}.unedited_pass": _unedited_pass for name in ("rome", "wilke", "memit")},
     **{f"editors.{name}.optimise_targets": _optimise_targets for name in ("rome", "memit")},
-    "editors.grace.GraceEditor.final_states": _grace_states,
+    "editors.grace.final_states": _grace_states,
     "editors.grace.GraceEditor.starts": _grace_starts,
     "editors.ft.Suffixes": _WholeRows,
     "editors.t_patcher.LastBlock.of": _whole_model,

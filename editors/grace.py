@@ -1,5 +1,8 @@
 """GRACE: a codebook of values beside one layer (Hartvigsen et al., "Aging with GRACE").
 
+    h^l = V_i  if  d(h^(l-1), K_i) <= eps_i  for the nearest key K_i,  else  f^l(h^(l-1))       (1)
+
+An edit updates the codebook (Algorithm 1) and trains the value that its query then retrieves.
 Written after the public implementation Thartvigsen/GRACE; the `easyedit` mode after
 zjunlp/EasyEdit.
 """
@@ -18,34 +21,32 @@ from torch.nn import functional
 
 from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
-from editors.parts.codebook import Codebook, InsertEvent, LabelMatching, TargetLabel
-from editors.parts.deltas import HALF
 from editors.parts.fast_paths import FastPaths
 from editors.parts.generation import text_of
+from editors.parts.grace.codebook import Codebook, TargetLabel
+from editors.parts.grace.values import Replacement, final_states, put, replaced_positions
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
-from editors.parts.replacement import Replacement, Retrieved, changed_places, put
 from editors.parts.retrieving import NOTHING_STORED, Explanation
-from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of, placed
 
-# `default`: targets are compared as token ids, and each row is looked up at its own last prompt
-# token. `original`: targets are compared by the mean of their label tensors. `easyedit`: that with
-# labels in reversed order, and every row looked up where the last edited prompt ended.
+# When two edits count as the same fact, and where a row is looked up. `default`: equal target ids;
+# at its own last prompt token. `original`: equal means of the label tensor, prompt mask included.
+# `easyedit`: that, but key i has the label of key N - 1 - i (it prepends labels while it appends
+# keys), and every row is looked up where the last edited prompt ended.
 GraceMode = Literal["default", "original", "easyedit"]
 ValueInit = Literal["cold", "warm"]  # U(0, 1), or the layer's own output
 Projection = Literal["mlp_in", "mlp_out"]
 EpsUnit = Literal["absolute", "key_norm"]
+# What an update of the codebook did; `rewrite` only happens in the default mode.
+Event = Literal["init", "new", "split", "expand", "reuse", "rewrite"]
 
-_MATCHING: Mapping[GraceMode, LabelMatching] = {
-    "default": "token_ids",
-    "original": "mean",
-    "easyedit": "reversed_mean",
-}
 # Relative depth of the layer where none is named: EasyEdit's 27 of LLaMA-2-7B's 32.
 DEPTH = 27 / 32
-TOGETHER = 32  # single edits trained at once; ours
+SPLIT_GAP = 1e-5  # by which a split leaves the older radius smaller (original)
+MARGIN_ULPS = 16  # ours: well above the rounding differences of matrix products of other shapes
+EDITS_AT_ONCE = 32  # single edits trained at once; ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class GraceHparams(Hparams):
     projection: Projection = "mlp_out"
     eps: float = 1.0  # first deferral radius of a key
     # `key_norm`: eps in units of the new key's norm (ours), for models whose activations may be of
-    # any size, as those of made worlds are.
+    # any size, as those of miniature backbones are.
     eps_unit: EpsUnit = "absolute"
     n_iter: int = 50  # Adam steps on the value
     edit_lr: float = 1.0
@@ -77,9 +78,9 @@ class GraceHparams(Hparams):
 
 @dataclass(frozen=True)
 class GraceStep:
-    """What one edit did to the codebook, and the loss before each step of its value."""
+    """The update of the codebook by an edit, and the loss before each step of its value."""
 
-    event: InsertEvent
+    event: Event
     losses: Tensor  # [n_iter]
 
 
@@ -107,29 +108,24 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         "default": GraceHparams(layer=None),
     }
 
-    @classmethod
-    def needs(cls, hparams: GraceHparams, on: Setting) -> Needs:
-        """A key, a value and a radius an edit."""
-        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
-        return Needs(
-            per_edit=4.0 * (on.shape.hidden + on.shape.inner + 1),
-            working=on.backward(TOGETHER if on.singles else 1, layer),
-        )
-
     def __init__(self, lm: LanguageModel, hparams: GraceHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
         row = lm.architecture
         path = row.mlp_out if hparams.projection == "mlp_out" else row.mlp_in[0]
         self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
         self.module = lm.module(path, self.layer)
-        self.codebook = Codebook(
-            radius=hparams.eps,
-            matching=_MATCHING[hparams.mode],
-            relative=hparams.eps_unit == "key_norm",
-        )
+        self.codebook = Codebook()
         self._dtype = torch.float64 if lm.dtype == torch.float64 else torch.float32
         self._generator = torch.Generator()
         self.reset()
+
+    def reset(self) -> None:
+        """Empty the codebook and restart the editor's own draws."""
+        self.codebook.clear()
+        self._generator.manual_seed(self.resources.seed)
+        self._last_column = 0
+
+    # ---- Editing --------------------------------------------------------------------------------
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Store the requests one after another."""
@@ -138,7 +134,7 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
             self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
 
     def edit_row(self, batch: TokenBatch) -> GraceStep:
-        """Store one ready-made row: grow the codebook, then train the value that it retrieves.
+        """Store one ready-made row: update the codebook, then train the value that it retrieves.
 
         An original's radius may exclude its own query: then nothing is retrieved and nothing
         changes.
@@ -146,56 +142,48 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         # By default without the target: in a row of another length the same prompt would be rounded
         # otherwise, and a second edit of it would not lie on the first.
         read = batch.prompts if self.hparams.mode == "default" else batch
-        (query,), (output,) = self._passing(read, _ends(batch))
+        (query,), (output,) = self._passing(read, _ends(batch))  # [m], [d]
         label = TargetLabel(batch.prompt_lengths[0], batch.target_ids[0])
-        event = self.codebook.insert(query, label, lambda: self.initial_value(output))
+        initial = partial(self.initial_value, output)
+        event = update_codebook(self.codebook, query, label, initial, self.hparams)
         self._last_column = batch.prompt_lengths[0] - 1
         index, hit = self.codebook.retrieve(query[None])
         value, losses = self._train(batch, self.codebook.values[index], hit)
         self.codebook.values[index] = value
         return GraceStep(event, losses[:, 0])
 
-    @property
-    def edits_at_once(self) -> int:
-        """See the base class."""
-        return TOGETHER
-
-    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
-        """See the base class; values of an empty codebook are trained together."""
-        if len(requests) == 1 or len(self.codebook):
-            return [partial(self.edit, [request]) for request in requests]
-        pairs = [(request.prompt, request.target) for request in requests]
-        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
-        queries, outputs = self._passing(batch, _ends(batch))
-        before, first = self._generator.get_state(), []
-        for output in outputs:  # each as if it were the only one
-            self._generator.set_state(before)
-            first.append(self.initial_value(output))
-        after = self._generator.get_state()
-        self._generator.set_state(before)
-        hits = torch.ones(len(batch), dtype=torch.bool, device=self.lm.device)
-        values, _ = self._train(batch, torch.stack(first), hits)
-        labels = map(TargetLabel, batch.prompt_lengths, batch.target_ids)
-        return [
-            partial(self._store, *row, after) for row in zip(queries, labels, values, strict=True)
-        ]
-
-    def _store(self, query: Tensor, label: TargetLabel, value: Tensor, drawn: Tensor) -> None:
-        """Make an edit of an empty codebook, whose value was trained before."""
-        self.codebook.insert(query, label, lambda: value)
-        self._last_column = label.prompt_length - 1
-        self._generator.set_state(drawn)
-
     def initial_value(self, output: Tensor) -> Tensor:
-        """The value [d] of a new key; `output` is what the layer answers without it."""
+        """The value [d] of a new key; `output` is the layer's without it."""
         if self.hparams.val_init == "warm":
             return output
         return torch.rand(output.shape, generator=self._generator).to(output)
 
-    def starts(self, batch: TokenBatch) -> Tensor:
-        """The first column [K] of each row that its value changes."""
-        ends = _ends(batch)
-        return ends if self.hparams.replacement == "replace_last" else torch.zeros_like(ends)
+    @torch.enable_grad()
+    def _train(self, batch: TokenBatch, values: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+        """Fit the values [K, d] that the rows retrieve; they, and the losses [n_iter, K].
+
+        Rows share forwards and nothing else: each has its own loss and its own steps of Adam. A row
+        without a hit stays as it is.
+        """
+        values = values.clone().requires_grad_()
+        starts = self.starts(batch)
+        columns = _ends(batch) - starts
+
+        def where(like: Tensor) -> Tensor:
+            return replaced_positions(self.hparams.replacement, columns, like) & hits[:, None]
+
+        final = final_states(self.lm, self.module, self.layer, batch, starts, where)
+        optimizer = torch.optim.Adam([values], lr=self.hparams.edit_lr)
+        trained = bool(hits.any())
+        steps = []
+        for _ in range(self.hparams.n_iter):
+            losses = self.target_losses(batch, final(values), starts)  # [K]
+            steps.append(losses.detach())
+            if trained:
+                values.grad = None
+                losses.sum().backward()
+                optimizer.step()
+        return values.detach(), torch.stack(steps)
 
     def target_losses(self, batch: TokenBatch, states: Tensor, starts: Tensor) -> Tensor:
         """Mean negative log-likelihood [K] of each row's target tokens.
@@ -203,23 +191,15 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         Args:
             batch: K rows.
             states: their final ones [K, S, d] from the columns `starts` [K] on.
+            starts: see `states`.
         """
         rows, columns = batch.scored_positions
-        logits = self.lm.head(states[rows, columns - starts[rows]]).to(self._dtype)
+        logits = self.lm.head(states[rows, columns - starts[rows]]).to(self._dtype)  # [N, V]
         tokens = functional.cross_entropy(logits, batch.labels, reduction="none")
         sums = tokens.new_zeros(len(batch)).index_add(0, rows, tokens)
         return sums / batch.target_counts
 
-    def reset(self) -> None:
-        """Empty the codebook and start the editor's own draws anew."""
-        self.codebook.clear()
-        self._generator.manual_seed(self.resources.seed)
-        self._last_column = 0
-
-    @property
-    def steers_by_prompt(self) -> bool:
-        """See the base class; EasyEdit's place of a query depends on all of a row."""
-        return self.hparams.mode != "easyedit"
+    # ---- Inference: equation 1 ------------------------------------------------------------------
 
     @contextmanager
     def steering(self, batch: TokenBatch) -> Iterator[None]:
@@ -227,41 +207,22 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         if not len(self.codebook):
             yield
             return
-        columns = self.query_columns(batch)
-        replacement = Retrieved(self.codebook, self.hparams.replacement, columns)
+        kind, columns = self.hparams.replacement, self.query_columns(batch)
+        index, hit = torch.empty(0), torch.empty(0)  # decided when the prompt is read
         with watched_prefill(self.lm.base) as prefill:
 
             def answer(inputs: Tensor, output: Tensor) -> Tensor:
+                nonlocal index, hit
                 if prefill.active:
-                    return replacement.read_prompt(inputs, output)
-                return replacement.continue_prompt(output)
+                    rows = torch.arange(len(inputs), device=inputs.device)
+                    index, hit = self.codebook.retrieve(inputs[rows, columns])
+                elif kind != "replace_all":  # tokens after the prompt
+                    return output
+                where = replaced_positions(kind, columns, output[..., 0]) & hit[:, None]
+                return put(output, self.codebook.values[index], where)
 
             with changed_output(self.module, answer):
                 yield
-
-    def explain(self, texts: Sequence[str]) -> list[Explanation]:
-        """See the base class; entries are told by their answers."""
-        if not len(self.codebook):
-            return [NOTHING_STORED] * len(texts)
-        pairs = [(text, "") for text in texts]
-        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
-        queries, _ = self._passing(batch, self.query_columns(batch))
-        answers = [text_of(self.lm.tokenizer, label.target) for label in self.codebook.labels]
-        return [self.codebook.explain(query[None], answers) for query in queries]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Codebook, state of the draws, and the column of the last edited prompt's end."""
-        return {
-            **self.codebook.state_dict(),
-            "generator": self._generator.get_state(),
-            "last_column": torch.tensor(self._last_column),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the codebook and the draws by those of `state`."""
-        self.codebook.load_state_dict(state, device=self.lm.device)
-        self._generator.set_state(state["generator"])
-        self._last_column = int(state["last_column"])
 
     def query_columns(self, batch: TokenBatch) -> Tensor:
         """Column [B] at which each row is looked up."""
@@ -271,6 +232,16 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         # Clipped to each row's own tokens, so that padding by longer neighbours changes nothing.
         lengths = placed(batch.lengths, self.lm.device)
         return torch.full_like(ends, self._last_column).minimum(lengths - 1)
+
+    def explain(self, texts: Sequence[str]) -> list[Explanation]:
+        """See the base class; entries are shown by their answers."""
+        if not len(self.codebook):
+            return [NOTHING_STORED] * len(texts)
+        pairs = [(text, "") for text in texts]
+        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
+        queries, _ = self._passing(batch, self.query_columns(batch))
+        answers = [text_of(self.lm.tokenizer, label.target) for label in self.codebook.labels]
+        return [self.codebook.explain(query[None], answers) for query in queries]
 
     @torch.no_grad()
     def _passing(self, batch: TokenBatch, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,60 +257,120 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
             output.value[rows, columns].to(self._dtype),
         )
 
-    @torch.enable_grad()
-    def _train(self, batch: TokenBatch, values: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
-        """Fit the values [K, d] that the rows retrieve; they, and the losses [n_iter, K].
+    # ---- State, speed and size ------------------------------------------------------------------
 
-        Rows share forwards and nothing else: each has its own loss and its own steps of Adam. One
-        that hits nothing stays as it is.
-        """
-        values = values.clone().requires_grad_()
-        starts = self.starts(batch)
-        final = self.final_states(batch, starts, hits)
-        optimizer = torch.optim.Adam([values], lr=self.hparams.edit_lr)
-        trained = bool(hits.any())
-        steps = []
-        for _ in range(self.hparams.n_iter):
-            losses = self.target_losses(batch, final(values), starts)
-            steps.append(losses.detach())
-            if trained:
-                values.grad = None
-                losses.sum().backward()
-                optimizer.step()
-        return values.detach(), torch.stack(steps)
+    def state_dict(self) -> dict[str, Tensor]:
+        """Codebook, state of the draws, and the column of the last edited prompt's end."""
+        return {
+            **self.codebook.state_dict(),
+            "generator": self._generator.get_state(),
+            "last_column": torch.tensor(self._last_column),
+        }
 
-    def final_states(
-        self, batch: TokenBatch, starts: Tensor, hits: Tensor
-    ) -> Callable[[Tensor], Tensor]:
-        """How final states [K, S, d], from the columns `starts` on, follow from values [K, d].
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the codebook and the draws by those of `state`."""
+        self.codebook.load_state_dict(state, device=self.lm.device)
+        self._generator.set_state(state["generator"])
+        self._last_column = int(state["last_column"])
 
-        The MLP's own answer goes into what its block adds up, so that forwards begin behind the
-        block; other projections are replaced inside it, and so is an answer of half precision,
-        which cannot be told from a rounded sum.
-        """
-        columns = _ends(batch) - starts
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class; where EasyEdit looks a row up depends on all of it."""
+        return self.hparams.mode != "easyedit"
 
-        def places(states: Tensor) -> Tensor:  # the same at every step
-            return changed_places(self.hparams.replacement, columns, states[..., 0]) & hits[:, None]
+    def starts(self, batch: TokenBatch) -> Tensor:
+        """The first column [K] of each row that its value changes: forwards begin there."""
+        ends = _ends(batch)
+        return ends if self.hparams.replacement == "replace_last" else torch.zeros_like(ends)
 
-        if self.hparams.projection == "mlp_out" and self.lm.dtype not in HALF:
-            with captured_output(self.module) as taken:
-                suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer + 1])
-            output = suffixes.of(taken.value)
-            others = suffixes.entering[self.layer + 1] - output  # of what the block adds up
-            where = places(output)
-            return lambda values: suffixes.final(
-                others + put(output, values, where), self.layer + 1
-            )
-        suffixes = Suffixes(self.lm, batch, starts.tolist(), [self.layer])
-        entering = suffixes.entering[self.layer]
-        where = places(entering)
+    @property
+    def edits_at_once(self) -> int:
+        """See the base class."""
+        return EDITS_AT_ONCE
 
-        def inside(values: Tensor) -> Tensor:
-            with changed_output(self.module, lambda _, output: put(output, values, where)):
-                return suffixes.final(entering, self.layer)
+    def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
+        """See the base class; values of an empty codebook are trained together."""
+        if len(requests) == 1 or len(self.codebook):
+            return [partial(self.edit, [request]) for request in requests]
+        pairs = [(request.prompt, request.target) for request in requests]
+        batch = batch_of(self.lm.tokenizer, pairs, device=self.lm.device)
+        queries, outputs = self._passing(batch, _ends(batch))
+        before, first = self._generator.get_state(), []
+        for output in outputs:  # each as if it were the only edit
+            self._generator.set_state(before)
+            first.append(self.initial_value(output))
+        after = self._generator.get_state()
+        self._generator.set_state(before)
+        hits = torch.ones(len(batch), dtype=torch.bool, device=self.lm.device)
+        values, _ = self._train(batch, torch.stack(first), hits)
+        labels = map(TargetLabel, batch.prompt_lengths, batch.target_ids)
+        return [
+            partial(self._store, *row, after) for row in zip(queries, labels, values, strict=True)
+        ]
 
-        return inside
+    def _store(self, query: Tensor, label: TargetLabel, value: Tensor, drawn: Tensor) -> None:
+        """Store an edit in an empty codebook, whose value was trained before."""
+        update_codebook(self.codebook, query, label, lambda: value, self.hparams)
+        self._last_column = label.prompt_length - 1
+        self._generator.set_state(drawn)
+
+    @classmethod
+    def needs(cls, hparams: GraceHparams, on: Setting) -> Needs:
+        """A key, a value and a radius an edit."""
+        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
+        return Needs(
+            per_edit=4.0 * (on.shape.hidden + on.shape.inner + 1),
+            working=on.backward(EDITS_AT_ONCE if on.singles else 1, layer),
+        )
+
+
+def update_codebook(
+    codebook: Codebook,
+    query: Tensor,
+    label: TargetLabel,
+    initial: Callable[[], Tensor],
+    hparams: GraceHparams,
+) -> Event:
+    """Algorithm 1: an entry for an edit whose query is [m]; its value is trained afterwards.
+
+    `initial` gives the value of a new key and is only called for a new key.
+    """
+    relative = hparams.eps_unit == "key_norm"
+    eps = hparams.eps * query.norm() if relative else query.new_tensor(hparams.eps)
+    if not len(codebook):
+        codebook.append(query, label, initial(), eps)
+        return "init"
+    (index,), (distance,) = codebook.nearest(query[None])  # i, d(h, K_i)
+    radius = codebook.radii[index]
+    if distance > eps + radius:  # beyond both balls
+        codebook.append(query, label, initial(), eps)
+        return "new"
+    if _same_fact(codebook, int(index), label, hparams.mode):
+        if distance <= radius:
+            return "reuse"
+        # In a batch of another shape the same query differs by some units in the last place.
+        margin = query.norm() * (MARGIN_ULPS * torch.finfo(query.dtype).eps)
+        codebook.radii[index] = distance + margin
+        return "expand"
+    # Another fact is near: the distance is divided between the two balls. A query on top of the key
+    # cannot be separated from it: the original gives the old key a negative radius and adds a new
+    # key that is never the nearest, so both edits are lost. By default the newer edit takes over.
+    older = distance / 2 - SPLIT_GAP
+    if hparams.mode == "default" and older < 0:
+        codebook.labels[int(index)] = label
+        codebook.values[index] = initial()
+        return "rewrite"
+    codebook.append(query, label, initial(), distance / 2)
+    codebook.radii[index] = older
+    return "split"
+
+
+def _same_fact(codebook: Codebook, index: int, label: TargetLabel, mode: GraceMode) -> bool:
+    if mode == "default":
+        return codebook.labels[index].target == label.target
+    if mode == "easyedit":
+        index = len(codebook) - 1 - index
+    return codebook.labels[index].mean == label.mean
 
 
 def _ends(batch: TokenBatch) -> Tensor:

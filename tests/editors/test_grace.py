@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ from torch import Tensor
 
 from bench.checks.contract.tiny import REQUESTS, log_probability, logits, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
-from editors.grace import GraceEditor, GraceHparams
+from editors.grace import SPLIT_GAP, GraceEditor, GraceHparams, GraceMode, update_codebook
 from editors.parts.generation import Stop, greedy
+from editors.parts.grace.codebook import Codebook, TargetLabel
+from editors.parts.grace.values import Replacement
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.replacement import Replacement
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
 
 HPARAMS = GraceHparams(layer=1, n_iter=5, eps=0.5)
@@ -129,16 +131,16 @@ def test_cold_values_are_uniform_and_drawn_for_new_keys_only() -> None:
 
 def test_the_sticky_position_is_easyedits_alone() -> None:
     short = EditRequest(prompt="Ada is", target="in", subject="Ada")
-    found = []
+    scores = []
     for mode in ("default", "easyedit"):
         editor = editor_of(tiny_llama(), mode=mode)
         editor.edit([REQUESTS[0], short])
-        found.append(log_probability(editor, REQUESTS[0]))
+        scores.append(log_probability(editor, REQUESTS[0]))
         editor.reset()
         editor.edit([REQUESTS[0]])
-        found.append(log_probability(editor, REQUESTS[0]))
-    assert found[0] == found[1] == found[3]
-    assert found[2] < found[3]  # the edit is asked for where the last edited prompt ended
+        scores.append(log_probability(editor, REQUESTS[0]))
+    assert scores[0] == scores[1] == scores[3]
+    assert scores[2] < scores[3]  # looked up where the last edited prompt ended
 
 
 def test_the_weights_never_change() -> None:
@@ -157,9 +159,130 @@ def test_impossible_settings_are_refused(field: str, value: Any) -> None:
         editor_of(tiny_llama(), **{field: value})
 
 
-def test_a_radius_in_units_of_the_key_fits_activations_of_any_size() -> None:
-    hparams = dataclasses.replace(HPARAMS, eps_unit="key_norm")
-    editor = GraceEditor(tiny_llama(), hparams, Resources())
-    editor.edit(REQUESTS[:1])
-    book = editor.codebook
-    torch.testing.assert_close(book.radii, 0.5 * book.keys.norm(dim=1))
+# ---- Algorithm 1 by hand -----------------------------------------------------------------------
+
+HERE, THERE = TargetLabel(3, (7, 8)), TargetLabel(3, (9,))
+SWAPPED = TargetLabel(3, (8, 7))  # the same mean as HERE
+
+
+def value() -> Tensor:
+    return torch.zeros(2)
+
+
+class Book(Codebook):
+    """A codebook that Algorithm 1 updates."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self.hparams = GraceHparams(layer=None, **changes)
+
+    def insert(
+        self, query: Tensor, label: TargetLabel, initial: Callable[[], Tensor] = value
+    ) -> str:
+        return update_codebook(self, query, label, initial, self.hparams)
+
+
+def codebook(mode: GraceMode = "default") -> Book:
+    """One key at the origin with radius 1."""
+    book = Book(mode=mode)
+    assert book.insert(torch.zeros(2), HERE) == "init"
+    return book
+
+
+def at(x: float) -> Tensor:
+    return torch.tensor([x, 0.0])
+
+
+def test_beyond_both_radii_a_key_is_added() -> None:
+    book = codebook()
+    assert book.insert(at(2.1), THERE) == "new"
+    assert book.keys.tolist() == [[0.0, 0.0], at(2.1).tolist()]
+    assert book.radii.tolist() == [1.0, 1.0]
+
+
+def test_another_label_within_reach_splits_the_distance() -> None:
+    book = codebook()
+    assert book.insert(at(1.5), THERE) == "split"
+    torch.testing.assert_close(book.radii, torch.tensor([0.75 - SPLIT_GAP, 0.75]))
+
+
+def test_the_same_label_widens_the_radius_or_is_reused() -> None:
+    book = codebook()
+    assert book.insert(at(0.5), HERE) == "reuse"
+    assert book.radii.tolist() == [1.0]
+    assert book.insert(at(1.5), HERE) == "expand"
+    assert len(book) == 1
+    assert 1.5 <= float(book.radii[0]) < 1.5 + 1e-5
+    assert book.retrieve(at(1.5)[None])[1].tolist() == [True]
+
+
+def test_targets_of_equal_mean_are_the_same_only_for_the_original() -> None:
+    assert codebook("original").insert(at(0.5), SWAPPED) == "reuse"
+    assert codebook("default").insert(at(0.5), SWAPPED) == "split"
+
+
+def test_reversed_labels_compare_with_the_wrong_key() -> None:
+    book = codebook("easyedit")
+    book.insert(at(5.0), THERE)
+    assert book.insert(at(0.5), HERE) == "split"  # key 0 is given the label THERE
+    original = codebook("original")
+    original.insert(at(5.0), THERE)
+    assert original.insert(at(0.5), HERE) == "reuse"
+
+
+def test_a_new_target_for_the_very_same_query_takes_the_key_over() -> None:
+    book = codebook()
+    assert book.insert(at(0.0), THERE, lambda: torch.ones(2)) == "rewrite"
+    assert (len(book), book.labels) == (1, [THERE])
+    assert book.radii.tolist() == [1.0]
+    assert book.values.tolist() == [[1.0, 1.0]]
+
+
+def test_the_original_loses_both_edits_of_one_query() -> None:
+    book = codebook("original")
+    assert book.insert(at(0.0), THERE) == "split"
+    torch.testing.assert_close(book.radii, torch.tensor([-SPLIT_GAP, 0.0]))
+    index, hit = book.retrieve(at(0.0)[None])
+    assert (index.tolist(), hit.tolist()) == ([0], [False])
+
+
+def test_retrieval_is_inclusive_and_by_row() -> None:
+    book = codebook()
+    book.insert(at(4.0), THERE)
+    index, hit = book.retrieve(torch.stack([at(1.0), at(1.5), at(3.0), at(5.5)]))
+    assert index.tolist() == [0, 0, 1, 1]
+    assert hit.tolist() == [True, False, True, False]
+
+
+def test_distances_are_exact_also_among_many_keys_and_queries() -> None:
+    book = Book(eps=1e-3)
+    keys = 100 + torch.arange(40.0)[:, None].expand(40, 3)
+    for number, key in enumerate(keys):
+        book.insert(key, TargetLabel(1, (number,)))
+    index, distance = book.nearest(keys)
+    assert index.tolist() == list(range(40))
+    assert distance.tolist() == [0.0] * 40
+
+
+def test_the_mean_of_a_label_counts_the_prompt() -> None:
+    assert TargetLabel(6, (44, 45)).mean == (6 * -100 + 44 + 45) / 8
+
+
+def test_state_round_trips_and_an_empty_one_clears() -> None:
+    book, other = codebook(), codebook()
+    book.insert(at(4.0), THERE)
+    other.load_state_dict(book.state_dict(), device=torch.device("cpu"))
+    assert other.labels == [HERE, THERE]
+    for name, tensor in book.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)
+    other.load_state_dict({}, device=torch.device("cpu"))
+    assert len(other) == 0
+
+
+def test_a_relative_radius_is_in_units_of_the_new_key_s_norm() -> None:
+    book = Book(eps=0.5, eps_unit="key_norm")
+    for key in (at(4.0), at(-8.0)):
+        book.insert(key, HERE)
+    assert book.radii.tolist() == [2.0, 4.0]
+    assert book.insert(at(17.0), THERE) == "new"  # 13 away, beyond 2 and its own 8.5
+    assert book.insert(at(7.0), THERE) == "split"  # 3 away, within 2 and its own 3.5

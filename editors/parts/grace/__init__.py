@@ -1,0 +1,1 @@
+"""The parts of GRACE: its codebook, and the forwards that train a value."""
