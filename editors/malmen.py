@@ -9,44 +9,38 @@ ChenmienTan/malmen at 1df295dc.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar, Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import required_artefact
+from editors.base import EditRequest
 from editors.parts.checks import check_at_least, check_choice
-from editors.parts.deltas import WeightEditor
-from editors.parts.hypernetwork.aggregation import (
-    Cache,
-    NormalNetwork,
-    backward_into_network,
-    cached,
-    normal_shifts,
-)
-from editors.parts.hypernetwork.examples import MetaBatch, request_rows
-from editors.parts.hypernetwork.fit import (
-    fit_hypernetwork,
-    load_hypernetwork,
-    untrained_hypernetwork,
-)
-from editors.parts.hypernetwork.hparams import HypernetworkHparams, hypernetwork_needs
-from editors.parts.hypernetwork.network import Hypernetwork
-from editors.parts.hypernetwork.outer import Shifts, answer_nll, locality_kl
+from editors.parts.hypernetwork.network import Hypernetwork, HypernetworkHparams
 from editors.parts.hypernetwork.projections import (
+    DenseShift,
     Projection,
+    Row,
     deltas_of,
-    last_blocks,
-    projections_of,
+    gradient_factors,
+    group_means,
+    request_rows,
     shaped_projections,
+    token_batch,
 )
-from editors.parts.hypernetwork.shifts import DenseShift
+from editors.parts.hypernetwork.training import (
+    HypernetworkEditor,
+    MetaBatch,
+    Objective,
+    Shifts,
+    answer_nll,
+    locality_kl,
+)
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import Needs, Setting, parameters_of
+from editors.parts.needs import Needs, Setting
 
 # `original` has the defects of the released code's running statistics: too much spread for each
 # batch of rows, and no statistics at all after a batch of one row. In both modes statistics are
@@ -54,6 +48,7 @@ from editors.parts.needs import Needs, Setting, parameters_of
 MalmenMode = Literal["exact", "original"]
 
 LAST_BLOCKS = 6  # edited where no layers are named: the released code's choice for GPT-J
+_CHUNK = 1024  # tokens in one pass through a network (released configurations)
 _EPS = torch.finfo(torch.float32).eps  # beside the standard deviations (released code)
 
 
@@ -115,36 +110,208 @@ TINY = replace(
 )
 
 
-def malmen_projections(lm: LanguageModel, hparams: MalmenHparams) -> tuple[Projection, ...]:
-    """The MLP output projections of the edited blocks."""
-    return projections_of(lm, hparams.layers or last_blocks(lm, LAST_BLOCKS), inputs=False)
+# ---- the normal equation ---------------------------------------------------------------------
 
 
-def malmen_network(projections: Sequence[Projection], hparams: MalmenHparams) -> NormalNetwork:
-    """Networks that leave factors as they are, but for their normalisation; every lambda is 1."""
-    editors = Hypernetwork(
-        projections,
-        rank=hparams.rank,
-        n_blocks=hparams.n_blocks,
-        edit_rate=hparams.edit_rate,
-        modulation="after_clamp",
-        eps=_EPS,
-        inflated=hparams.mode == "original",
+def shift_of(keys: Tensor, differences: Tensor, regulariser: Tensor) -> Tensor:
+    """Shift S [b, d_in, d_out] for keys [b, n, d_in] and value differences [b, n, d_out]."""
+    k, d = keys.double(), differences.double()
+    if _dual(keys):
+        return (k.mT @ _solve(k @ k.mT, regulariser, d)).to(keys.dtype)
+    return _solve(k.mT @ k, regulariser, k.mT @ d).to(keys.dtype)
+
+
+def shift_gradients(
+    keys: Tensor, differences: Tensor, regulariser: Tensor, upstream: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of a loss with respect to the differences and to log lambda.
+
+    Args:
+        keys: [b, n, d_in].
+        differences: [b, n, d_out].
+        regulariser: lambda, a scalar.
+        upstream: gradient of the loss with respect to the shift [b, d_in, d_out].
+
+    Returns:
+        ([b, n, d_out], scalar). With M = (K'K + lambda I)^-1 G they are K M and -lambda <M, S>.
+    """
+    k, d, g = keys.double(), differences.double(), upstream.double()
+    if _dual(keys):
+        solved = _solve(k @ k.mT, regulariser, torch.cat([k @ g, d], dim=-1))
+        by_difference, weights = solved.tensor_split([g.shape[-1]], dim=-1)
+        product = (by_difference * weights).sum()
+    else:
+        m = _solve(k.mT @ k, regulariser, g)
+        by_difference = k @ m
+        product = (m * _solve(k.mT @ k, regulariser, k.mT @ d)).sum()
+    by_log = -regulariser.double() * product
+    return by_difference.to(keys.dtype), by_log.to(keys.dtype)
+
+
+def _dual(keys: Tensor) -> bool:
+    return keys.shape[-2] < keys.shape[-1]
+
+
+def _solve(gram: Tensor, regulariser: Tensor, right: Tensor) -> Tensor:
+    """(gram + lambda I)^-1 right."""
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    solved: Tensor = torch.linalg.solve(gram + regulariser.double() * identity, right)
+    return solved
+
+
+# ---- keys, gradients and shifts --------------------------------------------------------------
+
+
+class NormalNetwork(nn.Module):
+    """A hypernetwork with one learned regulariser lambda a projection."""
+
+    def __init__(self, editors: Hypernetwork) -> None:
+        super().__init__()
+        self.editors = editors
+        self.log_lambdas = nn.Parameter(torch.zeros(len(editors.projections)))
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """What is edited."""
+        return self.editors.projections
+
+    def value_differences(self, number: int, keys: Tensor, gradients: Tensor) -> Tensor:
+        """Wanted changes [N, d_out] of the values at keys [N, d_in]: -rate (k . k~) g~."""
+        projection = self.projections[number]
+        editor = self.editors.network_of(projection)
+        pseudo_keys, pseudo_gradients = editor(keys, gradients, projection.index)
+        weights = (keys * pseudo_keys).sum(-1, keepdim=True)
+        differences: Tensor = -self.editors.edit_rates[number] * weights * pseudo_gradients
+        return differences
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What the edits of b systems leave at one projection: one row an answer token."""
+
+    keys: Tensor  # [N, d_in]
+    gradients: Tensor  # [N, d_out]
+    owner: Tensor  # [N] system of each row
+    systems: int
+
+    def by_system(self, rows: Tensor) -> Tensor:
+        """Rows [N, d] as [b, n, d], short systems filled with zeros."""
+        positions, most = self._positions
+        padded = rows.new_zeros(self.systems, most, rows.shape[-1])
+        padded[self.owner, positions] = rows
+        return padded
+
+    def from_systems(self, padded: Tensor) -> Tensor:
+        """The rows [N, d] that `by_system` laid out."""
+        return padded[self.owner, self._positions[0]]
+
+    @cached_property
+    def _positions(self) -> tuple[Tensor, int]:
+        """Place of each row among those of its system, and the size of the largest system."""
+        of_system = self.owner[:, None] == torch.arange(self.systems, device=self.owner.device)
+        places = of_system.cumsum(0).gather(1, self.owner[:, None])[:, 0] - 1
+        return places, int(of_system.sum(0).max())
+
+
+def cached(
+    lm: LanguageModel,
+    network: NormalNetwork,
+    micro_batches: Sequence[Sequence[Row]],
+    systems: int,
+) -> dict[str, Cache]:
+    """Keys and gradients at the answers, by path.
+
+    A micro-batch holds rows of every system, in order. Each micro-batch of a system is one loss,
+    the mean over its answer tokens. In training mode the running statistics take in the rows.
+    """
+    found: dict[str, list[Cache]] = {projection.path: [] for projection in network.projections}
+    for rows in micro_batches:
+        batch = token_batch(lm, rows)
+        weights = group_means(batch, systems)
+        factors = gradient_factors(lm, network.projections, batch, weights)
+        at = batch.scored_positions
+        for projection in network.projections:
+            factor = factors[projection.path]
+            keys, gradients = factor.inputs[at], factor.gradients[at]
+            if network.training:
+                network.editors.network_of(projection).observe(keys, gradients)
+            owner = at[0] // (len(batch) // systems)
+            found[projection.path].append(Cache(keys, gradients, owner, systems))
+    return {path: _joined(caches) for path, caches in found.items()}
+
+
+def _joined(caches: Sequence[Cache]) -> Cache:
+    return Cache(
+        torch.cat([cache.keys for cache in caches]),
+        torch.cat([cache.gradients for cache in caches]),
+        torch.cat([cache.owner for cache in caches]),
+        caches[0].systems,
     )
-    return NormalNetwork(editors)
 
 
-class MalmenObjective:
-    """Two-phase training by what the edited model answers to rephrases and unrelated questions."""
+@torch.no_grad()
+def all_differences(network: NormalNetwork, number: int, cache: Cache) -> Tensor:
+    """Value differences [N, d_out] of a whole cache."""
+    parts = [
+        network.value_differences(number, cache.keys[chunk], cache.gradients[chunk])
+        for chunk in _chunks(len(cache.keys))
+    ]
+    return torch.cat(parts)
 
-    def __init__(self, lm: LanguageModel, network: NormalNetwork, hparams: MalmenHparams) -> None:
-        self.lm = lm
-        self.network = network
-        self.hparams = hparams
+
+@torch.no_grad()
+def normal_shifts(network: NormalNetwork, caches: Mapping[str, Cache]) -> dict[str, DenseShift]:
+    """Shifts of all projections, by path."""
+    shifts = {}
+    for number, projection in enumerate(network.projections):
+        cache = caches[projection.path]
+        values = shift_of(
+            cache.by_system(cache.keys),
+            cache.by_system(all_differences(network, number, cache)),
+            network.log_lambdas[number].exp(),
+        )
+        shifts[projection.path] = DenseShift(values)
+    return shifts
+
+
+@torch.enable_grad()
+def backward_into_network(
+    network: NormalNetwork, caches: Mapping[str, Cache], upstream: Mapping[str, Tensor]
+) -> None:
+    """Phase two: add to the network's gradients, from those of the shifts [b, d_in, d_out]."""
+    for number, projection in enumerate(network.projections):
+        cache = caches[projection.path]
+        by_difference, by_log = shift_gradients(
+            cache.by_system(cache.keys),
+            cache.by_system(all_differences(network, number, cache)),
+            network.log_lambdas[number].detach().exp(),
+            upstream[projection.path],
+        )
+        wanted = cache.from_systems(by_difference)
+        (network.log_lambdas[number] * by_log).backward()
+        for chunk in _chunks(len(cache.keys)):
+            made = network.value_differences(number, cache.keys[chunk], cache.gradients[chunk])
+            (made * wanted[chunk]).sum().backward()
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, _CHUNK):
+        yield slice(start, start + _CHUNK)
+
+
+class MalmenObjective(Objective[MalmenHparams]):
+    """Two-phase training by the edited model's answers to rephrases and unrelated questions.
+
+    No graph leads through the language model into the network: phase one takes the gradient of the
+    outer loss with respect to each shift, phase two carries it through the normal equation in
+    closed form and then into the networks, a chunk of tokens at a time (section 4.3).
+    """
+
+    network: NormalNetwork
 
     @property
     def n_edits(self) -> int:
-        """Edits that are made together."""
+        """Edits of one system, which become one change of the weights."""
         return self.hparams.n_edits
 
     @property
@@ -168,17 +335,14 @@ class MalmenObjective:
             locality_kl(self.lm, batch.unrelated, shifts, batch.systems, "answer"),
         )
 
-    def backward(self, batch: MetaBatch) -> dict[str, float]:
-        """Add the gradient of the mean loss over systems; returns `loss` and its terms.
-
-        The loss of a system is a sum over its micro-batches (released code).
-        """
+    def backward(self, batch: MetaBatch) -> tuple[float, float]:
+        """See the base class; the loss of a system is a sum over its micro-batches, as released."""
         caches = self.cached(batch)
         upstream, terms = self.weight_gradients(batch, normal_shifts(self.network, caches))
         backward_into_network(self.network, caches, upstream)
         edit = sum(term[0] for term in terms) / batch.systems
         locality = sum(term[1] for term in terms) / batch.systems
-        return {"loss": self.hparams.total(edit, locality), "edit": edit, "drift": locality}
+        return edit, locality
 
     @torch.enable_grad()
     def weight_gradients(
@@ -198,7 +362,7 @@ class MalmenObjective:
         return gradients, [(edit, locality) for edit, locality in torch.stack(terms).tolist()]
 
 
-class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
+class MalmenEditor(HypernetworkEditor[MalmenHparams]):
     """Adds a hypernetwork's least-squares shift to the last blocks' MLP output projections.
 
     Over a stream the shifts add up: keys and gradients are those of the model as edited so far,
@@ -206,10 +370,12 @@ class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
     """
 
     family = "MP"
-    label: ClassVar[str] = "MALMEN"
+    label = "MALMEN"
     table_row = 5
     mark = ("#CC79A7", "D")
-    quick: ClassVar[bool] = True
+    key = "malmen"
+    last_blocks = LAST_BLOCKS
+    edits_inputs = False
     hparams_class = MalmenHparams
     presets: ClassVar[Mapping[str, MalmenHparams]] = {
         # ChenmienTan/malmen config/model/gpt-j.yaml; zjunlp/EasyEdit
@@ -225,29 +391,6 @@ class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
         "tiny": TINY,
     }
 
-    @classmethod
-    def needs(cls, hparams: MalmenHparams, on: Setting) -> Needs:
-        """As MEND's for output projections; dense shifts and their gradients are stored too."""
-        projections = shaped_projections(on.shape, hparams.layers or LAST_BLOCKS, inputs=False)
-        trained = parameters_of(lambda: malmen_network(projections, hparams))
-        memory = hypernetwork_needs(hparams, on, len(projections), trained, LAST_BLOCKS)
-        dense = hparams.batch_size * on.shape.matrix * (8.0 * len(projections) + 16.0)
-        return replace(memory, training=(memory.training or 0.0) + dense)
-
-    def __init__(self, lm: LanguageModel, hparams: MalmenHparams, resources: Resources) -> None:
-        """Load the trained network that `resources` names.
-
-        Raises:
-            ValueError: artefact not given, or trained for something else.
-            FileNotFoundError: it is not there.
-        """
-        super().__init__(lm, hparams, resources)
-        path = required_artefact(resources, key="malmen", label=self.label)
-        projections = malmen_projections(lm, hparams)
-        self.network = load_hypernetwork(
-            path, "malmen", lambda: malmen_network(projections, hparams), lm, hparams, projections
-        )
-
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Add the shift for all requests together."""
         if not requests:
@@ -260,47 +403,30 @@ class MalmenEditor(WeightEditor[MalmenHparams], TrainableEditor[MalmenHparams]):
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
 
     @classmethod
-    def fit(
-        cls,
-        lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
-        hparams: MalmenHparams,
-        resources: Resources,
-        *,
-        out: Path,
-        progress: Callable[[Mapping[str, float]], None] | None = None,
-    ) -> Path:
-        """Train the networks, rates and regularisers; see `editors.parts.hypernetwork.fit`."""
-        projections = malmen_projections(lm, hparams)
-
-        def make() -> tuple[MalmenObjective, torch.optim.Optimizer]:
-            network = malmen_network(projections, hparams).to(lm.device)
-            optimiser = torch.optim.Adam(network.parameters(), lr=hparams.learning_rate)
-            return MalmenObjective(lm, network, hparams), optimiser
-
-        return fit_hypernetwork(
-            "malmen",
-            lm,
-            samples,
-            hparams,
+    def new_network(
+        cls, projections: Sequence[Projection], hparams: MalmenHparams
+    ) -> NormalNetwork:
+        """Networks that leave factors as they are, but for normalisation; every lambda is 1."""
+        editors = Hypernetwork(
             projections,
-            make,
-            selection="held_out",
-            seed=resources.seed,
-            out=out,
-            progress=progress,
+            rank=hparams.rank,
+            n_blocks=hparams.n_blocks,
+            edit_rate=hparams.edit_rate,
+            modulation="after_clamp",
+            eps=_EPS,
+            inflated=hparams.mode == "original",
         )
+        return NormalNetwork(editors)
 
     @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: MalmenHparams, resources: Resources, *, out: Path
-    ) -> Path:
-        """The networks that training starts from; see `editors.parts.hypernetwork.fit`."""
-        projections = malmen_projections(lm, hparams)
+    def objective(cls, lm: LanguageModel, network: Any, hparams: MalmenHparams) -> MalmenObjective:
+        """What the network is trained by."""
+        return MalmenObjective(lm, network, hparams)
 
-        def make() -> NormalNetwork:
-            return malmen_network(projections, hparams)
-
-        return untrained_hypernetwork(
-            "malmen", lm, hparams, projections, make, seed=resources.seed, out=out
-        )
+    @classmethod
+    def needs(cls, hparams: MalmenHparams, on: Setting) -> Needs:
+        """Dense shifts and their gradients too."""
+        needs = super().needs(hparams, on)
+        count = len(shaped_projections(on.shape, hparams.layers or LAST_BLOCKS, inputs=False))
+        dense = hparams.batch_size * on.shape.matrix * (8.0 * count + 16.0)
+        return replace(needs, training=(needs.training or 0.0) + dense)

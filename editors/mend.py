@@ -10,38 +10,38 @@ Written after the paper and the public implementation eric-mitchell/mend at e04f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import required_artefact
+from editors.base import EditRequest
 from editors.parts.checks import check_above, check_choice
-from editors.parts.deltas import WeightEditor
-from editors.parts.hypernetwork.examples import MetaBatch, request_rows
-from editors.parts.hypernetwork.fit import (
-    fit_hypernetwork,
-    load_hypernetwork,
-    untrained_hypernetwork,
-)
-from editors.parts.hypernetwork.hparams import HypernetworkHparams, hypernetwork_needs
-from editors.parts.hypernetwork.network import Hypernetwork
-from editors.parts.hypernetwork.outer import Positions, Shifts, answer_nll, locality_kl
+from editors.parts.hypernetwork.network import Hypernetwork, HypernetworkHparams
 from editors.parts.hypernetwork.projections import (
+    Factors,
+    LowRankShift,
     Projection,
+    Row,
     deltas_of,
-    last_blocks,
-    projections_of,
-    shaped_projections,
+    gradient_factors,
+    group_means,
+    request_rows,
+    token_batch,
 )
-from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shifts
-from editors.parts.hypernetwork.shifts import LowRankShift
+from editors.parts.hypernetwork.training import (
+    HypernetworkEditor,
+    MetaBatch,
+    Objective,
+    Positions,
+    Shifts,
+    answer_nll,
+    locality_kl,
+)
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import Needs, Setting, parameters_of
+from editors.parts.training.loop import Selection
 
 # `live_rate` trains the edit rates with `edit_rate_learning_rate`. In `original` they move with the
 # networks' own rate, because the released code clears their gradients before it steps their
@@ -118,44 +118,50 @@ TINY = replace(
 )
 
 
-def mend_projections(lm: LanguageModel, hparams: MendHparams) -> tuple[Projection, ...]:
-    """All MLP projections of the edited blocks, block by block."""
-    return projections_of(lm, hparams.layers or last_blocks(lm, LAST_BLOCKS), inputs=True)
+def pseudo_gradient_shift(
+    network: Hypernetwork, number: int, factors: Factors, systems: int
+) -> tuple[LowRankShift, Tensor, Tensor]:
+    """The change of projection `number`, and the pseudo-factors [N, d_in], [N, d_out] in it.
 
-
-def mend_network(projections: Sequence[Projection], hparams: MendHparams) -> Hypernetwork:
-    """Networks that leave factors as they are, but for their normalisation."""
-    return Hypernetwork(
-        projections,
-        rank=hparams.rank,
-        n_blocks=hparams.n_blocks,
-        edit_rate=hparams.edit_rate,
-        modulation="before_clamp",
-        eps=_EPS,
+    Rows of the factors belong to the systems in order, as many to each. Positions without
+    influence are left out. In training mode the running statistics first take in the rows.
+    """
+    projection = network.projections[number]
+    editor = network.network_of(projection)
+    matter = factors.matter.nonzero(as_tuple=True)
+    inputs, gradients = factors.inputs[matter], factors.gradients[matter]
+    if network.training:
+        editor.observe(inputs, gradients)
+    pseudo_inputs, pseudo_gradients = editor(inputs, gradients, projection.index)
+    left = torch.zeros_like(factors.inputs)
+    right = torch.zeros_like(factors.gradients)
+    left[matter] = pseudo_inputs
+    right[matter] = network.edit_rates[number] * pseudo_gradients
+    shift = LowRankShift(
+        left.reshape(systems, -1, projection.d_in), right.reshape(systems, -1, projection.d_out)
     )
+    return shift, pseudo_inputs, pseudo_gradients
 
 
-def mend_optimiser(network: Hypernetwork, hparams: MendHparams) -> torch.optim.Adam:
-    """Adam; the edit rates have a learning rate of their own in the mode `live_rate` alone."""
-    live = hparams.mode == "live_rate"
-    rate = hparams.edit_rate_learning_rate if live else hparams.learning_rate
-    return torch.optim.Adam(
-        [
-            {"params": network.networks.parameters(), "lr": hparams.learning_rate},
-            {"params": [network.edit_rates], "lr": rate},
-        ]
-    )
+def pseudo_gradient_shifts(
+    lm: LanguageModel, network: Hypernetwork, edits: Sequence[Row], systems: int
+) -> dict[str, LowRankShift]:
+    """Changes of all projections for the edits of each system, one loss over a system's tokens.
+
+    The gradient reaches the network through the pseudo-factors; the factors are constants.
+    """
+    batch = token_batch(lm, edits)
+    factors = gradient_factors(lm, network.projections, batch, group_means(batch, systems))
+    shifts = {}
+    for number, path in enumerate(projection.path for projection in network.projections):
+        shifts[path], _, _ = pseudo_gradient_shift(network, number, factors[path], systems)
+    return shifts
 
 
-class MendObjective:
-    """Training by what the edited model answers to a rephrase and to an unrelated question."""
+class MendObjective(Objective[MendHparams]):
+    """Training by the edited model's answers to a rephrase and to an unrelated question."""
 
-    n_edits = 1
-
-    def __init__(self, lm: LanguageModel, network: Hypernetwork, hparams: MendHparams) -> None:
-        self.lm = lm
-        self.network = network
-        self.hparams = hparams
+    network: Hypernetwork
 
     @property
     def systems_at_once(self) -> int:
@@ -177,8 +183,8 @@ class MendObjective:
         )
 
     @torch.enable_grad()
-    def backward(self, batch: MetaBatch) -> dict[str, float]:
-        """Add the gradient of the mean loss over systems; returns `loss` and its terms."""
+    def backward(self, batch: MetaBatch) -> tuple[float, float]:
+        """See the base class; the gradient reaches the network through the pseudo-factors."""
         edit = locality = 0.0
         for part in batch.chunks(self.systems_at_once):
             terms = self.losses(part, self.shifts(part))
@@ -186,11 +192,11 @@ class MendObjective:
             for_edit, for_locality = torch.stack(terms).tolist()
             edit += for_edit / batch.systems
             locality += for_locality / batch.systems
-        return {"loss": self.hparams.total(edit, locality), "edit": edit, "drift": locality}
+        return edit, locality
 
 
-class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
-    """Adds a trained network's pseudo-gradient to the last blocks' MLPs.
+class MendEditor(HypernetworkEditor[MendHparams]):
+    """Adds a trained network's pseudo-gradient to all MLP projections of the last blocks.
 
     Over a stream the changes add up: each edit's gradients are those of the model as edited so
     far, while the network and its statistics stay as trained. The requests of one call are one
@@ -198,10 +204,12 @@ class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
     """
 
     family = "MP"
-    label: ClassVar[str] = "MEND"
+    label = "MEND"
     table_row = 2
     mark = ("#D55E00", "s")
-    quick: ClassVar[bool] = True
+    key = "mend"
+    last_blocks = LAST_BLOCKS
+    edits_inputs = True
     hparams_class = MendHparams
     presets: ClassVar[Mapping[str, MendHparams]] = {
         # eric-mitchell/mend config/model/{gpt2xl,gptj}.yaml; zjunlp/EasyEdit
@@ -220,27 +228,6 @@ class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
         "tiny": TINY,
     }
 
-    @classmethod
-    def needs(cls, hparams: MendHparams, on: Setting) -> Needs:
-        """Editor networks; every projection of the last blocks is edited."""
-        projections = shaped_projections(on.shape, hparams.layers or LAST_BLOCKS, inputs=True)
-        trained = parameters_of(lambda: mend_network(projections, hparams))
-        return hypernetwork_needs(hparams, on, len(projections), trained, LAST_BLOCKS)
-
-    def __init__(self, lm: LanguageModel, hparams: MendHparams, resources: Resources) -> None:
-        """Load the trained network that `resources` names.
-
-        Raises:
-            ValueError: artefact not given, or trained for something else.
-            FileNotFoundError: it is not there.
-        """
-        super().__init__(lm, hparams, resources)
-        path = required_artefact(resources, key="mend", label=self.label)
-        projections = mend_projections(lm, hparams)
-        self.network = load_hypernetwork(
-            path, "mend", lambda: mend_network(projections, hparams), lm, hparams, projections
-        )
-
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Add the change for all requests together."""
         if not requests:
@@ -251,46 +238,35 @@ class MendEditor(WeightEditor[MendHparams], TrainableEditor[MendHparams]):
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
 
     @classmethod
-    def fit(
-        cls,
-        lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
-        hparams: MendHparams,
-        resources: Resources,
-        *,
-        out: Path,
-        progress: Callable[[Mapping[str, float]], None] | None = None,
-    ) -> Path:
-        """Train the networks and the edit rates; see `editors.parts.hypernetwork.fit`."""
-        projections = mend_projections(lm, hparams)
-
-        def make() -> tuple[MendObjective, torch.optim.Optimizer]:
-            network = mend_network(projections, hparams).to(lm.device)
-            return MendObjective(lm, network, hparams), mend_optimiser(network, hparams)
-
-        return fit_hypernetwork(
-            "mend",
-            lm,
-            samples,
-            hparams,
+    def new_network(cls, projections: Sequence[Projection], hparams: MendHparams) -> Hypernetwork:
+        """Networks that leave factors as they are, but for their normalisation."""
+        return Hypernetwork(
             projections,
-            make,
-            selection="last" if hparams.mode == "easyedit" else "held_out",
-            seed=resources.seed,
-            out=out,
-            progress=progress,
+            rank=hparams.rank,
+            n_blocks=hparams.n_blocks,
+            edit_rate=hparams.edit_rate,
+            modulation="before_clamp",
+            eps=_EPS,
         )
 
     @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: MendHparams, resources: Resources, *, out: Path
-    ) -> Path:
-        """The networks that training starts from; see `editors.parts.hypernetwork.fit`."""
-        projections = mend_projections(lm, hparams)
+    def objective(cls, lm: LanguageModel, network: Any, hparams: MendHparams) -> MendObjective:
+        """What the network is trained by."""
+        return MendObjective(lm, network, hparams)
 
-        def make() -> Hypernetwork:
-            return mend_network(projections, hparams)
-
-        return untrained_hypernetwork(
-            "mend", lm, hparams, projections, make, seed=resources.seed, out=out
+    @classmethod
+    def optimiser(cls, network: Hypernetwork, hparams: MendHparams) -> torch.optim.Adam:
+        """Adam; the edit rates have a rate of their own in the mode `live_rate` alone."""
+        live = hparams.mode == "live_rate"
+        rate = hparams.edit_rate_learning_rate if live else hparams.learning_rate
+        return torch.optim.Adam(
+            [
+                {"params": network.networks.parameters(), "lr": hparams.learning_rate},
+                {"params": [network.edit_rates], "lr": rate},
+            ]
         )
+
+    @classmethod
+    def selection(cls, hparams: MendHparams) -> Selection:
+        """The last checkpoint in EasyEdit's mode."""
+        return "last" if hparams.mode == "easyedit" else "held_out"

@@ -23,20 +23,22 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, Hparams, Resources
+from editors.malmen import shift_of
 from editors.parts.artefact import required_training
 from editors.parts.checks import check_above, check_at_least
 from editors.parts.deltas import WeightEditor
-from editors.parts.hypernetwork.examples import Row, request_rows, token_batch
 from editors.parts.hypernetwork.network import RunningStatistics
 from editors.parts.hypernetwork.projections import (
     Projection,
+    Row,
     deltas_of,
     gradient_factors,
     projections_of,
+    request_rows,
+    token_batch,
 )
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
-from editors.parts.normal_equation import shift_of
 
 # Relative depths of the first and last edited block where none are named: Mistral-7B's 29 and 30
 # of 32.

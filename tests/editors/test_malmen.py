@@ -10,10 +10,30 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checks.contract.tiny import REQUESTS, tiny_gpt2
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gpt2
 from editors.base import Resources
-from editors.malmen import TINY, MalmenEditor, MalmenHparams
+from editors.malmen import (
+    TINY,
+    Cache,
+    MalmenEditor,
+    MalmenHparams,
+    MalmenObjective,
+    NormalNetwork,
+    cached,
+    normal_shifts,
+    shift_gradients,
+    shift_of,
+)
 from editors.parts.artefact import read_header
+from editors.parts.hypernetwork.projections import DenseShift, request_rows
+from editors.parts.hypernetwork.training import (
+    MetaBatch,
+    MetaSampler,
+    answer_nll,
+    locality_kl,
+    tokenise,
+)
+from editors.parts.language_model import LanguageModel
 from tests.support.tiny_files import samples
 
 MADE = {"made": samples()}
@@ -95,3 +115,127 @@ def test_missing_or_foreign_weights_are_refused(artefact: Path) -> None:
 def test_bad_hyper_parameters_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MalmenHparams.from_dict(TINY.to_dict() | changes)
+
+
+@pytest.fixture(scope="module")
+def lm() -> LanguageModel:
+    return tiny_gpt2()
+
+
+@pytest.fixture
+def network(lm: LanguageModel) -> NormalNetwork:
+    """A network that does more than normalise, with statistics."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = MalmenEditor.new_network(MalmenEditor.projections(lm, TINY), TINY)
+        for parameter in network.editors.networks.parameters():
+            parameter.data.add_(0.05 * torch.randn_like(parameter))
+        network.log_lambdas.data.normal_()
+    rows = request_rows(REQUESTS, lm.tokenizer)
+    cached(lm, network.train(), [rows], systems=1)
+    return network.eval()
+
+
+def batch(lm: LanguageModel, systems: int) -> MetaBatch:
+    examples = tokenise(SAMPLES, lm.tokenizer)
+    return MetaSampler({"tiny": examples}, 0).batch(examples, systems)
+
+
+def test_rows_are_laid_out_by_system() -> None:
+    rows = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    cache = Cache(rows, rows, torch.tensor([1, 0, 1, 1]), systems=2)
+    padded = cache.by_system(rows)
+    assert padded.tolist() == [[[2], [0], [0]], [[1], [3], [4]]]
+    assert torch.equal(cache.from_systems(padded), rows)
+
+
+def test_systems_do_not_see_each_other(lm: LanguageModel, network: NormalNetwork) -> None:
+    rows = request_rows(REQUESTS, lm.tokenizer)
+    together = normal_shifts(network, cached(lm, network, [rows], systems=2))
+    for system in range(2):
+        own = rows[2 * system : 2 * system + 2]
+        alone = normal_shifts(network, cached(lm, network, [own], systems=1))
+        for path, shift in alone.items():
+            found = together[path].values[system]
+            torch.testing.assert_close(found, shift.values[0], rtol=1e-4, atol=1e-6)
+
+
+def test_statistics_move_in_training_alone(lm: LanguageModel, network: NormalNetwork) -> None:
+    statistics = network.editors.network_of(network.projections[0]).statistics
+    before = float(statistics.count)
+    rows = request_rows(REQUESTS[:1], lm.tokenizer)
+    cached(lm, network, [rows], systems=1)
+    assert float(statistics.count) == before
+    cached(lm, network.train(), [rows], systems=1)
+    assert float(statistics.count) == before + len(network.projections) * len(rows[0][1])
+
+
+@pytest.mark.parametrize(("systems", "chunk"), [(1, 1024), (2, 3)])
+def test_both_phases_together_are_the_whole_gradient(
+    lm: LanguageModel,
+    network: NormalNetwork,
+    systems: int,
+    chunk: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against differentiation straight through language model, solve and networks."""
+    monkeypatch.setattr("editors.malmen._CHUNK", chunk)
+    objective = MalmenObjective(lm, network, TINY)
+    given = batch(lm, systems)
+    terms = objective.backward(given)
+    found = {name: p.grad for name, p in network.named_parameters()}
+    network.zero_grad()
+    shifts = {}
+    for number, (path, cache) in enumerate(objective.cached(given).items()):
+        keys = cache.by_system(cache.keys)
+        wanted = network.value_differences(number, cache.keys, cache.gradients)
+        gram = keys.mT @ keys + network.log_lambdas[number].exp() * torch.eye(keys.shape[-1])
+        shifts[path] = DenseShift(torch.linalg.solve(gram, keys.mT @ cache.by_system(wanted)))
+    edit = answer_nll(lm, given.rephrases, shifts, systems) / systems
+    drift = locality_kl(lm, given.unrelated, shifts, systems, "answer") / systems
+    assert terms[0] == pytest.approx(edit.item(), rel=1e-4)
+    assert terms[1] == pytest.approx(drift.item(), rel=1e-3)
+    (edit + drift).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        gradient = found[name]
+        assert gradient is not None
+        scale = float(parameter.grad.abs().max())
+        torch.testing.assert_close(gradient, parameter.grad, rtol=0, atol=1e-3 * scale, msg=name)
+
+
+def draw(*shape: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def test_one_key_is_divided_by_its_square_plus_lambda() -> None:
+    keys = torch.tensor([[[3.0, 4.0]]])  # k k' = 25
+    differences = torch.tensor([[[10.0, -5.0, 0.0]]])
+    shift = shift_of(keys, differences, torch.tensor(25.0))
+    assert shift[0].tolist() == [
+        pytest.approx([0.6, -0.3, 0.0]),
+        pytest.approx([0.8, -0.4, 0.0]),
+    ]
+
+
+@pytest.mark.parametrize("rows", [2, 9])  # the dual form for 2 keys of width 5, the primal for 9
+def test_both_forms_solve_the_normal_equation_and_differentiate_it(rows: int) -> None:
+    keys, differences = draw(3, rows, 5, seed=0), draw(3, rows, 4, seed=1)
+    upstream = draw(3, 5, 4, seed=2)
+    log = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    wanted_by = differences.clone().requires_grad_(True)
+    gram = keys.mT @ keys + log.exp() * torch.eye(5)
+    solution = torch.linalg.inv(gram) @ keys.mT @ wanted_by
+    torch.testing.assert_close(shift_of(keys, differences, log.detach().exp()), solution.detach())
+    wanted = torch.autograd.grad((solution * upstream).sum(), [wanted_by, log])
+    found = shift_gradients(keys, differences, log.detach().exp(), upstream)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_rows_of_zeros_change_nothing() -> None:
+    keys, differences = draw(1, 3, 5, seed=0), draw(1, 3, 4, seed=1)
+    regulariser = torch.tensor(0.5)
+    padded = [torch.cat([x, torch.zeros(1, 1, x.shape[-1])], dim=1) for x in (keys, differences)]
+    alone = shift_of(keys, differences, regulariser)
+    torch.testing.assert_close(shift_of(padded[0], padded[1], regulariser), alone)

@@ -17,12 +17,9 @@ from editors.mend import (
     TINY,
     MendEditor,
     MendHparams,
-    mend_network,
-    mend_optimiser,
-    mend_projections,
 )
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
-from editors.parts.hypernetwork.shifts import LowRankShift
+from editors.parts.hypernetwork.projections import LowRankShift
 from editors.parts.language_model import LanguageModel
 from tests.support.tiny_files import samples
 
@@ -76,8 +73,8 @@ def test_the_edit_rates_learn_by_their_own_rate_or_hardly(mode: str, live: bool)
         TINY.to_dict() | {"mode": mode, "learning_rate": 1e-6, "edit_rate_learning_rate": 1e-2}
     )
     with torch.random.fork_rng():
-        network = mend_network(mend_projections(tiny_llama(), hparams), hparams)
-    optimiser = mend_optimiser(network, hparams)
+        network = MendEditor.new_network(MendEditor.projections(tiny_llama(), hparams), hparams)
+    optimiser = MendEditor.optimiser(network, hparams)
     before = network.edit_rates.detach().clone()
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)

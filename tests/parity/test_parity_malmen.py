@@ -12,20 +12,22 @@ import torch
 from torch import Tensor
 
 from bench.checks.contract.tiny import byte_tokenizer
-from editors.malmen import MalmenHparams, MalmenObjective, malmen_network, malmen_projections
-from editors.parts.hypernetwork.aggregation import (
+from editors.malmen import (
     Cache,
+    MalmenEditor,
+    MalmenHparams,
+    MalmenObjective,
     NormalNetwork,
     all_differences,
     backward_into_network,
     normal_shifts,
+    shift_gradients,
+    shift_of,
 )
-from editors.parts.hypernetwork.examples import MetaBatch, Row
 from editors.parts.hypernetwork.network import RunningStatistics
-from editors.parts.hypernetwork.projections import Projection
-from editors.parts.hypernetwork.shifts import DenseShift, shifted
+from editors.parts.hypernetwork.projections import DenseShift, Projection, Row, shifted
+from editors.parts.hypernetwork.training import MetaBatch
 from editors.parts.language_model import LanguageModel
-from editors.parts.normal_equation import shift_gradients, shift_of
 from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
     COMPACT,
@@ -194,11 +196,11 @@ def objective_of(root: Path, case: Case) -> MalmenObjective:
         max_grad_norm=given["max_grad_norm"],
         micro_batch=given["data_batch_size"],
     )
-    projections = malmen_projections(lm, hparams)
+    projections = MalmenEditor.projections(lm, hparams)
     assert [projection.path for projection in projections] == case.info["edit_modules"]
     assert {p.path: p.index for p in projections} == case.info["module_idx"]
     with torch.random.fork_rng():
-        network = malmen_network(projections, hparams)
+        network = MalmenEditor.new_network(projections, hparams)
     with torch.no_grad():
         for key, value in weights(network, False).items():
             value.copy_(case[f"net_start/{key}"])

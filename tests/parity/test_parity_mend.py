@@ -16,13 +16,21 @@ import torch
 from torch import Tensor
 
 from bench.checks.contract.tiny import byte_tokenizer
-from editors.mend import MendHparams, MendObjective, mend_network, mend_projections
-from editors.parts.hypernetwork.examples import MetaBatch
+from editors.mend import (
+    MendEditor,
+    MendHparams,
+    MendObjective,
+    pseudo_gradient_shift,
+)
 from editors.parts.hypernetwork.network import EditorNetwork, Hypernetwork
-from editors.parts.hypernetwork.outer import locality_kl
-from editors.parts.hypernetwork.projections import Factors, Projection, gradient_factors
-from editors.parts.hypernetwork.pseudo_gradients import pseudo_gradient_shift
-from editors.parts.hypernetwork.shifts import LowRankShift, shifted
+from editors.parts.hypernetwork.projections import (
+    Factors,
+    LowRankShift,
+    Projection,
+    gradient_factors,
+    shifted,
+)
+from editors.parts.hypernetwork.training import MetaBatch, locality_kl
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
@@ -68,7 +76,7 @@ def check_unit(root: Path) -> None:
     ]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = mend_network(projections, hparams)
+        network = MendEditor.new_network(projections, hparams)
     editor = network.network_of(projections[0])
     ours = initial_state(case, editor)
     fill(editor, case, "editor_start/")
@@ -212,13 +220,13 @@ def model_of(root: Path, case: Case) -> LanguageModel:
 
 
 def network_of(case: Case, lm: LanguageModel, hparams: MendHparams) -> Hypernetwork:
-    projections = mend_projections(lm, hparams)
+    projections = MendEditor.projections(lm, hparams)
     names = [f"{projection.path}.weight" for projection in projections]
     assert names == case.info["inner_params"]
     modes = [[shape(projection), projection.index] for projection in projections]
     assert modes == [case.info["shape_key_and_mode"][name] for name in names]
     with torch.random.fork_rng():
-        network = mend_network(projections, hparams)
+        network = MendEditor.new_network(projections, hparams)
     network.edit_rates.data.copy_(case["edit_lrs"])
     for projection in projections:
         fill(network.network_of(projection), case, f"editor/{shape(projection)}/")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from editors.base import EditRequest, Resources
-from editors.parts.hypernetwork.examples import token_batch
+from editors.parts.hypernetwork.projections import token_batch
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
 from editors.ultraedit import UltraEditEditor, UltraEditHparams

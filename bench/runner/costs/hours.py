@@ -46,7 +46,7 @@ from editors.malmen import LAST_BLOCKS as MALMEN_BLOCKS
 from editors.malmen import MalmenHparams
 from editors.mend import LAST_BLOCKS as MEND_BLOCKS
 from editors.mend import MendHparams
-from editors.parts.hypernetwork.hparams import HypernetworkHparams
+from editors.parts.hypernetwork.network import HypernetworkHparams
 from editors.parts.language_model import block_number
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.needs import EDIT_TOKENS, TRAIN_TOKENS, Setting, Shape

@@ -1,4 +1,4 @@
-"""Editor networks: residual low-rank maps of normalised gradient factors.
+"""Hyper-parameters and networks of MEND and MALMEN: maps of normalised gradient factors.
 
 Both editors use one network for each shape of weight, shared by the layers of that shape; what a
 network gives stays in normalised space, as in both originals.
@@ -7,12 +7,56 @@ network gives stays in normalised space, as in both originals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from editors.base import Hparams
+from editors.parts.checks import check_above, check_at_least
 from editors.parts.hypernetwork.projections import Projection
+
+Number = TypeVar("Number", float, Tensor)
+
+_COUNTS = ("rank", "n_blocks", "batch_size", "micro_batch", "iterations", "checkpoint_interval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetworkHparams(Hparams):
+    """Counts of iterations are optimiser steps."""
+
+    layers: tuple[int, ...] | None  # whose MLPs are edited; None: the last ones
+    edit_rate: float  # initial value of the learned rates
+    learning_rate: float  # of Adam
+    weight_edit: float
+    weight_locality: float
+    max_grad_norm: float
+    batch_size: int  # systems (independent edits, or groups of edits) in an optimiser step
+    micro_batch: int  # edits in one forward
+    iterations: int
+    checkpoint_interval: int
+    patience: int | None  # iterations without a better checkpoint before training ends
+    rank: int = 1920  # of the editor networks' linear maps; at most their width
+    n_blocks: int = 2
+    held_out: int = 200  # training samples a data set that select the checkpoint
+
+    def __post_init__(self) -> None:
+        for name in (*_COUNTS, "held_out"):
+            check_at_least(name, vars(self)[name], 1)
+        for name in ("learning_rate", "max_grad_norm"):
+            check_above(name, vars(self)[name], 0)
+        for name in ("weight_edit", "weight_locality"):
+            check_at_least(name, vars(self)[name], 0)
+        if self.patience is not None:
+            check_at_least("patience", self.patience, 1)
+        if self.layers is not None and not self.layers:
+            raise ValueError("layers must name at least one block, or be None; got an empty list.")
+
+    def total(self, edit: Number, locality: Number) -> Number:
+        """The training loss of its two terms."""
+        return self.weight_edit * edit + self.weight_locality * locality
+
 
 # Where the scale and shift of a layer act: on what enters the clamp (MEND), or on what leaves it
 # (MALMEN).
@@ -22,8 +66,8 @@ Modulation = Literal["before_clamp", "after_clamp"]
 class RunningStatistics(nn.Module):
     """Mean and standard deviation of each coordinate over all rows seen so far.
 
-    `inflated` is a defect of MALMEN's original, kept for parity: the spread of b new rows counts as
-    that of b + 1, and a single row makes it undefined for ever.
+    `inflated` is a defect of MALMEN's original, there for parity: the spread of b new rows counts
+    as that of b + 1, and a single row makes it undefined for ever.
     """
 
     mean: Tensor
@@ -40,7 +84,7 @@ class RunningStatistics(nn.Module):
 
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
-        """Take in rows [N, width], all at once; the order of rows does not matter."""
+        """Add rows [N, width], all at once; the order of rows does not matter."""
         if not len(rows):
             return
         difference = rows.mean(0) - self.mean
@@ -118,7 +162,7 @@ class EditorNetwork(nn.Module):
         )
 
     def observe(self, inputs: Tensor, gradients: Tensor) -> None:
-        """Take rows [N, d_in] and [N, d_out] into the running statistics."""
+        """Add rows [N, d_in] and [N, d_out] to the running statistics."""
         self.statistics.update(torch.cat([inputs, gradients], dim=-1))
 
     def forward(self, inputs: Tensor, gradients: Tensor, layer: int) -> tuple[Tensor, Tensor]:

@@ -1,22 +1,39 @@
-"""Which linear maps a hypernetwork edits, and what one backward pass says of each."""
+"""Which linear maps are edited, the gradient of each in factors, and forwards with shifted weights.
+
+A shift holds one matrix for each of b systems (independent edits of the same model). The rows of a
+batch belong to the systems in order, the same number of rows to each.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from editors.base import EditRequest
 from editors.parts.deltas import WeightDelta
-from editors.parts.hooks import hidden_of
+from editors.parts.hooks import OutputFunction, changed_output, hidden_of
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Shape
-from editors.parts.tokens import TokenBatch, occurrences
+from editors.parts.tokens import (
+    TokenBatch,
+    batch_of_ids,
+    occurrences,
+    pad_id,
+    prompt_ids,
+    target_ids,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Row = tuple[Sequence[int], Sequence[int]]  # ids of (prompt, target)
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,18 @@ def _numbered(sizes: Sequence[tuple[str, int, int]]) -> tuple[Projection, ...]:
         projections.append(Projection(path, d_in, d_out, counts[d_in, d_out]))
         counts[d_in, d_out] += 1
     return tuple(projections)
+
+
+def request_rows(requests: Sequence[EditRequest], tokenizer: PreTrainedTokenizerBase) -> list[Row]:
+    """Rows of the requests alone."""
+    return [(prompt_ids(tokenizer, r.prompt), target_ids(tokenizer, r.target)) for r in requests]
+
+
+def token_batch(lm: LanguageModel, rows: Sequence[Row]) -> TokenBatch:
+    """Padded batch of (prompt, target) rows."""
+    prompts, targets = zip(*rows, strict=True)
+    padding = pad_id(lm.tokenizer)
+    return batch_of_ids(prompts, targets, [""] * len(rows), padding=padding, device=lm.device)
 
 
 @dataclass(frozen=True)
@@ -166,3 +195,69 @@ def deltas_of(
 ) -> tuple[WeightDelta, ...]:
     """Increments of the stored weights for matrices [d_in, d_out] by path."""
     return tuple(p.delta(lm, matrices[p.path]) for p in projections if p.path in matrices)
+
+
+class Shift(Protocol):
+    """Matrices to add to a projection's weight, one a system."""
+
+    def applied(self, inputs: Tensor) -> Tensor:
+        """What the shift adds to the output [b, S, d_out] for inputs [b, S, d_in]."""
+
+    def matrices(self) -> Tensor:
+        """The matrices [b, d_in, d_out]."""
+
+    @property
+    def systems(self) -> int:
+        """Number b of systems."""
+
+
+@dataclass(frozen=True)
+class DenseShift:
+    """Matrices as they are."""
+
+    values: Tensor  # [b, d_in, d_out]
+
+    def applied(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.values
+
+    def matrices(self) -> Tensor:
+        return self.values
+
+    @property
+    def systems(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class LowRankShift:
+    """Matrices as sums of outer products, which are never formed while a shift is only applied."""
+
+    left: Tensor  # [b, R, d_in]
+    right: Tensor  # [b, R, d_out]
+
+    def applied(self, inputs: Tensor) -> Tensor:
+        return (inputs @ self.left.mT) @ self.right
+
+    def matrices(self) -> Tensor:
+        return self.left.mT @ self.right
+
+    @property
+    def systems(self) -> int:
+        return len(self.left)
+
+
+@contextmanager
+def shifted(lm: LanguageModel, shifts: Mapping[str, Shift]) -> Iterator[None]:
+    """Add each shift, by path, to what its projection answers; gradients reach the shifts."""
+
+    def adding(shift: Shift) -> OutputFunction:
+        def add(inputs: Tensor, output: Tensor) -> Tensor:
+            by_system = inputs.float().reshape(shift.systems, -1, inputs.shape[-1])
+            return output + shift.applied(by_system).reshape(output.shape).to(output.dtype)
+
+        return add
+
+    with ExitStack() as hooks:
+        for path, shift in shifts.items():
+            hooks.enter_context(changed_output(lm.module(path), adding(shift)))
+        yield

@@ -24,8 +24,8 @@ from bench.runner.costs.sizes import encoder_shape, shape_of, shape_of_backbone
 from editors.base import Editor, Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.lte import LteEditor
-from editors.malmen import MalmenEditor, MalmenHparams, malmen_network, malmen_projections
-from editors.mend import MendEditor, MendHparams, mend_network, mend_projections
+from editors.malmen import MalmenEditor, MalmenHparams
+from editors.mend import MendEditor, MendHparams
 from editors.parts.covariance import KeyMoments
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.growing_rows import GrowingRows, capacity
@@ -59,11 +59,11 @@ def size(tensors: Mapping[str, Tensor]) -> int:
 def test_hypernetworks(architecture: str, layers: tuple[int, ...] | None) -> None:
     lm = TINY[architecture]()
     mend = MendHparams(rank=8, layers=layers)
-    network: nn.Module = mend_network(mend_projections(lm, mend), mend)
+    network: nn.Module = MendEditor.new_network(MendEditor.projections(lm, mend), mend)
     counted = sum(p.numel() for p in network.parameters())
     assert MendEditor.needs(mend, setting_of(lm)).trained == counted
     malmen = MalmenHparams(rank=8, layers=layers)
-    network = malmen_network(malmen_projections(lm, malmen), malmen)
+    network = MalmenEditor.new_network(MalmenEditor.projections(lm, malmen), malmen)
     counted = sum(p.numel() for p in network.parameters())
     assert MalmenEditor.needs(malmen, setting_of(lm)).trained == counted
 

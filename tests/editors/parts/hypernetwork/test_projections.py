@@ -10,14 +10,17 @@ from torch.nn import functional
 from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, TINY, leftovers
 from editors.parts.deltas import EditedWeights
 from editors.parts.hypernetwork.projections import (
+    DenseShift,
+    LowRankShift,
     Projection,
+    Shift,
     deltas_of,
     gradient_factors,
     group_means,
     last_blocks,
     projections_of,
+    shifted,
 )
-from editors.parts.hypernetwork.shifts import DenseShift, LowRankShift, Shift, shifted
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of
 

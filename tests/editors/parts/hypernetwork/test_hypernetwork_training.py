@@ -8,16 +8,21 @@ from torch.nn import functional
 
 from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
 from editors.parts.deltas import EditedWeights, WeightDelta
-from editors.parts.hypernetwork.examples import (
-    MetaBatch,
-    MetaSampler,
+from editors.parts.hypernetwork.projections import (
+    DenseShift,
+    projections_of,
     request_rows,
     token_batch,
+)
+from editors.parts.hypernetwork.training import (
+    MetaBatch,
+    MetaSampler,
+    Positions,
+    accuracies,
+    answer_nll,
+    locality_kl,
     tokenise,
 )
-from editors.parts.hypernetwork.outer import Positions, accuracies, answer_nll, locality_kl
-from editors.parts.hypernetwork.projections import projections_of
-from editors.parts.hypernetwork.shifts import DenseShift
 from editors.parts.language_model import LanguageModel
 
 
