@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import arguments
-from bench.cli.tidying import gc
 from bench.cli.values import names, one_of
 from bench.core.console import say, warn
 from bench.core.counting import counted, show_count
 from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
-from bench.store.maintenance.entries import STATES, Choice, Entry, entries, path_of, set_aside_files
-from bench.store.results import ResultStore, protocol_of, read_file
+from bench.evaluation.record_kinds import identity_of
+from bench.store import inventory
+from bench.store.inventory import STATES, Choice, Entry, entries, path_of, set_aside_files
+from bench.store.leases import PATIENCE, Leases
+from bench.store.query import stale_reason
+from bench.store.reference import compact
+from bench.store.results import Record, ResultStore, is_complete, protocol_of, read_file
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -25,7 +30,7 @@ EXAMPLES = """examples:
   python -m bench results list --state failed
       the cells that failed, one a line
   python -m bench results show 3f2a
-      all about the record whose key begins so: scores, circumstances, worst answers, traceback
+      all about the record whose key begins so: scores, provenance, worst answers, traceback
   python -m bench results verify --out runs/mine
       whether every record is as it was written, and its scores follow from its rows
   python -m bench results export mine.jsonl.gz --editors recipe
@@ -78,51 +83,89 @@ def list_records(args: argparse.Namespace) -> int:
     """One line for each record: state, what of, Avg, size, date."""
     store = _store(args)
     read = counted(entries(store, _choice(args)), "records", None)
-    found = [entry for entry, _ in read]
+    listed = [entry for entry, _ in read]
     if args.json:
-        say(json.dumps([entry.to_dict() for entry in found], indent=1, ensure_ascii=False))
+        say(json.dumps([entry.to_dict() for entry in listed], indent=1, ensure_ascii=False))
         return 0
-    rows = [_columns(entry) for entry in found]
+    rows = [_columns(entry) for entry in listed]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         say("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
-    say(f"{len(found):,} records" if len(found) != 1 else "1 record")
+    say(f"{len(listed):,} records" if len(listed) != 1 else "1 record")
     return 0
 
 
 def show_record(args: argparse.Namespace) -> int:
     """A record without its rows."""
-    from bench.cli.record_text import lines
-    from bench.store.compact import compact
-
     record = read_file(path_of(_store(args), args.key))
     if args.json:
-        said = {"protocol": protocol_of(record), **compact(record)}
-        say(json.dumps(said, indent=1, ensure_ascii=False))
+        values = {"protocol": protocol_of(record), **compact(record)}
+        say(json.dumps(values, indent=1, ensure_ascii=False))
         return 0
-    for line in lines(record):
+    for line in _in_words(record):
         say(line)
     return 0
 
 
 def verify(args: argparse.Namespace) -> int:
     """Exit code 0 where every record holds, else 1."""
-    from bench.store.maintenance.verifying import problems_in
+    from bench.store.verifying import problems_in
 
     store, records, bad = _store(args), 0, 0
-    for _, found in counted(problems_in(store), "records", len([*store.paths()])):
+    for _, problems in counted(problems_in(store), "records", len([*store.paths()])):
         records += 1
-        bad += bool(found)
-        for line in found:
+        bad += bool(problems)
+        for line in problems:
             say(line)
     aside = len(set_aside_files(store))
     say(f"{records:,} records, {bad:,} with problems; {aside:,} damaged files set aside")
     return int(bad > 0)
 
 
+def gc(args: argparse.Namespace) -> int:
+    """Remove what nothing needs; print what, and how many bytes."""
+    store = _store(args)
+    leases = Leases(store.leases)
+    crashed = _stale_leases(leases, store)
+    held = {waste.path for waste in crashed}
+    rest = list(inventory.waste(store, stale=args.stale, corrupt=args.corrupt, crashed=held))
+    removed = [*rest, *crashed]
+    if not args.dry_run:
+        for waste in rest:
+            waste.remove()
+        removed = [*rest, *(waste for waste in crashed if _taken(leases, waste.path.stem))]
+    verb = "would remove" if args.dry_run else "removed"
+    for waste in removed:
+        say(f"{verb} {waste.path}, {waste.bytes:,} bytes: {waste.reason}")
+    total = sum(waste.bytes for waste in removed)
+    say(f"{verb} {len(removed):,} files and folders, {total:,} bytes")
+    return 0
+
+
+def _stale_leases(leases: Leases, store: ResultStore) -> list[inventory.Waste]:
+    """Stale leases; those of other machines are watched for as long as any process waits."""
+    stale = inventory.stale_leases(leases, store)
+    living = [key for key in leases.held() if not leases.is_stale(key)]
+    unknown = [key for key in living if not leases.is_here(key)]
+    if not unknown:
+        return stale
+    warn(f"{len(unknown)} leases are of other machines; watching them for {PATIENCE:.0f} s.")
+    time.sleep(PATIENCE + 1)
+    return inventory.stale_leases(leases, store)
+
+
+def _taken(leases: Leases, key: str) -> bool:
+    """Remove a stale lease as a process that takes it over does; False where one was quicker."""
+    lease = leases.acquire(key)
+    if lease is None:
+        return False
+    lease.release()
+    return True
+
+
 def export_records(args: argparse.Namespace) -> int:
     """Write the chosen records; complete ones unless another state is named."""
-    from bench.store.maintenance.exchange import export
+    from bench.store.exchange import export
 
     choice = _choice(args, states=frozenset({"complete"}))
     with show_count("records written", None) as more:
@@ -133,11 +176,11 @@ def export_records(args: argparse.Namespace) -> int:
 
 def take(args: argparse.Namespace) -> int:
     """Import records; exit code 1 where one was refused."""
-    from bench.store.maintenance.exchange import read_files, write_records
+    from bench.store.exchange import read_files, write_records
 
     store = _store(args)
     with show_count("records checked", None) as more:
-        read = read_files(store, args.files, overwrite=args.overwrite, told=more)
+        read = read_files(store, args.files, overwrite=args.overwrite, report=more)
     for place, reason in read.refused.items():
         warn(f"refused: {reason if place in reason else f'{place}: {reason}'}")
     if read.refused and not args.partial:
@@ -189,7 +232,7 @@ def _store(args: argparse.Namespace) -> ResultStore:
     """The store, which must be there but for an import."""
     directory = arguments.records_directory(args)
     if args.action != "import" and not directory.is_dir():
-        raise FileNotFoundError(f"No records at {directory}; python -m bench run makes them.")
+        raise FileNotFoundError(f"No records at {directory}; python -m bench run writes them.")
     return ResultStore(directory)
 
 
@@ -204,3 +247,47 @@ def _columns(entry: Entry) -> tuple[str, ...]:
             entry.protocol or "", sets)  # fmt: skip
     problem = "" if entry.problem is None else entry.problem
     return (entry.state, entry.key[:12], *what, average, size, (entry.date or "")[:19], problem)
+
+
+def _in_words(record: Record) -> Iterator[str]:
+    """A record in words: what of, in which state, how computed, how good, what went worst."""
+    status, cell, stale = record["status"], record["cell"], stale_reason(record)
+    yield identity_of(cell).describe()
+    yield f"key      {record['key']}"
+    yield f"state    {status['state']}" + ("" if stale is None else f", stale: {stale}")
+    yield f"protocol {protocol_of(record)}"
+    yield f"schema   {record['schema']}"
+    yield f"digest   {record.get('digest', 'none in this schema')}"
+    if not is_complete(record):
+        yield f"error    {status.get('error')}: {status.get('message')}"
+        yield from str(status.get("traceback", "")).splitlines()
+    yield from _section("cell", cell)
+    yield from _section("provenance", record["provenance"])
+    yield from _section("data", record.get("data", {}))
+    yield from _section("summary", record.get("summary", {}))
+    worst = compact(record).get("worst", []) if is_complete(record) else []
+    for sample in worst:
+        yield f"worst sample {sample['id']}, score {sample['score']:.3f}"
+        for item in sample["items"]:
+            yield f"  {item['kind']}: {item['prompt']!r} -> {item['target']!r}"
+            yield f"    before {item['before']!r}, after {item['after']!r}"
+
+
+def _section(title: str, values: Mapping[str, Any]) -> Iterator[str]:
+    if values:
+        yield f"{title}:"
+    for name, value in values.items():
+        yield from _nested(f"  {name}", value)
+
+
+def _nested(name: str, value: Any) -> Iterator[str]:
+    """One line for each number or short value."""
+    if isinstance(value, Mapping) and any(isinstance(part, Mapping) for part in value.values()):
+        for inner, part in value.items():
+            yield from _nested(f"{name}/{inner}", part)
+    elif isinstance(value, float):
+        yield f"{name}  {value:.6g}"
+    elif isinstance(value, str):
+        yield f"{name}  {value}"
+    else:
+        yield f"{name}  {json.dumps(value, ensure_ascii=False)}"

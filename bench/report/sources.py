@@ -13,9 +13,8 @@ from bench.core.console import warn
 from bench.core.grids import TABLES, Table, ablation_of
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of
-from bench.store.compact import compact
 from bench.store.query import split_stale, stale_warning
-from bench.store.reference import reference_folder, table_files
+from bench.store.reference import compact, reference_folder, table_files
 from bench.store.results import Record
 from bench.tables.figure_data import records_by_file
 

@@ -18,8 +18,8 @@ from bench.core.names import editor_keys
 from bench.core.numerics import Spread, spread
 from bench.datasets import dataset_keys
 from bench.datasets.plugins import remember
-from bench.store.compact import compact
 from bench.store.query import split_stale, stale_warning
+from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse
 from bench.tables.table import MAIN, METRIC_OPTIONS, METRICS
 from editors import registry

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.evaluation.metrics import SampleRow, summarise
-from bench.store.compact import WORST, compact, line
+from bench.store.reference import WORST, compact, line
 from bench.store.results import complete
 from tests.core.test_cells import CELL
 

@@ -9,9 +9,9 @@ import pytest
 
 from bench.cli.main import main
 from bench.store import reference
-from bench.store.compact import compact
 from bench.store.reference import (
     add_to_reference,
+    compact,
     reference_records,
     table_records,
     write_reference,

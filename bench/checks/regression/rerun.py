@@ -14,8 +14,7 @@ from bench.evaluation.edit_job import EditJob
 from bench.evaluation.jobs import Job
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.planning import Settings, plan, points, trained_points
-from bench.store.compact import compact
-from bench.store.reference import table_records
+from bench.store.reference import compact, table_records
 from bench.store.results import Record, ResultStore, is_complete
 from bench.world.store import assets_dir
 

@@ -23,8 +23,7 @@ from bench.core.grids import get_table
 from bench.core.names import editor_keys, in_paper
 from bench.evaluation import metrics
 from bench.store import results
-from bench.store.compact import compact
-from bench.store.reference import table_records
+from bench.store.reference import compact, table_records
 from bench.store.results import Record
 from editors import registry
 from tests.core.test_cells import CELL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,31 +10,26 @@ from pathlib import Path
 from typing import IO, cast
 
 from bench.core.files import replacing
-from bench.store.maintenance.entries import Choice, entries
-from bench.store.maintenance.verifying import problems
+from bench.store.inventory import Choice, entries
 from bench.store.results import MAX_BYTES, Record, ResultStore, encoded, is_complete, mark_of, parse
+from bench.store.verifying import problems
 
 MAX_FILE = 2**36  # bytes of one file when unpacked (ours), so that a small one cannot fill a disk
-_KEY = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What a pass over some files found; places are `FILE, line N`."""
+    """What a first pass over some files gave; places are `FILE, line N`."""
 
     new: dict[str, str] = field(default_factory=dict)  # place -> mark, of what is to be written
     known: list[str] = field(default_factory=list)  # places of what the store has already
     refused: dict[str, str] = field(default_factory=dict)  # place -> reason
 
 
-Told = Callable[[int], None]  # is called with how many more records are done
+Report = Callable[[int], None]  # is called with how many more records are done
 
 
-def _nobody(_: int) -> None:
-    pass
-
-
-def export(store: ResultStore, path: Path, choice: Choice, told: Told = _nobody) -> int:
+def export(store: ResultStore, path: Path, choice: Choice, report: Report) -> int:
     """Write full records as JSON lines, packed where the name ends in .gz; returns their number.
 
     Raises:
@@ -48,14 +42,14 @@ def export(store: ResultStore, path: Path, choice: Choice, told: Told = _nobody)
             if record is not None:
                 (packed or file).write(encoded(record) + b"\n")
                 count += 1
-                told(1)
+                report(1)
         if packed is not None:
             packed.close()
     return count
 
 
 def read_files(
-    store: ResultStore, files: Sequence[Path], *, overwrite: bool, told: Told = _nobody
+    store: ResultStore, files: Sequence[Path], *, overwrite: bool, report: Report
 ) -> Read:
     """Judge every line of some files and write nothing.
 
@@ -66,9 +60,11 @@ def read_files(
     read, marks = Read(), dict[str, str]()
     for path in files:
         for place, line in _lines(path):
-            told(1)
+            report(1)
             try:
-                record = _judged(line, place)
+                record = parse(line, place)
+                if wrong := problems(record):
+                    raise ValueError(f"{place}: {wrong[0]}")
                 known = _known(store, record, overwrite=overwrite)
             except ValueError as error:
                 read.refused[place] = str(error)
@@ -83,10 +79,8 @@ def read_files(
     return read
 
 
-def write_records(
-    store: ResultStore, files: Sequence[Path], read: Read, told: Told = _nobody
-) -> int:
-    """Write what a pass before has found good; returns the number of records.
+def write_records(store: ResultStore, files: Sequence[Path], read: Read, report: Report) -> int:
+    """Write what `read_files` accepted; returns the number of records.
 
     Raises:
         OSError: a file cannot be read or a record not be written.
@@ -102,23 +96,8 @@ def write_records(
                 raise ValueError(f"{place} has changed while it was imported.")
             store.write(record)
             count += 1
-            told(1)
+            report(1)
     return count
-
-
-def _judged(line: bytes, place: str) -> Record:
-    """The record of a line.
-
-    Raises:
-        ValueError: it is none, or anything in it is not as it must be.
-    """
-    record = parse(line, place)
-    if not _KEY.fullmatch(record["key"]):  # it becomes the name of a file
-        raise ValueError(f"{place} has no key.")
-    found = problems(record)
-    if found:
-        raise ValueError(f"{place}: {found[0]}")
-    return record
 
 
 def _known(store: ResultStore, record: Record, *, overwrite: bool) -> bool:

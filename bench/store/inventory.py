@@ -1,14 +1,18 @@
-"""One line for each file of a store: what it is of, and in which state."""
+"""The files of a store: what each is of, in which state, and which of them nothing needs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench.core.files import SET_ASIDE
+from bench.core.cells import stream_of
+from bench.core.files import PARTIAL, SET_ASIDE
+from bench.store.leases import Leases
 from bench.store.query import stale_reason
 from bench.store.results import (
     DamagedRecordError,
@@ -23,6 +27,8 @@ from bench.store.results import (
 State = Literal["complete", "failed", "stale", "corrupt"]
 STATES: tuple[State, ...] = get_args(State)
 EDITING = "editing"  # the kind of records that carry none
+YOUNG = 600.0  # seconds for which a partial file may still be being written (ours)
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +52,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The name of the file without what was put behind it."""
+        """The name of the file without its suffixes."""
         return self.path.name.partition(".")[0]
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,25 +94,25 @@ def entries(store: ResultStore, choice: Choice = Choice()) -> Iterator[tuple[Ent
 
 
 def set_aside_files(store: ResultStore) -> list[Path]:
-    """What was found damaged earlier."""
+    """Files that were damaged when they were read earlier."""
     return sorted(path for path in store.directory.glob(SET_ASIDE) if path.is_file())
 
 
 def path_of(store: ResultStore, prefix: str) -> Path:
-    """The one record file whose key begins so.
+    """The only record file whose key begins so.
 
     Raises:
         ValueError: none does, or several do.
     """
     if not re.fullmatch("[0-9a-f]{1,64}", prefix):
         raise ValueError(f"A key is up to 64 of the digits 0-9 and a-f, got {prefix!r}.")
-    found = [path for path in store.paths() if path.name.startswith(prefix)]
-    if not found:
+    paths = [path for path in store.paths() if path.name.startswith(prefix)]
+    if not paths:
         raise ValueError(f"No record in {store.directory} has a key that begins with {prefix}.")
-    if len(found) > 1:
-        keys = ", ".join(path.stem[: len(prefix) + 8] for path in found[:5])
-        raise ValueError(f"{len(found)} keys begin with {prefix}, among them {keys}.")
-    return found[0]
+    if len(paths) > 1:
+        keys = ", ".join(path.stem[: len(prefix) + 8] for path in paths[:5])
+        raise ValueError(f"{len(paths)} keys begin with {prefix}, among them {keys}.")
+    return paths[0]
 
 
 def _read(path: Path) -> tuple[Entry, Record | None]:
@@ -118,7 +124,7 @@ def _read(path: Path) -> tuple[Entry, Record | None]:
     except OtherSchemaError as error:
         return Entry(path=path, state="stale", bytes=size, problem=str(error)), None
     cell = record["cell"]
-    stream = cell.get("edits") or cell
+    stream = stream_of(cell)
     if not all(isinstance(stream.get(name), str | None) for name in ("editor", "dataset")):
         return Entry(path=path, state="corrupt", bytes=size, problem="names are no text"), None
     reason = stale_reason(record)
@@ -148,3 +154,85 @@ def _average(record: Record) -> float | None:
         return 100 * float(scores["average"])
     except (KeyError, TypeError):
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waste:
+    """A file or folder that can go."""
+
+    path: Path
+    reason: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path, reason: str) -> Waste:
+        """With the bytes of the file, or of all files of the folder."""
+        files = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+        size = sum(file.lstat().st_size for file in files if not file.is_dir())
+        return cls(path=path, reason=reason, bytes=size)
+
+    def remove(self) -> None:
+        """Remove the file or folder, not what a link points to.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        if self.path.is_dir() and not self.path.is_symlink():
+            shutil.rmtree(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def waste(
+    store: ResultStore, *, stale: bool, corrupt: bool, crashed: Collection[Path] = ()
+) -> Iterator[Waste]:
+    """All that can go but leases; complete records never are among it.
+
+    Args:
+        store: where.
+        stale: whether records of other versions can go too.
+        corrupt: whether what was set aside can go too.
+        crashed: leases of crashed processes, which hold nothing.
+    """
+    for folder in (store.directory, store.checkpoints, store.leases):
+        yield from _half_written(folder, PARTIAL)
+    yield from _half_written(store.leases, "*.taken")
+    yield from _half_written(store.leases, "*.removed")
+    yield from _checkpoints(store, crashed)
+    if stale:
+        for entry, _ in entries(store, Choice(states=frozenset({"stale"}))):
+            yield Waste.of(entry.path, f"stale: {entry.problem}")
+    if corrupt:
+        for path in set_aside_files(store):
+            yield Waste.of(path, "set aside as damaged")
+
+
+def stale_leases(leases: Leases, store: ResultStore) -> list[Waste]:
+    """Leases whose holder is gone, as far as `leases` has watched them."""
+    paths = [store.leases / f"{key}.json" for key in leases.held() if leases.is_stale(key)]
+    return [Waste.of(path, "lease of a crashed process") for path in paths]
+
+
+def _half_written(folder: Path, pattern: str) -> Iterator[Waste]:
+    """Files whose writer was killed."""
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file() and time.time() - path.lstat().st_mtime > YOUNG:
+            yield Waste.of(path, "half written")
+
+
+def _checkpoints(store: ResultStore, crashed: Collection[Path]) -> Iterator[Waste]:
+    """Those of cells that are complete and that nobody is computing again."""
+    for path in sorted(store.checkpoints.glob("*")):
+        key = _KEY.match(path.name)
+        if key is None:
+            continue
+        lease = store.leases / f"{key[0]}.json"
+        if (lease in crashed or not lease.exists()) and _is_done(store.path(key[0])):
+            yield Waste.of(path, "checkpoint of a complete cell")
+
+
+def _is_done(path: Path) -> bool:
+    try:
+        return is_complete(read_file(path))
+    except (FileNotFoundError, ValueError):
+        return False

@@ -1,0 +1,224 @@
+"""The form of records, as types and as the published JSON Schema, and what follows from rows."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from bench.evaluation.record_kinds import KINDS
+from bench.store.reference import line, reference_folder
+from bench.store.results import SCHEMAS, Record, ResultStore, parse
+from bench.store.schema import SCHEMA, published, violations
+from bench.store.verifying import contradiction, problems
+from tests.support.stored_records import (
+    RECORDS,
+    ability,
+    editing,
+    everything,
+    failure,
+    released,
+    timing,
+)
+
+REFERENCES = sorted(reference_folder().glob("*.jsonl"))
+PLAIN = Draft202012Validator(published())
+
+
+def test_the_committed_schema_is_generated_from_the_types() -> None:
+    committed = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert committed == published(), "python -m bench.store.schema writes it"
+    Draft202012Validator.check_schema(committed)
+
+
+def test_there_is_a_record_of_every_schema_and_kind() -> None:
+    found = [json.loads(path.read_text("utf-8"))["schema"] for path in sorted(RECORDS.iterdir())]
+    assert tuple(found) == SCHEMAS
+    records = everything()
+    assert {record["cell"].get("kind") for record in records} == set(KINDS)
+    assert len({record["key"] for record in records}) == len(records)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_record_of_every_released_schema_loads(tmp_path: Path, schema: int) -> None:
+    record = released(schema)
+    store = ResultStore(tmp_path)
+    store.path(record["key"]).write_bytes((RECORDS / f"schema{schema}.json").read_bytes())
+    assert store.read(record["key"]) == record
+    assert list(store.records()) == [record]
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
+def test_every_line_of_the_committed_references_is_encoded_to_the_same_bytes(path: Path) -> None:
+    texts = path.read_text(encoding="utf-8").splitlines()
+    for number, text in enumerate(texts):
+        record = parse(text, f"{path.name}, line {number}")
+        assert line(record) == text
+        assert violations(record) == []
+        assert "rows" not in record
+    assert texts
+
+
+def test_full_records_of_every_kind_hold() -> None:
+    for record in everything():
+        assert problems(record) == []
+        assert PLAIN.is_valid(record)
+
+
+def measured() -> Record:
+    """An editing record with all optional metric sets."""
+    record = editing()
+    score, verdicts = {"generality": 0.5}, {"request": {"newest": 0.5}, "rephrase": {"older": 1}}
+    retained = {"age": 0, "samples": 2, "token_accuracy": score, "exact": score}
+    fluency = {"perplexity": 2.0, "nats": 0.5, "repetition": 0.1, "entropy": 1.0}
+    group = {"source": "world", "items": 1, "token_accuracy": 0.5, "exact": 0.1}
+    record["summary"]["measures"] = {
+        "retention": {
+            "by_age": [{"from": 0, "to": 1, "samples": 2, "reliability": 1, "generality": None}],
+            "cohort": 1,
+            "curve": [retained],
+            "end": retained,
+        },
+        "collapse": {
+            "blocks": 1,
+            "before": fluency,
+            "after": fluency,
+            "ratio": 1.0,
+            "alarms": {"perplexity": True, "repetition": False, "entropy": True, "more": True},
+            "alarm": True,
+        },
+        "conflicts": {
+            "pairs": 1,
+            "likeness": {"a": 1},
+            "stream": verdicts,
+            "forward": verdicts | {"more": {"neither": 0}},
+            "reverse": verdicts,
+            "gap": -0.5,
+        },
+        "distance": {"groups": {"same_pair": group}},
+        "own": {"anything": 1},
+    }
+    record["measured"] = {"own": {"before": None, "blocks": [{"stages": [], "end": 1, "more": 2}]}}
+    return record
+
+
+BROKEN: dict[str, Callable[[Record], Any]] = {
+    "no provenance": lambda r: r.pop("provenance"),
+    "a version as text": lambda r: r.update(schema="2"),
+    "another version": lambda r: r.update(schema=3),
+    "a key of other letters": lambda r: r.update(key="../../etc/passwd"),
+    "an unknown name": lambda r: r.update(comment="hello"),
+    "an unknown kind": lambda r: r["cell"].update(kind="agility"),
+    "no kind": lambda r: r["cell"].update(kind=None),
+    "a cell with another field": lambda r: r["cell"].update(extra=1),
+    "no dtype": lambda r: r["cell"].pop("dtype"),
+    "a state that there is not": lambda r: r["status"].update(state="perfect"),
+    "an editor of another family": lambda r: r["editor"].update(family="XX"),
+    "a date that is no text": lambda r: r["provenance"].update(started=1),
+}
+PARTS: list[tuple[Callable[[], Record], Callable[[Record], Any]]] = [
+    (editing, lambda r: r.pop("digest")),
+    (editing, lambda r: r.pop("summary")),
+    (editing, lambda r: r["rows"].clear()),
+    (editing, lambda r: r["rows"][0]["items"][0].pop("after")),
+    (editing, lambda r: r["rows"][0]["items"][0].update(target_ids=["1"])),
+    (editing, lambda r: r["rows"][0]["items"][0].update(target_ids=[1.5])),
+    (editing, lambda r: r["rows"][0]["items"][0].update(target_ids=[True])),
+    (editing, lambda r: r["rows"][0]["items"][0].update(target_ids=[])),
+    (editing, lambda r: r["rows"][0].update(edit_seconds=-1)),
+    (editing, lambda r: r["summary"].update(samples="2")),
+    (editing, lambda r: r["summary"].update(measures={})),
+    (editing, lambda r: r["summary"]["scores"]["after"]["teacher_forced"]
+        ["token_accuracy"].update(average=1.5)),
+    (measured, lambda r: r["summary"]["measures"].update(own=1)),
+    (measured, lambda r: r["summary"]["measures"]["collapse"]["alarms"].update(more=1)),
+    (measured, lambda r: r["summary"]["measures"]["collapse"]["alarms"].pop("entropy")),
+    (measured, lambda r: r["summary"]["measures"]["conflicts"]["stream"].update(more={"no": 1})),
+    (measured, lambda r: r["measured"]["own"].update(more=1)),
+    (ability, lambda r: r["rows"][0].update(score=2)),
+    (ability, lambda r: r["rows"][0].update(prediction=1.5)),
+    (ability, lambda r: r["summary"].pop("average")),
+    (timing, lambda r: r["summary"].update(forward=None)),
+    (timing, lambda r: r["rows"].append({})),
+    (failure, lambda r: r["status"].pop("traceback")),
+    (failure, lambda r: r.update(summary={})),
+]  # fmt: skip
+ALLOWED: list[tuple[Callable[[], Record], Callable[[Record], Any]]] = [
+    (measured, lambda r: None),
+    (editing, lambda r: r["summary"].update(samples=2.0)),  # JSON has one kind of number
+    (editing, lambda r: r["rows"][0]["items"][0].update(target_ids=[1.0, 2])),
+    (editing, lambda r: r["rows"][0].update(edit_seconds=1)),
+    (editing, lambda r: r["provenance"].update(git=None, more={})),
+    (editing, lambda r: r.pop("rows")),
+    (failure, lambda r: r.update(data={}, health=[])),
+]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_records_are_refused_with_few_words(name: str) -> None:
+    for record in everything():
+        broken = _changed(record, BROKEN[name])
+        assert violations(broken), record["cell"].get("kind")
+        assert all(len(sentence) < 300 for sentence in violations(broken))
+        assert not PLAIN.is_valid(broken)
+
+
+@pytest.mark.parametrize(("make", "change"), PARTS)
+def test_parts_of_each_kind_must_be_as_published(
+    make: Callable[[], Record], change: Callable[[Record], Any]
+) -> None:
+    assert violations(make()) == []
+    broken = _changed(make(), change)
+    assert violations(broken)
+    assert not PLAIN.is_valid(broken)
+
+
+@pytest.mark.parametrize(("make", "change"), ALLOWED)
+def test_what_json_and_later_versions_may_write_is_accepted(
+    make: Callable[[], Record], change: Callable[[Record], Any]
+) -> None:
+    record = _changed(make(), change)
+    assert violations(record) == []
+    assert PLAIN.is_valid(record)
+
+
+@pytest.mark.parametrize("make", [editing, ability])
+def test_a_summary_must_follow_from_the_rows(make: Callable[[], Record]) -> None:
+    record = make()
+    assert contradiction(record) is None
+    record["summary"]["items"] += 1
+    assert "summary/items is" in str(contradiction(record))
+
+
+def test_every_score_is_compared() -> None:
+    record = editing()
+    scores = record["summary"]["scores"]["after"]["prompt_only"]["exact"]
+    scores["generality"] += 1e-6
+    assert "scores/after/prompt_only/exact/generality" in str(contradiction(record))
+    scores["generality"] -= 1e-6
+    del record["summary"]["kinds"]["after"]["generated"]
+    assert "kinds/after/generated" in str(contradiction(record))
+
+
+def test_rows_that_no_score_follows_from_are_named() -> None:
+    record = editing()
+    record["rows"][0]["items"][0]["target_ids"].append(1)
+    assert "ValueError" in str(contradiction(record))
+
+
+def test_complete_records_without_rows_do_not_hold() -> None:
+    record = ability()
+    del record["rows"]
+    (problem,) = problems(record)
+    assert "no rows" in problem
+
+
+def _changed(record: Record, change: Callable[[Record], Any]) -> Record:
+    changed = copy.deepcopy(record)
+    change(changed)
+    return changed
