@@ -177,20 +177,20 @@ def _build_tasks(
     Raises:
         ValueError: lm-eval has no task of this name.
     """
-    folders = [SETS[key].lm_eval_folder for key in sets if built_in]
-    manager = TaskManager(
-        include_defaults=False, include_path=[str(_BUILT_IN / f) for f in folders if f is not None]
-    )
+    theirs = {key: SETS[key].lm_eval if built_in else None for key in sets}
+    folders = [str(_BUILT_IN / known[0]) for known in theirs.values() if known is not None]
+    manager = TaskManager(include_defaults=False, include_path=folders)
     tasks = {}
     for key, questions in sets.items():
-        theirs = built_in and SETS[key].lm_eval_folder is not None
+        known = theirs[key]
         parts: dict[str, list[tuple[int, AbilityItem]]] = {}
         for index, item in questions:
-            name = SETS[key].lm_eval_task(item) if theirs else f"ability_{key}"
+            name = f"ability_{key}" if known is None else known[1].format(item.group)
             parts.setdefault(name, []).append((index, item))
         for name, part in parts.items():
             items = [item for _, item in part]
-            config = _built_in(manager, name) if theirs else _our_config(name, items)
+            ours = {"task": name, **(_OPTIONS if items[0].options else _READING)}
+            config = ours if known is None else _built_in(manager, name)
             tasks[name] = _AskedTask(key, part, _task(config, items, count_tokens))
     return tasks
 
@@ -203,10 +203,6 @@ def _built_in(manager: TaskManager, name: str) -> dict[str, Any]:
         raise ValueError(f"lm-eval has no task {name!r}; its tasks know the published sets only.")
     config: dict[str, Any] = load_yaml(manager.task_index[name].yaml_path)
     return config
-
-
-def _our_config(name: str, items: Sequence[AbilityItem]) -> dict[str, Any]:
-    return {"task": name, **(_OPTIONS if items[0].options else _READING)}
 
 
 def _task(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.core.numerics import draw
-from bench.datasets.rows import Row
+from bench.datasets.rows import Row, read_csv, read_json_lines
 from bench.evaluation.general_ability.sets import SETS, AbilityItem, AbilitySet
 
 DRAW_SEED = 0  # of a limited set: every cell of a table asks the same questions
@@ -58,11 +58,8 @@ def holds_a_set(directory: Path) -> bool:
 
 
 def _loaded(ability_set: AbilitySet, source: Source) -> LoadedSet:
-    rows = (
-        _hub_rows(ability_set)
-        if source.directory is None
-        else _file_rows(ability_set, source.directory)
-    )
+    directory = source.directory
+    rows = _hub_rows(ability_set) if directory is None else _file_rows(ability_set, directory)
     items = tuple(ability_set.read(row, part) for row, part in rows)
     if not items:
         raise ValueError(f"{ability_set.label} from {source.name} has no rows.")
@@ -78,7 +75,7 @@ def _file_rows(ability_set: AbilitySet, directory: Path) -> Iterator[tuple[Row, 
             f"No {ability_set.label} in {directory} or below it: wanted "
             f"{' or '.join(ability_set.patterns)}."
         )
-    return ((row, path.stem) for path in files for row in ability_set.rows(path))
+    return ((row, path.stem) for path in files for row in _rows(ability_set, path))
 
 
 def _files(ability_set: AbilitySet, directory: Path) -> Sequence[Path]:
@@ -95,6 +92,26 @@ def _files(ability_set: AbilitySet, directory: Path) -> Sequence[Path]:
             f"{ability_set.label} is in {directory} more than once: {places}. Wanted one."
         )
     return files
+
+
+def _rows(ability_set: AbilitySet, path: Path) -> Iterator[Row]:
+    """Rows of one local file."""
+    if path.suffix == ".csv":
+        return read_csv(path, path.read_bytes(), ability_set.csv_columns)
+    if path.suffix == ".parquet":
+        return _parquet_rows(path)
+    return read_json_lines(path, path.read_bytes())
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        values: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is not usable parquet: {error}") from None
+    return (Row(value, f"{path}, row {number}") for number, value in enumerate(values))
 
 
 def _hub_rows(ability_set: AbilitySet) -> Iterator[tuple[Row, str]]:
