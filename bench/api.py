@@ -1,26 +1,27 @@
-"""The commands as Python functions, for notebooks: `bench.run`, `bench.table`, `bench.records`.
+"""The Python API, for notebooks: `bench.run`, `bench.table`, `bench.records`.
 
-What is asked for is put into the words of the command line and goes its way, so that both refuse
-the same things with the same sentences. Nothing ends the process or changes its environment.
+It takes Python values, and refuses what the command line refuses with the same sentences. Nothing
+ends the process or changes its environment.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, cast
 
-from bench.cli import run as run_command
-from bench.cli import tables as tables_command
-from bench.cli.arguments import RESULTS
-from bench.cli.work import computed
+from bench.core.config import RESULTS, RunConfig
 from bench.core.console import warn
+from bench.core.grids import Preset
+from bench.core.names import unknown_name
 from bench.datasets.plugins import remember
+from bench.runner.observers import Display, Observer
+from bench.runner.run import run as run_cells
+from bench.runner.stored import stored
 from bench.store.results import ResultStore, is_complete, parse
-from bench.tables import MAIN, frame, view
+from bench.tables import MAIN, METRIC_OPTIONS, frame, view
 from bench.tables.render import to_csv
 
 if TYPE_CHECKING:
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
     from bench.runner.worker import Finished
 
 Names = str | Path | Iterable[str | Path]
+Numbers = Sequence[int] | int
 
 
 def run(
+    config: RunConfig | None = None,
     *,
     table: int = 1,
     editors: Names | None = None,
     datasets: Names | None = None,
-    edits: Sequence[int] | int | None = None,
-    seeds: Sequence[int] | int | None = None,
+    edits: Numbers | None = None,
+    seeds: Numbers | None = None,
     backbone: str | Path | None = None,
     limit: int | None = None,
     hparams: Mapping[str, object] | None = None,
@@ -55,13 +58,14 @@ def run(
 ) -> pd.DataFrame:
     """Run the cells of a table that have no record yet, and return the numbers of all.
 
-    The arguments are the options of `python -m bench run`. What is not given is as there, but for
-    `jobs`: cells run in this process, one after another. More of them are processes, and want the
-    caller to be a notebook, or a script that is guarded by `if __name__ == "__main__":`.
+    The arguments are options of `python -m bench run`, with its defaults but for `jobs`: cells run
+    in this process, one after another. More of them are processes, and need the caller to be a
+    notebook, or a script that is guarded by `if __name__ == "__main__":`.
 
     Args:
+        config: all options at once; the other arguments but `progress` are not read then.
         table: number of a table.
-        editors: names, or paths of Python files with an editor of one's own.
+        editors: names, or paths of Python files with a user's own editor.
         datasets: likewise.
         edits: numbers of sequential edits.
         seeds: of the draws of samples.
@@ -70,7 +74,7 @@ def run(
         hparams: `{"rome.layer": 7}`, or `{"rome": "llama-2-7b"}` for a preset.
         metrics: `all`, or `teacher_forced`, which skips generation.
         preset: `embedded` or `paper`.
-        recent: whether all editors are meant to hold those of later papers.
+        recent: whether all editors include those of later papers.
         data_dir: real data files.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: of the backbone.
@@ -88,26 +92,29 @@ def run(
         OSError: files that are missing, or records that cannot be written.
         KeyboardInterrupt: a signal stopped it; the same call continues.
     """
-    words = [
-        *_option("table", table), *_option("editors", _joined(editors)),
-        *_option("datasets", _joined(datasets)), *_option("edits", _joined(edits)),
-        *_option("seeds", _joined(seeds)), *_option("backbone", backbone),
-        *_option("limit", limit), *_option("metrics", metrics), *_option("preset", preset),
-        *_option("data-dir", data_dir), *_option("device", device), *_option("dtype", dtype),
-        *_option("jobs", jobs), *_option("out", out), *_hparams(hparams),
-        *_flags(with_recent=recent, retry_failed=retry_failed, overwrite=overwrite),
-    ]  # fmt: skip
-    told = 0
-
-    def tell(one: Finished) -> None:
-        nonlocal told
-        told += 1
-        if progress:
-            warn(f"{told}: {one.name}: {one.error or f'{one.seconds:.1f} s'}")
-
-    with _settings_kept():
-        ran = computed(_parsed("run", run_command, words), tell)
-    if isinstance(ran, int):
+    config = config or RunConfig(
+        table=table,
+        preset=cast("Preset", preset),
+        backbone=None if backbone is None else str(backbone),
+        editors=_names(editors),
+        recent=recent,
+        datasets=_names(datasets),
+        edits=_numbers(edits),
+        seeds=_numbers(seeds),
+        limit=limit,
+        metrics=metrics,
+        hparams=hparams or {},
+        data_dir=None if data_dir is None else Path(data_dir),
+        dtype=dtype,
+        device=device or "",
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        jobs=jobs,
+    )
+    with _settings_restored():
+        ran = run_cells(config, [Display(), *([_Lines()] if progress else [])])
+    if ran.exit_code is not None:
         raise KeyboardInterrupt("stopped by a signal; the same call continues")
     return frame(ran.records)
 
@@ -117,8 +124,8 @@ def table(
     *,
     editors: Names | None = None,
     datasets: Names | None = None,
-    edits: Sequence[int] | int | None = None,
-    seeds: Sequence[int] | int | None = None,
+    edits: Numbers | None = None,
+    seeds: Numbers | None = None,
     backbone: str | Path | None = None,
     limit: int | None = None,
     metrics: str = "all",
@@ -140,16 +147,23 @@ def table(
     """
     import pandas as pd
 
-    words = [
-        *_option("table", number), *_option("editors", _joined(editors)),
-        *_option("datasets", _joined(datasets)), *_option("edits", _joined(edits)),
-        *_option("seeds", _joined(seeds)), *_option("backbone", backbone),
-        *_option("limit", limit), *_option("metrics", metrics),
-        *_option("metric", None if metric == MAIN else metric), *_option("out", out),
-        *_flags(with_recent=recent, reference=reference),
-    ]  # fmt: skip
-    chosen, cells, found = tables_command.chosen_records(_parsed("tables", tables_command, words))
-    return pd.read_csv(StringIO(to_csv(view(chosen, cells, found, metric))))
+    if metric not in METRIC_OPTIONS:
+        raise unknown_name("metric", metric, METRIC_OPTIONS)
+    config = RunConfig(
+        table=number,
+        backbone=None if backbone is None else str(backbone),
+        editors=_names(editors),
+        recent=recent,
+        datasets=_names(datasets),
+        edits=_numbers(edits),
+        seeds=_numbers(seeds),
+        limit=limit,
+        metrics=metrics,
+        out=None if out is None else Path(out),
+    )
+    found = stored(config, reference=reference, views=() if metric == MAIN else ("metric",))
+    shown = view(found.table, found.cells, found.records, metric)
+    return pd.read_csv(StringIO(to_csv(shown)))
 
 
 def records(place: str | Path = RESULTS) -> pd.DataFrame:
@@ -171,44 +185,37 @@ def records(place: str | Path = RESULTS) -> pd.DataFrame:
     return frame(found)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises what the command line's parser prints."""
+class _Lines(Observer):
+    """Writes a line for each cell that ends."""
 
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+    def __init__(self) -> None:
+        self._count = 0
 
-
-def _parsed(name: str, command: Any, words: Sequence[str]) -> argparse.Namespace:
-    """The words as the command reads them."""
-    parser = _Parser(prog="bench", allow_abbrev=False)
-    command.add_commands(parser.add_subparsers())
-    return parser.parse_args([name, *words])
+    def finished(self, cell: Finished) -> None:
+        """See the base class."""
+        self._count += 1
+        warn(f"{self._count}: {cell.name}: {cell.error or f'{cell.seconds:.1f} s'}")
 
 
-def _option(name: str, value: object) -> list[str]:
-    return [] if value is None else [f"--{name}={value}"]
+def _names(names: Names | None) -> tuple[str, ...] | None:
+    """Names, each once; a text may hold several, separated by commas."""
+    if names is None:
+        return None
+    parts = names.split(",") if isinstance(names, str) else names
+    parts = [parts] if isinstance(parts, Path) else parts
+    stripped = [str(part).strip() for part in parts]
+    return tuple(dict.fromkeys(part for part in stripped if part))
 
 
-def _flags(**flags: bool) -> Iterator[str]:
-    return (f"--{name.replace('_', '-')}" for name, wanted in flags.items() if wanted)
-
-
-def _hparams(hparams: Mapping[str, object] | None) -> Iterator[str]:
-    import json
-
-    for place, value in (hparams or {}).items():
-        yield f"--hparam={place}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _joined(values: Names | Iterable[int] | int | None) -> str | None:
-    if values is None or isinstance(values, str | Path | int):
-        return None if values is None else str(values)
-    return ",".join(map(str, values))
+def _numbers(numbers: Numbers | None) -> tuple[Any, ...] | None:
+    if numbers is None:
+        return None
+    return tuple(numbers) if isinstance(numbers, Iterable) else (numbers,)
 
 
 @contextmanager
-def _settings_kept() -> Iterator[None]:
-    """Silence the bars of loading, and put back the number of threads, which a cell changes."""
+def _settings_restored() -> Iterator[None]:
+    """Silence the bars of loading, and restore the number of threads, which a cell changes."""
     import torch
     from transformers.utils import logging
 

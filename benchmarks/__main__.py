@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from bench.cli.values import whole
+from bench.cli.arguments import whole
 from bench.core.console import warn
 from bench.core.names import editor_keys
 from bench.core.provenance import now

@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from bench.core.grids import Selection, get_table
+from bench.core.config import RunConfig
 from bench.core.names import editor_keys
 from bench.core.numerics import draw
 from bench.datasets import LoadedSamples
-from bench.evaluation.context import Loaded
+from bench.evaluation.context import Context
 from bench.evaluation.driver import CellRun, run_cell
-from bench.evaluation.edit_job import EditJob
+from bench.evaluation.jobs import EditJob
 from bench.evaluation.metrics import summarise
-from bench.runner.planning import Settings, plan, points
+from bench.runner.planning import Planner, points
 from benchmarks import plain
 from benchmarks.measure import Line
 from editors import registry
@@ -54,17 +54,17 @@ class DifferentScoresError(Exception):
 
 def cell_job(key: str, edits: int, seed: int = 0) -> EditJob:
     """A cell of `edits` sequential edits of ZSRE on the miniature backbone, one block."""
-    selection = Selection(
+    config = RunConfig(
         editors=(key,), datasets=("zsre",), edits=(edits,), limit=edits, seeds=(seed,)
     )
-    (job,) = plan(points(get_table(1), selection), Settings())
+    (job,), _ = Planner(config).edit_jobs(points(config), named=True)
     return job
 
 
-def ready(loaded: Loaded, job: EditJob, *, cached: bool) -> tuple[Editor[Any], LoadedSamples]:
+def ready(loaded: Context, job: EditJob, *, cached: bool) -> tuple[Editor[Any], LoadedSamples]:
     """The editor of a cell on its backbone, with the samples; `cached`: with cached edits."""
     lm, cell = loaded.language_model(job), job.cell
-    editor = loaded.editor(lm, cell.editor, cell.hparams, job.sources, keep=cached)
+    editor = loaded.editor(lm, cell.editor, cell.hparams, job.sources, cached=cached)
     return editor, loaded.samples(cell.dataset, job.data_dir, cell.dataset_digest)
 
 
@@ -74,7 +74,7 @@ def cells(editors: Sequence[str], edits: int) -> Iterator[Line]:
     Raises:
         DifferentScoresError: the plain implementation has other scores.
     """
-    loaded = Loaded()
+    loaded = Context()
     for key in editors:
         job = cell_job(key, edits)
         first, slow, last = (_run(loaded, job, plainly) for plainly in (False, True, False))
@@ -112,7 +112,7 @@ def _lines(
     yield line("s of probing", ["pristine", "probe", "generate"]).at_least(PROBE_TARGET)
 
 
-def _run(loaded: Loaded, job: EditJob, plainly: bool) -> CellRun:
+def _run(loaded: Context, job: EditJob, plainly: bool) -> CellRun:
     """One run as the first of its kind in a grid: with empty caches."""
     with _empty_caches():
         loaded.forget_model()
@@ -147,9 +147,9 @@ def _scores(run: CellRun) -> dict[str, float]:
 
 def ladder() -> Iterator[Line]:
     """Seconds of editing in all of R-ROME's cells: each update computed once, or in every cell."""
-    selection = Selection(editors=("r_rome",), datasets=("zsre",), edits=LADDER_EDITS, seeds=SEEDS)
-    jobs = plan(points(get_table(1), selection), Settings())
-    loaded = Loaded()
+    config = RunConfig(editors=("r_rome",), datasets=("zsre",), edits=LADDER_EDITS, seeds=SEEDS)
+    jobs, _ = Planner(config).edit_jobs(points(config), named=True)
+    loaded = Context()
     seconds, count = 0.0, sum(job.cell.limit or 0 for job in jobs)
     single: list[float] = []
     with _empty_caches():
@@ -168,7 +168,7 @@ def ladder() -> Iterator[Line]:
     ).at_least(LADDER_TARGET)
 
 
-def _edit_plainly(loaded: Loaded, job: EditJob, *, start: int) -> Iterator[float]:
+def _edit_plainly(loaded: Context, job: EditJob, *, start: int) -> Iterator[float]:
     """Seconds of single edits of the cell's samples, beginning with sample `start`."""
     editor, data = ready(loaded, job, cached=False)
     drawn = draw(data.samples, seed=job.cell.seed, limit=job.cell.limit)
@@ -182,7 +182,7 @@ def _edit_plainly(loaded: Loaded, job: EditJob, *, start: int) -> Iterator[float
 
 def repositories() -> Iterator[Line]:
     """Retrieval editors: an edit alone against an edit of a batch, and bytes per stored edit."""
-    loaded = Loaded()
+    loaded = Context()
     for key in editor_keys():
         if registry.describe(key).family != "RB":
             continue

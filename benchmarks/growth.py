@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.core.console import warn
-from bench.evaluation.context import Loaded
+from bench.evaluation.context import Context
 from bench.evaluation.timing.measure import inference_seconds
 from benchmarks.cells import cell_job, ready
 from benchmarks.measure import Line
@@ -42,7 +42,7 @@ _GROUP = 10_000  # synthetic rows generated at a time
 
 def growth(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
     """Lines for each number of stored edits, then of a whole inference after 10,000 edits."""
-    editor, data = ready(Loaded(), cell_job("recipe", 100), cached=False)
+    editor, data = ready(Context(), cell_job("recipe", 100), cached=False)
     if not isinstance(editor, RecipeEditor):
         raise TypeError(f"wanted RECIPE, got {type(editor).__name__}.")
     samples = data.samples[:REAL]

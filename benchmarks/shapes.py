@@ -20,17 +20,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.core.config import RunConfig
 from bench.core.console import warn
-from bench.core.grids import Selection, get_table
 from bench.core.names import editor_keys
 from bench.core.provenance import Clock, now
 from bench.core.published import numbers
-from bench.evaluation.context import Loaded
-from bench.evaluation.timing.job import TimingJob
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import TimingJob
 from bench.evaluation.timing.measure import edit_seconds, inference_seconds
 from bench.evaluation.timing.stand_ins import stand_ins
-from bench.runner import plan_times as planning
-from bench.runner.planning import Settings, points
+from bench.runner.planning import plan
 from benchmarks.measure import Line, publish
 from editors import registry
 from editors.base import Editor, EditRequest
@@ -45,19 +44,24 @@ QUERIES = 50
 
 def shapes(args: argparse.Namespace) -> Iterator[Line]:
     """Lines of the unedited model and of every editor."""
-    editors = tuple(args.editors or editor_keys())
-    selection = Selection(
-        backbone=args.backbone, editors=editors, edits=(1,), datasets=("counterfact",)
+    config = RunConfig(
+        table=3,
+        backbone=args.backbone,
+        editors=tuple(args.editors or editor_keys()),
+        edits=(1,),
+        datasets=("counterfact",),
+        weights="random",
+        dtype=args.dtype,
+        device=args.device,
+        encoder=args.encoder,
     )
-    settings = Settings(
-        weights="random", dtype=args.dtype, device=args.device, encoder=args.encoder
-    )
-    loaded = Loaded()
-    for job in planning.plan(points(get_table(3), selection), settings):
-        yield from _lines(job, loaded, args.stored)
+    loaded = Context()
+    for job in plan(config, loaded).jobs:
+        if isinstance(job, TimingJob):
+            yield from _lines(job, loaded, args.stored)
 
 
-def _lines(job: TimingJob, loaded: Loaded, stored: int) -> Iterator[Line]:
+def _lines(job: TimingJob, loaded: Context, stored: int) -> Iterator[Line]:
     cell, lm = job.cell, loaded.language_model(job)
     data = loaded.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)
     requests = [sample.request for sample in data.samples[:BATCH]]

@@ -103,6 +103,14 @@ def test_the_committed_reference_is_a_frame() -> None:
     assert shown.published_value.notna().any()
 
 
+def test_a_configuration_holds_all_options(frame: Any, out: Path) -> None:
+    config = bench.RunConfig(
+        editors=("ft", str(EDITOR)), datasets=("zsre",), edits=(1, 2), limit=2,
+        metrics="teacher_forced", out=out,
+    )  # fmt: skip
+    assert bench.run(config).equals(frame)
+
+
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"editors": "recpie"}, ["--editors", "recpie"]),
     ({"datasets": ["zsre", "nope"]}, ["--datasets", "zsre,nope"]),
@@ -111,6 +119,12 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"table": 9}, ["--table", "9"]),
     ({"backbone": "nope"}, ["--backbone", "nope", "--editors", "ft"]),
     ({"preset": "x"}, ["--preset", "x"]),
+    ({"dtype": "float12"}, ["--dtype", "float12"]),
+    ({"device": "gpu"}, ["--device", "gpu", "--editors", "ft"]),
+    ({"metrics": "al"}, ["--metrics", "al"]),
+    ({"jobs": 0}, ["--jobs", "0"]),
+    ({"hparams": {"ft": "gpt-5"}}, ["--editors", "ft", "--hparam", "ft=gpt-5"]),
+    ({"hparams": {"mend.seed": 1}}, ["--editors", "ft", "--hparam", "mend.seed=1"]),
     ({"editors": "ft", "hparams": {"ft.lrr": 1}}, ["--editors", "ft", "--hparam", "ft.lrr=1"]),
     ({"table": 2, "limit": 3}, ["--table", "2", "--limit", "3"]),
 ]

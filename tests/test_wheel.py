@@ -78,5 +78,7 @@ def test_published_tables_load_from_the_installed_wheel(installed: Path, tmp_pat
 
 def test_the_command_line_runs_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
     listing = run("-m", "bench", "list", cwd=tmp_path, path=installed)
+    script = str(installed / "bin" / "lifelong-edit-bench")
+    assert run(script, "list", cwd=tmp_path, path=installed) == listing
     for name in ("recipe", "ft", "rome", "grace", "zsre", "counterfact", "ripple_edits"):
         assert name in listing

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.values import one_of, whole
+from bench.cli.arguments import one_of, whole
+from bench.core.config import RESULTS
 from bench.core.console import say, warn
 from bench.core.grids import TABLES, Table, get_table
 from bench.store.query import records_of_protocol
@@ -120,7 +121,7 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Compar
     from bench.store.query import split_stale, stale_warning
     from bench.store.results import ResultStore, is_complete
 
-    store = ResultStore(arguments.records_directory(args))
+    store = ResultStore(args.out or RESULTS)
     records, stale = split_stale(record for record in store.records() if is_complete(record))
     if warning := stale_warning(stale):
         warn(warning)

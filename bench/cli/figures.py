@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.values import whole
+from bench.cli.arguments import whole
 from bench.core.console import say, warn
 from bench.core.names import in_paper
 from bench.datasets.plugins import is_own
@@ -122,16 +122,16 @@ def figures(args: argparse.Namespace) -> int:
 
 def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
     """Figure 4's data."""
-    from bench.core.counting import show_count
+    from bench.core.config import RunConfig
+    from bench.core.progress import show_count
     from bench.report.prompt_map import MapSettings, compute
-    from bench.runner.planning import Settings
     from bench.tables.figure_data import write_map
 
     if keys != ["4"]:
         raise ValueError("--compute is for figure 4 alone: --figure 4 --compute.")
-    settings = Settings(world_seed=args.world_seed, generation="none")
+    config = RunConfig(backbone=args.backbone, world_seed=args.world_seed, metrics="teacher_forced")
     with show_count("maps", MapSettings().maps) as report_progress:
-        data = compute(args.backbone, settings, report_progress=report_progress)
+        data = compute(config, report_progress=report_progress)
     for length in data["missing"]:
         warn(
             f"no weights for prompts of {length} token{'s' * (length > 1)}; "
@@ -192,7 +192,7 @@ def _build_all(keys: Sequence[str], source: Source) -> tuple[list[Drawing], list
     Raises:
         ValueError: nothing can.
     """
-    from bench.core.counting import counted
+    from bench.core.progress import counted
 
     drawings: list[Drawing] = []
     missing: dict[str, str] = {}

@@ -39,7 +39,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 def import_weights(args: argparse.Namespace) -> int:
     """Exit code 0 if all files are converted."""
     from bench.core.console import say
-    from bench.core.counting import counted
+    from bench.core.progress import counted
     from bench.models.weights.convert import conversion_of, convert
 
     conversion = conversion_of(args.source, args.out)

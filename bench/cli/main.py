@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   python -m bench run --table 1            Table 1 on the shipped miniature backbone
   python -m bench tables --table 1         the same table again, from its records
   python -m bench list                     names of editors, data sets, backbones, tables
-  python -m bench run --help               all about one command
+  python -m bench run --help               one command; --help-all lists all its options
 """
 
 
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with code 2."""
-        print(f"error: {visible(message)}", file=sys.stderr)
+        print(f"error: {visible(message.removeprefix('argument '))}", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -105,7 +105,6 @@ def _parser(arguments: Sequence[str]) -> Parser:
     called = next((word for word in arguments if not word.startswith("-")), None)
     if called is not None and called not in COMMANDS:
         raise unknown_name("command", called, COMMANDS)
-    parser.set_defaults(commands=tuple(COMMANDS))
     for name, command in COMMANDS.items():
         if name == called:
             import_module(command.module).add_commands(subparsers)

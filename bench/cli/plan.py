@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.kinds import KINDS
-from bench.cli.showing import print_markdown, show_text
+from bench.cli.showing import print_markdown, print_text
 from bench.core.console import say
 from bench.core.files import write_text
 from bench.core.grids import get_table
-from bench.runner.planning import check_hparams, points
+from bench.runner.kinds import task_limit
+from bench.runner.planning import check_hparams, hparam_changes, points
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -63,23 +63,27 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 def plan(args: argparse.Namespace) -> int:
     """Exit code 0."""
-    table = get_table(args.table)
-    KINDS[table.measures].check(args)
-    if args.measure:
+    config = arguments.config_of(args)
+    table, chosen = get_table(config.table), points(config)
+    if config.measure:
         raise ValueError("plan has no estimate of metric sets; leave --measure out.")
-    chosen = points(table, arguments.selection(args))  # own files are run before they are named
-    settings = arguments.settings(args)
-    check_hparams(chosen, settings)
+    changes = hparam_changes(config)
+    check_hparams(chosen, changes)
 
     from bench.runner.costs.estimate import Request, estimate
     from bench.runner.costs.layout import gpu_memory, layout, to_json
 
-    limit = arguments.asking(args).limit if table.measures == "general_ability" else None
+    limit = task_limit(config) if table.measures == "general_ability" else None
     request = Request(
-        table=table, points=chosen, settings=settings, task_limit=limit, teraflops=args.tflops
+        table=table,
+        points=chosen,
+        config=config,
+        changes=changes,
+        task_limit=limit,
+        teraflops=args.tflops,
     )
     rows, memory = estimate(request), gpu_memory(args.gpu_memory)
-    (print_markdown if args.markdown else show_text)(layout(request, rows, memory))
+    (print_markdown if args.markdown else print_text)(layout(request, rows, memory))
     if args.json:
         say(f"written: {write_text(args.json, to_json(request, rows, memory))}")
     return 0

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import arguments
-from bench.cli.values import names, one_of
+from bench.cli.arguments import names, one_of
+from bench.core.config import RESULTS
 from bench.core.console import say, warn
-from bench.core.counting import counted, show_count
 from bench.core.names import editor_keys
+from bench.core.progress import counted, show_count
 from bench.datasets import dataset_keys
 from bench.evaluation.record_kinds import identity_of
 from bench.store import inventory
@@ -203,9 +203,7 @@ def _action(
     func: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=meaning, description=f"{meaning.capitalize()}.")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"the store (default: {arguments.RESULTS})"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"the store (default: {RESULTS})")
     parser.set_defaults(func=func)
     return parser
 
@@ -230,7 +228,7 @@ def _choice(args: argparse.Namespace, states: frozenset[str] | None = None) -> C
 
 def _store(args: argparse.Namespace) -> ResultStore:
     """The store, which must be there but for an import."""
-    directory = arguments.records_directory(args)
+    directory = args.out or RESULTS
     if args.action != "import" and not directory.is_dir():
         raise FileNotFoundError(f"No records at {directory}; python -m bench run writes them.")
     return ResultStore(directory)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import arguments
-from bench.cli.ending import beginning, say_next
-from bench.cli.kinds import KINDS
-from bench.cli.measures import show_measures
-from bench.cli.showing import show
-from bench.cli.values import whole
-from bench.cli.where import add_where, slurm_of
-from bench.cli.work import Work, chosen_points, compute, conduct_of, sorted_work
+from bench.cli.showing import show_measures, show_table
+from bench.core.config import RunConfig
 from bench.core.console import say, warn
-from bench.core.events import EventLog, event_log
+from bench.core.grids import GridPoint, get_table
 from bench.core.numerics import fixed_arithmetic
-from bench.core.run_options import CHECKPOINT_SECONDS
 from bench.evaluation.record_kinds import identity_of
-from bench.store.results import Record, ResultStore, failure_of, is_complete
+from bench.runner.observers import Display, Ending, Observer, json_events
+from bench.runner.planning import checked_points
+from bench.runner.run import Ran
+from bench.runner.run import run as run_cells
+from bench.store.results import failure_of
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -31,7 +29,7 @@ EXAMPLES = """examples:
   python -m bench run --table 1 --editors ft,rome --datasets cf --edits 1,10 --n-seeds 5
       part of the table, mean and spread over five seeds
   python -m bench run --table 1 --editors grace,lte --hparam grace.mode=easyedit
-      another mode than the preset's; the table says so
+      another mode than the preset's; the caption names it
   python -m bench run --table 1 --measure retention,collapse --edits 100
       further metric sets, with records and tables of their own
   python -m bench run --table 1 --with-recent --edits 1,10
@@ -42,134 +40,126 @@ EXAMPLES = """examples:
       a real data set on any local Hugging Face model of a known architecture
 
 The same command continues where it stopped, and only prints the table when all is done. Ctrl-C
-stops behind the present edit and keeps it; what a killed run has edited in its last half minute is
-edited again. Several of them, on one machine or many, share a table's cells where --out is one
-folder for all.
+stops after the present edit and writes a checkpoint; a killed run repeats the edits of its last
+half minute. Several runs, on one machine or many, share a table's cells where --out is one folder.
 """
+COMMON = (
+    "table", "preset", "backbone", "editors", "datasets", "edits", "n_seeds", "limit", "metrics",
+    "hparam", "data_dir", "device", "dtype", "out", "overwrite", "retry_failed", "dry_run", "jobs",
+)  # fmt: skip
+# What `--log-json` reports of the selection, by the options' names.
+SELECTING = (
+    *("table", "preset", "backbone", "editors", "with_recent", "datasets", "edits", "limit"),
+    *("metrics", "measure", "measure_text", "scoring", "harness", "task_limit", "ability_dir"),
+    *("hparam", "index"),
+    *("generation_prompt", "weights", "data_dir", "world_seed", "corpus", "documents", "encoder"),
+    *("device", "device_map", "dtype", "out", "seeds", "n_seeds"),
+)
 
 
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `run`."""
-    parser = subparsers.add_parser(
+    parser = arguments.add_command(
+        subparsers,
         "run",
-        help="run the cells of a table and print it",
+        summary="run the cells of a table and print it",
         description="Run the cells of a table that have no record yet, then print and write it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
+        common=COMMON,
     )
     arguments.add_selection(parser)
     how = parser.add_argument_group("how")
-    how.add_argument("--overwrite", action="store_true", help="redo cells that have a record")
+    how.add_argument("--overwrite", action="store_true", help="run cells again that have a record")
     how.add_argument(
         "--retry-failed", action="store_true", help="run cells again that failed earlier"
     )
     how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
     arguments.add_log(how)
-    _add_care(parser)
-    add_where(parser)
+    arguments.add_care(parser)
+    arguments.add_machines(parser)
     parser.set_defaults(func=run)
-
-
-def _add_care(parser: argparse.ArgumentParser) -> None:
-    """What is done for the same numbers again, and against losing them."""
-    care = parser.add_argument_group("with which care")
-    care.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same bits every time on a GPU too: deterministic kernels only, no TF32; on a CPU "
-        "that holds always",
-    )
-    care.add_argument(
-        "--checkpoint-seconds",
-        type=seconds,
-        default=CHECKPOINT_SECONDS,
-        metavar="S",
-        help="keep the state of a running cell every S seconds, at most a 20th of the time "
-        "(default: %(default)g)",
-    )
-    care.add_argument(
-        "--checkpoint-edits",
-        type=whole(1),
-        metavar="K",
-        help="and every K edits (default: any number)",
-    )
-
-
-def seconds(text: str) -> float:
-    """A reader of a number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds from 0 on, got {text!r}.")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
-    with (
-        fixed_arithmetic(wanted=args.deterministic),
-        event_log(None if args.dry_run else args.log_json) as log,
-    ):
-        return _run(args, log)
-
-
-def _run(args: argparse.Namespace, log: EventLog) -> int:
-    table, chosen = chosen_points(args)
+    config = arguments.config_of(args)
     if args.dry_run:
-        return _list(KINDS[table.measures].lines(chosen))
-    work = sorted_work(args)
-    if work.todo and args.detach:
-        return _submit(work, args)
-    from bench.runner.run_events import told_run
-
-    with told_run(log, beginning(args, cells=len(work.jobs), todo=len(work.todo))) as ending:
-        stopped = compute(work, conduct_of(args), log)
-        if stopped is not None:
-            ending.exit_code = stopped
-            return stopped
-        ran = work.found()
-        complete = list(filter(is_complete, ran.records))
-        failures = [one for one in ran.records if not is_complete(one)]
-        ending.written = show(table, ran.cells, complete, arguments.tables_directory(args))
-        if args.measure:
-            ending.written += show_measures(table, ran.cells, complete, args)
-        ending.failed = len(failures)
-        ending.exit_code = _report_failures(failures, len(ran.cells), ran.store)
-        say_next(args, table, ran.cells, ran.store, failed=len(failures), left_out=work.left_out)
-        return ending.exit_code
+        lines = list(_listed(config))
+        for line in (*lines, f"{len(lines)} cells"):
+            say(line)
+        return 0
+    with fixed_arithmetic(wanted=config.options.deterministic):
+        if args.log_json is None:
+            return _run(config, [Display()]).exit_code
+        with json_events(args.log_json, _selection(args)) as events:
+            events.ending = _run(config, [Display(), events])
+            return events.ending.exit_code
 
 
-def _report_failures(failures: Sequence[Record], cells: int, store: ResultStore) -> int:
-    """Name the cells that failed, now or earlier; the exit code."""
-    for record in failures:
+def _run(config: RunConfig, observers: Sequence[Observer]) -> Ending:
+    ran = run_cells(config, observers)
+    if ran.submitted:
+        say(f"submitted: {ran.todo} cells to Slurm, jobs {', '.join(ran.submitted)}")
+        say("`python -m bench tables` with the same selection shows what there is;")
+        say("the same command without --detach computes what is missing, and waits.")
+        return Ending(exit_code=0)
+    if ran.exit_code is not None:
+        return Ending(exit_code=ran.exit_code)
+    written = show_table(ran.table, ran.cells, ran.complete, config.tables)
+    written += show_measures(ran.table, ran.cells, ran.complete, config)
+    _report_failures(ran)
+    _hint(config, ran)
+    return Ending(exit_code=int(bool(ran.failed)), failed=len(ran.failed), written=written)
+
+
+def _report_failures(ran: Ran) -> None:
+    """Name the cells that failed, now or earlier."""
+    for record in ran.failed:
         warn(f"failed: {identity_of(record['cell']).describe()}: {failure_of(record)}")
-    if failures:
+    if ran.failed:
         warn(
-            f"error: {len(failures)} of {cells} cells failed; their records in "
-            f"{store.directory} hold the tracebacks (python -m bench results show KEY). The same "
-            "command does not run them again; with --retry-failed it does."
+            f"error: {len(ran.failed)} of {len(ran.cells)} cells failed; their records in "
+            f"{ran.store.directory} hold the tracebacks (python -m bench results show KEY). The "
+            "same command does not run them again; with --retry-failed it does."
         )
-    return int(bool(failures))
 
 
-def _list(lines: Iterable[str]) -> int:
-    listed = list(lines)
-    for line in listed:
-        say(line)
-    say(f"{len(listed)} cells")
-    return 0
+def _hint(config: RunConfig, ran: Ran) -> None:
+    """What could follow."""
+    if ran.table.measures in ("editing", "ablation") and len(config.named_seeds) == 1:
+        warn("next: the same command with --n-seeds 5  # means and spreads over five seeds")
+    place = shlex.quote(str(config.records))
+    warn(f"next: python -m bench report --from {place}  # a page of all results")
 
 
-def _submit(work: Work, args: argparse.Namespace) -> int:
-    """Submit and say how to go on."""
-    kind = KINDS[work.table.measures]
-    slurm = slurm_of(args, device=arguments.device_of(args), alone=kind.alone)
-    work.store.prepare()
-    submitted = slurm.submit(work.todo, work.store.directory, conduct=conduct_of(args))
-    ids = ", ".join(str(job.job_id) for job in submitted)
-    say(f"submitted: {len(work.todo)} cells to Slurm, jobs {ids}")
-    say("`python -m bench tables` with the same selection shows what there is;")
-    say("the same command without --detach computes what is missing, and waits.")
-    return 0
+def _listed(config: RunConfig) -> Iterator[str]:
+    """One line for each cell, and for the unedited model where it has cells of its own."""
+    chosen, measures = checked_points(config), get_table(config.table).measures
+    if measures in ("general_ability", "times"):
+        backbones = dict.fromkeys(point.backbone for point in chosen)
+        yield from (f"{backbone}  unedited" for backbone in backbones)
+        yield from map(_line, chosen)
+        return
+    for point in chosen:
+        limit = "all" if point.limit is None else f"{point.limit:,}"
+        yield f"{_line(point)}  samples {limit}"
+
+
+def _line(point: GridPoint) -> str:
+    variant = "" if point.variant is None else f" ({point.variant})"
+    return (
+        f"{point.backbone}  {point.editor}{variant}  {point.dataset}  edits {point.n_edits:,}  "
+        f"seed {point.seed}"
+    )
+
+
+def _selection(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that select cells, as plain JSON values."""
+    given = {name: vars(args)[name] for name in SELECTING}
+    return {name: _plain(value) for name, value in given.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)

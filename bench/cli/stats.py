@@ -6,12 +6,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.values import whole
-from bench.core.busy import show_busy
+from bench.cli.arguments import whole
 from bench.core.console import say
-from bench.core.document_progress import show_documents
 from bench.core.events import event_log
 from bench.core.names import editor_keys
+from bench.core.progress import show_busy, show_documents
 from bench.models.backbones import check_device, load, locate
 from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import SourceOptions, corpus_for

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.arguments import add_hardware, add_log, backbone_name, device_of
-from bench.cli.values import assignment, whole
-from bench.core.busy import show_busy
+from bench.cli.arguments import add_hardware, add_log, assignment, backbone_name, device_of, whole
 from bench.core.console import say, warn
 from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS
-from bench.core.training_progress import SCORES
+from bench.core.progress import SCORES, show_busy
 from bench.models.artefacts import Artefact, train_artefact, trainable, training_samples
 from bench.models.backbones import EMBEDDED, check_device, load, locate
 from bench.models.resources import encoder_directory

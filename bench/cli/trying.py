@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from bench.cli.values import whole
-from bench.core.grids import GridPoint, Selection, get_table
+from bench.cli.arguments import whole
 from bench.core.names import DATASETS
 from editors import registry
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from bench.runner.planning import Settings
+    from bench.core.config import RunConfig
     from editors.base import EditSample
     from editors.by_hand import Session
 
@@ -31,7 +31,6 @@ EXAMPLES = """examples:
 
 Lines may come from a pipe too. Nothing is recorded, and no file stores what was typed.
 """
-_TABLE = 1  # whose backbones are the default ones
 
 
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,7 +66,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "--edit",
         nargs=2,
         action="append",
-        dest="edits",
+        dest="typed",
         default=[],
         metavar=("PROMPT", "ANSWER"),
         help="make an edit; may be repeated",
@@ -76,7 +75,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "--subject",
         nargs=1,
         action="append",
-        dest="edits",
+        dest="typed",
         metavar="SUBJECT",
         help="what the prompt of the --edit before it is about (default: the name in it)",
     )
@@ -96,26 +95,27 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     arguments.add_corpus(places)
     places.add_argument("--encoder", metavar="NAME|DIR", help="as `run` takes it")
     arguments.add_hardware(places)
-    unused = dict.fromkeys(("weights", "measure", "measure_text", "index"))
-    parser.set_defaults(func=run, metrics="all", generation_prompt="context_free", **unused)
+    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 130 where a pipe was interrupted."""
     from bench.cli.conversation import Conversation, edit_and_ask, request_of, typed
     from bench.core.numerics import fixed_arithmetic
+    from bench.runner.planning import points
 
-    once = bool(args.edits or args.ask)
+    once = bool(args.typed or args.ask)
     if args.json and not once:
         raise ValueError("--json needs --edit or --ask: a conversation is no JSON.")
-    point = _point(args)
-    wanted = registry.editor_class(point.editor).uses_subject
+    config = arguments.config_of(args)
+    config = replace(config, editors=(args.editor,), datasets=(args.dataset,), edits=(1,))
+    wanted = registry.editor_class(points(config)[0].editor).uses_subject
     # Refused before anything is loaded.
-    requests = [request_of(*edit, wanted=wanted) for edit in _edits(args.edits)]
+    requests = [request_of(*edit, wanted=wanted) for edit in _edits(args.typed)]
     questions = [typed(text, "A question") for text in args.ask]
     # An undone edit is applied again to the bit, which a GPU does with such kernels alone.
-    with fixed_arithmetic(wanted=arguments.device_of(args) != "cpu"):
-        session = _opened(point, arguments.settings(args))
+    with fixed_arithmetic(wanted=config.device != "cpu"):
+        session = _opened(config)
         if once:
             edit_and_ask(session, requests, questions, as_json=args.json)
             return 0
@@ -139,25 +139,7 @@ def _edits(named: Sequence[Sequence[str]]) -> list[tuple[str, str, str | None]]:
     return edits
 
 
-def _point(args: argparse.Namespace) -> GridPoint:
-    """The single edit of Table 1 that has this editor.
-
-    Raises:
-        ValueError: an unknown editor or data set.
-    """
-    from bench.runner.planning import points
-
-    selection = Selection(
-        preset=args.preset,
-        backbone=args.backbone,
-        editors=(args.editor,),
-        datasets=(args.dataset,),
-        edits=(1,),
-    )
-    return points(get_table(_TABLE), selection)[0]
-
-
-def _opened(point: GridPoint, settings: Settings) -> Session:
+def _opened(config: RunConfig) -> Session:
     """A session without edits; missing weights that train in minutes are trained first.
 
     Raises:
@@ -165,19 +147,15 @@ def _opened(point: GridPoint, settings: Settings) -> Session:
         OSError: missing files, trained weights for example; the sentence says what writes them.
     """
     from bench.cli.conversation import MeasuredSession
-    from bench.core.busy import show_busy
+    from bench.core.progress import show_busy
     from bench.models.backbones import load
     from bench.models.resources import resources_for
-    from bench.runner.planning import editor_inputs, train_missing
+    from bench.runner.planning import editor_inputs
 
-    train_missing([point], settings)
-    backbone, hparams, sources = editor_inputs(point, settings)
-    hparams.check_installed()
-    cls = registry.editor_class(point.editor)
+    key, backbone, hparams, sources = editor_inputs(config)
+    cls = registry.editor_class(key)
     with show_busy(f"loading {backbone.name} with {cls.label}"):
-        lm = load(
-            backbone, dtype=settings.dtype, device=settings.device, device_map=settings.device_map
-        )
+        lm = load(backbone, dtype=config.dtype, device=config.device, device_map=config.device_map)
         return MeasuredSession(cls(lm, hparams, resources_for(lm, hparams, sources)))
 
 

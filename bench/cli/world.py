@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.busy import show_busy
 from bench.core.console import say
 from bench.core.names import CONTROL, MODELS, unknown_name
+from bench.core.progress import show_busy
 from bench.world.world import DEFAULT_SEED
 
 if TYPE_CHECKING:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
+from bench.core.names import row_order
+
 Generation = Literal["none", "context_free", "context_guided"]
 
 # What the id of a protocol leaves out. Scores that are not generated do not depend on whether
@@ -136,6 +138,13 @@ class CellKey(NamedTuple):
         """The names in the `cell` of a record of any kind."""
         stream = stream_of(cell)
         return cls(cell["backbone"], *(stream.get(name) for name in cls._fields[1:]))
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """What cells of a table are sorted by: the unedited model, then edits, rows, columns."""
+        if self.editor is None:
+            return (0,)
+        return 1, self.n_edits, row_order(self.editor, self.dataset or ""), self.seed
 
 
 def stream_of(cell: Mapping[str, Any]) -> Mapping[str, Any]:

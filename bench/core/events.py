@@ -1,4 +1,4 @@
-"""What a long command tells other programs: one JSON object a line, of a few kinds.
+"""Events of a long command, for other programs: one JSON object a line, of a few kinds.
 
 A line is whole and valid whatever is written beside it: events go to a file of their own, and the
 texts for people stay on standard error.
@@ -73,13 +73,13 @@ class CellFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """How far the work is; behind every cell, and every half minute."""
+    """How far the work is; after every cell, and every half minute."""
 
     kind: ClassVar[str] = "progress"
     what: str  # is counted: `cells`, `iterations`, `documents`
     done: int
     total: int | None
-    edits: int | None  # made, in cells that are being computed too
+    edits: int | None  # so far, in cells that are being computed too
     edits_total: int | None  # None where it is not known
     rate: float | None  # of what is counted, a second
     seconds_left: float | None
@@ -111,7 +111,7 @@ KINDS: tuple[type[Event], ...] = (
 
 
 class EventLog:
-    """Writes events, from any thread; without a file it takes them and writes nothing."""
+    """Writes events, from any thread; without a file it writes nothing."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
@@ -119,10 +119,10 @@ class EventLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody reads."""
+        """Whether events go anywhere."""
         return self._file is not None
 
-    def tell(self, event: Event) -> None:
+    def write(self, event: Event) -> None:
         """Write one line, at once.
 
         Raises:
@@ -141,7 +141,7 @@ class EventLog:
 SILENT = EventLog()
 
 
-def counted(what: str, done: int, total: int, rate: float) -> Progress:
+def counted_so_far(what: str, done: int, total: int | None, rate: float | None) -> Progress:
     """How far work is that makes no edits.
 
     Args:
@@ -150,20 +150,21 @@ def counted(what: str, done: int, total: int, rate: float) -> Progress:
         total: how many there will be, at most.
         rate: of them a second.
     """
+    left = max(total - done, 0) / rate if rate and total is not None else None
     return Progress(
         what=what,
         done=done,
         total=total,
         edits=None,
         edits_total=None,
-        rate=rate or None,
-        seconds_left=max(total - done, 0) / rate if rate else None,
+        rate=rate,
+        seconds_left=left,
     )
 
 
 @contextmanager
 def event_log(path: Path | None) -> Iterator[EventLog]:
-    """A log at the end of a file, which is made where it is not there.
+    """A log that appends to a file, which is created where there is none.
 
     Raises:
         OSError: the file cannot be opened.
@@ -178,9 +179,9 @@ def event_log(path: Path | None) -> Iterator[EventLog]:
 def _plain(value: Any) -> Any:
     """JSON knows no infinity and no NaN."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

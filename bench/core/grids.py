@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from bench.core.cells import CellKey
 from bench.core.names import CONTROL, DATASETS, unknown_name
 
 if TYPE_CHECKING:
@@ -147,20 +148,6 @@ TABLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
-    """What a user wants; None takes the table's own choice."""
-
-    preset: Preset = "embedded"
-    backbone: str | None = None
-    editors: tuple[str, ...] | None = None
-    datasets: tuple[str, ...] | None = None
-    edits: tuple[int, ...] | None = None
-    seeds: tuple[int, ...] = (0,)
-    limit: int | None = None
-    recent: bool = False  # whether all editors are meant to hold those of later papers too
-
-
-@dataclass(frozen=True, kw_only=True)
 class GridPoint:
     """A cell by its names, before digests and hyper-parameters are known."""
 
@@ -171,6 +158,11 @@ class GridPoint:
     seed: int
     limit: int | None
     variant: str | None = None  # of the editor; None is its preset
+
+    @property
+    def key(self) -> CellKey:
+        """The cell's, whose backbone may be a path here."""
+        return CellKey(self.backbone, self.editor, self.dataset, self.n_edits, self.seed)
 
 
 def get_table(number: int) -> Table:

@@ -33,8 +33,7 @@ from rich.progress import (
 )
 
 from bench.core.console import warn
-from bench.core.heartbeat import heartbeat
-from bench.core.pace import Pace
+from bench.core.progress import Pace, heartbeat
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split, locate
 
 RAW = "https://raw.githubusercontent.com"

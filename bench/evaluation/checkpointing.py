@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from safetensors import SafetensorError
 
+from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import warn
-from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.caches import saved_seconds
 from bench.evaluation.health import BlockHealth
@@ -72,7 +72,7 @@ class Checkpointer:
     def __init__(
         self,
         file: Storage | None = None,
-        conduct: Conduct = USUAL,
+        conduct: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
     ) -> None:
         self._file, self._conduct, self._stop = file, conduct, stop or StopFlag()

@@ -1,63 +1,67 @@
-"""What a run hands to a worker, whatever it measures."""
+"""Jobs: cells with the places of their inputs. `bench.evaluation.cells` runs them.
+
+A job is a frozen value, so that it can be sent to a worker of another process or machine.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from bench.core.cells import Identity
-from bench.models.backbones import Backbone, DeviceMap
-from editors import registry
-
-if TYPE_CHECKING:
-    from bench.evaluation.checkpointing import Checkpointer
-    from bench.evaluation.context import Loaded
-
-
-@dataclass(frozen=True, kw_only=True)
-class Results:
-    """What a job found."""
-
-    body: Mapping[str, Any]  # of the record, beside its circumstances: `summary` and more
-    seconds: Mapping[str, float]  # by phase
-    edits: int
+from bench.core.cells import Cell, Identity
+from bench.core.config import DeviceMap
+from bench.evaluation.general_ability.loading import Source
+from bench.evaluation.record_kinds import AbilityCell, TimingCell
+from bench.models.backbones import Backbone
+from bench.models.corpora import NO_INPUTS, MeasureInputs
+from bench.models.resources import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(ABC):
-    """An identity with the places of its inputs; plain values, so that it can go to a worker."""
+class Job:
+    """What cells of every kind need."""
 
     cell: Identity
     backbone: Backbone
     device: str
     device_map: DeviceMap | None = None
-    replaces: str | None = None  # mark of the record that is to be made anew; any other one counts
-
-    @property
-    @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """Jobs with the largest are started first."""
-
-    @abstractmethod
-    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
-        """Do the work, with what the worker has loaded already and what an earlier run has kept.
-
-        Raises:
-            StoppedEarly: the checkpointer was asked to stop.
-        """
-
-    @abstractmethod
-    def editor_facts(self) -> dict[str, Any]:
-        """What tables need to know of the editor."""
-
-    def places(self) -> dict[str, str]:
-        """Where the inputs were, for the record's provenance."""
-        return {"backbone": str(self.backbone.directory)}
+    replaces: str | None = None  # mark of the record that is to be replaced; any other one counts
+    paths: Mapping[str, str]  # of the inputs, by name, for the record's provenance
 
 
-def facts_of(editor: str) -> dict[str, Any]:
-    """What tables need to know of an editor."""
-    cls = registry.editor_class(editor)
-    return {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}
+@dataclass(frozen=True, kw_only=True)
+class EditJob(Job):
+    """A cell of Tables 1, 4, 5 and 6."""
+
+    cell: Cell
+    sources: Sources
+    data_dir: Path
+    inputs: MeasureInputs = NO_INPUTS  # of optional metric sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityJob(Job):
+    """A cell of Table 2."""
+
+    cell: AbilityCell
+    source: Source  # of the questions
+    stream: EditJob | None  # whose editor, data set and sources the edits are; None: no edits
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingJob(Job):
+    """A cell of Table 3; `stream` names data and sources, of the unedited model too."""
+
+    cell: TimingCell
+    stream: EditJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What running a job gave."""
+
+    body: Mapping[str, Any]  # of the record, beside identity and provenance: `summary` and more
+    seconds: Mapping[str, float]  # by phase
+    edits: int

@@ -8,17 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Self
 
 from bench.core.cells import Cell, Identity, check_counts, departures, plain, protocol_id
+from bench.core.config import SCORINGS, Scoring, Weights
 from bench.core.names import unknown_name
-from bench.models.backbones import Weights
 from bench.world.ability_items import WORDING_VERSION
 
-# How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads
-# the decoded text.
-Scoring = Literal["paper", "lm-eval", "promptbench"]
-SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
 UNEDITED = "unedited"  # in the place of a data set
 OUR_WORDING, BUILT_IN, PROMPT_SETS = f"version {WORDING_VERSION}", "lm-eval", "promptbench"
 

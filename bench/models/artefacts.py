@@ -15,7 +15,7 @@ from bench.core.console import warn
 from bench.core.events import SILENT, EventLog
 from bench.core.files import write_text
 from bench.core.names import DATASETS
-from bench.core.training_progress import show_steps
+from bench.core.progress import show_steps
 from bench.datasets import get_dataset
 from bench.models.backbones import EMBEDDED, Backbone
 from bench.world.store import DATA_VERSION, cache_root, data_dir

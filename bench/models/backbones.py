@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from bench.core.checksums import digest_of_files
+from bench.core.config import DTYPES, DeviceMap, Weights
 from bench.core.console import warn
 from bench.core.names import BACKBONES, CONTROL, unknown_name
 from bench.models.model_files import check_no_code, check_weights, json_object, snapshot
@@ -32,10 +33,6 @@ HUB_IDS = {
     "gpt-j-6b": "EleutherAI/gpt-j-6b",
     "gpt2-xl": "openai-community/gpt2-xl",
 }
-DeviceMap = Literal["auto"]
-DEVICE_MAPS: tuple[DeviceMap, ...] = get_args(DeviceMap)
-Weights = Literal["trained", "random"]
-DTYPES = ("float32", "bfloat16", "float16")
 
 # What loading reads; anything else beside it (a README, other formats) changes no result.
 _TOKENIZER = (

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 
 from bench.core.cells import plain
-from bench.core.grids import RECIPE, GridPoint, variant
+from bench.core.config import RunConfig
+from bench.core.grids import RECIPE, variant
 from bench.core.numerics import draw
 from bench.datasets import get_dataset
-from bench.evaluation.edit_job import EditJob
+from bench.evaluation.jobs import EditJob
 from bench.models.backbones import load
 from bench.models.resources import UntrainedEditorError, resources_for
-from bench.runner.planning import Settings, plan
+from bench.runner.planning import Planner, points
 from bench.tables.figure_data import MAP_SCHEMA
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
@@ -59,16 +60,14 @@ class MapSettings:
 
 
 def compute(
-    backbone: str,
-    settings: Settings,
+    config: RunConfig,
     chosen: MapSettings | None = None,
     report_progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """The data of the figure, for every length whose weights are there.
 
     Args:
-        backbone: a name or a path, as of a run.
-        settings: world, data, device of a run.
+        config: backbone, world, data, device of a run.
         chosen: what is mapped.
         report_progress: is called with the number of further maps that are done.
 
@@ -77,7 +76,7 @@ def compute(
         ValueError: a backbone or data that a run could not have either.
     """
     chosen = chosen or MapSettings()
-    jobs = _jobs(backbone, settings, chosen)
+    jobs = _jobs(config, chosen)
     job = next(iter(jobs.values()))
     samples = get_dataset(chosen.dataset).load("test", job.data_dir).samples
     requests = [s.request for s in draw(samples, seed=chosen.seed, limit=chosen.edits)]
@@ -101,18 +100,23 @@ def compute(
     }
 
 
-def _jobs(backbone: str, settings: Settings, chosen: MapSettings) -> dict[int, EditJob]:
+def _jobs(config: RunConfig, chosen: MapSettings) -> dict[int, EditJob]:
     """A plan's job per length, of those that have weights."""
-    point = GridPoint(
-        backbone=backbone, editor=RECIPE, dataset=chosen.dataset, n_edits=chosen.edits,
-        seed=chosen.seed, limit=chosen.edits,
-    )  # fmt: skip
     jobs: dict[int, EditJob] = {}
     reason: UntrainedEditorError | None = None
     for length in chosen.lengths:
-        changed = {RECIPE: variant(f"cpt={length}").hparams}
+        changes = variant(f"cpt={length}").hparams
+        wanted = replace(
+            config,
+            editors=(RECIPE,),
+            datasets=(chosen.dataset,),
+            edits=(chosen.edits,),
+            seeds=(chosen.seed,),
+            limit=chosen.edits,
+            hparams={f"{RECIPE}.{name}": value for name, value in changes.items()},
+        )
         try:
-            (jobs[length],) = plan([point], replace(settings, hparams=changed))
+            (jobs[length],), _ = Planner(wanted).edit_jobs(points(wanted), named=True)
         except UntrainedEditorError as error:
             reason = error
     if not jobs and reason is not None:
@@ -255,8 +259,8 @@ def nearness(points: Vectors, names: Vectors) -> Nearness:
 
 
 def _nearness(words: Vectors, prompts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
-    for length, points in prompts.items():
-        ratios = asdict(nearness(points, words)).items()
+    for length, vectors in prompts.items():
+        ratios = asdict(nearness(vectors, words)).items()
         rounded = {name: float(f"{value:.{_RATIO_DIGITS}g}") for name, value in ratios}
         yield {"prompt_length": length, **rounded}
 

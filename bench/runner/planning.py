@@ -1,32 +1,34 @@
-"""Points of a grid to cells that can be run: names become digests, versions, hyper-parameters."""
+"""`plan`: from a `RunConfig` to jobs. Names become digests, versions and hyper-parameters, once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.core.cells import Cell, Generation, check_counts
+from bench.core.cells import Cell, check_counts
+from bench.core.config import RunConfig
 from bench.core.grids import (
     RECIPE,
     UNDEFINED,
     GridPoint,
-    Preset,
-    Selection,
     Table,
     default_limit,
+    get_table,
     variant,
 )
-from bench.core.names import editor_keys
+from bench.core.names import editor_keys, unknown_name
+from bench.core.progress import show_busy
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset
 from bench.datasets.plugins import source_digests
 from bench.evaluation import metrics
-from bench.evaluation.edit_job import EditJob
-from bench.evaluation.metric_sets import identities
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import EditJob, Job
+from bench.evaluation.metric_sets import available, identities
 from bench.models.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
-from bench.models.backbones import HUB_IDS, Backbone, DeviceMap, Weights, check_device, load, locate
+from bench.models.backbones import HUB_IDS, Backbone, check_device, load, locate
 from bench.models.corpora import MeasureInputs
 from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
 from bench.models.resources import (
@@ -37,42 +39,40 @@ from bench.models.resources import (
     sources_for,
     untrained_sources,
 )
+from bench.runner.kinds import KINDS, check_taken
 from bench.world.store import NotBuiltError
 from editors import registry
 from editors.base import Hparams
 
+HPARAM_FORM = "EDITOR.NAME=VALUE or EDITOR=PRESET"
+Changes = Mapping[str, Mapping[str, Any]]  # of hyper-parameters, by editor key
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What holds for a whole run."""
+class Plan:
+    """The jobs of a selection, in the order of its table."""
 
-    preset: Preset = "embedded"
-    world_seed: int = 0
-    data_dir: Path | None = None  # real files; None takes the embedded world's
-    corpus: str | None = None  # of key statistics; None takes what belongs to the backbone
-    documents: int | None = None  # of the corpus
-    encoder: str | None = None  # of retrieval editors; None takes what belongs to the backbone
-    weights: Weights = "trained"  # of backbone and editors; random ones are for times alone
-    dtype: str = "float32"
-    device: str = "cpu"
-    device_map: DeviceMap | None = None
-    generation: Generation = "context_free"
-    measures: tuple[str, ...] = ()  # names of optional metric sets
-    measure_text: str | None = None  # a corpus; None takes the embedded world's
-    # By editor key: what differs from its preset.
-    hparams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    table: Table
+    jobs: Sequence[Job]
+    left_out: Sequence[str] = ()  # why parts of it have no job; each names what makes them possible
 
 
-def points(table: Table, selection: Selection) -> tuple[GridPoint, ...]:
-    """The table's selected cells in its own order: edits, editors, data sets, seeds.
+def points(config: RunConfig) -> tuple[GridPoint, ...]:
+    """The selected cells by name, in the order of the table: edits, editors, data sets, seeds.
 
     Raises:
-        ValueError: unknown names, impossible counts, or nothing left to run.
+        ValueError: unknown names, impossible counts, options that the table does not take, or
+            nothing left to run.
     """
-    backbone = selection.backbone or table.backbones[selection.preset]
-    found = tuple(_points(table, selection, backbone, table.variants))
+    table = get_table(config.table)
+    check_taken(table, config)
+    for name in config.measure:
+        if name not in available():
+            raise unknown_name("metric set", name, available())
+    backbone = config.backbone or table.backbones[config.preset]
+    found = tuple(_points(table, config, backbone, table.variants))
     if table.control and backbone == table.backbones["embedded"]:
-        found += tuple(_points(table, selection, table.control, table.controlled))
+        found += tuple(_points(table, config, table.control, table.controlled))
     if not found:
         raise ValueError(
             f"Table {table.number} has no cell for this selection: "
@@ -82,14 +82,13 @@ def points(table: Table, selection: Selection) -> tuple[GridPoint, ...]:
 
 
 def _points(
-    table: Table, selection: Selection, backbone: str, variants: Sequence[str | None]
+    table: Table, config: RunConfig, backbone: str, variants: Sequence[str | None]
 ) -> Iterator[GridPoint]:
-    editors = editor_keys(selection.editors or table.editors, recent=selection.recent)
-    datasets = dataset_keys(selection.datasets or table.datasets)
-    for n_edits in sorted(set(selection.edits or table.edits[selection.preset])):
-        limit = selection.limit or default_limit(selection.preset, n_edits)
-        for seed in selection.seeds:
-            check_counts(n_edits=n_edits, limit=limit, seed=seed)
+    editors = editor_keys(config.editors or table.editors, recent=config.recent)
+    datasets = dataset_keys(config.datasets or table.datasets)
+    for n_edits in sorted(set(config.edits or table.edits[config.preset])):
+        limit = config.limit or default_limit(config.preset, n_edits)
+        check_counts(n_edits=n_edits, limit=limit, seed=0)
         yield from (
             GridPoint(
                 backbone=backbone,
@@ -104,41 +103,65 @@ def _points(
             for variant in (variants if editor == RECIPE else (None,))
             for dataset in datasets
             if (dataset, n_edits) not in UNDEFINED
-            for seed in selection.seeds
+            for seed in config.named_seeds
         )
 
 
-def plan(points: Sequence[GridPoint], settings: Settings) -> list[EditJob]:
-    """A job for every point, in order; everything that can be refused is refused here.
+def plan(config: RunConfig, context: Context | None = None) -> Plan:
+    """A job for every selected cell; everything that can be refused is refused here.
+
+    Editors whose weights are missing and take minutes to train are trained first. A table has no
+    rows of other editors that lack trained weights, unless they were named; a variant that lacks
+    them is left out in any case, and so is a second backbone that has not been built.
+
+    Args:
+        config: what to run.
+        context: reads the files; who runs the jobs in this process need not read them again.
 
     Raises:
-        ValueError: a backbone, data file, editor or number of samples that cannot work.
+        ValueError: a selection, backbone, data file or number of samples that cannot work.
         OSError: files that are missing or cannot be read.
     """
-    check_device(settings.device)
-    check_hparams(points, settings)
-    planner = _Planner(settings)
-    return [planner.job(point) for point in points]
+    chosen = points(config)
+    planner = Planner(config, context)
+    planner.check_hparams(chosen, installed=True)
+    planner.train_missing(chosen)
+    return planner.plan(chosen, named=config.editors is not None)
 
 
-def editor_inputs(point: GridPoint, settings: Settings) -> tuple[Backbone, Hparams, Sources]:
-    """What the editor of a point is made from, where no cell is run with it.
+def checked_points(config: RunConfig) -> tuple[GridPoint, ...]:
+    """The selected cells by name, whose hyper-parameters their editors take.
 
     Raises:
-        ValueError: a backbone, editor or data that a run could not have either.
-        OSError: files that are missing or cannot be read.
+        ValueError: see `points`; or a hyper-parameter, or a package that is not installed.
     """
-    check_device(settings.device)
-    check_hparams([point], settings)
-    planner = _Planner(settings)
-    backbone = planner.backbone(point.backbone)
-    hparams = hparams_of(point, backbone.name, settings)
-    if hparams.reads_training:
-        planner.data_directory()
-    return backbone, hparams, planner.sources(point)
+    chosen = points(config)
+    for hparams in check_hparams(chosen, hparam_changes(config)):
+        hparams.check_installed()
+    return chosen
 
 
-def check_hparams(points: Sequence[GridPoint], settings: Settings) -> list[Hparams]:
+def hparam_changes(config: RunConfig) -> Changes:
+    """Hyper-parameters by editor key; those of a named preset come first.
+
+    Raises:
+        ValueError: an unknown editor or preset, or a name without an editor.
+    """
+    presets: dict[str, dict[str, Any]] = {}
+    changes: dict[str, dict[str, Any]] = {}
+    for place, value in config.hparams.items():
+        editor, dot, name = place.partition(".")
+        if not editor or (dot and not name):
+            raise ValueError(f"--hparam takes {HPARAM_FORM}, got {f'{place}={value}'!r}.")
+        key = registry.resolve(editor)
+        if dot:
+            changes.setdefault(key, {})[name] = value
+        else:
+            presets[key] = registry.preset_of(key, str(value)).to_dict()
+    return {key: presets.get(key, {}) | changes.get(key, {}) for key in presets | changes}
+
+
+def check_hparams(points: Sequence[GridPoint], changes: Changes) -> list[Hparams]:
     """Hyper-parameters with the run's changes, of the editors that have any.
 
     Raises:
@@ -146,162 +169,152 @@ def check_hparams(points: Sequence[GridPoint], settings: Settings) -> list[Hpara
     """
     present = {point.editor: point.backbone for point in points}
     changed = []
-    for editor, changes in settings.hparams.items():
+    for editor, values in changes.items():
         if editor not in present:
             raise ValueError(
                 f"--hparam changes {registry.describe(editor).label}, which is not among the "
                 f"editors of this run: {', '.join(sorted(present))}."
             )
-        changed.append(_changed(registry.hparams_for(editor, present[editor]), changes))
+        changed.append(_changed(registry.hparams_for(editor, present[editor]), values))
     return changed
 
 
-def hparams_of(point: GridPoint, backbone: str, settings: Settings) -> Hparams:
+def hparams_of(point: GridPoint, backbone: str, changes: Changes) -> Hparams:
     """The preset of a backbone with what the point's variant is, and what the user changed."""
     preset = registry.hparams_for(point.editor, backbone)
     varied = {} if point.variant is None else variant(point.variant).hparams
-    return _changed(preset, {**varied, **settings.hparams.get(point.editor, {})})
+    return _changed(preset, {**varied, **changes.get(point.editor, {})})
 
 
 def _changed(preset: Hparams, changes: Mapping[str, Any]) -> Hparams:
     return type(preset).from_dict(preset.to_dict() | dict(changes)) if changes else preset
 
 
-def trained_points(
-    points: Sequence[GridPoint], settings: Settings, *, named: bool
-) -> tuple[list[GridPoint], list[str]]:
-    """The points that can be run or must be, and why the others are left out.
+def editor_inputs(config: RunConfig) -> tuple[str, Backbone, Hparams, Sources]:
+    """What the editor of a selection of one cell is built from, where no cell is run with it.
 
-    A table is printed without the rows of editors that lack trained weights, unless they were
-    `named`; a variant that lacks them is left out in any case, and so is a second backbone that has
-    not been built.
+    Returns:
+        The editor's key, its backbone, hyper-parameters and files.
+
+    Raises:
+        ValueError: a backbone, editor or data that a run could not have either.
+        OSError: files that are missing or cannot be read.
     """
-    planner, kept, reasons = _Planner(settings), [], []
-    for point in points:
-        if named and point.variant is None:
-            kept.append(point)
-            continue
-        try:
-            planner.sources(point)
-            kept.append(point)
-        except UntrainedEditorError as error:
-            reasons.append(str(error))
-        except NotBuiltError as error:
-            if point.backbone == points[0].backbone:
-                raise
-            reasons.append(str(error))
-    return kept, list(dict.fromkeys(reasons))
+    (point,) = points(config)
+    planner = Planner(config)
+    planner.train_missing([point])
+    check_device(config.device)
+    planner.check_hparams([point], installed=True)
+    hparams = planner.hparams(point)
+    if hparams.reads_training:
+        planner.data_directory()
+    return point.editor, planner.backbone(point.backbone), hparams, planner.sources(point)
 
 
-def train_missing(points: Sequence[GridPoint], settings: Settings) -> None:
-    """Train what is missing and takes minutes on a miniature backbone, on its training edits."""
-    planner = _Planner(settings)
-    if settings.preset != "embedded" or settings.data_dir is not None:
-        return
-    if settings.weights == "random":
-        return
-    for point in points:
-        if not trains_on_first_use(point.editor, point.backbone):
-            continue
-        try:
-            planner.sources(point)
-        except UntrainedEditorError:
-            planner.train(point)
+def _of_editor(point: GridPoint) -> GridPoint:
+    """What an editor's files and hyper-parameters depend on."""
+    return replace(point, n_edits=1, seed=0, limit=None)
 
 
-class _Planner:
-    """Reads every backbone's and data set's files once."""
+class Planner:
+    """Plans points of one configuration; every backbone's and data set's files are read once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, config: RunConfig, context: Context | None = None) -> None:
+        self._config = config
+        self._context = context or Context()
+        self._changes = hparam_changes(config)
         self.backbone = cache(self._backbone)
-        self.samples = cache(self._samples)
-        self.templates = cache(self._templates)
-        self.measures = cache(self._measures)
+        self._hparams = cache(self._find_hparams)
+        self._sources = cache(self._find_sources)
+        self._templates = cache(self._find_templates)
+        self._measures = cache(self._find_measures)
 
-    def job(self, point: GridPoint) -> EditJob:
-        backbone, loaded = self.backbone(point.backbone), self.samples(point.dataset)
-        count = len(loaded.samples)
-        if count < point.n_edits:
+    def check_hparams(self, points: Sequence[GridPoint], *, installed: bool = False) -> None:
+        """Refuse changes that no editor takes, or that want a package that is not `installed`.
+
+        Raises:
+            ValueError: names it.
+        """
+        for hparams in check_hparams(points, self._changes):
+            if installed:
+                hparams.check_installed()
+
+    def train_missing(self, points: Sequence[GridPoint]) -> None:
+        """Train weights that are missing and take minutes on a miniature backbone."""
+        if not self._config.embedded_data or self._config.weights == "random":
+            return
+        for point in points:
+            if not trains_on_first_use(point.editor, point.backbone):
+                continue
+            try:
+                self.sources(point)
+            except UntrainedEditorError:
+                self._train(point)
+
+    def plan(self, points: Sequence[GridPoint], *, named: bool) -> Plan:
+        """The jobs of some points; see `bench.runner.planning.plan`.
+
+        Args:
+            points: by name.
+            named: whether their editors were, so that none may be left out.
+        """
+        table = get_table(self._config.table)
+        kind = KINDS[table.measures]
+        kind.check(self._config)
+        with show_busy("reading models, data and trained weights"):
+            streams, reasons = self.edit_jobs(points, named=named)
+            jobs = kind.jobs(streams, self._config, self._context)
+        return Plan(table=table, jobs=jobs, left_out=reasons)
+
+    def edit_jobs(
+        self, points: Sequence[GridPoint], *, named: bool
+    ) -> tuple[list[EditJob], list[str]]:
+        """(jobs of the points' own kind of cell, why others have none); see `plan`."""
+        check_device(self._config.device)
+        planned, reasons = self._planned(points, named=named)
+        return [self._job(point) for point in planned], reasons
+
+    def _planned(
+        self, points: Sequence[GridPoint], *, named: bool
+    ) -> tuple[list[GridPoint], list[str]]:
+        """(points that can be run or must be, why the others are left out)."""
+        planned, reasons = [], []
+        for point in points:
+            try:
+                if not named or point.variant is not None:
+                    self.sources(point)
+                planned.append(point)
+            except UntrainedEditorError as error:
+                reasons.append(str(error))
+            except NotBuiltError as error:
+                if point.backbone == points[0].backbone:
+                    raise
+                reasons.append(str(error))
+        return planned, list(dict.fromkeys(reasons))
+
+    def _job(self, point: GridPoint) -> EditJob:
+        config, backbone = self._config, self.backbone(point.backbone)
+        data_dir = self._data_dir(point.dataset)
+        loaded = self._context.samples(point.dataset, data_dir)
+        if len(loaded.samples) < point.n_edits:
             raise ValueError(
-                f"Data set {point.dataset} has {count:,} samples in {loaded.path}, "
+                f"Data set {point.dataset} has {len(loaded.samples):,} samples in {loaded.path}, "
                 f"but {point.n_edits:,} sequential edits need as many."
             )
-        hparams = self._hparams(point, backbone.name)
-        sources = self.sources(point)
-        if self.settings.weights == "trained":
-            templates = self.templates(backbone, hparams.template_lengths)
+        hparams, sources = self.hparams(point), self.sources(point)
+        if config.weights == "trained":
+            templates = self._templates(backbone, hparams.template_lengths)
             sources = replace(sources, templates=templates)
         return EditJob(
             cell=self._cell(point, backbone, loaded, hparams, sources),
             backbone=backbone,
             sources=sources,
-            data_dir=self._data_dir(point.dataset),
+            data_dir=data_dir,
             inputs=self._inputs(),
-            device=self.settings.device,
-            device_map=self.settings.device_map,
+            device=config.device,
+            device_map=config.device_map,
+            paths={"backbone": str(backbone.directory), "data": str(data_dir)},
         )
-
-    def sources(self, point: GridPoint) -> Sources:
-        """The files that the point's editor needs."""
-        settings, name = self.settings, self.backbone(point.backbone).name
-        options = SourceOptions(
-            data_dir=settings.data_dir,
-            corpus=settings.corpus,
-            documents=settings.documents,
-            encoder=settings.encoder,
-            changed=self._changes(point, name),
-            world_seed=settings.world_seed,
-        )
-        hparams = self._hparams(point, name)
-        if settings.weights == "random":
-            return untrained_sources(
-                point.editor, name, hparams, dataset=point.dataset, options=options
-            )
-        options = replace(options, artefacts=self._first_use(point))
-        return sources_for(point.editor, name, hparams, dataset=point.dataset, options=options)
-
-    def train(self, point: GridPoint) -> None:
-        """Make the weights that the point's editor lacks."""
-        backbone, settings = self.backbone(point.backbone), self.settings
-        lm = load(backbone, dtype=settings.dtype, device=settings.device)
-        hparams, encoder = self._hparams(point, backbone.name), self._encoder(point)
-        directory = self._weights_of_first_use(point)
-        train_on_first_use(point.editor, lm, hparams, directory, settings.world_seed, encoder)
-
-    def _hparams(self, point: GridPoint, backbone: str) -> Hparams:
-        return hparams_of(point, backbone, self.settings)
-
-    def _changes(self, point: GridPoint, backbone: str) -> frozenset[str]:
-        """Names of hyper-parameters that are not the preset's."""
-        preset = registry.hparams_for(point.editor, backbone).to_dict()
-        wanted = self._hparams(point, backbone).to_dict()
-        return frozenset(name for name in wanted if wanted[name] != preset.get(name))
-
-    def _first_use(self, point: GridPoint) -> Path | None:
-        if not trains_on_first_use(point.editor, point.backbone):
-            return None
-        return self._weights_of_first_use(point)
-
-    def _weights_of_first_use(self, point: GridPoint) -> Path:
-        backbone = self.backbone(point.backbone)
-        hparams = self._hparams(point, backbone.name)
-        return first_use_directory(
-            point.editor,
-            backbone,
-            hparams,
-            self.settings.world_seed,
-            self._encoder(point),
-            dtype=self.settings.dtype,
-        )
-
-    def _encoder(self, point: GridPoint) -> Path | None:
-        """The sentence encoder of an editor that has one."""
-        settings = self.settings
-        if not registry.editor_class(point.editor).uses_encoder:
-            return None
-        hub = self.backbone(point.backbone).name in HUB_IDS
-        return encoder_directory(settings.encoder, hub=hub, world_seed=settings.world_seed)
 
     def _cell(
         self,
@@ -314,7 +327,7 @@ class _Planner:
         return Cell(
             backbone=backbone.name,
             backbone_digest=backbone.digest,
-            dtype=self.settings.dtype,
+            dtype=self._config.dtype,
             dataset=point.dataset,
             dataset_revision=self._revision(point.dataset, loaded.digest),
             dataset_digest=loaded.digest,
@@ -326,71 +339,129 @@ class _Planner:
             seed=point.seed,
             limit=point.limit,
             metric_version=metrics.PROTOCOL_VERSION,
-            generation=self.settings.generation,
-            measures=self.measures(),
+            generation=self._config.generation,
+            measures=self._measures(),
         )
+
+    def hparams(self, point: GridPoint) -> Hparams:
+        """The preset with what the variant is, and what the user changed."""
+        return self._hparams(_of_editor(point))
+
+    def sources(self, point: GridPoint) -> Sources:
+        """The files that the point's editor needs.
+
+        Raises:
+            UntrainedEditorError: its weights are not there.
+        """
+        return self._sources(_of_editor(point))
+
+    def _find_hparams(self, point: GridPoint) -> Hparams:
+        return hparams_of(point, self.backbone(point.backbone).name, self._changes)
+
+    def _find_sources(self, point: GridPoint) -> Sources:
+        config, name, hparams = (
+            self._config,
+            self.backbone(point.backbone).name,
+            self.hparams(point),
+        )
+        preset, values = registry.hparams_for(point.editor, name).to_dict(), hparams.to_dict()
+        options = SourceOptions(
+            data_dir=config.data_dir,
+            corpus=config.corpus,
+            documents=config.documents,
+            encoder=config.encoder,
+            changed=frozenset(key for key in values if values[key] != preset.get(key)),
+            world_seed=config.world_seed,
+        )
+        find = untrained_sources
+        if config.weights == "trained":
+            find = sources_for
+            if trains_on_first_use(point.editor, point.backbone):
+                options = replace(options, artefacts=self._weights_of_first_use(point))
+        return find(point.editor, name, hparams, dataset=point.dataset, options=options)
+
+    def _train(self, point: GridPoint) -> None:
+        """Train the weights that the point's editor lacks."""
+        config = self._config
+        lm = load(self.backbone(point.backbone), dtype=config.dtype, device=config.device)
+        directory, encoder = self._weights_of_first_use(point), self._encoder(point)
+        hparams = self.hparams(point)
+        train_on_first_use(point.editor, lm, hparams, directory, config.world_seed, encoder)
+
+    def _weights_of_first_use(self, point: GridPoint) -> Path:
+        return first_use_directory(
+            point.editor,
+            self.backbone(point.backbone),
+            self.hparams(point),
+            self._config.world_seed,
+            self._encoder(point),
+            dtype=self._config.dtype,
+        )
+
+    def _encoder(self, point: GridPoint) -> Path | None:
+        """The sentence encoder of an editor that has one."""
+        if not registry.editor_class(point.editor).uses_encoder:
+            return None
+        hub = self.backbone(point.backbone).name in HUB_IDS
+        return encoder_directory(self._config.encoder, hub=hub, world_seed=self._config.world_seed)
 
     def _inputs(self) -> MeasureInputs:
         """What metric sets read; real data are of no world."""
-        settings = self.settings
-        made = settings.preset == "embedded" and settings.data_dir is None
-        return MeasureInputs(
-            world_seed=settings.world_seed if made else None, text=settings.measure_text
-        )
+        config = self._config
+        world_seed = config.world_seed if config.embedded_data else None
+        return MeasureInputs(world_seed=world_seed, text=config.measure_text)
 
-    def _measures(self) -> Mapping[str, str]:
-        return identities(self.settings.measures, self._inputs())
+    def _find_measures(self) -> Mapping[str, str]:
+        return identities(self._config.measure, self._inputs())
 
     def _backbone(self, name: str) -> Backbone:
         return locate(
             name,
-            world_seed=self.settings.world_seed,
-            hub=self.settings.preset == "paper",
-            weights=self.settings.weights,
+            world_seed=self._config.world_seed,
+            hub=self._config.preset == "paper",
+            weights=self._config.weights,
         )
 
-    def _templates(self, backbone: Backbone, lengths: tuple[int, ...]) -> Path | None:
+    def _find_templates(self, backbone: Backbone, lengths: tuple[int, ...]) -> Path | None:
         """The context templates of a backbone, which its model writes the first time."""
         if not lengths:
             return None
-        settings = self.settings
-        path = templates_path(identity(backbone.digest, settings.dtype), lengths)
+        config = self._config
+        path = templates_path(identity(backbone.digest, config.dtype), lengths)
         if not has_templates(path):
             lm = load(
-                backbone,
-                dtype=settings.dtype,
-                device=settings.device,
-                device_map=settings.device_map,
+                backbone, dtype=config.dtype, device=config.device, device_map=config.device_map
             )
             context_templates(lm, lengths)
         return path
 
-    def _samples(self, dataset: str) -> LoadedSamples:
-        return get_dataset(dataset).load("test", self._data_dir(dataset))
-
     def _revision(self, dataset: str, digest: str) -> str:
         """The published revision only where the file is the published one."""
         declared = get_dataset(dataset)
-        if self.settings.data_dir is None and declared.home is None:
-            return f"embedded world {self.settings.world_seed}"
+        if self._config.data_dir is None and declared.home is None:
+            return f"embedded world {self._config.world_seed}"
         published = digest == declared.files["test"].git_blob
         return f"published {declared.revision[:8]}" if published else f"local file {digest[:8]}"
 
     def _data_dir(self, dataset: str) -> Path:
         declared = get_dataset(dataset)
-        if declared.home is not None and self.settings.data_dir is None:
+        if declared.home is not None and self._config.data_dir is None:
             return declared.home
         return declared.directory("test", self.data_directory())
 
     def data_directory(self) -> Path:
-        """Where the data sets of the package are."""
-        if self.settings.data_dir is not None:
-            return self.settings.data_dir
-        if self.settings.preset == "paper":
+        """Where the data sets of the package are.
+
+        Raises:
+            ValueError: the paper preset, without a directory.
+        """
+        if self._config.data_dir is not None:
+            return self._config.data_dir
+        if self._config.preset == "paper":
             raise ValueError(
                 "The paper preset needs the original data sets; give their directory with "
                 "--data-dir (python -m bench data show zsre says where to get them)."
             )
         from bench.world.store import data_dir
 
-        return data_dir(self.settings.world_seed)
+        return data_dir(self._config.world_seed)

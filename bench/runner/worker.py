@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import platform
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,28 +14,45 @@ from typing import Any, Literal
 
 import torch
 
+from bench.core.cells import CellKey
+from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.files import UnwritableError
+from bench.core.numerics import fix_arithmetic
 from bench.core.provenance import now, provenance
-from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag
+from bench.datasets.plugins import OwnFile, named_files, run_files
 from bench.evaluation.caches import numerics
+from bench.evaluation.cells import run_cell
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.context import Loaded
+from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
 from bench.store import results
 from bench.store.checkpoints import CheckpointFile
 from bench.store.leases import Leases
-from bench.store.results import ResultStore, encoded, failure_of, is_complete, mark_of
+from bench.store.results import (
+    Record,
+    ResultStore,
+    encoded,
+    failure_of,
+    is_complete,
+    mark_of,
+)
+from editors import registry
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.
 Outcome = Literal["done", "failed", "found", "elsewhere"]
 # No failure of a cell: any other one would meet it too, and there may be room again later.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
+# Seconds for which a cell is tried again that a killed process may have held: its lease is valid
+# for a while after its last sign of life.
+PATIENCE = 150.0
+PAUSE = 1.0  # seconds between two tries, or two looks at the file system
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What the run is told of a cell; the record itself is in the store."""
+    """What became of a cell, for the run; the record itself is in the store."""
 
     key: str
     name: str
@@ -43,13 +63,8 @@ class Finished:
     earlier: int = 0  # of the edits, by an earlier run
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Made:
-    """A record as it will be written, and what is told of it."""
-
-    content: bytes
-    edits: int
-    error: str | None
+class KilledError(RuntimeError):
+    """A worker process ended in the middle of a cell."""
 
 
 class Worker:
@@ -58,79 +73,77 @@ class Worker:
     def __init__(
         self,
         store: ResultStore,
-        conduct: Conduct = USUAL,
+        options: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
+        *,
+        context: Context | None = None,
         leases: Leases | None = None,
     ) -> None:
         self._store = store
-        self._conduct = conduct
+        self._options = options
         self._stop = stop or StopFlag()
-        self._leases = leases if leases is not None else Leases(store.leases)
-        self._loaded = Loaded()
+        self._leases = leases or Leases(store.leases)
+        self._context = context or Context()
 
     def run(self, job: Job) -> Finished:
         """Run a job and write its record; an exception of the job becomes a failed record.
 
-        A cell with a record is not run, unless the job replaces that very one, and neither is a
-        cell that another process holds. The checkpoint of a failed job stays, so that another
-        try need not begin anew, unless the job has spoilt its model.
+        A cell with a record is not run, unless the job replaces that very record, and neither is a
+        cell that another process holds. The checkpoint of a failed job remains, so that another
+        try need not start over, unless the job has corrupted its model.
 
         Raises:
-            OSError: the record cannot be written, or the disk has no room for what the job makes.
-            StoppedEarly: the end was asked for; there is a checkpoint and no record.
+            OSError: the record cannot be written, or the disk has no room for the job's files.
+            StoppedEarly: a stop was requested; there is a checkpoint and no record.
         """
         known = outcome_in(self._store, job)
         if known is not None:
             return known
-        checkpointer = self._checkpointer(job)
+        checkpointer, key = self._checkpointer(job), job.cell.key()
         checkpointer.check()
-        lease = self._leases.acquire(job.cell.key())
+        lease = self._leases.acquire(key)
         if lease is None:
             return finished_as(job, "elsewhere")
         with lease:
-            known = outcome_in(self._store, job)  # by who held the lease until now
+            known = outcome_in(self._store, job)  # of who held the lease until now
             if known is not None:
                 return known
             lease.report(lambda: checkpointer.count)
-            start = time.perf_counter()
-            made = self._make(job, checkpointer)
+            start, started = time.perf_counter(), now()
+            try:
+                found = run_cell(job, self._context, checkpointer)
+                self._context.check_reset()
+                record = _record_of(job, job.device, started, found.body, found.seconds)
+                content, edits = encoded(record), found.edits
+            except Exception as error:  # noqa: BLE001 - whatever an editor raises: the grid goes on
+                record = self._failed(job, started, error, checkpointer)
+                content, edits = encoded(record), 0
             if lease.is_lost() and (known := outcome_in(self._store, job)) is not None:
                 return known
-            self._store.put(job.cell.key(), made.content)
-            if made.error is None:
+            self._store.put(key, content)
+            if is_complete(record):
                 checkpointer.discard()
         return finished_as(
             job,
-            "done" if made.error is None else "failed",
-            edits=made.edits,
+            "done" if is_complete(record) else "failed",
+            edits=edits,
             seconds=time.perf_counter() - start,
-            error=made.error,
+            error=None if is_complete(record) else failure_of(record),
             earlier=checkpointer.count.earlier,
         )
 
-    def _make(self, job: Job, checkpointer: Checkpointer) -> _Made:
-        started = now()
+    def _failed(
+        self, job: Job, started: str, error: Exception, checkpointer: Checkpointer
+    ) -> Record:
+        """The record of a job that raised; a checkpoint of a corrupted model is set aside."""
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise UnwritableError.of(Path(str(error.filename or "a disk")), error) from error
         try:
-            found = job.results(self._loaded, checkpointer)
-            self._loaded.check_reset()
-            made = _provenance(job, started, found.seconds)
-            record = results.complete(job.cell, job.editor_facts(), made, found.body)
-            return _Made(content=encoded(record), edits=found.edits, error=None)
-        except Exception as error:  # whatever an editor raises: the grid goes on
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise UnwritableError.of(Path(str(error.filename or "a disk")), error) from error
-            self._distrust(checkpointer)
-            self._loaded.forget_model()
-            made = _provenance(job, started, {})
-            record = results.failed(job.cell, job.editor_facts(), made, error)
-            return _Made(content=encoded(record), edits=0, error=failure_of(record))
-
-    def _distrust(self, checkpointer: Checkpointer) -> None:
-        """Set the checkpoint of a failed job aside where its answers may be of a spoilt model."""
-        try:
-            self._loaded.check_reset()
+            self._context.check_reset()
         except Exception:  # noqa: BLE001 - what cannot be checked is not trusted either
-            checkpointer.set_aside("was made on a model that its editor did not restore")
+            checkpointer.set_aside("was written on a model that its editor did not restore")
+        self._context.forget_model()
+        return _record_of(job, job.device, started, error)
 
     def _checkpointer(self, job: Job) -> Checkpointer:
         file = CheckpointFile(
@@ -138,7 +151,7 @@ class Worker:
             key=job.cell.key(),
             numerics=numerics(torch.device(job.device)),
         )
-        return Checkpointer(file, self._conduct, self._stop)
+        return Checkpointer(file, self._options, self._stop)
 
 
 def outcome_in(store: ResultStore, job: Job) -> Finished | None:
@@ -164,7 +177,7 @@ def finished_as(
     error: str | None = None,
     earlier: int = 0,
 ) -> Finished:
-    """What is told of a job's cell."""
+    """What became of a job's cell."""
     return Finished(
         key=job.cell.key(),
         name=job.cell.describe(),
@@ -176,6 +189,139 @@ def finished_as(
     )
 
 
-def _provenance(job: Job, started: str, seconds: Mapping[str, float]) -> dict[str, Any]:
-    made = provenance(torch.device(job.device), started=started, seconds=seconds)
-    return made | job.places()
+def lost(job: Job, directory: Path, seconds: float) -> Finished:
+    """Record a cell as failed whose process was killed, and so could write no record itself.
+
+    Args:
+        job: the cell's.
+        directory: where its record goes.
+        seconds: that were spent on it.
+
+    Raises:
+        OSError: the record cannot be written.
+    """
+    store = ResultStore(directory)
+    known = outcome_in(store, job)  # another run may have taken the cell over, and ended it
+    if known is not None:
+        return known
+    error = KilledError("worker process was killed, out of memory?")
+    record = _record_of(job, "cpu", now(), error)
+    lease = Leases(store.leases).acquire(job.cell.key())  # that the process has left
+    store.write(record)
+    if lease is not None:
+        lease.release()
+    return finished_as(job, "failed", seconds=seconds, error=failure_of(record))
+
+
+def _record_of(
+    job: Job,
+    device: str,
+    started: str,
+    found: Mapping[str, Any] | Exception,
+    seconds: Mapping[str, float] | None = None,
+) -> Record:
+    """The record of a job's results, or of what it raised."""
+    origin = provenance(torch.device(device), started=started, seconds=seconds or {})
+    origin |= dict(job.paths)
+    facts = _editor_facts(CellKey.of(job.cell.to_dict()).editor)
+    if isinstance(found, Exception):
+        return results.failed(job.cell, facts, origin, found)
+    return results.complete(job.cell, facts, origin, found)
+
+
+def _editor_facts(editor: str | None) -> dict[str, Any]:
+    """What tables need to know of an editor; of the unedited model there is nothing."""
+    if editor is None:
+        return {"label": None, "family": None, "retrieves_text": False}
+    cls = registry.editor_class(editor)
+    return {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}
+
+
+# A process that serves an engine (a process pool, Ray, Slurm): it keeps one worker, with all that
+# this has loaded.
+
+_serving: dict[Site, Worker] = {}  # at most one: a process has one working directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What every process of a run must know; all paths are absolute, and the same everywhere."""
+
+    records: Path
+    working: Path  # where relative paths of inputs start
+    options: RunOptions = DEFAULT_OPTIONS
+    own: tuple[OwnFile, ...] = ()  # editors and data sets of the user's
+    stopping: Path | None = None  # a file that asks all to stop, once it exists
+
+    def enter(self) -> None:
+        """Make this the process's site.
+
+        Raises:
+            FileNotFoundError: one of the directories or files is not on this machine.
+            OSError: own code is not what it was.
+        """
+        for directory, what in ((self.records, "records"), (self.working, "inputs")):
+            if not directory.is_dir():
+                raise FileNotFoundError(
+                    f"The directory of {what}, {directory}, does not exist on {platform.node()}; "
+                    "it must be one that all machines see under this name."
+                )
+        os.chdir(self.working)
+        try:
+            run_files(self.own)
+        except ValueError as error:
+            raise OSError(str(error)) from error
+
+    def stop_flag(self) -> StopFlag:
+        """A flag that the file raises too; the file system is asked once a second."""
+        path, looked = self.stopping, 0.0
+
+        def exists() -> bool:
+            nonlocal looked
+            now = time.monotonic()
+            if path is None or now - looked < PAUSE:
+                return False
+            looked = now
+            return path.exists()
+
+        return StopFlag(exists)
+
+
+def site_of(directory: Path, options: RunOptions = DEFAULT_OPTIONS) -> Site:
+    """The site of a run whose records are in a directory."""
+    return Site(
+        records=directory.absolute(), working=Path.cwd(), options=options, own=named_files()
+    )
+
+
+def worker_at(site: Site, stop: StopFlag | None = None) -> Worker:
+    """The worker of this process, with what it has loaded for earlier cells.
+
+    Args:
+        site: of the run.
+        stop: what the process itself is stopped by; by default the site's file alone.
+    """
+    if site not in _serving:
+        site.enter()
+        if site.options.deterministic:
+            fix_arithmetic()
+        _serving.clear()
+        torch.set_num_threads(1)  # results must not depend on the number of cores
+        store = ResultStore(site.records)
+        _serving[site] = Worker(store, site.options, stop or site.stop_flag())
+    return _serving[site]
+
+
+def run_patiently(worker: Worker, job: Job, patience: float = PATIENCE) -> Finished:
+    """Run a job; one that another process holds is tried again for `patience` seconds."""
+    end = time.monotonic() + patience
+    finished = worker.run(job)
+    while finished.outcome == "elsewhere" and time.monotonic() < end:
+        time.sleep(PAUSE)
+        finished = worker.run(job)
+    return finished
+
+
+def leave_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which lets running cells end and reports their records."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

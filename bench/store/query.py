@@ -9,8 +9,9 @@ from typing import Any
 
 from bench import datasets
 from bench.core.cells import Cell, CellKey, Identity, canonical, of_protocol, stream_of, way_of
-from bench.core.grids import GridPoint, Selection, Table
-from bench.core.names import editor_keys, row_order
+from bench.core.config import RunConfig
+from bench.core.grids import GridPoint, Table
+from bench.core.names import editor_keys
 from bench.datasets.plugins import EDITOR_SOURCE
 from bench.evaluation.record_kinds import (
     OUR_WORDING,
@@ -217,15 +218,15 @@ def missing_commands(table: int, cells: Sequence[Cell]) -> Iterator[str]:
         )
 
 
-def with_own_editors(table: Table, selection: Selection, records: Iterable[Record]) -> Selection:
+def with_own_editors(table: Table, config: RunConfig, records: Iterable[Record]) -> RunConfig:
     """A selection that names no editors, with a user's own ones of which there are records."""
-    if selection.editors is not None or table.editors is not None:
-        return selection
+    if config.editors is not None or table.editors is not None:
+        return config
     streams = [stream_of(record["cell"]) for record in records]
     own = {stream["editor"] for stream in streams if EDITOR_SOURCE in stream.get("inputs", {})}
     if not own:
-        return selection
-    return replace(selection, editors=(*editor_keys(recent=selection.recent), *sorted(own)))
+        return config
+    return replace(config, editors=(*editor_keys(recent=config.recent), *sorted(own)))
 
 
 def split_points(points: Iterable[GridPoint]) -> tuple[list[GridPoint], list[GridPoint]]:
@@ -261,7 +262,7 @@ def with_recorded(
         fits = names in wanted and _has_sets(cell, measures) and _agrees(cell, planned)
         if fits and _started(record) >= _started(newest.get(names)):
             newest[names] = record
-    recorded = sorted((record["cell"] for record in newest.values()), key=_in_table)
+    recorded = sorted((r["cell"] for r in newest.values()), key=lambda c: CellKey.of(c).order)
     cells = [*planned, *map(identity_of, recorded)]
     return sorted(cells, key=lambda cell: CellKey.of(cell.to_dict()).n_edits or 0)
 
@@ -269,8 +270,7 @@ def with_recorded(
 def _names_of(point: GridPoint, dtype: str, generation: str) -> Iterator[tuple[object, ...]]:
     """Of a cell of editing, and of another kind, which has neither limit nor generation."""
     path = Path(point.backbone).expanduser()
-    backbone = path.resolve().name if path.is_dir() else point.backbone
-    key = CellKey(backbone, point.editor, point.dataset, point.n_edits, point.seed)
+    key = point.key._replace(backbone=path.resolve().name) if path.is_dir() else point.key
     yield key, dtype, point.limit, generation
     yield key, dtype, None, None
 
@@ -298,11 +298,6 @@ def _agrees(cell: Mapping[str, Any], planned: Sequence[Identity]) -> bool:
         if same and theirs["dataset_digest"] != stream["dataset_digest"]:
             return False
     return True
-
-
-def _in_table(cell: Mapping[str, Any]) -> tuple[object, ...]:
-    stream = stream_of(cell)
-    return row_order(stream["editor"], stream["dataset"]), stream["seed"]
 
 
 def _started(record: Record | None) -> str:

@@ -76,7 +76,7 @@ def data_dir(seed: int = DEFAULT_SEED) -> Path:
     """
     path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
     if not path.is_dir():
-        from bench.core.busy import show_busy
+        from bench.core.progress import show_busy
         from bench.world.files import write_all  # heavy, and needed once per machine
 
         def fill(part: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,34 @@ from tests.cli.asked import (
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code([command, "--help"]) == 0
     assert f"python -m bench {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "tables"])
+def test_help_is_short_and_all_options_have_a_default(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code([command, "--help"]) == 0
+    brief = options(capsys.readouterr().out)
+    assert len(brief) <= 20
+    assert exit_code([command, "--help-all"]) == 0
+    every = options(capsys.readouterr().out)
+    assert set(brief) < set(every)
+    for name, text in every.items():
+        assert "default" in text or name.startswith("--help"), name
+
+
+def options(text: str) -> dict[str, str]:
+    """The help of each option that a help text lists."""
+    lists = text[text.index("\n\n") : text.index("\nexamples:")]
+    found = re.split(r"\n  (?=-)", lists)[1:]
+    return {re.search(r"--[\w-]+", entry)[0]: entry for entry in found}  # type: ignore[index]
+
+
+def test_a_console_script_is_the_module() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    value = tomllib.loads(text)["project"]["scripts"]["lifelong-edit-bench"]
+    script = EntryPoint("lifelong-edit-bench", value, "console_scripts")
+    assert script.load() is main
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +17,12 @@ import pytest
 
 from bench.cli import main as cli
 from bench.cli.main import main
-from bench.core.document_progress import show_documents
 from bench.core.events import KINDS, EventLog, Progress, RunFinished, event_log
+from bench.core.progress import show_documents, show_steps
 from bench.core.stopping import StoppedEarly
-from bench.core.training_progress import show_steps
 from bench.evaluation.record_kinds import edits_in, names_of
+from bench.runner.executors.local import LocalExecutor
+from bench.runner.worker import Finished
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.runner.executors.made_jobs import job
 from tests.support.console import next_commands
@@ -154,28 +155,34 @@ def test_failures_are_told(arguments: list[str], monkeypatch: pytest.MonkeyPatch
     assert (found[-1]["exit_code"], found[-1]["failed"]) == (1, 4)
 
 
-def test_a_stop_is_told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopping(*_: object, **__: object) -> Iterator[Any]:
+class Ending(LocalExecutor):
+    """Ends with an error before any cell has."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def run(self, *_: object, **__: object) -> Generator[Finished, None, None]:
         yield from ()
-        raise StoppedEarly
-
-    monkeypatch.setattr("bench.runner.waiting.until_done", stopping)
-    assert main(arguments) == 130
-    assert [line["event"] for line in events()] == ["run_started", "stopped", "run_finished"]
-    assert (events()[1]["done"], events()[1]["todo"]) == (0, 8)
-    assert events()[-1]["exit_code"] == 130
+        raise self._error
 
 
-def test_an_error_in_the_midst_is_told(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "code", "told"), [(StoppedEarly(), 130, ["stopped"]), (OSError("no disk"), 2, [])]
+)
+def test_a_stop_and_an_error_in_the_midst_are_reported(
+    error: BaseException,
+    code: int,
+    told: list[str],
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(*_: object, **__: object) -> Iterator[Any]:
-        yield from ()
-        raise OSError("no disk")
-
-    monkeypatch.setattr("bench.runner.waiting.until_done", broken)
-    assert main(arguments) == 2
-    assert events()[-1]["exit_code"] == 2
+    monkeypatch.setattr("bench.runner.run.executor_for", lambda *_: Ending(error))
+    assert main(arguments) == code
+    assert [line["event"] for line in events()] == ["run_started", *told, "run_finished"]
+    assert events()[-1]["exit_code"] == code
+    if told:
+        assert (events()[1]["done"], events()[1]["todo"]) == (0, 8)
 
 
 def test_worker_processes_write_nothing_the_parent_tells(arguments: list[str]) -> None:
@@ -200,25 +207,21 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_work(
     assert not Path("out").exists()
 
 
-def test_a_finished_run_names_commands_that_are_about_it(
+def test_a_finished_run_has_two_hints(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = [*arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
     assert main(small) == 0
-    first = next_commands(capsys.readouterr().err)
-    assert any("--n-seeds 5" in command for command in first)
-    assert main([*small, "--n-seeds", "5"]) == 0
-    capsys.readouterr()
-    assert main(small) == 0  # its five seeds are all there by now
-    again = next_commands(capsys.readouterr().err)
-    assert again
-    assert not any("--n-seeds" in command for command in again)
+    assert len(next_commands(capsys.readouterr().err)) == 2
+    assert main([*small, "--n-seeds", "2"]) == 0
+    (command,) = next_commands(capsys.readouterr().err)
+    assert command == "python -m bench report --from out"
 
 
 def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
     path = tmp_path / "events"
     with event_log(path) as log:
-        log.tell(
+        log.write(
             Progress(
                 what="cells", done=1, total=None, edits=None, edits_total=None, rate=math.inf,
                 seconds_left=math.nan,
@@ -235,7 +238,7 @@ def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
 
         def tell() -> None:
             for _ in range(20):
-                log.tell(event)
+                log.write(event)
 
         threads = [threading.Thread(target=tell) for _ in range(4)]
         for thread in threads:
@@ -275,7 +278,7 @@ def test_train_and_stats_take_the_option() -> None:
 def test_without_a_file_nothing_is_written() -> None:
     log = EventLog()
     assert not log.is_on
-    log.tell(RunFinished(exit_code=0, seconds=1.0, failed=0, written=()))
+    log.write(RunFinished(exit_code=0, seconds=1.0, failed=0, written=()))
 
 
 def test_edits_are_counted_by_whole_blocks(tmp_path: Path) -> None:

@@ -1,28 +1,28 @@
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
 
 import pytest
 
-from bench.cli.kinds import KINDS
 from bench.core import published
 from bench.core.cells import Cell
-from bench.core.grids import Selection, default_limit, get_table
+from bench.core.config import RunConfig
+from bench.core.grids import default_limit, get_table
 from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.runner.planning import points
+from bench.runner.stored import chosen
 from editors import registry
 from tests.core.test_cells import CELL
 
 TABLE = get_table(1)
-SOME = Selection(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))
+SOME = RunConfig(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1), seeds=(0, 1))
 
 
 def test_points_are_in_the_tables_order() -> None:
-    found = [(p.n_edits, p.editor, p.dataset, p.seed) for p in points(TABLE, SOME)]
+    found = [(p.n_edits, p.editor, p.dataset, p.seed) for p in points(SOME)]
     assert found[:5] == [
         (1, "ft", "zsre", 0),
         (1, "ft", "zsre", 1),
@@ -34,7 +34,7 @@ def test_points_are_in_the_tables_order() -> None:
 
 
 def test_the_default_is_every_editor_on_three_sets_at_1_10_and_100_edits() -> None:
-    found = points(TABLE, Selection())
+    found = points(RunConfig())
     assert {p.editor for p in found} == set(editor_keys())
     assert [p.dataset for p in found[:3]] == ["zsre", "counterfact", "ripple_edits"]
     assert {(p.n_edits, p.limit) for p in found} == {(1, 20), (10, 50), (100, 100)}
@@ -42,7 +42,7 @@ def test_the_default_is_every_editor_on_three_sets_at_1_10_and_100_edits() -> No
 
 
 def test_the_paper_preset_takes_all_samples_and_leaves_ripple_edits_out_at_10000() -> None:
-    found = points(TABLE, Selection(preset="paper"))
+    found = points(RunConfig(preset="paper"))
     assert {p.limit for p in found} == {None}
     assert {p.n_edits for p in found} == {1, 10, 100, 1000, 10000}
     assert {p.dataset for p in found if p.n_edits == 10000} == {"zsre", "counterfact"}
@@ -61,8 +61,8 @@ def test_each_table_has_its_backbone_and_its_published_numbers(
     number: int, embedded: str, paper: str
 ) -> None:
     table = get_table(number)
-    assert {p.backbone for p in points(table, Selection())} == {embedded}
-    assert {p.backbone for p in points(table, Selection(preset="paper"))} == {paper}
+    assert {p.backbone for p in points(RunConfig(table=number))} == {embedded}
+    assert {p.backbone for p in points(RunConfig(table=number, preset="paper"))} == {paper}
     assert embedded in EMBEDDED
     assert paper in HUB_IDS
     values = published.numbers(number)
@@ -96,13 +96,13 @@ def test_editors_of_later_papers_are_shown_when_asked_for_and_come_last() -> Non
     assert editor_keys(recent=True) == (*editor_keys(), *later)
     assert editor_keys(["RAG", "wise", "recipe"]) == ("recipe", "wise", "rag")
     for selection, wanted in (
-        (Selection(), editor_keys()),
-        (Selection(recent=True), (*editor_keys(), *later)),
-        (Selection(editors=("rag", "ft"), recent=True), ("ft", "rag")),
-        (Selection(editors=("ike",)), ("ike",)),
+        (RunConfig(), editor_keys()),
+        (RunConfig(recent=True), (*editor_keys(), *later)),
+        (RunConfig(editors=("rag", "ft"), recent=True), ("ft", "rag")),
+        (RunConfig(editors=("ike",)), ("ike",)),
     ):
-        assert tuple(dict.fromkeys(p.editor for p in points(TABLE, selection))) == wanted
-    ablation = points(get_table(4), Selection(recent=True))
+        assert tuple(dict.fromkeys(p.editor for p in points(selection))) == wanted
+    ablation = points(RunConfig(table=4, recent=True))
     assert {p.editor for p in ablation} == {"recipe"}
 
 
@@ -113,18 +113,9 @@ def test_editors_of_later_papers_are_shown_when_asked_for_and_come_last() -> Non
 def test_so_are_their_committed_cells(
     editors: tuple[str, ...] | None, recent: bool, wanted: list[str]
 ) -> None:
-    args = argparse.Namespace(
-        editors=editors,
-        with_recent=recent,
-        datasets=None,
-        edits=None,
-        seeds=None,
-        n_seeds=None,
-        measure=None,
-    )
     cells = [dataclasses.replace(CELL, editor=editor) for editor in ("rag", "ft")]
-    chosen = KINDS["editing"].chosen(cells, args)
-    assert [cell.editor for cell in chosen if isinstance(cell, Cell)] == wanted
+    found = chosen(TABLE, cells, RunConfig(editors=editors, recent=recent))
+    assert [cell.editor for cell in found if isinstance(cell, Cell)] == wanted
 
 
 def test_data_sets_come_in_the_papers_column_order() -> None:
@@ -136,15 +127,15 @@ def test_data_sets_come_in_the_papers_column_order() -> None:
     [
         ({"editors": ("recpie",)}, "Unknown editor 'recpie'. Did you mean 'recipe'?"),
         ({"datasets": ("zrse",)}, "Unknown data set 'zrse'. Did you mean 'zsre'?"),
-        ({"edits": (0,)}, "number of edits must be at least 1, got 0"),
+        ({"edits": (0,)}, "--edits: expected a whole number of at least 1, got 0."),
         ({"limit": 5}, "a limit of 5 for 10 edits"),
-        ({"seeds": (-1,)}, "seed must be at least 0"),
+        ({"seeds": (-1,)}, "--seeds: expected a whole number of at least 0, got -1."),
         ({"datasets": ("ripe",), "edits": (10000,)}, "too few samples for 10,000 edits"),
     ],
 )
 def test_selections_that_cannot_be(change: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        points(TABLE, dataclasses.replace(SOME, **change))  # type: ignore[arg-type]
+        points(dataclasses.replace(SOME, **change))  # type: ignore[arg-type]
 
 
 def test_unknown_table() -> None:

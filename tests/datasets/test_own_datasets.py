@@ -11,12 +11,11 @@ import pytest
 
 from bench import datasets
 from bench.cli.main import main
-from bench.core.grids import Selection, get_table
 from bench.datasets import get_dataset
 from bench.datasets.plugins import named_files, run_files
-from bench.runner.planning import Settings, plan, points
 from editors.plugins import OwnCodeError
 from tests.support.own_files import DATASET, forget_installed, install
+from tests.support.plans import edit_jobs
 
 SOURCE = DATASET.read_text(encoding="utf-8")
 ROWS = (DATASET.parent / "capitals.json").read_text(encoding="utf-8")
@@ -45,8 +44,7 @@ def test_a_file_is_a_data_set_wherever_a_name_is_taken(copied: Path) -> None:
 
 def test_a_cell_has_the_digest_of_rows_and_of_code(copied: Path) -> None:
     def cell() -> tuple[str, str, str]:
-        selection = Selection(editors=("ft",), datasets=(str(copied),), edits=(1,), limit=2)
-        (job,) = plan(points(get_table(1), selection), Settings())
+        (job,) = edit_jobs(editors=("ft",), datasets=(str(copied),), edits=(1,), limit=2)
         return job.cell.key(), job.cell.dataset_digest, job.cell.inputs["dataset_source"]
 
     first = cell()
@@ -61,12 +59,11 @@ def test_the_data_may_lie_where_data_dir_says(copied: Path, tmp_path: Path) -> N
     data = tmp_path.with_name(f"{tmp_path.name}-data")
     data.mkdir()
     shutil.move(tmp_path / "capitals.json", data)
-    selection = Selection(editors=("ft",), datasets=(str(copied),), edits=(1,), limit=2)
-    chosen = points(get_table(1), selection)
-    (job,) = plan(chosen, Settings(data_dir=data))
+    selection = {"editors": ("ft",), "datasets": (str(copied),), "edits": (1,), "limit": 2}
+    (job,) = edit_jobs(**selection, data_dir=data)
     assert job.data_dir == data
     with pytest.raises(FileNotFoundError, match=r"No capitals\.json in "):
-        plan(chosen, Settings())
+        edit_jobs(**selection)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ import pytest
 
 from bench.cli import arguments
 from bench.cli import main as cli
-from bench.cli.kinds import KINDS
-from bench.cli.values import assignment
-from bench.core.grids import get_table, variant
+from bench.cli.arguments import assignment
+from bench.core.grids import variant
 from bench.datasets import get_dataset
-from bench.runner.planning import check_hparams, points
+from bench.runner.planning import check_hparams, hparam_changes, points
 from editors import registry
 from tests.support.pages import FENCE, HEADING, LINK, PAGES, ROOT, RUN, commands
 
@@ -32,9 +31,8 @@ def every_command(mark: str | None = None) -> list[Any]:
 
 def check_cells(args: argparse.Namespace) -> None:
     """What `run` and `tables` refuse before they read a file."""
-    table = get_table(args.table)
-    KINDS[table.measures].check(args)
-    check_hparams(points(table, arguments.selection(args)), arguments.settings(args))
+    config = arguments.config_of(args)
+    check_hparams(points(config), hparam_changes(config))
 
 
 def check_training(args: argparse.Namespace) -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import SAMPLES
-from bench.core.run_options import Conduct
+from bench.core.config import RunOptions
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.context import Loaded
+from bench.evaluation.context import Context
 from bench.evaluation.driver import run_cell
-from bench.evaluation.jobs import Job, Results
+from bench.evaluation.jobs import Results
 from bench.models.backbones import locate
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
@@ -23,6 +23,7 @@ from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.runner.executors.made_jobs import job as made_job
 from tests.support.fake_editors import Shift
+from tests.support.fake_jobs import SelfRunningJob
 from tests.support.tiny_files import save_tiny
 
 
@@ -36,23 +37,16 @@ class Sticky(Shift):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftingJob(Job):
+class ShiftingJob(SelfRunningJob):
     """Runs a cell with an editor that restores the model, or one that does not."""
 
     restores: bool
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return 1, 1
-
-    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
-        lm = loaded.language_model(self)
+    def results(self, context: Context, checkpointer: Checkpointer) -> Results:
+        lm = context.language_model(self)
         editor = Shift(lm) if self.restores else Sticky(lm)
         ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES, checkpointer=checkpointer)
         return Results(body={"rows": ran.rows, "summary": {}}, seconds={}, edits=1)
-
-    def editor_facts(self) -> dict[str, Any]:
-        return {}
 
 
 def shifting(backbone: Path, seed: int, *, restores: bool) -> ShiftingJob:
@@ -108,7 +102,7 @@ def test_a_checkpoint_of_a_spoilt_model_is_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backbone, store = save_tiny("llama", tmp_path / "tiny"), ResultStore(tmp_path / "out")
-    worker = Worker(store, Conduct(checkpoint_edits=1))
+    worker = Worker(store, RunOptions(checkpoint_edits=1))
     assert worker.run(shifting(backbone, 0, restores=False)).outcome == "failed"
     assert [path.suffix for path in store.checkpoints.iterdir()] == [".corrupt"]
     assert "was made on a model that its editor did not restore" in capsys.readouterr().err
@@ -116,9 +110,9 @@ def test_a_checkpoint_of_a_spoilt_model_is_set_aside(
 
 def test_a_request_shifts_the_weights_at_all(tmp_path: Path) -> None:
     backbone = save_tiny("llama", tmp_path / "tiny")
-    loaded = Loaded()
-    lm = loaded.language_model(shifting(backbone, 0, restores=True))
-    loaded.check_reset()
+    context = Context()
+    lm = context.language_model(shifting(backbone, 0, restores=True))
+    context.check_reset()
     Shift(lm).edit([EditRequest(prompt="a", target="b", subject="a")])
     with pytest.raises(RuntimeError, match="reset did not restore"):
-        loaded.check_reset()
+        context.check_reset()

@@ -12,7 +12,7 @@ import pytest
 
 from bench.checks.contract.tiny import SAMPLES, Subject, counted_head, tiny_llama
 from bench.core.cells import Cell, Generation
-from bench.core.run_options import Conduct
+from bench.core.config import RunOptions
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.evaluation.driver import CellRun, run_cell
@@ -41,7 +41,7 @@ class Mortal(Checkpointer):
     """Keeps what it is given behind every second step, and dies behind the step number `age`."""
 
     def __init__(self, file: CheckpointFile, age: int | None) -> None:
-        super().__init__(file, Conduct(checkpoint_seconds=1e9))
+        super().__init__(file, RunOptions(checkpoint_seconds=1e9))
         self.age = age
         self.steps = 0
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli.main import main
-from bench.runner import waiting
+from bench.runner import run
 from bench.store.results import ResultStore
 from tests.faults.clocks import Jump, jumping
 
@@ -46,9 +46,7 @@ def forked_run(arguments: Sequence[str], log: Path, jump: Jump | None = None) ->
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             sys.stdout = sys.stderr = nowhere
             log_records(log)
-            kept = waiting.until_done.__kwdefaults__
-            assert kept is not None
-            kept["every"] = 0.05
+            run.EVERY = 0.05
             with jumping(jump):
                 code = main(arguments)
     finally:

@@ -11,14 +11,13 @@ from typing import Any
 
 from bench.checks.contract.tiny import tiny_llama
 from bench.cli.main import main
-from bench.core.grids import Selection, get_table
-from bench.evaluation.edit_job import EditJob
-from bench.runner.planning import Settings, plan, points
+from bench.evaluation.jobs import EditJob
 from bench.store.results import ResultStore
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.recipe import RecipeEditor
 from editors.registry import hparams_for
 from tests.datasets.example_rows import write, zsre_row
+from tests.support.plans import edit_jobs
 from tests.support.tiny_files import resources, save_tiny
 
 EDITORS = ("ft", "rome", "grace", "recipe")
@@ -54,25 +53,18 @@ class Home:
 
     def jobs(self, editors: Sequence[str] = EDITORS, edits: Sequence[int] = EDITS) -> list[EditJob]:
         """The same cells as jobs."""
-        hparams: dict[str, dict[str, Any]] = {}
-        for text in HPARAMS:
-            name, _, value = text.partition("=")
-            editor, _, field = name.partition(".")
-            if editor in editors:
-                hparams.setdefault(editor, {})[field] = json.loads(value)
-        settings = Settings(
+        texts = (text.partition("=") for text in HPARAMS)
+        hparams = {name: json.loads(value) for name, _, value in texts}
+        return edit_jobs(
             data_dir=self.directory / "data",
             encoder=str(self.directory / "encoder"),
-            hparams=hparams,
-        )
-        selection = Selection(
+            hparams={k: v for k, v in hparams.items() if k.partition(".")[0] in editors},
             backbone=str(self.directory / "tiny"),
             editors=tuple(editors),
             datasets=("zsre",),
             edits=tuple(edits),
             limit=ROWS,
         )
-        return plan(points(get_table(1), selection), settings)
 
     @cached_property
     def whole(self) -> Results:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.core.run_options import Conduct
 from bench.core.stopping import StoppedEarly
 from bench.evaluation.caches import numerics
-from bench.evaluation.context import Loaded
+from bench.evaluation.cells import run_cell
+from bench.evaluation.context import Context
 from bench.runner.worker import Worker
 from bench.store.checkpoints import CheckpointFile
 from bench.store.reference import reference_records, write_reference
@@ -58,7 +58,7 @@ def test_damaged_checkpoints(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, loaded = tally["corruptions"], Loaded()
+    count, context = tally["corruptions"], Context()
     jobs = home.jobs(("ft", "grace"), EDITS[-1:])
     for number, damage in enumerate(DAMAGES):
         job, other = jobs[number % 2], jobs[1 - number % 2]
@@ -66,13 +66,12 @@ def test_damaged_checkpoints(
         for one in (job, other):
             file = checkpoint_of(one.cell.key(), store)
             with pytest.raises(StoppedEarly):
-                one.results(loaded, StoppingCheckpointer(file, after=2))
+                run_cell(one, context, StoppingCheckpointer(file, after=2))
         spoil(file_of(job.cell.key(), store), damage, chance,
               file_of(other.cell.key(), store).read_bytes())  # fmt: skip
         with count.trying(f"{damage.__name__} checkpoint"):
             capsys.readouterr()
-            worker = Worker(store, Conduct())
-            worker._loaded = loaded
+            worker = Worker(store, context=context)
             assert worker.run(job).outcome == "done"
             said = capsys.readouterr().err
             if untimed(store.path(job.cell.key())) != home.whole[job.cell.key()]:

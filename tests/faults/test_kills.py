@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.core.run_options import Conduct
-from bench.evaluation.context import Loaded
-from bench.evaluation.edit_job import EditJob
+from bench.core.config import RunOptions
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import EditJob
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
 from tests.faults.grid import Home, assert_tidy, results
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.faults
 
 FORKED, WHOLE = 90, 10  # kills of workers with a warm model, and of `python -m bench run`
 SHARE = 0.5  # of the seconds of a grid, within which a worker is killed
-EVERY_EDIT = Conduct(checkpoint_seconds=0.0, checkpoint_edits=1)
+EVERY_EDIT = RunOptions(checkpoint_seconds=0.0, checkpoint_edits=1)
 
 
-def forked(jobs: Sequence[EditJob], loaded: Loaded, out: Path) -> int:
+def forked(jobs: Sequence[EditJob], context: Context, out: Path) -> int:
     """A process that works on a grid with the model that this one has loaded; its number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
@@ -41,8 +41,7 @@ def forked(jobs: Sequence[EditJob], loaded: Loaded, out: Path) -> int:
         return child
     code = 1
     try:
-        worker = Worker(ResultStore(out), EVERY_EDIT)
-        worker._loaded = loaded
+        worker = Worker(ResultStore(out), EVERY_EDIT, context=context)
         outcomes = {worker.run(job).outcome for job in jobs}
         code = int(not outcomes <= {"done", "found"})
     except BaseException:
@@ -65,29 +64,28 @@ def killed_after(child: int, seconds: float) -> int | None:
     return None if code == -signal.SIGKILL else code
 
 
-def warm(jobs: Sequence[EditJob], out: Path) -> tuple[Loaded, float]:
-    """What a worker has loaded behind a whole grid, and the seconds of a second one."""
-    loaded = Loaded()
+def warm(jobs: Sequence[EditJob], out: Path) -> tuple[Context, float]:
+    """What a worker has loaded after a whole grid, and the seconds of a second one."""
+    context = Context()
     for number in range(2):
         start = time.monotonic()
-        worker = Worker(ResultStore(out / str(number)), EVERY_EDIT)
-        worker._loaded = loaded
+        worker = Worker(ResultStore(out / str(number)), EVERY_EDIT, context=context)
         assert {worker.run(job).outcome for job in jobs} == {"done"}
-    return loaded, time.monotonic() - start
+    return context, time.monotonic() - start
 
 
 def test_killed_workers(
     home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
 ) -> None:
     count, jobs, whole = tally["kills"], home.jobs(), home.whole
-    loaded, seconds = warm(jobs, tmp_path / "warm")
+    context, seconds = warm(jobs, tmp_path / "warm")
     grids = 0
     while count.tried < FORKED:
         out, kept = tmp_path / f"out-{grids}", 0
         out.mkdir()
         done = None
         while done is None and count.tried < FORKED:
-            done = killed_after(forked(jobs, loaded, out), chance.uniform(0, SHARE * seconds))
+            done = killed_after(forked(jobs, context, out), chance.uniform(0, SHARE * seconds))
             if done is None:
                 with count.trying(f"kill {count.tried} of grid {grids}"):
                     there = results(out)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.run_options import Conduct
+from bench.core.config import RunOptions
 from bench.store.results import ResultStore
 from tests.faults.grid import EDITORS, Home, results
 from tests.faults.tally import Count
@@ -53,8 +53,8 @@ def test_ray_workers(
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        conduct = Conduct(checkpoint_seconds=0.0, checkpoint_edits=1)
-        finished = list(RayExecutor(cpus=1).run(home.jobs(EDITORS), out, conduct=conduct))
+        options = RunOptions(checkpoint_seconds=0.0, checkpoint_edits=1)
+        finished = list(RayExecutor(cpus=1).run(home.jobs(EDITORS), out, options=options))
     finally:
         over.set()
         killer.join()

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bench.core.grids import Selection, get_table
+from bench.core.config import RunConfig
 from bench.models import artefacts, resources
 from bench.models.artefacts import first_use_directory, trains_on_first_use
 from bench.models.backbones import locate
 from bench.runner import planning
-from bench.runner.planning import Settings, points, train_missing
+from bench.runner.planning import Planner, points
 from bench.world.store import assets_dir
 from editors import registry
 
@@ -26,9 +26,12 @@ def nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def point(editor: str) -> Any:
-    selection = Selection(editors=(editor,), datasets=("cf",), edits=(1,), limit=2)
-    (only,) = points(get_table(1), selection)
+    (only,) = points(RunConfig(editors=(editor,), datasets=("cf",), edits=(1,), limit=2))
     return only
+
+
+def train_missing(editor: str, **changes: Any) -> None:
+    Planner(RunConfig(**changes)).train_missing([point(editor)])
 
 
 @pytest.fixture
@@ -46,20 +49,20 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_missing_weights_are_trained_once(trained: list[str]) -> None:
-    train_missing([point("mend"), point("mend")], Settings())
-    train_missing([point("mend")], Settings())
+    Planner(RunConfig()).train_missing([point("mend"), point("mend")])
+    train_missing("mend")
     assert trained == ["mend"]
 
 
 @pytest.mark.parametrize("editor", ["ft", "recipe"])
 def test_others_are_not(editor: str, trained: list[str]) -> None:
     """FT has no weights; training RECIPE's takes too long for a run."""
-    train_missing([point(editor)], Settings())
+    train_missing(editor)
     assert not trained
 
 
 def test_only_on_the_embedded_world(trained: list[str], tmp_path: Path) -> None:
-    train_missing([point("mend")], Settings(data_dir=tmp_path))
+    train_missing("mend", data_dir=tmp_path)
     assert not trained
     assert not trains_on_first_use("mend", "some/model")
 
@@ -121,15 +124,14 @@ def test_they_are_really_trained(
         artefacts, "training_samples",
         lambda names, where: {name: samples[:40] for name, samples in full(names, where).items()},
     )  # fmt: skip
-    train_missing([point(editor)], Settings())
+    train_missing(editor)
     (artefact,) = (tmp_path / "cache").glob("world-0/artefacts/*/*.safetensors")
-    (job,) = planning.plan([point(editor)], Settings())
+    (job,), _ = Planner(RunConfig()).edit_jobs([point(editor)], named=True)
     assert job.sources.artefact == artefact
 
 
 def test_weights_of_another_training_are_not_taken_for_it(trained: list[str]) -> None:
     """MEND's mode acts in training alone; LTE's in retrieval."""
-    train_missing([point("mend")], Settings())
-    changed = Settings(hparams={"mend": {"mode": "original"}})
-    train_missing([point("mend")], changed)
+    train_missing("mend")
+    train_missing("mend", hparams={"mend.mode": "original"})
     assert trained == ["mend", "mend"]

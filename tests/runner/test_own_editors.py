@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.core.grids import Selection, get_table
 from bench.datasets.plugins import named_files, run_files
-from bench.runner.planning import Settings, plan, points
 from editors import registry
 from editors.plugins import OwnCodeError
 from tests.support.own_files import EDITOR, SMALL, forget_installed, install, write_editor
+from tests.support.plans import edit_jobs
 
 POINTS = "[bench.editors]\n"
 RUN = ["--datasets", "zsre", "--edits", "1", "--limit", "2", "--metrics", "teacher_forced"]
@@ -29,8 +28,7 @@ def _forgotten() -> Iterator[None]:
 
 
 def key_of(editor: str) -> str:
-    selection = Selection(editors=(editor,), datasets=("zsre",), edits=(1,), limit=2)
-    (job,) = plan(points(get_table(1), selection), Settings())
+    (job,) = edit_jobs(editors=(editor,), datasets=("zsre",), edits=(1,), limit=2)
     return job.cell.key()
 
 
@@ -60,8 +58,7 @@ def test_a_changed_file_is_another_cell(tmp_path: Path) -> None:
 
 
 def test_an_editor_of_this_package_has_no_source_in_its_cell() -> None:
-    selection = Selection(editors=("ft",), datasets=("zsre",), edits=(1,), limit=2)
-    (job,) = plan(points(get_table(1), selection), Settings())
+    (job,) = edit_jobs(editors=("ft",), datasets=("zsre",), edits=(1,), limit=2)
     assert registry.source_of("ft") is None
     assert job.cell.inputs == {}
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from bench.core.checksums import seal_beside
-from bench.core.grids import Selection, get_table
+from bench.core.config import RunConfig
+from bench.core.grids import get_table
 from bench.datasets import get_dataset
-from bench.datasets.base import PublishedFile, git_blob_id
-from bench.evaluation.edit_job import EditJob
+from bench.datasets.base import EditDataset, PublishedFile, git_blob_id
+from bench.evaluation.jobs import EditJob
 from bench.models import resources
+from bench.models.backbones import locate
 from bench.models.key_statistics import read_templates
-from bench.runner.planning import Settings, plan, points, trained_points
+from bench.runner import planning
+from bench.runner.planning import Planner, plan, points
+from bench.runner.run import run
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
 from bench.tables.table import caption_of
 from editors import registry
 from tests.datasets.example_rows import counterfact_row, write
+from tests.support.plans import edit_jobs
 from tests.support.tiny_files import save_tiny
 
 
@@ -39,10 +45,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def jobs(backbone: Path, data: Path, *editors: str) -> list[EditJob]:
-    selection = Selection(
-        backbone=str(backbone), editors=editors, datasets=("cf",), edits=(1,), limit=2
-    )
-    return plan(points(get_table(1), selection), Settings(data_dir=data.parent, generation="none"))
+    return edit_jobs(**selected(backbone, data, editors=editors))
+
+
+def selected(backbone: Path, data: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "backbone": str(backbone), "datasets": ("cf",), "edits": (1,), "limit": 2,
+        "data_dir": data.parent, "metrics": "teacher_forced", **changes,
+    }  # fmt: skip
 
 
 def test_a_cell_names_the_contents_it_depends_on(backbone: Path, data: Path) -> None:
@@ -117,32 +127,38 @@ def test_data_that_changes_after_planning_fails_the_cell(
 def test_untrained_editors_are_left_out_of_grids_that_nobody_named(
     backbone: Path, data: Path
 ) -> None:
-    selection = Selection(
-        backbone=str(backbone), editors=("ft", "recipe"), datasets=("cf",), edits=(1,), limit=2
-    )
-    settings = Settings(data_dir=data.parent, generation="none")
-    kept, reasons = trained_points(points(get_table(1), selection), settings, named=False)
-    assert [point.editor for point in kept] == ["ft"]
+    config = RunConfig(**selected(backbone, data, editors=("ft", "recipe")))
+    jobs, reasons = Planner(config).edit_jobs(points(config), named=False)
+    assert [job.cell.editor for job in jobs] == ["ft"]
     assert len(reasons) == 1
     assert "RECIPE has no trained weights" in reasons[0]
 
 
 def test_a_hyper_parameter_of_the_user_is_part_of_the_cell(backbone: Path, data: Path) -> None:
-    selection = Selection(
-        backbone=str(backbone), editors=("grace",), datasets=("cf",), edits=(1,), limit=2
-    )
-    changes = {"grace": {"mode": "easyedit", "n_iter": 3}}
-    settings = Settings(data_dir=data.parent, generation="none", hparams=changes)
-    (job,) = plan(points(get_table(1), selection), settings)
+    changes = {"grace.mode": "easyedit", "grace.n_iter": 3}
+    chosen = selected(backbone, data, editors=("grace",))
+    (job,) = edit_jobs(**chosen, hparams=changes)
     assert (job.cell.hparams["mode"], job.cell.hparams["n_iter"]) == ("easyedit", 3)
     assert caption_of(get_table(1), [job.cell], seeds=(0,)).changes == (
         "GRACE with mode=easyedit, n_iter=3."
     )
-    (before,) = plan(points(get_table(1), selection), replace(settings, hparams={}))
+    (before,) = edit_jobs(**chosen)
     assert before.cell.key() != job.cell.key()
     assert caption_of(get_table(1), [before.cell], seeds=(0,)).changes == ""
     with pytest.raises(ValueError, match="changes FT, which is not among the editors"):
-        plan(points(get_table(1), selection), replace(settings, hparams={"ft": {"lr": 1.0}}))
+        edit_jobs(**chosen, hparams={"ft.lr": 1.0})
+
+
+def test_files_are_read_once_for_planning_and_running(
+    backbone: Path, data: Path, tmp_path: Path
+) -> None:
+    with (
+        patch.object(planning, "locate", side_effect=locate) as located,
+        patch.object(EditDataset, "load", autospec=True, side_effect=EditDataset.load) as loaded,
+    ):
+        chosen = selected(backbone, data, editors=("ft", "grace"), edits=(1, 2), seeds=(0, 1))
+        assert len(run(RunConfig(**chosen, jobs=1, out=tmp_path / "out")).complete) == 8
+    assert (located.call_count, loaded.call_count) == (1, 1)
 
 
 def test_a_variant_without_weights_is_left_out_even_where_its_editor_is_named(
@@ -150,9 +166,9 @@ def test_a_variant_without_weights_is_left_out_even_where_its_editor_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(resources, "variants_dir", lambda _: tmp_path)  # a user may have them
-    selection = Selection(editors=("recipe",), datasets=("cf",), edits=(1,))
-    found = points(get_table(5), selection)
-    assert [point.variant for point in found] == [None, "gptj-ln1"]
-    kept, (reason,) = trained_points(found, Settings(), named=True)
-    assert kept == [found[0]]
+    config = RunConfig(table=5, editors=("recipe",), datasets=("cf",), edits=(1,))
+    assert [point.variant for point in points(config)] == [None, "gptj-ln1"]
+    planned = plan(config)
+    (reason,) = planned.left_out
+    assert len(planned.jobs) == 1
     assert "bench train --variant gptj-ln1 --backbone mini-gptj" in reason

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditCount
-from bench.runner.cell_progress import CellProgress
-from bench.runner.progress import track
+from bench.runner.observers import CellProgress, Display
 from bench.runner.worker import Finished
 from bench.store.leases import Lease, Leases
+from bench.store.results import ResultStore
 from tests.runner.executors.made_jobs import MarkingJob, job
 
 
@@ -46,9 +46,9 @@ def leased(folder: Path, one: MarkingJob, edits: int, earlier: int = 0) -> Lease
 
 
 def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
-    clock, leases = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), ResultStore(tmp_path).leases
     first, second, *_ = cells = jobs(tmp_path)
-    progress = CellProgress(cells, leases, clock)
+    progress = CellProgress(cells, ResultStore(tmp_path), clock)
     assert progress.now().in_words() == "0 of 4"
     clock.now = 60.0
     with leased(leases, first, 25), leased(leases, second, 50):
@@ -66,9 +66,9 @@ def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
 
 
 def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
-    clock, leases = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), ResultStore(tmp_path).leases
     cells = jobs(tmp_path, number=1)
-    progress = CellProgress(cells, leases, clock)
+    progress = CellProgress(cells, ResultStore(tmp_path), clock)
     clock.now = 10.0
     with leased(leases, cells[0], 60, earlier=60):
         now = progress.now()
@@ -84,9 +84,9 @@ def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
 
 
 def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
-    leases, clock = tmp_path / "claims", Clock()
+    leases, clock = ResultStore(tmp_path).leases, Clock()
     first, second, stranger = jobs(tmp_path, limit=None, number=3)
-    progress = CellProgress([first, second], leases, clock)
+    progress = CellProgress([first, second], ResultStore(tmp_path), clock)
     clock.now = 10.0
     with leased(leases, first, 7), leased(leases, stranger, 9):
         now = progress.now()
@@ -97,9 +97,9 @@ def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
 
 
 def test_behind_all_edits_nothing_is_said_of_the_time_left(tmp_path: Path) -> None:
-    clock, leases = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), ResultStore(tmp_path).leases
     cells = jobs(tmp_path, number=1)
-    progress = CellProgress(cells, leases, clock)
+    progress = CellProgress(cells, ResultStore(tmp_path), clock)
     clock.now = 1000.0
     with leased(leases, cells[0], 100):
         now = progress.now()
@@ -108,10 +108,10 @@ def test_behind_all_edits_nothing_is_said_of_the_time_left(tmp_path: Path) -> No
 
 
 def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
-    clock, leases = Clock(), tmp_path / "claims"
+    clock, leases = Clock(), ResultStore(tmp_path).leases
     cells = jobs(tmp_path, number=2)
     with leased(leases, cells[0], 90):
-        progress = CellProgress(cells, leases, clock)
+        progress = CellProgress(cells, ResultStore(tmp_path), clock)
         clock.now = 10.0
         assert progress.now().in_words() == "0 of 2, 90 of 200 edits"
     with leased(leases, cells[0], 95):
@@ -126,9 +126,8 @@ def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
 
 
 def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> None:
-    clock, leases = Clock(), tmp_path / "claims"
-    cells = jobs(tmp_path, number=3)
-    progress = CellProgress(cells, leases, clock)
+    clock, cells = Clock(), jobs(tmp_path, number=3)
+    progress = CellProgress(cells, ResultStore(tmp_path), clock)
     clock.now = 10.0
     progress.ended(ended(cells[0], 100, earlier=80))
     assert progress.now().edits_rate == pytest.approx(2.0)
@@ -157,25 +156,25 @@ def test_a_keeper_counts_edits_and_a_lease_tells_them(tmp_path: Path) -> None:
         assert (tmp_path / f"{key}.json").stat().st_size == size
 
 
-def test_cells_pass_through_and_a_pipe_stays_quiet(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_pipe_has_a_line_now_and_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = jobs(tmp_path, number=3)
-    outcomes = [ended(one, 4) for one in cells]
-    assert list(track(outcomes, CellProgress(cells, tmp_path / "claims"))) == outcomes
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
-
-
-def test_a_pipe_has_a_line_now_and_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cells, leases = jobs(tmp_path, number=2), tmp_path / "claims"
-    progress = CellProgress(cells, leases)
-    with leased(leases, cells[1], 30):
-        said = ""
-        for _ in track([ended(cells[0], 100), ended(cells[1], 100)], progress, every=0.02):
-            while "cells: 1 of 2, 130 of 200 edits" not in said and len(progress._ended) == 1:
-                said += capsys.readouterr().err
-    assert "cells: 1 of 2, 130 of 200 edits" in said
+    cells, store, now = jobs(tmp_path, number=2), ResultStore(tmp_path), [0.0]
+    monkeypatch.setattr("bench.runner.observers.time.monotonic", lambda: now[0])
+    progress, display = CellProgress(cells, store), Display(every=30.0)
+    display.started(progress)
+    with leased(store.leases, cells[1], 30):
+        progress.ended(ended(cells[0], 100))
+        display.finished(ended(cells[0], 100))
+        now[0] = 29.0
+        display.beat()
+        assert capsys.readouterr() == ("", "")
+        now[0] = 30.0
+        display.beat()
+        display.beat()
+    display.ended(stopped=False)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cells: 1 of 2, 130 of 200 edits")
 
 
 def test_a_terminal_shows_cells_rate_and_failures(
@@ -185,12 +184,16 @@ def test_a_terminal_shows_cells_rate_and_failures(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
     cells = jobs(tmp_path, number=3)
-    outcomes = [
+    progress, display = CellProgress(cells, ResultStore(tmp_path)), Display()
+    display.started(progress)
+    for cell in (
         ended(cells[0], 4),
         ended(cells[1], 0, error="RuntimeError: no", outcome="failed"),
         ended(cells[2], 0, outcome="found"),
-    ]
-    assert list(track(outcomes, CellProgress(cells, tmp_path / "claims"))) == outcomes
+    ):
+        progress.ended(cell)
+        display.finished(cell)
+    display.ended(stopped=False)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "ft on zsre: 1.5 s" in captured.err

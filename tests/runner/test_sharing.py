@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from bench.core.stopping import StopFlag, StoppedEarly
+from bench.runner import run
 from bench.runner import worker as module
-from bench.runner.executors.local import LocalExecutor
-from bench.runner.waiting import until_done
-from bench.runner.worker import Worker
+from bench.runner.worker import Finished, Worker
 from bench.store.leases import Leases
 from bench.store.results import ResultStore, encoded, is_complete
-from tests.support.fake_jobs import fake_job, runs
+from tests.support.fake_jobs import executed, fake_job, runs
 from tests.support.source import ROOT
 
 # Runs jobs as an executor does: one after the other, then what others were running.
@@ -29,9 +28,9 @@ import os, sys, time
 from pathlib import Path
 from bench.runner import worker as module
 from bench.store.results import ResultStore
-from bench.runner.executors.local import LocalExecutor
-from bench.runner.waiting import until_done
-from tests.support.fake_jobs import fake_job
+from tests.support.fake_jobs import executed, fake_job
+from bench.runner import run
+run.EVERY = 0.1
 module.provenance = lambda *_, **__: {}
 records, log, count, seconds = Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:5])
 jobs = [fake_job(log, seed, seconds=seconds) for seed in range(int(count))]
@@ -39,17 +38,15 @@ store = ResultStore(records)
 (log.parent / f"ready.{os.getpid()}").touch()
 while len(list(log.parent.glob("ready.*"))) < int(sys.argv[5]):
     time.sleep(0.01)
-found = until_done(LocalExecutor(1), jobs, store, every=0.1)
+found = executed(jobs, store)
 print(",".join(one.outcome for one in found), flush=True)
 """
-
-
-HERE = LocalExecutor(1)
 
 
 @pytest.fixture(autouse=True)
 def no_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
+    monkeypatch.setattr(run, "EVERY", 0.05)
 
 
 @pytest.fixture
@@ -104,7 +101,7 @@ def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, 
         assert Worker(store).run(fake_job(log)).outcome == "elsewhere"
     finally:
         victim.send_signal(signal.SIGKILL)  # and nobody has asked for its end yet: a zombie
-    (one,) = until_done(HERE, [fake_job(log)], store, every=0.05)
+    (one,) = executed([fake_job(log)], store)
     victim.communicate()
     assert one.outcome == "done"
     assert runs(log) == [0, 0]
@@ -117,12 +114,15 @@ def test_waiting_is_said_and_ends_with_the_record(
     jobs = [fake_job(log, seed) for seed in range(3)]
     lease = Leases(store.leases).acquire(jobs[1].cell.key())
     assert lease is not None
-    found = []
-    for one in until_done(HERE, jobs, store, every=0.05):
-        found.append(one)
-        if len(found) == 2:  # while this process waits, the other one ends
+    ended = []
+
+    def end_the_other(cell: Finished) -> None:
+        ended.append(cell)
+        if len(ended) == 2:  # while this process waits
             store.put(jobs[1].cell.key(), _record(jobs[1].cell))
             lease.release()
+
+    found = executed(jobs, store, then=end_the_other)
     assert [one.outcome for one in found] == ["done", "done", "found"]
     assert found[-1].key == jobs[1].cell.key()
     assert runs(log) == [0, 2]
@@ -136,7 +136,7 @@ def test_who_is_waited_for_is_named(
     assert lease is not None
     timer = threading.Timer(0.3, lease.release)
     timer.start()
-    assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
+    assert [one.outcome for one in executed([job], store)] == ["done"]
     timer.join()
     assert f"1 cell is being computed by process {os.getpid()} on" in capsys.readouterr().err
     assert runs(log) == [0]
@@ -149,7 +149,7 @@ def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
     timer = threading.Timer(0.3, stop.request_stop)
     timer.start()
     with pytest.raises(StoppedEarly):
-        list(until_done(HERE, [job], store, stop=stop, every=0.05))
+        executed([job], store, stop=stop)
     timer.join()
     lease.release()
     assert runs(log) == []
@@ -157,7 +157,7 @@ def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
 
 def test_a_cell_that_failed_elsewhere_is_told(store: ResultStore, log: Path) -> None:
     Worker(store).run(fake_job(log, error="no"))
-    (one,) = until_done(HERE, [fake_job(log)], store)
+    (one,) = executed([fake_job(log)], store)
     assert (one.outcome, one.error) == ("failed", "RuntimeError: no")
     assert runs(log) == [0]
 
@@ -169,10 +169,10 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
     store.leases.mkdir(parents=True)
     (store.leases / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
     patient = partial(Leases, patience=0.3)
-    monkeypatch.setattr("bench.runner.waiting.Leases", patient)
+    monkeypatch.setattr("bench.store.leases.Leases", patient)
     monkeypatch.setattr("bench.runner.worker.Leases", patient)
     start = time.monotonic()
-    assert [one.outcome for one in until_done(HERE, [job], store, every=0.05)] == ["done"]
+    assert [one.outcome for one in executed([job], store)] == ["done"]
     assert time.monotonic() - start > 0.2
     assert not store.leases.exists()
 
@@ -180,7 +180,7 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
 def test_nothing_to_wait_for_is_silent(
     store: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert list(until_done(HERE, [], store)) == []
+    assert executed([], store) == []
     assert capsys.readouterr().err == ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.core.run_options import Conduct
+from bench.core.config import RunOptions
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.caches import difference, numerics
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
@@ -191,11 +191,11 @@ def test_short_cells_write_nothing(file: CheckpointFile) -> None:
 def test_checkpoints_come_by_edits_and_by_seconds(
     file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert steps(Checkpointer(file, Conduct(checkpoint_edits=3)), file, 7) == [3, 6]
+    assert steps(Checkpointer(file, RunOptions(checkpoint_edits=3)), file, 7) == [3, 6]
     file.discard()
     now = [0.0]
     monkeypatch.setattr("bench.evaluation.checkpointing.time.monotonic", lambda: now[0])
-    checkpointer = Checkpointer(file, Conduct(checkpoint_seconds=10))
+    checkpointer = Checkpointer(file, RunOptions(checkpoint_seconds=10))
     written = []
     for now[0] in (9.0, 10.0, 19.0, 20.0, 21.0):
         written += [now[0]] if steps(checkpointer, file, 1) else []
@@ -208,7 +208,7 @@ def test_writing_takes_a_small_share_of_the_time(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr("bench.evaluation.checkpointing.time.monotonic", lambda: now[0])
-    checkpointer = Checkpointer(file, Conduct(checkpoint_seconds=0))
+    checkpointer = Checkpointer(file, RunOptions(checkpoint_seconds=0))
 
     def slowly() -> Checkpoint:
         now[0] += 2.0
@@ -244,5 +244,5 @@ def test_work_goes_on_where_no_checkpoint_can_be_written(
     file: CheckpointFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.directory.write_text("a file in the place of the folder")
-    Checkpointer(file, Conduct(checkpoint_edits=1)).after_edit(lambda: MADE)
+    Checkpointer(file, RunOptions(checkpoint_edits=1)).after_edit(lambda: MADE)
     assert capsys.readouterr().err.startswith(f"No checkpoint was written to {file.path}: ")

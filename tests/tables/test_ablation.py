@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from bench.core.cells import Cell
-from bench.core.grids import ABLATIONS, Selection, ablation_of, get_table, variant
+from bench.core.config import RunConfig
+from bench.core.grids import ABLATIONS, ablation_of, get_table, variant
 from bench.core.names import CONTROL, MODELS
 from bench.models.backbones import locate
-from bench.runner.planning import Settings, points, trained_points
+from bench.runner.planning import plan, points
 from bench.store.results import Record
 from bench.tables import view
 from bench.tables.render import to_csv
@@ -50,7 +51,7 @@ def text_of(cells: list[Cell], records: list[Record]) -> TextTable:
 
 
 def test_the_grid_has_recipe_and_its_three_ablations() -> None:
-    grid = points(TABLE, Selection(datasets=("cf",), edits=(100,)))
+    grid = points(RunConfig(table=4, datasets=("cf",), edits=(100,)))
     of_main = [point.variant for point in grid if point.backbone == "mini-llama"]
     assert of_main == [None, "no-cpt", "no-ks", "no-cpt-no-ks"]
     assert {point.editor for point in grid} == {"recipe"}
@@ -75,7 +76,7 @@ def test_a_seed_without_one_of_the_data_sets_does_not_count() -> None:
 
 
 def test_the_control_backbone_has_rows_of_its_own() -> None:
-    chosen = points(TABLE, Selection(datasets=("cf",), edits=(100,)))
+    chosen = points(RunConfig(table=4, datasets=("cf",), edits=(100,)))
     assert [p.variant for p in chosen if p.backbone == CONTROL] == [None, "no-cpt"]
     cells = [recipe(name) for name in SETS]
     cells += [dataclasses.replace(of, backbone=CONTROL) for of in cells]
@@ -90,7 +91,7 @@ def test_the_control_backbone_has_rows_of_its_own() -> None:
 
 
 def test_another_backbone_has_no_control() -> None:
-    other = points(TABLE, Selection(backbone="somewhere/else", datasets=("cf",), edits=(100,)))
+    other = points(RunConfig(table=4, backbone="somewhere/else", datasets=("cf",), edits=(100,)))
     assert {point.backbone for point in other} == {"somewhere/else"}
 
 
@@ -137,17 +138,15 @@ def test_the_control_is_not_shipped() -> None:
 
 @pytest.mark.usefixtures("empty_cache")
 def test_table_4_leaves_it_out_where_it_was_not_built() -> None:
-    chosen = points(get_table(4), Selection(datasets=("cf",), edits=(100,)))
-    usable, reasons = trained_points(chosen, Settings(), named=False)
-    assert {point.backbone for point in usable} == {"mini-llama"}
-    assert any("world build" in reason for reason in reasons)
+    planned = plan(RunConfig(table=4, datasets=("cf",), edits=(100,)))
+    assert {job.cell.backbone for job in planned.jobs} == {"mini-llama"}
+    assert any("world build" in reason for reason in planned.left_out)
 
 
 @pytest.mark.usefixtures("empty_cache")
 def test_it_is_an_error_where_it_was_named() -> None:
-    chosen = points(get_table(4), Selection(backbone=CONTROL, datasets=("cf",), edits=(100,)))
     with pytest.raises(NotBuiltError):
-        trained_points(chosen, Settings(), named=False)
+        plan(RunConfig(table=4, backbone=CONTROL, datasets=("cf",), edits=(100,)))
 
 
 def test_it_reads_no_document_with_an_answer_in_its_context() -> None:

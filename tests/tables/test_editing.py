@@ -8,7 +8,8 @@ import io
 
 import pytest
 
-from bench.core.grids import Selection, get_table
+from bench.core.config import RunConfig
+from bench.core.grids import get_table
 from bench.runner.planning import points
 from bench.tables.editing import EditingView, averages, by_kind, view
 from bench.tables.render import latex, markdown, to_csv
@@ -202,7 +203,7 @@ def test_a_variant_has_a_row_beside_its_editor_and_competes_with_nobody() -> Non
 
 
 def test_table_5_has_both_injections_of_recipe_alone() -> None:
-    grid = points(get_table(5), Selection(editors=("recipe", "ft"), datasets=("cf",), edits=(1,)))
+    grid = points(RunConfig(table=5, editors=("recipe", "ft"), datasets=("cf",), edits=(1,)))
     assert [(point.editor, point.variant) for point in grid] == [
         ("ft", None), ("recipe", None), ("recipe", "gptj-ln1"),
     ]  # fmt: skip

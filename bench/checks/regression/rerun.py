@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.core.cells import Cell
-from bench.core.grids import GridPoint, Selection, Table, row_variant
-from bench.evaluation.edit_job import EditJob
-from bench.evaluation.jobs import Job
+from bench.core.cells import Cell, CellKey
+from bench.core.config import RunConfig
+from bench.core.grids import Table, row_variant
+from bench.evaluation.jobs import EditJob, Job
 from bench.runner.executors.local import LocalExecutor
-from bench.runner.planning import Settings, plan, points, trained_points
+from bench.runner.observers import Display
+from bench.runner.planning import Planner, points
+from bench.runner.run import execute, largest_first
 from bench.store.reference import compact, table_records
 from bench.store.results import Record, ResultStore, is_complete
 from bench.world.store import assets_dir
@@ -68,16 +70,16 @@ def rerun(
         ValueError: it has none of these cells.
         OSError: records cannot be written to the temporary directory.
     """
-    references = {_point_of(record): record for record in table_records(table.number)}
-    every = [point for part in parts for point in _points(table, part)]
-    wanted = [point for point in every if _identifying(point) in references]
+    references = {_key(Cell.from_dict(r["cell"])): r for r in table_records(table.number)}
+    every = [point for part in parts for point in points(_config(table, part))]
+    wanted = [point for point in every if (point.key, point.variant) in references]
     if not wanted:
         raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
-    trained, reasons = trained_points(wanted, Settings(), named=False)
+    planned, reasons = Planner(RunConfig(table=table.number)).edit_jobs(wanted, named=False)
     yield from (Outcome(cell="untrained", verdict="left out", detail=why) for why in reasons)
     current = []
-    for point, job in zip(trained, plan(trained, Settings()), strict=True):
-        reference = references[_identifying(point)]
+    for job in planned:
+        reference = references[_key(job.cell)]
         if _trained_here(job):
             name = job.cell.describe()
             yield Outcome(cell=name, verdict="left out", detail="its weights were trained here")
@@ -96,38 +98,31 @@ def _trained_here(job: EditJob) -> bool:
 
 
 def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outcome]:
-    from bench.runner.cell_progress import CellProgress
-    from bench.runner.progress import track
-
-    by_key = {job.cell.key(): (job, reference) for job, reference in pairs}
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
         store = ResultStore(Path(folder))
-        todo = [job for job, _ in pairs]
-        finished = LocalExecutor(jobs).run(todo, store.directory)
-        for cell in track(finished, CellProgress(todo, store.leases)):
-            job, reference = by_key[cell.key]
-            now = store.read(cell.key)
+        todo = largest_first(job for job, _ in pairs)
+        execute(todo, store, [Display()], executor=LocalExecutor(jobs))
+        for job, reference in pairs:
+            now = store.read(reference["key"])
             if now is not None:
                 yield compare(reference, now, job.cell.describe())
 
 
-def _points(table: Table, part: Part) -> tuple[GridPoint, ...]:
-    selection = Selection(
-        editors=part.editors, datasets=part.datasets, edits=part.edits, seeds=(SEED,), recent=True
+def _config(table: Table, part: Part) -> RunConfig:
+    return RunConfig(
+        table=table.number,
+        editors=part.editors,
+        datasets=part.datasets,
+        edits=part.edits,
+        seeds=(SEED,),
+        recent=True,
     )
-    return points(table, selection)
 
 
-def _identifying(point: GridPoint) -> tuple[object, ...]:
-    return point.backbone, point.editor, point.dataset, point.n_edits, point.seed, point.variant
-
-
-def _point_of(record: Record) -> tuple[object, ...]:
-    """The same of a record of the preset."""
-    cell = Cell.from_dict(record["cell"])
+def _key(cell: Cell) -> tuple[CellKey, str | None]:
+    """The key and the variant of the point that a cell was planned from."""
     variant = row_variant(cell.editor, cell.hparams)
-    name = None if variant is None else variant.key
-    return cell.backbone, cell.editor, cell.dataset, cell.n_edits, cell.seed, name
+    return CellKey.of(cell.to_dict()), None if variant is None else variant.key
 
 
 def compare(reference: Record, now: Record, name: str) -> Outcome:

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
 
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
-from bench.evaluation.context import Loaded
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import TimingJob
 from bench.evaluation.timing.measure import (
     Seconds,
     edit_seconds,
@@ -26,9 +27,6 @@ from bench.models.resources import resources_for
 from editors import registry
 from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.language_model import LanguageModel
-
-if TYPE_CHECKING:
-    from bench.evaluation.timing.job import TimingJob
 
 PUBLISHED_DTYPE, HALF = "float32", "bfloat16"  # queries in the second stand beside the first
 
@@ -49,12 +47,12 @@ class Session:
     def __init__(
         self,
         job: TimingJob,
-        loaded: Loaded,
+        context: Context,
         requests: Sequence[EditRequest],
         checkpointer: Checkpointer | None = None,
     ) -> None:
         self._job = job
-        self._loaded = loaded
+        self._context = context
         self._requests = requests
         self._checkpointer = checkpointer or Checkpointer()
 
@@ -66,7 +64,7 @@ class Session:
         return summary | {"forward_bfloat16": _plain(half)}
 
     def _as_asked(self, folder: Path) -> tuple[dict[str, Any], Edited | None]:
-        cell, lm = self._job.cell, self._loaded.language_model(self._job)
+        cell, lm = self._job.cell, self._context.language_model(self._job)
         if cell.editor is None:
             return {"edit": None, **self._inference(lm, None), "trained_parameters": None}, None
         cls = registry.editor_class(cell.editor)
@@ -101,7 +99,7 @@ class Session:
 
     def _in_half(self, edited: Edited | None) -> Seconds:
         """Queries behind the same edits; statistics and edits are those of the other dtype."""
-        lm, queries = self._loaded.language_model(self._job, HALF), self._job.cell.queries
+        lm, queries = self._context.language_model(self._job, HALF), self._job.cell.queries
         if edited is None:
             return forward_seconds(lm, self._requests, None, queries=queries)
         with _without_edits(edited.cls(lm, edited.hparams, edited.resources)) as editor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
+from bench.core.config import RunConfig
 from bench.core.grids import GridPoint, Table
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.runner.costs.hours import (
@@ -31,7 +32,7 @@ from bench.runner.costs.work import (
     samples_of,
     work_of,
 )
-from bench.runner.planning import Settings, hparams_of
+from bench.runner.planning import Changes, hparams_of
 from bench.world.store import ASSETS
 from bench.world.world import DEFAULT_SEED
 from editors import registry
@@ -78,23 +79,24 @@ class Request:
 
     table: Table
     points: Sequence[GridPoint]
-    settings: Settings
+    config: RunConfig
+    changes: Changes = field(default_factory=dict)  # of hyper-parameters, by the user
     task_limit: int | None = None
     teraflops: float | None = None  # sustained; None takes `TERAFLOPS`
 
     @property
     def embedded(self) -> bool:
         """Whether the data are the embedded world's."""
-        return self.settings.preset == "embedded" and self.settings.data_dir is None
+        return self.config.embedded_data
 
     @property
     def generated(self) -> bool:
         """Whether answers are decoded too."""
-        return self.settings.generation != "none"
+        return self.config.generation != "none"
 
     def seconds(self, operations: float) -> float:
         """Seconds of a number of operations; a thread of a CPU runs the miniature backbones."""
-        usual = CPU_TERAFLOPS if self.embedded else TERAFLOPS[self.settings.dtype]
+        usual = CPU_TERAFLOPS if self.embedded else TERAFLOPS[self.config.dtype]
         return operations / (1e12 * (self.teraflops or usual))
 
     def work_of(self, point: GridPoint) -> Work:
@@ -128,8 +130,8 @@ class _Backbone:
         self._recorded = name in EMBEDDED and request.embedded
         self._setting = Setting(
             shape=self._shape,
-            encoder=encoder_shape(request.settings.encoder, hub=self._hub),
-            dtype=request.settings.dtype,
+            encoder=encoder_shape(request.config.encoder, hub=self._hub),
+            dtype=request.config.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
         self._answering = answering_bytes(self._setting)
@@ -166,7 +168,7 @@ class _Backbone:
         layers = tuple(sorted({layer for some in of_points for layer in some}))
         if not layers:
             return
-        documents = self._request.settings.documents
+        documents = self._request.config.documents
         tokens = corpus_tokens(
             self._shape, hub=self._hub, embedded=self._recorded, documents=documents
         )
@@ -240,13 +242,13 @@ class _Backbone:
     def _recorded_training(self, editor: str, hparams: Hparams) -> float:
         shipped = (
             hparams == registry.hparams_for(editor, self._shape.name)
-            and self._request.settings.world_seed == DEFAULT_SEED
+            and self._request.config.world_seed == DEFAULT_SEED
             and _report(editor, self._backbone).is_file()
         )
         return 0.0 if shipped else _reported_seconds(editor)
 
     def _hparams(self, point: GridPoint) -> Hparams:
-        return hparams_of(point, self._shape.name, self._request.settings)
+        return hparams_of(point, self._shape.name, self._request.changes)
 
 
 def totals(rows: Sequence[Row]) -> Row:

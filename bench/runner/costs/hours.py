@@ -36,7 +36,7 @@ from bench.core.published import numbers
 from bench.models.corpora import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
 from bench.runner.costs.sizes import shape_of_backbone
 from bench.runner.costs.work import Work
-from bench.runner.plan_times import NEW_TOKENS
+from bench.runner.kinds import NEW_TOKENS
 from bench.store.reference import has_reference, reference_records, table_records
 from editors import registry
 from editors.alphaedit import AlphaEditHparams

@@ -79,7 +79,7 @@ def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Ite
             "proportion to the parameters; trainings as reported with the shipped weights."
         )
     else:
-        rate = request.teraflops or TERAFLOPS[request.settings.dtype]
+        rate = request.teraflops or TERAFLOPS[request.config.dtype]
         yield (
             "Hours: the paper's seconds per edit and per inference on LLaMA-2-7B after 10,000 "
             "edits (its Table 3; it does not name the hardware), in proportion to the parameters "
@@ -97,7 +97,7 @@ def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Ite
                 "the tokens in front."
             )
     yield (
-        f"Memory at {request.settings.dtype}: weights, the editor's own and what one forward or "
+        f"Memory at {request.config.dtype}: weights, the editor's own and what one forward or "
         "backward stores (rough: rows of 32 to 64 tokens); after the largest number of edits. "
         f"Compared with {memory.about}; {USABLE:.0%} of it is taken as usable."
     )
@@ -118,8 +118,8 @@ def to_json(request: Request, rows: Sequence[Row], memory: GpuMemory) -> str:
     value = {
         "schema": SCHEMA,
         "table": request.table.number,
-        "preset": request.settings.preset,
-        "dtype": request.settings.dtype,
+        "preset": request.config.preset,
+        "dtype": request.config.dtype,
         "gpu_gib": list(memory.sizes),
         "assumptions": list(assumptions(request, rows, memory)),
         "rows": [

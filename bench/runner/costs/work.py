@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from bench.core.grids import GridPoint, Measured
 from bench.datasets import get_dataset
 from bench.evaluation.inference import BATCH_SIZE
-from bench.runner.plan_times import QUERIES
+from bench.runner.kinds import QUERIES
 from bench.world.files import ROWS
 from editors.parts.needs import BYTES, Setting
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.run_options import USUAL, Conduct
+from bench.core.config import DEFAULT_OPTIONS, RunOptions
 
 if TYPE_CHECKING:
     from bench.core.stopping import StopFlag
@@ -29,28 +29,34 @@ class Executor(ABC):
         jobs: Sequence[Job],
         directory: Path,
         *,
-        conduct: Conduct = USUAL,
+        options: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """Run jobs and yield each as it finishes; each is yielded once.
 
         A cell that another run holds is not waited for: its outcome is `elsewhere`.
 
         Args:
-            jobs: in any order; long cells start first, so that processes end together.
+            jobs: in the order in which they are started.
             directory: of the records; it exists.
-            conduct: how workers go about them.
-            stop: asks for an end before all is done.
+            options: how workers run them.
+            stop: requests an end before all is done.
 
         Raises:
             OSError: a record cannot be written, or the engine stopped before all was done.
-            StoppedEarly: `stop` was asked for; what was begun is kept.
+            StoppedEarly: a stop was requested; what was begun is checkpointed.
         """
 
+    def submit(
+        self, jobs: Sequence[Job], directory: Path, *, options: RunOptions = DEFAULT_OPTIONS
+    ) -> list[str]:
+        """Queue jobs and return their ids at once; only an engine with a queue can.
 
-def largest_first(jobs: Sequence[Job]) -> list[Job]:
-    """Jobs in the order in which they are started."""
-    return sorted(jobs, key=lambda job: job.size, reverse=True)
+        Raises:
+            ValueError: the engine refuses an option, or has no queue.
+            OSError: it takes no job.
+        """
+        raise ValueError("Only --executor slurm takes --detach.")
 
 
 def require(module: str, *, extra: str) -> None:

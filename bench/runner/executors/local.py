@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -13,23 +13,16 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import quiet_libraries, warn
 from bench.core.numerics import fixed_arithmetic
-from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly, WorkerSignals
+from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
-from bench.runner.executors.base import Executor, largest_first
-from bench.runner.executors.losses import lost
-from bench.runner.executors.serving import (
-    Site,
-    run_patiently,
-    single_threaded,
-    site_of,
-    worker_at,
-)
+from bench.runner.executors.base import Executor
 
 if TYPE_CHECKING:
-    from bench.runner.worker import Finished
+    from bench.runner.worker import Finished, Site
 
 ATTEMPTS = 2  # of a cell whose process is killed
 
@@ -45,35 +38,46 @@ def available_cores() -> int:
 class LocalExecutor(Executor):
     """Worker processes of this machine."""
 
-    def __init__(self, processes: int | None = None) -> None:
-        """Take so many processes; by default one for each core, or one on a GPU."""
+    def __init__(self, processes: int | None = None, context: Context | None = None) -> None:
+        """Take so many processes; by default one for each core, or one on a GPU.
+
+        A single one is this process, with what its `context` has read already.
+        """
         self._processes = processes
+        self._context = context
 
     def run(
         self,
         jobs: Sequence[Job],
         directory: Path,
         *,
-        conduct: Conduct = USUAL,
+        options: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """See the base class."""
         if not jobs:
             return
-        ordered, stop = largest_first(jobs), stop or StopFlag()
+        import torch
+
+        from bench.runner.worker import Worker, site_of
+        from bench.store.results import ResultStore
+
+        stop = stop or StopFlag()
         default = available_cores() if jobs[0].device == "cpu" else 1
         processes = min(self._processes or default, len(jobs))
         if processes == 1:
-            with fixed_arithmetic(wanted=conduct.deterministic):
-                yield from map(single_threaded(directory, conduct, stop).run, ordered)
+            torch.set_num_threads(1)  # results must not depend on the number of cores
+            worker = Worker(ResultStore(directory), options, stop, context=self._context)
+            with fixed_arithmetic(wanted=options.deterministic):
+                yield from map(worker.run, jobs)
             return
-        lanes = _Lanes(site_of(directory, conduct), stop)
+        lanes = _Lanes(site_of(directory, options), stop)
         pool = ThreadPoolExecutor(processes, thread_name_prefix="lane")
         try:
-            yield from _finished([pool.submit(lanes.run, job) for job in ordered])
+            yield from _finished([pool.submit(lanes.run, job) for job in jobs])
         except BaseException as error:  # nobody takes what the others would still do
             if isinstance(error, KeyboardInterrupt):
-                warn("interrupted: workers stop behind their present edit or batch.")
+                warn("interrupted: workers stop after their present edit or batch.")
             stop.request_stop()
             raise
         finally:
@@ -118,6 +122,8 @@ class _Lanes:
             OSError: a record cannot be written.
             StoppedEarly: the end was asked for.
         """
+        from bench.runner.worker import lost
+
         start = time.perf_counter()
         for attempt in range(ATTEMPTS):
             try:
@@ -151,6 +157,8 @@ def _start(stopping: Event) -> None:
 
 def _run(job: Job, site: Site, *, again: bool) -> Finished:
     """Run a job in this process; `again` waits for the lease of the process that was killed."""
+    from bench.runner.worker import run_patiently, worker_at
+
     ((stop, signals),) = _of_this_process
     with signals.busy():
         worker = worker_at(site, stop)

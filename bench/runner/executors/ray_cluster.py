@@ -7,29 +7,21 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import warn
-from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
-from bench.runner.executors.base import Executor, largest_first, require
+from bench.runner.executors.base import Executor, require
 from bench.runner.executors.local import available_cores
-from bench.runner.executors.losses import lost
-from bench.runner.executors.serving import (
-    Site,
-    leave_interrupts,
-    run_patiently,
-    site_of,
-    worker_at,
-)
 
 if TYPE_CHECKING:
-    from bench.runner.worker import Finished
+    from bench.runner.worker import Finished, Site
 
 RETRIES = 1  # of a cell whose process is killed; Ray starts it again, wherever there is room
 _LOOK_SECONDS = 1.0  # between two looks at whether signals came
@@ -68,34 +60,38 @@ class RayExecutor(Executor):
         jobs: Sequence[Job],
         directory: Path,
         *,
-        conduct: Conduct = USUAL,
+        options: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
-    ) -> Iterator[Finished]:
-        """See the base class; workers are asked for an end by a file beside the records."""
+    ) -> Generator[Finished, None, None]:
+        """See the base class; a file beside the records asks workers to stop."""
+        from bench.runner.worker import site_of
+
         with self._connected() as ray, _stopping_file(directory, stop or StopFlag()) as stopping:
             yield from self._outcomes(
-                ray, jobs, replace(site_of(directory, conduct), stopping=stopping)
+                ray, jobs, replace(site_of(directory, options), stopping=stopping)
             )
 
     def _outcomes(self, ray: Any, jobs: Sequence[Job], site: Site) -> Iterator[Finished]:
+        from bench.runner.worker import lost
+
         # Without max_calls Ray would end a worker after one task on a GPU.
         task = ray.remote(num_cpus=1, max_retries=RETRIES, max_calls=0)(run_task)
         waiting = {
             task.options(num_gpus=self._gpus(job), name=job.cell.describe()).remote(job, site): job
-            for job in largest_first(jobs)
+            for job in jobs
         }
         start, stopped = time.perf_counter(), False
         try:
             while waiting:
                 ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOK_SECONDS)
-                for one in ready:
-                    job, outcome = waiting.pop(one), _outcome(ray, one)
+                for reference in ready:
+                    job, outcome = waiting.pop(reference), _outcome(ray, reference)
                     if outcome == "stopped":
                         stopped = True
                     else:
                         yield outcome or lost(job, site.records, time.perf_counter() - start)
         except KeyboardInterrupt:
-            warn("interrupted: workers stop behind their present edit or batch.")
+            warn("interrupted: workers stop after their present edit or batch.")
             raise
         finally:
             if waiting:
@@ -110,7 +106,7 @@ class RayExecutor(Executor):
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         """Ray, connected; a connection that was there before is used and left as it is."""
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to Ray's makers
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to the authors of Ray
         os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # Ray's default: for ever
         import ray
 
@@ -158,7 +154,7 @@ def _check_listening(address: str) -> None:
 
 @contextmanager
 def _stopping_file(directory: Path, stop: StopFlag) -> Iterator[Path]:
-    """A name that becomes a file when the end is asked for; it is gone afterwards."""
+    """A name that becomes a file when a stop is requested; it is removed afterwards."""
     path = directory.absolute() / f".stop.{uuid.uuid4().hex}"
     stop.passed_on(path.touch)
     try:
@@ -169,11 +165,13 @@ def _stopping_file(directory: Path, stop: StopFlag) -> Iterator[Path]:
 
 def run_task(job: Job, site: Site) -> Finished | Literal["stopped"]:
     """Run a job in the process that Ray chose."""
+    from bench.runner.worker import leave_interrupts, run_patiently, worker_at
+
     leave_interrupts()  # the run says by a file when to stop
     _stay_on_gpu()
     try:
         return run_patiently(worker_at(site), job)
-    except StoppedEarly:  # which Ray would take for the death of the process
+    except StoppedEarly:  # which Ray would take for a process that died
         return "stopped"
 
 
@@ -212,7 +210,7 @@ def _outcome(ray: Any, ready: Any) -> Finished | Literal["stopped"] | None:
 
 
 def _let_end(ray: Any, waiting: list[Any], site: Site) -> None:
-    """Cancel what has not begun, ask what has for an end, and wait for it."""
+    """Cancel what has not begun, ask the rest to stop, and wait for it."""
     if site.stopping is not None:
         site.stopping.touch()
     for task in waiting:

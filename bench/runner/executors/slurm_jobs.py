@@ -6,33 +6,31 @@ The file is this run's own, in the folder named by the user; nothing else here u
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.core.cells import Cell
+from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, Cluster, RunOptions
 from bench.core.console import warn
-from bench.core.run_options import USUAL, Conduct
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
-from bench.runner.executors.base import Executor, largest_first, require
-from bench.runner.executors.pull import Pull
-from bench.runner.executors.serving import site_of
-from bench.runner.executors.stamps import Stamps, stamps, written_since
+from bench.runner.executors.base import Executor, require
 from bench.store.results import Record, ResultStore, failure_of, is_complete
 
 if TYPE_CHECKING:
     import submitit
+    from submitit.helpers import DelayedSubmission
 
-    from bench.runner.worker import Finished
+    from bench.runner.worker import Finished, Site, Worker
 
-Cluster = Literal["slurm", "local", "debug"]
-
-FOLDER = Path("slurm")  # of submitit's files, with the jobs' logs
-_PAUSE = 2.0  # seconds between two looks at the records
+GRACE = 60.0  # seconds for a cell to come to a stop; Slurm gives 90 unless configured otherwise
+_LOOK = 2.0  # seconds between two looks at the records
+_PAUSE = 1.0  # seconds between two tries of a worker
 _SETTLING = 10.0  # seconds at most in which workers end when all is done
 # How often a job is queued again that ran out of time: a long stream needs many (ours).
 _TIMEOUTS = 1000
@@ -40,7 +38,7 @@ _TIMEOUTS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked of Slurm for each worker."""
+    """What is requested from Slurm for each worker."""
 
     workers: int = 1
     minutes: int = 240  # after which a worker is queued again, and goes on
@@ -56,15 +54,15 @@ class SlurmExecutor(Executor):
         self,
         wanted: Wanted,
         *,
-        folder: Path = FOLDER,
+        folder: Path = SLURM_FOLDER,
         cluster: Cluster | None = None,
     ) -> None:
-        """Say what is asked for.
+        """Set what is requested.
 
         Args:
             wanted: of each worker.
             folder: of submitit's files; all machines must see it.
-            cluster: another of submitit's engines than Slurm, by default what is there.
+            cluster: another of submitit's engines than Slurm.
 
         Raises:
             ValueError: submitit is not installed.
@@ -75,41 +73,38 @@ class SlurmExecutor(Executor):
         self._cluster = cluster
 
     def submit(
-        self, jobs: Sequence[Job], directory: Path, *, conduct: Conduct = USUAL
-    ) -> list[submitit.Job[None]]:
-        """Submit the workers and return at once.
-
-        Raises:
-            ValueError: Slurm is not there, or refuses an option.
-            OSError: it takes no job.
-        """
-        return self._submit(jobs, directory, conduct)
+        self, jobs: Sequence[Job], directory: Path, *, options: RunOptions = DEFAULT_OPTIONS
+    ) -> list[str]:
+        """See the base class."""
+        return [str(job.job_id) for job in self._submit(jobs, directory, options)]
 
     def run(
         self,
         jobs: Sequence[Job],
         directory: Path,
         *,
-        conduct: Conduct = USUAL,
+        options: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
-    ) -> Iterator[Finished]:
-        """See the base class; the records tell what is finished, and a stop ends the watching."""
-        before = stamps(directory, jobs)
-        submitted = self._submit(jobs, directory, conduct)
+    ) -> Generator[Finished, None, None]:
+        """See the base class; records show what is finished, and a stop ends the watching."""
+        before = written_at(directory, jobs)
+        submitted = self._submit(jobs, directory, options)
         try:
             yield from _watch(submitted, jobs, ResultStore(directory), before, stop or StopFlag())
         except (KeyboardInterrupt, StoppedEarly):
-            ids = " ".join(str(one.job_id) for one in submitted)
+            ids = " ".join(str(job.job_id) for job in submitted)
             warn(f"interrupted: the jobs go on without being watched; `scancel {ids}` ends them.")
             raise
         _settle(submitted)
 
     def _submit(
-        self, jobs: Sequence[Job], directory: Path, conduct: Conduct
+        self, jobs: Sequence[Job], directory: Path, options: RunOptions
     ) -> list[submitit.Job[None]]:
         from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
-        pull = Pull(jobs=largest_first(jobs), site=site_of(directory, conduct))
+        from bench.runner.worker import site_of
+
+        pull = Pull(jobs=jobs, site=site_of(directory, options))
         workers = min(self._wanted.workers, len(jobs))
         engine = self._engine()
         try:
@@ -118,7 +113,7 @@ class SlurmExecutor(Executor):
             raise OSError(f"Slurm took no job: {error}") from error
 
     def _engine(self) -> submitit.AutoExecutor:
-        """The executor of submitit, with what is wanted."""
+        """The executor of submitit, with what is requested."""
         import submitit
 
         wanted = self._wanted
@@ -158,23 +153,126 @@ def _slurm_parameters(wanted: Wanted) -> dict[str, Any]:
     return parameters | ({"slurm_additional_parameters": others} if others else {})
 
 
+@dataclass(kw_only=True)
+class Pull:
+    """What each worker does: it goes through the list in order and takes what is free.
+
+    Nobody hands cells out. Cells that are done or that another worker holds are passed over; leases
+    in the directory of records show which. Plain values, so that it can be sent to another machine
+    and be queued again.
+    """
+
+    jobs: Sequence[Job]  # in the order in which they are taken
+    site: Site
+    patience: float | None = None  # seconds without a free cell; None: that of a killed process
+    grace: float = GRACE
+    _work: threading.Thread | None = field(default=None, init=False, repr=False, compare=False)
+    _stop: StopFlag | None = field(default=None, init=False, repr=False, compare=False)
+    _error: BaseException | None = field(default=None, init=False, repr=False)
+
+    def __call__(self) -> None:
+        """Work until every cell is done, or held by a worker that shows signs of life.
+
+        The work has a thread of its own, so that the main thread can handle Slurm's signals in the
+        middle of an edit.
+
+        Raises:
+            OSError: a directory is not on this machine, or a record cannot be written.
+        """
+        self._stop = self.site.stop_flag()
+        self._work = threading.Thread(target=self._guarded, name="cells", daemon=True)
+        self._work.start()
+        self._work.join()
+        if self._error is not None:
+            raise self._error
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Stop, and return what is to be queued again; submitit calls this before a job is ended.
+
+        The cell that runs has `grace` seconds to write a checkpoint. That, or its record, is in the
+        directory of records, so that the queued worker is this one as it began.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        if self._stop is not None:
+            self._stop.request_stop()
+        if self._work is not None:
+            self._work.join(self.grace)
+        return DelayedSubmission(replace(self))
+
+    def _guarded(self) -> None:
+        try:
+            self._take_all()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            if not isinstance(error, StoppedEarly):
+                self._error = error
+
+    def _take_all(self) -> None:
+        from bench.runner.worker import PATIENCE, worker_at
+
+        patience = PATIENCE if self.patience is None else self.patience
+        worker, left = worker_at(self.site, self._stop), list(self.jobs)
+        end = time.monotonic() + patience
+        while left and not self._is_stopping():
+            taken, left = self._pass(worker, left)
+            if taken:
+                end = time.monotonic() + patience
+            elif time.monotonic() >= end:
+                return
+            elif left:
+                time.sleep(_PAUSE)
+
+    def _pass(self, worker: Worker, jobs: Sequence[Job]) -> tuple[int, list[Job]]:
+        """Take what is free; how many that were, and which are held elsewhere."""
+        taken, held = 0, []
+        for job in jobs:
+            if self._is_stopping():
+                break
+            if worker.run(job).outcome == "elsewhere":
+                held.append(job)
+            else:
+                taken += 1
+        return taken, held
+
+    def _is_stopping(self) -> bool:
+        return self._stop is not None and self._stop.stop_requested()
+
+
+def written_at(directory: Path, jobs: Sequence[Job]) -> dict[str, int]:
+    """When each record there is was written, by the file system's clock; no record is read."""
+    found = {}
+    for job in jobs:
+        key = job.cell.key()
+        try:
+            found[key] = (directory / f"{key}.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def written_since(directory: Path, jobs: Sequence[Job], before: Mapping[str, int]) -> list[Job]:
+    """Jobs whose record is newer than `before`, failed ones too."""
+    now = written_at(directory, jobs)
+    return [job for job in jobs if now.get(job.cell.key()) != before.get(job.cell.key())]
+
+
 def _watch(
     submitted: Sequence[submitit.Job[None]],
     jobs: Sequence[Job],
     store: ResultStore,
-    before: Stamps,
+    before: Mapping[str, int],
     stop: StopFlag,
 ) -> Iterator[Finished]:
     """Yield each cell once its record is there, and at the end what the workers left.
 
     Raises:
         OSError: cells are left, and a worker ended with an error.
-        StoppedEarly: `stop` was asked for.
+        StoppedEarly: a stop was requested.
     """
     left = {job.cell.key(): job for job in jobs}
     ended = False
     while left and not ended:
-        ended = all(one.done() for one in submitted)  # asked before the last look
+        ended = all(job.done() for job in submitted)  # asked before the last look
         for job in written_since(store.directory, [*left.values()], before):
             record = store.read(job.cell.key())
             if record is not None:
@@ -182,14 +280,14 @@ def _watch(
         if stop.stop_requested():
             raise StoppedEarly
         if left and not ended:
-            time.sleep(_PAUSE)
+            time.sleep(_LOOK)
     yield from _left(submitted, [*left.values()], store)
 
 
 def _left(
     submitted: Sequence[submitit.Job[None]], jobs: Sequence[Job], store: ResultStore
 ) -> Iterator[Finished]:
-    """What is to be told of cells that workers left when they ended."""
+    """What became of cells that workers left when they ended."""
     from bench.runner.worker import finished_as, outcome_in
 
     for job in jobs:
@@ -204,12 +302,12 @@ def _left(
 def _settle(submitted: Sequence[submitit.Job[None]]) -> None:
     """Give workers that have nothing left to do a moment to end."""
     end = time.monotonic() + _SETTLING
-    while time.monotonic() < end and not all(one.done() for one in submitted):
-        time.sleep(_PAUSE / 10)
+    while time.monotonic() < end and not all(job.done() for job in submitted):
+        time.sleep(_LOOK / 10)
 
 
 def _finished(job: Job, record: Record) -> Finished:
-    """What a new record says of how its cell ended."""
+    """How a cell ended, by its new record."""
     from bench.runner.worker import finished_as
 
     done = is_complete(record)
@@ -231,9 +329,9 @@ def _edits(job: Job, record: Record) -> int:
 
 def _first_error(submitted: Sequence[submitit.Job[None]]) -> str | None:
     """Which worker ended with an error, its last line, and where its log is."""
-    for one in submitted:
-        error = one.exception()
+    for job in submitted:
+        error = job.exception()
         if error is not None:
             last = str(error).strip().splitlines()[-1]
-            return f"job {one.job_id} ended with {last!r}, its log is {one.paths.stderr}"
+            return f"job {job.job_id} ended with {last!r}, its log is {job.paths.stderr}"
     return None

@@ -22,6 +22,7 @@ from bench.checks.regression.rerun import (
 from bench.core.grids import get_table
 from bench.core.names import editor_keys, in_paper
 from bench.evaluation import metrics
+from bench.runner.planning import Planner, points
 from bench.store import results
 from bench.store.reference import compact, table_records
 from bench.store.results import Record
@@ -106,7 +107,7 @@ def test_the_reference_holds() -> None:
 
 
 def test_editors_of_later_papers_are_run_again_too() -> None:
-    points = [point for part in QUICK for point in module._points(TABLE, part)]
+    points = [point for part in QUICK for point in points(module._config(TABLE, part))]
     quick = {(point.editor, point.dataset, point.n_edits) for point in points}
     later = {key for key in editor_keys(recent=True) if not in_paper(key)}
     assert {(key, "zsre", 1) for key in later} | {("rag", "counterfact", 10)} <= quick
@@ -153,7 +154,7 @@ def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "trained_points", lambda points, *_, **__: ([], ["no weights"]))
+    monkeypatch.setattr(Planner, "edit_jobs", lambda *_, **__: ([], ["no weights"]))
     assert outcome() == Outcome(cell="untrained", verdict="left out", detail="no weights")
 
 

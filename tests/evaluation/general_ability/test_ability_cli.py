@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
+from bench.core.config import RunConfig
 from bench.evaluation.general_ability.loading import Source
-from bench.runner.plan_general_ability import Asking, source_of
-from bench.runner.planning import Settings
+from bench.runner.kinds import ability_source
 from bench.world.store import data_dir
 from tests.evaluation.general_ability.made_items import write_sets
 
@@ -165,10 +165,10 @@ def test_where_questions_come_from(tmp_path: Path) -> None:
     sets, edits = tmp_path / "sets", tmp_path / "edits"
     files = Source(kind="files", directory=sets, name="local files")
     embedded = Source(kind="embedded", directory=data_dir(), name="embedded world 0")
-    assert source_of(Settings(), Asking()) == embedded
-    assert source_of(Settings(), Asking(ability_dir=sets)) == files
-    assert source_of(Settings(data_dir=sets), Asking()) == files
-    assert source_of(Settings(data_dir=edits), Asking()).directory == edits  # real edits: no made
-    assert source_of(Settings(preset="paper", data_dir=edits), Asking()).kind == "hub"
-    assert source_of(Settings(preset="paper", data_dir=sets), Asking()) == files
-    assert source_of(Settings(preset="paper"), Asking(ability_dir=sets)) == files
+    assert ability_source(RunConfig()) == embedded
+    assert ability_source(RunConfig(ability_dir=sets)) == files
+    assert ability_source(RunConfig(data_dir=sets)) == files
+    assert ability_source(RunConfig(data_dir=edits)).directory == edits  # real edits: no made
+    assert ability_source(RunConfig(preset="paper", data_dir=edits)).kind == "hub"
+    assert ability_source(RunConfig(preset="paper", data_dir=sets)) == files
+    assert ability_source(RunConfig(preset="paper", ability_dir=sets)) == files

@@ -15,7 +15,7 @@ from bench.cli.main import main
 from bench.evaluation.timing.stand_ins import stand_ins
 from bench.models.backbones import load, locate
 from bench.models.resources import Sources
-from bench.runner import plan_times as planning
+from bench.runner import kinds as planning
 from bench.tables.render import to_csv
 from bench.tables.times import view
 from editors import registry

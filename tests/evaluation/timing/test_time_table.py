@@ -10,9 +10,9 @@ import pytest
 
 from bench.checks.regression.evidence import values
 from bench.cli.main import main
+from bench.core.config import Weights
 from bench.core.grids import get_table
 from bench.evaluation.record_kinds import TimingCell, identity_of
-from bench.models.backbones import Weights
 from bench.store import results
 from bench.store.results import Record, ResultStore
 from bench.tables.render import to_csv

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.core.config import RunConfig
 from bench.models.resources import UntrainedEditorError
 from bench.report.plots import prompt_map
 from bench.report.prompt_map import (
@@ -22,7 +23,6 @@ from bench.report.prompt_map import (
     nearness,
     tsne,
 )
-from bench.runner.planning import Settings
 from bench.tables.figure_data import read_map, write_map
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
@@ -105,7 +105,7 @@ def test_a_name_of_several_tokens_is_their_mean(tiny_lm: LanguageModel) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Settings]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     """A tiny backbone with three edits, and RECIPE's weights for prompts of two tokens only."""
     from bench.models.backbones import load, locate
 
@@ -123,12 +123,16 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Setting
     lm = load(locate(backbone))
     made = {"counterfact": tiny_files.samples()}
     RecipeEditor.fit(lm, made, hparams, resources, out=tmp_path / "artefacts")
-    settings = Settings(data_dir=path.parent, encoder=str(resources.encoder), generation="none")
-    return backbone, settings
+    return RunConfig(
+        backbone=backbone,
+        data_dir=path.parent,
+        encoder=str(resources.encoder),
+        metrics="teacher_forced",
+    )
 
 
-def test_data_of_the_lengths_that_have_weights(world: tuple[str, Settings], tmp_path: Path) -> None:
-    data = compute(*world, CHOSEN)
+def test_data_of_the_lengths_that_have_weights(world: RunConfig, tmp_path: Path) -> None:
+    data = compute(world, CHOSEN)
     assert data["missing"] == [1]
     assert list(data["cells"]) == ["2"]
     assert set(data["cells"]["2"]["inputs"]) == {"artefact", "encoder"}
@@ -138,17 +142,17 @@ def test_data_of_the_lengths_that_have_weights(world: tuple[str, Settings], tmp_
     assert spaces == [("embeddings", None), ("map", "pca"), ("map", 0)]
     path = write_map(data, tmp_path / "map.json")
     assert read_map(path) == data
-    assert write_map(compute(*world, CHOSEN), tmp_path / "again").read_bytes() == path.read_bytes()
+    assert write_map(compute(world, CHOSEN), tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def test_without_any_weights(world: tuple[str, Settings]) -> None:
+def test_without_any_weights(world: RunConfig) -> None:
     with pytest.raises(UntrainedEditorError, match="RECIPE has no trained weights"):
-        compute(*world, dataclasses.replace(CHOSEN, lengths=(1,)))
+        compute(world, dataclasses.replace(CHOSEN, lengths=(1,)))
 
 
-def test_the_drawn_map_must_be_computed(world: tuple[str, Settings]) -> None:
+def test_the_drawn_map_must_be_computed(world: RunConfig) -> None:
     with pytest.raises(ValueError, match="must be among those"):
-        compute(*world, dataclasses.replace(CHOSEN, drawn_perplexity=5))
+        compute(world, dataclasses.replace(CHOSEN, drawn_perplexity=5))
 
 
 def test_drawing_reads_the_data(tmp_path: Path) -> None:

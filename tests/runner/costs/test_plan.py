@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from bench.core.grids import Selection, get_table
+from bench.core.config import RunConfig
+from bench.core.grids import Preset, get_table
 from bench.runner.costs.estimate import Request, estimate, totals
 from bench.runner.costs.layout import GIB, GpuMemory, gpu_memory, layout
-from bench.runner.planning import Settings, points
+from bench.runner.planning import points
 from editors import registry
 from editors.base import Editor
 from editors.ft import FtEditor
@@ -48,14 +49,15 @@ def test_every_table_is_planned(number: int, preset: str, tmp_path: Path) -> Non
     words = ["--with-recent"] if recent else []
     plan = planned(tmp_path, "--table", str(number), "--preset", preset, *words)
     table = get_table(number)
-    selection = Selection(preset="paper" if preset == "paper" else "embedded", recent=recent)
+    scale: Preset = "paper" if preset == "paper" else "embedded"
+    config = RunConfig(table=number, preset=scale, recent=recent)
     unedited = 1 if table.measures in ("general_ability", "times") else 0
-    assert plan["total"]["cells"] == len(points(table, selection)) + unedited
+    assert plan["total"]["cells"] == len(points(config)) + unedited
     assert plan["total"]["hours"] > 0
     assert all(row["known"] and row["hours"] is not None for row in plan["rows"])
     counted = recent and preset == "paper"  # later editors have no published times
     assert any("Table 3 does not hold" in line for line in plan["assumptions"]) == counted
-    labels = {registry.describe(point.editor).label for point in points(table, selection)}
+    labels = {registry.describe(point.editor).label for point in points(config)}
     hours = {row["editor"]: row["hours"] for row in plan["rows"] if row["editor"] in labels}
     assert hours.keys() == labels
     assert all(hours.values())
@@ -103,8 +105,8 @@ def test_an_editor_without_numbers_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(hours, "_published", lambda *_: None)
     monkeypatch.setattr(FtEditor, "needs", Editor.needs)
-    chosen = points(get_table(1), Selection(preset="paper", editors=("ft",)))
-    request = Request(table=get_table(1), points=chosen, settings=Settings(preset="paper"))
+    config = RunConfig(preset="paper", editors=("ft",))
+    request = Request(table=get_table(1), points=points(config), config=config)
     rows = estimate(request)
     assert rows[-1].hours is None
     assert totals(rows).hours == rows[0].hours

@@ -12,14 +12,15 @@ from typing import Any
 
 from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.context import Loaded
-from bench.evaluation.jobs import Job, Results
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import Results
 from bench.models.backbones import Backbone
 from bench.store.results import Record
+from tests.support.fake_jobs import SelfRunningJob
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarkingJob(Job):
+class MarkingJob(SelfRunningJob):
     """Leaves a file for each try, which holds the numbers of its process and of its parent."""
 
     cell: Cell
@@ -30,11 +31,7 @@ class MarkingJob(Job):
     fails: bool = False
     heeds: bool = False  # ends when it is asked to
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.cell.n_edits, 0
-
-    def results(self, loaded: Loaded, checkpointer: Checkpointer) -> Results:
+    def results(self, context: Context, checkpointer: Checkpointer) -> Results:
         number = len(tries(self))
         mark = self.marks / f"{self.cell.seed}-{number}"
         mark.write_text(f"{os.getpid()} {os.getppid()}")
@@ -48,9 +45,6 @@ class MarkingJob(Job):
         if self.fails:
             raise RuntimeError("no such luck")
         return Results(body={"summary": {"seed": self.cell.seed}, "rows": []}, seconds={}, edits=1)
-
-    def editor_facts(self) -> dict[str, Any]:
-        return {}
 
 
 def job(marks: Path, seed: int, **how: Any) -> MarkingJob:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from bench.core.run_options import USUAL, Conduct
+import pytest
+
+from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.stopping import StopFlag
 from bench.evaluation.jobs import Job
+from bench.runner import run
 from bench.runner.executors.base import Executor
-from bench.runner.waiting import until_done
 from bench.runner.worker import Finished, Outcome
 from bench.store.results import ResultStore
 from tests.runner.executors.made_jobs import job
+from tests.support.fake_jobs import executed
 
 
 class Scripted(Executor):
@@ -24,9 +27,9 @@ class Scripted(Executor):
         jobs: Sequence[Job],
         directory: Path,
         *,
-        conduct: Conduct = USUAL,
+        options: RunOptions = DEFAULT_OPTIONS,
         stop: StopFlag | None = None,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         line = self.lines.pop(0)
         by_seed = {one.cell.to_dict()["seed"]: one for one in jobs}
         assert sorted(by_seed) == sorted(line)
@@ -35,18 +38,22 @@ class Scripted(Executor):
             yield Finished(key=key, name="", edits=0, seconds=0, error=None, outcome=outcome)
 
 
-def test_cells_that_others_hold_are_run_after_a_wait_and_told_once(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "EVERY", 0.01)
+
+
+def test_cells_that_others_hold_are_run_after_a_wait_and_reported_once(tmp_path: Path) -> None:
     jobs = [job(tmp_path / "marks", seed) for seed in range(3)]
     executor = Scripted(
         {0: "elsewhere", 1: "done", 2: "elsewhere"}, {0: "elsewhere", 2: "found"}, {0: "failed"}
     )
-    found = list(until_done(executor, jobs, ResultStore(tmp_path), every=0.01))
-    assert [one.outcome for one in found] == ["done", "found", "failed"]
-    assert [one.key for one in found] == [jobs[i].cell.key() for i in (1, 2, 0)]
+    found = executed(jobs, ResultStore(tmp_path), executor)
+    assert [cell.outcome for cell in found] == ["done", "found", "failed"]
+    assert [cell.key for cell in found] == [jobs[i].cell.key() for i in (1, 2, 0)]
     assert executor.lines == []
 
 
-def test_without_others_nothing_is_waited_for(tmp_path: Path) -> None:
-    jobs = [job(tmp_path / "marks", 0)]
-    found = list(until_done(Scripted({0: "done"}), jobs, ResultStore(tmp_path), every=600.0))
-    assert len(found) == 1
+def test_the_largest_cells_come_first(tmp_path: Path) -> None:
+    jobs = [job(tmp_path / "marks", seed) for seed in (1, 0, 2)]
+    assert run.largest_first(jobs) == [jobs[i] for i in (2, 0, 1)]

@@ -8,17 +8,17 @@ import pytest
 
 from bench.runner.executors.base import Executor
 from bench.runner.executors.local import ATTEMPTS, LocalExecutor
-from bench.runner.executors.losses import lost
+from bench.runner.worker import lost
 from bench.store.results import mark_of
 from tests.runner.executors.made_jobs import all_records, job, process_of, states, tries, wait_for
 
 
-def test_one_process_is_this_one_and_takes_the_largest_first(tmp_path: Path) -> None:
+def test_one_process_is_this_one_and_takes_cells_in_order(tmp_path: Path) -> None:
     jobs = [job(tmp_path / "marks", seed) for seed in (1, 0, 2)]
     executor: Executor = LocalExecutor(1)
     (tmp_path / "out").mkdir()
     finished = list(executor.run(jobs, tmp_path / "out"))
-    assert [one.key for one in finished] == [jobs[i].cell.key() for i in (2, 0, 1)]
+    assert [one.key for one in finished] == [one.cell.key() for one in jobs]
     assert {one.outcome for one in finished} == {"done"}
     assert states(tmp_path / "out") == dict.fromkeys(range(3), "complete")
 

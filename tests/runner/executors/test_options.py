@@ -20,10 +20,10 @@ BAD = [
     ),
     (["--detach"], "--detach goes with --executor slurm, got --executor local."),
     (["--executor", "slurm", "--jobs", "2"], "with slurm: --slurm-workers."),
-    (["--gpus-per-cell", "1.5"], "expected a fraction of one GPU or a whole number of them"),
+    (["--executor", "ray", "--gpus-per-cell", "1.5"], "expected a fraction of one GPU or a whole"),
     (["--gpus-per-cell", "0"], "expected a fraction of one GPU or a whole number of them"),
-    (["--slurm-workers", "0"], "expected a whole number of at least 1, got '0'"),
-    (["--slurm-option", "account"], "expected NAME=VALUE, got 'account'"),
+    (["--slurm-workers", "0"], "--slurm-workers: expected a whole number of at least 1, got 0."),
+    (["--slurm-option", "account"], "--slurm-option takes NAME=VALUE, got 'account'."),
     (["--table", "3", "--executor", "ray"], "would disturb the times that this table measures"),
 ]
 

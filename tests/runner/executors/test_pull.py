@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.evaluation.jobs import Job
-from bench.runner.executors import pull as module
-from bench.runner.executors import serving
-from bench.runner.executors.pull import Pull
-from bench.runner.executors.serving import Site
-from bench.runner.executors.stamps import stamps, written_since
-from bench.runner.worker import Finished, Outcome
+from bench.runner import worker as serving
+from bench.runner.executors import slurm_jobs as module
+from bench.runner.executors.slurm_jobs import Pull, written_at, written_since
+from bench.runner.worker import Finished, Outcome, Site
 from bench.store.results import ResultStore, mark_of
 from tests.runner.executors.made_jobs import MarkingJob, job, states, tries, wait_for
 
@@ -21,7 +19,7 @@ from tests.runner.executors.made_jobs import MarkingJob, job, states, tries, wai
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process had served nobody."""
-    monkeypatch.setattr(serving, "_kept", {})
+    monkeypatch.setattr(serving, "_serving", {})
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ def test_everything_is_taken_once_failures_too(site: Site, jobs: list[MarkingJob
 
 def test_stamps_tell_what_was_written_since(site: Site, jobs: list[MarkingJob]) -> None:
     Pull(jobs=jobs[:1], site=site)()
-    before = stamps(site.records, jobs)
+    before = written_at(site.records, jobs)
     assert list(before) == [jobs[0].cell.key()]
     assert written_since(site.records, jobs, before) == []
     Pull(jobs=jobs[1:2], site=site)()
@@ -76,7 +74,7 @@ def test_cells_held_elsewhere_are_asked_for_again_while_patience_lasts(
 ) -> None:
     monkeypatch.setattr(module, "_PAUSE", 0.01)
     worker = Answering("done", "elsewhere", "elsewhere", "elsewhere", "found", "done")
-    monkeypatch.setattr(module, "worker_at", lambda *_: worker)
+    monkeypatch.setattr(serving, "worker_at", lambda *_: worker)
     Pull(jobs=jobs, site=site, patience=60.0)()
     assert worker.outcomes == []
 
@@ -85,7 +83,7 @@ def test_patience_ends(site: Site, jobs: list[MarkingJob], monkeypatch: pytest.M
     monkeypatch.setattr(module, "_PAUSE", 0.01)
     held: list[Outcome] = ["elsewhere"] * 10_000
     worker = Answering(*held)
-    monkeypatch.setattr(module, "worker_at", lambda *_: worker)
+    monkeypatch.setattr(serving, "worker_at", lambda *_: worker)
     start = time.monotonic()
     Pull(jobs=jobs, site=site, patience=0.2)()
     assert 0.2 <= time.monotonic() - start < 10
@@ -117,7 +115,7 @@ def test_a_checkpoint_stops_the_cell_and_gives_the_worker_as_it_began(
     assert states(site.records) == ({} if heeds else {0: "complete"})
     again = submission.function
     assert again == Pull(jobs=jobs, site=site)
-    serving._kept.clear()  # it is another process that takes it up
+    serving._serving.clear()  # it is another process that takes it up
     again()
     assert states(site.records) == {0: "complete", 1: "complete"}
     assert len(tries(jobs[0])) == 1 + heeds

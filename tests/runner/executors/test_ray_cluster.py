@@ -95,8 +95,8 @@ def test_an_interrupt_cancels_what_waits_and_lets_what_runs_end(
     running = RayExecutor(address=address).run(jobs, out)
     next(running)
     with pytest.raises(KeyboardInterrupt):
-        running.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
-    assert "workers stop behind their present edit or batch" in capsys.readouterr().err
+        running.throw(KeyboardInterrupt())
+    assert "workers stop after their present edit or batch" in capsys.readouterr().err
     begun = {one.cell.seed for one in jobs if tries(one)}
     assert 1 <= len(begun) < len(jobs)
     assert states(out) == dict.fromkeys(begun, "complete")

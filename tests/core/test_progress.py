@@ -1,4 +1,4 @@
-"""Progress of counted work: rates and times that make sense, and few lines in a pipe."""
+"""Progress of long work: rates and times that make sense, and few lines in a pipe."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import time
 
 import pytest
 
-from bench.core.busy import show_busy
-from bench.core.counting import counted, show_count
-from bench.core.heartbeat import heartbeat
-from bench.core.pace import Pace, in_words
+from bench.core.progress import (
+    Pace,
+    counted,
+    heartbeat,
+    in_words,
+    show_busy,
+    show_count,
+    show_steps,
+)
+from bench.world.training.pretrain import PIPE_EVERY, step_progress
 
 
 def test_rate_and_time_left() -> None:
@@ -117,3 +123,36 @@ def test_work_of_unknown_length_leaves_nothing_on_a_terminal(
 
 def test_counted_items_pass_through() -> None:
     assert list(counted(iter("abc"), "letters", 3)) == ["a", "b", "c"]
+
+
+def test_a_pipe_gets_held_out_scores_and_not_the_loss_terms_of_the_same_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with show_steps() as step:
+        step({"iteration": 1, "iterations": 2, "running_loss": 2.0, "reliability": 2.5})
+        assert capsys.readouterr().err == ""
+        step(
+            {
+                "iteration": 2,
+                "iterations": 2,
+                "running_loss": 1.5,
+                "reliability": 2.5,
+                "held_out_loss": 1.25,
+                "zsre.reliability": 0.5,
+                "zsre.hit_reliability": 0.75,
+            }
+        )
+    captured = capsys.readouterr()
+    assert captured.err == "2: running_loss 1.500, held_out_loss 1.250, zsre.reliability 50.0\n"
+    assert captured.out == ""
+
+
+def test_a_second_stage_counts_from_its_own_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    report = step_progress("model")
+    for step in (PIPE_EVERY + 10, 2 * PIPE_EVERY):  # a resumed first stage
+        report(step, 2 * PIPE_EVERY, 1.0)
+    for step in (10, PIPE_EVERY):
+        report(step, 4 * PIPE_EVERY, 1.0)
+    rates = [float(rate) for rate in re.findall(r"(\S+) steps/s", capsys.readouterr().err)]
+    assert len(rates) == 2
+    assert all(rate > 0 for rate in rates)

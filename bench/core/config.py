@@ -1,0 +1,231 @@
+"""What a user wants run: one `RunConfig`, the same from the command line and from a notebook.
+
+It stands in the lowest room because the plan, the workers and the checkpoints of a running cell
+all read it. What it refuses, both doors refuse with the same sentence. Names that only a registry
+knows (editors, data sets, backbones, metric sets) are checked by `bench.runner.planning`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from bench.core.cells import Generation
+from bench.core.grids import Preset
+from bench.core.names import unknown_name
+
+Weights = Literal["trained", "random"]
+DeviceMap = Literal["auto"]
+# How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads
+# the decoded text.
+Scoring = Literal["paper", "lm-eval", "promptbench"]
+ExecutorName = Literal["local", "ray", "slurm"]
+Cluster = Literal["slurm", "local", "debug"]  # engines of submitit; two of them are for trials
+
+DTYPES = ("float32", "bfloat16", "float16")
+SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
+METRICS = ("all", "teacher_forced")
+GENERATION_PROMPTS = tuple(name for name in get_args(Generation) if name != "none")
+RESULTS, TABLES_FOLDER, SLURM_FOLDER = Path("results"), Path("tables"), Path("slurm")
+CHECKPOINT_SECONDS = 30.0  # ours: most cells of the miniature backbones end before
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "preset": get_args(Preset),
+    "metrics": METRICS,
+    "scoring": ("paper", "lm-eval"),
+    "harness": ("promptbench",),
+    "generation_prompt": GENERATION_PROMPTS,
+    "weights": get_args(Weights),
+    "dtype": DTYPES,
+    "device_map": get_args(DeviceMap),
+    "executor": get_args(ExecutorName),
+    "slurm_cluster": get_args(Cluster),
+}
+_LEAST = {  # of whole numbers
+    "edits": 1, "seeds": 0, "limit": 1, "task_limit": 1, "documents": 1, "world_seed": 0,
+    "jobs": 1, "slurm_workers": 1, "slurm_time": 1, "slurm_gpus": 0,
+}  # fmt: skip
+_EXECUTOR_OF = {  # options of one executor; none of them has a default
+    "ray_address": "ray",
+    "gpus_per_cell": "ray",
+    "slurm_workers": "slurm",
+    "slurm_partition": "slurm",
+    "slurm_time": "slurm",
+    "slurm_gpus": "slurm",
+    "slurm_option": "slurm",
+    "slurm_folder": "slurm",
+    "slurm_cluster": "slurm",
+    "detach": "slurm",
+}
+
+
+def option(name: str) -> str:
+    """A field as the command line calls it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_whole(name: str, value: int | Iterable[int] | None, least: int) -> None:
+    """Refuse what is no whole number of at least `least`, or holds such a value.
+
+    Raises:
+        ValueError: names the option and the value.
+    """
+    values = () if value is None else value if isinstance(value, tuple | list) else (value,)
+    for number in values:
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ValueError(
+                f"{option(name)}: expected a whole number of at least {least}, got {number!r}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How workers run cells. Nothing here changes a result, but for the last bits on a GPU."""
+
+    checkpoint_seconds: float = CHECKPOINT_SECONDS  # between checkpoints, at least
+    checkpoint_edits: int | None = None  # between checkpoints, at most; None: any number
+    deterministic: bool = False  # see `bench.core.numerics`
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.checkpoint_seconds < math.inf:
+            raise ValueError(
+                "--checkpoint-seconds: expected a number of seconds from 0 on, got "
+                f"{self.checkpoint_seconds}."
+            )
+        check_whole("checkpoint_edits", self.checkpoint_edits, 1)
+
+
+DEFAULT_OPTIONS = RunOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The cells of a table, what they are run on, and how. None takes the table's own choice.
+
+    Raises:
+        ValueError: a value that no run can have, or two that exclude each other.
+    """
+
+    # Which cells.
+    table: int = 1
+    preset: Preset = "embedded"
+    backbone: str | None = None  # a name, or a local Hugging Face model directory
+    editors: tuple[str, ...] | None = None  # names, or Python files of a user's own
+    recent: bool = False  # whether all editors include those of later papers
+    datasets: tuple[str, ...] | None = None
+    edits: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    limit: int | None = None  # samples drawn for each cell
+
+    # What is measured.
+    metrics: str = "all"
+    generation_prompt: Generation = "context_free"
+    measure: tuple[str, ...] = ()  # names of optional metric sets
+    measure_text: str | None = None  # a corpus; None takes the embedded world's
+    scoring: Literal["paper", "lm-eval"] | None = None  # of general ability
+    harness: Literal["promptbench"] | None = None
+    task_limit: int | None = None  # questions of each set
+    ability_dir: Path | None = None  # files of the question sets
+
+    # On what.
+    hparams: Mapping[str, Any] = field(default_factory=dict)  # EDITOR.NAME: value; EDITOR: preset
+    weights: Weights = "trained"  # of backbone and editors; random ones are for times alone
+    data_dir: Path | None = None  # real files; None takes the embedded world's
+    world_seed: int = 0
+    corpus: str | None = None  # of key statistics; None takes what belongs to the backbone
+    documents: int | None = None  # of the corpus
+    encoder: str | None = None  # of retrieval editors; None takes what belongs to the backbone
+    dtype: str = "float32"
+    device: str = ""  # empty: cuda in the paper preset, else cpu
+    device_map: DeviceMap | None = None
+
+    # How, and where to.
+    out: Path | None = None
+    overwrite: bool = False  # run cells again that have a record
+    retry_failed: bool = False
+    options: RunOptions = DEFAULT_OPTIONS
+    executor: ExecutorName = "local"
+    jobs: int | None = None  # worker processes; None: one for each core, or one on a GPU
+    ray_address: str | None = None
+    gpus_per_cell: float | None = None
+    slurm_workers: int | None = None
+    slurm_partition: str | None = None
+    slurm_time: int | None = None  # minutes
+    slurm_gpus: int | None = None
+    slurm_option: Mapping[str, Any] | None = None  # of sbatch, by name
+    slurm_folder: Path | None = None
+    slurm_cluster: Cluster | None = None
+    detach: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measure", tuple(sorted(set(self.measure))))
+        if not self.device:
+            object.__setattr__(self, "device", "cuda" if self.preset == "paper" else "cpu")
+        for name, allowed in CHOICES.items():
+            value = vars(self)[name]
+            if value is not None and value not in allowed:
+                raise unknown_name(name.replace("_", " "), str(value), allowed)
+        for name, least in _LEAST.items():
+            check_whole(name, vars(self)[name], least)
+        for name in ("editors", "datasets", "edits", "seeds"):
+            if vars(self)[name] == ():
+                raise ValueError(f"{option(name)}: expected at least one, got none.")
+        self._check_device_map()
+        self._check_executor()
+
+    @property
+    def named_seeds(self) -> tuple[int, ...]:
+        """The seeds, each once; 0 where none is named."""
+        return tuple(dict.fromkeys(self.seeds or (0,)))
+
+    @property
+    def generation(self) -> Generation:
+        """How answers are generated."""
+        return "none" if self.metrics == "teacher_forced" else self.generation_prompt
+
+    @property
+    def ability_scoring(self) -> Scoring:
+        """How an answer to a question of general ability becomes a score."""
+        return self.harness or self.scoring or "paper"
+
+    @property
+    def embedded_data(self) -> bool:
+        """Whether the edits are those of the embedded world."""
+        return self.preset == "embedded" and self.data_dir is None
+
+    @property
+    def records(self) -> Path:
+        """The directory of the records."""
+        return self.out or RESULTS
+
+    @property
+    def tables(self) -> Path:
+        """The directory of tables: beside the records where a place for these is named."""
+        return self.out / "tables" if self.out else TABLES_FOLDER
+
+    def _check_device_map(self) -> None:
+        if self.weights == "random" and self.device_map is not None:
+            raise ValueError(
+                "Random weights are drawn on one device: --weights random takes no --device-map."
+            )
+
+    def _check_executor(self) -> None:
+        share = self.gpus_per_cell
+        if share is not None and not (0 < share <= 1 or (share > 1 and float(share).is_integer())):
+            raise ValueError(
+                "--gpus-per-cell: expected a fraction of one GPU or a whole number of them, "
+                f"got {share:g}."
+            )
+        for name, executor in _EXECUTOR_OF.items():
+            if vars(self)[name] not in (None, False) and executor != self.executor:
+                raise ValueError(
+                    f"{option(name)} goes with --executor {executor}, got --executor "
+                    f"{self.executor}."
+                )
+        if self.jobs is not None and self.executor == "slurm":
+            raise ValueError(
+                "--jobs counts processes of this machine; with slurm: --slurm-workers."
+            )

@@ -1,0 +1,274 @@
+"""Progress of long work: a bar on a terminal, a line now and then in a pipe, events for programs.
+
+Everything goes to standard error. Work that ends at once prints nothing in a pipe.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from bench.core.console import one_line, warn
+from bench.core.events import SILENT, EventLog, counted_so_far
+
+if TYPE_CHECKING:
+    from editors.parts.covariance import KeyMoments
+
+T = TypeVar("T")
+
+SECONDS = 30.0  # between two lines in a pipe; ours
+SCORES = ("reliability", "generality", "locality")  # of held-out edits, by data set
+_LOSSES = ("running_loss", "held_out_loss")
+
+
+@dataclass
+class Pace:
+    """How many things of a total are done, how fast, and how long the rest will take."""
+
+    total: int | None  # None where it is not known
+    done: int = 0
+    before: int = 0  # of these by an earlier run
+    clock: Callable[[], float] = time.monotonic
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self.clock() - self._started
+
+    @property
+    def rate(self) -> float | None:
+        """Things a second; None before the first."""
+        done, seconds = self.done - self.before, self.seconds
+        return done / seconds if done > 0 and seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this rate; None where it is not known."""
+        rate = self.rate
+        if self.total is None or rate is None:
+            return None
+        return max(self.total - self.done, 0) / rate
+
+    def left_in_words(self, about: str = "about") -> str:
+        """As `, about 3 min left`; empty where it is not known."""
+        left = self.seconds_left
+        return "" if left is None else f", {about} {in_words(left)} left"
+
+
+def in_words(seconds: float) -> str:
+    """A time, roughly: `20 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextmanager
+def heartbeat(beat: Callable[[], None], seconds: float = SECONDS) -> Iterator[None]:
+    """Call `beat` every so many seconds, from a thread of its own, until the block ends.
+
+    An error in writing is left to the main thread, which will meet it too.
+    """
+    over = threading.Event()
+
+    def keep_on() -> None:
+        while not over.wait(seconds):
+            with suppress(OSError):
+                beat()
+
+    thread = threading.Thread(target=keep_on, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def show_busy(what: str, every: float = SECONDS) -> Iterator[None]:
+    """Show what goes on, and for how long; nothing of it remains on a terminal.
+
+    Args:
+        what: goes on, as `loading mini-llama`.
+        every: seconds between two lines in a pipe.
+    """
+    console, pace = Console(stderr=True), Pace(None)
+    if not console.is_terminal:
+        with heartbeat(lambda: warn(f"{what}: {in_words(pace.seconds)} so far"), every):
+            yield
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        bar.add_task(one_line(what), total=None)
+        yield
+
+
+@contextmanager
+def show_count(
+    what: str, total: int | None, every: float = SECONDS
+) -> Iterator[Callable[[int], None]]:
+    """A function to call with how many more are done.
+
+    Args:
+        what: is counted, in the plural.
+        total: how many there will be; None where it is not known.
+        every: seconds between two lines in a pipe.
+    """
+    with _Counter(Pace(total), what, every=every, transient=True).shown() as counter:
+        yield counter.more
+
+
+def counted(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    """Pass items on and show how many have been; see `show_count`."""
+    with show_count(what, total) as more:
+        for item in items:
+            yield item
+            more(1)
+
+
+@contextmanager
+def show_documents(total: int, log: EventLog = SILENT) -> Iterator[Callable[[KeyMoments], None]]:
+    """A function to call with what has been read of a corpus.
+
+    A corpus may hold fewer documents than the `total` that is read at most.
+    """
+    with _Counter(Pace(total), "documents", log=log, left="at most").shown() as counter:
+        first: list[int] = []  # tokens of an earlier run
+
+        def show(running: KeyMoments) -> None:
+            first[:] = first or [running.tokens]
+            speed = (running.tokens - first[0]) / max(counter.pace.seconds, 1e-9)
+            counter.at(running.documents, f"{running.tokens:,} tokens at {speed:,.0f}/s")
+
+        yield show
+
+
+@contextmanager
+def show_steps(log: EventLog = SILENT) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A function to call with the numbers of each training step; checkpoints get a line each."""
+    with _Counter(Pace(None), "iterations", log=log).shown() as counter:
+
+        def step(numbers: Mapping[str, float]) -> None:
+            counter.pace.total = int(numbers["iterations"])
+            counter.at(int(numbers["iteration"]), f"loss {numbers['running_loss']:.3f}")
+            if "held_out_loss" in numbers:
+                counter.bar.console.print(
+                    _checkpoint_line(numbers), markup=False, highlight=False, soft_wrap=True
+                )
+
+        yield step
+
+
+def _checkpoint_line(numbers: Mapping[str, float]) -> str:
+    shown = [f"{name} {value:.3f}" for name, value in numbers.items() if name in _LOSSES]
+    scores = [  # `DATASET.SCORE`; a loss term may have the score's name alone
+        f"{name} {100 * value:.1f}"
+        for name, value in numbers.items()
+        if "." in name and name.rpartition(".")[2] in SCORES
+    ]
+    return f"{int(numbers['iteration']):,}: " + ", ".join([*shown, *scores])
+
+
+class _Rate(ProgressColumn):
+    """Things a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
+class _Counter:
+    """Counted work, on a bar or in lines, and in an event log."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        what: str,
+        *,
+        log: EventLog = SILENT,
+        every: float = SECONDS,
+        left: str = "about",
+        transient: bool = False,
+    ) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left" if left == "about" else f"left {left}"),
+            TimeRemainingColumn(),
+        )
+        self.pace = pace
+        self.bar = Progress(
+            *columns,
+            console=console,
+            disable=not console.is_terminal,
+            transient=transient,
+            speed_estimate_period=120,
+        )
+        self._task = self.bar.add_task(one_line(what), total=pace.total, state="")
+        self._what, self._log, self._every, self._left = what, log, every, left
+        self._state, self._begun = "", False
+
+    @contextmanager
+    def shown(self) -> Iterator[_Counter]:
+        """While the work goes on."""
+        silent = not self.bar.disable and not self._log.is_on
+        with self.bar, nullcontext() if silent else heartbeat(self._beat, self._every):
+            yield self
+
+    def more(self, count: int) -> None:
+        """So many more are done."""
+        self._begun = True
+        self.at(self.pace.done + count)
+
+    def at(self, done: int, state: str = "") -> None:
+        """So many are done; those that the first call has are an earlier run's."""
+        if not self._begun:
+            self.pace.before, self._begun = done, True
+        self.pace.done, self._state = done, state
+        self.bar.update(self._task, completed=done, total=self.pace.total, state=state)
+        if self.pace.total is not None and done >= self.pace.total:
+            self._write_event()
+
+    def _beat(self) -> None:
+        if self.bar.disable:
+            warn(self._line())
+        self._write_event()
+
+    def _line(self) -> str:
+        pace = self.pace
+        parts = [f"{self._what}: {pace.done:,}" + (f" of {pace.total:,}" if pace.total else "")]
+        parts += [self._state] if self._state else []
+        parts += [] if pace.rate is None else [f"{pace.rate:.1f}/s"]
+        return ", ".join(parts) + pace.left_in_words(self._left)
+
+    def _write_event(self) -> None:
+        if self._log.is_on:
+            pace = self.pace
+            self._log.write(counted_so_far(self._what, pace.done, pace.total, pace.rate))

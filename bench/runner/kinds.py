@@ -1,0 +1,236 @@
+"""What differs between tables that measure different things: a row of `KINDS` for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from bench.core.cells import Cell, Identity
+from bench.core.config import RunConfig, Scoring, option
+from bench.core.grids import Measured, Table
+from bench.evaluation.context import Context
+from bench.evaluation.general_ability.loading import Source, holds_a_set
+from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION
+from bench.evaluation.jobs import AbilityJob, EditJob, Job, TimingJob
+from bench.evaluation.record_kinds import (
+    BUILT_IN,
+    OUR_WORDING,
+    PROMPT_SETS,
+    TIMING_VERSION,
+    AbilityCell,
+    EditStream,
+    TimingCell,
+)
+
+TEXT_SET = "collapse"  # the metric set that reads a text
+PROMPTED_QUESTIONS = 50  # of each set with PromptBench, which asks each 20 times (ours)
+QUERIES = 100  # inferences that are timed (ours)
+NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
+
+_MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
+_NO_QUESTIONS = "it asks no questions of general ability"
+_NOT_EDITS = "it asks questions of general ability, not about the edits"
+_TIMES = "it measures times"
+_PARTS = "its rows are RECIPE with and without its parts"
+
+_OF_ABILITY = ("scoring", "harness", "task_limit", "ability_dir")
+_SETS = ("measure", "measure_text")
+_VIEWS = ("averages", "by_type", "correlate", "significance", "metric_loss")  # of `tables`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How the cells of a table are planned, and which options it does not take."""
+
+    identity: type[Identity]
+    jobs: Callable[[Sequence[EditJob], RunConfig, Context], Sequence[Job]]
+    refused: Mapping[str, str]  # name of an option that would do nothing -> why
+    check: Callable[[RunConfig], object] = lambda _: None  # what can be refused before planning
+    alone: bool = False  # cells run one after another, whatever `jobs` is
+
+
+def check_taken(table: Table, config: RunConfig, views: Sequence[str] = ()) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        table: which table.
+        config: of the run, or of the records that are shown.
+        views: names of options of `tables` that were given.
+
+    Raises:
+        ValueError: such an option was given.
+    """
+    usual = RunConfig(preset=config.preset)
+    for name, reason in KINDS[table.measures].refused.items():
+        given = name in views or vars(config).get(name) != vars(usual).get(name)
+        if given:
+            raise ValueError(f"Table {table.number} takes no {option(name)}: {reason}.")
+    if config.measure_text and TEXT_SET not in config.measure:
+        raise ValueError(f"--measure-text is the text of --measure {TEXT_SET} alone.")
+
+
+def task_limit(config: RunConfig) -> int | None:
+    """Questions of each set of general ability; None asks all."""
+    few = PROMPTED_QUESTIONS if config.harness == "promptbench" else None
+    return config.task_limit or few
+
+
+def ability_source(config: RunConfig) -> Source:
+    """Where the questions come from.
+
+    Files that were named come first, then those beside real edit sets. Else the paper preset takes
+    the hub's, and the embedded preset the embedded world's, unless its edits are real.
+    """
+    beside = config.data_dir
+    if config.ability_dir is not None:
+        return _files(config.ability_dir)
+    if beside is not None and (config.preset != "paper" or holds_a_set(beside)):
+        return _files(beside)
+    if config.preset == "paper":
+        return Source(kind="hub", name="the hub")
+    from bench.world.store import data_dir
+
+    seed = config.world_seed
+    return Source(kind="embedded", directory=data_dir(seed), name=f"embedded world {seed}")
+
+
+def _files(directory: Path) -> Source:
+    return Source(kind="files", directory=directory, name="local files")
+
+
+def _harness(config: RunConfig) -> str:
+    """Whose code asks, with its version.
+
+    Raises:
+        ValueError: a library that is not installed.
+    """
+    if config.ability_scoring == "lm-eval":
+        return f"lm-eval {metadata.version('lm_eval')}"
+    if config.ability_scoring == "promptbench":
+        from bench.evaluation.general_ability.promptbench_harness import version
+
+        return f"promptbench {version()}"
+    return "ours"
+
+
+def _wording(scoring: Scoring, source: Source) -> str:
+    """Whose prompts are asked; lm-eval's own know the published sets only."""
+    if scoring == "promptbench":
+        return PROMPT_SETS
+    return BUILT_IN if scoring == "lm-eval" and source.kind != "embedded" else OUR_WORDING
+
+
+def _ability_jobs(
+    streams: Sequence[EditJob], config: RunConfig, context: Context
+) -> list[AbilityJob]:
+    """The job of the unedited model, then one for every stream of edits."""
+    source, scoring, harness = ability_source(config), config.ability_scoring, _harness(config)
+    digests = {key: loaded.digest for key, loaded in context.ability_sets(source).items()}
+
+    def job(model: EditJob, stream: EditJob | None) -> AbilityJob:
+        paths = {"backbone": model.paths["backbone"], "questions": str(source.directory or "hub")}
+        return AbilityJob(
+            cell=AbilityCell(
+                backbone=model.cell.backbone,
+                backbone_digest=model.cell.backbone_digest,
+                dtype=model.cell.dtype,
+                edits=None if stream is None else _edits(stream.cell),
+                harness=harness,
+                scoring=scoring,
+                wording=_wording(scoring, source),
+                task_limit=task_limit(config),
+                tasks=digests,
+                protocol_version=PROTOCOL_VERSION,
+            ),
+            backbone=model.backbone,
+            device=model.device,
+            device_map=model.device_map,
+            paths=paths if stream is None else paths | {"data": stream.paths["data"]},
+            source=source,
+            stream=stream,
+        )
+
+    unedited = [job(streams[0], None)] if streams else []
+    return unedited + [job(stream, stream) for stream in streams]
+
+
+def _edits(cell: Cell) -> EditStream:
+    return EditStream(
+        dataset=cell.dataset,
+        dataset_revision=cell.dataset_revision,
+        dataset_digest=cell.dataset_digest,
+        editor=cell.editor,
+        editor_version=cell.editor_version,
+        hparams=cell.hparams,
+        inputs=cell.inputs,
+        n_edits=cell.n_edits,
+        seed=cell.seed,
+    )
+
+
+def _timing_jobs(streams: Sequence[EditJob], config: RunConfig, _: Context) -> list[TimingJob]:
+    """The job of the unedited model, then one for every stream of edits."""
+
+    def job(stream: EditJob, *, edited: bool) -> TimingJob:
+        cell, lent = stream.cell, stream.backbone.lent_tokenizer
+        return TimingJob(
+            cell=TimingCell(
+                backbone=cell.backbone,
+                backbone_digest=cell.backbone_digest,
+                dtype=cell.dtype,
+                dataset=cell.dataset,
+                dataset_revision=cell.dataset_revision,
+                dataset_digest=cell.dataset_digest,
+                editor=cell.editor if edited else None,
+                editor_version=cell.editor_version if edited else None,
+                hparams=cell.hparams if edited else {},
+                inputs=cell.inputs if edited else {},
+                n_edits=cell.n_edits if edited else 0,
+                seed=cell.seed,
+                queries=QUERIES,
+                new_tokens=NEW_TOKENS,
+                weights=config.weights,
+                tokenizer=None if lent is None else lent.name,
+                timing_version=TIMING_VERSION,
+                device=stream.device.partition(":")[0],
+            ),
+            backbone=stream.backbone,
+            device=stream.device,
+            device_map=stream.device_map,
+            paths=stream.paths,
+            stream=stream,
+        )
+
+    unedited = [job(streams[0], edited=False)] if streams else []
+    return unedited + [job(stream, edited=True) for stream in streams]
+
+
+_EDITING = Kind(
+    identity=Cell,
+    jobs=lambda streams, *_: streams,
+    refused=dict.fromkeys(_OF_ABILITY, _NO_QUESTIONS) | {"weights": _MEANINGLESS},
+)
+KINDS: dict[Measured, Kind] = {
+    "editing": _EDITING,
+    "general_ability": Kind(
+        identity=AbilityCell,
+        jobs=_ability_jobs,
+        refused={"limit": "it makes n edits once; --task-limit limits its questions"}
+        | dict.fromkeys((*_VIEWS, "metric", *_SETS), _NOT_EDITS)
+        | {"weights": _MEANINGLESS},
+        check=_harness,
+    ),
+    "times": Kind(
+        identity=TimingCell,
+        jobs=_timing_jobs,
+        refused=dict.fromkeys((*_OF_ABILITY, "limit", *_VIEWS, "metric", *_SETS), _TIMES),
+        alone=True,
+    ),
+    "ablation": Kind(
+        identity=Cell,
+        jobs=_EDITING.jobs,
+        refused=dict(_EDITING.refused) | dict.fromkeys(("editors", *_VIEWS, *_SETS), _PARTS),
+    ),
+}

@@ -1,0 +1,289 @@
+"""`run`: the cells of a configuration, computed where they have no record yet.
+
+The command line and notebooks both call it. `execute` is the part that computes: whichever process
+or machine takes a cell, it waits until every cell has a record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bench.core.cells import Identity, stream_of
+from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, RunConfig, RunOptions
+from bench.core.console import warn
+from bench.core.grids import Table, get_table
+from bench.core.progress import heartbeat
+from bench.core.stopping import StopFlag, StoppedEarly, stopped_by_signals
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import Job
+from bench.runner.executors.base import Executor
+from bench.runner.kinds import KINDS
+from bench.runner.observers import CellProgress, Observer
+from bench.runner.planning import plan
+from bench.store.results import Record, ResultStore, is_complete, mark_of
+
+if TYPE_CHECKING:
+    from bench.runner.executors.slurm_jobs import SlurmExecutor
+    from bench.runner.worker import Finished
+    from bench.store.leases import Leases
+
+LOOK = 1.0  # seconds between two beats of the observers (ours)
+EVERY = 2.0  # seconds between two looks at cells that others compute (ours)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A run that is over, or submitted."""
+
+    table: Table
+    cells: Sequence[Identity]  # in the order of the table
+    records: Sequence[Record]  # complete and failed ones
+    store: ResultStore
+    left_out: Sequence[str] = ()  # why parts of the selection have no cell
+    exit_code: int | None = None  # of a run that a signal stopped
+    submitted: Sequence[str] = ()  # ids of Slurm jobs that nobody waits for
+    todo: int = 0  # cells that had no record
+
+    @property
+    def complete(self) -> list[Record]:
+        """The records with results."""
+        return [record for record in self.records if is_complete(record)]
+
+    @property
+    def failed(self) -> list[Record]:
+        """The records of failures, now or earlier."""
+        return [record for record in self.records if not is_complete(record)]
+
+
+def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
+    """Compute what has no record yet.
+
+    Args:
+        config: which cells, on what, how.
+        observers: look on.
+
+    Raises:
+        ValueError: a selection that cannot be run.
+        OSError: files that are missing, or records that cannot be written.
+    """
+    context, store = Context(), ResultStore(config.records)
+    executor = executor_for(config, context)
+    planned = plan(config, context)
+    for reason in planned.left_out:
+        warn(f"left out: {reason}")
+    there, todo = _sorted_out(planned.jobs, store, config)
+    ran = Ran(
+        table=planned.table,
+        cells=[job.cell for job in planned.jobs],
+        records=(),
+        store=store,
+        left_out=planned.left_out,
+        todo=len(todo),
+    )
+    if todo and config.detach:
+        store.prepare()
+        ids = executor.submit(todo, store.directory, options=config.options)
+        return replace(ran, submitted=ids)
+    for observer in observers:
+        observer.planned(cells=len(planned.jobs), todo=len(todo))
+    stop = StopFlag()
+    with stopped_by_signals(stop) as caught:
+        try:
+            execute(todo, store, observers, executor=executor, options=config.options, stop=stop)
+        except StoppedEarly:
+            return replace(ran, exit_code=caught.exit_code)
+    new = (store.read(job.cell.key()) for job in todo)
+    there |= {record["key"]: record for record in new if record is not None}
+    return replace(ran, records=[there[key] for c in ran.cells if (key := c.key()) in there])
+
+
+def execute(
+    jobs: Sequence[Job],
+    store: ResultStore,
+    observers: Sequence[Observer] = (),
+    *,
+    executor: Executor,
+    options: RunOptions = DEFAULT_OPTIONS,
+    stop: StopFlag | None = None,
+) -> None:
+    """Compute cells until each has a record, whichever process computes it.
+
+    Cells that others hold are waited for, and run here where these gave them back or are gone.
+
+    Args:
+        jobs: in the order in which they are started.
+        store: where the records go.
+        observers: are called with each cell once it has ended.
+        executor: runs what is free.
+        options: how workers run cells.
+        stop: requests an end before all is done.
+
+    Raises:
+        OSError: a record cannot be read or written, or the engine stopped before all was done.
+        StoppedEarly: a stop was requested.
+    """
+    if not jobs:
+        return
+    store.prepare()
+    progress, stopped = CellProgress(jobs, store), False
+    stop = stop or StopFlag()
+    _each(observers, lambda observer: observer.started(progress))
+
+    def report(cell: Finished) -> None:
+        progress.ended(cell)
+        _each(observers, lambda observer: observer.finished(cell))
+
+    try:
+        with heartbeat(lambda: _each(observers, lambda observer: observer.beat()), LOOK):
+            left = list(jobs)
+            while left:
+                elsewhere = set()
+                cells = executor.run(left, store.directory, options=options, stop=stop)
+                with closing(cells):
+                    for cell in cells:
+                        if cell.outcome == "elsewhere":
+                            elsewhere.add(cell.key)
+                        else:
+                            report(cell)
+                left = [job for job in left if job.cell.key() in elsewhere]
+                left = _wait(left, store, stop, report)
+    except StoppedEarly:
+        stopped = True
+        raise
+    finally:
+        _each(observers, lambda observer: observer.ended(stopped=stopped))
+        if stopped:
+            warn(
+                f"stopped: {progress.done} of {len(jobs)} cells are done and what was begun is "
+                f"checkpointed in {store.directory}; the same command continues."
+            )
+
+
+def _each(observers: Sequence[Observer], call: Callable[[Observer], None]) -> None:
+    for observer in observers:
+        call(observer)
+
+
+def _wait(
+    jobs: Sequence[Job], store: ResultStore, stop: StopFlag, report: Callable[[Finished], None]
+) -> list[Job]:
+    """Report what others finish; the jobs that are left once one of them can be taken."""
+    from bench.runner.worker import outcome_in
+    from bench.store.leases import Leases
+
+    leases, left = Leases(store.leases), list(jobs)
+    if left:
+        holders = sorted({leases.holder(job.cell.key()) for job in left})
+        cells = "1 cell is" if len(left) == 1 else f"{len(left)} cells are"
+        warn(f"{cells} being computed by {', '.join(holders)}; waiting for the records.")
+    while left:
+        held = []
+        for job in left:
+            known = outcome_in(store, job)
+            if known is None:
+                held.append(job)
+            else:
+                report(known)
+        left = held
+        if any(_is_free(job.cell.key(), leases) for job in left):
+            break
+        if stop.stop_requested():
+            raise StoppedEarly
+        if left:
+            time.sleep(EVERY)
+    return left
+
+
+def _is_free(key: str, leases: Leases) -> bool:
+    """Whether a cell can be taken; the lease of a holder that is gone is removed.
+
+    The process that has watched it for long enough does so: a fresh worker would start watching.
+    """
+    lease = leases.acquire(key)
+    if lease is None:
+        return False
+    lease.release()
+    return True
+
+
+def _sorted_out(
+    jobs: Sequence[Job], store: ResultStore, config: RunConfig
+) -> tuple[dict[str, Record], list[Job]]:
+    """Records that stand, by key, and the jobs to be run, the largest first.
+
+    A job has the mark of the record that it replaces.
+    """
+    there: dict[str, Record] = {}
+    todo: list[Job] = []
+    for job in jobs:
+        record = store.read(job.cell.key())
+        if record is None:
+            todo.append(job)
+        elif config.overwrite or (config.retry_failed and not is_complete(record)):
+            todo.append(replace(job, replaces=mark_of(record)))
+        else:
+            there[record["key"]] = record
+    return there, largest_first(todo)
+
+
+def largest_first(jobs: Iterable[Job]) -> list[Job]:
+    """By edits, then samples or questions. Long cells start first: processes end together then."""
+
+    def size(job: Job) -> tuple[int, int]:
+        cell = job.cell.to_dict()
+        edits = int(stream_of(cell).get("n_edits") or 0)
+        return edits, cell.get("limit") or cell.get("task_limit") or 0
+
+    return sorted(jobs, key=size, reverse=True)
+
+
+def executor_for(config: RunConfig, context: Context) -> Executor:
+    """The executor of a configuration.
+
+    Args:
+        config: of the run.
+        context: what this process has read, for cells that run in it.
+
+    Raises:
+        ValueError: an engine that would disturb what is measured, or is not installed.
+    """
+    alone = KINDS[get_table(config.table).measures].alone
+    if config.executor == "ray":
+        from bench.runner.executors.ray_cluster import RayExecutor
+
+        if alone:
+            raise ValueError(
+                "Ray runs cells beside each other, which would disturb the times that this table "
+                "measures; take --executor local, or slurm, which gives it one job."
+            )
+        return RayExecutor(
+            address=config.ray_address,
+            cpus=config.jobs,
+            gpus_per_cell=config.gpus_per_cell or 1.0,
+        )
+    if config.executor == "slurm":
+        return _slurm(config, alone=alone)
+    from bench.runner.executors.local import LocalExecutor
+
+    return LocalExecutor(1 if alone else config.jobs, context)
+
+
+def _slurm(config: RunConfig, *, alone: bool) -> SlurmExecutor:
+    from bench.runner.executors.slurm_jobs import SlurmExecutor, Wanted
+
+    gpus = config.slurm_gpus
+    if gpus is None:
+        gpus = 1 if config.device.startswith("cuda") else 0
+    wanted = Wanted(
+        workers=1 if alone else config.slurm_workers or 1,
+        minutes=config.slurm_time or Wanted.minutes,
+        partition=config.slurm_partition,
+        gpus=gpus,
+        options=config.slurm_option or {},
+    )
+    folder = config.slurm_folder or SLURM_FOLDER
+    return SlurmExecutor(wanted, folder=folder, cluster=config.slurm_cluster)
