@@ -1,12 +1,12 @@
 """R-ROME: retrieval-augmented ROME (RASE with ROME as its basic editor), not "rebuilt ROME".
 
-Each fact is edited by ROME on the pristine model, and the rank-one update is put aside. A query
-that retrieves a fact is answered with that one update; any other query by the model as it is. The
+Each fact is edited by ROME on the pristine model, and the rank-one update is stored. A query that
+retrieves a fact is answered with that update alone; any other query by the model as it is. The
 weights never change, so edits do not disturb each other.
 
 "Improving Sequential Model Editing with Fact Retrieval" (Han et al., Findings of EMNLP 2023) and
-sev777/RASE. The released evaluation asks the gate once with the edited prompt and uses the answer
-for the paraphrases too; here the gate is asked with each actual input.
+sev777/RASE. The released evaluation queries the gate once with the edited prompt and uses the
+decision for the paraphrases too; here the gate sees each actual input.
 """
 
 from __future__ import annotations
@@ -19,27 +19,33 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import required_artefact, required_encoder
+from editors.parts.growing_rows import GrowingRows
+from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import WITH_ADAM, Needs, Setting, parameters_of
 from editors.parts.prefix import text_prefixed
-from editors.parts.rase.examples import fact_prompt, fact_text
-from editors.parts.rase.fit import fit_rase, load_retriever, untrained_rase
-from editors.parts.rase.gate import Gate, Ranking, rank_units
-from editors.parts.rase.hparams import RaseHparams
-from editors.parts.rase.memory import EditMemory, Remembered
-from editors.parts.rase.network import RaseNetwork
-from editors.parts.rase.retriever import FactRetriever
+from editors.parts.r_rome.retrieval import (
+    FactRetriever,
+    Gate,
+    Ranking,
+    RaseHparams,
+    RaseNetwork,
+    fact_prompt,
+    fact_text,
+    rank_units,
+)
+from editors.parts.r_rome.training import fit_rase, load_retriever, untrained_rase
 from editors.parts.retrieving import Candidate, Explanation, RetrievingEditor
-from editors.parts.row_updates import updated_rows
-from editors.parts.tokens import TokenBatch, prompt_ids
+from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
 from editors.rome import RankOneUpdate, RomeEditor, RomeHparams
 
 _NONE = -1  # the row of a text that retrieves nothing
+_COLUMNS = ("key", "sentence", "left", "right")
 
 # Ours: as many steps as a miniature encoder needs, and half precision on disk.
 EMBEDDED: dict[str, Any] = {
@@ -73,49 +79,118 @@ def with_rome(preset: str, **retrieval: Any) -> RRomeHparams:
     return RRomeHparams.from_dict(rome.to_dict() | retrieval)
 
 
+@dataclass(frozen=True)
+class StoredEdit:
+    """One edit: what retrieves it, and its rank-one update.
+
+    `fact` is its description without the answer.
+    """
+
+    fact: str
+    key: Tensor  # [w], of the fact, of unit length
+    sentence: Tensor  # [w], of the edited prompt, of unit length
+    left: Tensor  # [d]
+    right: Tensor  # [m]; delta W = left right^T as (out, in)
+
+
+class EditMemory:
+    """N edits in order; a later edit of the same fact takes the earlier one's place."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __getitem__(self, column: str) -> Tensor:
+        """View [N, ...] of `key`, `sentence`, `left` or `right` of all edits."""
+        return self._columns[column].rows
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.facts: list[str] = []
+        self._row_of: dict[str, int] = {}
+        self._columns = {name: GrowingRows() for name in _COLUMNS}
+
+    def put(self, edit: StoredEdit) -> None:
+        """Store an edit."""
+        row = self._row_of.get(edit.fact)
+        for name, column in self._columns.items():
+            value: Tensor = vars(edit)[name]
+            if row is None:
+                column.append(value)
+            else:
+                column.rows[row] = value
+        if row is None:
+            self._row_of[edit.fact] = len(self.facts)
+            self.facts.append(edit.fact)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of all columns; nothing if there are none."""
+        if not len(self):
+            return {}
+        columns = {name: column.rows.clone() for name, column in self._columns.items()}
+        return columns | pack_texts(self.facts, "facts")
+
+    def load_state_dict(self, state: Mapping[str, Tensor], *, device: torch.device) -> None:
+        """Replace all edits by those of `state_dict`."""
+        self.clear()
+        if "key" not in state:
+            return
+        self.facts = unpack_texts(state, "facts")
+        self._row_of = {fact: row for row, fact in enumerate(self.facts)}
+        for name, column in self._columns.items():
+            column.extend(state[name].to(device))
+
+
+@contextmanager
+def updated_rows(module: nn.Module, left: Tensor, right: Tensor, hits: Tensor) -> Iterator[None]:
+    """Answer each row that hits by W + left right^T of its own, at all of its positions.
+
+    The weights stay as they are, and rows without a hit have the bits that they have without this.
+
+    Args:
+        module: a linear one, from inputs [B, T, m] to outputs [B, T, d].
+        left: [B, d]; the values in rows without a hit do not matter.
+        right: [B, m].
+        hits: bool [B].
+    """
+
+    def answer(inputs: Tensor, output: Tensor) -> Tensor:
+        amounts = torch.einsum("btm,bm->bt", inputs.to(right), right)
+        added = output + (amounts[..., None] * left[:, None]).to(output)
+        return torch.where(hits[:, None, None], added, output)
+
+    with changed_output(module, answer):
+        yield
+
+
 class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams]):
-    """Keeps the update of each edit and applies the retrieved one, row by row.
+    """Stores the update of each edit and applies the retrieved one, row by row.
 
     A later edit of the same fact (the same subject and prompt) replaces the earlier one.
     """
 
     family = "RB"
-    label: ClassVar[str] = "R-ROME"
+    label = "R-ROME"
     table_row = 9
     mark = ("#009E73", ">")
-    quick: ClassVar[bool] = True
+    quick = True
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
     cached_by: ClassVar[frozenset[str]] = frozenset(
         {"plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
-    aliases: ClassVar[tuple[str, ...]] = ("rase",)
-    uses_encoder: ClassVar[bool] = True
-    uses_subject: ClassVar[bool] = True
+    aliases = ("rase",)
+    uses_encoder = True
+    uses_subject = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
         **{name: with_rome(name) for name in RomeEditor.presets},
         **{name: with_rome(name, **EMBEDDED) for name in ("mini-llama", "mini-gptj", "mini-gpt2")},
         "tiny": with_rome("default", **TINY),
     }
-
-    @classmethod
-    def needs(cls, hparams: RRomeHparams, on: Setting) -> Needs:
-        """ROME's covariance, encoder and heads; two vectors and a rank-one update an edit."""
-        rome, encoder = RomeEditor.needs(hparams, on), on.encoder
-        heads = parameters_of(lambda: RaseNetwork(encoder.hidden, hparams))
-        width = hparams.width if heads else encoder.hidden
-        update = 4.0 * (on.shape.hidden + on.shape.inner)
-        return Needs(
-            held=rome.held - on.copies(on.shape.matrix) + encoder.bytes + 4.0 * heads,
-            working=rome.working,
-            per_edit=2 * 4.0 * width + update,
-            cached=update,
-            trained=heads,
-            training=WITH_ADAM * heads + encoder.bytes,
-            artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * heads,
-        )
 
     def __init__(
         self,
@@ -147,51 +222,43 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
             return Gate()
         return self.retriever.network.gate(two_way=self.hparams.two_way)
 
-    @property
-    def edits_at_once(self) -> int:
-        """See the base class."""
-        return self._rome.edits_at_once
-
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        """Make each request's update on the pristine model and remember it."""
+        """Store the update of each request on the pristine model."""
         for start in range(0, len(requests), self.edits_at_once):
-            for remember in self.prepare(requests[start : start + self.edits_at_once]):
-                remember()
+            for store in self.prepare(requests[start : start + self.edits_at_once]):
+                store()
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:
-        """See the base class; updates are made together."""
+        """See the base class; ROME computes the updates together."""
         facts = [fact_prompt(request) for request in requests]
-        asked = list(requests)
-        if self.hparams.plus_prompt:
-            asked = [
-                replace(request, prompt=f"{fact} {request.prompt}")
-                for fact, request in zip(facts, requests, strict=True)
-            ]
-        keys, sentences = (
-            functional.normalize(vectors, dim=-1)
-            for vectors in (
-                self.retriever.facts([fact_text(request) for request in requests]),
-                self.retriever.sentences([request.prompt for request in requests]),
-            )
+        keys = self.retriever.facts([fact_text(request) for request in requests])  # [k, w]
+        sentences = self.retriever.sentences([request.prompt for request in requests])
+        edits = zip(
+            facts,
+            functional.normalize(keys, dim=-1),
+            functional.normalize(sentences, dim=-1),
+            self._updates(requests),
+            strict=True,
         )
-        rows = zip(facts, keys, sentences, self._updates(asked), strict=True)
         return [
-            partial(self.memory.put, Remembered(fact, key, sentence, made["left"], made["right"]))
-            for fact, key, sentence, made in rows
+            partial(self.memory.put, StoredEdit(fact, key, sentence, **update))
+            for fact, key, sentence, update in edits
         ]
 
-    def _updates(self, asked: Sequence[EditRequest]) -> list[Mapping[str, Tensor]]:
-        """ROME's rank-one updates of the pristine model, kept where the resources keep them."""
-        kept = self.resources.edit_cache
-        if kept is None:
-            return [_tensors(update) for update in self._rome.compute(asked)]
-        updates: list[Mapping[str, Tensor]] = []
-        for request in asked:  # alone: what is kept must not depend on who was asked beside it
-            found = kept.get(request)
-            if found is None:
-                found = _tensors(*self._rome.compute([request]))
-                kept.put(request, found)
-            updates.append({name: tensor.to(self.lm.device) for name, tensor in found.items()})
+    def _updates(self, requests: Sequence[EditRequest]) -> list[dict[str, Tensor]]:
+        """ROME's rank-one updates of the pristine model, from the cache where there is one."""
+        if self.hparams.plus_prompt:
+            requests = [replace(r, prompt=f"{fact_prompt(r)} {r.prompt}") for r in requests]
+        cache = self.resources.edit_cache
+        if cache is None:
+            return [_factors(update) for update in self._rome.compute(requests)]
+        updates = []
+        for request in requests:  # alone: what is cached must not depend on its neighbours
+            factors = cache.get(request)
+            if factors is None:
+                factors = _factors(*self._rome.compute([request]))
+                cache.put(request, factors)
+            updates.append({name: tensor.to(self.lm.device) for name, tensor in factors.items()})
         return updates
 
     def reset(self) -> None:
@@ -229,11 +296,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
             )
         ]
 
-    @property
-    def steers_by_prompt(self) -> bool:
-        """See the base class."""
-        return True
-
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         """Retrieve once for `batch.texts`; forwards inside are answered with the updates."""
         rows = self.retrieve(batch.texts)
@@ -249,7 +311,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
             yield
 
     def _prefixed(self, rows: Tensor) -> AbstractContextManager[None]:
-        """The facts in front of the rows that use them, where that is asked for.
+        """The facts in front of the rows that use them, where `plus_prompt` is set.
 
         Ids are joined: with a tokenizer that marks spaces, the question has none in front of it.
         """
@@ -262,7 +324,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         return text_prefixed(self.lm, prefixes)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All remembered edits."""
+        """All stored edits."""
         return self.memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -280,7 +342,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         out: Path,
         progress: Callable[[Mapping[str, float]], None] | None = None,
     ) -> Path:
-        """Train the heads and calibrate the gate; see `editors.parts.rase.fit`."""
+        """Train the heads and calibrate the gate."""
         return fit_rase(
             lm,
             samples,
@@ -295,10 +357,37 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
     def untrained(
         cls, lm: LanguageModel, hparams: RRomeHparams, resources: Resources, *, out: Path
     ) -> Path:
-        """Initial heads, and a gate that every query passes; see `editors.parts.rase.fit`."""
+        """Initial heads, and a gate that every query passes."""
         encoder = required_encoder(resources, label=cls.label)
         return untrained_rase(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
 
+    @property
+    def edits_at_once(self) -> int:
+        """See the base class."""
+        return self._rome.edits_at_once
 
-def _tensors(update: RankOneUpdate) -> dict[str, Tensor]:
+    @property
+    def steers_by_prompt(self) -> bool:
+        """See the base class."""
+        return True
+
+    @classmethod
+    def needs(cls, hparams: RRomeHparams, on: Setting) -> Needs:
+        """ROME's covariance, encoder and heads; two vectors and a rank-one update an edit."""
+        rome, encoder = RomeEditor.needs(hparams, on), on.encoder
+        heads = parameters_of(lambda: RaseNetwork(encoder.hidden, hparams))
+        width = hparams.width if heads else encoder.hidden
+        update = 4.0 * (on.shape.hidden + on.shape.inner)
+        return Needs(
+            held=rome.held - on.copies(on.shape.matrix) + encoder.bytes + 4.0 * heads,
+            working=rome.working,
+            per_edit=2 * 4.0 * width + update,
+            cached=update,
+            trained=heads,
+            training=WITH_ADAM * heads + encoder.bytes,
+            artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * heads,
+        )
+
+
+def _factors(update: RankOneUpdate) -> dict[str, Tensor]:
     return {"left": update.v, "right": update.u}

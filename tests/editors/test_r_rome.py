@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from bench.checks.contract.tiny import (
     HIDDEN,
@@ -18,11 +20,8 @@ from bench.checks.contract.tiny import (
 )
 from editors.base import EditRequest, Resources
 from editors.parts.encoder import TextVectors
-from editors.parts.rase.gate import Gate
-from editors.parts.rase.hparams import RaseHparams
-from editors.parts.rase.network import RaseNetwork
-from editors.parts.rase.retriever import FactRetriever
-from editors.r_rome import RRomeEditor, RRomeHparams
+from editors.parts.r_rome.retrieval import FactRetriever, Gate, RaseHparams, RaseNetwork
+from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams, StoredEdit, updated_rows
 from editors.rome import RomeEditor
 
 FIRST, SECOND, THIRD = REQUESTS[:3]
@@ -38,7 +37,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> TextVectors:
 
 
 def editor_of(vectors: TextVectors, gate: Gate = ALWAYS, **changes: Any) -> RRomeEditor:
-    """R-ROME on the bare encoder, with gates of one's own."""
+    """R-ROME on the bare encoder, with the given gate."""
     network = RaseNetwork(HIDDEN, RaseHparams(heads="untrained"))
     for two_way in (False, True):
         network.set_gate(gate, two_way=two_way)
@@ -78,7 +77,7 @@ def test_each_row_is_answered_as_by_rome_after_its_own_edit_alone(vectors: TextV
     assert all(torch.equal(value, before[n]) for n, value in weights(editor.lm.model).items())
 
 
-def test_the_gate_is_asked_with_each_actual_input(vectors: TextVectors) -> None:
+def test_the_gate_sees_each_actual_input(vectors: TextVectors) -> None:
     editor = editor_of(vectors, Gate(maximum=0.999))
     editor.edit([FIRST])
     editor.memory["key"].copy_(vectors([FIRST.prompt]))
@@ -117,7 +116,7 @@ def test_a_later_edit_of_a_fact_replaces_the_earlier_one(vectors: TextVectors) -
     torch.testing.assert_close(logits(editor, [pair(corrected)]), logits(other, [pair(corrected)]))
 
 
-def test_plus_prompt_edits_and_asks_behind_the_fact(vectors: TextVectors) -> None:
+def test_plus_prompt_edits_and_answers_after_the_fact(vectors: TextVectors) -> None:
     editor = editor_of(vectors, plus_prompt=True)
     editor.edit([FIRST])
     fact = f"{FIRST.subject} || {FIRST.prompt}"
@@ -149,3 +148,67 @@ def test_romes_settings_are_its_own() -> None:
 def test_impossible_settings_of_both_parts_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{field} must be"):
         replace(HPARAMS, **{field: value})
+
+
+def remembered(fact: str, value: float) -> StoredEdit:
+    widths = {"key": 2, "sentence": 2, "left": 3, "right": 4}
+    return StoredEdit(fact, **{name: torch.full((n,), value) for name, n in widths.items()})
+
+
+def test_a_later_edit_of_a_fact_takes_the_earlier_ones_place() -> None:
+    memory = EditMemory()
+    for fact, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+        memory.put(remembered(fact, value))
+    assert memory.facts == ["a", "b"]
+    for name in ("key", "sentence", "left", "right"):
+        assert memory[name][:, 0].tolist() == [3.0, 2.0]
+
+
+def test_the_state_goes_through_a_file_and_continues(tmp_path: Path) -> None:
+    memory, other = EditMemory(), EditMemory()
+    memory.put(remembered("Żółw || is", 1.0))
+    save_file(memory.state_dict(), tmp_path / "state.safetensors")
+    other.put(remembered("c", 9.0))
+    other.load_state_dict(load_file(tmp_path / "state.safetensors"), device=torch.device("cpu"))
+    for each in (memory, other):
+        each.put(remembered("b", 2.0))
+    assert other.facts == ["Żółw || is", "b"]
+    assert torch.equal(other["left"], memory["left"])
+
+
+def test_an_empty_memory_has_an_empty_state() -> None:
+    memory = EditMemory()
+    memory.put(remembered("a", 1.0))
+    memory.clear()
+    assert memory.state_dict() == {}
+    memory.put(remembered("a", 1.0))
+    memory.load_state_dict({}, device=torch.device("cpu"))
+    assert len(memory) == 0
+
+
+def test_each_row_is_answered_by_its_own_weights() -> None:
+    generator = torch.Generator().manual_seed(1)
+    module = nn.Linear(3, 2).requires_grad_(False)
+    inputs, left, right = (
+        torch.randn(*shape, generator=generator) for shape in ((3, 4, 3), (3, 2), (3, 3))
+    )
+    hits = torch.tensor([True, False, True])
+    plain = module(inputs)
+    with updated_rows(module, left, right, hits):
+        found = module(inputs)
+    for row in (0, 2):
+        weight = module.weight + torch.outer(left[row], right[row])
+        torch.testing.assert_close(found[row], inputs[row] @ weight.T + module.bias)
+    assert torch.equal(found[1], plain[1])
+    assert torch.equal(module(inputs), plain)
+
+
+def test_half_precision_comes_back_as_it_went_in() -> None:
+    module = nn.Linear(3, 2).half().requires_grad_(False)
+    left, right = torch.full((1, 2), 3.0), torch.tensor([[1.0, 0.0, 0.0]])
+    inputs = torch.tensor([[[1.0, 5.0, 5.0]]], dtype=torch.float16)
+    plain = module(inputs)
+    with updated_rows(module, left, right, torch.tensor([True])):
+        found = module(inputs)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found, plain + 3)

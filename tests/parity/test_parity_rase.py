@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from editors.parts.rase.gate import TOP_K, Gate, rank
+from editors.parts.r_rome.retrieval import TOP_K, Gate, rank
 from tests.parity.loading import COMPACT, full_directory, load_case
 
 # What the gate is given, and which fact each query is about (-1: none), which it is not told.

@@ -31,11 +31,10 @@ from editors.parts.encoder import SentenceEncoder
 from editors.parts.growing_rows import GrowingRows, capacity
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
-from editors.parts.rase.memory import EditMemory, Remembered
-from editors.parts.rase.network import RaseNetwork
+from editors.parts.r_rome.retrieval import RaseNetwork
 from editors.parts.recipe.hparams import PRESETS, RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
-from editors.r_rome import RRomeEditor, RRomeHparams
+from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams, StoredEdit
 from editors.rag import RagEditor, RagHparams
 from editors.recipe import RecipeEditor
 from editors.t_patcher import TPatcherEditor, TPatcherHparams
@@ -155,7 +154,7 @@ def test_r_romes_memory() -> None:
     memory = EditMemory()
     left, right = torch.zeros(setting.shape.hidden), torch.zeros(setting.shape.inner)
     vector = torch.zeros(hparams.width)
-    memory.put(Remembered("a fact", vector, vector, left, right))
+    memory.put(StoredEdit("a fact", vector, vector, left, right))
     columns = {name: memory[name] for name in ("key", "sentence", "left", "right")}
     needs = RRomeEditor.needs(hparams, setting)
     assert size(columns) == needs.per_edit

@@ -1,0 +1,348 @@
+"""How RASE's heads are trained: three contrastive losses, then the artefact with calibrated gates.
+
+Losses: paper section 3, and sev777/RASE, its training model. Settings are ours where it names none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editors.base import EditSample
+from editors.parts.artefact import (
+    artefact_path,
+    backbone_facts,
+    check_fits,
+    check_identity,
+    data_facts,
+    read_artefact,
+    read_header,
+    write_artefact,
+)
+from editors.parts.encoder import TextVectors, vectors_digest
+from editors.parts.language_model import LanguageModel
+from editors.parts.r_rome.calibration import (
+    Encoded,
+    Example,
+    HeldOut,
+    calibrate,
+    examples_of,
+    rates,
+)
+from editors.parts.r_rome.retrieval import (
+    FactRetriever,
+    Gate,
+    RaseHparams,
+    RaseNetwork,
+    Vectorise,
+    trained_values,
+)
+from editors.parts.randomness import GeneratorScope
+from editors.parts.training.examples import PoolSampler, index_at, split_pools
+from editors.parts.training.loop import LoopSettings, Progress, trained_artefact, untrained_artefact
+from editors.parts.training.task import TrainingTask, cosine_decay
+
+ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+
+_OPEN = Gate(maximum=-2.0)  # below every cosine: each query fires
+# Settings that the weights depend on in use, not in training alone.
+_MODEL_FIELDS = ("heads", "width", "highway_layers")
+
+
+# ---- losses ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RaseTerms:
+    """The three losses as scalars."""
+
+    sentences: Tensor
+    facts: Tensor
+    margin: Tensor
+
+    def total(self) -> Tensor:
+        """Their sum, as in the released code."""
+        return self.sentences + self.facts + self.margin
+
+
+def rase_terms(network: RaseNetwork, batch: Encoded, hparams: RaseHparams) -> RaseTerms:
+    """The losses of one batch; in training mode, dropout makes two views of every text differ."""
+    sentences = _views(network.sentences, batch.sentences)
+    facts = _views(network.facts, batch.facts)
+    scale = 1 / hparams.temperature
+    return RaseTerms(
+        sentences=group_loss(*sentences, batch.owners, scale),
+        facts=_diagonal_loss(facts[0] @ facts[1].T * scale),
+        margin=margin_loss(
+            sentences[0] @ facts[0].T,
+            batch.owners,
+            (network.sentences(batch.unrelated) * facts[0][batch.unrelated_owners]).sum(dim=1),
+            batch.unrelated_owners,
+            margin=hparams.margin,
+            scale=scale,
+        ),
+    )
+
+
+def group_loss(first: Tensor, second: Tensor, owners: Tensor, scale: float) -> Tensor:
+    """S2S: sentences of one fact are nearer to each other than to those of the other facts.
+
+    Cosines of two views [n, w] are averaged over each pair of facts' sentences.
+    """
+    member = functional.one_hot(owners).to(first.dtype)  # [n, b]
+    mean = member / member.sum(dim=0)
+    return _diagonal_loss(mean.T @ first @ (mean.T @ second).T * scale)
+
+
+def margin_loss(
+    cosines: Tensor,
+    owners: Tensor,
+    unrelated: Tensor,
+    unrelated_owners: Tensor,
+    *,
+    margin: float,
+    scale: float,
+) -> Tensor:
+    """S2F: a sentence's own fact beats all else by a margin.
+
+    Its rivals are the other facts, and (ours, because the gate must also turn queries away) the
+    unrelated queries of its own fact.
+
+    Args:
+        cosines: of sentences and facts [n, b].
+        owners: the fact [n] of each sentence.
+        unrelated: cosines [u] of unrelated queries and their owners.
+        unrelated_owners: the fact [u] that each of them is near.
+        margin: taken off the own fact's cosine.
+        scale: 1 / temperature.
+    """
+    own = functional.one_hot(owners, cosines.shape[1]).to(cosines.dtype)
+    elsewhere = owners[:, None] != unrelated_owners[None]  # [n, u]
+    rivals = unrelated.expand(len(owners), -1).masked_fill(elsewhere, -torch.inf)
+    logits = torch.cat([cosines - margin * own, rivals], dim=1) * scale
+    return functional.cross_entropy(logits, owners)
+
+
+def _views(head: Callable[[Tensor], Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
+    return head(vectors), head(vectors)
+
+
+def _diagonal_loss(logits: Tensor) -> Tensor:
+    """Cross-entropy of [b, b] logits whose diagonal is right."""
+    return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+# ---- the task --------------------------------------------------------------------------------
+
+
+class KnownVectors:
+    """Vectors of texts that are all encoded at once, because a frozen encoder gives no others."""
+
+    def __init__(self, vectors: Vectorise, texts: Iterable[str]) -> None:
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))  # little padding
+        self._rows = {text: row for row, text in enumerate(distinct)}
+        self._vectors = vectors(distinct)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [B, H] of B of the texts."""
+        return self._vectors[[self._rows[text] for text in texts]]
+
+
+class RaseSampler(PoolSampler[Example]):
+    """Draws batches without end.
+
+    A fact's edited prompt is always among its sentences; the rest, and as many unrelated queries
+    at most, are drawn without replacement.
+    """
+
+    def draw_batch(self, hparams: RaseHparams) -> list[Example]:
+        """The next batch of `batch_size` facts."""
+        others = hparams.sentences_per_fact - 1
+        return [
+            Example(
+                example.fact,
+                (example.sentences[0], *self._some(example.sentences[1:], others)),
+                tuple(self._some(example.unrelated, max(others, 1))),
+            )
+            for example in self.draw(hparams.batch_size)
+        ]
+
+    def _some(self, texts: Sequence[str], count: int) -> list[str]:
+        """At most `count` of the texts."""
+        left = list(texts)
+        chances = torch.rand(min(count, len(left)), generator=self.generator).tolist()
+        return [left.pop(index_at(chance, len(left))) for chance in chances]
+
+
+class RaseTask(TrainingTask[HeldOut]):
+    """Trains the heads; the gates are calibrated at each checkpoint."""
+
+    logged = ("reliability", "generality", "locality")
+    network: RaseNetwork
+
+    def __init__(
+        self,
+        vectors: Vectorise,
+        network: RaseNetwork,
+        training: Mapping[str, Sequence[Example]],
+        held_out: Mapping[str, Sequence[Example]],
+        hparams: RaseHparams,
+        seed: int,
+    ) -> None:
+        texts = (t for pool in training.values() for example in pool for t in example.texts)
+        self._vectors = KnownVectors(vectors, texts)
+        self._hparams, self._batches = hparams, RaseSampler(training, seed)
+        super().__init__(
+            network,
+            self._batches,
+            {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()},
+            rates=[(network.parameters(), hparams.learning_rate)],
+            dropout=GeneratorScope(seed, network.gates.device),
+        )
+
+    def loss(self, iteration: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """See the base class."""
+        batch = Encoded.of(self._vectors, self._batches.draw_batch(self._hparams))
+        terms = rase_terms(self.network, batch, self._hparams)
+        return terms.total(), {f"{name}_loss": value for name, value in vars(terms).items()}
+
+    def rate_factor(self, iteration: int) -> float:
+        """Falls to nothing along a cosine."""
+        return cosine_decay(math.pi * (iteration / self._hparams.iterations))
+
+    def calibrate(self) -> None:
+        """Set the gates."""
+        calibrate(self.network, self.held_out)
+
+    @torch.no_grad()
+    def held_out_loss(self, pool: HeldOut) -> float:
+        """The loss of all samples as one batch."""
+        return rase_terms(self.network, pool.batch, self._hparams).total().item()
+
+    def scores(self, pool: HeldOut) -> dict[str, float]:
+        """Rates of a data set."""
+        return rates(self.network, pool)
+
+
+# ---- artefacts -------------------------------------------------------------------------------
+
+
+def fit_rase(
+    lm: LanguageModel,
+    samples: Mapping[str, Sequence[EditSample]],
+    hparams: RaseHparams,
+    *,
+    encoder: Path,
+    seed: int,
+    out: Path,
+    progress: Progress | None = None,
+) -> Path:
+    """Train the heads on samples of one or several data sets, calibrate the gates, write both.
+
+    The language model takes no part; it names the artefact. Samples without a generality or
+    without a locality probe cannot train. Without trained heads only the gates are calibrated.
+
+    Args:
+        encoder: directory of the frozen sentence encoder.
+        seed: of initial weights, held-out choice, batch order, draws and dropout.
+        out: directory for the artefact.
+
+    Returns:
+        Path of the artefact.
+
+    Raises:
+        ValueError: too few usable samples, or the artefact or checkpoint of another run is there.
+    """
+    run = identity(lm, encoder, hparams) | {"seed": seed, "data": data_facts(samples)}
+    path = artefact_path(out, "r_rome", lm.name, list(samples))
+    if path.exists():
+        check_identity(path, read_header(path), run)
+        return path
+    vectors = TextVectors.from_directory(encoder, lm.device)
+    network = _network(vectors, hparams, seed).to(lm.device)
+    training, held_out = split_pools(samples, examples_of, hparams.held_out, seed)
+    if hparams.heads == "untrained":
+        pools = {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()}
+        calibrate(network, pools)
+        validation = {name: rates(network, pool) for name, pool in pools.items()}
+        facts = {"selected_iteration": 0, "validation": validation}
+        write_artefact(path, network.state_dict(), {**run, **facts})
+        return path
+    settings = LoopSettings(
+        iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
+    )
+    return trained_artefact(
+        path,
+        run,
+        lambda: RaseTask(vectors, network, training, held_out, hparams, seed),
+        settings,
+        dtype=hparams.artefact_dtype,
+        progress=progress,
+    )
+
+
+def untrained_rase(
+    lm: LanguageModel, hparams: RaseHparams, *, encoder: Path, seed: int, out: Path
+) -> Path:
+    """Write initial heads and a gate that every query passes; arguments as of `fit_rase`."""
+    network = _network(TextVectors.from_directory(encoder, lm.device), hparams, seed)
+    for two_way in (False, True):
+        network.set_gate(_OPEN, two_way=two_way)
+    return untrained_artefact(
+        artefact_path(out, "r_rome", lm.name, []),
+        network.state_dict(),
+        identity(lm, encoder, hparams) | {"seed": seed},
+        dtype=hparams.artefact_dtype,
+    )
+
+
+def load_retriever(
+    path: Path, lm: LanguageModel, encoder: Path, hparams: RaseHparams
+) -> FactRetriever:
+    """The retriever of an artefact.
+
+    Raises:
+        FileNotFoundError: artefact or encoder is not there.
+        ValueError: the weights were trained for something else; the sentence says what.
+    """
+    tensors, header = read_artefact(path)
+    check_fits(
+        path,
+        header,
+        identity(lm, encoder, hparams),
+        facts=("editor", "format", "encoder_digest"),
+        hparams=_MODEL_FIELDS,
+    )
+    vectors = TextVectors.from_directory(encoder, lm.device)
+    network = _network(vectors, hparams, seed=0)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return FactRetriever(vectors, network.to(lm.device).eval().requires_grad_(False))
+
+
+def identity(lm: LanguageModel, encoder: Path, hparams: RaseHparams) -> dict[str, Any]:
+    """What an artefact or a checkpoint must agree on with the run that reads it.
+
+    Raises:
+        FileNotFoundError: there is no encoder.
+    """
+    return {
+        "editor": "r_rome",
+        "format": ARTEFACT_FORMAT,
+        "hparams": trained_values(hparams),
+        **backbone_facts(lm),
+        "encoder_digest": vectors_digest(encoder),
+    }
+
+
+def _network(vectors: TextVectors, hparams: RaseHparams, seed: int) -> RaseNetwork:
+    """Initial heads and the original's gates."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return RaseNetwork(vectors.width, hparams)

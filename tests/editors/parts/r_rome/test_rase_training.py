@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.checks.contract.tiny import SAMPLES, tiny_gptj, tiny_llama, write_encoder
+from editors.base import EditSample
+from editors.parts.artefact import checkpoint_path, read_artefact, read_header
+from editors.parts.r_rome.calibration import (
+    Encoded,
+    Example,
+    examples_of,
+)
+from editors.parts.r_rome.retrieval import (
+    RaseHparams,
+    RaseNetwork,
+    fact_prompt,
+    fact_text,
+    trained_values,
+)
+from editors.parts.r_rome.training import (
+    RaseSampler,
+    fit_rase,
+    group_loss,
+    load_retriever,
+    margin_loss,
+    rase_terms,
+)
+from tests.support.tiny_files import samples
+
+HPARAMS = RaseHparams(width=8, batch_size=6, iterations=6, checkpoint_interval=3, held_out=4)
+
+
+class KilledError(Exception):
+    """Raised in the middle of a training."""
+
+
+def fit(directory: Path, hparams: RaseHparams = HPARAMS, **changes: object) -> Path:
+    given = {"made": samples(40), "again": samples(20)}
+    encoder = write_encoder(directory / "encoder")
+    settings = {"encoder": encoder, "seed": 0, "out": directory / "out", **changes}
+    return fit_rase(tiny_llama(), given, hparams, **settings)  # type: ignore[arg-type]
+
+
+def test_an_artefact_says_what_its_gate_does(tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+    before = torch.get_rng_state()
+    path = fit(tmp_path, progress=lambda numbers: seen.append(dict(numbers)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert path.name == "r_rome-tiny-llama.safetensors"
+    header = read_header(path)
+    assert header["hparams"] == trained_values(HPARAMS)
+    assert header["validation"].keys() == {"made", "again"}
+    assert header["validation"]["made"]["edits"] == 4
+    assert 0 <= header["validation"]["made"]["false_hit"] <= 1
+    assert [numbers["iteration"] for numbers in seen] == [1, 2, 3, 4, 5, 6]
+    assert "made.reliability" in seen[2]
+    assert "sentences_loss" in seen[0]
+
+
+def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole")
+
+    def kill(numbers: object) -> None:
+        if checkpoint_path(tmp_path / "out" / whole.name).exists():
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(tmp_path, progress=kill)
+    resumed = fit(tmp_path)
+    one, other = read_artefact(whole)[0], read_artefact(resumed)[0]
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match="another training run: hparams"):
+        fit(tmp_path, replace(HPARAMS, width=9))
+
+
+def test_without_heads_only_the_gates_are_calibrated(tmp_path: Path) -> None:
+    path = fit(tmp_path, replace(HPARAMS, heads="untrained"))
+    tensors, header = read_artefact(path)
+    assert tensors.keys() == {"gates"}
+    assert header["selected_iteration"] == 0
+    assert header["validation"]["made"]["edits"] == 4
+    assert fit(tmp_path, replace(HPARAMS, heads="untrained")) == path
+
+
+def test_a_retriever_is_refused_where_it_does_not_belong(tmp_path: Path) -> None:
+    path = fit(tmp_path)
+    encoder = tmp_path / "encoder"
+    retriever = load_retriever(path, tiny_llama(), encoder, HPARAMS)
+    assert retriever.facts(["a fact", "another one"]).shape == (2, 8)
+    assert not retriever.network.training
+    in_use = replace(HPARAMS, two_way=True, gate="published", iterations=1)
+    load_retriever(path, tiny_gptj(), encoder, in_use)  # any model: it takes no part
+    with pytest.raises(ValueError, match="do not fit: width is 8 there, wanted 9"):
+        load_retriever(path, tiny_llama(), encoder, replace(HPARAMS, width=9))
+    write_encoder(encoder, pooler=False)  # the same digest would need the same weights
+    with pytest.raises(ValueError, match="do not fit: encoder_digest"):
+        load_retriever(path, tiny_llama(), encoder, HPARAMS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("heads", "trian"),
+        ("gate", "tuned"),
+        ("width", 0),
+        ("temperature", 0.0),
+        ("margin", -0.1),
+        ("learning_rate", 0.0),
+        ("artefact_dtype", "float64"),
+    ],
+)
+def test_impossible_settings_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"must be|Available"):
+        RaseHparams.from_dict({field: value})
+
+
+FIRST = SAMPLES[0]
+MANY = Example("fact", ("edited", *(f"g{n}" for n in range(9))), tuple(f"u{n}" for n in range(9)))
+
+
+def test_a_fact_is_subject_prompt_and_answer() -> None:
+    assert fact_text(FIRST.request) == "Veltria || The capital of Veltria is || Oskamar"
+    assert fact_prompt(FIRST.request) == "Veltria || The capital of Veltria is"
+
+
+def test_samples_without_probes_are_left_out() -> None:
+    lacking: list[EditSample] = [replace(FIRST, generality=()), replace(FIRST, locality=())]
+    found = examples_of([*lacking, FIRST])
+    assert found == [
+        Example(
+            fact_text(FIRST.request),
+            (FIRST.request.prompt, f"It is said: {FIRST.request.prompt}"),
+            ("The sky above the sea is",),
+        )
+    ]
+
+
+def test_each_text_belongs_to_its_fact() -> None:
+    examples = [Example("f0", ("a", "b"), ("c",)), Example("f1", ("d",), ("e", "g"))]
+    order = ["f0", "f1", "a", "b", "d", "c", "e", "g"]
+
+    def numbered(texts: Sequence[str]) -> torch.Tensor:
+        return torch.tensor([[order.index(text)] for text in texts])
+
+    batch = Encoded.of(numbered, examples)
+    assert batch.facts.flatten().tolist() == [0, 1]
+    assert (batch.sentences.flatten().tolist(), batch.owners.tolist()) == ([2, 3, 4], [0, 0, 1])
+    assert batch.unrelated.flatten().tolist() == [5, 6, 7]
+    assert batch.unrelated_owners.tolist() == [0, 1, 1]
+
+
+def test_a_draw_has_the_edited_prompt_and_at_most_so_many_others() -> None:
+    hparams = RaseHparams(batch_size=3, sentences_per_fact=4)
+    drawn = RaseSampler({"a": [MANY]}, 0).draw_batch(hparams)
+    assert len(drawn) == 3
+    for example in drawn:
+        assert example.sentences[0] == "edited"
+        assert len(example.sentences) == len(set(example.sentences)) == 4
+        assert len(example.unrelated) == 3
+
+
+def test_draws_come_from_the_seed_and_can_be_continued() -> None:
+    hparams = RaseHparams(batch_size=3)
+    first, second = (RaseSampler({"a": [MANY]}, seed) for seed in (0, 1))
+    assert first.draw_batch(hparams) != second.draw_batch(hparams)
+    state = first.state_dict()
+    expected = first.draw_batch(hparams)
+    second.load_state_dict({name: tensor.clone() for name, tensor in state.items()})
+    assert second.draw_batch(hparams) == expected
+
+
+EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+
+
+def test_group_loss_by_hand() -> None:
+    """Two facts with sentences (east, north) and (north): mean cosines [[.5, .5], [.5, 1]]."""
+    sentences = torch.stack([EAST, NORTH, NORTH])
+    loss = group_loss(sentences, sentences, torch.tensor([0, 0, 1]), scale=2.0)
+    first = math.log(2)
+    second = math.log(math.exp(1) + math.exp(2)) - 2
+    assert math.isclose(float(loss), (first + second) / 2, rel_tol=1e-6)
+
+
+def test_margin_loss_by_hand() -> None:
+    """One sentence of fact 0: its own cosine less the margin against a fact and its own query."""
+    loss = margin_loss(
+        torch.tensor([[0.9, 0.2]]),
+        torch.tensor([0]),
+        torch.tensor([0.5, 0.95]),  # the second is near the other fact and does not count
+        torch.tensor([0, 1]),
+        margin=0.1,
+        scale=10.0,
+    )
+    expected = math.log(math.exp(8) + math.exp(2) + math.exp(5)) - 8
+    assert math.isclose(float(loss), expected, rel_tol=1e-5)
+
+
+def test_terms_use_each_head_for_its_own_texts() -> None:
+    torch.manual_seed(0)
+    network = RaseNetwork(6, RaseHparams(width=4)).eval()
+    batch = Encoded(
+        facts=torch.randn(2, 6),
+        sentences=torch.randn(3, 6),
+        owners=torch.tensor([0, 1, 1]),
+        unrelated=torch.randn(2, 6),
+        unrelated_owners=torch.tensor([0, 1]),
+    )
+    terms = rase_terms(network, batch, RaseHparams())
+    facts, sentences = network.facts(batch.facts), network.sentences(batch.sentences)
+    torch.testing.assert_close(terms.sentences, group_loss(sentences, sentences, batch.owners, 10))
+    own = torch.tensor([0, 1])
+    expected = torch.nn.functional.cross_entropy(facts @ facts.T * 10, own)
+    torch.testing.assert_close(terms.facts, expected)
+    torch.testing.assert_close(terms.total(), terms.sentences + terms.facts + terms.margin)
