@@ -29,7 +29,7 @@ from editors.memit import MassEditor, MassHparams, MassUpdate
 from editors.parts.checks import check_above
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import Needs, Setting
+from editors.parts.needs import EDIT_TOKENS, Needs, Setting
 from editors.parts.target_value import value_rows
 
 _PAST = "past_keys."  # of a layer's projected keys in the state
@@ -134,10 +134,15 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
         square = shape.inner**2
         edit = on.backward(value_rows(hparams, on), layers[-1])
+        # The steps of each value; the Gram matrix of the keys so far in each layer.
+        rows = value_rows(hparams, on, together=False)
+        steps = hparams.v_num_grad_steps * rows * EDIT_TOKENS * on.both_ways(layers[-1])
+        gram = 2 * shape.inner * on.edits * min(on.edits, shape.inner) / 3
         return Needs(
             held=len(layers) * (4.0 * square + on.copies(shape.matrix)),
             working=max(edit + 8.0 * shape.matrix, 4 * 8.0 * square),
             per_edit=shape.inner * (4.0 * len(layers) + 2 * 8.0),
+            edit_operations=steps + len(layers) * (gram + 2 * square),
         )
 
     def __init__(self, lm: LanguageModel, hparams: AlphaEditHparams, resources: Resources) -> None:

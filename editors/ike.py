@@ -25,7 +25,7 @@ from editors.parts.checks import check_at_least
 from editors.parts.encoder import TextVectors
 from editors.parts.in_context import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import Needs, Setting
+from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
 from editors.parts.tokens import joint, prompt_ids
 from editors.parts.training.examples import usable
 
@@ -33,6 +33,7 @@ KINDS = ("copy", "update", "retain")
 SHARES = (4 / 32, 12 / 32, 16 / 32)  # of these kinds, in the original's 32 demonstrations
 BREAK = "\n\n"  # between demonstrations
 _FACT, _PROMPT = "New Fact: ", "\nPrompt:"
+DEMONSTRATION_TOKENS = 35  # of a plan; ours, the middle of 25 to 45
 ANSWER = 64  # tokens that a row may still be continued by: what PromptBench decodes; ours
 
 
@@ -83,10 +84,19 @@ class IkeEditor(InContextEditor[IkeHparams]):
 
     @classmethod
     def needs(cls, hparams: IkeHparams, on: Setting) -> Needs:
-        """The encoder, and a key of each edit and of each demonstration; texts lie on the host."""
+        """The encoder, and a key of each edit and of each demonstration; texts lie on the host.
+
+        A fact is encoded for its key, and once more to find demonstrations.
+        """
         key = 4.0 * on.encoder.hidden
         pool = hparams.pool if hparams.demonstrations else 0
-        return Needs(held=on.encoder.bytes + pool * key, per_edit=key)
+        whole = hparams.demonstrations * DEMONSTRATION_TOKENS + FACT_TOKENS
+        return Needs(
+            held=on.encoder.bytes + pool * key,
+            per_edit=key,
+            edit_operations=2 * EDIT_TOKENS * FORWARD * on.encoder.parameters,
+            prefix=min(whole, max(on.shape.context - hparams.room, 0)),
+        )
 
     def __init__(self, lm: LanguageModel, hparams: IkeHparams, resources: Resources) -> None:
         """Encode the pool of demonstrations; see the base class."""

@@ -26,7 +26,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.lte.follower import identity, load_follower, no_increments
 from editors.parts.lte.hparams import PRESETS, LteHparams
 from editors.parts.lte.training import LteTask, prefix_ids
-from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
+from editors.parts.needs import FORWARD, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
 from editors.parts.tokens import TokenBatch
 from editors.parts.training.examples import statement
@@ -63,12 +63,15 @@ class LteEditor(FactEditor[LteHparams], TrainableEditor[LteHparams]):
         """
         parameters, encoder = on.shape.parameters, on.encoder
         activations = on.backward(4 * hparams.batch_size, 0, tokens=TRAIN_TOKENS, dtype="float32")
+        # Four rows a sample through the follower, two through the frozen model.
+        row = (4 * (FORWARD + TRAINED) + 2 * FORWARD) * parameters
         return Needs(
             held=on.copies(parameters) + encoder.bytes,
             per_edit=4.0 * encoder.hidden,
             trained=parameters,
             training=(4 + WITH_ADAM) * parameters + encoder.bytes + activations,
             artefact=2.0 * parameters,
+            training_operations=hparams.iterations * hparams.batch_size * TRAIN_TOKENS * row,
         )
 
     def __init__(self, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> None:

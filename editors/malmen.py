@@ -429,4 +429,8 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
         needs = super().needs(hparams, on)
         count = len(shaped_projections(on.shape, hparams.layers or LAST_BLOCKS, inputs=False))
         dense = hparams.batch_size * on.shape.matrix * (8.0 * count + 16.0)
-        return replace(needs, training=(needs.training or 0.0) + dense)
+        return replace(
+            needs,
+            training=(needs.training or 0.0) + dense,
+            training_operations=hparams.n_edits * needs.training_operations,
+        )

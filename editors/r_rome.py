@@ -27,7 +27,15 @@ from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import WITH_ADAM, Needs, Setting, parameters_of
+from editors.parts.needs import (
+    FORWARD,
+    TRAIN_TOKENS,
+    TRAINED,
+    WITH_ADAM,
+    Needs,
+    Setting,
+    parameters_of,
+)
 from editors.parts.prefix import text_prefixed
 from editors.parts.r_rome.retrieval import (
     FactRetriever,
@@ -378,6 +386,9 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         heads = parameters_of(lambda: RaseNetwork(encoder.hidden, hparams))
         width = hparams.width if heads else encoder.hidden
         update = 4.0 * (on.shape.hidden + on.shape.inner)
+        # The heads on vectors that are computed once, of every fact and sentence that is drawn.
+        vectors = hparams.iterations * hparams.batch_size * (1 + hparams.sentences_per_fact)
+        encoded = TRAIN_TOKENS * FORWARD * encoder.parameters
         return Needs(
             held=rome.held - on.copies(on.shape.matrix) + encoder.bytes + 4.0 * heads,
             working=rome.working,
@@ -386,6 +397,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
             trained=heads,
             training=WITH_ADAM * heads + encoder.bytes,
             artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * heads,
+            training_operations=vectors * (heads * (FORWARD + TRAINED) + encoded),
         )
 
 

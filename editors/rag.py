@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from editors.base import EditRequest
 from editors.parts.checks import check_choice
 from editors.parts.in_context import InContextEditor, InContextHparams, Retrieval
-from editors.parts.needs import Needs, Setting
+from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
 from editors.parts.tokens import joint
 
 # `qa`: question and answer (WikiBigEdit). `statement`: prompt and answer as a sentence (ours).
@@ -59,7 +59,12 @@ class RagEditor(InContextEditor[RagHparams]):
     @classmethod
     def needs(cls, hparams: RagHparams, on: Setting) -> Needs:  # noqa: ARG003
         """The encoder, and a key of each edit; texts lie on the host."""
-        return Needs(held=on.encoder.bytes, per_edit=4.0 * on.encoder.hidden)
+        return Needs(
+            held=on.encoder.bytes,
+            per_edit=4.0 * on.encoder.hidden,
+            edit_operations=EDIT_TOKENS * FORWARD * on.encoder.parameters,
+            prefix=FACT_TOKENS,
+        )
 
     def context_of(self, request: EditRequest) -> str:
         """See the base class."""

@@ -29,7 +29,7 @@ from torch import Tensor
 from editors.base import EditRequest, EditSample, Resources, TrainableEditor
 from editors.parts.artefact import artefact_path, data_facts, required_artefact, required_encoder
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting
+from editors.parts.needs import FORWARD, THROUGH, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import prefixed, words_prefixed
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
 from editors.parts.recipe.network import (
@@ -268,6 +268,9 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparam
         """
         network = recipe_parameters(hparams, on)
         activations = on.backward(3 * hparams.batch_size, 0, tokens=TRAIN_TOKENS)
+        # Three rows a sample through the model with a gradient, one without; five encoded.
+        model = on.shape.parameters * (3 * (FORWARD + THROUGH) + FORWARD)
+        tokens = hparams.iterations * hparams.batch_size * TRAIN_TOKENS
         return Needs(
             held=4.0 * network,
             per_edit=4.0 * (hparams.representation_width + hparams.prompt_length * on.shape.hidden),
@@ -275,6 +278,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparam
             trained=network,
             training=WITH_ADAM * network + activations,
             artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * network,
+            training_operations=tokens * (model + 5 * network * (FORWARD + TRAINED)),
         )
 
     def _index(self) -> InnerProductIndex | None:

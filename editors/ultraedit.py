@@ -38,7 +38,7 @@ from editors.parts.hypernetwork.projections import (
     token_batch,
 )
 from editors.parts.language_model import LanguageModel, block_number
-from editors.parts.needs import Needs, Setting
+from editors.parts.needs import EDIT_TOKENS, FORWARD, Needs, Setting
 
 # Relative depths of the first and last edited block where none are named: Mistral-7B's 29 and 30
 # of 32.
@@ -138,12 +138,14 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         layers = output_layers(hparams, shape.layers)
         edited = (*layers, *hparams.gate_layers, *hparams.up_layers)
         changed = len(edited) * shape.matrix
+        below = FORWARD * shape.parameters * min(edited) / shape.layers
         statistics = 2 * 3 * 4.0 * (shape.hidden + shape.inner)  # of both shapes, and of the start
         return Needs(
             held=on.copies(changed) + 2 * statistics,
             working=4.0 * changed
             + 2 * 8.0 * shape.matrix
             + on.backward(hparams.forward_batch, min(edited)),
+            edit_operations=EDIT_TOKENS * (below + on.both_ways(min(edited))),
         )
 
     def __init__(self, lm: LanguageModel, hparams: UltraEditHparams, resources: Resources) -> None:

@@ -29,7 +29,7 @@ from editors.parts.hooks import (
     watched_prefill,
 )
 from editors.parts.language_model import LanguageModel, block_number
-from editors.parts.needs import Needs, Setting
+from editors.parts.needs import EDIT_TOKENS, Needs, Setting
 from editors.parts.retrieving import NOTHING_STORED, Explanation
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.parts.wise.hparams import WiseHparams
@@ -76,11 +76,13 @@ class WiseEditor(Editor[WiseHparams]):
         matrix, merges = 4.0 * on.shape.matrix, hparams.mode == "merge"
         original = 0.0 if on.dtype == "float32" else matrix  # else the model's own
         # in training a value has a leaf, a gradient, a mask, a decay and two steps
-        steps = 6 * matrix + on.backward(len(hparams.context_lengths) + 2, layer)
+        rows = len(hparams.context_lengths) + 2  # the bare prompt, and one out of scope
+        steps = 6 * matrix + on.backward(rows, layer)
         return Needs(
             held=original + matrix * (1 + hparams.merge_freq // hparams.save_freq + merges),
             working=steps,
             per_edit=0.0 if merges else matrix / hparams.merge_freq,
+            edit_operations=hparams.n_iter * rows * EDIT_TOKENS * on.both_ways(layer),
         )
 
     def __init__(self, lm: LanguageModel, hparams: WiseHparams, resources: Resources) -> None:

@@ -1,9 +1,12 @@
-"""What an editor needs beside the model, in bytes, by arithmetic alone: for `bench plan`.
+"""What an editor needs beside the model, in bytes and operations, by arithmetic: for `bench plan`.
 
 Assumed, ours: rows of 40 tokens while editing and of 32 while training. A block computes 12 d + 4 m
 values a token (two norms, queries, keys, values, attention's answer, its projection, two residual
 sums; both inputs of the MLP, their product and its activation) and 2 attention weights a head and
 pair of tokens. With a gradient, all of them are stored for every block above the first edited one.
+
+A forward of N parameters takes 2 N operations a token, a backward 2 N for gradients that only pass
+through and 4 N where weights are trained. Linear algebra counts at the same rate.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from torch import nn
 from editors.parts.growing_rows import capacity
 
 EDIT_TOKENS, TRAIN_TOKENS = 40, 32  # of a row
+FACT_TOKENS = 30  # of a fact in front of a question; ours
 SCORED = 4  # positions of a row whose logits are computed
 LOGIT = 3 * 4  # bytes of a logit, its log-softmax and its gradient in float32
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 WITH_ADAM = 16  # bytes of a parameter, its gradient and Adam's two moments
+FORWARD, THROUGH, TRAINED = 2, 2, 4  # operations of a parameter and token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,7 @@ class Setting:
     encoder: EncoderShape
     dtype: str
     singles: bool  # whether there are cells of one edit, of which some editors prepare several
+    edits: int = 1  # of a stream
 
     @property
     def weights(self) -> float:
@@ -87,6 +93,10 @@ class Setting:
     def above(self, layer: int) -> int:
         """Blocks from `layer` on."""
         return self.shape.layers - layer
+
+    def both_ways(self, layer: int) -> float:
+        """Operations of a token, forward and backward through the blocks from `layer` on."""
+        return (FORWARD + THROUGH) * self.shape.parameters * self.above(layer) / self.shape.layers
 
     def block(self, rows: int, tokens: int, dtype: str | None = None) -> float:
         """What one block computes of some rows."""
@@ -107,7 +117,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Bytes of an editor beside the model."""
+    """Bytes of an editor beside the model, and operations."""
 
     held: float = 0.0  # from its construction on: networks, factors, pristine copies
     working: float = 0.0  # more while an edit is computed
@@ -117,6 +127,10 @@ class Needs:
     trained: float = 0.0  # parameters that training changes
     training: float | None = None  # beside the model; None: there is nothing to train
     artefact: float = 0.0  # trained weights on disk
+    training_operations: float = 0.0  # to its last iteration, without validations
+    # Of one edit, the mean over a stream; None for editors whose times the paper publishes.
+    edit_operations: float | None = None
+    prefix: int = 0  # tokens in front of every question
 
     @property
     def checkpoint(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from bench.runner.costs.hours import (
     RecordedRates,
     corpus_tokens,
     covariance_operations,
-    training_operations,
     ways_of,
 )
 from bench.runner.costs.sizes import encoder_shape, shape_of_backbone
@@ -134,11 +133,12 @@ class _Backbone:
             dtype=request.config.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
+        self._needs = {point: self._needs_of(point) for point in points}
         self._answering = answering_bytes(self._setting)
         self._rates = (
             RecordedRates(name)
             if self._recorded
-            else PublishedRates(self._setting, request.seconds, self._hparams)
+            else PublishedRates(self._shape, request.seconds, self._needs.__getitem__)
         )
 
     def unedited(self) -> Row:
@@ -190,9 +190,9 @@ class _Backbone:
     def _editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
         request, ways = self._request, ways_of(editor, generated=self._request.generated)
         work = [(point, request.work_of(point)) for point in points]
-        needs = self._needs(editor, points)
-        first = needs[points[0]] or Needs()
-        trainings = self._trainings(editor, points, first)
+        needs = [self._needs[point] or Needs() for point in points]
+        first = needs[0]
+        trainings = self._trainings(editor, points)
         asked = sum(cell.items + cell.questions for _, cell in work)
         return Row(
             backbone=self._shape.name,
@@ -202,50 +202,48 @@ class _Backbone:
             editing_hours=_hours(self._rates.editing(*cell) for cell in work),
             asking_hours=_hours(self._rates.asking(*cell, ways) for cell in work),
             training_hours=sum(trainings) / HOUR,
-            edit_bytes=max(self._peak(needs[point] or Needs(), point.n_edits) for point in points),
+            edit_bytes=max(map(self._peak, needs, (point.n_edits for point in points))),
             train_bytes=None if first.training is None else self._setting.weights + first.training,
             disk_bytes=asked * RECORD_BYTES
             + len(points) * _HEADER_BYTES
             + len(trainings) * first.artefact
             + (first.checkpoint if any(trainings) else 0.0)
             + first.cached * distinct_requests(points, embedded=request.embedded),
-            known=None not in needs.values(),
+            known=all(self._needs[point] for point in points),
         )
 
-    def _needs(self, editor: str, points: Sequence[GridPoint]) -> dict[GridPoint, Needs | None]:
-        cls = registry.editor_class(editor)
-        return {point: cls.needs(self._hparams(point), self._setting) for point in points}
+    def _needs_of(self, point: GridPoint) -> Needs | None:
+        setting = replace(self._setting, edits=point.n_edits)
+        return registry.editor_class(point.editor).needs(self._hparams(point), setting)
 
     def _peak(self, needs: Needs, edits: int) -> float:
         """While editing or answering, whichever is more."""
         busy = max(needs.working, self._answering)
         return self._setting.weights + needs.held + needs.stored(edits) + busy
 
-    def _trainings(self, editor: str, points: Sequence[GridPoint], needs: Needs) -> list[float]:
+    def _trainings(self, editor: str, points: Sequence[GridPoint]) -> list[float]:
         """Seconds of each training; 0 for weights that are shipped."""
         cls = registry.editor_class(editor)
         if not issubclass(cls, TrainableEditor):
             return []
-        different: dict[str, Hparams] = {}
+        different: dict[str, GridPoint] = {}  # by hyper-parameters that weights depend on
         for point in points:
-            hparams = self._hparams(point)
-            fields = {k: v for k, v in hparams.to_dict().items() if k not in cls.edit_time}
-            different[json.dumps(fields, sort_keys=True)] = hparams
+            values = self._hparams(point).to_dict()
+            fields = {name: value for name, value in values.items() if name not in cls.edit_time}
+            different[json.dumps(fields, sort_keys=True)] = point
         if self._recorded:
-            return [self._recorded_training(editor, hparams) for hparams in different.values()]
+            return [self._recorded_training(point) for point in different.values()]
         of_each = len({point.dataset for point in points})  # one for each data set
-        return [
-            self._request.seconds(training_operations(hparams, self._setting, needs.trained))
-            for hparams in different.values()
-        ] * of_each
+        needs = [self._needs[point] or Needs() for point in different.values()]
+        return [self._request.seconds(each.training_operations) for each in needs] * of_each
 
-    def _recorded_training(self, editor: str, hparams: Hparams) -> float:
+    def _recorded_training(self, point: GridPoint) -> float:
         shipped = (
-            hparams == registry.hparams_for(editor, self._shape.name)
+            self._hparams(point) == registry.hparams_for(point.editor, self._shape.name)
             and self._request.config.world_seed == DEFAULT_SEED
-            and _report(editor, self._backbone).is_file()
+            and _report(point.editor, self._backbone).is_file()
         )
-        return 0.0 if shipped else _reported_seconds(editor)
+        return 0.0 if shipped else _reported_seconds(point.editor)
 
     def _hparams(self, point: GridPoint) -> Hparams:
         return hparams_of(point, self._shape.name, self._request.changes)

@@ -40,7 +40,16 @@ from editors.parts.hypernetwork.projections import (
     token_batch,
 )
 from editors.parts.language_model import LanguageModel
-from editors.parts.needs import TRAIN_TOKENS, WITH_ADAM, Needs, Setting, parameters_of
+from editors.parts.needs import (
+    FORWARD,
+    THROUGH,
+    TRAIN_TOKENS,
+    TRAINED,
+    WITH_ADAM,
+    Needs,
+    Setting,
+    parameters_of,
+)
 from editors.parts.tokens import TokenBatch, occurrences, prompt_ids, target_ids
 from editors.parts.training.examples import PoolSampler, by_kind, pick, split_pools, usable
 from editors.parts.training.loop import (
@@ -396,12 +405,17 @@ class HypernetworkEditor(WeightEditor[HyperT], TrainableEditor[HyperT]):
         first = min(hparams.layers or [max(on.shape.layers - cls.last_blocks, 0)])
         edited = len(projections) * on.shape.matrix
         training = on.backward(3 * hparams.micro_batch, first, tokens=TRAIN_TOKENS)
+        # Three rows an edit with a gradient down to the first edited block, one without.
+        share = on.above(first) / on.shape.layers
+        model = on.shape.parameters * (3 * (FORWARD + THROUGH * share) + FORWARD)
+        tokens = hparams.iterations * hparams.batch_size * TRAIN_TOKENS
         return Needs(
             held=4.0 * trained + on.copies(edited),
             working=4.0 * edited + on.backward(1, first),
             trained=trained,
             training=WITH_ADAM * trained + training,
             artefact=4.0 * trained,
+            training_operations=tokens * (model + trained * (FORWARD + TRAINED)),
         )
 
     @classmethod

@@ -10,13 +10,13 @@ import pytest
 
 from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR
-from bench.runner.costs.hours import FACT_TOKENS, TERAFLOPS, context_tokens, edit_operations
+from bench.runner.costs.hours import TERAFLOPS
 from bench.runner.costs.sizes import encoder_shape, shape_of_backbone
 from bench.store.reference import reference_records
 from editors import registry
 from editors.alphaedit import AlphaEditHparams
 from editors.base import Hparams
-from editors.ike import IkeHparams
+from editors.ike import IkeEditor, IkeHparams
 from editors.parts.needs import Setting
 from editors.parts.wise.hparams import WiseHparams
 from editors.rag import RagHparams
@@ -105,10 +105,16 @@ def test_shipped_weights_need_no_training(tmp_path: Path) -> None:
         assert row(planned(tmp_path, *words, *other), "RECIPE")["training_hours"] > 0
 
 
+def operations(editor: str, hparams: Hparams, **changes: Any) -> float:
+    needs = registry.editor_class(editor).needs(hparams, large(**changes))
+    assert needs is not None
+    assert needs.edit_operations is not None
+    return needs.edit_operations
+
+
 def test_alphaedits_time_grows_with_its_keys() -> None:
-    few, many = (edit_operations(AlphaEditHparams(layers=(0, 1)), large(), n) for n in (3, 300))
-    assert few is not None
-    assert many is not None
+    hparams = AlphaEditHparams(layers=(0, 1))
+    few, many = (operations("alphaedit", hparams, edits=edits) for edits in (3, 300))
     gram = 2 * 11_008 * (300 * 300 - 3 * 3) / 3
     assert many - few == pytest.approx(2 * gram)
     # 25 steps of seven rows of 40 tokens through 31 of 32 blocks, forward and back
@@ -116,35 +122,32 @@ def test_alphaedits_time_grows_with_its_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hparams", "operations"),
+    ("editor", "hparams", "wanted"),
     [
         # all iterations, through the last five of 32 blocks
-        (WiseHparams(layer=27), 70 * 12 * 40 * 4 * PARAMETERS * 5 / 32),
+        ("wise", WiseHparams(layer=27), 70 * 12 * 40 * 4 * PARAMETERS * 5 / 32),
         # a forward, and a backward through the last three blocks
-        (UltraEditHparams(layers=(29,)), 40 * PARAMETERS * (2 + 2 * 3 / 32)),
+        ("ultraedit", UltraEditHparams(layers=(29,)), 40 * PARAMETERS * (2 + 2 * 3 / 32)),
         # one question encoded
-        (RagHparams(), 40 * 2 * encoder_shape(None, hub=True).parameters),
+        ("rag", RagHparams(), 40 * 2 * encoder_shape(None, hub=True).parameters),
     ],
 )
-def test_operations_of_an_edit(hparams: Hparams, operations: float) -> None:
-    assert edit_operations(hparams, large(), 1) == pytest.approx(operations)
+def test_operations_of_an_edit(editor: str, hparams: Hparams, wanted: float) -> None:
+    assert operations(editor, hparams) == pytest.approx(wanted)
 
 
 def test_ikes_demonstrations_are_read_with_every_question(tmp_path: Path) -> None:
-    assert context_tokens(IkeHparams(), large()) == 32 * 35 + FACT_TOKENS
+    assert IkeEditor.needs(IkeHparams(), large()).prefix == 32 * 35 + 30
     short = dataclasses.replace(large().shape, context=1_024)
-    assert context_tokens(IkeHparams(), large(shape=short)) == 1_024 - 128
-    assert context_tokens(WiseHparams(layer=0), large()) == 0
+    assert IkeEditor.needs(IkeHparams(), large(shape=short)).prefix == 1_024 - 128
     words = ("--preset", "paper", "--datasets", "cf", "--edits", "10", "--limit", "100")
     plan = planned(tmp_path, *words, "--editors", "ike,rag")
     longer = (row(plan, "IKE")["asking_hours"] - row(plan, "RAG")["asking_hours"]) * HOUR
     inferences = 100 * 3 * 3  # forced, greedy, and by the prompt alone
-    operations = inferences * 2 * PARAMETERS * 32 * 35
-    assert longer == pytest.approx(operations / (1e12 * TERAFLOPS["float32"]))
+    wanted = inferences * 2 * PARAMETERS * 32 * 35
+    assert longer == pytest.approx(wanted / (1e12 * TERAFLOPS["float32"]))
 
 
 def test_every_editor_of_a_later_paper_is_known() -> None:
     for label in recent_labels():
-        hparams = registry.hparams_for(label, "llama-2-7b")
-        assert registry.editor_class(label).needs(hparams, large()) is not None
-        assert edit_operations(hparams, large(), 10)
+        assert operations(label, registry.hparams_for(label, "llama-2-7b")) > 0
