@@ -202,11 +202,11 @@ class CachedEdits:
             return None
         return tensors
 
-    def put(self, request: EditRequest, made: Mapping[str, Tensor]) -> None:
+    def put(self, request: EditRequest, tensors: Mapping[str, Tensor]) -> None:
         """Store the tensors of an edit; a cache that cannot be written costs time, no result."""
         seconds = time.perf_counter() - self._missed
         try:
-            write_sealed(self._path(request), made, {_SECONDS: repr(seconds)})
+            write_sealed(self._path(request), tensors, {_SECONDS: repr(seconds)})
         except OSError:
             return
 

@@ -143,16 +143,14 @@ def _edits(
     def prepare(group: Sequence[EditRequest]) -> None:
         prepared[:] = paths.prepare(group)
 
-    def apply(edit: Callable[[], None]) -> None:
-        edit()
+    def timed(work: Callable[[Any], None], argument: Any) -> float:
+        saved_seconds(editor)  # of what other work has read
+        return clock.timed("edit", work, argument) + saved_seconds(editor)
 
     for start in range(first - first % size, len(requests), size):
-        saved_seconds(editor)  # of what other work has read
-        shared = clock.timed("edit", prepare, requests[start : start + size])
-        shared += saved_seconds(editor)
+        shared = timed(prepare, requests[start : start + size])
         for edit in prepared[max(first - start, 0) :]:
-            seconds = clock.timed("edit", apply, edit) + saved_seconds(editor)
-            yield shared / len(prepared) + seconds
+            yield shared / len(prepared) + timed(lambda apply: apply(), edit)
 
 
 def _items(block: Block) -> list[Item]:

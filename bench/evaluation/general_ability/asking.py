@@ -82,7 +82,7 @@ def choices(
         rows = torch.arange(len(batch), device=lm.device)
         logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]
         return [
-            _largest(row[ids[item.options]].tolist())
+            largest(row[ids[item.options]].tolist())
             for row, item in zip(logits, chunk, strict=True)
         ]
 
@@ -149,7 +149,8 @@ def _first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
     return ids
 
 
-def _largest(scores: Sequence[float]) -> int | None:
+def largest(scores: Sequence[float]) -> int | None:
+    """Index of the (first) largest score; None where a score is no number."""
     if not all(map(math.isfinite, scores)):
         return None
     return max(range(len(scores)), key=scores.__getitem__)

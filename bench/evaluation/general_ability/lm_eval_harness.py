@@ -1,19 +1,19 @@
 """General ability through lm-eval (EleutherAI/lm-evaluation-harness) on the model in memory.
 
-Questions become tasks of lm-eval: its own definitions, or ours of the same form. The edited model
-is a `SteeredModel`, whose forwards are all steered by the editor. lm-eval's own batches carry
-neither lengths nor texts, so log-likelihoods and greedy answers are computed here, in our batches;
-tokenisation is lm-eval's.
+Options are scored by the log-likelihood of their whole text, in our wording or in that of lm-eval's
+own task definitions. The edited model is a `SteeredModel`, whose forwards are all steered by the
+editor. lm-eval's own batches carry neither lengths nor texts, so log-likelihoods and greedy answers
+are computed here, in our batches; tokenisation is lm-eval's.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import torch
 from datasets import Dataset
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import (
     handle_stop_sequences,
@@ -32,11 +31,9 @@ from lm_eval.models.utils import (
 from lm_eval.tasks import TaskManager
 from torch import Tensor
 
-from bench.evaluation.general_ability.asking import context_of, fitted
+from bench.evaluation.general_ability.asking import context_of, fitted, largest
 from bench.evaluation.general_ability.scoring import (
-    MEASURES,
     AbilityRow,
-    Mark,
     Numbered,
     choice_mark,
     reading_mark,
@@ -49,27 +46,18 @@ from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of_ids, continuation, pad_id
 
-_BUILT_IN = Path(lm_eval.tasks.__file__).parent
-# Our definitions, in the wording of this package: the documents bring their own prompts.
-_OPTIONS: dict[str, Any] = {
-    "output_type": "multiple_choice",
-    "doc_to_text": "{{prompt}}",
-    "doc_to_choice": "{{options}}",
-    "doc_to_target": "answer",
-    "target_delimiter": "",  # the options carry what separates them from the prompt
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-}
-_READING: dict[str, Any] = {
-    "output_type": "generate_until",
-    "doc_to_text": "{{prompt}}",
-    "doc_to_target": "{{target}}",
-    "generation_kwargs": {"until": ["\n"], "max_gen_toks": MAX_ANSWER_TOKENS},
-    "metric_list": [
-        {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in MEASURES
-    ],
-}
+_STOP = {"until": ["\n"], "max_gen_toks": MAX_ANSWER_TOKENS}  # of answers in words
 
-CountTokens = Callable[[str, str], int]  # (context, continuation) -> tokens of the continuation
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question as lm-eval asks it: which continuation of the context is likeliest."""
+
+    key: str  # of the set
+    index: int
+    item: AbilityItem
+    context: str
+    continuations: tuple[str, ...]  # the options, or the gold answer
 
 
 def ask(
@@ -82,25 +70,49 @@ def ask(
 ) -> list[AbilityRow]:
     """The answered rows of all questions, in their order.
 
-    Options are scored by the log-likelihood of their whole text. No few-shot examples, no cache, no
-    bootstrap; the global random generators are left alone.
+    Questions without options are decoded, and the likelihood of the gold answer is taken. With
+    `built_in`, CSQA, MMLU and ANLI are worded by lm-eval's own definitions; SQuAD-2 is ours in any
+    case. No few-shot examples, no cache; the global random generators are left alone.
 
-    Args:
-        lm: the edited model.
-        sets: questions by key of the set.
-        steering: of the editor.
-        built_in: whether CSQA, MMLU and ANLI are asked by lm-eval's own definitions.
-        batch_size: rows of a forward; results do not depend on it.
+    Raises:
+        ValueError: lm-eval has no task for a question.
     """
     sets = {key: [(i, fitted(lm, item)) for i, item in part] for key, part in sets.items()}
     model = SteeredModel(lm, steering, batch_size=batch_size)
     with quiet():
-        asked = _build_tasks(sets, built_in, model.count_tokens)
-        loaded = {"tasks": {name: task.task for name, task in asked.items()}}
-        results = evaluate(lm=model, task_dict=loaded, bootstrap_iters=0, log_samples=True)
-    rows = [row for name, task in asked.items() for row in _rows(task, results["samples"][name])]
-    order = {key: number for number, key in enumerate(sets)}
-    return sorted(rows, key=lambda row: (order[row["task"]], row["index"]))
+        asked = [
+            question
+            for key, part in sets.items()
+            for question in (
+                _in_their_wording(key, part)
+                if built_in and SETS[key].lm_eval is not None
+                else _in_our_wording(key, part)
+            )
+        ]
+        likelihoods = iter(
+            model.loglikelihood(
+                [Instance("loglikelihood", {}, (q.context, c), 0) for q in asked
+                 for c in q.continuations]
+            )
+        )  # fmt: skip
+        decoded = iter(
+            model.generate_until(
+                [Instance("generate_until", {}, (q.context, _STOP), 0) for q in asked
+                 if not q.item.options]
+            )
+        )  # fmt: skip
+    rows = []
+    for question in asked:
+        item = question.item
+        scores = [next(likelihoods)[0] for _ in question.continuations]
+        if item.options:
+            mark = choice_mark(item, largest(scores))
+        else:
+            tokens = model.count_tokens(question.context, question.continuations[0])
+            mark = reading_mark(item, next(decoded), log_probability=scores[0], tokens=tokens)
+        rows.append(row_of(question.key, question.index, item, mark))
+    order = list(sets)
+    return sorted(rows, key=lambda row: (order.index(row["task"]), row["index"]))
 
 
 @contextmanager
@@ -115,147 +127,45 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-# ---- tasks -----------------------------------------------------------------------------------
+def _in_our_wording(key: str, questions: Numbered) -> Iterator[_Asked]:
+    for index, item in questions:
+        yield _Asked(key, index, item, item.prompt, item.options or (f" {item.target}",))
 
 
-@dataclass(frozen=True)
-class _AskedTask:
-    """A task of lm-eval with the questions that it asks, in its order."""
-
-    key: str  # of the set
-    questions: Numbered
-    task: ConfigurableTask
-
-
-class _ReadingTask(ConfigurableTask):  # type: ignore[misc] # lm-eval ships no types
-    """Questions that are answered in words: decoded, and the gold answer's likelihood beside it."""
-
-    def __init__(
-        self, config: dict[str, Any], items: list[AbilityItem], count_tokens: CountTokens
-    ) -> None:
-        self._items = items
-        self._count_tokens = count_tokens
-        # Without it, lm-eval looks for the metrics' names on the hub.
-        super().__init__(config=config | {"process_results": self.scores})
-
-    def construct_requests(self, doc: Mapping[str, Any], ctx: str, **kwargs: Any) -> list[Instance]:
-        """One request to decode an answer, one for the likelihood of the gold answer."""
-        kwargs = {name: kwargs[name] for name in ("metadata",) if name in kwargs}
-        asked = {
-            "generate_until": (ctx, dict(self.config.generation_kwargs)),
-            "loglikelihood": (ctx, f" {doc['target']}"),
-        }
-        return [
-            Instance(request_type=kind, doc=doc, arguments=arguments, idx=number, **kwargs)
-            for number, (kind, arguments) in enumerate(asked.items())
-        ]
-
-    def scores(self, doc: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
-        """`score`, `f1` and `exact` of one question."""
-        mark = self.mark(doc, results)
-        return {name: mark[name] for name in MEASURES}
-
-    def mark(self, doc: Mapping[str, Any], results: list[Any]) -> Mark:
-        """How the question was answered."""
-        generated, (log_probability, _) = results
-        return reading_mark(
-            self._items[doc["number"]],
-            generated,
-            log_probability=log_probability,
-            tokens=self._count_tokens(doc["prompt"], f" {doc['target']}"),
-        )
-
-
-def _build_tasks(
-    sets: Mapping[str, Numbered], built_in: bool, count_tokens: CountTokens
-) -> dict[str, _AskedTask]:
-    """Tasks by lm-eval's name.
-
-    With `built_in` they are lm-eval's own definitions where it has them that need no download;
-    SQuAD-2 is ours in any case.
-
-    Raises:
-        ValueError: lm-eval has no task of this name.
-    """
-    theirs = {key: SETS[key].lm_eval if built_in else None for key in sets}
-    folders = [str(_BUILT_IN / known[0]) for known in theirs.values() if known is not None]
-    manager = TaskManager(include_defaults=False, include_path=folders)
-    tasks = {}
-    for key, questions in sets.items():
-        known = theirs[key]
-        parts: dict[str, list[tuple[int, AbilityItem]]] = {}
-        for index, item in questions:
-            name = f"ability_{key}" if known is None else known[1].format(item.group)
-            parts.setdefault(name, []).append((index, item))
-        for name, part in parts.items():
-            items = [item for _, item in part]
-            ours = {"task": name, **(_OPTIONS if items[0].options else _READING)}
-            config = ours if known is None else _built_in(manager, name)
-            tasks[name] = _AskedTask(key, part, _task(config, items, count_tokens))
-    return tasks
-
-
-def _built_in(manager: TaskManager, name: str) -> dict[str, Any]:
-    """lm-eval's own definition of a task."""
+def _in_their_wording(key: str, questions: Numbered) -> Iterator[_Asked]:
+    """Questions by lm-eval's definition of their task, one task after another."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    if name not in manager.task_index:
-        raise ValueError(f"lm-eval has no task {name!r}; its tasks know the published sets only.")
-    config: dict[str, Any] = load_yaml(manager.task_index[name].yaml_path)
-    return config
-
-
-def _task(
-    config: Mapping[str, Any], items: list[AbilityItem], count_tokens: CountTokens
-) -> ConfigurableTask:
-    """A task of these documents alone: no split to draw examples from, nothing to download."""
-    documents = [_document(number, item) for number, item in enumerate(items)]
-    config = {
-        **config,
-        "training_split": None,
-        "validation_split": None,
-        "test_split": "test",
-        "fewshot_split": None,
-        "fewshot_config": None,
-        "num_fewshot": 0,
-        "custom_dataset": lambda **_: {"test": Dataset.from_list(documents)},
-    }
-    if config["output_type"] == "generate_until":
-        return _ReadingTask(config, items, count_tokens)
-    return ConfigurableTask(config=config)
-
-
-def _document(number: int, item: AbilityItem) -> dict[str, Any]:
-    """The hub's fields, which built-in definitions read, and those that ours read."""
-    ours = {
-        "number": number, "prompt": item.prompt, "options": list(item.options),
-        "target": item.target,
-    }  # fmt: skip
-    return {"answer": item.answer, **item.document, **ours}
-
-
-def _rows(asked: _AskedTask, samples: list[dict[str, Any]]) -> list[AbilityRow]:
-    rows = []
-    for sample in samples:
-        index, item = asked.questions[sample["doc_id"]]
-        results = sample["filtered_resps"]
-        if isinstance(asked.task, _ReadingTask):
-            mark = asked.task.mark(sample["doc"], results)
-        else:
-            mark = _choice(item, [log_likelihood for log_likelihood, _ in results], sample["acc"])
-        rows.append(row_of(asked.key, index, item, mark))
-    return rows
-
-
-def _choice(item: AbilityItem, log_likelihoods: list[float], accuracy: float) -> Mark:
-    """The mark of an item; `accuracy` is lm-eval's own verdict."""
-    if not all(map(math.isfinite, log_likelihoods)):
-        return choice_mark(item, None)
-    best = max(range(len(log_likelihoods)), key=log_likelihoods.__getitem__)
-    return Mark(prediction=best, score=float(accuracy))
-
-
-# ---- model -----------------------------------------------------------------------------------
+    folder, name_of_group = SETS[key].lm_eval or ("", "")
+    place = Path(lm_eval.tasks.__file__).parent / folder
+    definitions = TaskManager(include_defaults=False, include_path=[str(place)]).task_index
+    tasks: dict[str, list[tuple[int, AbilityItem]]] = {}
+    for index, item in questions:
+        tasks.setdefault(name_of_group.format(item.group), []).append((index, item))
+    for name, part in tasks.items():
+        if name not in definitions:
+            raise ValueError(
+                f"lm-eval has no task {name!r}; its tasks know the published sets only."
+            )
+        documents = [{"answer": item.answer, **item.document} for _, item in part]
+        # The documents are these alone: no split to draw examples from, nothing to download.
+        config = load_yaml(definitions[name].yaml_path) | {
+            "training_split": None,
+            "validation_split": None,
+            "test_split": "test",
+            "fewshot_split": None,
+            "fewshot_config": None,
+            "num_fewshot": 0,
+            "custom_dataset": lambda documents=documents, **_: {
+                "test": Dataset.from_list(documents)
+            },
+        }
+        task = ConfigurableTask(config=config)
+        task.build_all_requests()
+        by_document = groupby(task.instances, key=lambda instance: instance.doc_id)
+        for (index, item), (_, instances) in zip(part, by_document, strict=True):
+            contexts, options = zip(*(instance.args for instance in instances), strict=True)
+            yield _Asked(key, index, item, contexts[0], options)
 
 
 @dataclass(frozen=True)
