@@ -24,8 +24,7 @@ from editors.parts.fast_paths import FastPaths, Stopping, enough
 from editors.parts.grace.values import put
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.patches.last_block import LastBlock
-from editors.parts.patches.neurons import Neurons
+from editors.parts.t_patcher.neurons import LastBlock, Neurons
 from editors.parts.target_value import (
     ENOUGH,
     Steered,
@@ -291,5 +290,5 @@ _REPLACED: dict[str, Any] = {
     "editors.ft.Suffixes": _WholeRows,
     "editors.t_patcher.LastBlock.of": _whole_model,
     "editors.t_patcher.TPatcherEditor.edit_row": _edit_row_steered,
-    "editors.parts.patches.memory._Kept.get": _never,
+    "editors.parts.t_patcher.memory._InputCache.get": _never,
 }

@@ -1,9 +1,14 @@
 """T-Patcher: new neurons in the last block's MLP for every edit (Huang et al., ICLR 2023).
 
+    FFN(x) + act(x K + b) V       with the loss       L = L_e + a L_a + m L_m
+
+A new neuron's key k, bias b and value v are trained to write the edit (L_e), to be active on it
+(L_a) and inactive on memory text (L_m); everything else is frozen.
+
 The default is the variant for decoders that the authors of RECIPE use (qizhou000/UniEdit, editor
 `tp`): one neuron an edit, which starts at zero; on LLaMA both the gate and the up projection get
-its keys. The mode `original` is the published method (ZeroYuHuang/Transformer-Patcher): one neuron
-for each wrong token, and only where the model is wrong.
+its keys. The mode `original` is the published method (ZeroYuHuang/Transformer-Patcher, in
+`parts.t_patcher.original`): one neuron for each wrong token, and only where the model is wrong.
 """
 
 from __future__ import annotations
@@ -19,16 +24,13 @@ from torch import Tensor
 
 from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
-from editors.parts.corpus import long_lines
 from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
-from editors.parts.patches.decoder import TrainedNeurons, train_decoder_neuron
-from editors.parts.patches.last_block import LastBlock, activation_of
-from editors.parts.patches.memory import MemoryText
-from editors.parts.patches.neurons import Neurons, PatchStore
-from editors.parts.patches.original import (
+from editors.parts.t_patcher.memory import MemoryText, long_lines
+from editors.parts.t_patcher.neurons import LastBlock, Neurons, PatchStore, activation_of
+from editors.parts.t_patcher.original import (
     OriginalTraining,
     error_columns,
     initial_patch,
@@ -47,8 +49,8 @@ class TPatcherHparams(Hparams):
     num_steps: int = 75  # the most of them in the original mode
     lr: float = 1e-2  # of Adam
     weight_decay: float = 0.0  # L2 in the gradient
-    activation_weight: float = 0.1  # lambda_a: the neuron answers to the edit
-    memory_weight: float = 0.1  # lambda_m: it is silent elsewhere
+    activation_weight: float = 0.1  # of L_a: the neuron is active on the edit
+    memory_weight: float = 0.1  # of L_m: it is inactive elsewhere
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, TPatcherMode)
@@ -59,7 +61,7 @@ class TPatcherHparams(Hparams):
 
     @property
     def reads_corpus(self) -> bool:
-        """The memory is made of text."""
+        """The memory is text."""
         return True
 
     @property
@@ -74,10 +76,18 @@ ORIGINAL = TPatcherHparams(
 )
 
 
-class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
-    """Keeps its neurons beside the model, whose weights never change.
+@dataclass(frozen=True)
+class TrainedNeurons:
+    """New neurons and the loss before each step."""
 
-    A neuron is active on every input, also while later ones are trained; each is trained once.
+    neurons: Neurons
+    losses: tuple[float, ...]
+
+
+class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
+    """Holds its neurons beside the model, whose weights never change.
+
+    A neuron takes part in every forward, also while later ones are trained; each is trained once.
     """
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "AP"
@@ -102,15 +112,6 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
         "default": TPatcherHparams(),
     }
 
-    @classmethod
-    def needs(cls, hparams: TPatcherHparams, on: Setting) -> Needs:  # noqa: ARG003
-        """Keys, biases and a value of one neuron an edit; only the head is run."""
-        shape = on.shape
-        return Needs(
-            per_edit=4.0 * ((shape.inputs + 1) * shape.hidden + shape.inputs),
-            working=on.backward(1, shape.layers - 1),
-        )
-
     def __init__(self, lm: LanguageModel, hparams: TPatcherHparams, resources: Resources) -> None:
         """Take hold of the last block and the memory text.
 
@@ -134,8 +135,18 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
         self._generator = torch.Generator()
         self.reset()
 
+    def reset(self) -> None:
+        """Forget all neurons and restart the editor's own draws."""
+        self.store.clear()
+        self._own_memory = torch.empty(
+            0, self.lm.hidden_size, dtype=self._dtype, device=self.lm.device
+        )
+        self._generator.manual_seed(self.resources.seed)
+
+    # ---- Editing --------------------------------------------------------------------------------
+
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        """Train and keep the neurons of each request, one request after the other."""
+        """Train and store the neurons of each request, one request after the other."""
         for request in requests:
             pair = (request.prompt, request.target)
             self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
@@ -143,49 +154,59 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
     def edit_row(self, row: TokenBatch) -> TrainedNeurons | OriginalTraining:
         """One edit of ready-made ids, a batch of one row; returns what was trained."""
         with self.steering(row):
-            scene = LastBlock.of(self.lm, row, dtype=self._dtype)
+            block = LastBlock.of(self.lm, row, dtype=self._dtype)
         if self.hparams.mode == "decoder":
-            return self._one_neuron(scene)
-        return self._one_per_error(scene)
+            return self._one_neuron(block)
+        return self._one_per_error(block)
 
-    def reset(self) -> None:
-        """Forget all neurons and start the editor's own draws anew."""
-        self.store.clear()
-        self._own_memory = torch.empty(
-            0, self.lm.hidden_size, dtype=self._dtype, device=self.lm.device
+    @torch.enable_grad()
+    def _one_neuron(self, block: LastBlock) -> TrainedNeurons:
+        """A neuron that starts at zero: one Adam step for each memory text.
+
+        Zeros are a saddle: at first only the activation term moves the keys.
+        """
+        hparams, width = self.hparams, block.inputs.shape[1]
+        neuron = Neurons.zeros(1, len(self.lm.architecture.mlp_in), width, block.inputs)
+        parts = [part.requires_grad_() for part in vars(neuron).values()]
+        optimizer = torch.optim.Adam(parts, lr=hparams.lr, weight_decay=hparams.weight_decay)
+        losses = []
+        for memory in self.memory_texts():  # [T, d]
+            loss = decoder_loss(
+                block,
+                neuron,
+                memory,
+                activation=hparams.activation_weight,
+                silence=hparams.memory_weight,
+            )
+            losses.append(loss.detach())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        trained = Neurons(*(part.detach() for part in parts))
+        self.store.append(trained)
+        return TrainedNeurons(trained, tuple(torch.stack(losses).tolist() if losses else ()))
+
+    def _one_per_error(self, block: LastBlock) -> OriginalTraining:
+        """Where nothing is wrong, nothing is trained or remembered."""
+        columns = error_columns(block)
+        memory, validation = self.memory_rows
+        trained = train_original(
+            block,
+            initial_patch(block, columns, self.initial_values(len(columns))),
+            columns,
+            torch.cat([memory, self._own_memory]),
+            validation,
+            num_steps=self.hparams.num_steps if len(columns) else 0,
+            lr=self.hparams.lr,
+            weight_decay=self.hparams.weight_decay,
+            activation=self.hparams.activation_weight,
+            silence=self.hparams.memory_weight,
+            stopping=self.resources.stopping,
         )
-        self._generator.manual_seed(self.resources.seed)
-
-    @property
-    def steers_alike(self) -> bool:
-        """See the base class."""
-        return True
-
-    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
-        """Add what the neurons answer to the output of the last block's MLP."""
-        if not len(self.store):
-            return nullcontext()
-        neurons = self.store.neurons
-
-        def answer(inputs: Tensor, output: Tensor) -> Tensor:
-            added = neurons.contribution(inputs.to(self._dtype), self._activation)
-            return output + added.to(output.dtype)
-
-        return changed_output(self._mlp, answer)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Neurons, the edits' own rows of the memory (original mode), and state of the draws."""
-        return {
-            **self.store.state_dict(),
-            "own_memory": self._own_memory.clone(),
-            "generator": self._generator.get_state(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace neurons, memory and draws by those of `state`."""
-        self.store.load_state_dict(state, device=self.lm.device)
-        self._own_memory = state["own_memory"].to(self.lm.device)
-        self._generator.set_state(state["generator"])
+        if len(columns):
+            self.store.append(trained.patch.neurons)
+            self._own_memory = torch.cat([self._own_memory, block.inputs[1:-1]])
+        return trained
 
     def memory_texts(self) -> list[Tensor]:
         """MLP inputs [T, d] of a random line for each step of the next neuron."""
@@ -203,41 +224,76 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
         """(memory [M, d], validation [M', d]) of the original mode, without the edits' own."""
         return self._memory.split()
 
-    def _one_neuron(self, scene: LastBlock) -> TrainedNeurons:
-        width = scene.inputs.shape[1]
-        trained = train_decoder_neuron(
-            scene,
-            Neurons.zeros(1, len(self.lm.architecture.mlp_in), width, scene.inputs),
-            self.memory_texts(),
-            lr=self.hparams.lr,
-            weight_decay=self.hparams.weight_decay,
-            activation=self.hparams.activation_weight,
-            silence=self.hparams.memory_weight,
-        )
-        self.store.append(trained.neurons)
-        return trained
+    # ---- Inference ------------------------------------------------------------------------------
 
-    def _one_per_error(self, scene: LastBlock) -> OriginalTraining:
-        """Where nothing is wrong, nothing is trained or remembered."""
-        columns = error_columns(scene)
-        memory, validation = self.memory_rows
-        trained = train_original(
-            scene,
-            initial_patch(scene, columns, self.initial_values(len(columns))),
-            columns,
-            torch.cat([memory, self._own_memory]),
-            validation,
-            num_steps=self.hparams.num_steps if len(columns) else 0,
-            lr=self.hparams.lr,
-            weight_decay=self.hparams.weight_decay,
-            activation=self.hparams.activation_weight,
-            silence=self.hparams.memory_weight,
-            stopping=self.resources.stopping,
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        """Add the neurons' contribution to the output of the last block's MLP."""
+        if not len(self.store):
+            return nullcontext()
+        neurons = self.store.neurons
+
+        def answer(inputs: Tensor, output: Tensor) -> Tensor:
+            added = neurons.contribution(inputs.to(self._dtype), self._activation)
+            return output + added.to(output.dtype)
+
+        return changed_output(self._mlp, answer)
+
+    # ---- State, speed and size ------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Neurons, the edits' own rows of the memory (original mode), and state of the draws."""
+        return {
+            **self.store.state_dict(),
+            "own_memory": self._own_memory.clone(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace neurons, memory and draws by those of `state`."""
+        self.store.load_state_dict(state, device=self.lm.device)
+        self._own_memory = state["own_memory"].to(self.lm.device)
+        self._generator.set_state(state["generator"])
+
+    @property
+    def steers_alike(self) -> bool:
+        """See the base class."""
+        return True
+
+    @classmethod
+    def needs(cls, hparams: TPatcherHparams, on: Setting) -> Needs:  # noqa: ARG003
+        """Keys, biases and a value of one neuron an edit; only the head is run."""
+        shape = on.shape
+        return Needs(
+            per_edit=4.0 * ((shape.inputs + 1) * shape.hidden + shape.inputs),
+            working=on.backward(1, shape.layers - 1),
         )
-        if len(columns):
-            self.store.append(trained.patch.neurons)
-            self._own_memory = torch.cat([self._own_memory, scene.inputs[1:-1]])
-        return trained
+
+
+def decoder_loss(
+    block: LastBlock, neuron: Neurons, memory: Tensor, *, activation: float, silence: float
+) -> Tensor:
+    """L_e + `activation` x L_a at all positions of the edit + `silence` x L_m on other text.
+
+    Args:
+        block: of the edited row.
+        neuron: a single one.
+        memory: MLP inputs [T, d] of an unrelated text.
+        activation: weight, lambda_a.
+        silence: weight, lambda_m.
+    """
+    active = reply_loss(neuron.responses(block.inputs))
+    quiet = silence_loss(neuron.responses(memory))
+    return block.target_loss(neuron) + activation * active + silence * quiet
+
+
+def reply_loss(responses: Tensor) -> Tensor:
+    """L_a: sum over M projections of the mean exp(-x) of responses [T, N, M]."""
+    return (-responses).exp().mean(dim=(0, 1)).sum()
+
+
+def silence_loss(responses: Tensor) -> Tensor:
+    """L_m: sum over M projections of the mean exp(relu(x)) of responses [T, N, M]; at least M."""
+    return torch.relu(responses).exp().mean(dim=(0, 1)).sum()
 
 
 def _lines(resources: Resources) -> tuple[str, ...]:

@@ -13,12 +13,10 @@ from bench.checks.contract.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny
 from editors.base import EditRequest, Resources
 from editors.parts.fast_paths import Stopping
 from editors.parts.language_model import LanguageModel
-from editors.parts.patches.decoder import TrainedNeurons
-from editors.parts.patches.last_block import LastBlock
-from editors.parts.patches.neurons import Neurons
-from editors.parts.patches.original import OriginalTraining
+from editors.parts.t_patcher.neurons import LastBlock, Neurons
+from editors.parts.t_patcher.original import OriginalTraining
 from editors.parts.tokens import TokenBatch, batch_of
-from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams
+from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams, TrainedNeurons
 
 LAST = LAYERS - 1
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]
@@ -94,9 +92,9 @@ def test_neurons_answer_as_columns_and_rows_of_the_mlp(
 def test_gradients_are_those_of_the_extended_weights(tiny_lm: LanguageModel) -> None:
     """Of the target's loss, through the cached last block and through the whole model."""
     neurons, row = random_neurons(tiny_lm), batch(tiny_lm, PAIRS[:1])
-    scene = LastBlock.of(tiny_lm, row, dtype=torch.float32)
+    block = LastBlock.of(tiny_lm, row, dtype=torch.float32)
     leaves = Neurons(*(part.clone().requires_grad_() for part in vars(neurons).values()))
-    scene.target_loss(leaves).backward()
+    block.target_loss(leaves).backward()
     *inner, last = extend(tiny_lm, neurons)
     logits = tiny_lm.target_logits(row)
     nn.functional.cross_entropy(logits, row.labels).backward()

@@ -16,19 +16,19 @@ from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
-from editors.parts.patches.decoder import TrainedNeurons, decoder_loss
-from editors.parts.patches.last_block import LastBlock, mlp_inputs
-from editors.parts.patches.losses import activation_loss, memory_loss
-from editors.parts.patches.neurons import Neurons
-from editors.parts.patches.original import (
+from editors.parts.t_patcher.memory import mlp_inputs
+from editors.parts.t_patcher.neurons import LastBlock, Neurons
+from editors.parts.t_patcher.original import (
     OriginalPatch,
     OriginalTraining,
+    activation_loss,
     error_columns,
     initial_patch,
+    memory_loss,
     original_terms,
 )
 from editors.parts.tokens import TokenBatch, batch_of_ids
-from editors.t_patcher import TPatcherEditor, TPatcherHparams
+from editors.t_patcher import TPatcherEditor, TPatcherHparams, TrainedNeurons, decoder_loss
 from tests.parity.loading import (
     COMPACT,
     Case,
@@ -138,12 +138,12 @@ def test_original() -> None:
 
 def first_gradients(editor: Recorded, row: TokenBatch) -> dict[str, Tensor]:
     """Gradients of the decoder loss at a neuron of zeros, by their recorded names."""
-    scene = scene_of(editor, row)
-    neuron = Neurons.zeros(1, editor.store.neurons.keys.shape[1], 32, scene.inputs)
+    block = block_of(editor, row)
+    neuron = Neurons.zeros(1, editor.store.neurons.keys.shape[1], 32, block.inputs)
     for part in vars(neuron).values():
         part.requires_grad_()
     weights = (editor.hparams.activation_weight, editor.hparams.memory_weight)
-    loss = decoder_loss(scene, neuron, editor.texts[0], activation=weights[0], silence=weights[1])
+    loss = decoder_loss(block, neuron, editor.texts[0], activation=weights[0], silence=weights[1])
     gradients = Neurons(*torch.autograd.grad(loss, [*vars(neuron).values()]))
     named = neuron_arrays(editor.lm, gradients)
     return {f"step0_grad_{name}": value for name, value in named.items()}
@@ -151,13 +151,13 @@ def first_gradients(editor: Recorded, row: TokenBatch) -> dict[str, Tensor]:
 
 def first_step(editor: Recorded, row: TokenBatch, errors: list[int]) -> dict[str, Tensor]:
     """The original's initial values and their gradients."""
-    scene = scene_of(editor, row)
-    columns = error_columns(scene)
+    block = block_of(editor, row)
+    columns = error_columns(block)
     assert columns.tolist() == errors
-    patch = initial_patch(scene, columns, editor.draw)
+    patch = initial_patch(block, columns, editor.draw)
     leaves = OriginalPatch(*(part.clone().requires_grad_() for part in vars(patch).values()))
     memory = torch.cat([editor.recorded_memory, editor._own_memory])
-    total = original_terms(scene, leaves, columns, memory).total(
+    total = original_terms(block, leaves, columns, memory).total(
         activation=editor.hparams.activation_weight, memory=editor.hparams.memory_weight
     )
     gradients = torch.autograd.grad(total, [*vars(leaves).values()])
@@ -174,7 +174,7 @@ def parts(patch: OriginalPatch, name: str) -> dict[str, Tensor]:
     }
 
 
-def scene_of(editor: Recorded, row: TokenBatch) -> LastBlock:
+def block_of(editor: Recorded, row: TokenBatch) -> LastBlock:
     with editor.steering(row):
         return LastBlock.of(editor.lm, row, dtype=torch.float32)
 

@@ -8,15 +8,14 @@ plateau schedule of the rate) is left out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from editors.parts.fast_paths import Stopping
-from editors.parts.patches.last_block import LastBlock
-from editors.parts.patches.losses import activation_loss, memory_loss
-from editors.parts.patches.neurons import Neurons
+from editors.parts.t_patcher.neurons import LastBlock, Neurons
 
 # Constants of the original's launch scripts.
 MAX_ERRORS = 5  # neurons of one edit
@@ -25,6 +24,8 @@ CLIP_NORM = 5.0
 ACTIVATION_SHAPE, ACTIVATION_MARGIN = "top5_exp", 0.0
 MEMORY_SHAPES = ("top1000_exp", "top1000_exp")
 MEMORY_MARGINS = (3.0, -3.0)  # as for FEVER; the shipped zsRE launcher forgets to pass them on
+# The shape of a penalty, see `shaped`.
+_SHAPE = re.compile(r"(?:top(?P<count>\d+)_)?(?P<kind>exp|margin|expmargin)")
 FIRST_CHECK, CHECK_EVERY, ENOUGH_GAIN = 100, 25, 1e-3  # of the stopping rule, in steps
 
 
@@ -65,16 +66,16 @@ class OriginalTraining:
 
 
 @torch.no_grad()
-def error_columns(scene: LastBlock) -> Tensor:
+def error_columns(block: LastBlock) -> Tensor:
     """The first positions whose most likely token is not the target's; at most `MAX_ERRORS`."""
-    nothing = Neurons.zeros(0, 1, scene.inputs.shape[1], scene.inputs)
-    wrong = scene.target_logits(nothing).argmax(-1) != scene.labels
-    return scene.columns[wrong][:MAX_ERRORS]
+    nothing = Neurons.zeros(0, 1, block.inputs.shape[1], block.inputs)
+    wrong = block.target_logits(nothing).argmax(-1) != block.labels
+    return block.columns[wrong][:MAX_ERRORS]
 
 
-def initial_patch(scene: LastBlock, columns: Tensor, draw: Tensor) -> OriginalPatch:
+def initial_patch(block: LastBlock, columns: Tensor, draw: Tensor) -> OriginalPatch:
     """Keys that answer 1 at their own positions [n], with standard normal values `draw` [n, d]."""
-    queries = scene.inputs[columns]
+    queries = block.inputs[columns]
     return OriginalPatch(
         keys=queries / queries.square().sum(-1, keepdim=True),
         biases=queries.new_zeros(len(queries)),
@@ -84,13 +85,13 @@ def initial_patch(scene: LastBlock, columns: Tensor, draw: Tensor) -> OriginalPa
 
 
 def original_terms(
-    scene: LastBlock, patch: OriginalPatch, columns: Tensor, memory: Tensor
+    block: LastBlock, patch: OriginalPatch, columns: Tensor, memory: Tensor
 ) -> OriginalTerms:
     """Loss terms; neuron j belongs to `columns[j]`, `memory` [M, d] holds MLP inputs."""
     neurons = patch.neurons
-    own = neurons.responses(scene.inputs[columns])[..., 0].diagonal()[None]  # [1, n]
+    own = neurons.responses(block.inputs[columns])[..., 0].diagonal()[None]  # [1, n]
     return OriginalTerms(
-        edit=scene.target_loss(neurons),
+        edit=block.target_loss(neurons),
         activation=activation_loss(own, shape=ACTIVATION_SHAPE, margin=ACTIVATION_MARGIN),
         memory=_memory(neurons, own, memory),
     )
@@ -98,7 +99,7 @@ def original_terms(
 
 @torch.enable_grad()
 def train_original(
-    scene: LastBlock,
+    block: LastBlock,
     patch: OriginalPatch,
     columns: Tensor,
     memory: Tensor,
@@ -119,11 +120,11 @@ def train_original(
     parts = [part.clone().requires_grad_() for part in vars(patch).values()]
     trained = OriginalPatch(*parts)
     optimizer = torch.optim.Adam(parts, lr=lr, weight_decay=weight_decay)
-    steps, rule = [], _StoppingRule(scene, columns, validation, stopping)
+    steps, rule = [], _StoppingRule(block, columns, validation, stopping)
     for number in range(num_steps):
         if rule.met(number, trained):
             break
-        terms = original_terms(scene, trained, columns, memory)
+        terms = original_terms(block, trained, columns, memory)
         total = terms.total(activation=activation, memory=silence)
         optimizer.zero_grad()
         total.backward()
@@ -137,9 +138,9 @@ class _StoppingRule:
     """Remembers the validation loss of the last check at which the answer was right."""
 
     def __init__(
-        self, scene: LastBlock, columns: Tensor, validation: Tensor, stopping: Stopping
+        self, block: LastBlock, columns: Tensor, validation: Tensor, stopping: Stopping
     ) -> None:
-        self._scene, self._columns, self._validation = scene, columns, validation
+        self._block, self._columns, self._validation = block, columns, validation
         self._stopping = stopping
         self._last = float("inf")
 
@@ -148,10 +149,10 @@ class _StoppingRule:
         if step < FIRST_CHECK or step % CHECK_EVERY:
             return False
         neurons = patch.neurons
-        right = torch.equal(self._scene.target_logits(neurons).argmax(-1), self._scene.labels)
+        right = torch.equal(self._block.target_logits(neurons).argmax(-1), self._block.labels)
         if not right and self._stopping == "by_loss":
             return False
-        own = neurons.responses(self._scene.inputs[self._columns])[..., 0].diagonal()[None]
+        own = neurons.responses(self._block.inputs[self._columns])[..., 0].diagonal()[None]
         loss = float(_memory(neurons, own, self._validation))
         first, stop = self._last == float("inf"), loss > self._last - ENOUGH_GAIN
         self._last = loss
@@ -161,3 +162,57 @@ class _StoppingRule:
 def _memory(neurons: Neurons, own: Tensor, rows: Tensor) -> Tensor:
     responses = neurons.responses(rows)[..., 0]  # [M, n]
     return memory_loss(responses, own, shapes=MEMORY_SHAPES, margins=MEMORY_MARGINS)
+
+
+# ---- Penalties (L_a and L_m of the paper) ------------------------------------------------------
+
+
+def shaped(excess: Tensor, shape: str) -> Tensor:
+    """Scalar penalty of how far values of any shape are on the wrong side; 0 for none.
+
+    Shapes are named as in the original: `exp` is the mean of exp(x), `margin` that of the positive
+    x, `expmargin` that of exp(x) over the positive x; `top5_exp` takes the five largest alone.
+
+    Raises:
+        ValueError: no such shape.
+    """
+    match = _SHAPE.fullmatch(shape)
+    if match is None:
+        raise ValueError(
+            f"Unknown loss shape {shape!r}. Available: exp, margin, expmargin, each with topN_."
+        )
+    terms = excess.flatten()
+    if match["kind"] != "exp":
+        terms = terms[terms > 0]
+    if match["kind"] != "margin":
+        terms = terms.exp()
+    if match["count"] is not None:
+        terms = terms.topk(min(int(match["count"]), len(terms))).values
+    return terms.mean() if len(terms) else excess.sum() * 0
+
+
+def activation_loss(own: Tensor, *, shape: str, margin: float = 0.0) -> Tensor:
+    """Penalty of neurons that stay below `margin` at their own positions.
+
+    Args:
+        own: pre-activations [E, N], of E examples.
+        shape: see `shaped`.
+        margin: wanted at least.
+    """
+    return shaped(margin - own, shape)
+
+
+def memory_loss(
+    memory: Tensor, own: Tensor, *, shapes: tuple[str, str], margins: tuple[float, float]
+) -> Tensor:
+    """Penalty of neurons that answer to memory rows, relative to their own positions and at all.
+
+    Args:
+        memory: pre-activations [M, N] at rows that the neurons should leave alone.
+        own: pre-activations [E, N] at the neurons' own positions.
+        shapes: of the relative and of the absolute term.
+        margins: m1 and m2; the terms take memory - own + m1 and memory - m2.
+    """
+    stacked = memory[:, None].expand(-1, len(own), -1)  # [M, E, N]
+    relative, absolute = stacked - own + margins[0], stacked - margins[1]
+    return shaped(relative, shapes[0]) + shaped(absolute, shapes[1])

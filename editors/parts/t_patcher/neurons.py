@@ -1,4 +1,4 @@
-"""Extra neurons of a block's MLP, beside the weights of the model."""
+"""Extra neurons of the last block's MLP, and all that they can change of a row."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from editors.parts.growing_rows import GrowingRows
+from editors.parts.hooks import captured_input, captured_output
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -44,10 +48,7 @@ class Neurons:
 
     def contribution(self, inputs: Tensor, activation: Activation) -> Tensor:
         """What the neurons add to the MLP's output [..., d] at inputs [..., d]."""
-        return self.output(self.responses(inputs), activation)
-
-    def output(self, responses: Tensor, activation: Activation) -> Tensor:
-        """What pre-activations [..., N, M] add to the MLP's output [..., d]."""
+        responses = self.responses(inputs)
         hidden = activation(responses[..., 0])  # [..., N]
         if responses.shape[-1] == 2:
             hidden = hidden * responses[..., 1]
@@ -73,10 +74,9 @@ class PatchStore:
         return Neurons(**{name: rows.rows for name, rows in self._rows.items()})
 
     def append(self, neurons: Neurons) -> None:
-        """Copy neurons behind the others."""
+        """Copy neurons after the others."""
         for name, rows in self._rows.items():
-            for row in vars(neurons)[name]:
-                rows.append(row)
+            rows.extend(vars(neurons)[name])
 
     def clear(self) -> None:
         """Forget all neurons."""
@@ -90,3 +90,50 @@ class PatchStore:
         """Replace the neurons by those of `state_dict`."""
         self.clear()
         self.append(Neurons(**{name: state[name].to(device) for name in self._rows}))
+
+
+@dataclass(frozen=True)
+class LastBlock:
+    """What the last block reads and returns for one row of prompt and target ids.
+
+    The block adds its MLP's output to the residual stream (in parallel to attention on GPT-J,
+    after it elsewhere), so neurons move its output by just their contribution, and only the final
+    norm and the head have to be run again.
+    """
+
+    lm: LanguageModel
+    activation: Activation
+    inputs: Tensor  # [T, d] of the MLP
+    outputs: Tensor  # [T, d] of the block, earlier neurons included
+    columns: Tensor  # [N] positions that predict target tokens
+    labels: Tensor  # [N]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, lm: LanguageModel, row: TokenBatch, *, dtype: torch.dtype) -> LastBlock:
+        """Run a batch of one row up to the last block; `dtype` is that of the neurons."""
+        layer = lm.n_layers - 1
+        with (
+            captured_output(lm.module(lm.architecture.block, layer), stop=True) as output,
+            captured_input(lm.module(lm.architecture.mlp, layer)) as entering,
+        ):
+            lm.hidden_states(row)
+        _, columns = row.scored_positions
+        inputs = entering.value[0].to(dtype)
+        return cls(lm, activation_of(lm), inputs, output.value[0], columns, row.labels)
+
+    def target_logits(self, neurons: Neurons) -> Tensor:
+        """Logits [N, V] that predict the target, with more neurons."""
+        added = neurons.contribution(self.inputs[self.columns], self.activation)
+        hidden = self.outputs[self.columns] + added.to(self.outputs.dtype)
+        return self.lm.head(self.lm.module(self.lm.architecture.final_norm)(hidden))
+
+    def target_loss(self, neurons: Neurons) -> Tensor:
+        """Mean negative log-likelihood of the target's tokens, with more neurons."""
+        logits = self.target_logits(neurons)
+        return functional.cross_entropy(logits.to(neurons.values.dtype), self.labels)
+
+
+def activation_of(lm: LanguageModel) -> Activation:
+    """The activation function inside the last block's MLP."""
+    return lm.module(lm.architecture.mlp_activation, lm.n_layers - 1)

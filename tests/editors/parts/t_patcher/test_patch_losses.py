@@ -7,13 +7,8 @@ from math import e, exp
 import pytest
 import torch
 
-from editors.parts.patches.losses import (
-    activation_loss,
-    memory_loss,
-    reply_loss,
-    shaped,
-    silence_loss,
-)
+from editors.parts.t_patcher.original import activation_loss, memory_loss, shaped
+from editors.t_patcher import reply_loss, silence_loss
 
 EXCESS = torch.tensor([[1.0, -1.0], [3.0, 0.0]])
 

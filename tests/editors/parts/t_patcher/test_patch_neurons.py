@@ -1,15 +1,15 @@
-"""The store of neurons, and the last block that they are trained on."""
+"""The store of neurons, the last block that they are trained on, and the memory text."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from bench.checks.contract.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.patches.last_block import LastBlock, activation_of, mlp_inputs
-from editors.parts.patches.memory import MemoryText
-from editors.parts.patches.neurons import Neurons, PatchStore
+from editors.parts.t_patcher.memory import MemoryText, long_lines, mlp_inputs
+from editors.parts.t_patcher.neurons import LastBlock, Neurons, PatchStore, activation_of
 from editors.parts.tokens import batch_of
 
 
@@ -19,7 +19,7 @@ def neurons(projections: int, count: int = 2) -> Neurons:
     return Neurons(*(torch.randn(*shape, generator=generator) for shape in shapes))
 
 
-def test_a_store_keeps_the_order_and_goes_through_its_state() -> None:
+def test_a_store_is_in_order_and_goes_through_its_state() -> None:
     store, other = (PatchStore(2, HIDDEN, dtype=torch.float32) for _ in range(2))
     assert store.neurons.keys.shape == (0, 2, HIDDEN)
     first, both = neurons(2, 1), neurons(2, 2)
@@ -29,9 +29,11 @@ def test_a_store_keeps_the_order_and_goes_through_its_state() -> None:
     other.load_state_dict(store.state_dict(), device=torch.device("cpu"))
     assert len(other) == 3
     assert torch.equal(other.neurons.keys, store.neurons.keys)
-    other.load_state_dict(PatchStore(2, HIDDEN, dtype=torch.float32).state_dict(),
-                          device=torch.device("cpu"))  # fmt: skip
+    empty = PatchStore(2, HIDDEN, dtype=torch.float32).state_dict()
+    other.load_state_dict(empty, device=torch.device("cpu"))
     assert len(other) == 0
+    other.append(first)
+    assert len(other) == 1
 
 
 @torch.no_grad()
@@ -39,16 +41,16 @@ def test_the_cached_block_answers_as_the_whole_model(tiny_lm: LanguageModel) -> 
     added = neurons(len(tiny_lm.architecture.mlp_in))
     request = REQUESTS[0]
     row = batch_of(tiny_lm.tokenizer, [(request.prompt, request.target)], device=tiny_lm.device)
-    scene = LastBlock.of(tiny_lm, row, dtype=torch.float32)
+    block = LastBlock.of(tiny_lm, row, dtype=torch.float32)
     mlp = tiny_lm.module(tiny_lm.architecture.mlp, LAYERS - 1)
     act = activation_of(tiny_lm)
     with changed_output(mlp, lambda inputs, output: output + added.contribution(inputs, act)):
         whole = tiny_lm.target_logits(row)
-    torch.testing.assert_close(scene.target_logits(added), whole, atol=1e-5, rtol=1e-5)
-    assert torch.equal(scene.inputs, mlp_inputs(tiny_lm, row, dtype=torch.float32))
+    torch.testing.assert_close(block.target_logits(added), whole, atol=1e-5, rtol=1e-5)
+    assert torch.equal(block.inputs, mlp_inputs(tiny_lm, row, dtype=torch.float32))
 
 
-def test_a_memory_line_is_cut_to_the_context_and_kept() -> None:
+def test_a_memory_line_is_cut_to_the_context_and_cached() -> None:
     lm = tiny_gpt2()
     memory = MemoryText(lm, ["x" * (CONTEXT + 20), "A line"], dtype=torch.float32)
     assert len(memory.inputs(0)) == CONTEXT
@@ -75,3 +77,16 @@ def test_memory_is_shared_until_a_weight_is_written() -> None:
     lm.module(lm.architecture.mlp_out, 0).get_parameter("weight").mul_(2.0)
     changed = MemoryText(lm, lines, dtype=torch.float32).inputs(1)
     assert not torch.allclose(changed, first)
+
+
+def test_short_lines_and_headings_are_left_out() -> None:
+    running = " ".join(["word"] * 21)
+    heading = "= " + " ".join(["word"] * 30) + " ="
+    short = " ".join(["word"] * 20)
+    documents = [f"{short}\n {running} \n{heading}", "", f"b {running}\n"]
+    assert long_lines(documents) == (running, f"b {running}")
+
+
+def test_a_corpus_without_running_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no line of at least 21 words"):
+        long_lines(["Too short."])

@@ -1,1 +1,0 @@
-"""The parts of T-Patcher: extra neurons of an MLP, their losses and their training."""
