@@ -11,11 +11,9 @@ from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
 from editors.base import Resources
 from editors.parts.tokens import batch_of
 from editors.parts.wise.hparams import WiseHparams
-from editors.parts.wise.lesson import activations, lesson_of
-from editors.parts.wise.memories import Memories
-from editors.parts.wise.merging import merged
-from editors.parts.wise.training import WEIGHT_DECAY, SideTrained, margin_loss
-from editors.wise import WiseEditor
+from editors.parts.wise.memories import Memories, SideTrained, merged
+from editors.parts.wise.rows import activations, training_rows
+from editors.wise import WEIGHT_DECAY, WiseEditor, margin_loss
 
 HPARAMS = WiseHparams(
     layer=1, n_iter=4, alpha=0.5, beta=2.0, gamma=1.0, save_freq=2, merge_freq=4, act_ratio=0.1
@@ -28,27 +26,27 @@ def editor_of(**changes: Any) -> WiseEditor:
     return WiseEditor(tiny_llama(), hparams, resources)
 
 
-def test_ties_keeps_the_largest_and_the_elected_sign() -> None:
+def test_ties_takes_the_largest_and_the_elected_sign() -> None:
     original = torch.tensor([1.0, 1.0, 1.0, 1.0])
-    one = original + torch.tensor([4.0, 0.1, -2.0, 0.2])
+    first = original + torch.tensor([4.0, 0.1, -2.0, 0.2])
     other = original + torch.tensor([2.0, 0.3, 3.0, 0.1])
-    # Two entries of each are kept: 4 and -2; 2 and 3. At the third, +3 outvotes -2.
-    found = merged(original, [one, other], [1.0, 1.0], 0.5)
-    assert found.tolist() == [4.0, 1.0, 4.0, 1.0]
+    # Two entries of each count: 4 and -2; 2 and 3. At the third, +3 outvotes -2.
+    joined = merged(original, [first, other], [1.0, 1.0], 0.5)
+    assert joined.tolist() == [4.0, 1.0, 4.0, 1.0]
     # With most of the share, -2 outvotes +3; where both agree, the mean is weighted.
-    found = merged(original, [one, other], [0.75, 0.25], 0.5)
-    assert found.tolist() == [4.5, 1.0, -1.0, 1.0]
+    joined = merged(original, [first, other], [0.75, 0.25], 0.5)
+    assert joined.tolist() == [4.5, 1.0, -1.0, 1.0]
 
 
-def test_margins_count_what_is_missing() -> None:
-    lesson = lesson_of(tiny_llama(), REQUESTS[0], ("{}", "So. {}"), "The sky is blue", "row")
-    distances = torch.zeros(lesson.inside.shape)
-    assert margin_loss(distances, lesson, HPARAMS).item() == 1.0 + 2.0  # gamma and beta
+def test_the_margin_loss_by_hand() -> None:
+    rows = training_rows(tiny_llama(), REQUESTS[0], ("{}", "So. {}"), "The sky is blue", "row")
+    distances = torch.zeros(rows.in_scope.shape)
+    assert margin_loss(distances, rows, HPARAMS).item() == 1.0 + 2.0  # gamma and beta
     distances[:2] = 5.0
-    assert margin_loss(distances, lesson, HPARAMS).item() == 0.0
+    assert margin_loss(distances, rows, HPARAMS).item() == 0.0
     distances[2] = 4.5
-    found = margin_loss(distances, lesson, HPARAMS).item()
-    assert found == pytest.approx((4.5 - 5 + 1) + (4.5 - 0.5))
+    loss = margin_loss(distances, rows, HPARAMS).item()
+    assert loss == pytest.approx((4.5 - 5 + 1) + (4.5 - 0.5))
 
 
 def test_a_row_without_marked_positions_has_no_activation() -> None:
@@ -57,17 +55,17 @@ def test_a_row_without_marked_positions_has_no_activation() -> None:
     assert activations(distances, marked).tolist() == [2.0, 2.0]
 
 
-def test_a_lesson_teaches_the_target_behind_every_context() -> None:
+def test_every_context_has_the_target_as_labels() -> None:
     lm = tiny_llama()
-    lesson = lesson_of(lm, REQUESTS[0], ("{}", "So. {}"), "The sky is blue", "prompt")
+    rows = training_rows(lm, REQUESTS[0], ("{}", "So. {}"), "The sky is blue", "prompt")
     target = batch_of(lm.tokenizer, [("", REQUESTS[0].target)], device=lm.device).target_ids[0]
-    assert lesson.labels.tolist() == [*target, *target]
-    assert lesson.batch.input_ids[lesson.rows, lesson.columns + 1].tolist() == [*target, *target]
-    assert lesson.inside.any(1).tolist() == [True, True, False]
-    assert lesson.outside.any(1).tolist() == [False, False, True]
-    # Routing reads prompts alone, so that what it compares with does too.
-    in_prompt = lesson.recorded.sum(1).tolist()
-    whole = lesson.inside.sum(1).tolist()
+    assert rows.labels.tolist() == [*target, *target]
+    assert rows.batch.input_ids[rows.rows, rows.columns + 1].tolist() == [*target, *target]
+    assert rows.in_scope.any(1).tolist() == [True, True, False]
+    assert rows.out_of_scope.any(1).tolist() == [False, False, True]
+    # Routing reads prompts alone, so the recorded activation does too.
+    in_prompt = rows.recorded.sum(1).tolist()
+    whole = rows.in_scope.sum(1).tolist()
     assert [w - p for w, p in zip(whole, in_prompt, strict=True)] == [len(target)] * 2 + [0]
 
 
@@ -82,7 +80,7 @@ def test_only_masked_entries_learn_and_all_decay() -> None:
     assert float((side - decayed)[mask == 1].abs().max()) > 1e-3
 
 
-def test_decay_may_act_on_what_learns_alone() -> None:
+def test_decay_may_act_on_masked_entries_alone() -> None:
     editor = editor_of(norm_constraint=None, decay="masked")
     mask = editor.mask()
     editor.edit(REQUESTS[:1])
@@ -177,7 +175,7 @@ def test_training_edits_with_locality_are_wanted() -> None:
         WiseEditor(tiny_llama(), HPARAMS, Resources(training=lambda: bare))
 
 
-def test_merges_happen_behind_whole_memories() -> None:
+def test_merges_happen_after_whole_memories() -> None:
     with pytest.raises(ValueError, match="merge_freq must be a multiple of save_freq, got 5 and 2"):
         dataclasses.replace(HPARAMS, merge_freq=5)
 

@@ -19,8 +19,8 @@ from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of_ids
 from editors.parts.wise.hparams import WiseHparams
-from editors.parts.wise.lesson import Lesson
-from editors.parts.wise.training import SideTrained
+from editors.parts.wise.memories import SideTrained
+from editors.parts.wise.rows import TrainingRows
 from editors.wise import WiseEditor
 from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
 
@@ -114,14 +114,14 @@ def editor_for(case: Case, lm: LanguageModel) -> Watched:
 
 def run_edit(editor: WiseEditor, case: Case, number: int, edit: dict[str, Any]) -> SideTrained:
     mask = editor.lm.architecture.as_out_in(case[f"edit{number}_grad_mask"]).double()
-    trained = editor.edit_lesson(lesson_of(case, number), mask)
+    trained = editor.edit_rows(lesson_of(case, number), mask)
     steps = len(trained.target_losses) - ("earlystop" in case.name)
     assert len(trained.target_losses) == edit["forward_passes"]
     assert steps == edit["sgd_steps"]
     return trained
 
 
-def lesson_of(case: Case, number: int) -> Lesson:
+def lesson_of(case: Case, number: int) -> TrainingRows:
     """The recorded rows, padding and all."""
     ids, mask, labels = (
         case[f"edit{number}_{name}"] for name in ("input_ids", "attention_mask", "labels")
@@ -137,7 +137,9 @@ def lesson_of(case: Case, number: int) -> Lesson:
         outside = torch.cat([case[f"edit{number}_deact_mask"].bool(), none])
     lengths, length = (ids.shape[1],) * len(ids), len(ids)
     batch = TokenBatch(ids, mask, lengths, ((),) * length, ("",) * length)
-    return Lesson(batch, rows, columns - 1, labels[rows, columns], inside, outside, every & is_fact)
+    return TrainingRows(
+        batch, rows, columns - 1, labels[rows, columns], inside, outside, every & is_fact
+    )
 
 
 def state_of(editor: WiseEditor, trained: SideTrained) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,11 +11,20 @@ from torch import Tensor
 
 from editors.parts.retrieving import Explanation, nearest
 from editors.parts.wise.hparams import WiseHparams
-from editors.parts.wise.merging import merged
-from editors.parts.wise.training import SideTrained
 
 # What a merge after the first gives to the new memories together, and to the earlier merge.
 SHARES = (0.4, 0.6)
+
+
+@dataclass(frozen=True)
+class SideTrained:
+    """A memory after one more edit."""
+
+    weight: Tensor  # [d_out, d_in]
+    activation: float  # mean over the fact's rows, before the last step
+    target_losses: tuple[float, ...]  # of every forward
+    margin_losses: tuple[float, ...]
+    first_gradient: Tensor | None  # masked; None where no step was taken
 
 
 @dataclass
@@ -47,7 +56,7 @@ class Memories:
         return [self.side] if self.joined is None else [self.side, self.joined]
 
     def take(self, trained: SideTrained) -> None:
-        """Take an edit in; finish and merge memories where it is time."""
+        """Include an edit; finish and merge memories where it is time."""
         self.side = trained.weight
         self.least = min(self.least, trained.activation)
         self.count += 1
@@ -78,11 +87,11 @@ class Memories:
         retrieving = self.hparams.mode == "retrieve"
         least = [self.least, *self.finished_least] if retrieving else [self.least] * len(distances)
         names = [f"memory {number}" for number in range(1, len(distances))]
-        told = []
+        explanations = []
         for scores, route in zip(distances.T, self.routes(distances).tolist(), strict=True):
             used = None if route < 0 else route
             shown = nearest(scores, ["memory in progress", *names], also=used)
-            told.append(
+            explanations.append(
                 Explanation(
                     measure="distance moved",
                     candidates=shown,
@@ -91,7 +100,7 @@ class Memories:
                     used=used,
                 )
             )
-        return told
+        return explanations
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything but the original weight."""
@@ -107,17 +116,17 @@ class Memories:
     def from_state(
         cls, state: Mapping[str, Tensor], original: Tensor, hparams: WiseHparams
     ) -> Memories:
-        """What `state_dict` was taken of."""
-        made = cls(original, hparams, int(state["count"]))
-        if not made.count:
-            return made
-        made.side = state["side"].to(original)
-        made.least = float(state["least"])
-        made.finished_least = state["finished_least"].tolist()
+        """The memories that `state_dict` described."""
+        memories = cls(original, hparams, int(state["count"]))
+        if not memories.count:
+            return memories
+        memories.side = state["side"].to(original)
+        memories.least = float(state["least"])
+        memories.finished_least = state["finished_least"].tolist()
         names = [f"finished.{i}" for i in range(len(state))]
-        made.finished = [state[name].to(original) for name in names if name in state]
-        made.joined = state["joined"].to(original) if "joined" in state else None
-        return made
+        memories.finished = [state[name].to(original) for name in names if name in state]
+        memories.joined = state["joined"].to(original) if "joined" in state else None
+        return memories
 
     def _merged_routes(self, distances: Tensor) -> Tensor:
         side = distances[0]
@@ -131,8 +140,8 @@ class Memories:
         if hparams.mode == "retrieve":
             number = hparams.merge_freq // hparams.save_freq
             last, least = self.finished[-number:], self.finished_least[-number:]
-            one = merged(self.original, last, [1.0] * len(last), hparams.density)
-            self.finished[-number:], self.finished_least[-number:] = [one], [min(least)]
+            joined = merged(self.original, last, [1.0] * len(last), hparams.density)
+            self.finished[-number:], self.finished_least[-number:] = [joined], [min(least)]
             return
         weights, shares = self.finished, [1.0] * len(self.finished)
         if self.joined is not None:
@@ -149,3 +158,29 @@ def _numbers(values: list[float]) -> Tensor:
 
 def _copied(weight: Tensor) -> Tensor:
     return weight.clone(memory_format=torch.contiguous_format)
+
+
+def merged(
+    original: Tensor, weights: Sequence[Tensor], shares: Sequence[float], density: float
+) -> Tensor:
+    """TIES merging of weights that started from the same one (Yadav et al., NeurIPS 2023).
+
+    Of each change the largest entries count; each entry takes the sign of the weighted sum of
+    these, and the weighted mean of those that agree with it.
+    """
+    changes = [_largest(weight - original, density) for weight in weights]
+    total = sum((s * c for s, c in zip(shares, changes, strict=True)), torch.zeros_like(original))
+    sign = torch.where(total >= 0, 1.0, -1.0).to(original)
+    above, below = torch.zeros_like(original), torch.zeros_like(original)
+    for share, change in zip(shares, changes, strict=True):
+        agrees = change.sign() == sign
+        above += share * change * agrees
+        below += share * agrees
+    return original + above / torch.where(below == 0, 1.0, below)
+
+
+def _largest(change: Tensor, density: float) -> Tensor:
+    """The change with all but its `density` largest entries at zero."""
+    flat = change.flatten()
+    largest = flat.abs().topk(int(density * len(flat))).indices
+    return torch.zeros_like(flat).index_copy(0, largest, flat[largest]).view_as(change)
