@@ -124,27 +124,6 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         "default": AlphaEditHparams(layers=None),
     }
 
-    @classmethod
-    def needs(cls, hparams: AlphaEditHparams, on: Setting) -> Needs:
-        """A basis [m, at most m / 2] in float64 and two copies of the projection a layer.
-
-        A key of each layer an edit, and two copies in float64 of one layer's during an edit. While
-        it is constructed: C, its copy, its eigenvectors and their workspace in float64.
-        """
-        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
-        square = shape.inner**2
-        edit = on.backward(value_rows(hparams, on), layers[-1])
-        # The steps of each value; the Gram matrix of the keys so far in each layer.
-        rows = value_rows(hparams, on, together=False)
-        steps = hparams.v_num_grad_steps * rows * EDIT_TOKENS * on.both_ways(layers[-1])
-        gram = 2 * shape.inner * on.edits * min(on.edits, shape.inner) / 3
-        return Needs(
-            held=len(layers) * (4.0 * square + on.copies(shape.matrix)),
-            working=max(edit + 8.0 * shape.matrix, 4 * 8.0 * square),
-            per_edit=shape.inner * (4.0 * len(layers) + 2 * 8.0),
-            edit_operations=steps + len(layers) * (gram + 2 * square),
-        )
-
     def __init__(self, lm: LanguageModel, hparams: AlphaEditHparams, resources: Resources) -> None:
         """Find the null space of every edited layer.
 
@@ -194,6 +173,7 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
             self._past[int(name.removeprefix(_PAST))].extend(rows)
 
     def insert(self, update: MassUpdate) -> None:
+        """Write an update, and store its projected keys."""
         super().insert(update)
         for insertion in update.insertions:
             projected = self.spaces[insertion.layer].project(insertion.keys.T)
@@ -203,3 +183,24 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         """Projected keys [m, N] of the edits so far."""
         rows = self._past[layer]
         return rows.rows.to(like).T if len(rows) else like[:, :0]
+
+    @classmethod
+    def needs(cls, hparams: AlphaEditHparams, on: Setting) -> Needs:
+        """A basis [m, at most m / 2] in float64 and two copies of the projection a layer.
+
+        A key of each layer an edit, and two copies in float64 of one layer's during an edit. While
+        it is constructed: C, its copy, its eigenvectors and their workspace in float64.
+        """
+        shape, layers = on.shape, hparams.covariance_layers(on.shape.layers)
+        square = shape.inner**2
+        edit = on.backward(value_rows(hparams, on), layers[-1])
+        # The steps of each value; the Gram matrix of the keys so far in each layer.
+        rows = value_rows(hparams, on, together=False)
+        steps = hparams.v_num_grad_steps * rows * EDIT_TOKENS * on.both_ways(layers[-1])
+        gram = 2 * shape.inner * on.edits * min(on.edits, shape.inner) / 3
+        return Needs(
+            held=len(layers) * (4.0 * square + on.copies(shape.matrix)),
+            working=max(edit + 8.0 * shape.matrix, 4 * 8.0 * square),
+            per_edit=shape.inner * (4.0 * len(layers) + 2 * 8.0),
+            edit_operations=steps + len(layers) * (gram + 2 * square),
+        )

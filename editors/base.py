@@ -156,7 +156,7 @@ class Editor(ABC, Generic[HparamsT]):
     mark: ClassVar[tuple[str, str] | None] = None  # (colour, marker) in figures; None: any
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
     uses_subject: ClassVar[bool] = False  # an edit depends on where its prompt has the subject
-    uses_encoder: ClassVar[bool] = False  # asks its resources for a sentence encoder
+    uses_encoder: ClassVar[bool] = False  # needs a sentence encoder among its resources
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
     hparams_class: ClassVar[type[Hparams]]

@@ -189,15 +189,6 @@ class FtEditor(WeightEditor[FtHparams]):
         "default": FtHparams(layer=None),
     }
 
-    @classmethod
-    def needs(cls, hparams: FtHparams, on: Setting) -> Needs:
-        """Two copies from before, gradient, Adam's two moments and the delta of one projection."""
-        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
-        return Needs(
-            held=on.copies(on.shape.matrix),
-            working=6 * 4 * on.shape.matrix + on.backward(hparams.batch_size, layer),
-        )
-
     def __init__(self, lm: LanguageModel, hparams: FtHparams, resources: Resources) -> None:
         super().__init__(lm, hparams, resources)
         self.layer = block_number(hparams.layer, DEPTH, lm.n_layers)
@@ -230,4 +221,13 @@ class FtEditor(WeightEditor[FtHparams]):
             [request.prompt for request in requests],
             padding=pad_id(tokenizer),
             device=self.lm.device,
+        )
+
+    @classmethod
+    def needs(cls, hparams: FtHparams, on: Setting) -> Needs:
+        """Two copies from before, gradient, Adam's two moments and the delta of one projection."""
+        layer = block_number(hparams.layer, DEPTH, on.shape.layers)
+        return Needs(
+            held=on.copies(on.shape.matrix),
+            working=6 * 4 * on.shape.matrix + on.backward(hparams.batch_size, layer),
         )

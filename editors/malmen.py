@@ -54,7 +54,7 @@ _EPS = torch.finfo(torch.float32).eps  # beside the standard deviations (release
 
 @dataclass(frozen=True, kw_only=True)
 class MalmenHparams(HypernetworkHparams):
-    """Defaults are the released configurations', but for the edits made together.
+    """Defaults are the released configurations', but for the edits of one system.
 
     The original trains on and deploys 512 to 1,024 edits at a time. A lifelong stream brings one
     edit at a time, so training does too (as zjunlp/EasyEdit's configuration, whose iterations,
@@ -63,7 +63,7 @@ class MalmenHparams(HypernetworkHparams):
 
     layers: tuple[int, ...] | None = None
     mode: MalmenMode = "exact"
-    n_edits: int = 1  # made together in training; deployed is what each call brings
+    n_edits: int = 1  # of one system in training; in use a call has as many as it gets
     edit_rate: float = 1e-6
     learning_rate: float = 1e-5
     weight_edit: float = 1.0
@@ -224,7 +224,7 @@ def cached(
     A micro-batch holds rows of every system, in order. Each micro-batch of a system is one loss,
     the mean over its answer tokens. In training mode the running statistics take in the rows.
     """
-    found: dict[str, list[Cache]] = {projection.path: [] for projection in network.projections}
+    caches: dict[str, list[Cache]] = {projection.path: [] for projection in network.projections}
     for rows in micro_batches:
         batch = token_batch(lm, rows)
         weights = group_means(batch, systems)
@@ -236,8 +236,8 @@ def cached(
             if network.training:
                 network.editors.network_of(projection).observe(keys, gradients)
             owner = at[0] // (len(batch) // systems)
-            found[projection.path].append(Cache(keys, gradients, owner, systems))
-    return {path: _joined(caches) for path, caches in found.items()}
+            caches[projection.path].append(Cache(keys, gradients, owner, systems))
+    return {path: _joined(parts) for path, parts in caches.items()}
 
 
 def _joined(caches: Sequence[Cache]) -> Cache:
@@ -290,8 +290,8 @@ def backward_into_network(
         wanted = cache.from_systems(by_difference)
         (network.log_lambdas[number] * by_log).backward()
         for chunk in _chunks(len(cache.keys)):
-            made = network.value_differences(number, cache.keys[chunk], cache.gradients[chunk])
-            (made * wanted[chunk]).sum().backward()
+            rows = cache.keys[chunk], cache.gradients[chunk]
+            (network.value_differences(number, *rows) * wanted[chunk]).sum().backward()
 
 
 def _chunks(rows: int) -> Iterator[slice]:

@@ -42,7 +42,7 @@ from editors.parts.target_value import (
 # `cached` factorises C once per layer and solves an n x n system for each edit, by the Woodbury
 # identity; `direct` solves the m x m system each time, as the original. Equal but for rounding.
 # `isotropic` is ours, to see what the covariance does: C's mean eigenvalue times the identity in
-# its place, so that lambda keeps its meaning and no direction of the keys is spared.
+# its place, so that lambda means the same and no direction of the keys is spared.
 Solver = Literal["cached", "direct", "isotropic"]
 
 # Relative depths of the first and last edited block where none are named: EasyEdit's 4 to 8 of

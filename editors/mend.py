@@ -46,7 +46,7 @@ from editors.parts.training.loop import Selection
 # `live_rate` trains the edit rates with `edit_rate_learning_rate`. In `original` they move with the
 # networks' own rate, because the released code clears their gradients before it steps their
 # optimiser. `easyedit` does that too; it scores the edit's own prompt instead of a rephrase,
-# compares the locality answer alone, and keeps the last checkpoint without ever stopping early.
+# compares the locality answer alone, and selects the last checkpoint without ever stopping early.
 MendMode = Literal["live_rate", "original", "easyedit"]
 
 LAST_BLOCKS = 3  # edited where no layers are named: the paper's choice (appendix C)

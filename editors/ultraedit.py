@@ -2,15 +2,17 @@
 
 Gu et al., "UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in Large Language
 Models", 2025; written after the paper and the public implementation XiaojieGu/UltraEdit at 0beb222.
-It is MALMEN with running statistics in the hypernetwork's place: keys and value gradients of the
-answer tokens, normalised by all that was seen so far, say what each value should become.
+It is MALMEN with running statistics in the hypernetwork's place: with keys H and value gradients G
+of a turn's answer tokens, and h~, g~ both normalised by the statistics of all tokens so far,
+
+    V = -lr |h~|^2 g~  (a row a token),    dW = (H^T H + I)^-1 H^T V.
 
 The original edits a hundred requests in one turn, and its first turn normalises itself. One edit a
 turn, as the benchmark's protocol has it, would be normalised by its own few tokens, so that here
 the statistics start from training edits on the pristine model (`warm_up`), one a turn too: the size
 of a gradient goes with the number of tokens that share its loss. A forward batch with
 one row counts with no spread, where the original's statistics become undefined for ever. Edited
-weights are kept in float32. It is not in the tables of the RECIPE paper.
+weights are stored in float32. It is not in the tables of the RECIPE paper.
 """
 
 from __future__ import annotations
@@ -106,8 +108,8 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
 
     family = "MP"
     version = 2
-    label: ClassVar[str] = "UltraEdit"
-    in_paper: ClassVar[bool] = False
+    label = "UltraEdit"
+    in_paper = False
     table_row = 14
     mark = ("#44AA99", "H")
     hparams_class = UltraEditHparams
@@ -122,7 +124,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
             layers=(), gate_layers=tuple(range(18, 27)), up_layers=tuple(range(18, 27))
         ),
         # Ours, not searched: Mistral's blocks, whose width class is LLaMA-2's; GPT-J's relative
-        # depths, and a rate that asks for as large a change as GPT-J's does at its width.
+        # depths, and a rate that gives as large a change as GPT-J's does at its width.
         "llama-2-7b": UltraEditHparams(layers=(29, 30)),
         "gpt2-xl": UltraEditHparams(layers=tuple(range(31, 47)), lr=2.5e-6),
         "mini-llama": MINIATURE,
@@ -130,23 +132,6 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         "mini-gpt2": replace(MINIATURE, lr=1e-3),
         "default": UltraEditHparams(),
     }
-
-    @classmethod
-    def needs(cls, hparams: UltraEditHparams, on: Setting) -> Needs:
-        """Two copies of the edited projections and their shifts; one is solved for in float64."""
-        shape = on.shape
-        layers = output_layers(hparams, shape.layers)
-        edited = (*layers, *hparams.gate_layers, *hparams.up_layers)
-        changed = len(edited) * shape.matrix
-        below = FORWARD * shape.parameters * min(edited) / shape.layers
-        statistics = 2 * 3 * 4.0 * (shape.hidden + shape.inner)  # of both shapes, and of the start
-        return Needs(
-            held=on.copies(changed) + 2 * statistics,
-            working=4.0 * changed
-            + 2 * 8.0 * shape.matrix
-            + on.backward(hparams.forward_batch, min(edited)),
-            edit_operations=EDIT_TOKENS * (below + on.both_ways(min(edited))),
-        )
 
     def __init__(self, lm: LanguageModel, hparams: UltraEditHparams, resources: Resources) -> None:
         """Start the statistics from training edits, unless the warm-up is 0.
@@ -170,7 +155,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         self._started = self._statistics()
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        """Take the requests in as one turn and add the shift for all of them."""
+        """Add the requests to the statistics as one turn, and the shift for all of them."""
         if not requests:
             return
         features = self.features(requests)
@@ -180,6 +165,41 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
             for projection in self.projections
         }
         self._weights.add(deltas_of(self.lm, self.projections, matrices))
+
+    def features(self, requests: Sequence[EditRequest]) -> dict[str, list[Features]]:
+        """Features of each forward batch, by path, on the model as it is."""
+        features: dict[str, list[Features]] = {p.path: [] for p in self.projections}
+        for rows in self.batches(requests):
+            batch = token_batch(self.lm, rows)
+            count = len(batch.labels)
+            weights = torch.full((count,), 1 / count, dtype=self._dtype, device=self.lm.device)
+            factors = gradient_factors(self.lm, self.projections, batch, weights, self._dtype)
+            at = batch.scored_positions
+            for path, factor in factors.items():
+                features[path].append(Features(factor.inputs[at], factor.gradients[at]))
+        return features
+
+    def batches(self, requests: Sequence[EditRequest]) -> Iterator[list[Row]]:
+        """Forward batches of a turn: the longest rows first (original)."""
+        rows = request_rows(requests, self.lm.tokenizer)
+        rows.sort(key=lambda row: len(row[0]) + len(row[1]), reverse=True)
+        size = self.hparams.forward_batch
+        return (rows[start : start + size] for start in range(0, len(rows), size))
+
+    def _observe(self, features: Mapping[str, Sequence[Features]]) -> None:
+        for projection in self.projections:
+            for batch in features[projection.path]:
+                self.normalisers[projection.shape].update(batch.joined)
+
+    @torch.no_grad()
+    def _shift(self, projection: Projection, features: Sequence[Features]) -> Tensor:
+        """The shift [d_in, d_out] of one weight for all T rows of a turn."""
+        keys = torch.cat([batch.keys for batch in features])  # [T, d_in]
+        normal = self.normalisers[projection.shape](torch.cat([b.joined for b in features]))
+        normal_keys, normal_gradients = normal.split([projection.d_in, projection.d_out], dim=1)
+        sizes = normal_keys.square().sum(dim=1, keepdim=True)
+        wanted = -self.hparams.lr * sizes * normal_gradients  # [T, d_out]
+        return shift_of(keys[None], wanted[None], keys.new_tensor(RIDGE))[0]
 
     def reset(self) -> None:
         """Restore the pristine weights and the statistics of the start."""
@@ -196,41 +216,6 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         super().load_state_dict({name: state[name] for name in state if name not in own})
         self._set_statistics({name: state[name] for name in own})
 
-    def batches(self, requests: Sequence[EditRequest]) -> Iterator[list[Row]]:
-        """Forward batches of a turn: the longest rows first (original)."""
-        rows = request_rows(requests, self.lm.tokenizer)
-        rows.sort(key=lambda row: len(row[0]) + len(row[1]), reverse=True)
-        size = self.hparams.forward_batch
-        return (rows[start : start + size] for start in range(0, len(rows), size))
-
-    def features(self, requests: Sequence[EditRequest]) -> dict[str, list[Features]]:
-        """Features of each forward batch, by path, on the model as it is."""
-        found: dict[str, list[Features]] = {one.path: [] for one in self.projections}
-        for rows in self.batches(requests):
-            batch = token_batch(self.lm, rows)
-            count = len(batch.labels)
-            weights = torch.full((count,), 1 / count, dtype=self._dtype, device=self.lm.device)
-            factors = gradient_factors(self.lm, self.projections, batch, weights, self._dtype)
-            at = batch.scored_positions
-            for path, factor in factors.items():
-                found[path].append(Features(factor.inputs[at], factor.gradients[at]))
-        return found
-
-    def _observe(self, features: Mapping[str, Sequence[Features]]) -> None:
-        for projection in self.projections:
-            for batch in features[projection.path]:
-                self.normalisers[projection.shape].update(batch.joined)
-
-    @torch.no_grad()
-    def _shift(self, projection: Projection, features: Sequence[Features]) -> Tensor:
-        """The shift [d_in, d_out] of one weight for all rows of a turn."""
-        keys = torch.cat([batch.keys for batch in features])
-        normal = self.normalisers[projection.shape](torch.cat([one.joined for one in features]))
-        normal_keys, normal_gradients = normal.split([projection.d_in, projection.d_out], dim=1)
-        sizes = normal_keys.square().sum(dim=1, keepdim=True)
-        wanted = -self.hparams.lr * sizes * normal_gradients
-        return shift_of(keys[None], wanted[None], keys.new_tensor(RIDGE))[0]
-
     def _statistics(self) -> dict[str, Tensor]:
         return {
             f"{_STATISTICS}{shape}.{name}": value.clone()
@@ -243,6 +228,23 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
             start = f"{_STATISTICS}{shape}."
             own = {name: value for name, value in state.items() if name.startswith(start)}
             normaliser.load_state_dict({k.removeprefix(start): v for k, v in own.items()})
+
+    @classmethod
+    def needs(cls, hparams: UltraEditHparams, on: Setting) -> Needs:
+        """Two copies of the edited projections and their shifts; one is solved for in float64."""
+        shape = on.shape
+        layers = output_layers(hparams, shape.layers)
+        edited = (*layers, *hparams.gate_layers, *hparams.up_layers)
+        changed = len(edited) * shape.matrix
+        below = FORWARD * shape.parameters * min(edited) / shape.layers
+        statistics = 2 * 3 * 4.0 * (shape.hidden + shape.inner)  # of both shapes, and of the start
+        return Needs(
+            held=on.copies(changed) + 2 * statistics,
+            working=4.0 * changed
+            + 2 * 8.0 * shape.matrix
+            + on.backward(hparams.forward_batch, min(edited)),
+            edit_operations=EDIT_TOKENS * (below + on.both_ways(min(edited))),
+        )
 
 
 def output_layers(hparams: UltraEditHparams, n_layers: int) -> tuple[int, ...]:
@@ -266,7 +268,7 @@ def edited_projections(lm: LanguageModel, hparams: UltraEditHparams) -> tuple[Pr
     wanted |= {row.mlp_in[0].format(layer) for layer in hparams.gate_layers}
     wanted |= {row.mlp_in[-1].format(layer) for layer in hparams.up_layers}
     blocks = sorted({*layers, *hparams.gate_layers, *hparams.up_layers})
-    found = [p for p in projections_of(lm, blocks, inputs=True) if p.path in wanted]
-    if not found:
+    projections = [p for p in projections_of(lm, blocks, inputs=True) if p.path in wanted]
+    if not projections:
         raise ValueError("UltraEdit edits at least one projection, got none.")
-    return tuple(found)
+    return tuple(projections)

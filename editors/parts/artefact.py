@@ -35,7 +35,7 @@ def artefact_path(directory: Path, editor: str, backbone: str, data_sets: Sequen
 
 
 def checkpoint_path(artefact: Path) -> Path:
-    """Where an unfinished training keeps its state: beside its artefact, until it is done."""
+    """Where an unfinished training stores its state: beside its artefact, until it is done."""
     return artefact.with_suffix(".checkpoint.safetensors")
 
 
@@ -70,10 +70,10 @@ def required_training(resources: Resources, *, label: str) -> Sequence[EditSampl
     Raises:
         ValueError: they name none.
     """
-    found = () if resources.training is None else resources.training()
-    if not found:
+    samples = () if resources.training is None else resources.training()
+    if not samples:
         raise ValueError(f"{label} needs training edits in its resources, got none.")
-    return found
+    return samples
 
 
 def rounded(weights: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:

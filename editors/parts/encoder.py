@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Pooling = Literal["code4", "paper3"]
 
 # Shift of masked positions before a maximum or minimum, as in RECIPE's released code; larger than
-# any activation behind a layer norm.
+# any activation after a layer norm.
 _OUT_OF_RANGE = 999_999.0
 
 
@@ -106,11 +106,11 @@ class SentenceEncoder(nn.Module):
         return self._pooled(states, torch.ones(states.shape[:2], device=states.device))
 
     def _pooled(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Pool [B, T, H] over the positions that the mask [B, T] keeps."""
-        kept = mask.unsqueeze(-1).to(states.dtype)
-        dropped = (1 - kept) * _OUT_OF_RANGE
+        """Pool [B, T, H] over the positions where the mask [B, T] is 1."""
+        real = mask.unsqueeze(-1).to(states.dtype)
+        dropped = (1 - real) * _OUT_OF_RANGE
         parts = [
-            (states * kept).sum(dim=1) / kept.sum(dim=1),
+            (states * real).sum(dim=1) / real.sum(dim=1),
             (states - dropped).amax(dim=1),
             (states + dropped).amin(dim=1),
         ]
@@ -149,7 +149,7 @@ class TextBatcher:
 
 
 def padding_id(config: RobertaConfig) -> int:
-    """The id that fills short rows; RoBERTa tells padding by it.
+    """The id that fills short rows; RoBERTa recognises padding by it.
 
     Raises:
         ValueError: the configuration names none.
@@ -203,9 +203,9 @@ def check_report(
         raise ValueError(
             f"The weights in {directory} lack tensors of the model: {', '.join(missing[:_SHOWN])}."
         )
-    for name, found, wanted in sorted(report["mismatched_keys"], key=str):
+    for name, shape, wanted in sorted(report["mismatched_keys"], key=str):
         raise ValueError(
-            f"The weights in {directory} have {name} in the shape {tuple(found)}, but its "
+            f"The weights in {directory} have {name} in the shape {tuple(shape)}, but its "
             f"config.json wants {tuple(wanted)}."
         )
 
@@ -280,8 +280,8 @@ class TextVectors:
         states: Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self._pooling == "cls":
             return functional.normalize(states[:, 0], dim=-1)
-        kept = mask[..., None].to(states.dtype)  # [B, T, 1]
-        return functional.normalize((states * kept).sum(1) / kept.sum(1), dim=-1)
+        real = mask[..., None].to(states.dtype)  # [B, T, 1]
+        return functional.normalize((states * real).sum(1) / real.sum(1), dim=-1)
 
 
 def check_files(directory: Path) -> None:

@@ -1,6 +1,6 @@
 """What an editor may offer beside its method: ways to the same edits and answers in less time.
 
-`FastPaths` is an optional mixin; the benchmark's driver asks `fast_paths(editor)`, which gives
+`FastPaths` is an optional mixin; the benchmark's driver calls `fast_paths(editor)`, which has
 defaults for an editor without it. Here too: bounds of the loop of an edit, to measure times of
 models whose weights hold no knowledge.
 """

@@ -80,7 +80,7 @@ def forced_and_greedy(
     """Logits [N, V] of `target_logits`, and what `greedy` answers to the bare prompts.
 
     One prefill serves both: as far as a row's argmax agrees with its target, teacher forcing has
-    decoded it already, and decoding goes on from there. Call it inside a steering that does not
+    decoded it already, and decoding continues from there. Call it inside a steering that does not
     depend on targets; with `shrink`, in one that treats all rows alike, rows that have ended leave
     the batch.
 
@@ -88,7 +88,7 @@ def forced_and_greedy(
         ValueError: rows without target tokens, or that would outgrow the model's context.
     """
     if not all(batch.target_ids):
-        raise ValueError("Teacher forcing wants a target in every row, but one has none.")
+        raise ValueError("Teacher forcing needs a target in every row.")
     _check_room(lm, batch, max_new_tokens)
     answers = Answers(lm, len(batch), max_new_tokens, stop)
     hidden, cache = _read(lm, batch)
@@ -124,7 +124,7 @@ class Answers:
         ]
 
     def _add(self, row: list[int], token: int) -> bool:
-        """Whether the row goes on behind the token."""
+        """Whether the row continues after the token."""
         if token in self._stop.ids:
             return False
         row.append(token)
@@ -132,7 +132,7 @@ class Answers:
 
 
 def _agreeing(batch: TokenBatch, predicted: Sequence[int]) -> list[list[int]]:
-    """The argmax of each row up to where it first leaves the target, this one included."""
+    """The argmax of each row up to and with its first difference from the target."""
     rows, start = [], 0
     for target in batch.target_ids:
         tokens = list(predicted[start : start + len(target)])
@@ -166,10 +166,10 @@ def _decode(
     there = list(range(len(mask)))  # the rows of the batch
     while answers.growing:
         if shrink and 2 * len(answers.growing) <= len(there):
-            kept = placed([there.index(row) for row in answers.growing], lm.device)
+            staying = placed([there.index(row) for row in answers.growing], lm.device)
             there = list(answers.growing)
-            cache.batch_select_indices(kept)
-            mask, positions = mask[kept], positions[kept]
+            cache.batch_select_indices(staying)
+            mask, positions = mask[staying], positions[staying]
         ids = [(answers.rows[row] or [0])[-1] for row in there]
         mask = torch.cat([mask, mask.new_ones(len(there), 1)], dim=1)
         column = placed(ids, lm.device)[:, None]
@@ -210,4 +210,4 @@ def _forward(
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    return hidden.to(ids.device)  # another one where blocks are spread
+    return hidden.to(ids.device)  # another device where blocks are spread

@@ -42,11 +42,11 @@ class GrowingRows:
         return 0 if self._buffer is None else self._buffer.numel() * self._buffer.element_size()
 
     def append(self, row: Tensor) -> None:
-        """Copy a row [...] behind the others."""
+        """Append a copy of a row [...]."""
         self.extend(row[None])
 
     def extend(self, rows: Tensor) -> None:
-        """Copy rows [k, ...] behind the others."""
+        """Append copies of rows [k, ...]."""
         size = self._size + len(rows)
         if self._buffer is None:
             self._buffer = rows.new_empty(0, *rows.shape[1:])

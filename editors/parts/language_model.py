@@ -196,7 +196,7 @@ def block_number(layer: int | None, depth: float, n_layers: int) -> int:
     number = int(depth * n_layers) if layer is None else layer
     if not 0 <= number < n_layers:
         raise ValueError(
-            f"Layer {number} was asked for, but the model has blocks 0 to {n_layers - 1}."
+            f"Layer {number} was requested, but the model has blocks 0 to {n_layers - 1}."
         )
     return number
 

@@ -45,11 +45,11 @@ def prefixed(
         prompts: continuous prompts [B, l, d]; the values in rows without a hit do not matter.
         hits: rows that get their prompt, bool [B].
         inject: `prefix` puts the prompt into the residual stream. `gptj_ln1` is the released code
-            on GPT-J: only the input of the first block's norm is replaced, the residual stream
-            keeps the unshifted embeddings, so position j reads token j + l. For parity only.
-        positions: `shifted` moves the query behind the prompt. `code` is the released code on
+            on GPT-J: only the input of the first block's norm is replaced and the residual stream
+            has the unshifted embeddings, so position j reads token j + l. For parity only.
+        positions: `shifted` moves the query after the prompt. `code` is the released code on
             models with a learned position table: prompts get no position vector and the query
-            keeps its positions (tokens decoded from a cache are shifted). The same as `shifted`
+            has its own positions (tokens decoded from a cache are shifted). The same as `shifted`
             elsewhere.
 
     Raises:
@@ -62,7 +62,7 @@ def prefixed(
 
 @contextmanager
 def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Iterator[None]:
-    """Context in which forwards of `lm` read each row behind a text of its own.
+    """Context in which forwards of `lm` read each row after a text of its own.
 
     A forward gives what it would give for the joined ids: those of the prefix and those of the row
     without the special tokens in front (BOS), which the prefix brings itself.
@@ -151,7 +151,7 @@ class _Prefix:
     ) -> tuple[Arguments, Keywords]:
         """Rewrite the inputs of the base transformer."""
         if len(args) > 1:
-            raise ValueError("Continuous prompts need keyword arguments behind the input ids.")
+            raise ValueError("Continuous prompts need keyword arguments after the input ids.")
         if args:
             kwargs = kwargs | {"input_ids": args[0]}
         cache = kwargs.get("past_key_values")
@@ -179,7 +179,7 @@ class _Prefix:
         return inputs
 
     def _query_positions(self, kwargs: Keywords, inputs: Tensor, seen: int) -> Tensor:
-        """Positions [B, T] of the query, shifted behind the prompt where there is one."""
+        """Positions [B, T] of the query, shifted by the prompt where there is one."""
         query = kwargs.get("position_ids")
         if query is None:
             before = seen - self.length if seen else 0
@@ -231,7 +231,7 @@ class _Prefix:
         return extended, torch.cat([slots, query], dim=1)
 
     def _padded(self, inputs: Tensor) -> Tensor:
-        """The query's embeddings with l padding tokens behind them."""
+        """The query's embeddings with l padding tokens after them."""
         padding = torch.full((len(inputs), self.length), pad_id(self.lm.tokenizer))
         return torch.cat([inputs, self.embed(padding.to(inputs.device))], dim=1)
 

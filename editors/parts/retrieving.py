@@ -49,7 +49,7 @@ class RetrievingEditor(FastPaths, Editor[HparamsT]):
             self._remembered = None
 
 
-SHOWN = 5  # nearest entries that are told of each text; ours
+SHOWN = 5  # nearest entries in an explanation; ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def nearest(
         scores: of all entries.
         texts: what the entries stand for.
         largest: whether a large score is a good one.
-        also: row of an entry that is told of wherever it comes.
+        also: row of an entry that is included wherever it comes.
     """
     order = scores.sort(descending=largest, stable=True).indices[:SHOWN].tolist()
     if also is not None and also not in order:

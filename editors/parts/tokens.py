@@ -108,7 +108,7 @@ def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
     return list(tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
 
 
-# The same questions are asked before edits and after many numbers of them.
+# Questions repeat: before the edits, and after each number of edits.
 @lru_cache(maxsize=1 << 16)
 def _cached_prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
     return tuple(prompt_ids(tokenizer, prompt))

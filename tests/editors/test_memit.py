@@ -31,7 +31,7 @@ def test_layers_follow_from_the_hyper_parameters() -> None:
     assert MemitHparams(layers=None).covariance_layers(4) == (0, 1)
     assert MemitEditor.presets["gpt-j-6b"].covariance_layers(28) == (3, 4, 5, 6, 7, 8)
     assert len(MemitEditor.presets["mini-llama"].template_lengths) == 5
-    with pytest.raises(ValueError, match="Layer 2 was asked for, but the model has blocks 0 to 1"):
+    with pytest.raises(ValueError, match=r"Layer 2 .* blocks 0 to 1"):
         HPARAMS.covariance_layers(2)
 
 

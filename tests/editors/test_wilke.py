@@ -34,7 +34,7 @@ def test_candidates_follow_from_the_hyper_parameters() -> None:
     automatic = WilkeHparams(scanning_ceiling=None)
     assert [len(automatic.covariance_layers(n)) for n in (28, 32, 4, 1)] == [7, 8, 2, 1]
     assert WilkeEditor.presets["mini-llama"].covariance_layers(4) == (0, 1)
-    with pytest.raises(ValueError, match="Layer 2 was asked for, but the model has blocks 0 to 1"):
+    with pytest.raises(ValueError, match=r"Layer 2 .* blocks 0 to 1"):
         HPARAMS.covariance_layers(2)
 
 

@@ -40,7 +40,7 @@ class RaseHparams(Hparams):
     # `calibrated` thresholds come with the trained weights, `published` are the original's, which
     # were tuned for its own encoder.
     gate: Literal["calibrated", "published"] = "calibrated"
-    two_way: bool = False  # rank the best facts anew with the prompts that were edited
+    two_way: bool = False  # re-rank the best facts with the prompts that were edited
     plus_prompt: bool = False  # put the fact's prompt in front, at the edit and at the query
 
     # Model.

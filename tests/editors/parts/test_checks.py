@@ -34,5 +34,5 @@ def test_numbers_on_the_right_side_pass() -> None:
 def test_a_block_is_named_or_lies_at_a_depth() -> None:
     assert block_number(3, 0.0, 4) == 3
     assert [block_number(None, 5 / 32, n) for n in (4, 12, 32)] == [0, 1, 5]
-    with pytest.raises(ValueError, match="Layer 4 was asked for, but the model has blocks 0 to 3"):
+    with pytest.raises(ValueError, match=r"Layer 4 .* blocks 0 to 3"):
         block_number(4, 0.0, 4)

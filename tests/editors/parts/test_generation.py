@@ -125,5 +125,5 @@ def test_a_target_that_is_the_answer_needs_no_step_of_its_own(tiny_lm: LanguageM
 
 
 def test_rows_without_targets_are_refused_where_they_are_forced(tiny_lm: LanguageModel) -> None:
-    with pytest.raises(ValueError, match="wants a target in every row"):
+    with pytest.raises(ValueError, match="needs a target in every row"):
         both(tiny_lm, [("A", "B"), ("A", "")])

@@ -135,9 +135,7 @@ def test_the_gradient_reaches_the_prompts_only(tiny_lm: LanguageModel, prompts: 
 
 
 @torch.no_grad()
-def test_nothing_is_left_behind_even_after_an_exception(
-    tiny_lm: LanguageModel, prompts: Tensor
-) -> None:
+def test_no_hook_remains_even_after_an_exception(tiny_lm: LanguageModel, prompts: Tensor) -> None:
     rows = batch(tiny_lm, PAIRS)
     before = tiny_lm.logits(rows)
     with (
@@ -199,7 +197,7 @@ def test_inputs_that_cannot_carry_a_prompt_are_refused(
     with prefixed(tiny_lm, prompts, HITS):
         with pytest.raises(ValueError, match="4 dimensions; use a cache that grows"):
             tiny_lm.base(input_ids=rows.input_ids, attention_mask=torch.ones(3, 1, 4, 4))
-        with pytest.raises(ValueError, match="keyword arguments behind the input ids"):
+        with pytest.raises(ValueError, match="keyword arguments"):
             tiny_lm.base(rows.input_ids, DynamicCache(config=tiny_lm.model.config))
 
 
@@ -227,7 +225,7 @@ def prefix_rows(lm: LanguageModel) -> list[list[int]]:
 
 
 def joined(lm: LanguageModel) -> TokenBatch:
-    """The rows of PAIRS behind their texts, as ids; one BOS at most."""
+    """The rows of PAIRS after their texts, as ids; one BOS at most."""
     leading = len(prompt_ids(lm.tokenizer, ""))
     prompts = [prompt_ids(lm.tokenizer, prompt) for prompt, _ in PAIRS]
     rows = [
@@ -251,7 +249,7 @@ def test_text_in_front_is_read_as_joined_ids_in_mixed_batches(tiny_lm: LanguageM
             torch.testing.assert_close(part, tiny_lm.target_logits(one), atol=1e-5, rtol=0)
 
 
-def test_cached_decoding_behind_text_equals_that_of_joined_ids(tiny_lm: LanguageModel) -> None:
+def test_cached_decoding_after_text_equals_that_of_joined_ids(tiny_lm: LanguageModel) -> None:
     bare = batch(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
     rows = joined(tiny_lm)
     prompts = [
@@ -287,7 +285,7 @@ def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
 
 
 @torch.no_grad()
-def test_padding_behind_a_short_row_may_lie_beyond_the_positions() -> None:
+def test_padding_after_a_short_row_may_lie_beyond_the_positions() -> None:
     """A long text with a short question, beside a long question without a text."""
     from bench.checks.contract.tiny import CONTEXT, tiny_gpt2
 
