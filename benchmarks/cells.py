@@ -22,7 +22,7 @@ from bench.core.names import editor_keys
 from bench.core.numerics import draw
 from bench.datasets import LoadedSamples
 from bench.evaluation.context import Context
-from bench.evaluation.driver import CellRun, run_cell
+from bench.evaluation.driver import CellRun, run_blocks
 from bench.evaluation.jobs import EditJob
 from bench.evaluation.metrics import summarise
 from bench.runner.planning import Planner, points
@@ -118,9 +118,9 @@ def _run(loaded: Context, job: EditJob, plainly: bool) -> CellRun:
         loaded.forget_model()
         editor, data = ready(loaded, job, cached=True)
         if not plainly:
-            return run_cell(job.cell, editor, data.samples)
+            return run_blocks(job.cell, editor, data.samples)
         with plain.everything():
-            return run_cell(job.cell, editor, data.samples, batch_size=1)
+            return run_blocks(job.cell, editor, data.samples, batch_size=1)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def ladder() -> Iterator[Line]:
         for half in (jobs[::2], jobs[1::2]):  # the sides take turns
             for job in half:
                 editor, data = ready(loaded, job, cached=True)
-                seconds += run_cell(job.cell, editor, data.samples).seconds["edit"]
+                seconds += run_blocks(job.cell, editor, data.samples).seconds["edit"]
             single += _edit_plainly(loaded, jobs[-1], start=len(single))
     yield Line(
         LADDER,

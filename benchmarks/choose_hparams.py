@@ -28,7 +28,7 @@ from bench.core.cells import Cell
 from bench.core.files import write_text
 from bench.datasets import LoadedSamples, get_dataset
 from bench.evaluation import metrics
-from bench.evaluation.driver import run_cell
+from bench.evaluation.driver import run_blocks
 from bench.evaluation.metrics import summarise
 from bench.models.backbones import EMBEDDED, Backbone, load, locate
 from bench.models.resources import SourceOptions, resources_for, sources_for
@@ -111,7 +111,7 @@ class Setting:
             metric_version=metrics.PROTOCOL_VERSION,
             generation="none",
         )
-        rows = run_cell(cell, editor, loaded.samples).rows
+        rows = run_blocks(cell, editor, loaded.samples).rows
         return dict(summarise(rows)["scores"]["after"]["teacher_forced"]["token_accuracy"])
 
 

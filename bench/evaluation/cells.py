@@ -10,8 +10,7 @@ from bench.core.numerics import draw
 from bench.datasets import LoadedSamples
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
-from bench.evaluation.driver import run_cell as run_protocol
-from bench.evaluation.driver import summary_of
+from bench.evaluation.driver import run_blocks, summary_of
 from bench.evaluation.general_ability.running import run_edited, run_unedited
 from bench.evaluation.general_ability.scoring import summarise
 from bench.evaluation.jobs import AbilityJob, EditJob, Job, Results, TimingJob
@@ -32,7 +31,7 @@ def _edit(job: EditJob, context: Context, checkpointer: Checkpointer) -> Results
     cell, start = job.cell, time.perf_counter()
     editor, samples = _opened(job, context)
     seconds = {"load": time.perf_counter() - start}
-    ran = run_protocol(cell, editor, samples.samples, checkpointer=checkpointer, inputs=job.inputs)
+    ran = run_blocks(cell, editor, samples.samples, checkpointer=checkpointer, inputs=job.inputs)
     body = {
         "data": samples.facts(),
         "summary": summary_of(cell, ran.rows, ran.measured),

@@ -43,7 +43,7 @@ class CellRun:
     measured: dict[str, Any] = field(default_factory=dict)  # by optional metric set
 
 
-def run_cell(
+def run_blocks(
     cell: Cell,
     editor: Editor[Any],
     samples: Sequence[EditSample],

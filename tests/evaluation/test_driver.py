@@ -8,7 +8,7 @@ import pytest
 
 from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
-from bench.evaluation.driver import run_cell
+from bench.evaluation.driver import run_blocks
 from bench.evaluation.inference import predict
 from bench.evaluation.metrics import SampleRow, summarise
 from bench.evaluation.probing import items_of
@@ -29,7 +29,7 @@ def lm() -> LanguageModel:
 def run(editor: DoNothing, *, batch_size: int = 64, **changes: Any) -> list[SampleRow]:
     values: dict[str, Any] = {"n_edits": N, "limit": 4, "generation": "none"}
     cell = dataclasses.replace(CELL, **values | changes)
-    return run_cell(cell, editor, SAMPLES, batch_size=batch_size).rows
+    return run_blocks(cell, editor, SAMPLES, batch_size=batch_size).rows
 
 
 def forced(rows: list[SampleRow], channel: Any = "teacher_forced") -> list[list[int]]:
@@ -219,7 +219,7 @@ def test_one_reading_of_a_prompt_answers_as_two(
 
 def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
     cell = dataclasses.replace(CELL, n_edits=2, limit=4)
-    ran = run_cell(cell, DoNothing(lm), SAMPLES)
+    ran = run_blocks(cell, DoNothing(lm), SAMPLES)
     rows, seconds = ran.rows, ran.seconds
     assert set(seconds) == {"pristine", "edit", "probe", "generate"}
     assert seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in rows))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_llama
-from bench.evaluation.driver import CellRun, run_cell
+from bench.evaluation.driver import CellRun, run_blocks
 from bench.tables.table import ROUNDING, remark
 from editors.base import EditRequest
 from tests.core.test_cells import CELL
@@ -32,7 +32,7 @@ class Explode(Shift):
 
 def run(editor: DoNothing, n_edits: int) -> CellRun:
     cell = dataclasses.replace(CELL, n_edits=n_edits, limit=4, generation="none")
-    return run_cell(cell, editor, SAMPLES)
+    return run_blocks(cell, editor, SAMPLES)
 
 
 def test_an_editor_that_changes_nothing_is_named() -> None:

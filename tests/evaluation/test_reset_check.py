@@ -14,7 +14,7 @@ from bench.checks.contract.tiny import SAMPLES
 from bench.core.config import RunOptions
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
-from bench.evaluation.driver import run_cell
+from bench.evaluation.driver import run_blocks
 from bench.evaluation.jobs import Results
 from bench.models.backbones import locate
 from bench.runner.worker import Worker
@@ -45,7 +45,7 @@ class ShiftingJob(SelfRunningJob):
     def results(self, context: Context, checkpointer: Checkpointer) -> Results:
         lm = context.language_model(self)
         editor = Shift(lm) if self.restores else Sticky(lm)
-        ran = run_cell(made_job(Path(), 0).cell, editor, SAMPLES, checkpointer=checkpointer)
+        ran = run_blocks(made_job(Path(), 0).cell, editor, SAMPLES, checkpointer=checkpointer)
         return Results(body={"rows": ran.rows, "summary": {}}, seconds={}, edits=1)
 
 

@@ -15,7 +15,7 @@ from bench.core.cells import Cell, Generation
 from bench.core.config import RunOptions
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
-from bench.evaluation.driver import CellRun, run_cell
+from bench.evaluation.driver import CellRun, run_blocks
 from bench.store.checkpoints import CheckpointFile
 from editors import registry
 from editors.base import Editor, EditRequest
@@ -61,7 +61,7 @@ def cell(n_edits: int, **changes: Any) -> Cell:
 
 
 def run(editor: Editor[Any], one: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
-    return run_cell(one, editor, MANY, batch_size=IN_BATCHES, checkpointer=checkpointer)
+    return run_blocks(one, editor, MANY, batch_size=IN_BATCHES, checkpointer=checkpointer)
 
 
 def results(ran: CellRun) -> Any:
@@ -116,7 +116,7 @@ def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
     def forwards(checkpointer: Checkpointer) -> int:
         editor = Shift(tiny_llama())
         with counted_head(editor.lm) as calls, suppress(KilledError):
-            run_cell(
+            run_blocks(
                 cell(3, generation="none"),
                 editor,
                 MANY,

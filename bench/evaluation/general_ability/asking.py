@@ -12,22 +12,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from bench.evaluation.general_ability.scoring import (
     AbilityRow,
-    Mark,
     Numbered,
     choice_mark,
     reading_mark,
     row_of,
 )
 from bench.evaluation.general_ability.sets import AbilityItem
-from bench.evaluation.inference import BATCH_SIZE, Steering, ask_in_batches, generate, predict
+from bench.evaluation.inference import (
+    BATCH_SIZE,
+    Steering,
+    ask_in_batches,
+    bare,
+    generate,
+    predict,
+)
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of, placed, prompt_ids, target_ids
+from editors.parts.tokens import TokenBatch, placed, prompt_ids, target_ids
 
 # Positions left free in every context, of the unedited model too, so that all editors read the same
 # prompts: some put a prompt or a fact in front. Ours.
@@ -49,8 +54,23 @@ def ask(
             anything in.
     """
     items = [fitted(lm, item) for _, item in questions]
-    answered = _choose if items and items[0].options else _read
-    marks = answered(lm, items, steering, batch_size)
+    if items and items[0].options:
+        predictions = choices(lm, items, steering, batch_size=batch_size)
+        marks = list(map(choice_mark, items, predictions))
+    else:
+        forced = predict(
+            lm, items, steering, retrieval_text="teacher_forced", batch_size=batch_size
+        )
+        decoded = generate(lm, items, steering, batch_size=batch_size)
+        marks = [
+            reading_mark(
+                item,
+                text_of(lm.tokenizer, ids),
+                log_probability=answer.log_probability,
+                tokens=len(answer.target_ids),
+            )
+            for item, answer, ids in zip(items, forced, decoded, strict=True)
+        ]
     return [
         row_of(task, index, item, mark)
         for (index, item), mark in zip(questions, marks, strict=True)
@@ -72,42 +92,49 @@ def choices(
     Raises:
         ValueError: two options of an item begin with the same token.
     """
-    ids = {options: _first_tokens(lm, options) for options in {item.options for item in items}}
+    ids = {options: first_tokens(lm, options) for options in {item.options for item in items}}
 
     def tokenised(chunk: Sequence[AbilityItem]) -> TokenBatch:
-        return batch_of(lm.tokenizer, [(item.prompt, "") for item in chunk], device=lm.device)
+        return bare(lm, chunk)
 
     def answer(batch: TokenBatch, chunk: Sequence[AbilityItem]) -> list[int | None]:
         last = placed(batch.prompt_lengths, lm.device) - 1
         rows = torch.arange(len(batch), device=lm.device)
         logits = lm.head(lm.hidden_states(batch)[rows, last])  # [B, V]
-        return [
-            largest(row[ids[item.options]].tolist())
-            for row, item in zip(logits, chunk, strict=True)
-        ]
+        pairs = zip(logits, chunk, strict=True)
+        return [largest(row[ids[item.options]].tolist()) for row, item in pairs]
 
     return ask_in_batches(items, tokenised, answer, steering, batch_size)
 
 
-def check_options(lm: LanguageModel, questions: Numbered) -> None:
-    """Refuse questions whose options cannot be scored by their first tokens.
-
-    Raises:
-        ValueError: two options of an item begin with the same token.
-    """
-    for options in {item.options for _, item in questions}:
-        _first_tokens(lm, options)
-
-
-def first_token(tokenizer: PreTrainedTokenizerBase, option: str) -> int:
-    """The id that an option is scored by, the option as it follows its prompt.
+def first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
+    """The id that each option is scored by, the option as it follows its prompt.
 
     A sentencepiece tokenizer takes a bare option for the beginning of a word, as in the released
     code.
+
+    Raises:
+        ValueError: several options begin with the same token.
     """
-    if option.startswith(" "):
-        return target_ids(tokenizer, option)[0]
-    return int(tokenizer(option, add_special_tokens=False)["input_ids"][0])
+    ids = [
+        target_ids(lm.tokenizer, option)[0]
+        if option.startswith(" ")
+        else int(lm.tokenizer(option, add_special_tokens=False)["input_ids"][0])
+        for option in options
+    ]
+    if len(set(ids)) < len(ids):
+        raise ValueError(
+            f"The tokenizer of {lm.name} begins several of the options {', '.join(options)} with "
+            "one token, so that scoring=paper cannot tell them apart; take --scoring lm-eval."
+        )
+    return ids
+
+
+def largest(scores: Sequence[float]) -> int | None:
+    """Index of the (first) largest score; None where a score is no number."""
+    if not all(map(math.isfinite, scores)):
+        return None
+    return max(range(len(scores)), key=scores.__getitem__)
 
 
 def context_of(lm: LanguageModel) -> int:
@@ -137,43 +164,3 @@ def fitted(
         ids = lm.tokenizer(prompt, add_special_tokens=False)["input_ids"][excess:]
         prompt = str(lm.tokenizer.decode(ids))
     return item if prompt == item.prompt else replace(item, prompt=prompt)
-
-
-def _first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
-    ids = [first_token(lm.tokenizer, option) for option in options]
-    if len(set(ids)) < len(ids):
-        raise ValueError(
-            f"The tokenizer of {lm.name} begins several of the options {', '.join(options)} with "
-            "one token, so that scoring=paper cannot tell them apart; take --scoring lm-eval."
-        )
-    return ids
-
-
-def largest(scores: Sequence[float]) -> int | None:
-    """Index of the (first) largest score; None where a score is no number."""
-    if not all(map(math.isfinite, scores)):
-        return None
-    return max(range(len(scores)), key=scores.__getitem__)
-
-
-def _choose(
-    lm: LanguageModel, items: Sequence[AbilityItem], steering: Steering, batch_size: int
-) -> list[Mark]:
-    predictions = choices(lm, items, steering, batch_size=batch_size)
-    return [choice_mark(item, p) for item, p in zip(items, predictions, strict=True)]
-
-
-def _read(
-    lm: LanguageModel, items: Sequence[AbilityItem], steering: Steering, batch_size: int
-) -> list[Mark]:
-    forced = predict(lm, items, steering, retrieval_text="teacher_forced", batch_size=batch_size)
-    decoded = generate(lm, items, steering, batch_size=batch_size)
-    return [
-        reading_mark(
-            item,
-            text_of(lm.tokenizer, ids),
-            log_probability=answer.log_probability,
-            tokens=len(answer.target_ids),
-        )
-        for item, answer, ids in zip(items, forced, decoded, strict=True)
-    ]

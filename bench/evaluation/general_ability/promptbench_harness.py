@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module, metadata, util
 from typing import Any
 
@@ -71,14 +71,8 @@ def ask(
     rows = []
     for task, questions in sets.items():
         for form in forms(task):
-            items = [
-                fitted(
-                    lm,
-                    replace(item, prompt=form.prompt(item)),
-                    answer_tokens=form.max_new_tokens,
-                )
-                for _, item in questions
-            ]
+            asked = (replace(item, prompt=form.prompt(item)) for _, item in questions)
+            items = [fitted(lm, item, answer_tokens=form.max_new_tokens) for item in asked]
             answers = generate(
                 lm,
                 items,
@@ -117,8 +111,13 @@ def forms(task: str) -> list[Form]:
         "anli": ("mnli", _anli, _label_mark),
         "squad2": ("squad_v2", _squad, _reading_mark),
     }[task]
+
+    def prompt(template: str, item: AbilityItem) -> str:
+        fields = {"content": content(item), "task": item.group.replace("_", " ")}
+        return str(library.InputProcess.basic_format(template, fields))
+
     return [
-        _prompt_form(library, number, template, content, mark)
+        Form(name=f"prompt {number}", prompt=partial(prompt, template), mark=mark)
         for number, template in enumerate(library.Prompt(dataset_name=prompts).prompts)
     ]
 
@@ -129,20 +128,6 @@ def _library() -> Any:
     with warnings.catch_warnings():  # its sources hold escapes that Python warns of
         warnings.simplefilter("ignore")
         return import_module("promptbench")
-
-
-def _prompt_form(
-    library: Any,
-    number: int,
-    template: str,
-    content: Callable[[AbilityItem], str],
-    mark: Callable[[AbilityItem, str], Mark],
-) -> Form:
-    def prompt(item: AbilityItem) -> str:
-        fields = {"content": content(item), "task": item.group.replace("_", " ")}
-        return str(library.InputProcess.basic_format(template, fields))
-
-    return Form(name=f"prompt {number}", prompt=prompt, mark=mark)
 
 
 def _method_form(library: Any, name: str) -> Form:

@@ -17,7 +17,6 @@ from bench.evaluation.general_ability.scoring import AbilityRow, Numbered
 from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.inference import BATCH_SIZE, Steering, predict, unsteered
 from bench.evaluation.metrics import token_accuracy
-from bench.evaluation.probing import items_of
 from bench.evaluation.record_kinds import BUILT_IN, AbilityCell
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
@@ -82,13 +81,13 @@ def run_edited(
     sequence = EditSequence(editor, clock, checkpointer)
     questions = _questions(cell, lm, sets)
     block = draw(samples, seed=edits.seed, limit=edits.n_edits)
-    requests = [items_of(sample)[0] for sample in block]
+    requests = [sample.request for sample in block]
     editor.reset()
     before = predict(lm, requests, batch_size=batch_size)
     steering = _before_batches(sequence.after_batch, editor.steering)
     try:
         sequence.resume(checkpointer.read())
-        sequence.edit([sample.request for sample in block])
+        sequence.edit(requests)
         after = predict(
             lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
         )
@@ -122,8 +121,8 @@ def _questions(
         key: chosen(loaded, cell.task_limit) for key, loaded in sets.items()
     }
     if cell.scoring == "paper":
-        for part in questions.values():
-            asking.check_options(lm, part)
+        for options in {item.options for part in questions.values() for _, item in part}:
+            asking.first_tokens(lm, options)
     return questions
 
 

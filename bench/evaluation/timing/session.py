@@ -1,4 +1,8 @@
-"""One timing cell: edits and queries in the cell's dtype, then the same queries in bfloat16."""
+"""One timing cell: edits and queries in the cell's dtype, then the same queries in bfloat16.
+
+On a backbone of random weights the editor's resources are stand-ins: right shapes, values that
+change no time.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +14,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import TimingJob
-from bench.evaluation.timing.measure import (
-    Seconds,
-    edit_seconds,
-    forward_seconds,
-    inference_seconds,
-)
-from bench.evaluation.timing.stand_ins import stand_ins
-from bench.models.resources import resources_for
+from bench.evaluation.timing.measure import edit_seconds, forward_seconds, inference_seconds
+from bench.models.backbones import SEED
+from bench.models.resources import Sources, resources_for
 from editors import registry
-from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.base import Editor, EditRequest, Hparams, Resources, TrainableEditor
 from editors.parts.language_model import LanguageModel
+from editors.parts.target_value import BARE
+from editors.parts.tokens import prompt_ids
 
 PUBLISHED_DTYPE, HALF = "float32", "bfloat16"  # queries in the second stand beside the first
+
+# What context prefixes are cut from; a random model generates no readable text.
+WORDS = "The people of the town met by the river in the evening and spoke of what the year brought"
+EMPTY = 1e-3  # of the second moment in directions that old keys do not take
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Edited:
 
 
 class Session:
-    """What is timed for one cell, with its requests; at most one model is held at a time."""
+    """Times one cell, with its requests; at most one model is held at a time."""
 
     def __init__(
         self,
@@ -51,36 +57,34 @@ class Session:
         requests: Sequence[EditRequest],
         checkpointer: Checkpointer | None = None,
     ) -> None:
-        self._job = job
-        self._context = context
-        self._requests = requests
+        self._job, self._context, self._requests = job, context, requests
         self._checkpointer = checkpointer or Checkpointer()
 
     def summary(self) -> dict[str, Any]:
         """Seconds by name, as records hold them; None for what the cell has not."""
         with TemporaryDirectory() as folder:
-            summary, edited = self._as_asked(Path(folder))
+            summary, edited = self._in_dtype_of_cell(Path(folder))
             half = self._in_half(edited) if self._job.cell.dtype == PUBLISHED_DTYPE else None
-        return summary | {"forward_bfloat16": _plain(half)}
+        return summary | {"forward_bfloat16": half}
 
-    def _as_asked(self, folder: Path) -> tuple[dict[str, Any], Edited | None]:
+    def _in_dtype_of_cell(self, folder: Path) -> tuple[dict[str, Any], Edited | None]:
         cell, lm = self._job.cell, self._context.language_model(self._job)
         if cell.editor is None:
             return {"edit": None, **self._inference(lm, None), "trained_parameters": None}, None
         cls = registry.editor_class(cell.editor)
         hparams = cls.hparams_class.from_dict(cell.hparams)
         resources = self._resources(cls, lm, hparams, folder)
-        kept = self._checkpointer.read()
-        seconds: dict[str, Any] = {} if kept is None else dict(kept.progress["seconds"])
+        checkpoint = self._checkpointer.read()
+        seconds: dict[str, Any] = {} if checkpoint is None else dict(checkpoint.progress["seconds"])
         if cell.weights == "random" and hparams.stops_early:
             if "edit_least" not in seconds:
                 hasty = cls(lm, hparams, replace(resources, stopping="at_once"))
                 with _without_edits(hasty) as editor:
-                    seconds["edit_least"] = self._edits(editor, {}, kept)
-                kept = None
+                    seconds["edit_least"] = self._edits(editor, {}, checkpoint)
+                checkpoint = None
             resources = replace(resources, stopping="never")
         with _without_edits(cls(lm, hparams, resources)) as editor:
-            seconds["edit"] = self._edits(editor, seconds, kept)
+            seconds["edit"] = self._edits(editor, seconds, checkpoint)
             self._checkpointer.check()
             seconds |= self._inference(lm, editor)
             state = {name: tensor.clone() for name, tensor in editor.state_dict().items()}
@@ -88,30 +92,32 @@ class Session:
         return seconds, Edited(cls, hparams, resources, state)
 
     def _edits(
-        self, editor: Editor[Any], before: Mapping[str, Any], kept: Checkpoint | None
-    ) -> dict[str, float] | None:
-        """Seconds of the edits; those of edits `before` are kept with them."""
-        requests, facts = self._requests[: self._job.cell.n_edits], {"seconds": dict(before)}
-        found = edit_seconds(
-            editor, requests, checkpointer=self._checkpointer, facts=facts, checkpoint=kept
+        self, editor: Editor[Any], before: Mapping[str, Any], checkpoint: Checkpoint | None
+    ) -> dict[str, float]:
+        """Seconds of the edits; those of edits `before` are stored with them."""
+        seconds = edit_seconds(
+            editor,
+            self._requests[: self._job.cell.n_edits],
+            checkpointer=self._checkpointer,
+            facts={"seconds": dict(before)},
+            checkpoint=checkpoint,
         )
-        return _plain(found)
+        return asdict(seconds)
 
-    def _in_half(self, edited: Edited | None) -> Seconds:
-        """Queries behind the same edits; statistics and edits are those of the other dtype."""
+    def _in_half(self, edited: Edited | None) -> dict[str, float]:
+        """Queries after the same edits; statistics and edits are those of the other dtype."""
         lm, queries = self._context.language_model(self._job, HALF), self._job.cell.queries
         if edited is None:
-            return forward_seconds(lm, self._requests, None, queries=queries)
+            return asdict(forward_seconds(lm, self._requests, None, queries=queries))
         with _without_edits(edited.cls(lm, edited.hparams, edited.resources)) as editor:
             editor.load_state_dict(edited.state)
-            return forward_seconds(lm, self._requests, editor, queries=queries)
+            return asdict(forward_seconds(lm, self._requests, editor, queries=queries))
 
     def _inference(self, lm: LanguageModel, editor: Editor[Any] | None) -> dict[str, Any]:
-        cell = self._job.cell
-        found = inference_seconds(
-            lm, self._requests, editor, queries=cell.queries, new_tokens=cell.new_tokens
+        queries, new_tokens = self._job.cell.queries, self._job.cell.new_tokens
+        return asdict(
+            inference_seconds(lm, self._requests, editor, queries=queries, new_tokens=new_tokens)
         )
-        return asdict(found)
 
     def _resources(
         self, cls: type[Editor[Any]], lm: LanguageModel, hparams: Hparams, folder: Path
@@ -123,18 +129,45 @@ class Session:
         return resources_for(lm, hparams, sources)
 
 
+def stand_ins(
+    cls: type[Editor[Any]], lm: LanguageModel, hparams: Hparams, sources: Sources, directory: Path
+) -> Resources:
+    """Resources of an editor on a backbone of random weights, before any edit.
+
+    The key covariance is diagonal, and all but empty in half of its directions, which AlphaEdit
+    takes for no energy; context prefixes have the wanted numbers of tokens. An editor's own weights
+    are untrained; they are written to `directory`.
+    """
+    weight = lm.module(lm.architecture.mlp_out, 0).get_parameter("weight")
+    moment = torch.ones(lm.architecture.as_out_in(weight).shape[1])
+    moment[len(moment) // 2 :] = EMPTY
+    resources = Resources(
+        encoder=sources.encoder,
+        covariance=lambda _: torch.diag(moment),
+        templates=(BARE, *(_prefix(lm, length) for length in hparams.template_lengths)),
+        corpus=None if sources.corpus is None else sources.corpus.texts,
+        training=None if sources.training is None else sources.training.samples,
+        seed=SEED,
+    )
+    if not issubclass(cls, TrainableEditor):
+        return resources
+    return replace(resources, artefact=cls.untrained(lm, hparams, resources, out=directory))
+
+
+def _prefix(lm: LanguageModel, length: int) -> str:
+    """A context template whose prefix has about `length` tokens, special ones included."""
+    ids = prompt_ids(lm.tokenizer, " ".join([WORDS] * length))[:length]
+    return f"{lm.tokenizer.decode(ids, skip_special_tokens=True)}. {BARE}"
+
+
 @contextmanager
 def _without_edits(editor: Editor[Any]) -> Iterator[Editor[Any]]:
-    """Reset before and, however it ends, behind."""
+    """Reset before and, however it ends, after."""
     editor.reset()
     try:
         yield editor
     finally:
         editor.reset()
-
-
-def _plain(seconds: Seconds | None) -> dict[str, float] | None:
-    return None if seconds is None else asdict(seconds)
 
 
 def _count(artefact: Path | None) -> int | None:

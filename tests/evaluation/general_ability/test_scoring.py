@@ -12,7 +12,6 @@ from bench.evaluation.general_ability.asking import (
     ask,
     choices,
     context_of,
-    first_token,
     fitted,
 )
 from bench.evaluation.general_ability.scoring import AbilityRow, summarise
@@ -85,7 +84,6 @@ def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:
 
 def test_options_that_begin_alike_are_refused() -> None:
     lm = tiny_llama()
-    assert first_token(lm.tokenizer, " neutral") == first_token(lm.tokenizer, " entailment")
     item = choice("Is it", " entailment", " neutral")
     with pytest.raises(ValueError, match=r"begins several of the options .* --scoring lm-eval"):
         choices(lm, [item], unsteered)

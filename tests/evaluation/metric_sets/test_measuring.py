@@ -12,7 +12,7 @@ import pytest
 from bench.checks.contract.tiny import Subject, tiny_llama
 from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.driver import CellRun, run_cell, summary_of
+from bench.evaluation.driver import CellRun, run_blocks, summary_of
 from bench.evaluation.metric_sets import available, get_set, identities
 from bench.evaluation.metric_sets.base import MetricSet, RunningCell, SetResults
 from bench.models.backbones import changed, fingerprint
@@ -44,7 +44,7 @@ def run(
     checkpointer: Checkpointer | None = None,
     rows: int = 0,
 ) -> CellRun:
-    return run_cell(
+    return run_blocks(
         one, editor, MANY, batch_size=rows or IN_BATCHES, checkpointer=checkpointer, inputs=inputs
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
-from bench.evaluation.driver import run_cell
+from bench.evaluation.driver import run_blocks
 from bench.evaluation.inference import predict
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import SetResults
@@ -44,7 +44,7 @@ def test_the_stream_is_asked_behind_the_right_edits() -> None:
         CELL, n_edits=4, limit=4, generation="none", measures={"retention": "v1"}
     )
     editor = DoNothing(tiny_llama())
-    ran = run_cell(cell, editor, SAMPLES, inputs=NO_INPUTS)
+    ran = run_blocks(cell, editor, SAMPLES, inputs=NO_INPUTS)
     words = [word.split()[0] for word in editor.log]
     assert words == ["reset", *["edit", "probe"] * 4, "probe", "reset", "reset"]
     (block,) = ran.measured["retention"]["blocks"]
@@ -59,7 +59,7 @@ def test_an_early_edit_is_asked_of_the_model_as_it_was_then() -> None:
     cell = dataclasses.replace(
         CELL, n_edits=4, limit=4, generation="none", measures={"retention": "v1"}
     )
-    ran = run_cell(cell, Shift(tiny_llama()), SAMPLES)
+    ran = run_blocks(cell, Shift(tiny_llama()), SAMPLES)
     order = draw(SAMPLES, seed=0, limit=4)
     editor = Shift(tiny_llama())
     for sample in order[:2]:

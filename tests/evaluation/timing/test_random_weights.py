@@ -12,7 +12,7 @@ import torch
 
 from bench.checks.contract.tiny import tiny_gpt2
 from bench.cli.main import main
-from bench.evaluation.timing.stand_ins import stand_ins
+from bench.evaluation.timing.session import stand_ins
 from bench.models.backbones import load, locate
 from bench.models.resources import Sources
 from bench.runner import kinds as planning
