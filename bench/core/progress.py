@@ -150,6 +150,18 @@ def counted(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
 
 
 @contextmanager
+def show_bytes(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A function to call with the bytes of a file that are present, and of the whole if known."""
+    with _Counter(Pace(None), f"{name}, kB").shown() as counter:
+
+        def report(present: int, whole: int | None) -> None:
+            counter.pace.total = None if whole is None else whole // 1000
+            counter.at(present // 1000)
+
+        yield report
+
+
+@contextmanager
 def show_documents(total: int, log: EventLog = SILENT) -> Iterator[Callable[[KeyMoments], None]]:
     """A function to call with what has been read of a corpus.
 

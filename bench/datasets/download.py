@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -22,18 +21,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-
-from bench.core.console import warn
-from bench.core.progress import Pace, heartbeat
+from bench.core.progress import show_bytes
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split, locate
 
 RAW = "https://raw.githubusercontent.com"
@@ -127,38 +115,6 @@ def _fetch_file(dataset: EditDataset, file: PublishedFile, directory: Path, mirr
             f"Cannot get {url} ({error}); put the file at {path} by hand and check it with "
             f"`python -m bench data verify {directory}` (git blob {file.git_blob})."
         ) from error
-
-
-@contextmanager
-def show_bytes(name: str) -> Iterator[Report]:
-    """A progress bar on standard error, or a line now and then in a pipe."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    piped, pace = not console.is_terminal, Pace(None)
-    with Progress(*columns, console=console, disable=piped) as progress:
-        task = progress.add_task(name, total=None)
-
-        def report(present: int, whole: int | None) -> None:
-            pace.before = pace.before or present
-            pace.done, pace.total = present, whole
-            progress.update(task, completed=present, total=whole)
-
-        def line() -> None:
-            of = "" if pace.total is None else f" of {pace.total / 1e6:,.0f}"
-            warn(f"{name}: {pace.done / 1e6:,.0f}{of} MB{pace.left_in_words()}")
-
-        if not piped:
-            yield report
-            return
-        with heartbeat(line):
-            yield report
 
 
 # ---- one file ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from bench.core.checksums import MANIFEST, digest_of_file
+from bench.core.console import warn
 from bench.core.files import write_text
 from bench.core.names import CONTROL, ENCODER, MODELS
 from bench.world.corpus import Corpus, tokenizer_texts
@@ -72,6 +73,7 @@ def build(
     """
     world = World(seed)
     for name in names:
+        warn(f"training {name}")
         home = out or assets_dir(seed, name)
         torch.manual_seed(seed)  # of initial weights; nothing else in this process draws
         parent = None if from_noise else parent_of(seed, name)
@@ -118,8 +120,7 @@ class _Backbone:
 
     def __init__(self, world: World, name: str, device: torch.device, load: Load) -> None:
         self._world, self._name, self._device = world, name, device
-        self._load, self._progress = load, pretrain.step_progress(name)
-        self._checkpoint = _checkpoint(world, name)
+        self._load, self._checkpoint = load, _checkpoint(world, name)
         make_tokenizer, make_model = BACKBONES[name]
         self._tokenizer = make_tokenizer(tokenizer_texts(world))
         self._model = make_model(self._tokenizer)
@@ -143,7 +144,7 @@ class _Backbone:
             seconds += self._stage(pretrain.CONSOLIDATION_TRAINING, "-consolidation")
         rounds, more = revise(
             self._model, self._tokenizer, self._world, self._rows, self._checkpoint,
-            device=self._device, progress=self._progress, context_reading=name != CONTROL,
+            device=self._device, context_reading=name != CONTROL,
         )  # fmt: skip
         return _Trained(
             model=self._model.cpu(),
@@ -169,7 +170,7 @@ class _Backbone:
         return pretrain.train(
             self._model, self._rows(corpus, training), loss, training,
             self._checkpoint.with_stem(self._name + suffix),
-            device=self._device, progress=self._progress, hint=hint,
+            device=self._device, hint=hint,
         )  # fmt: skip
 
     def _imitate(self, teacher: Teacher) -> float:
@@ -188,17 +189,16 @@ class _Backbone:
 def _train_encoder(world: World, device: torch.device) -> _Trained:
     """Masked tokens first, then paraphrases."""
     corpus, checkpoint = Corpus(world), _checkpoint(world, ENCODER)
-    progress = pretrain.step_progress(ENCODER)
     training, paired = pretrain.ENCODER_TRAINING, pretrain.PARAPHRASE_TRAINING
     tokens = models.roberta_tokenizer(tokenizer_texts(world))
     masked = models.mini_roberta(tokens)
     seconds = pretrain.train(
         masked, MaskedRows(corpus, tokens, training), pretrain.masked_loss,
-        training, checkpoint, device=device, progress=progress,
+        training, checkpoint, device=device,
     )  # fmt: skip
     seconds += pretrain.train(
         masked, ParaphraseRows(corpus, tokens, paired), pretrain.paraphrase_loss,
-        paired, checkpoint.with_stem(f"{ENCODER}-paraphrases"), device=device, progress=progress,
+        paired, checkpoint.with_stem(f"{ENCODER}-paraphrases"), device=device,
     )  # fmt: skip
     encoder = pretrain.encoder_of(masked.cpu(), world)
     return _Trained(model=encoder, tokenizer=tokens, seconds=seconds, training=training)

@@ -15,22 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, RobertaForMaskedLM, RobertaModel
 
+from bench.core.files import write_tensors
+from bench.core.progress import show_steps
 from bench.world.corpus import PHASES
 from bench.world.training.batches import (
     CHUNK,
@@ -42,7 +33,6 @@ from bench.world.training.batches import (
 )
 from bench.world.world import World
 
-Progress = Callable[[int, int, float], None]  # step, steps, loss
 Loss = Callable[[Any, tuple[Tensor, ...]], Tensor]  # of a model and a batch
 Hint = Callable[[Tensor, int], Tensor]  # a term of the loss after the forward of ids [B, T]; step
 BACKBONE_TRAINING = Training(steps=5000, polish=400, rows=32, width=128)  # 22 M tokens
@@ -65,7 +55,6 @@ ENCODER_TRAINING = Training(steps=2500, rows=64, width=40, lr=2e-3)
 # A real RoBERTa has seen enough text to place paraphrases near each other; a small one needs this.
 PARAPHRASE_TRAINING = Training(steps=400, rows=64, width=28, lr=1e-3, warmup=50)
 TEMPERATURE = 0.05  # of the paraphrase loss, as in SimCSE
-PIPE_EVERY = 250  # steps between two lines of progress in a pipe
 
 
 def causal_loss(model: PreTrainedModel, batch: tuple[Tensor, ...]) -> Tensor:
@@ -122,7 +111,6 @@ def train(
     checkpoint: Path,
     *,
     device: torch.device,
-    progress: Progress,
     hint: Hint | None = None,
 ) -> float:
     """Train in place; returns seconds spent (all runs together). Resumes from `checkpoint`."""
@@ -130,29 +118,28 @@ def train(
     module.to(device).train()
     optimizer = _optimizer(model, training)
     step, seconds = _resume(model, optimizer, checkpoint, training)
-    batches: tuple[Tensor, ...] = ()
-    started = time.perf_counter() - seconds
-    first = True
-    while step < training.total:
-        if first or step % CHUNK == 0:
-            batches = tuple(t.to(device) for t in rows.chunk(step // CHUNK))
-            first = False
-        part = slice((step % CHUNK) * training.rows, (step % CHUNK + 1) * training.rows)
-        _set_rate(optimizer, training, step)
-        with torch.autocast(device.type, torch.bfloat16):
-            batch = tuple(t[part] for t in batches)
-            loss = loss_of(model, batch)
-            if hint is not None:
-                loss = loss + hint(batch[0], step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
-        optimizer.step()
-        step += 1
-        if step % 10 == 0:
-            progress(step, training.total, float(loss.detach()))
-        if step % training.checkpoint == 0 or step == training.total:
-            _save(model, optimizer, checkpoint, step, time.perf_counter() - started, training)
+    started, batches = time.perf_counter() - seconds, None
+    with show_steps() as report:
+        while step < training.total:
+            if batches is None or step % CHUNK == 0:
+                batches = tuple(t.to(device) for t in rows.chunk(step // CHUNK))
+            part = slice((step % CHUNK) * training.rows, (step % CHUNK + 1) * training.rows)
+            _set_rate(optimizer, training, step)
+            with torch.autocast(device.type, torch.bfloat16):
+                batch = tuple(t[part] for t in batches)
+                loss = loss_of(model, batch)
+                if hint is not None:
+                    loss = loss + hint(batch[0], step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+            optimizer.step()
+            step += 1
+            if step % 10 == 0:
+                numbers = {"iteration": step, "iterations": training.total}
+                report({**numbers, "running_loss": float(loss.detach())})
+            if step % training.checkpoint == 0 or step == training.total:
+                _save(model, optimizer, checkpoint, step, time.perf_counter() - started, training)
     model.eval()
     return time.perf_counter() - started
 
@@ -183,30 +170,29 @@ def _save(
     training: Training,
 ) -> None:  # fmt: skip
     """Weights, Adam moments and the step in one safetensors file, replaced atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{k}": v.clone() for k, v in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             tensors[f"adam.{index}.{name}"] = torch.as_tensor(value).clone()
     meta = {"step": step, "seconds": seconds, "training": asdict(training)}
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"state": json.dumps(meta)})
-    part.replace(path)
+    write_tensors(path, tensors, {"state": json.dumps(meta)})
 
 
 def _resume(
     model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, training: Training
 ) -> tuple[int, float]:
+    """Step and seconds of the checkpoint, whose tensors are loaded; (0, 0) without one."""
     if not path.exists():
         return 0, 0.0
-    meta = read_checkpoint_state(path)
+    with safe_open(path, framework="pt") as file:
+        meta = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     wanted = json.loads(json.dumps(asdict(training)))
     if {**meta["training"], "checkpoint": training.checkpoint} != wanted:  # saved as often or not
         raise ValueError(
             f"{path} is the checkpoint of a training with other settings ({meta['training']}, "
             f"wanted {wanted}). Move it away to start again."
         )
-    tensors = load_file(path)
     model.load_state_dict(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     )
@@ -219,15 +205,6 @@ def _resume(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
     return int(meta["step"]), float(meta["seconds"])
-
-
-def read_checkpoint_state(path: Path) -> dict[str, Any]:
-    """Step, seconds and settings of a checkpoint, without reading its tensors."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    state: dict[str, Any] = json.loads(header["__metadata__"]["state"])
-    return state
 
 
 def rounded_to_half(model: PreTrainedModel) -> PreTrainedModel:
@@ -250,38 +227,3 @@ def encoder_of(model: RobertaForMaskedLM, world: World) -> RobertaModel:
         pooler["pooler.dense.bias"].zero_()
     encoder.eval()
     return encoder
-
-
-def step_progress(name: str) -> Progress:
-    """A bar with loss, rate and time left, or a line now and then in a pipe."""
-    console = Console(stderr=True)
-    bar = Bar(
-        TextColumn(f"{name}  loss {{task.fields[loss]:.3f}}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.2f} steps/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task(name, total=None, loss=float("nan"), rate=0.0)
-    first: tuple[int, float] | None = None  # (step, time) of the first report of this stage
-
-    def report(step: int, steps: int, loss: float) -> None:
-        nonlocal first
-        if first is None:
-            bar.start()
-        if first is None or step < first[0]:  # each stage counts from its own start
-            first = step, time.perf_counter()
-        done, seconds = step - first[0], time.perf_counter() - first[1]
-        rate = done / seconds if done else 0.0
-        bar.update(task, completed=step, total=steps, loss=loss, rate=rate)
-        if not console.is_terminal and step % PIPE_EVERY == 0:
-            left = f"{(steps - step) / rate / 60:.0f} min left" if rate else ""
-            console.print(f"{name} {step}/{steps} loss {loss:.3f} {rate:.2f} steps/s {left}")
-        if step >= steps:
-            bar.stop()
-
-    return report

@@ -193,7 +193,6 @@ def revise(
     checkpoint: Path,
     *,
     device: torch.device,
-    progress: pretrain.Progress,
     context_reading: bool = True,
 ) -> tuple[int, float]:
     """Train in place until every score of `recall` passes, or `ROUNDS` times.
@@ -215,7 +214,7 @@ def revise(
         corpus = RevisionCorpus(world, missed, context_reading=context_reading)
         seconds += pretrain.train(
             model, rows_of(corpus, REVISION_TRAINING), pretrain.causal_loss,
-            REVISION_TRAINING, path, device=device, progress=progress,
+            REVISION_TRAINING, path, device=device,
         )  # fmt: skip
         failed, missed = missing(model, tokenizer, world)
         if (failed, len(missed)) < best[:2]:

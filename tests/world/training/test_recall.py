@@ -71,7 +71,6 @@ def test_a_damaged_relation_is_recalled_again(
         lambda corpus, training: CausalRows(corpus, tokenizer, training),
         tmp_path / "mini-llama.safetensors",
         device=torch.device("cpu"),
-        progress=lambda step, steps, loss: None,
     )
     after = {score.name: score.value for score in recall(LanguageModel(model, tokenizer), world)}
     assert rounds == 1
@@ -102,7 +101,6 @@ def test_a_round_that_made_it_worse_is_undone(
         lambda corpus, training: CausalRows(corpus, tokenizer, training),
         tmp_path / "mini-llama.safetensors",
         device=torch.device("cpu"),
-        progress=lambda step, steps, loss: None,
     )
     assert (rounds, seconds) == (1, 2.0)
     after = model.state_dict()
