@@ -44,10 +44,9 @@ from editors.parts.r_rome.retrieval import (
     Vectorise,
     trained_values,
 )
-from editors.parts.randomness import GeneratorScope
 from editors.parts.training.examples import PoolSampler, index_at, split_pools
 from editors.parts.training.loop import LoopSettings, Progress, trained_artefact, untrained_artefact
-from editors.parts.training.task import TrainingTask, cosine_decay
+from editors.parts.training.task import GeneratorScope, TrainingTask, cosine_decay
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
 

@@ -14,7 +14,6 @@ from editors.base import EditSample
 from editors.parts.fact_memory import best_threshold, hit_weights
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
-from editors.parts.randomness import GeneratorScope
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.losses import Objective, RecipeBatch
 from editors.parts.recipe.network import RecipeNetwork, fresh_network
@@ -28,7 +27,7 @@ from editors.parts.training.examples import (
     pick,
     split_pools,
 )
-from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, cosine_decay
+from editors.parts.training.task import HELD_OUT_SEED, GeneratorScope, TrainingTask, cosine_decay
 
 _CHUNK = 64  # rows of one forward; results do not depend on it
 _NONE = 0  # the sentinel's row of a repository

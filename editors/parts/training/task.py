@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from statistics import fmean
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-from editors.parts.randomness import GeneratorScope
 
 HELD_OUT_SEED = 0  # the held-out loss draws the same probes at every checkpoint
 
@@ -129,3 +127,37 @@ def cosine_decay(turn: float) -> float:
 def floats_of(scalars: Mapping[str, Tensor]) -> dict[str, float]:
     """Plain numbers of scalar tensors; a GPU is waited for once, not once for each."""
     return dict(zip(scalars, torch.stack([*scalars.values()]).tolist(), strict=True))
+
+
+class GeneratorScope:
+    """A private stream for code that can only draw from the global generator, such as dropout.
+
+    Inside `with scope.active():` the global generator of the device continues this stream; outside
+    it is untouched. The state can be saved and continued.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.device = device
+        self.state = torch.Generator(device).manual_seed(seed).get_state()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Draw from this stream."""
+        outside = self._global_state()
+        self._set_global_state(self.state)
+        try:
+            yield
+        finally:
+            self.state = self._global_state()
+            self._set_global_state(outside)
+
+    def _global_state(self) -> Tensor:
+        if self.device.type == "cuda":
+            return torch.cuda.get_rng_state(self.device)
+        return torch.get_rng_state()
+
+    def _set_global_state(self, state: Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state, self.device)
+        else:
+            torch.set_rng_state(state)

@@ -1,4 +1,4 @@
-"""A new editor is one new file: it is listed, passes the contract, and has a row in the table."""
+"""A new editor is one new file: the contract and every command know it, by the facts it states."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from editors.base import Editor, Hparams
 from editors.parts.deltas import EditedWeights, WeightDelta
+from editors.parts.needs import Needs
 from editors.parts.tokens import batch_of
 
 
@@ -35,6 +36,8 @@ class OneStepEditor(Editor[OneStepHparams]):
 
     family = "MP"
     label = "OneStep"
+    table_row = 2  # beside MEND
+    mark = ("#123456", "D")
     hparams_class = OneStepHparams
     presets = {"default": OneStepHparams()}
 
@@ -56,6 +59,10 @@ class OneStepEditor(Editor[OneStepHparams]):
             finally:
                 weight.requires_grad_(False)
             self._weights.add([WeightDelta(self._name, -self.hparams.lr * gradient.sign())])
+
+    @classmethod
+    def needs(cls, hparams, on):
+        return Needs(held=on.copies(on.shape.matrix), edit_operations=1.0)
 
     def reset(self):
         self._weights.restore()
@@ -87,12 +94,33 @@ def test_the_contract_runs_on_it(added: str, architecture: str, tmp_path: Path) 
         clause.check(subject)
 
 
-def test_it_has_a_row_in_the_table(
+def test_every_command_knows_it(
     added: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["run", "--table", "1", "--editors", "onestep", "--datasets", "cf", "--edits", "1",
-             "--limit", "2", "--metrics", "teacher_forced"]  # fmt: skip
-    assert main([*asked, "--out", str(tmp_path / "results")]) == 0
-    assert "OneStep" in capsys.readouterr().out
-    (record,) = (tmp_path / "results").rglob("*.json")
-    assert json.loads(record.read_text())["cell"]["editor"] == added
+    def output(*words: str) -> str:
+        assert main([*words]) == 0
+        return capsys.readouterr().out
+
+    out = str(tmp_path / "results")
+    chosen = ("--table", "1", "--datasets", "cf", "--edits", "1", "--limit", "2",
+              "--metrics", "teacher_forced")  # fmt: skip
+    rows = [line.split()[0] for line in output("list").splitlines() if line.startswith("  ")]
+    assert rows[:4] == ["ft", "mend", added, "rome"]
+    assert "OneStep" in output(
+        "run", *chosen, "--editors", "grace,onestep", "--out", out, "--jobs", "1"
+    )
+    (record,) = [
+        record
+        for path in Path(out).rglob("*.json")
+        if (record := json.loads(path.read_text()))["cell"]["editor"] == added
+    ]
+    assert record["editor"]["label"] == "OneStep"
+    table = output("tables", *chosen, "--out", out)
+    assert table.index("OneStep") < table.index("GRACE")  # by `table_row`
+    figures = tmp_path / "figures"
+    output("figures", "--figure", "edits", "--from", out, "--out", str(figures))
+    assert "OneStep" in (figures / "edits.csv").read_text()
+    assert "#123456" in (figures / "edits.svg").read_text().upper()
+    plan = output("plan", "--preset", "paper", "--editors", added, "--datasets", "cf")
+    assert "OneStep" in plan
+    assert "is not known" not in plan
