@@ -6,15 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.core.numerics import draw
 from bench.datasets import LoadedSamples
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
 from bench.evaluation.driver import run_blocks, summary_of
-from bench.evaluation.general_ability.running import run_edited, run_unedited
-from bench.evaluation.general_ability.scoring import summarise
 from bench.evaluation.jobs import AbilityJob, EditJob, Job, Results, TimingJob
-from bench.evaluation.timing.session import Session
 from editors.base import Editor
 
 
@@ -22,7 +18,7 @@ def run_cell(job: Job, context: Context, checkpointer: Checkpointer) -> Results:
     """Do a job's work with what the process has loaded, from where an earlier run stopped.
 
     Raises:
-        StoppedEarly: the checkpointer was asked to stop.
+        StoppedEarly: on request.
     """
     return RUNNERS[type(job)](job, context, checkpointer)
 
@@ -35,7 +31,7 @@ def _edit(job: EditJob, context: Context, checkpointer: Checkpointer) -> Results
     body = {
         "data": samples.facts(),
         "summary": summary_of(cell, ran.rows, ran.measured),
-        "health": [block.to_dict() for block in ran.health],
+        "health": ran.health,
         "rows": ran.rows,
     }
     body |= {"measured": ran.measured} if ran.measured else {}
@@ -43,6 +39,9 @@ def _edit(job: EditJob, context: Context, checkpointer: Checkpointer) -> Results
 
 
 def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer) -> Results:
+    from bench.evaluation.general_ability.running import run_edited, run_unedited
+    from bench.evaluation.general_ability.scoring import summarise
+
     cell, start = job.cell, time.perf_counter()
     sets = context.ability_sets(job.source, cell.tasks)
     questions = {key: len(loaded.items) for key, loaded in sets.items()}
@@ -59,7 +58,7 @@ def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer
     body = {
         "data": data,
         "summary": summarise(ran.rows) | {"reliability": ran.reliability},
-        "health": [block.to_dict() for block in ran.health],
+        "health": ran.health,
         "rows": ran.rows,
     }
     edits = 0 if cell.edits is None else cell.edits.n_edits
@@ -67,6 +66,9 @@ def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer
 
 
 def _time(job: TimingJob, context: Context, checkpointer: Checkpointer) -> Results:
+    from bench.core.numerics import draw
+    from bench.evaluation.timing.session import Session
+
     cell, start = job.cell, time.perf_counter()
     context.language_model(job)
     samples = context.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)

@@ -19,7 +19,6 @@ from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import warn
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.caches import saved_seconds
-from bench.evaluation.health import BlockHealth
 from bench.evaluation.probing import BlockAnswers
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from bench.core.provenance import Clock
     from bench.evaluation.metric_sets.base import Measuring
     from bench.evaluation.metrics import SampleRow
+    from bench.evaluation.probing import BlockHealth
     from editors.base import Editor, EditRequest
 
 _SHARE = 20  # ours: writing checkpoints takes at most the 20th part of the time
@@ -162,8 +162,7 @@ class BlockStream:
             return
         progress = checkpoint.progress
         self.block, self.seconds = progress["block"], progress["seconds"]
-        self.rows = progress["rows"]
-        self.health = [BlockHealth(**values) for values in progress["health"]]
+        self.rows, self.health = progress["rows"], progress["health"]
         self.answers = BlockAnswers(self.after_batch, progress["answers"])
         self._measuring.resume(progress.get("measured", {}))
         self._clock.seconds = dict(progress["phases"])
@@ -192,7 +191,7 @@ class BlockStream:
             "block": self.block,
             "seconds": self.seconds,
             "rows": self.rows,
-            "health": [health.to_dict() for health in self.health],
+            "health": self.health,
             "answers": self.answers.to_dict(),
             "measured": self._measuring.results_so_far,
             "phases": self._clock.so_far(),

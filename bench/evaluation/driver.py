@@ -16,12 +16,11 @@ from bench.core.numerics import blocks, draw
 from bench.core.provenance import Clock
 from bench.evaluation.caches import pristine_answers, saved_seconds
 from bench.evaluation.checkpointing import BlockStream, Checkpointer
-from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.inference import BATCH_SIZE, BatchLimit
 from bench.evaluation.metric_sets import get_set
 from bench.evaluation.metric_sets.base import Block, Measuring, RunningCell, SetResults
 from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summarise
-from bench.evaluation.probing import Item, ItemAnswers, Prober, items_of
+from bench.evaluation.probing import BlockHealth, Item, ItemAnswers, Prober, health_of, items_of
 from bench.models.corpora import NO_INPUTS, MeasureInputs
 from editors.base import Editor, EditRequest, EditSample
 from editors.parts.fast_paths import fast_paths

@@ -1,10 +1,16 @@
-"""Probing: everything that a cell's metrics ask the pristine model and the edited one."""
+"""Probing: everything that a cell's metrics ask the pristine model and the edited one.
+
+A `Prober` asks; `health_of` compares the answers of both: did the edits of a block change the model
+at all, and are its outputs still numbers? Tables report that by name (their daggers), so that it is
+not hidden in a mean.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from bench.core.provenance import Clock
 from bench.evaluation.inference import (
@@ -47,6 +53,16 @@ class ItemAnswers:
     target_ids: tuple[int, ...]
     channels: dict[Channel, TokenAnswer]
     log_probability: float  # teacher-forced
+
+
+class BlockHealth(TypedDict):
+    """The effect of a block's edits on the model, whatever its answers."""
+
+    block: int
+    effect: float | None  # largest change of any item's log-probability; None: it is NaN
+    # The edit, from 1, after which the output for its own request is NaN; None where the output for
+    # another question of the block is.
+    diverged_at: int | None
 
 
 def items_of(sample: EditSample) -> list[Item]:
@@ -212,6 +228,37 @@ class Prober:
                 channels["generated"] = answer(generated[i])
             joined.append(ItemAnswers(first.target_ids, channels, first.log_probability))
         return joined
+
+
+def health_of(
+    number: int,
+    block: Sequence[EditSample],
+    before: Sequence[Forced | ItemAnswers],
+    after: Sequence[Forced | ItemAnswers],
+    editor: Editor[Any],
+    before_edit: Callable[[], None] = lambda: None,
+) -> BlockHealth:
+    """Compare the answers of both phases; `editor` holds no edit, and holds none afterwards.
+
+    A block that diverged is edited once more to find the edit where it did, so that a healthy
+    stream costs nothing. `before_edit` is called before each of these edits.
+    """
+    pairs = zip(before, after, strict=True)
+    changes = [abs(b.log_probability - a.log_probability) for b, a in pairs]
+    if all(map(math.isfinite, changes)):
+        return BlockHealth(block=number, effect=max(changes, default=0.0), diverged_at=None)
+    diverged_at = None
+    try:
+        for position, sample in enumerate(block, start=1):
+            before_edit()
+            editor.edit([sample.request])
+            (answer,) = predict(editor.lm, [sample.request], editor.steering)
+            if not math.isfinite(answer.log_probability):
+                diverged_at = position
+                break
+    finally:
+        editor.reset()
+    return BlockHealth(block=number, effect=None, diverged_at=diverged_at)
 
 
 def _forced(row: Sequence[Any]) -> Forced:

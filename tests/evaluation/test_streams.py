@@ -97,7 +97,7 @@ def test_each_editor_ends_in_the_same_numbers_however_often_it_is_killed(
         deaths += 1
     assert deaths == 3
     assert results(found) == results(whole)
-    assert whole.health[-1].effect  # the edits do something
+    assert whole.health[-1]["effect"]  # the edits do something
 
 
 @pytest.mark.parametrize("age", [1, 2, 3, 5, 7, 9, 10, 13, 15])

@@ -14,9 +14,9 @@ from bench.evaluation.checkpointing import Checkpointer, EditSequence
 from bench.evaluation.general_ability import asking
 from bench.evaluation.general_ability.loading import LoadedSet, chosen
 from bench.evaluation.general_ability.scoring import AbilityRow, Numbered
-from bench.evaluation.health import BlockHealth, health_of
 from bench.evaluation.inference import BATCH_SIZE, Steering, predict, unsteered
 from bench.evaluation.metrics import token_accuracy
+from bench.evaluation.probing import BlockHealth, health_of
 from bench.evaluation.record_kinds import BUILT_IN, AbilityCell
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel

@@ -64,14 +64,14 @@ def test_an_editor_that_does_nothing_answers_as_the_unedited_model_and_is_named(
 ) -> None:
     ran = run_edited(cell(2), DoNothing(lm), SAMPLES, sets)
     assert ran.rows == run_unedited(UNEDITED, lm, sets).rows
-    assert remark([block.to_dict() for block in ran.health]) == "no effect"
+    assert remark(ran.health) == "no effect"
 
 
 def test_an_edit_shows_and_is_undone(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
     before = run_unedited(UNEDITED, lm, sets).rows
     ran = run_edited(cell(1), Shift(lm), SAMPLES, sets)
     assert ran.rows != before
-    assert remark([block.to_dict() for block in ran.health]) is None
+    assert remark(ran.health) is None
     assert run_unedited(UNEDITED, lm, sets).rows == before
 
 

@@ -180,7 +180,7 @@ def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
     body = {
         "data": {},
         "summary": summary_of(one, ran.rows, ran.measured),
-        "health": [block.to_dict() for block in ran.health],
+        "health": ran.health,
         "rows": ran.rows,
         "measured": ran.measured,
     }
