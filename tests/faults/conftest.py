@@ -1,4 +1,4 @@
-"""The suite's tally and seed, its summary, and a home with a model, data and what cells need."""
+"""The suite's tally and seed, its summary, and a home folder with a model, data and weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from tests.faults.grid import Home, made_home
+from tests.faults.grid import Home, create_home
 from tests.faults.tally import Count
 
 SEED = "EDIT_BENCH_FAULT_SEED"
@@ -44,26 +44,33 @@ def tally(pytestconfig: pytest.Config) -> defaultdict[str, Count]:
 
 
 @pytest.fixture
+def count(request: pytest.FixtureRequest, tally: defaultdict[str, Count]) -> Count:
+    """Of the class of faults that the test's module names."""
+    name: str = request.module.FAULTS
+    return tally[name]
+
+
+@pytest.fixture
 def chance(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> random.Random:
-    """Instants and places, the same for each test whichever others are run."""
+    """Random instants and places, the same for a test whichever others are run."""
     return random.Random(f"{pytestconfig.stash[_seed]} {request.node.name}")  # noqa: S311
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_libraries() -> None:
-    """As in a process of its own, where they read what to do when they are first imported."""
+    """As a process of its own configures them when they are first imported."""
     logging.disable_progress_bar()
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return made_home(tmp_path_factory.mktemp("home"))
+    return create_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(autouse=True)
 def at_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Trained weights are looked for where a run is started, and caches are the home's own."""
+    """Runs start in the home folder, which has their trained weights and caches."""
     monkeypatch.chdir(home.directory)
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(home.cache))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

@@ -1,22 +1,62 @@
-"""Runs of one grid side by side, whose log says which process wrote which record."""
+"""Parallel runs of one grid, with a log of the records that each process wrote; jumping clocks."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.cli.main import main
 from bench.runner import run
 from bench.store.results import ResultStore
-from tests.faults.clocks import Jump, jumping
+
+Jump = Callable[[], float]  # seconds that are added to the clock at this moment
+
+
+def backwards() -> Jump:
+    """Each second takes the clock two seconds back."""
+    start = time.monotonic()
+    return lambda: -2 * (time.monotonic() - start)
+
+
+def wild(chance: random.Random) -> Jump:
+    """A random time within decades, each time another."""
+    return lambda: chance.uniform(-1e9, 1e9)
+
+
+def ahead() -> Jump:
+    """A clock that is a day fast."""
+    return lambda: 86_400.0
+
+
+@contextmanager
+def jumping(jump: Jump | None) -> Iterator[None]:
+    """While the clock of this process jumps."""
+    real = time.time
+    if jump is not None:
+        time.time = lambda: real() + jump()
+    try:
+        yield
+    finally:
+        time.time = real
+
+
+def disturb(folder: Path, chance: random.Random) -> None:
+    """Change the times of the files of a folder, as a server whose clock is set does."""
+    for path in folder.glob("*"):
+        moment = time.time() + chance.uniform(-1e6, 1e6)
+        with contextlib.suppress(OSError):
+            os.utime(path, (moment, moment))
 
 
 def log_records(log: Path) -> None:
-    """Let this process add a line to a log for each record that it has written."""
+    """Let this process log each record that it writes."""
     put = ResultStore.put
 
     def logged(self: ResultStore, key: str, content: bytes) -> Path:
@@ -35,7 +75,7 @@ def written(log: Path) -> list[str]:
 
 
 def forked_run(arguments: Sequence[str], log: Path, jump: Jump | None = None) -> int:
-    """The number of a process that runs a command with the libraries that this one has loaded."""
+    """The id of a process that runs a command with the libraries that are loaded here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
         child = os.fork()
@@ -57,7 +97,7 @@ def ended(child: int, seconds: float = 120.0) -> int:
     """The exit code of a process.
 
     Raises:
-        TimeoutError: it has none.
+        TimeoutError: it did not end.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:

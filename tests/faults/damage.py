@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-Damage = Callable[[random.Random, bytes, bytes], bytes]  # of a content and another file's
+Damage = Callable[[random.Random, bytes, bytes], bytes]  # (.., content, another file's)
 
 
 def flipped(chance: random.Random, content: bytes, _: bytes) -> bytes:
@@ -38,7 +38,7 @@ def scrambled(chance: random.Random, content: bytes, _: bytes) -> bytes:
     return chance.randbytes(len(content))
 
 
-def no_text(chance: random.Random, content: bytes, _: bytes) -> bytes:
+def not_text(chance: random.Random, content: bytes, _: bytes) -> bytes:
     """Not UTF-8 in one place."""
     place = chance.randrange(len(content))
     return content[:place] + b"\xff\xfe" + content[place + 2 :]
@@ -51,14 +51,25 @@ DAMAGES: tuple[Damage, ...] = (
     emptied,
     exchanged,
     scrambled,
-    no_text,
+    not_text,
 )
 
 
-def spoil(path: Path, damage: Damage, chance: random.Random, other: bytes = b"another\n") -> None:
-    """Damage a file, so that its content is another one."""
+def corrupt(path: Path, damage: Damage, chance: random.Random, other: bytes = b"another\n") -> None:
+    """Damage a file, so that its content changes."""
     content = path.read_bytes()
     changed = content
     while changed == content:
         changed = damage(chance, content, other)
     path.write_bytes(changed)
+
+
+def corrupted(
+    path: Path, chance: random.Random, damages: Sequence[Damage] = DAMAGES
+) -> Iterator[str]:
+    """Damage a file in each way in turn, with the name of each; the file is restored."""
+    content = path.read_bytes()
+    for damage in damages:
+        corrupt(path, damage, chance)
+        yield f"{damage.__name__} {path.name}"
+        path.write_bytes(content)

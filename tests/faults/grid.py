@@ -30,7 +30,7 @@ Results = dict[str, Any]  # by key: a record without times and provenance
 
 @dataclass(frozen=True)
 class Home:
-    """Where a model, data and trained weights of these tests are."""
+    """The folder with a model, data and trained weights of these tests."""
 
     directory: Path
 
@@ -39,7 +39,7 @@ class Home:
         return self.directory / "cache"
 
     def arguments(self, out: Path, editors: Sequence[str] = EDITORS, *more: str) -> list[str]:
-        """Of a run that keeps every edit."""
+        """Of a run that checkpoints every edit."""
         chosen = [text for text in HPARAMS if text.partition(".")[0] in editors]
         return [
             *("run", "--table", "1", "--backbone", str(self.directory / "tiny")),
@@ -68,14 +68,14 @@ class Home:
 
     @cached_property
     def whole(self) -> Results:
-        """Results of the grid that nothing happened to."""
+        """Results of the undisturbed grid."""
         out = self.directory / "whole"
         assert main(self.arguments(out)) == 0
         return results(out)
 
 
-def made_home(directory: Path) -> Home:
-    """A tiny model, an encoder, RECIPE's weights, data, and a corpus beside them."""
+def create_home(directory: Path) -> Home:
+    """Write a tiny model, an encoder, RECIPE's weights, data and a corpus."""
     save_tiny("llama", directory / "tiny")
     rows = [zsre_row(subject=f"Place {i}", alt=f"Port {i}") for i in range(ROWS)]
     write(directory / "data", "zsre", "test", rows)
@@ -83,11 +83,11 @@ def made_home(directory: Path) -> Home:
     (directory / "data" / "corpus.txt").write_text("\n".join(lines), encoding="utf-8")
     preset = hparams_for("recipe", "tiny")
     assert isinstance(preset, RecipeHparams)
-    made = RecipeEditor.untrained(
-        tiny_llama(), preset, resources(directory), out=directory / "made"
+    weights = RecipeEditor.untrained(
+        tiny_llama(), preset, resources(directory), out=directory / "untrained"
     )
     (directory / "artefacts").mkdir()
-    made.rename(directory / "artefacts" / "recipe-tiny.safetensors")
+    weights.rename(directory / "artefacts" / "recipe-tiny.safetensors")
     return Home(directory)
 
 
@@ -105,7 +105,7 @@ def untimed(path: Path) -> Any:
 
 
 def assert_tidy(out: Path) -> None:
-    """No lease blocks, no checkpoint stays; tidying removes what killed processes left."""
+    """After tidying no lease and no checkpoint of a killed process is left."""
     assert main(["results", "gc", "--out", str(out)]) == 0
     assert not list((out / "claims").glob("*.json"))
     assert not list((out / "checkpoints").glob("*.safetensors"))

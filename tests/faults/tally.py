@@ -1,4 +1,4 @@
-"""What became of the faults that the suite tried, by class."""
+"""The outcomes of the faults that the suite tried, by class."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-_SHOWN = 12  # losses whose stories a failure tells
+_SHOWN = 12  # stories in a failure
 
 
 class SilentError(AssertionError):
-    """A fault that changed a result, and nobody said a word."""
+    """A fault that changed a result without any message."""
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Count:
     tried: int = 0
     lost: list[str] = field(default_factory=list)  # the stories
     silent: list[str] = field(default_factory=list)
-    _told: list[int] = field(default_factory=lambda: [0, 0, 0])  # of each, by earlier tests
+    _settled: list[int] = field(default_factory=lambda: [0, 0, 0])  # of each, by earlier tests
 
     @property
     def survived(self) -> int:
@@ -29,19 +29,19 @@ class Count:
 
     @contextmanager
     def trying(self, what: str) -> Iterator[None]:
-        """Count one fault by how the block ends; the next one is tried in any case."""
+        """Count one fault by how the block ends; the next fault is tried in any case."""
         self.tried += 1
         with self.checking(what):
             yield
 
     @contextmanager
     def checking(self, what: str) -> Iterator[None]:
-        """As `trying`, of what earlier faults have led to."""
+        """As `trying`, of the consequences of earlier faults."""
         try:
             yield
         except SilentError as error:
             self.silent.append(f"{what}: {error}")
-        except Exception:  # noqa: BLE001 - whatever a fault leads to
+        except Exception:  # noqa: BLE001 - a fault may lead to any
             self.lost.append(f"{what}:\n{traceback.format_exc()}")
 
     def line(self, name: str) -> str:
@@ -52,8 +52,8 @@ class Count:
 
     def settle(self, tries: int) -> None:
         """Fail where something was lost or silent since the last call, or fewer faults tried."""
-        tried, lost, silent = self._told
-        self._told = [self.tried, len(self.lost), len(self.silent)]
+        tried, lost, silent = self._settled
+        self._settled = [self.tried, len(self.lost), len(self.silent)]
         stories = [*self.lost[lost:][:_SHOWN], *self.silent[silent:][:_SHOWN]]
         assert not stories, "\n".join(stories)
         assert self.tried - tried >= tries, f"wanted {tries} tries, got {self.tried - tried}"

@@ -1,13 +1,13 @@
-"""Records, checkpoints and exports that are damaged: named, and never read as data."""
+"""Damaged records, checkpoints and exports: named, and never read as data."""
 
 from __future__ import annotations
 
 import random
 import shutil
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.cli.main import main
 from bench.core.stopping import StoppedEarly
@@ -18,130 +18,118 @@ from bench.runner.worker import Worker
 from bench.store.checkpoints import CheckpointFile
 from bench.store.reference import reference_records, write_reference
 from bench.store.results import OtherSchemaError, ResultStore
-from tests.faults.damage import DAMAGES, spoil
+from tests.faults.damage import DAMAGES, corrupt, corrupted
 from tests.faults.grid import EDITS, Home, results, untimed
 from tests.faults.tally import Count, SilentError
 from tests.support.stopping_checkpointer import StoppingCheckpointer
 
 pytestmark = pytest.mark.faults
 
+FAULTS = "corruptions"
+
 
 def test_damaged_records(
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     chance: random.Random,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, keys = tally["corruptions"], sorted(home.whole)
+    keys = sorted(home.whole)
     for damage in DAMAGES:
         store = ResultStore(shutil.copytree(home.directory / "whole", tmp_path / damage.__name__))
         key, other = chance.sample(keys, 2)
-        spoil(store.path(key), damage, chance, store.path(other).read_bytes())
+        corrupt(store.path(key), damage, chance, store.path(other).read_bytes())
         with count.trying(f"{damage.__name__} record"):
             capsys.readouterr()
             try:
                 assert store.read(key) is None, "it was read"
-                said = capsys.readouterr().err
+                message = capsys.readouterr().err
             except OtherSchemaError as error:
-                said = str(error)
-            if str(store.path(key)) not in said:
-                raise SilentError(said)
+                message = str(error)
+            if str(store.path(key)) not in message:
+                raise SilentError(message)
             assert store.read(other) is not None
     count.settle(len(DAMAGES))
 
 
 def test_damaged_checkpoints(
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     chance: random.Random,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, context = tally["corruptions"], Context()
-    jobs = home.jobs(("ft", "grace"), EDITS[-1:])
+    context, jobs = Context(), home.jobs(("ft", "grace"), EDITS[-1:])
     for number, damage in enumerate(DAMAGES):
-        job, other = jobs[number % 2], jobs[1 - number % 2]
         store = ResultStore(tmp_path / damage.__name__)
-        for one in (job, other):
-            file = checkpoint_of(one.cell.key(), store)
+        paths = []
+        for job in jobs:
+            file = CheckpointFile(
+                directory=store.checkpoints,
+                key=job.cell.key(),
+                numerics=numerics(torch.device("cpu")),
+            )
             with pytest.raises(StoppedEarly):
-                run_cell(one, context, StoppingCheckpointer(file, after=2))
-        spoil(file_of(job.cell.key(), store), damage, chance,
-              file_of(other.cell.key(), store).read_bytes())  # fmt: skip
+                run_cell(job, context, StoppingCheckpointer(file, after=2))
+            paths.append(file.path)
+        job, path = jobs[number % 2], paths[number % 2]
+        corrupt(path, damage, chance, paths[1 - number % 2].read_bytes())
         with count.trying(f"{damage.__name__} checkpoint"):
             capsys.readouterr()
             worker = Worker(store, context=context)
             assert worker.run(job).outcome == "done"
-            said = capsys.readouterr().err
+            message = capsys.readouterr().err
             if untimed(store.path(job.cell.key())) != home.whole[job.cell.key()]:
-                raise SilentError(said)
-            assert f"The checkpoint {file_of(job.cell.key(), store)} " in said
+                raise SilentError(message)
+            assert f"The checkpoint {path} " in message
     count.settle(len(DAMAGES))
-
-
-def checkpoint_of(key: str, store: ResultStore) -> CheckpointFile:
-    import torch
-
-    made = numerics(torch.device("cpu"))
-    return CheckpointFile(directory=store.checkpoints, key=key, numerics=made)
-
-
-def file_of(key: str, store: ResultStore) -> Path:
-    return checkpoint_of(key, store).path
 
 
 @pytest.mark.parametrize("name", ["all.jsonl", "all.jsonl.gz"])
 def test_damaged_exports(
     name: str,
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     chance: random.Random,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, whole = tally["corruptions"], home.whole
-    sound = tmp_path / name
-    assert main(["results", "export", str(sound), "--out", str(home.directory / "whole")]) == 0
-    for damage in DAMAGES:
-        path = tmp_path / damage.__name__ / name
-        path.parent.mkdir()
-        shutil.copy(sound, path)
-        spoil(path, damage, chance)
-        out = path.parent / "out"
-        with count.trying(f"{damage.__name__} {name}"):
+    path, whole = tmp_path / name, home.whole
+    assert main(["results", "export", str(path), "--out", str(home.directory / "whole")]) == 0
+    for fault in corrupted(path, chance):
+        out = tmp_path / f"out-{fault.partition(' ')[0]}"
+        with count.trying(fault):
             capsys.readouterr()
             code = main(["results", "import", str(path), "--out", str(out)])
-            said = "".join(capsys.readouterr())
-            there = results(out)
-            if code == 0 and there != whole:  # bytes of a packed file's head say nothing
-                raise SilentError(said)
-            assert there in ({}, whole)
-            assert there or str(path) in said
+            printed = "".join(capsys.readouterr())
+            imported = results(out)
+            if code == 0 and imported != whole:  # bytes of a packed file's head do not matter
+                raise SilentError(printed)
+            assert imported in ({}, whole)
+            assert imported or str(path) in printed
     count.settle(len(DAMAGES))
 
 
 def test_damaged_references(
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     chance: random.Random,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    count = tally["corruptions"]
+    assert home.whole
     monkeypatch.setattr("bench.store.reference.reference_folder", lambda: tmp_path)
     records = list(ResultStore(home.directory / "whole").records())
     path = write_reference(tmp_path / "table1.jsonl", records)
-    sound, content = reference_records("table1"), path.read_bytes()
-    for damage in DAMAGES:
-        path.write_bytes(content)
-        spoil(path, damage, chance)
-        with count.trying(f"{damage.__name__} reference"):
+    sound = reference_records("table1")
+    for fault in corrupted(path, chance):
+        with count.trying(fault):
             try:
-                found = reference_records("table1")
+                read = reference_records("table1")
             except ValueError as error:
                 assert "tables/reference/table1.jsonl" in str(error)  # noqa: PT017
             else:
-                if found != sound:
+                if read != sound:
                     raise SilentError("other records were read")
     count.settle(len(DAMAGES))

@@ -6,7 +6,6 @@ import errno
 import os
 import random
 import subprocess
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from tests.faults.tally import Count
 
 pytestmark = pytest.mark.faults
 
+FAULTS = "disk"
 EDITORS = ("ft", "rome")
 WRITES = 20
 SIZES = range(16, 144, 8)  # KiB; the grid takes some more with its caches
@@ -30,18 +30,18 @@ ENOUGH = "16m"
 
 
 def stopped(code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Fail where a run has not ended as on a full disk: a code, a sentence."""
-    said = capsys.readouterr().err.splitlines()
-    assert code == 2, said
-    assert said[-1].startswith("error: "), said
-    assert not any("Traceback" in line for line in said), said
-    assert not any(line.startswith("failed: ") for line in said), said
+    """Fail unless a run ended as on a full disk: with code 2 and a sentence."""
+    printed = capsys.readouterr().err
+    lines = printed.splitlines()
+    assert code == 2, printed
+    assert lines[-1].startswith("error: "), printed
+    assert "Traceback" not in printed, printed
+    assert not any(line.startswith("failed: ") for line in lines), printed
 
 
-def assert_continues(home: Home, out: Path, there: dict[str, Any]) -> None:
-    """The same command goes on, and what was finished stays."""
-    now = results(out)
-    assert there.items() <= now.items()
+def assert_continues(home: Home, out: Path, before: dict[str, Any]) -> None:
+    """The same command continues, and finished results remain."""
+    assert before.items() <= results(out).items()
     caches._opened.cache_clear()
     assert main(home.arguments(out, EDITORS)) == 0
     assert results(out) == {key: home.whole[key] for key in results(out)}
@@ -50,7 +50,7 @@ def assert_continues(home: Home, out: Path, there: dict[str, Any]) -> None:
 
 
 class Full:
-    """Calls that fail from the n-th on, until there is room again."""
+    """Calls that fail from the n-th on."""
 
     def __init__(self, first: int, number: int) -> None:
         self.left = first - 1
@@ -75,14 +75,13 @@ class Full:
 def test_writes_that_fail(
     number: int,
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, whole = tally["disk"], home.whole
-    assert whole
-    every = range(1, WRITES + 1) if number == errno.ENOSPC else range(1, WRITES + 1, 5)
+    assert home.whole
+    every = range(1, WRITES + 1, 1 if number == errno.ENOSPC else 5)
     for first in every:
         monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / f"cache-{first}"))
         caches._opened.cache_clear()
@@ -111,14 +110,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_small_disks(
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     chance: random.Random,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, whole = tally["disk"], home.whole
-    assert whole
+    assert home.whole
     ended = set()
     for size in SIZES:
         place = disk / f"of-{size}"
@@ -132,9 +130,9 @@ def test_small_disks(
             ended.add(code)
             if code:
                 stopped(code, capsys)
-            there = results(place / "out")
+            before = results(place / "out")
             assert mounted("-o", f"remount,size={ENOUGH}", place)
-            assert_continues(home, place / "out", there)
+            assert_continues(home, place / "out", before)
         subprocess.run(["umount", str(place)], check=True)
     assert 2 in ended
     count.settle(len(SIZES))
@@ -142,23 +140,23 @@ def test_small_disks(
 
 def test_read_only_disks(
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, out = tally["disk"], disk / "out"
-    keys = sorted(key for key, one in home.whole.items() if one["cell"]["editor"] in EDITORS)
+    out = disk / "out"
+    keys = sorted(key for key, r in home.whole.items() if r["cell"]["editor"] in EDITORS)
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(disk / "cache"))
     for missing in keys:
         caches._opened.cache_clear()
         assert main(home.arguments(out, EDITORS)) == 0
         (out / f"{missing}.json").unlink()
-        there = results(out)
+        before = results(out)
         with count.trying(f"a read-only disk without {missing}"):
             assert mounted("-o", "remount,ro", disk)
             capsys.readouterr()
             stopped(main(home.arguments(out, EDITORS)), capsys)
             assert mounted("-o", "remount,rw", disk)
-            assert_continues(home, out, there)
+            assert_continues(home, out, before)
     count.settle(len(keys))

@@ -1,12 +1,14 @@
-"""Processes that are killed at any instant of real cells, and what the same grid makes of it."""
+"""Processes and Ray workers killed at any instant of real cells, and the grid that continues."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -22,18 +24,20 @@ from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
-from tests.faults.grid import Home, assert_tidy, results
+from tests.faults.grid import EDITORS, Home, assert_tidy, results
 from tests.faults.tally import Count
 
 pytestmark = pytest.mark.faults
 
+FAULTS = "kills"
 FORKED, WHOLE = 90, 10  # kills of workers with a warm model, and of `python -m bench run`
+OF_RAY = 2
 SHARE = 0.5  # of the seconds of a grid, within which a worker is killed
 EVERY_EDIT = RunOptions(checkpoint_seconds=0.0, checkpoint_edits=1)
 
 
 def forked(jobs: Sequence[EditJob], context: Context, out: Path) -> int:
-    """A process that works on a grid with the model that this one has loaded; its number."""
+    """The id of a process that works on a grid with the model that is loaded here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
         child = os.fork()
@@ -52,7 +56,7 @@ def forked(jobs: Sequence[EditJob], context: Context, out: Path) -> int:
 
 
 def killed_after(child: int, seconds: float) -> int | None:
-    """Kill a process; None where it was killed, else the exit code with which it was quicker."""
+    """Kill a process; None if it was killed, the exit code if it ended before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -65,7 +69,7 @@ def killed_after(child: int, seconds: float) -> int | None:
 
 
 def warm(jobs: Sequence[EditJob], out: Path) -> tuple[Context, float]:
-    """What a worker has loaded after a whole grid, and the seconds of a second one."""
+    """A worker's loaded objects after a whole grid, and the seconds of a second grid."""
     context = Context()
     for number in range(2):
         start = time.monotonic()
@@ -74,24 +78,22 @@ def warm(jobs: Sequence[EditJob], out: Path) -> tuple[Context, float]:
     return context, time.monotonic() - start
 
 
-def test_killed_workers(
-    home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
-) -> None:
-    count, jobs, whole = tally["kills"], home.jobs(), home.whole
+def test_killed_workers(home: Home, count: Count, chance: random.Random, tmp_path: Path) -> None:
+    jobs, whole = home.jobs(), home.whole
     context, seconds = warm(jobs, tmp_path / "warm")
     grids = 0
     while count.tried < FORKED:
-        out, kept = tmp_path / f"out-{grids}", 0
+        out, finished = tmp_path / f"out-{grids}", 0
         out.mkdir()
         done = None
         while done is None and count.tried < FORKED:
             done = killed_after(forked(jobs, context, out), chance.uniform(0, SHARE * seconds))
             if done is None:
                 with count.trying(f"kill {count.tried} of grid {grids}"):
-                    there = results(out)
-                    assert there == {key: whole[key] for key in there}
-                    assert len(there) >= kept
-                    kept = len(there)
+                    now = results(out)
+                    assert now == {key: whole[key] for key in now}
+                    assert len(now) >= finished
+                    finished = len(now)
         with count.checking(f"grid {grids}"):
             assert done in {0, None}
             assert main(home.arguments(out)) == 0
@@ -102,10 +104,8 @@ def test_killed_workers(
     count.settle(FORKED)
 
 
-def test_killed_runs(
-    home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
-) -> None:
-    count, whole, out = tally["kills"], home.whole, tmp_path / "out-0"
+def test_killed_runs(home: Home, count: Count, chance: random.Random, tmp_path: Path) -> None:
+    whole, out = home.whole, tmp_path / "out-0"
     before, seconds = count.tried, 3.0
     command = [sys.executable, "-m", "bench"]
     while count.tried < before + WHOLE:
@@ -117,8 +117,8 @@ def test_killed_runs(
             ended = killed(process, started + delay)
         if not ended:
             with count.trying(f"kill of a run in {out.name}"):
-                there = results(out)
-                assert there == {key: whole[key] for key in there}
+                now = results(out)
+                assert now == {key: whole[key] for key in now}
             continue
         with count.checking(f"the run in {out.name}"):
             assert process.returncode == 0
@@ -153,3 +153,47 @@ def killed(process: subprocess.Popen[bytes], instant: float) -> bool:
         time.sleep(0.002)
     process.kill()
     return process.wait() != -signal.SIGKILL
+
+
+def test_ray_workers(
+    home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="ray is not installed: its workers cannot be killed")
+    from bench.runner.executors.ray_cluster import RayExecutor
+
+    count, out, whole = tally["ray"], tmp_path / "out", home.whole
+    out.mkdir()
+    killed: dict[str, int] = {}
+    over = threading.Event()
+
+    def kill() -> None:
+        """Kill the holder of a lease, once for each of a few cells."""
+        while len(killed) < OF_RAY and not over.is_set():
+            for lease in (out / "claims").glob("*.json"):
+                try:
+                    process = int(json.loads(lease.read_text())["pid"])
+                except (OSError, ValueError):  # just released, or not written yet
+                    continue
+                if lease.stem in killed or process in killed.values():
+                    continue
+                time.sleep(chance.uniform(0, 0.1))
+                os.kill(process, signal.SIGKILL)
+                killed[lease.stem] = process
+                break
+            time.sleep(0.005)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        finished = list(RayExecutor(cpus=1).run(home.jobs(EDITORS), out, options=EVERY_EDIT))
+    finally:
+        over.set()
+        killer.join()
+    for key in killed:
+        with count.trying(f"the worker of {key}"):
+            assert results(out).get(key) == whole[key]
+    with count.checking("the other cells"):
+        assert len(finished) == len(whole)
+        assert results(out) == whole
+        assert not ResultStore(out).leases.exists()
+    count.settle(OF_RAY)

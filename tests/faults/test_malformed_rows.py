@@ -1,9 +1,8 @@
-"""Every field of every data set with every kind of wrong value: named, counted, or no matter."""
+"""Every field of every data set with every kind of wrong value: named, counted, or harmless."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.faults.tally import Count, SilentError
 
 pytestmark = pytest.mark.faults
 
+FAULTS = "rows"
 EXAMPLES = 300
 MISSING = object()
 HUGE = "word " * 60_000
@@ -58,47 +58,48 @@ json_values = st.recursive(
 
 @dataclass(frozen=True)
 class Loading:
-    """How a file of rows is read, and the file."""
+    """A file of rows, and how it is written and read."""
 
     path: Path
     good: Mapping[str, Any]
     write: Callable[[list[Any]], object]
-    read: Callable[[], tuple[list[Any], int]]  # what the rows became, and how much was skipped
+    read: Callable[[], tuple[list[Any], int]]  # the samples, and how many rows were skipped
 
     def judge(self, field: str, value: object) -> None:
-        """Load a good row and one with that value; fail where the value is neither named, nor
-        counted, nor in the sample as it was, nor beside the point.
+        """Load a good row and a row with that value.
+
+        Fail if the value is neither named, nor counted, nor unchanged in the sample, nor harmless.
         """
         row = {name: part for name, part in self.good.items() if name != field}
         self.write([self.good, row if value is MISSING else row | {field: value}])
         try:
-            found, skipped = self.read()
+            samples, skipped = self.read()
         except ValueError as error:
-            said = str(error)
-            assert said.startswith(f"{self.path}, row 1, field '"), said
-            assert f"field '{field}'" in said or f"'{field}'" in said.partition("(")[0], said
-            assert "\n" not in said, said
-            assert len(said) < 2_000, len(said)
+            message = str(error)
+            assert message.startswith(f"{self.path}, row 1, field '"), message
+            head = message.partition("(")[0]
+            assert f"field '{field}'" in message or f"'{field}'" in head, message
+            assert "\n" not in message, message
+            assert len(message) < 2_000, len(message)
             return
-        if skipped or (len(found) == 2 and bare(found[0]) == bare(found[1])):
+        if skipped or (len(samples) == 2 and bare(samples[0]) == bare(samples[1])):
             return
-        if len(found) != 2 or not holds(found[1], value):
-            raise SilentError(f"{value!r:.80} became {found[-1]!r:.300}")
+        if len(samples) != 2 or not holds(samples[1], value):
+            raise SilentError(f"{value!r:.80} became {samples[-1]!r:.300}")
 
 
 def bare(sample: Any) -> str:
-    """What a sample says, but for its number."""
+    """The text of a sample without its number."""
     return repr(sample).partition(",")[2]
 
 
 def holds(sample: Any, value: object) -> bool:
-    """Whether the texts of a value are in a sample; an empty list is one of no probes."""
+    """Whether the texts of a value are in a sample; an empty list has no probes."""
     if isinstance(value, str):
         return repr(value.lstrip())[1:-1] in repr(sample)
-    if isinstance(value, list):
-        return all(holds(sample, part) for part in value)
-    if isinstance(value, dict):
-        return all(holds(sample, part) for part in value.values())
+    if isinstance(value, list | dict):
+        parts = value.values() if isinstance(value, dict) else value
+        return all(holds(sample, part) for part in parts)
     return isinstance(value, int) and not isinstance(value, bool) and repr(value) in repr(sample)
 
 
@@ -133,8 +134,8 @@ def every(directory: Path) -> list[Loading]:
     return [*sets, *(questions(name, directory / name) for name in ROWS)]
 
 
-def test_rows(tally: defaultdict[str, Count], tmp_path: Path) -> None:
-    count, tries = tally["rows"], 0
+def test_rows(count: Count, tmp_path: Path) -> None:
+    tries = 0
     for loading in every(tmp_path):
         for field in loading.good:
             for name, value in VALUES.items():
@@ -145,8 +146,8 @@ def test_rows(tally: defaultdict[str, Count], tmp_path: Path) -> None:
     count.settle(tries)
 
 
-def test_rows_of_any_values(tally: defaultdict[str, Count], tmp_path: Path) -> None:
-    count, sets = tally["rows"], every(tmp_path)
+def test_rows_of_any_values(count: Count, tmp_path: Path) -> None:
+    sets = every(tmp_path)
 
     @settings(
         max_examples=EXAMPLES,
@@ -155,12 +156,12 @@ def test_rows_of_any_values(tally: defaultdict[str, Count], tmp_path: Path) -> N
         database=None,
     )
     @given(data=st.data())
-    def try_one(data: st.DataObject) -> None:
+    def try_value(data: st.DataObject) -> None:
         loading = data.draw(st.sampled_from(sets))
         field = data.draw(st.sampled_from(sorted(loading.good)))
         value = data.draw(json_values)
         with count.trying(f"{loading.path.name}, {field}: {value!r:.100}"):
             loading.judge(field, value)
 
-    try_one()
+    try_value()
     count.settle(EXAMPLES)

@@ -1,9 +1,8 @@
-"""Files that are no text and names that lead elsewhere, given on the command line."""
+"""Files that are not text and names that lead elsewhere, given on the command line."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,9 @@ from tests.faults.tally import Count
 
 pytestmark = pytest.mark.faults
 
+FAULTS = "input"
 NAMES = ("../elsewhere", "..", "a\0b", "/etc/passwd", "\udcff\udcfe", "a\nb", "x" * 5_000)
-# A command, of which `{}` is the odd name.
+# Commands, with `{}` for the odd name.
 NAMED = (
     "run --backbone {}",
     "run --editors {}",
@@ -37,7 +37,7 @@ NAMED = (
     "import-weights {}",
     "stats --backbone {}",
 )
-# These search whatever folder there is.
+# These accept any existing folder.
 ANY_FOLDER = ("run --editors rome --corpus {}", "run --table 2 --editors ft --ability-dir {}")
 
 
@@ -48,24 +48,21 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], *wanted: s
         code = main(arguments)
     except SystemExit as error:  # of argparse
         code = int(error.code or 0)
-    said = capsys.readouterr()
-    lines = said.err.splitlines()
-    assert code == 2, said
-    assert lines[-1].startswith("error: "), said
-    assert len([line for line in lines if "error" in line]) == 1, said
-    assert all(one in lines[-1] for one in wanted), said
-    assert "Traceback" not in said.err
+    printed = capsys.readouterr().err
+    lines = printed.splitlines()
+    assert code == 2, printed
+    assert lines[-1].startswith("error: "), printed
+    assert len([line for line in lines if "error" in line]) == 1, printed
+    assert all(name in lines[-1] for name in wanted), printed
+    assert "Traceback" not in printed
 
 
 def present(home: Home) -> list[Path]:
-    """All files but those of the cache, and of the tests beside."""
+    """All files except those of the cache."""
     return sorted(path for path in home.directory.rglob("*") if not path.is_relative_to(home.cache))
 
 
-def test_odd_names(
-    home: Home, tally: defaultdict[str, Count], capsys: pytest.CaptureFixture[str]
-) -> None:
-    count = tally["input"]
+def test_odd_names(home: Home, count: Count, capsys: pytest.CaptureFixture[str]) -> None:
     assert home.whole
     before = present(home)
     tries = [(command, name) for command in NAMED for name in NAMES]
@@ -77,17 +74,17 @@ def test_odd_names(
     count.settle(len(tries) - len(ANY_FOLDER))
 
 
-def test_files_that_are_no_text(
+def test_files_that_are_not_text(
     home: Home,
-    tally: defaultdict[str, Count],
+    count: Count,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count, out = tally["input"], str(tmp_path / "out")
-    spoilt = b'{"text": "\xff\xfe"}\n'
+    out = str(tmp_path / "out")
+    not_utf8 = b'{"text": "\xff\xfe"}\n'
     data = tmp_path / "data" / FILE_NAMES["zsre", "test"]
     data.parent.mkdir()
-    for content in (spoilt, b"\xff", b"\0" * 100, '[{"subject": "ü"}]'.encode("utf-16")):
+    for content in (not_utf8, b"\xff", b"\0" * 100, '[{"subject": "ü"}]'.encode("utf-16")):
         with count.trying(f"data {content[:20]!r}"):
             data.write_bytes(content)
             refused([*home.arguments(tmp_path / "out", ("ft",)), "--data-dir", str(data.parent)],
@@ -99,9 +96,9 @@ def test_files_that_are_no_text(
                 arguments = [*home.arguments(tmp_path / "out", ("rome",)), "--corpus", str(corpus)]
                 capsys.readouterr()
                 code = main(arguments)
-                said = capsys.readouterr().err
+                printed = capsys.readouterr().err
                 assert code in {0, 1, 2}
-                assert code == 0 or str(corpus) in said, said
+                assert code == 0 or str(corpus) in printed, printed
         record = tmp_path / "records.jsonl"
         record.write_bytes(content)
         with count.trying(f"records {content[:20]!r}"):
@@ -118,5 +115,5 @@ def test_files_that_are_no_text(
                  "--data-dir", str(home.directory / "data"), "--edits", "1"],
                 capsys, "csqa_validation.jsonl",
             )  # fmt: skip
-    assert json.loads(spoilt.decode("latin-1"))
+    assert json.loads(not_utf8.decode("latin-1"))
     count.settle(20)
