@@ -12,30 +12,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import artefact_path, data_facts, required_artefact, required_encoder
+from editors.base import EditRequest, Resources
+from editors.parts.artefact import required_encoder
 from editors.parts.deltas import EditedWeights
-from editors.parts.encoder import TextVectors
+from editors.parts.encoder import TextVectors, vectors_digest
 from editors.parts.fact_memory import NONE, FactEditor, FactMemory
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.follower import identity, load_follower, no_increments
+from editors.parts.lte.follower import PREFIX, Follower, no_increments
 from editors.parts.lte.hparams import PRESETS, LteHparams
 from editors.parts.lte.training import LteTask, prefix_ids
 from editors.parts.needs import FORWARD, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
 from editors.parts.tokens import TokenBatch
 from editors.parts.training.examples import statement
-from editors.parts.training.loop import LoopSettings, trained_artefact, untrained_artefact
+from editors.parts.training.loop import LoopSettings
+from editors.parts.training.task import TrainedEditor, Training
 
 _ALWAYS = -1.0  # a cosine that every question exceeds
 
 
-class LteEditor(FactEditor[LteHparams], TrainableEditor[LteHparams]):
+class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
     """Retrieves a fact for each question and lets the follower read it.
 
     The follower's weights are part of the editor: the first edit puts them into the model, a reset
@@ -83,8 +83,7 @@ class LteEditor(FactEditor[LteHparams], TrainableEditor[LteHparams]):
         """
         super().__init__(lm, hparams, resources)
         encoder = required_encoder(resources, label=self.label)
-        artefact = required_artefact(resources, key="lte", label=self.label)
-        self.follower = load_follower(artefact, lm, encoder, hparams)
+        self.follower = Follower.of(self.trained_weights())
         self.vectors = TextVectors.from_directory(encoder, lm.device)
         self.memory = FactMemory(self.vectors.width, lm.device)
         self._weights = EditedWeights(lm.model)
@@ -138,48 +137,21 @@ class LteEditor(FactEditor[LteHparams], TrainableEditor[LteHparams]):
     # ---- Alignment: the follower learns to read facts -------------------------------------------
 
     @classmethod
-    def fit(
-        cls,
-        lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
-        hparams: LteHparams,
-        resources: Resources,
-        *,
-        out: Path,
-        progress: Callable[[Mapping[str, float]], None] | None = None,
-    ) -> Path:
-        """Fine-tune the follower on samples of one or several data sets, write its increments.
+    def training(cls, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> Training:
+        """Increments of all weights; the encoder retrieves and is not trained. See `LteTask`.
 
-        Samples without a generality or without a locality probe cannot train. The encoder retrieves
-        and is not trained; the seed is that of the held-out choice and of all draws.
-
-        Raises:
-            ValueError: too few usable samples, or the artefact or checkpoint of another run lies
-                there.
+        Untrained, the follower is the model itself, and finds a fact for every question.
         """
         encoder, seed = required_encoder(resources, label=cls.label), resources.seed
-        facts = {"seed": seed, "data": data_facts(samples)}
-        return trained_artefact(
-            artefact_path(out, "lte", lm.name, list(samples)),
-            identity(lm, encoder, hparams) | facts,
-            lambda: LteTask(lm, samples, hparams, encoder=encoder, seed=seed),
-            LoopSettings(
+        return Training(
+            key="lte",
+            hparams=hparams.to_dict(),
+            facts={"prefix": PREFIX, "encoder_digest": vectors_digest(encoder)},
+            learner=lambda samples: LteTask(lm, samples, hparams, encoder=encoder, seed=seed),
+            initial_weights=lambda: no_increments(lm.model, _ALWAYS),
+            loop=LoopSettings(
                 iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
             ),
-            dtype="float16",
-            progress=progress,
-        )
-
-    @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: LteHparams, resources: Resources, *, out: Path
-    ) -> Path:
-        """A follower that is the model itself, and finds a fact for every question."""
-        encoder = required_encoder(resources, label=cls.label)
-        return untrained_artefact(
-            artefact_path(out, "lte", lm.name, []),
-            no_increments(lm.model, _ALWAYS),
-            identity(lm, encoder, hparams) | {"seed": resources.seed},
             dtype="float16",
         )
 

@@ -20,23 +20,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
-from editors.parts.artefact import artefact_path, data_facts, required_artefact, required_encoder
+from editors.base import EditRequest, Resources
+from editors.parts.artefact import required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import FORWARD, THROUGH, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import prefixed, words_prefixed
-from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams
+from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams, trained_values
 from editors.parts.recipe.network import (
     Trained,
+    empty_network,
+    encoder_digest,
     fresh_network,
-    identity,
-    load_trained,
     recipe_parameters,
 )
 from editors.parts.recipe.repository import InnerProductIndex
@@ -44,10 +43,11 @@ from editors.parts.recipe.training import RecipeTask
 from editors.parts.retrieving import Explanation, RetrievingEditor, nearest
 from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
 from editors.parts.training.examples import statement
-from editors.parts.training.loop import LoopSettings, trained_artefact, untrained_artefact
+from editors.parts.training.loop import LoopSettings
+from editors.parts.training.task import TrainedEditor, Training
 
 
-class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparams]):
+class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]):
     """Retrieves a continuous prompt for each query; see the module's docstring."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
@@ -79,9 +79,8 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparam
         super().__init__(lm, hparams, resources)
         hparams.check_backbone(lm.architecture.model_type)
         if trained is None:
-            encoder = required_encoder(resources, label=self.label)
-            artefact = required_artefact(resources, key="recipe", label=self.label)
-            trained = load_trained(artefact, lm, encoder, hparams)
+            trained = empty_network(lm, hparams, required_encoder(resources, label=self.label))
+            trained.network.load_state_dict(self.trained_weights())
         self.trained = trained
         self.network = trained.network.eval().requires_grad_(False)
         with torch.no_grad():
@@ -168,58 +167,35 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainableEditor[RecipeHparam
     # ---- Training: the losses are in `recipe.losses`, the steps in `recipe.training` -----------
 
     @classmethod
-    def fit(
-        cls,
-        lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
-        hparams: RecipeHparams,
-        resources: Resources,
-        *,
-        out: Path,
-        progress: Callable[[Mapping[str, float]], None] | None = None,
-    ) -> Path:
-        """Train encoder, retriever and prompt MLP on samples of one or several data sets.
-
-        Samples without a generality or without a locality probe cannot train; the header counts
-        what did. The seed is that of initial weights, held-out choice, batch order and dropout.
-
-        Raises:
-            ValueError: too few usable samples, or the artefact or checkpoint of another run lies
-                there.
-        """
+    def training(cls, lm: LanguageModel, hparams: RecipeHparams, resources: Resources) -> Training:
+        """Encoder, retriever and prompt MLP; see `RecipeTask`."""
         encoder, seed = required_encoder(resources, label=cls.label), resources.seed
-        facts = {"seed": seed, "data": data_facts(samples)}
-        return trained_artefact(
-            artefact_path(out, "recipe", lm.name, list(samples)),
-            identity(lm, encoder, hparams) | facts,
-            lambda: RecipeTask(lm, samples, hparams, encoder=encoder, seed=seed),
-            LoopSettings(
+
+        def initial_weights() -> Mapping[str, Tensor]:
+            # Queries start in the space of the keys: an edit's own question then finds a key, and
+            # is answered with a prompt as after training.
+            started = replace(hparams, query_init="knowledge")
+            network = fresh_network(lm, started, encoder, seed).network
+            if network.threshold is not None:
+                network.threshold.fill_(-math.inf)
+            return network.state_dict()
+
+        return Training(
+            key="recipe",
+            hparams=trained_values(hparams),
+            model_hparams=(
+                *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
+                *("inject", "positions", "gate"),
+            ),
+            facts={"encoder_digest": encoder_digest(encoder)},
+            learner=lambda samples: RecipeTask(lm, samples, hparams, encoder=encoder, seed=seed),
+            initial_weights=initial_weights,
+            loop=LoopSettings(
                 iterations=hparams.iterations,
                 checkpoint_interval=hparams.checkpoint_interval,
                 selection=hparams.selection,
                 first_selectable=hparams.ramp_end,
             ),
-            dtype=hparams.artefact_dtype,
-            progress=progress,
-        )
-
-    @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: RecipeHparams, resources: Resources, *, out: Path
-    ) -> Path:
-        """The network that training starts from.
-
-        Its queries start in the space of the keys, whatever the hyper-parameters say: an edit's own
-        question then finds a key, and is answered with a prompt as after training.
-        """
-        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
-        network = fresh_network(lm, replace(hparams, query_init="knowledge"), encoder, seed).network
-        if network.threshold is not None:
-            network.threshold.fill_(-math.inf)
-        return untrained_artefact(
-            artefact_path(out, "recipe", lm.name, []),
-            network.state_dict(),
-            identity(lm, encoder, hparams) | {"seed": seed},
             dtype=hparams.artefact_dtype,
         )
 

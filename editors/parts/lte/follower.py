@@ -5,19 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from editors.parts.artefact import backbone_facts, check_fits, read_artefact
 from editors.parts.deltas import WeightDelta
-from editors.parts.encoder import vectors_digest
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.hparams import LteHparams
 
-ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
 # qizhou000/LiveEdit; the question follows at once.
 PREFIX = "[Updated Information]{fact}\n[Query]"
 _THRESHOLD = "threshold"
@@ -92,32 +86,3 @@ class Follower:
             if name != _THRESHOLD
         )
         return cls(deltas, float(weights[_THRESHOLD]))
-
-
-def load_follower(path: Path, lm: LanguageModel, encoder: Path, hparams: LteHparams) -> Follower:
-    """The follower of an artefact, if it belongs to this backbone and encoder.
-
-    Raises:
-        FileNotFoundError: artefact or encoder does not exist.
-        ValueError: the weights were trained for something else; the sentence says what.
-    """
-    tensors, header = read_artefact(path)
-    facts = ("editor", "format", "prefix", "encoder_digest")
-    check_fits(path, header, identity(lm, encoder, hparams), facts=facts, hparams=())
-    return Follower.of(tensors)
-
-
-def identity(lm: LanguageModel, encoder: Path, hparams: LteHparams) -> dict[str, Any]:
-    """What an artefact or a checkpoint must agree on with the run that reads it.
-
-    Raises:
-        FileNotFoundError: the encoder does not exist.
-    """
-    return {
-        "editor": "lte",
-        "format": ARTEFACT_FORMAT,
-        "hparams": hparams.to_dict(),
-        "prefix": PREFIX,
-        **backbone_facts(lm),
-        "encoder_digest": vectors_digest(encoder),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +19,19 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.lte.follower import PREFIX, FollowerWeights, copy_to_train
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.recipe.losses import kl_divergence
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
+from editors.parts.tokens import prompt_ids
 from editors.parts.training.examples import (
     Example,
     Ids,
     Pair,
     PoolSampler,
     Question,
+    batch_of_pairs,
     examples_of,
     pick,
     split_pools,
 )
-from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, cosine_decay
+from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, decayed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -116,27 +116,19 @@ class LteObjective:
         rows += [d.generality.after(d.example.fact_ids, self.leading) for d in drawn]
         rows += plain
         rows += [d.locality.after(d.example.fact_ids, self.leading) for d in drawn]
-        batch = self.batch(rows)
+        batch = batch_of_pairs(self.pristine, rows)
         logits = self.follower.target_logits(batch).float()  # [N, V]
         lengths = [len(target) for target in batch.target_ids]
         counts = [sum(lengths[i * b : (i + 1) * b]) for i in range(4)]
         reliability, generality, alone, with_fact = logits.split(counts)
         own_labels, rephrase_labels, _, _ = batch.labels.split(counts)
         with torch.no_grad():
-            reference = self.pristine.target_logits(self.batch(plain)).float()
+            reference = self.pristine.target_logits(batch_of_pairs(self.pristine, plain)).float()
         divergence = kl_divergence(reference, alone) + kl_divergence(reference, with_fact)
         return LteTerms(
             reliability=functional.cross_entropy(reliability, own_labels),
             generality=functional.cross_entropy(generality, rephrase_labels),
             locality=divergence / 2,
-        )
-
-    def batch(self, rows: Sequence[Pair]) -> TokenBatch:
-        """Padded batch of (prompt, target) rows."""
-        prompts, targets = zip(*rows, strict=True)
-        lm = self.pristine
-        return batch_of_ids(
-            prompts, targets, [""] * len(rows), padding=pad_id(lm.tokenizer), device=lm.device
         )
 
 
@@ -201,7 +193,8 @@ class LteTask(TrainingTask[HeldOut]):
         return terms.total(self._hparams), vars(terms)
 
     def rate_factor(self, iteration: int) -> float:
-        return rate_factor(iteration, self._hparams)
+        hparams = self._hparams
+        return decayed(hparams.learning_rate_decay, iteration, hparams.iterations)
 
     def enter(self, *, training: bool) -> None:
         super().enter(training=training)
@@ -222,16 +215,8 @@ class LteTask(TrainingTask[HeldOut]):
 
     def scores(self, pool: HeldOut) -> dict[str, float]:
         """Token accuracies of the follower, and `hit_*` retrieval rates."""
-        follower = self._objective.follower
-        scores = scores_of(self._objective, follower, pool.questions)
+        scores = scores_of(self._objective.follower, pool.questions)
         return {"edits": len(pool.examples)} | scores
-
-
-def rate_factor(iteration: int, hparams: LteHparams) -> float:
-    """Factor of the learning rate at the step after `iteration` steps."""
-    if hparams.learning_rate_decay == "none":
-        return 1.0
-    return cosine_decay(math.pi * iteration / hparams.iterations)
 
 
 def calibrated_threshold(vectors: TextVectors, streams: Mapping[str, Sequence[Example]]) -> float:
@@ -286,7 +271,7 @@ def questions_of(
         rows += [(NONE, "locality", question) for question in e.unrelated]
     retrieved = memory.retrieve(vectors([q.text for _, _, q in rows]), threshold).tolist()
     unrelated = [question.pair for example in examples for question in example.unrelated]
-    plain = iter(_predicted(objective, objective.pristine, unrelated))
+    plain = iter(_predicted(objective.pristine, unrelated))
     questions = []
     for (own_edit, aspect, question), number in zip(rows, retrieved, strict=True):
         pair = question.pair
@@ -297,11 +282,9 @@ def questions_of(
     return questions
 
 
-def scores_of(
-    objective: LteObjective, follower: LanguageModel, questions: Sequence[HeldOutQuestion]
-) -> dict[str, float]:
+def scores_of(follower: LanguageModel, questions: Sequence[HeldOutQuestion]) -> dict[str, float]:
     """Mean token accuracy and share of right retrievals of each aspect."""
-    predicted = _predicted(objective, follower, [question.pair for question in questions])
+    predicted = _predicted(follower, [question.pair for question in questions])
     scores: dict[str, float] = {}
     for aspect in _ASPECTS:
         rows = [(q, ids) for q, ids in zip(questions, predicted, strict=True) if q.aspect == aspect]
@@ -314,13 +297,11 @@ def scores_of(
 
 
 @torch.no_grad()
-def _predicted(
-    objective: LteObjective, lm: LanguageModel, pairs: Sequence[Pair]
-) -> list[list[int]]:
+def _predicted(lm: LanguageModel, pairs: Sequence[Pair]) -> list[list[int]]:
     """The argmax at each target token of (prompt, target) rows."""
     predicted: list[list[int]] = []
     for start in range(0, len(pairs), _CHUNK):
-        batch = objective.batch(pairs[start : start + _CHUNK])
+        batch = batch_of_pairs(lm, pairs[start : start + _CHUNK])
         counts = [len(target) for target in batch.target_ids]
         parts = lm.target_logits(batch).argmax(-1).split(counts)
         predicted += [part.tolist() for part in parts]

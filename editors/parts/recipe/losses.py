@@ -19,8 +19,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.network import Trained, similarity
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id
-from editors.parts.training.examples import Ids, Pair
+from editors.parts.training.examples import Ids, Pair, batch_of_pairs
 
 Reduction = Literal["token_mean", "seq_sum"]
 
@@ -100,13 +99,6 @@ class Objective:
             sentinel_locality=contrastive.sentinel_locality,  # L_so, of unrelated queries
         )
 
-    def tokens(self, rows: Sequence[Pair]) -> TokenBatch:
-        """Padded language model batch of (prompt, target) rows."""
-        prompts, targets = zip(*rows, strict=True)
-        padding = pad_id(self.lm.tokenizer)
-        texts = [""] * len(rows)
-        return batch_of_ids(prompts, targets, texts, padding=padding, device=self.lm.device)
-
     def _representations(self, batch: RecipeBatch) -> Representations:
         size, network = len(batch), self.trained.network
         # [4 b, P]
@@ -125,7 +117,7 @@ class Objective:
     ) -> list[tuple[Tensor, Tensor]]:
         """(logits [N, V], labels [N]) of the first `parts` thirds of the rows, with prompts."""
         size = len(batch)
-        tokens = self.tokens(batch.rows[: parts * size])
+        tokens = batch_of_pairs(self.lm, batch.rows[: parts * size])
         hits = torch.ones(len(tokens), dtype=torch.bool, device=self.lm.device)
         with prefixed(
             self.lm,
@@ -151,7 +143,8 @@ class Objective:
 
     def _kl(self, batch: RecipeBatch, logits: Tensor) -> Tensor:
         with torch.no_grad():
-            plain = self.lm.target_logits(self.tokens(batch.rows[2 * len(batch) :])).float()
+            rows = batch_of_pairs(self.lm, batch.rows[2 * len(batch) :])
+            plain = self.lm.target_logits(rows).float()
         return kl_divergence(plain, logits, reduction=self.hparams.kl, rows=len(batch))
 
 

@@ -6,26 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from editors.parts.artefact import backbone_facts, check_fits, files_digest, read_artefact
+from editors.parts.artefact import files_digest
 from editors.parts.encoder import SentenceEncoder, TextBatcher, read_config
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Setting, parameters_of
-from editors.parts.recipe.hparams import RecipeHparams, trained_values
+from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
 
-ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
-# Files that fix what the encoder's ids mean and how wide it is; its weights are in the artefact.
-_ENCODER_FILES = ("config.json", "tokenizer.json")
-# Hyper-parameters that the weights depend on in use, not in training alone.
-_MODEL_FIELDS = (
-    *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
-    *("inject", "positions", "gate"),
-)
 # Bound of the sentinel's uniform initialisation, from the released code.
 _SENTINEL_BOUND = 0.05
 
@@ -183,43 +174,26 @@ def fresh_network(lm: LanguageModel, hparams: RecipeHparams, encoder: Path, seed
     return Trained(network.to(lm.device), batcher)
 
 
-def load_trained(path: Path, lm: LanguageModel, encoder: Path, hparams: RecipeHparams) -> Trained:
-    """The network of an artefact; the encoder's directory gives its shape and its tokenizer.
-
-    Raises:
-        FileNotFoundError: artefact or encoder does not exist.
-        ValueError: the weights were trained for something else; the sentence says what.
-    """
+def empty_network(lm: LanguageModel, hparams: RecipeHparams, encoder: Path) -> Trained:
+    """A network for trained weights; the encoder's directory gives its shape and its tokenizer."""
     config = read_config(encoder)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
         sentences = SentenceEncoder(config, pool=hparams.pool)
         network = RecipeNetwork(sentences, hparams, lm.hidden_size)
-    tensors, header = read_artefact(path)
-    check_fits(
-        path,
-        header,
-        identity(lm, encoder, hparams),
-        facts=("editor", "format", "encoder_digest"),
-        hparams=_MODEL_FIELDS,
-    )
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     batcher = TextBatcher.from_directory(encoder, sentences.max_length)
     return Trained(network.to(lm.device), batcher)
 
 
-def identity(lm: LanguageModel, encoder: Path, hparams: RecipeHparams) -> dict[str, Any]:
-    """What an artefact or a checkpoint must agree on with the run that reads it.
+def encoder_digest(encoder: Path) -> str:
+    """sha256 of the files that fix what the encoder's ids mean and how wide it is.
+
+    Its weights are in the artefact.
 
     Raises:
-        FileNotFoundError: a file of the encoder is missing.
+        FileNotFoundError: one of the files is missing.
     """
-    for name in _ENCODER_FILES:
-        if not (encoder / name).is_file():
-            raise FileNotFoundError(f"No sentence encoder at {encoder}: {name} is missing.")
-    return {
-        "editor": "recipe",
-        "format": ARTEFACT_FORMAT,
-        "hparams": trained_values(hparams),
-        **backbone_facts(lm),
-        "encoder_digest": files_digest([encoder / name for name in _ENCODER_FILES]),
-    }
+    paths = [encoder / name for name in ("config.json", "tokenizer.json")]
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"No sentence encoder at {encoder}: {path.name} is missing.")
+    return files_digest(paths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -23,11 +22,12 @@ from editors.parts.training.examples import (
     Ids,
     PoolSampler,
     Question,
+    batch_of_pairs,
     examples_of,
     pick,
     split_pools,
 )
-from editors.parts.training.task import HELD_OUT_SEED, GeneratorScope, TrainingTask, cosine_decay
+from editors.parts.training.task import HELD_OUT_SEED, GeneratorScope, TrainingTask, decayed
 
 _CHUNK = 64  # rows of one forward; results do not depend on it
 _NONE = 0  # the sentinel's row of a repository
@@ -121,7 +121,8 @@ class RecipeTask(TrainingTask[Sequence[Example]]):
         return terms.total(self._hparams, ramp), vars(terms)
 
     def rate_factor(self, iteration: int) -> float:
-        return rate_factor(iteration, self._hparams)
+        hparams = self._hparams
+        return decayed(hparams.learning_rate_decay, iteration, hparams.iterations)
 
     def enter(self, *, training: bool) -> None:
         super().enter(training=training and self._hparams.dropout)
@@ -153,13 +154,6 @@ def learning_rates(network: RecipeNetwork, hparams: RecipeHparams) -> list[tuple
     others = [p for name, p in network.named_parameters() if not name.startswith("mlp_p.")]
     prompts = network.mlp_p.parameters()
     return [(others, rate), (prompts, rate if prompt_rate is None else prompt_rate)]
-
-
-def rate_factor(iteration: int, hparams: RecipeHparams) -> float:
-    """Factor of the learning rates at the step after `iteration` steps."""
-    if hparams.learning_rate_decay == "none":
-        return 1.0
-    return cosine_decay(math.pi * iteration / hparams.iterations)
 
 
 def ramp_at(iteration: int, hparams: RecipeHparams) -> float:
@@ -229,7 +223,7 @@ def _scored(
     pooled = trained.pooled([question.encoded for _, question in owned], lm.device)
     retrieved = repository.retrieve(trained.network.queries(pooled))  # [B]
     own = torch.tensor([k for k, _ in owned], device=lm.device)
-    tokens = objective.tokens([question.pair for _, question in owned])
+    tokens = batch_of_pairs(lm, [question.pair for _, question in owned])
     counts = [len(target) for target in tokens.target_ids]
     plain = lm.target_logits(tokens).argmax(-1)  # [N]
     unrelated = (own == _NONE).repeat_interleave(torch.tensor(counts, device=lm.device))

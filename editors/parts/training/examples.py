@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.tokens import prompt_ids, target_ids
+from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -106,6 +107,13 @@ def examples_of(
         )
 
     return [example(sample) for sample in usable(samples)]
+
+
+def batch_of_pairs(lm: LanguageModel, pairs: Sequence[Pair]) -> TokenBatch:
+    """Padded batch of (prompt, target) ids, which nothing looks up by its text."""
+    prompts, targets = zip(*pairs, strict=True)
+    texts, padding = [""] * len(pairs), pad_id(lm.tokenizer)
+    return batch_of_ids(prompts, targets, texts, padding=padding, device=lm.device)
 
 
 def usable(samples: Sequence[EditSample]) -> list[EditSample]:

@@ -1,20 +1,168 @@
-"""One editor's training as a task: the steps that all share, with hooks for what differs."""
+"""What trained editors share: a task of training with hooks, an editor around its artefact."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from editors.base import EditSample, HparamsT, Resources, TrainableEditor
+from editors.parts.artefact import (
+    artefact_path,
+    backbone_facts,
+    check_fits,
+    data_facts,
+    read_artefact,
+    required_artefact,
+)
+from editors.parts.language_model import LanguageModel
+from editors.parts.training.loop import (
+    Learner,
+    LoopSettings,
+    Progress,
+    trained_artefact,
+    untrained_artefact,
+)
+
 HELD_OUT_SEED = 0  # the held-out loss draws the same probes at every checkpoint
 
+Samples = Mapping[str, Sequence[EditSample]]  # by data set
 PoolT = TypeVar("PoolT")  # held-out examples of one data set
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How an editor's weights come about: what is trained, for what, and how it is stored."""
+
+    key: str  # of the editor, in names of artefacts
+    hparams: Mapping[str, Any]  # hyper-parameters that the weights depend on
+    model_hparams: tuple[str, ...] = ()  # those that they depend on in use, not in training alone
+    facts: Mapping[str, Any]  # what they depend on in use beside the backbone: a digest, ..
+    learner: Callable[[Samples], Learner]
+    initial_weights: Callable[[], Mapping[str, Tensor]]  # of the right shapes, without training
+    loop: LoopSettings
+    dtype: str = "float32"  # on disk, or `float16`
+    format: int = 1  # raised when older files can no longer be read
+
+    def identity(self, lm: LanguageModel) -> dict[str, Any]:
+        """All that the weights depend on but seed and data."""
+        return {
+            "editor": self.key,
+            "format": self.format,
+            "hparams": self.hparams,
+            **backbone_facts(lm),
+            **self.facts,
+        }
+
+
+class TrainedEditor(TrainableEditor[HparamsT]):
+    """An editor whose weights are trained as its `training` says, and stored in an artefact."""
+
+    @classmethod
+    @abstractmethod
+    def training(cls, lm: LanguageModel, hparams: HparamsT, resources: Resources) -> Training:
+        """How the weights come about."""
+
+    @classmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Samples,
+        hparams: HparamsT,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Progress | None = None,
+    ) -> Path:
+        """See the base class.
+
+        Samples without a generality or without a locality probe cannot train. The seed is that of
+        initial weights, held-out choice and all draws.
+
+        Raises:
+            ValueError: too few usable samples, or the artefact or checkpoint of another run is
+                there.
+        """
+        training = cls.training(lm, hparams, resources)
+        run = {"seed": resources.seed, "data": data_facts(samples)}
+        return trained_artefact(
+            artefact_path(out, training.key, lm.name, list(samples)),
+            training.identity(lm) | run,
+            lambda: training.learner(samples),
+            training.loop,
+            dtype=training.dtype,
+            progress=progress,
+        )
+
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: HparamsT, resources: Resources, *, out: Path
+    ) -> Path:
+        """See the base class."""
+        training = cls.training(lm, hparams, resources)
+        return untrained_artefact(
+            artefact_path(out, training.key, lm.name, []),
+            training.initial_weights(),
+            training.identity(lm) | {"seed": resources.seed},
+            dtype=training.dtype,
+        )
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """The weights of the artefact that the resources name.
+
+        Raises:
+            FileNotFoundError: the artefact does not exist.
+            ValueError: it is not given, or was trained for something else; the sentence says what.
+        """
+        training = self.training(self.lm, self.hparams, self.resources)
+        path = required_artefact(self.resources, key=training.key, label=self.label)
+        tensors, header = read_artefact(path)
+        facts = ("editor", "format", *training.facts)
+        identity = training.identity(self.lm)
+        check_fits(path, header, identity, facts=facts, hparams=training.model_hparams)
+        return tensors
+
+
+class GeneratorScope:
+    """A private stream for code that can only draw from the global generator, such as dropout.
+
+    Inside `with scope.active():` the global generator of the device continues this stream; outside
+    it is untouched. The state can be saved and continued.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.device = device
+        self.state = torch.Generator(device).manual_seed(seed).get_state()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Draw from this stream."""
+        outside = self._global_state()
+        self._set_global_state(self.state)
+        try:
+            yield
+        finally:
+            self.state = self._global_state()
+            self._set_global_state(outside)
+
+    def _global_state(self) -> Tensor:
+        if self.device.type == "cuda":
+            return torch.cuda.get_rng_state(self.device)
+        return torch.get_rng_state()
+
+    def _set_global_state(self, state: Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state, self.device)
+        else:
+            torch.set_rng_state(state)
 
 
 class Draws(Protocol):
@@ -124,40 +272,11 @@ def cosine_decay(turn: float) -> float:
     return (1 + math.cos(turn)) / 2
 
 
+def decayed(decay: Literal["none", "cosine"], iteration: int, iterations: int) -> float:
+    """Factor of a learning rate at the step after `iteration` steps of `iterations`."""
+    return 1.0 if decay == "none" else cosine_decay(math.pi * iteration / iterations)
+
+
 def floats_of(scalars: Mapping[str, Tensor]) -> dict[str, float]:
     """Plain numbers of scalar tensors; a GPU is waited for once, not once for each."""
     return dict(zip(scalars, torch.stack([*scalars.values()]).tolist(), strict=True))
-
-
-class GeneratorScope:
-    """A private stream for code that can only draw from the global generator, such as dropout.
-
-    Inside `with scope.active():` the global generator of the device continues this stream; outside
-    it is untouched. The state can be saved and continued.
-    """
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.device = device
-        self.state = torch.Generator(device).manual_seed(seed).get_state()
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Draw from this stream."""
-        outside = self._global_state()
-        self._set_global_state(self.state)
-        try:
-            yield
-        finally:
-            self.state = self._global_state()
-            self._set_global_state(outside)
-
-    def _global_state(self) -> Tensor:
-        if self.device.type == "cuda":
-            return torch.cuda.get_rng_state(self.device)
-        return torch.get_rng_state()
-
-    def _set_global_state(self, state: Tensor) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state, self.device)
-        else:
-            torch.set_rng_state(state)

@@ -17,18 +17,17 @@ from editors.base import Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.follower import FollowerWeights, copy_to_train, load_follower
+from editors.parts.lte.follower import Follower, FollowerWeights, copy_to_train
 from editors.parts.lte.hparams import PRESETS, TINY, LteHparams
 from editors.parts.lte.training import (
     Drawn,
     LteObjective,
     LteSampler,
     LteTerms,
-    rate_factor,
     tokenise,
 )
 from editors.parts.tokens import batch_of
-from editors.parts.training.examples import Pair
+from editors.parts.training.examples import Pair, batch_of_pairs
 from tests.support.tiny_files import samples
 
 
@@ -46,7 +45,7 @@ def test_the_losses_go_down_and_the_file_holds_increments(tmp_path: Path) -> Non
     assert header["prefix"] == "[Updated Information]{fact}\n[Query]"
     assert "hit_reliability" in header["validation"]["zsre"]
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
-    follower = load_follower(path, lm, encoder, TINY)
+    follower = Follower.of(tensors)
     assert {delta.name for delta in follower.deltas} == dict(lm.model.named_parameters()).keys()
     assert -1 < follower.threshold < 1
 
@@ -124,7 +123,7 @@ def test_tokens_of_fact_and_question_are_no_labels(tiny_lm: LanguageModel) -> No
     prompt, target = examples[0].example.reliability.after(
         examples[0].example.fact_ids, comparison.leading
     )
-    batch = comparison.batch([(prompt, target)])
+    batch = batch_of_pairs(tiny_lm, [(prompt, target)])
     hidden = comparison.follower.hidden_states(batch).detach().requires_grad_()
     rows, columns = batch.scored_positions
     functional.cross_entropy(
@@ -146,8 +145,8 @@ def test_a_follower_that_is_the_model_itself_answers_plain_questions_alike(
     examples = drawn(tiny_lm)
     assert comparison.terms(examples).locality > 1e-3  # the fact in front changes it
     rows = [d.locality.pair for d in examples]
-    plain = comparison.follower.target_logits(comparison.batch(rows))
-    assert torch.equal(plain, tiny_lm.target_logits(comparison.batch(rows)))
+    plain = comparison.follower.target_logits(batch_of_pairs(tiny_lm, rows))
+    assert torch.equal(plain, tiny_lm.target_logits(batch_of_pairs(tiny_lm, rows)))
 
 
 def test_the_total_is_weighted() -> None:
@@ -176,12 +175,6 @@ def test_increments_start_at_the_model_and_take_its_gradients(tiny_lm: LanguageM
     weights.put_into(follower.model, tiny_lm.model)
     for name, parameter in follower.model.named_parameters():
         assert torch.equal(parameter, own[name] + 0.25)
-
-
-def test_rates_stay_or_fall_along_a_cosine() -> None:
-    cosine = dataclasses.replace(TINY, learning_rate_decay="cosine")
-    assert [rate_factor(i, TINY) for i in (0, 4, 7)] == [1, 1, 1]
-    assert [rate_factor(i, cosine) for i in (0, 4)] == pytest.approx([1, 1 / 2])  # of 8
 
 
 def test_only_the_preset_of_live_edit_takes_the_threshold_of_its_encoder() -> None:

@@ -20,7 +20,6 @@ from editors.parts.recipe.training import (
     BatchSampler,
     calibrated_threshold,
     ramp_at,
-    rate_factor,
 )
 from editors.parts.training.examples import Example, Question
 from editors.recipe import RecipeEditor
@@ -83,13 +82,6 @@ def test_the_ramp_is_off_then_rises_then_stays() -> None:
     assert ramps == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1])
     joint = dataclasses.replace(QUICK, schedule="joint")
     assert ramp_at(0, joint) == 1
-
-
-def test_rates_stay_or_fall_along_a_cosine() -> None:
-    cosine = dataclasses.replace(QUICK, learning_rate_decay="cosine")
-    assert [rate_factor(i, QUICK) for i in (0, 4, 7)] == [1, 1, 1]
-    falling = [rate_factor(i, cosine) for i in (0, 2, 4)]  # of 8
-    assert falling == pytest.approx([1, (1 + 0.5**0.5) / 2, 1 / 2])
 
 
 # ---- Draws --------------------------------------------------------------------------------------

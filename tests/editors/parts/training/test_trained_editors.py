@@ -17,6 +17,7 @@ from editors.parts.artefact import checkpoint_path, read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.hparams import TINY as LTE
 from editors.parts.recipe.hparams import TINY as RECIPE
+from editors.parts.training.task import decayed
 from editors.r_rome import RRomeEditor, with_rome
 from editors.recipe import RecipeEditor
 from tests.support.tiny_files import samples
@@ -147,3 +148,9 @@ def test_no_data_and_too_little_data_are_refused(fit: Fit, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="got 3"):
         fit(tmp_path, data={"zsre": samples(3)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rates_stay_or_fall_along_a_cosine() -> None:
+    assert [decayed("none", i, 8) for i in (0, 4, 7)] == [1, 1, 1]
+    falling = [decayed("cosine", i, 8) for i in (0, 2, 4)]
+    assert falling == pytest.approx([1, (1 + 0.5**0.5) / 2, 1 / 2])
