@@ -25,13 +25,14 @@ from typing import Any
 import torch
 
 from bench.core.cells import Cell
+from bench.core.config import RunConfig
 from bench.core.files import write_text
 from bench.datasets import LoadedSamples, get_dataset
 from bench.evaluation import metrics
 from bench.evaluation.driver import run_blocks
 from bench.evaluation.metrics import summarise
 from bench.models.backbones import EMBEDDED, Backbone, load, locate
-from bench.models.resources import SourceOptions, resources_for, sources_for
+from bench.models.resources import resources_for, sources_for
 from bench.world.store import data_dir
 from editors import registry
 from editors.base import Hparams
@@ -90,8 +91,8 @@ class Setting:
         }
 
     def _scores(self, key: str, hparams: Hparams, dataset: str, n_edits: int) -> dict[str, Any]:
-        options = SourceOptions(world_seed=self.world_seed)
-        sources = sources_for(key, self.backbone.name, hparams, dataset=dataset, options=options)
+        config = RunConfig(world_seed=self.world_seed)
+        sources = sources_for(key, self.backbone.name, hparams, dataset=dataset, config=config)
         cls, loaded = registry.editor_class(key), self.samples[dataset]
         editor = cls(self.lm, hparams, resources_for(self.lm, hparams, sources))
         cell = Cell(

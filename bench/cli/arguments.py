@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.core.config import (
     CHECKPOINT_SECONDS,
@@ -24,10 +24,14 @@ from bench.core.config import (
 )
 from bench.core.grids import TABLES
 from bench.core.names import DATASETS, ENCODER, recent_labels, unknown_name
+from bench.core.progress import show_busy
 from bench.evaluation.metric_sets import available
-from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
 from bench.models.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
 from bench.models.resources import HUB_ENCODERS
+
+if TYPE_CHECKING:
+    from editors.parts.language_model import LanguageModel
 
 Group = argparse._ActionsContainer  # noqa: SLF001 - a parser, or a group of it
 
@@ -537,29 +541,29 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     )
 
 
-def device_of(args: argparse.Namespace) -> str:
-    """The device that was named, else the preset's.
-
-    Raises:
-        ValueError: a preset, precision or device map that there is not.
-    """
-    config = RunConfig(
-        preset=args.preset,
-        dtype=args.dtype,
-        device=args.device or "",
-        device_map=args.device_map,
-    )
-    return config.device
-
-
-def backbone_name(args: argparse.Namespace) -> str:
+def backbone_name(config: RunConfig) -> str:
     """The named backbone, or the first embedded one.
 
     Raises:
         ValueError: none is named with the paper preset.
     """
-    if args.backbone is None and args.preset == "paper":
+    if config.backbone is None and config.preset == "paper":
         raise ValueError(
             f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
         )
-    return str(args.backbone or EMBEDDED[0])
+    return config.backbone or EMBEDDED[0]
+
+
+def backbone_of(config: RunConfig) -> Backbone:
+    """The files of that backbone; errors as in `locate`, and for a device that is not there."""
+    check_device(config.device)
+    hub = config.preset == "paper"
+    return locate(backbone_name(config), world_seed=config.world_seed, hub=hub)
+
+
+def loaded(backbone: Backbone, config: RunConfig) -> LanguageModel:
+    """The model of a backbone; a spinner shows that it is loaded."""
+    with show_busy(f"loading {backbone.name}"):
+        return load(
+            backbone, dtype=config.dtype, device=config.device, device_map=config.device_map
+        )

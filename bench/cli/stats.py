@@ -10,10 +10,9 @@ from bench.cli.arguments import whole
 from bench.core.console import say
 from bench.core.events import event_log
 from bench.core.names import editor_keys
-from bench.core.progress import show_busy, show_documents
-from bench.models.backbones import check_device, load, locate
+from bench.core.progress import show_documents
 from bench.models.key_statistics import compute_covariances, read_facts
-from bench.models.resources import SourceOptions, corpus_for
+from bench.models.resources import corpus_for
 from editors import registry
 
 if TYPE_CHECKING:
@@ -60,14 +59,10 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 def stats(args: argparse.Namespace) -> int:
     """Exit code 0 if the statistics of every layer are there."""
-    name, seed = arguments.backbone_name(args), args.world_seed
-    device = arguments.device_of(args)
-    check_device(device)
-    backbone = locate(name, world_seed=seed, hub=args.preset == "paper")
-    options = SourceOptions(corpus=args.corpus, documents=args.documents, world_seed=seed)
-    corpus = corpus_for(backbone.name, options)
-    with show_busy(f"loading {backbone.name}"):
-        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
+    config = arguments.config_of(args)
+    backbone = arguments.backbone_of(config)
+    corpus = corpus_for(backbone.name, config)
+    lm = arguments.loaded(backbone, config)
     layers = _layers(args.layers, lm)
     with (
         event_log(args.log_json) as log,

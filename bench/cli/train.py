@@ -7,14 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.arguments import add_hardware, add_log, assignment, backbone_name, device_of, whole
+from bench.cli.arguments import (
+    add_hardware,
+    add_log,
+    assignment,
+    backbone_name,
+    backbone_of,
+    config_of,
+    loaded,
+    names,
+    whole,
+)
+from bench.core.config import RunConfig
 from bench.core.console import say, warn
 from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS
-from bench.core.progress import SCORES, show_busy
+from bench.core.progress import SCORES
 from bench.models.artefacts import Artefact, train_artefact, trainable, training_samples
-from bench.models.backbones import EMBEDDED, check_device, load, locate
+from bench.models.backbones import EMBEDDED
 from bench.models.resources import encoder_directory
 from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry
@@ -22,7 +33,7 @@ from editors import registry
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from editors.base import EditSample, Hparams, TrainableEditor
+    from editors.base import Hparams, TrainableEditor
 
 PRESETS = ("embedded", "paper")
 TRAIN_ON = ("mix", "each")
@@ -61,7 +72,11 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--backbone", metavar="NAME|PATH", help="default: mini-llama (embedded)")
     parser.add_argument("--preset", choices=PRESETS, default="embedded")
     parser.add_argument(
-        "--datasets", metavar="A,B", default=",".join(DATASETS), help="default: %(default)s"
+        "--datasets",
+        type=names,
+        metavar="A,B",
+        default=DATASETS,
+        help=f"default: {','.join(DATASETS)}",
     )
     parser.add_argument(
         "--train-on",
@@ -81,6 +96,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--hparam",
+        dest="changes",
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -111,24 +127,27 @@ def main(args: argparse.Namespace) -> int:
     """Train; exit code 0 if every artefact is there."""
     from editors.parts.artefact import artefact_path
 
-    chosen = None if args.variant is None else variant(args.variant)
+    config, chosen = config_of(args), None if args.variant is None else variant(args.variant)
     key = registry.resolve(args.editor if chosen is None else RECIPE)
     editor = trainable(key)
-    hparams = _hparams(key, args, _trained_changes(editor, chosen))
-    directory = args.out or _default_out(args, chosen)
-    device = device_of(args)
-    check_device(device)
-    backbone = locate(backbone_name(args), world_seed=args.world_seed, hub=args.preset == "paper")
-    samples = _samples(args)
-    encoder = _encoder(args) if editor.uses_encoder else None
-    with show_busy(f"loading {backbone.name}"):
-        lm = load(backbone, dtype=args.dtype, device=device, device_map=args.device_map)
-    for names in _groups(args, list(samples)):
-        path = artefact_path(directory, key, lm.name, names)
-        _remove_earlier(path, overwrite=args.overwrite)
+    changes = {**_trained_changes(editor, chosen), **dict(map(assignment, args.changes))}
+    if args.iterations is not None:
+        changes["iterations"] = args.iterations
+    preset = _preset(key, config)
+    hparams = type(preset).from_dict({**preset.to_dict(), **changes})
+    directory = config.out or _default_out(config, chosen)
+    backbone = backbone_of(config)
+    world_data = config.data_dir or data_dir(config.world_seed)
+    samples = training_samples(config.datasets or DATASETS, world_data)
+    encoder = _encoder(config) if editor.uses_encoder else None
+    lm = loaded(backbone, config)
+    each = (args.train_on or ("each" if config.preset == "paper" else "mix")) == "each"
+    for keys in [[name] for name in samples] if each else [list(samples)]:
+        path = artefact_path(directory, key, lm.name, keys)
+        _remove_earlier(path, overwrite=config.overwrite)
         with event_log(args.log_json) as log:
             artefact = train_artefact(
-                key, lm, {name: samples[name] for name in names}, hparams,
+                key, lm, {name: samples[name] for name in keys}, hparams,
                 encoder=encoder, path=path, seed=args.seed, log=log,
             )  # fmt: skip
         _say_result(artefact)
@@ -177,47 +196,30 @@ def _trained_changes(
     return chosen.hparams
 
 
-def _hparams(key: str, args: argparse.Namespace, changes: Mapping[str, Any]) -> Hparams:
-    """The preset's hyper-parameters with the variant's and those named on the command line."""
+def _preset(key: str, config: RunConfig) -> Hparams:
     presets = registry.editor_class(key).presets
-    if args.preset == "paper" and "paper" in presets:
-        preset = presets["paper"]
-    else:
-        preset = registry.hparams_for(key, backbone_name(args))
-    named = dict(assignment(text) for text in args.hparam)
-    if args.iterations is not None:
-        named["iterations"] = args.iterations
-    return type(preset).from_dict({**preset.to_dict(), **changes, **named})
+    if config.preset == "paper" and "paper" in presets:
+        return presets["paper"]
+    return registry.hparams_for(key, backbone_name(config))
 
 
-def _groups(args: argparse.Namespace, names: list[str]) -> list[list[str]]:
-    """Data sets by artefact."""
-    each = (args.train_on or ("each" if args.preset == "paper" else "mix")) == "each"
-    return [[name] for name in names] if each else [names]
-
-
-def _samples(args: argparse.Namespace) -> dict[str, tuple[EditSample, ...]]:
-    names = [name.strip() for name in args.datasets.split(",") if name.strip()]
-    return training_samples(names, args.data_dir or data_dir(args.world_seed))
-
-
-def _encoder(args: argparse.Namespace) -> Path:
+def _encoder(config: RunConfig) -> Path:
     """Directory of the sentence encoder that training starts from."""
     from editors.parts.encoder import check_files
 
-    hub = args.preset == "paper"
-    directory = encoder_directory(args.encoder, hub=hub, world_seed=args.world_seed)
+    hub = config.preset == "paper"
+    directory = encoder_directory(config.encoder, hub=hub, world_seed=config.world_seed)
     check_files(directory)  # refused before a large backbone is loaded
     return directory
 
 
-def _default_out(args: argparse.Namespace, chosen: Variant | None) -> Path:
+def _default_out(config: RunConfig, chosen: Variant | None) -> Path:
     """Beside the models of the world, or in the working directory for other backbones.
 
     Variants have a folder each, those of the embedded world in the cache: they are not shipped.
     """
-    embedded = backbone_name(args) in EMBEDDED and args.data_dir is None
+    backbone = backbone_name(config)
+    embedded = backbone in EMBEDDED and config.data_dir is None
     if chosen is not None:
-        return (variants_dir(args.world_seed) if embedded else Path("artefacts")) / chosen.key
-    home = assets_dir(args.world_seed, backbone_name(args))
-    return home / "artefacts" if embedded else Path("artefacts")
+        return (variants_dir(config.world_seed) if embedded else Path("artefacts")) / chosen.key
+    return assets_dir(config.world_seed, backbone) / "artefacts" if embedded else Path("artefacts")

@@ -5,13 +5,14 @@ All of it describes the pristine model, so it is loaded or computed before the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.checksums import cached_digest, check_trained, digest_of_files
+from bench.core.config import RunConfig
 from bench.core.console import warn
 from bench.core.grids import variant_with
 from bench.core.names import ENCODER, unknown_name
@@ -43,19 +44,6 @@ _ENCODER_FILES = ("*.json", "*.txt", "*.safetensors")
 
 class UntrainedEditorError(FileNotFoundError):
     """An editor's own weights have not been trained for this backbone."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """The user's choice of sources; None takes the default of the backbone."""
-
-    data_dir: Path | None = None  # real data files, beside which a corpus may be
-    corpus: str | None = None  # a path, or `wikipedia`
-    documents: int | None = None  # of the corpus
-    encoder: str | None = None  # a name or a directory
-    artefacts: Path | None = None  # a folder of trained weights, searched after the shipped ones
-    changed: frozenset[str] = frozenset()  # hyper-parameters that are not the preset's
-    world_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +101,22 @@ def sources_for(
     hparams: Hparams,
     *,
     dataset: str,
-    options: SourceOptions | None = None,
+    config: RunConfig | None = None,
+    artefacts: Path | None = None,
+    changed: frozenset[str] = frozenset(),
 ) -> Sources:
     """The sources of an editor's resources, except its context templates.
+
+    A backbone of random weights has no statistics and no artefact.
 
     Args:
         editor: key, label or alias.
         backbone: the backbone's name.
         hparams: of the editor.
         dataset: key of the data set; an artefact trained on it alone precedes a mixed one.
-        options: the user's choice.
+        config: names corpus, encoder and data; by default those of the backbone.
+        artefacts: a folder of trained weights, searched after the shipped ones.
+        changed: hyper-parameters that are not the preset's.
 
     Raises:
         OSError: a corpus or an encoder is needed and missing.
@@ -130,37 +124,22 @@ def sources_for(
     """
     from editors.base import TrainableEditor
 
-    options = options or SourceOptions()
-    corpus = artefact = None
-    if hparams.uses_covariance or hparams.reads_corpus:
-        corpus = corpus_for(backbone, options, lines=not hparams.uses_covariance)
-    if issubclass(registry.editor_class(editor), TrainableEditor):
-        artefact = _artefact(editor, backbone, hparams, dataset, options)
-    return Sources(
-        corpus=corpus,
-        encoder=_encoder(editor, backbone, options),
-        artefact=artefact,
-        training=_training(dataset, hparams, options),
-    )
-
-
-def untrained_sources(
-    editor: str, backbone: str, hparams: Hparams, *, dataset: str, options: SourceOptions
-) -> Sources:
-    """The sources for a backbone of random weights: without statistics and artefact.
-
-    Raises:
-        OSError: a corpus or an encoder is needed and missing.
-    """
-    corpus = None
-    if hparams.reads_corpus:
-        named = options.corpus
-        corpus = open_corpus(named) if named else embedded_corpus(options.world_seed)
-    return Sources(
-        corpus=corpus,
-        encoder=_encoder(editor, backbone, options),
-        training=_training(dataset, hparams, options),
-    )
+    config = config or RunConfig()
+    cls, random = registry.editor_class(editor), config.weights == "random"
+    corpus = artefact = encoder = None
+    if random and hparams.reads_corpus:
+        named = config.corpus
+        corpus = open_corpus(named) if named else embedded_corpus(config.world_seed)
+    elif not random and (hparams.uses_covariance or hparams.reads_corpus):
+        corpus = corpus_for(backbone, config, lines=not hparams.uses_covariance)
+    if cls.uses_encoder:
+        hub = backbone in HUB_IDS
+        encoder = encoder_directory(config.encoder, hub=hub, world_seed=config.world_seed)
+    if not random and issubclass(cls, TrainableEditor):
+        folders = _weight_folders(backbone, config.world_seed, artefacts, changed)
+        artefact = _artefact(editor, backbone, hparams, dataset, folders)
+    training = _training(dataset, config) if hparams.reads_training else None
+    return Sources(corpus=corpus, encoder=encoder, artefact=artefact, training=training)
 
 
 def resources_for(
@@ -197,21 +176,12 @@ def resources_for(
 # ---- training edits, encoder, corpus -----------------------------------------------------------
 
 
-def _training(dataset: str, hparams: Hparams, options: SourceOptions) -> TrainingEdits | None:
+def _training(dataset: str, config: RunConfig) -> TrainingEdits:
     """The training split, beside the test split or in the embedded world's data."""
-    if not hparams.reads_training:
-        return None
     edits = get_dataset(dataset)
-    given = options.data_dir or edits.home or data_dir(options.world_seed)
+    given = config.data_dir or edits.home or data_dir(config.world_seed)
     path = locate(edits.files["train"], edits.directory("train", given))
     return TrainingEdits(dataset=edits.key, path=path)
-
-
-def _encoder(editor: str, backbone: str, options: SourceOptions) -> Path | None:
-    if not registry.editor_class(editor).uses_encoder:
-        return None
-    hub = backbone in HUB_IDS
-    return encoder_directory(options.encoder, hub=hub, world_seed=options.world_seed)
 
 
 def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:
@@ -242,7 +212,7 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
     return directory
 
 
-def corpus_for(backbone: str, options: SourceOptions, *, lines: bool = False) -> Corpus:
+def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corpus:
     """The text on which key statistics of a backbone are computed, or memory texts (`lines`).
 
     A named corpus comes first, then one beside the data. Otherwise a backbone of the hub takes
@@ -252,18 +222,18 @@ def corpus_for(backbone: str, options: SourceOptions, *, lines: bool = False) ->
         OSError: there is no such corpus.
     """
     hub = backbone in HUB_IDS
-    documents = options.documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
-    if options.corpus is not None:
-        return open_corpus(options.corpus, documents=documents)
-    if options.data_dir is not None and (options.data_dir / BESIDE_DATA).is_file():
-        return open_corpus(str(options.data_dir / BESIDE_DATA), documents=documents)
+    documents = config.documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
+    if config.corpus is not None:
+        return open_corpus(config.corpus, documents=documents)
+    if config.data_dir is not None and (config.data_dir / BESIDE_DATA).is_file():
+        return open_corpus(str(config.data_dir / BESIDE_DATA), documents=documents)
     if hub and lines:
-        return open_corpus(WIKITEXT, documents=options.documents or DOCUMENTS)
+        return open_corpus(WIKITEXT, documents=config.documents or DOCUMENTS)
     if hub:
         return open_corpus(WIKIPEDIA, documents=documents)
     if backbone not in EMBEDDED:
         _warn_of_embedded_text(backbone)
-    return embedded_corpus(options.world_seed)
+    return embedded_corpus(config.world_seed)
 
 
 @cache
@@ -277,47 +247,56 @@ def _warn_of_embedded_text(backbone: str) -> None:
 # ---- trained weights ---------------------------------------------------------------------------
 
 
+def _weight_folders(
+    backbone: str, world_seed: int, artefacts: Path | None, changed: frozenset[str]
+) -> dict[Path, frozenset[str] | None]:
+    """Folders of trained weights in the order of search, and the hyper-parameters to compare.
+
+    Variants have a folder each, of which all hyper-parameters of training are compared (None).
+    """
+    own = Path("artefacts")
+    folders: dict[Path, frozenset[str] | None] = {}
+    if backbone in EMBEDDED:
+        folders[assets_dir(world_seed, backbone) / "artefacts"] = changed
+    folders[own] = changed
+    if artefacts is not None:
+        folders[artefacts] = changed
+    for parent in (variants_dir(world_seed), own):
+        for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if path.is_dir():
+                folders.setdefault(path, None)
+    return folders
+
+
 def _artefact(
-    editor: str, backbone: str, hparams: Hparams, dataset: str, options: SourceOptions
+    editor: str,
+    backbone: str,
+    hparams: Hparams,
+    dataset: str,
+    folders: Mapping[Path, frozenset[str] | None],
 ) -> Path:
     """The first trained weights whose training had the user's hyper-parameters."""
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
     differing: list[str] = []
-    directories = [Path("artefacts")]
-    if backbone in EMBEDDED:
-        directories.insert(0, assets_dir(options.world_seed, backbone) / "artefacts")
-    if options.artefacts is not None:
-        directories.append(options.artefacts)
-    variants = _folders_in([variants_dir(options.world_seed), Path("artefacts")])
-    for directory in (*directories, *variants):
-        of_variant = directory not in directories
+    for folder, compared in folders.items():
         for trained_on in ([dataset], []):
-            path = artefact_path(directory, key, backbone, trained_on)
+            path = artefact_path(folder, key, backbone, trained_on)
             if not path.is_file():
                 continue
             check_trained(path, "Restore it, or remove both files and train it again.")
-            compared = None if of_variant else options.changed
-            changed = _trained_otherwise(path, key, hparams, compared)
-            if not changed:
+            others = _trained_otherwise(path, key, hparams, compared)
+            if not others:
                 return path
-            if not of_variant:
-                differing = changed
+            differing = differing if compared is None else others
     named = variant_with(key, differing, hparams)
     what = f"--editor {key}" if named is None else f"--variant {named.key}"
     raise UntrainedEditorError(
         f"{registry.describe(key).label} has no trained weights for {backbone}"
-        + (f" with {', '.join(differing)}" if differing else f" in {directories[0]}")
+        + (f" with {', '.join(differing)}" if differing else f" in {next(iter(folders))}")
         + f"; `python -m bench train {what} --backbone {backbone}` trains them."
     )
-
-
-def _folders_in(directories: Sequence[Path]) -> Iterator[Path]:
-    """Folders of variants: weights trained with other hyper-parameters than the preset's."""
-    for directory in directories:
-        if directory.is_dir():
-            yield from sorted(path for path in directory.iterdir() if path.is_dir())
 
 
 def _trained_otherwise(

@@ -32,12 +32,10 @@ from bench.models.backbones import HUB_IDS, Backbone, check_device, load, locate
 from bench.models.corpora import MeasureInputs
 from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
 from bench.models.resources import (
-    SourceOptions,
     Sources,
     UntrainedEditorError,
     encoder_directory,
     sources_for,
-    untrained_sources,
 )
 from bench.runner.kinds import KINDS, check_taken
 from bench.world.store import NotBuiltError
@@ -365,20 +363,16 @@ class Planner:
             self.hparams(point),
         )
         preset, values = registry.hparams_for(point.editor, name).to_dict(), hparams.to_dict()
-        options = SourceOptions(
-            data_dir=config.data_dir,
-            corpus=config.corpus,
-            documents=config.documents,
-            encoder=config.encoder,
+        trains = config.weights == "trained" and trains_on_first_use(point.editor, point.backbone)
+        return sources_for(
+            point.editor,
+            name,
+            hparams,
+            dataset=point.dataset,
+            config=config,
+            artefacts=self._weights_of_first_use(point) if trains else None,
             changed=frozenset(key for key in values if values[key] != preset.get(key)),
-            world_seed=config.world_seed,
         )
-        find = untrained_sources
-        if config.weights == "trained":
-            find = sources_for
-            if trains_on_first_use(point.editor, point.backbone):
-                options = replace(options, artefacts=self._weights_of_first_use(point))
-        return find(point.editor, name, hparams, dataset=point.dataset, options=options)
 
     def _train(self, point: GridPoint) -> None:
         """Train the weights that the point's editor lacks."""

@@ -10,7 +10,8 @@ import pytest
 
 from bench.checks.contract.tiny import tiny_llama, write_encoder
 from bench.cli.main import main
-from bench.models.resources import SourceOptions, UntrainedEditorError, sources_for
+from bench.core.config import RunConfig
+from bench.models.resources import UntrainedEditorError, sources_for
 from editors.parts.artefact import read_header
 from editors.parts.recipe.hparams import RecipeHparams
 
@@ -94,7 +95,8 @@ def test_a_variant_is_trained_beside_the_preset_and_found_by_its_hyper_parameter
             "tiny-model",
             hparams,
             dataset="zsre",
-            options=SourceOptions(encoder=str(paths["encoder"]), changed=frozenset(changes)),
+            config=RunConfig(encoder=str(paths["encoder"])),
+            changed=frozenset(changes),
         ).artefact
 
     assert artefact(prompt_length=4) == path

@@ -144,16 +144,15 @@ def test_damaged_trained_weights(
         shutil.copy(source, path)
     monkeypatch.setattr(resources, "assets_dir", lambda *_: tmp_path)
     monkeypatch.setattr(resources, "corpus_for", lambda *_, **__: None)
-    monkeypatch.setattr(resources, "_encoder", lambda *_: None)
+    monkeypatch.setattr(resources, "encoder_directory", lambda *_, **__: None)
     hparams = registry.hparams_for("r_rome", "mini-llama")
     sound = weights.read_bytes()
     for path, changed in ((weights, ()), (weights, ("learning_rate",)), (report, ())):
-        options = resources.SourceOptions(changed=frozenset(changed))
         for fault in corrupted(path, chance):
             with count.trying(fault):
                 try:
                     resources.sources_for(
-                        "r_rome", "mini-llama", hparams, dataset="zsre", options=options
+                        "r_rome", "mini-llama", hparams, dataset="zsre", changed=frozenset(changed)
                     )
                 except (ValueError, OSError) as error:
                     assert weights.stem in str(error)  # noqa: PT017

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import CONTEXT, tiny_llama, write_encoder
+from bench.core.config import RunConfig
 from bench.models import corpora, resources
 from bench.models.corpora import open_corpus
 from bench.models.resources import (
-    SourceOptions,
     Sources,
     encoder_directory,
     resources_for,
@@ -68,9 +68,9 @@ def test_training_edits_are_beside_the_test_split(tmp_path: Path) -> None:
     content = json.dumps(rows)
     for name in ("counterfact-train.json", "counterfact-edit.json"):
         (tmp_path / name).write_text(content, encoding="utf-8")
-    options = SourceOptions(data_dir=tmp_path)
+    config = RunConfig(data_dir=tmp_path)
     wise = registry.hparams_for("wise", "mini-llama")
-    sources = sources_for("wise", "mini-llama", wise, dataset="cf", options=options)
+    sources = sources_for("wise", "mini-llama", wise, dataset="cf", config=config)
     assert sources.training is not None
     assert set(sources.digests()) == {"training"}
     loaded = resources_for(tiny_llama(), RomeHparams(layer=1, mode="easyedit"), sources)
@@ -78,7 +78,7 @@ def test_training_edits_are_beside_the_test_split(tmp_path: Path) -> None:
     (sample,) = loaded.training()
     assert sample.request.target == "new"
     with pytest.raises(FileNotFoundError, match="zsre"):
-        sources_for("wise", "mini-llama", wise, dataset="zsre", options=options)
+        sources_for("wise", "mini-llama", wise, dataset="zsre", config=config)
 
 
 def test_templates_that_were_planned_are_read(tmp_path: Path) -> None:
@@ -93,16 +93,16 @@ def test_templates_that_were_planned_are_read(tmp_path: Path) -> None:
 def test_a_named_corpus_comes_first_then_one_beside_the_data(corpus: Path, tmp_path: Path) -> None:
     other = tmp_path / "mine.txt"
     other.write_text("My own.", encoding="utf-8")
-    options = SourceOptions(data_dir=corpus.parent, corpus=str(other), documents=7)
-    named = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", options=options).corpus
+    config = RunConfig(data_dir=corpus.parent, corpus=str(other), documents=7)
+    named = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", config=config).corpus
     assert named == open_corpus(str(other), documents=7)
-    options = SourceOptions(data_dir=corpus.parent)
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", options=options)
+    config = RunConfig(data_dir=corpus.parent)
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
     assert sources.corpus == open_corpus(str(corpus))
     assert set(sources.digests()) == {"corpus"}
     before = sources.digests()
     corpus.write_text("Another corpus altogether.", encoding="utf-8")
-    again = sources_for("rome", "my-model", ROME, dataset="cf", options=options)
+    again = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
     assert again.digests() != before
 
 
@@ -113,14 +113,14 @@ def test_any_other_model_reads_some_of_the_embedded_corpus(
     embedded.parent.mkdir()
     embedded.write_text("A text.", encoding="utf-8")
     monkeypatch.setattr(corpora, "data_dir", lambda seed: tmp_path / str(seed))
-    options = SourceOptions(data_dir=tmp_path, world_seed=3)
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", options=options)
+    config = RunConfig(data_dir=tmp_path, world_seed=3)
+    sources = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
     assert sources.corpus == open_corpus(str(embedded), tokens=corpora.EMBEDDED_TOKENS)
 
 
 def test_a_named_large_model_reads_what_the_originals_read(tmp_path: Path) -> None:
-    options = SourceOptions(data_dir=tmp_path)
-    large = sources_for("rome", "gpt2-xl", ROME, dataset="cf", options=options).corpus
+    config = RunConfig(data_dir=tmp_path)
+    large = sources_for("rome", "gpt2-xl", ROME, dataset="cf", config=config).corpus
     assert large is not None
     assert (large.place, large.documents) == ("wikipedia", 100_000)
 
@@ -151,8 +151,8 @@ def test_the_encoder_is_part_of_the_identity(tmp_path: Path) -> None:
 
 def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
     hparams = registry.hparams_for("t_patcher", "gpt2-xl")
-    options = SourceOptions(data_dir=corpus.parent)
-    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", options=options)
+    config = RunConfig(data_dir=corpus.parent)
+    sources = sources_for("t_patcher", "gpt2-xl", hparams, dataset="cf", config=config)
     assert sources.corpus is not None
     assert sources.corpus.place == str(corpus)
     assert set(sources.digests()) == {"corpus"}
