@@ -88,7 +88,7 @@ class Hparams:
     @property
     def uses_covariance(self) -> bool:
         """Whether the editor needs the key covariance of any layer."""
-        return False
+        return type(self).covariance_layers is not Hparams.covariance_layers
 
     def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
         """Blocks whose key covariance the editor needs, in a model of `n_layers`."""

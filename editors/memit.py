@@ -67,11 +67,6 @@ class MassHparams(ValueHparams):
                 f"layers must be one or more block numbers in ascending order, got {self.layers}."
             )
 
-    @property
-    def uses_covariance(self) -> bool:
-        """It always does."""
-        return True
-
     def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
         """All edited layers.
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from editors.base import EditRequest, EditSample, Resources, TrainableEditor
+from editors.base import EditRequest, Resources
 from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.hooks import changed_output
@@ -47,7 +46,7 @@ from editors.parts.r_rome.retrieval import (
     fact_text,
     rank_units,
 )
-from editors.parts.r_rome.training import fit_rase, load_retriever, untrained_rase
+from editors.parts.r_rome.training import RaseTrainable, load_retriever
 from editors.parts.retrieving import Candidate, Explanation, RetrievingEditor
 from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
 from editors.rome import RankOneUpdate, RomeEditor, RomeHparams
@@ -87,22 +86,12 @@ def with_rome(preset: str, **retrieval: Any) -> RRomeHparams:
     return RRomeHparams.from_dict(rome.to_dict() | retrieval)
 
 
-@dataclass(frozen=True)
-class StoredEdit:
-    """One edit: what retrieves it, and its rank-one update.
-
-    `fact` is its description without the answer.
-    """
-
-    fact: str
-    key: Tensor  # [w], of the fact, of unit length
-    sentence: Tensor  # [w], of the edited prompt, of unit length
-    left: Tensor  # [d]
-    right: Tensor  # [m]; delta W = left right^T as (out, in)
-
-
 class EditMemory:
-    """N edits in order; a later edit of the same fact takes the earlier one's place."""
+    """N edits in order; a later edit of the same fact takes the place of the earlier.
+
+    An edit has what retrieves it, the unit vectors `key` [w] of the fact and `sentence` [w] of the
+    edited prompt, and its update, `left` [d] and `right` [m]: dW = left right^T as (out, in).
+    """
 
     def __init__(self) -> None:
         self.clear()
@@ -120,18 +109,16 @@ class EditMemory:
         self._row_of: dict[str, int] = {}
         self._columns = {name: GrowingRows() for name in _COLUMNS}
 
-    def put(self, edit: StoredEdit) -> None:
-        """Store an edit."""
-        row = self._row_of.get(edit.fact)
+    def put(self, fact: str, **values: Tensor) -> None:
+        """Store an edit; `fact` is its description without the answer."""
+        row = self._row_of.setdefault(fact, len(self))
         for name, column in self._columns.items():
-            value: Tensor = vars(edit)[name]
-            if row is None:
-                column.append(value)
+            if row == len(self):
+                column.append(values[name])
             else:
-                column.rows[row] = value
-        if row is None:
-            self._row_of[edit.fact] = len(self.facts)
-            self.facts.append(edit.fact)
+                column.rows[row] = values[name]
+        if row == len(self):
+            self.facts.append(fact)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all columns; nothing if there are none."""
@@ -173,7 +160,7 @@ def updated_rows(module: nn.Module, left: Tensor, right: Tensor, hits: Tensor) -
         yield
 
 
-class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams]):
+class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
     """Stores the update of each edit and applies the retrieved one, row by row.
 
     A later edit of the same fact (the same subject and prompt) replaces the earlier one.
@@ -183,7 +170,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
     label = "R-ROME"
     table_row = 9
     mark = ("#009E73", ">")
-    quick = True
     edit_time: ClassVar[frozenset[str]] = frozenset(
         {"gate", "two_way", "plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
@@ -191,7 +177,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
         {"plus_prompt", *(field.name for field in fields(RomeHparams))}
     )
     aliases = ("rase",)
-    uses_encoder = True
     uses_subject = True
     hparams_class = RRomeHparams
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
@@ -249,7 +234,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
             strict=True,
         )
         return [
-            partial(self.memory.put, StoredEdit(fact, key, sentence, **update))
+            partial(self.memory.put, fact, key=key, sentence=sentence, **update)
             for fact, key, sentence, update in edits
         ]
 
@@ -338,36 +323,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], TrainableEditor[RRomeHparams])
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Replace the memory by that of `state`."""
         self.memory.load_state_dict(state, device=self.lm.device)
-
-    @classmethod
-    def fit(
-        cls,
-        lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
-        hparams: RRomeHparams,
-        resources: Resources,
-        *,
-        out: Path,
-        progress: Callable[[Mapping[str, float]], None] | None = None,
-    ) -> Path:
-        """Train the heads and calibrate the gate."""
-        return fit_rase(
-            lm,
-            samples,
-            hparams,
-            encoder=required_encoder(resources, label=cls.label),
-            seed=resources.seed,
-            out=out,
-            progress=progress,
-        )
-
-    @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: RRomeHparams, resources: Resources, *, out: Path
-    ) -> Path:
-        """Initial heads, and a gate that every query passes."""
-        encoder = required_encoder(resources, label=cls.label)
-        return untrained_rase(lm, hparams, encoder=encoder, seed=resources.seed, out=out)
 
     @property
     def edits_at_once(self) -> int:

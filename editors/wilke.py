@@ -53,11 +53,6 @@ class WilkeHparams(ValueHparams):
         if self.scanning_ceiling is not None:
             check_at_least("scanning_ceiling", self.scanning_ceiling, 1)
 
-    @property
-    def uses_covariance(self) -> bool:
-        """It always does."""
-        return True
-
     def covariance_layers(self, n_layers: int) -> tuple[int, ...]:
         """All candidate layers.
 

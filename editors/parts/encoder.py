@@ -1,4 +1,4 @@
-"""A RoBERTa sentence encoder: text to one pooled vector a row, independent of the batch."""
+"""Sentence encoders: texts to vectors, each independent of the batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,25 @@ if TYPE_CHECKING:
 
 
 Pooling = Literal["code4", "paper3"]
+TokenPooling = Literal["mean", "cls"]
 
+# How weights are read: from local safetensors files; what does not fit is refused in a sentence.
+_LOCAL: dict[str, Any] = {
+    "local_files_only": True,
+    "use_safetensors": True,
+    "dtype": torch.float32,
+    "output_loading_info": True,
+    "ignore_mismatched_sizes": True,
+}
+_SHOWN = 3  # missing tensors in an error
+_CHUNK = 64  # texts of one forward; results do not depend on it
+_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+# Where a sentence-transformers directory says how its tokens are pooled.
+_POOLING_FILE = Path("1_Pooling") / "config.json"
+_POOLING_KEYS: dict[str, TokenPooling] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+}
 # Shift of masked positions before a maximum or minimum, as in RECIPE's released code; larger than
 # any activation after a layer norm.
 _OUT_OF_RANGE = 999_999.0
@@ -74,13 +92,7 @@ class SentenceEncoder(nn.Module):
             torch.manual_seed(seed)
             encoder = cls(read_config(directory), pool=pool)
             loaded: Any = RobertaModel.from_pretrained(
-                directory,
-                local_files_only=True,
-                use_safetensors=True,
-                add_pooling_layer=pool == "code4",
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, in a sentence
+                directory, add_pooling_layer=pool == "code4", **_LOCAL
             )
         encoder.roberta, report = loaded
         check_report(report, directory, optional={"pooler"})
@@ -180,48 +192,6 @@ def read_config(directory: Path) -> RobertaConfig:
     return RobertaConfig.from_dict(values)
 
 
-_SHOWN = 3
-
-
-def check_report(
-    report: Mapping[str, Any], directory: Path, *, optional: Collection[str] = ()
-) -> None:
-    """Refuse weights that lack tensors of the model, or have them in another shape.
-
-    Args:
-        report: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
-        directory: where they were read from.
-        optional: first parts of names that may be missing.
-
-    Raises:
-        ValueError: with the first tensors' names.
-    """
-    missing = sorted(
-        name for name in report["missing_keys"] if name.partition(".")[0] not in optional
-    )
-    if missing:
-        raise ValueError(
-            f"The weights in {directory} lack tensors of the model: {', '.join(missing[:_SHOWN])}."
-        )
-    for name, shape, wanted in sorted(report["mismatched_keys"], key=str):
-        raise ValueError(
-            f"The weights in {directory} have {name} in the shape {tuple(shape)}, but its "
-            f"config.json wants {tuple(wanted)}."
-        )
-
-
-TokenPooling = Literal["mean", "cls"]
-
-_CHUNK = 64  # texts of one forward; results do not depend on it
-_FILES = ("config.json", "tokenizer.json", "model.safetensors")
-# Where a sentence-transformers directory says how its tokens are pooled.
-_POOLING_FILE = Path("1_Pooling") / "config.json"
-_POOLING_KEYS: dict[str, TokenPooling] = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "cls",
-}
-
-
 class TextVectors:
     """Unit vectors of texts, so that their dot product is the cosine.
 
@@ -247,14 +217,7 @@ class TextVectors:
         check_files(directory)
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # a checkpoint without a pooler draws one
-            loaded: Any = AutoModel.from_pretrained(
-                directory,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, in a sentence
-            )
+            loaded: Any = AutoModel.from_pretrained(directory, **_LOCAL)
         model, report = loaded
         check_report(report, directory, optional={"pooler"})
         # RoBERTa and MPNet number positions from the padding id + 1; for BERT one token is lost.
@@ -317,3 +280,30 @@ def _pooling(directory: Path) -> TokenPooling:
             f"wanted one of {', '.join(_POOLING_KEYS)}."
         )
     return _POOLING_KEYS[modes[0]]
+
+
+def check_report(
+    report: Mapping[str, Any], directory: Path, *, optional: Collection[str] = ()
+) -> None:
+    """Refuse weights that lack tensors of the model, or have them in another shape.
+
+    Args:
+        report: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
+        directory: where they were read from.
+        optional: first parts of names that may be missing.
+
+    Raises:
+        ValueError: with the first tensors' names.
+    """
+    missing = sorted(
+        name for name in report["missing_keys"] if name.partition(".")[0] not in optional
+    )
+    if missing:
+        raise ValueError(
+            f"The weights in {directory} lack tensors of the model: {', '.join(missing[:_SHOWN])}."
+        )
+    for name, shape, wanted in sorted(report["mismatched_keys"], key=str):
+        raise ValueError(
+            f"The weights in {directory} have {name} in the shape {tuple(shape)}, but its "
+            f"config.json wants {tuple(wanted)}."
+        )

@@ -21,7 +21,7 @@ from bench.checks.contract.tiny import (
 from editors.base import EditRequest, Resources
 from editors.parts.encoder import TextVectors
 from editors.parts.r_rome.retrieval import FactRetriever, Gate, RaseHparams, RaseNetwork
-from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams, StoredEdit, updated_rows
+from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams, updated_rows
 from editors.rome import RomeEditor
 
 FIRST, SECOND, THIRD = REQUESTS[:3]
@@ -150,15 +150,15 @@ def test_impossible_settings_of_both_parts_are_refused(field: str, value: Any) -
         replace(HPARAMS, **{field: value})
 
 
-def remembered(fact: str, value: float) -> StoredEdit:
+def put(memory: EditMemory, fact: str, value: float) -> None:
     widths = {"key": 2, "sentence": 2, "left": 3, "right": 4}
-    return StoredEdit(fact, **{name: torch.full((n,), value) for name, n in widths.items()})
+    memory.put(fact, **{name: torch.full((n,), value) for name, n in widths.items()})
 
 
 def test_a_later_edit_of_a_fact_takes_the_earlier_ones_place() -> None:
     memory = EditMemory()
     for fact, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
-        memory.put(remembered(fact, value))
+        put(memory, fact, value)
     assert memory.facts == ["a", "b"]
     for name in ("key", "sentence", "left", "right"):
         assert memory[name][:, 0].tolist() == [3.0, 2.0]
@@ -166,22 +166,22 @@ def test_a_later_edit_of_a_fact_takes_the_earlier_ones_place() -> None:
 
 def test_the_state_goes_through_a_file_and_continues(tmp_path: Path) -> None:
     memory, other = EditMemory(), EditMemory()
-    memory.put(remembered("Żółw || is", 1.0))
+    put(memory, "Żółw || is", 1.0)
     save_file(memory.state_dict(), tmp_path / "state.safetensors")
-    other.put(remembered("c", 9.0))
+    put(other, "c", 9.0)
     other.load_state_dict(load_file(tmp_path / "state.safetensors"), device=torch.device("cpu"))
     for each in (memory, other):
-        each.put(remembered("b", 2.0))
+        put(each, "b", 2.0)
     assert other.facts == ["Żółw || is", "b"]
     assert torch.equal(other["left"], memory["left"])
 
 
 def test_an_empty_memory_has_an_empty_state() -> None:
     memory = EditMemory()
-    memory.put(remembered("a", 1.0))
+    put(memory, "a", 1.0)
     memory.clear()
     assert memory.state_dict() == {}
-    memory.put(remembered("a", 1.0))
+    put(memory, "a", 1.0)
     memory.load_state_dict({}, device=torch.device("cpu"))
     assert len(memory) == 0
 

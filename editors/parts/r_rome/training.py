@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editors.base import EditSample
+from editors.base import EditSample, Resources, TrainableEditor
 from editors.parts.artefact import (
     artefact_path,
     backbone_facts,
@@ -24,6 +24,7 @@ from editors.parts.artefact import (
     data_facts,
     read_artefact,
     read_header,
+    required_encoder,
     write_artefact,
 )
 from editors.parts.encoder import TextVectors, vectors_digest
@@ -49,6 +50,8 @@ from editors.parts.training.loop import LoopSettings, Progress, trained_artefact
 from editors.parts.training.task import GeneratorScope, TrainingTask, cosine_decay
 
 ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+
+RaseT = TypeVar("RaseT", bound=RaseHparams)
 
 _OPEN = Gate(maximum=-2.0)  # below every cosine: each query fires
 # Settings that the weights depend on in use, not in training alone.
@@ -233,73 +236,75 @@ class RaseTask(TrainingTask[HeldOut]):
 # ---- artefacts -------------------------------------------------------------------------------
 
 
-def fit_rase(
-    lm: LanguageModel,
-    samples: Mapping[str, Sequence[EditSample]],
-    hparams: RaseHparams,
-    *,
-    encoder: Path,
-    seed: int,
-    out: Path,
-    progress: Progress | None = None,
-) -> Path:
-    """Train the heads on samples of one or several data sets, calibrate the gates, write both.
+class RaseTrainable(TrainableEditor[RaseT]):
+    """An editor with RASE's retrieval, which is trained here; the language model takes no part."""
 
-    The language model takes no part; it names the artefact. Samples without a generality or
-    without a locality probe cannot train. Without trained heads only the gates are calibrated.
+    quick = True
+    uses_encoder = True
 
-    Args:
-        encoder: directory of the frozen sentence encoder.
-        seed: of initial weights, held-out choice, batch order, draws and dropout.
-        out: directory for the artefact.
+    @classmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Mapping[str, Sequence[EditSample]],
+        hparams: RaseT,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Train the heads on samples of one or several data sets, and calibrate the gates.
 
-    Returns:
-        Path of the artefact.
+        Samples without a generality or without a locality probe cannot train. Without trained heads
+        only the gates are calibrated. The seed is that of initial weights, held-out choice, batch
+        order, draws and dropout.
 
-    Raises:
-        ValueError: too few usable samples, or the artefact or checkpoint of another run is there.
-    """
-    run = identity(lm, encoder, hparams) | {"seed": seed, "data": data_facts(samples)}
-    path = artefact_path(out, "r_rome", lm.name, list(samples))
-    if path.exists():
-        check_identity(path, read_header(path), run)
-        return path
-    vectors = TextVectors.from_directory(encoder, lm.device)
-    network = _network(vectors, hparams, seed).to(lm.device)
-    training, held_out = split_pools(samples, examples_of, hparams.held_out, seed)
-    if hparams.heads == "untrained":
-        pools = {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()}
-        calibrate(network, pools)
-        validation = {name: rates(network, pool) for name, pool in pools.items()}
-        facts = {"selected_iteration": 0, "validation": validation}
-        write_artefact(path, network.state_dict(), {**run, **facts})
-        return path
-    settings = LoopSettings(
-        iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
-    )
-    return trained_artefact(
-        path,
-        run,
-        lambda: RaseTask(vectors, network, training, held_out, hparams, seed),
-        settings,
-        dtype=hparams.artefact_dtype,
-        progress=progress,
-    )
+        Raises:
+            ValueError: too few usable samples, or the artefact or checkpoint of another run is
+                there.
+        """
+        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
+        run = identity(lm, encoder, hparams) | {"seed": seed, "data": data_facts(samples)}
+        path = artefact_path(out, "r_rome", lm.name, list(samples))
+        if path.exists():
+            check_identity(path, read_header(path), run)
+            return path
+        vectors = TextVectors.from_directory(encoder, lm.device)
+        network = _network(vectors, hparams, seed).to(lm.device)
+        training, held_out = split_pools(samples, examples_of, hparams.held_out, seed)
+        if hparams.heads == "untrained":
+            pools = {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()}
+            calibrate(network, pools)
+            validation = {name: rates(network, pool) for name, pool in pools.items()}
+            facts = {"selected_iteration": 0, "validation": validation}
+            write_artefact(path, network.state_dict(), {**run, **facts})
+            return path
+        return trained_artefact(
+            path,
+            run,
+            lambda: RaseTask(vectors, network, training, held_out, hparams, seed),
+            LoopSettings(
+                iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
+            ),
+            dtype=hparams.artefact_dtype,
+            progress=progress,
+        )
 
-
-def untrained_rase(
-    lm: LanguageModel, hparams: RaseHparams, *, encoder: Path, seed: int, out: Path
-) -> Path:
-    """Write initial heads and a gate that every query passes; arguments as of `fit_rase`."""
-    network = _network(TextVectors.from_directory(encoder, lm.device), hparams, seed)
-    for two_way in (False, True):
-        network.set_gate(_OPEN, two_way=two_way)
-    return untrained_artefact(
-        artefact_path(out, "r_rome", lm.name, []),
-        network.state_dict(),
-        identity(lm, encoder, hparams) | {"seed": seed},
-        dtype=hparams.artefact_dtype,
-    )
+    @classmethod
+    def untrained(
+        cls, lm: LanguageModel, hparams: RaseT, resources: Resources, *, out: Path
+    ) -> Path:
+        """Write initial heads, and a gate that every query passes."""
+        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
+        network = _network(TextVectors.from_directory(encoder, lm.device), hparams, seed)
+        for two_way in (False, True):
+            network.set_gate(_OPEN, two_way=two_way)
+        return untrained_artefact(
+            artefact_path(out, "r_rome", lm.name, []),
+            network.state_dict(),
+            identity(lm, encoder, hparams) | {"seed": seed},
+            dtype=hparams.artefact_dtype,
+        )
 
 
 def load_retriever(

@@ -34,7 +34,7 @@ from editors.parts.needs import Needs, Setting
 from editors.parts.r_rome.retrieval import RaseNetwork
 from editors.parts.recipe.hparams import PRESETS, RecipeHparams
 from editors.parts.recipe.network import RecipeNetwork
-from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams, StoredEdit
+from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams
 from editors.rag import RagEditor, RagHparams
 from editors.recipe import RecipeEditor
 from editors.t_patcher import TPatcherEditor, TPatcherHparams
@@ -154,7 +154,7 @@ def test_r_romes_memory() -> None:
     memory = EditMemory()
     left, right = torch.zeros(setting.shape.hidden), torch.zeros(setting.shape.inner)
     vector = torch.zeros(hparams.width)
-    memory.put(StoredEdit("a fact", vector, vector, left, right))
+    memory.put("a fact", key=vector, sentence=vector, left=left, right=right)
     columns = {name: memory[name] for name in ("key", "sentence", "left", "right")}
     needs = RRomeEditor.needs(hparams, setting)
     assert size(columns) == needs.per_edit

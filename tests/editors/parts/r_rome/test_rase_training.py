@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import SAMPLES, tiny_gptj, tiny_llama, write_encoder
-from editors.base import EditSample
+from editors.base import EditSample, Resources
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
 from editors.parts.r_rome.calibration import (
     Encoded,
@@ -25,26 +25,31 @@ from editors.parts.r_rome.retrieval import (
 )
 from editors.parts.r_rome.training import (
     RaseSampler,
-    fit_rase,
     group_loss,
     load_retriever,
     margin_loss,
     rase_terms,
 )
+from editors.parts.training.loop import Progress
+from editors.r_rome import RRomeEditor, RRomeHparams
 from tests.support.tiny_files import samples
 
-HPARAMS = RaseHparams(width=8, batch_size=6, iterations=6, checkpoint_interval=3, held_out=4)
+HPARAMS = RRomeHparams(
+    layer=1, width=8, batch_size=6, iterations=6, checkpoint_interval=3, held_out=4
+)
 
 
 class KilledError(Exception):
     """Raised in the middle of a training."""
 
 
-def fit(directory: Path, hparams: RaseHparams = HPARAMS, **changes: object) -> Path:
+def fit(directory: Path, hparams: RRomeHparams = HPARAMS, progress: Progress | None = None) -> Path:
     given = {"made": samples(40), "again": samples(20)}
     encoder = write_encoder(directory / "encoder")
-    settings = {"encoder": encoder, "seed": 0, "out": directory / "out", **changes}
-    return fit_rase(tiny_llama(), given, hparams, **settings)  # type: ignore[arg-type]
+    resources = Resources(encoder=encoder)
+    return RRomeEditor.fit(
+        tiny_llama(), given, hparams, resources, out=directory / "out", progress=progress
+    )
 
 
 def test_an_artefact_says_what_its_gate_does(tmp_path: Path) -> None:
