@@ -42,16 +42,16 @@ CELL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One figure and its limit; `limit` None is reported alone."""
+    """One figure and the most that it may be."""
 
     name: str
     value: int
-    limit: int | None
+    limit: int
 
     @property
     def holds(self) -> bool:
         """Whether the figure is within its limit."""
-        return self.limit is None or self.value <= self.limit
+        return self.value <= self.limit
 
 
 def counted() -> list[Measure]:
@@ -274,7 +274,7 @@ def main() -> int:
     """Print the table; exit code 1 where a limit does not hold."""
     found = [*counted(), *traced()]
     for measure in found:
-        limit = "" if measure.limit is None else f"at most {measure.limit:,}"
+        limit = f"at most {measure.limit:,}"
         mark = " " if measure.holds else "!"
         sys.stdout.write(f"{mark} {measure.name:40s} {measure.value:>8,}  {limit}\n")
     return int(not all(measure.holds for measure in found))
