@@ -10,7 +10,13 @@ from benchmarks import structure
 from benchmarks.structure import Measure, counted, private_words, short_files, traced
 
 # Not there yet: what was reached so far, which must not grow.
-REACHED: dict[str, int] = {}
+REACHED = {
+    "source lines of bench": 31_400,
+    "source lines of editors": 14_200,
+    "source lines of tests": 34_300,
+    "words of a private language": 70,
+    "project files entered by one cell": 71,
+}
 
 
 @pytest.mark.parametrize("measure", counted(), ids=lambda measure: measure.name)
