@@ -17,7 +17,7 @@ from bench.core.progress import counted, show_count
 from bench.datasets import dataset_keys
 from bench.evaluation.record_kinds import identity_of
 from bench.store import inventory
-from bench.store.inventory import STATES, Choice, Entry, entries, path_of, set_aside_files
+from bench.store.inventory import STATES, Entry, Wanted, entries, path_of, set_aside_files
 from bench.store.leases import PATIENCE, Leases
 from bench.store.query import stale_reason
 from bench.store.reference import compact
@@ -63,7 +63,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     tidying = _action(commands, "gc", "remove what nothing needs; complete records stay", gc)
     tidying.add_argument("--stale", action="store_true", help="also records of other versions")
     tidying.add_argument("--corrupt", action="store_true", help="also damaged files set aside")
-    tidying.add_argument("--dry-run", action="store_true", help="say it and remove nothing")
+    tidying.add_argument("--dry-run", action="store_true", help="list it and remove nothing")
 
     out = _action(commands, "export", "write full records as JSON lines", export_records)
     out.add_argument("file", type=Path, metavar="FILE", help="packed where it ends in .gz")
@@ -71,18 +71,16 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
     into = _action(commands, "import", "check records of other stores and take them", take)
     into.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as export writes them")
-    into.add_argument(
-        "--partial", action="store_true", help="take the good records of files with bad ones"
-    )
-    into.add_argument(
-        "--overwrite", action="store_true", help="replace other complete records of the same cells"
-    )
+    help_ = "take the good records of files with bad ones"
+    into.add_argument("--partial", action="store_true", help=help_)
+    help_ = "replace other complete records of the same cells"
+    into.add_argument("--overwrite", action="store_true", help=help_)
 
 
 def list_records(args: argparse.Namespace) -> int:
     """One line for each record: state, what of, Avg, size, date."""
     store = _store(args)
-    read = counted(entries(store, _choice(args)), "records", None)
+    read = counted(entries(store, _wanted(args)), "records", None)
     listed = [entry for entry, _ in read]
     if args.json:
         say(json.dumps([entry.to_dict() for entry in listed], indent=1, ensure_ascii=False))
@@ -147,11 +145,11 @@ def _stale_leases(leases: Leases, store: ResultStore) -> list[inventory.Waste]:
     stale = inventory.stale_leases(leases, store)
     living = [key for key in leases.held() if not leases.is_stale(key)]
     unknown = [key for key in living if not leases.is_here(key)]
-    if not unknown:
-        return stale
-    warn(f"{len(unknown)} leases are of other machines; watching them for {PATIENCE:.0f} s.")
-    time.sleep(PATIENCE + 1)
-    return inventory.stale_leases(leases, store)
+    if unknown:
+        warn(f"{len(unknown)} leases are of other machines; watching them for {PATIENCE:.0f} s.")
+        time.sleep(PATIENCE + 1)
+        stale = inventory.stale_leases(leases, store)
+    return stale
 
 
 def _taken(leases: Leases, key: str) -> bool:
@@ -167,9 +165,9 @@ def export_records(args: argparse.Namespace) -> int:
     """Write the chosen records; complete ones unless another state is named."""
     from bench.store.exchange import export
 
-    choice = _choice(args, states=frozenset({"complete"}))
+    wanted = _wanted(args, state="complete")
     with show_count("records written", None) as more:
-        count = export(_store(args), args.file, choice, more)
+        count = export(_store(args), args.file, wanted, more)
     say(f"written: {args.file}, {count:,} records")
     return 0
 
@@ -218,11 +216,15 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=one_of("state", STATES), help=f"one of {', '.join(STATES)}")
 
 
-def _choice(args: argparse.Namespace, states: frozenset[str] | None = None) -> Choice:
-    return Choice(
-        editors=None if args.editors is None else frozenset(editor_keys(args.editors)),
-        datasets=None if args.datasets is None else frozenset(dataset_keys(args.datasets)),
-        states=states if args.state is None else frozenset({args.state}),
+def _wanted(args: argparse.Namespace, state: str | None = None) -> Wanted:
+    """Which files are wanted; without `--state` those of `state`, if any."""
+    editors = None if args.editors is None else editor_keys(args.editors)
+    datasets = None if args.datasets is None else dataset_keys(args.datasets)
+    state = args.state or state
+    return lambda entry: (
+        (editors is None or entry.editor in editors)
+        and (datasets is None or entry.dataset in datasets)
+        and state in (None, entry.state)
     )
 
 
@@ -243,8 +245,8 @@ def _columns(entry: Entry) -> tuple[str, ...]:
     sets = f"with {', '.join(entry.measures)}" if entry.measures else ""
     what = (entry.kind or "", editor, entry.dataset or "", edits, seed, entry.backbone or "",
             entry.protocol or "", sets)  # fmt: skip
-    problem = "" if entry.problem is None else entry.problem
-    return (entry.state, entry.key[:12], *what, average, size, (entry.date or "")[:19], problem)
+    date, problem = (entry.date or "")[:19], entry.problem or ""
+    return (entry.state, entry.key[:12], *what, average, size, date, problem)
 
 
 def _in_words(record: Record) -> Iterator[str]:

@@ -14,7 +14,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from bench.core.names import row_order
 
@@ -68,6 +68,9 @@ class Identity(ABC):
     def key(self) -> str:
         """sha256 of the canonical JSON, in hexadecimal."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+IdentityT = TypeVar("IdentityT", bound=Identity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +159,7 @@ def stream_of(cell: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_counts(*, n_edits: int, limit: int | None, seed: int) -> None:
-    """Refuse counts that no run can have.
-
-    Raises:
-        ValueError: a count below 1, a negative seed, or a limit below the number of edits.
-    """
+    """Refuse counts that no run can have, with a ValueError."""
     if n_edits < 1:
         raise ValueError(f"The number of edits must be at least 1, got {n_edits}.")
     if seed < 0:
@@ -180,22 +179,8 @@ def canonical(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The plain JSON form of a value, so that what a record gives back is equal to it.
-
-    Raises:
-        ValueError: something that JSON cannot hold.
-    """
+    """The plain JSON form of a value, so that what a record gives back is equal to it."""
     return json.loads(canonical(value))
-
-
-class HasProtocol(Protocol):
-    """Whatever follows a protocol."""
-
-    @property
-    def protocol_id(self) -> str: ...
-
-
-HasProtocolT = TypeVar("HasProtocolT", bound=HasProtocol)
 
 
 def protocol_id(dataset: str, protocol: str, version: int, *departures: str) -> str:
@@ -214,29 +199,21 @@ def way_of(identifier: str) -> str:
     return identifier.partition(_PART)[2]
 
 
-def of_protocol(items: Iterable[HasProtocolT], wanted: str) -> list[HasProtocolT]:
-    """Those that follow the wanted protocol: an id, or one without its data set.
-
-    Raises:
-        ValueError: none do; the protocols that there are, are named.
-    """
-    items = list(items)
-    chosen = [item for item in items if wanted in (item.protocol_id, way_of(item.protocol_id))]
+def of_protocol(cells: Iterable[IdentityT], wanted: str) -> list[IdentityT]:
+    """Those that follow the wanted protocol, an id or one without its data set; never none."""
+    cells = list(cells)
+    chosen = [cell for cell in cells if wanted in (cell.protocol_id, way_of(cell.protocol_id))]
     if not chosen:
         raise ValueError(
             f"No record follows the protocol {wanted!r}. Available: "
-            f"{', '.join(sorted({item.protocol_id for item in items})) or 'none'}."
+            f"{', '.join(sorted({cell.protocol_id for cell in cells})) or 'none'}."
         )
     return chosen
 
 
-def check_one_way(items: Iterable[HasProtocol]) -> None:
-    """Refuse what does not follow one protocol.
-
-    Raises:
-        ValueError: which protocols there are, and how to choose one.
-    """
-    ids = list(dict.fromkeys(item.protocol_id for item in items))
+def check_one_way(cells: Iterable[Identity]) -> None:
+    """Refuse what does not follow one protocol, with a ValueError."""
+    ids = list(dict.fromkeys(cell.protocol_id for cell in cells))
     ways = list(dict.fromkeys(map(way_of, ids)))
     if len(ways) > 1:
         raise ValueError(
@@ -246,14 +223,10 @@ def check_one_way(items: Iterable[HasProtocol]) -> None:
         )
 
 
-def joined(items: Iterable[HasProtocol]) -> str:
-    """The id of a number over several data sets: `zsre+counterfact/blocks/v1`.
-
-    Raises:
-        ValueError: they do not follow one protocol.
-    """
-    items = list(items)
-    check_one_way(items)
-    ids = list(dict.fromkeys(item.protocol_id for item in items))
+def joined(cells: Iterable[Identity]) -> str:
+    """The id of a number over several data sets of one protocol: `zsre+counterfact/blocks/v1`."""
+    cells = list(cells)
+    check_one_way(cells)
+    ids = list(dict.fromkeys(cell.protocol_id for cell in cells))
     datasets = dict.fromkeys(identifier.partition(_PART)[0] for identifier in ids)
     return _PART.join((_DEPARTURE.join(datasets), way_of(ids[0])))

@@ -1,7 +1,8 @@
 """Digests of files, and seals by which a damaged file is known before anything reads it.
 
 A seal is a digest written beside what it covers: in the manifest of the models, in the folder of
-generated data, in the report of a training, beside a file, or in the header of a tensor file.
+generated data, in the report of a training, beside a file, or in the header of a tensor file. A
+check raises a DamagedFileError that names the file; where there is no seal, nothing is checked.
 """
 
 from __future__ import annotations
@@ -58,13 +59,7 @@ def digest_of_files(paths: Sequence[Path]) -> str:
 def check_model(directory: Path, remedy: str) -> None:
     """Compare a model's files with the manifest in the folder above, where that names them.
 
-    Args:
-        directory: of the model.
-        remedy: what brings the files back, for the message.
-
-    Raises:
-        DamagedFileError: a file is missing, or not the one of its digest; or the manifest
-            cannot be read.
+    `remedy` is for the message: what brings the files back.
     """
     manifest = directory.parent / MANIFEST
     if not manifest.exists():
@@ -80,31 +75,19 @@ def seal(directory: Path) -> None:
 
 
 def check_sealed(directory: Path, remedy: str) -> None:
-    """Compare the files of a folder with what `seal` wrote there, if it did.
-
-    Raises:
-        DamagedFileError: a file is missing or another one; or the digests cannot be read.
-    """
+    """Compare the files of a folder with what `seal` wrote there, if it did."""
     digests = directory / DIGESTS
     if digests.exists():
         _check_files(directory, _json(digests), digests, remedy)
 
 
 def seal_beside(path: Path, content: bytes) -> None:
-    """Write the digest of what a file is about to hold beside it.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the digest of what a file is about to hold beside it."""
     write_text(_beside(path), hashlib.sha256(content).hexdigest() + "\n")
 
 
 def check_beside(path: Path, remedy: str) -> None:
-    """Compare a file with what `seal_beside` wrote, where it did.
-
-    Raises:
-        DamagedFileError: the file is another one.
-    """
+    """Compare a file with what `seal_beside` wrote, where it did."""
     try:
         digest = _beside(path).read_bytes().strip()
     except FileNotFoundError:
@@ -114,22 +97,14 @@ def check_beside(path: Path, remedy: str) -> None:
 
 
 def check_trained(path: Path, remedy: str) -> None:
-    """Compare an editor's trained weights with the report of their training, where there is one.
-
-    Raises:
-        DamagedFileError: they are not the report's, or it cannot be read.
-    """
+    """Compare an editor's trained weights with the report of their training, where there is one."""
     report = report_of(path)
     if report.exists() and not is_reported(path):
         raise _damaged(path, report.name, remedy)
 
 
 def is_reported(path: Path) -> bool:
-    """Whether trained weights are those that their report is about.
-
-    Raises:
-        DamagedFileError: the report cannot be read.
-    """
+    """Whether trained weights are those that their report is about."""
     digest = _json(report_of(path)).get("artefact", {}).get("sha256")
     return bool(digest == cached_digest(path))
 
@@ -143,9 +118,6 @@ def write_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     """Write a safetensors file with `facts` and a digest of all that it holds.
 
     The format itself has no checksum: a number with a flipped bit is a number still.
-
-    Raises:
-        OSError: the place cannot be written; nothing partial is left there.
     """
     plain = {name: tensor.cpu() for name, tensor in tensors.items()}
     return write_tensors(path, plain, {**facts, _DIGEST: _seal_of(path, plain, facts)})
@@ -154,7 +126,7 @@ def write_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 def read_sealed(
     path: Path, unsealed: frozenset[str] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, and the facts without the digest; copies, which no change of the file reaches.
+    """Tensors, and the facts without the digest, of a file that `write_sealed` wrote.
 
     Args:
         path: of the file.
@@ -162,7 +134,6 @@ def read_sealed(
             they are; by default there are none.
 
     Raises:
-        FileNotFoundError: no such file.
         DamagedTensorsError: it is not as it was written.
     """
     from safetensors import SafetensorError
@@ -184,7 +155,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and facts of a safetensors file; copies, so that the file may be replaced meanwhile.
 
     Raises:
-        FileNotFoundError: no such file.
         OSError, SafetensorError, ValueError, KeyError: it cannot be read.
     """
     from safetensors import safe_open

@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all, and damaged ones that are set aside."""
+"""Files that appear whole or not at all, and damaged ones that are set aside.
+
+What writes raises an OSError where it cannot; nothing partial is left then.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write under another name, wait for the disk, rename; returns `path`.
-
-    Raises:
-        OSError: the place cannot be written; nothing partial is left there.
-    """
+    """Write under another name, wait for the disk, rename; returns `path`."""
     with replacing(path) as file:
         file.write(content)
     return path
@@ -49,11 +48,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file under another name that becomes `path` when the block ends well, and is on the disk.
-
-    Raises:
-        OSError: the place cannot be written; nothing partial is left there.
-    """
+    """A file under another name that, once it is on the disk, becomes `path` as the block ends."""
     with _partial(path) as partial, partial.open("xb") as file:
         yield file
         file.flush()
@@ -67,13 +62,7 @@ def write_tensors(
     *,
     durable: bool = False,
 ) -> Path:
-    """Write a safetensors file with `facts` in its header, in the manner of `write_text`.
-
-    Only a `durable` one waits for the disk.
-
-    Raises:
-        OSError: the place cannot be written; nothing partial is left there.
-    """
+    """Write a safetensors file with `facts` in its header; only if `durable`, wait for the disk."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -103,11 +92,7 @@ def _partial(path: Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the file system can say so.
-
-    Raises:
-        OSError: the disk has failed.
-    """
+    """Wait until the names in a folder are on the disk, where the file system can report it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -130,15 +115,9 @@ def _as_os_error(path: Path, error: Exception) -> OSError:
 def set_aside(path: Path, seen: os.stat_result) -> Path | None:
     """Rename a damaged file to `<name>.corrupt`, `.corrupt.1` and so on; returns its new path.
 
-    It is neither read nor lost then, and nothing is ever overwritten.
-
-    Args:
-        path: the damaged file.
-        seen: what it was when it was read. Where another process has put a sound file there since,
-            that one stays, and None is returned.
-
-    Raises:
-        OSError: it cannot be renamed.
+    It is neither read nor lost then, and nothing is ever overwritten. `seen` is what the file was
+    when it was read: where another process has put a sound file there since, that file stays, and
+    None is returned.
     """
     new = _reserved(path)
     try:

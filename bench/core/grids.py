@@ -27,7 +27,6 @@ EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
 # RippleEdits has 1,388 test samples; the paper leaves these cells empty.
 UNDEFINED = {("ripple_edits", 10000)}
 
-
 RECIPE = "recipe"
 LENGTHS = (1, 2, 3, 4, 5, 8)  # of continuous prompts in Figure 3, and 8 (ours)
 _LENGTH = re.compile(r"cpt=([1-9][0-9]{0,3})")  # the name is a folder's too
@@ -43,7 +42,7 @@ class Variant:
     key: str
     label: str
     hparams: Mapping[str, Any]
-    about: str = ""  # what a caption says of its row
+    about: str = ""  # for the caption of its row
 
 
 def _of(key: str, label: str, about: str = "", **hparams: Any) -> Variant:
@@ -69,15 +68,21 @@ GPTJ_LN1 = _of(  # Table 5
 )
 
 
+# The embedded backbone, the paper's, and the paper's as its published table names it.
+_LLAMA = ("mini-llama", "llama-2-7b", "LLAMA-2-7B")
+_GPTJ = ("mini-gptj", "gpt-j-6b", "GPT-J-6B")
+_GPT2 = ("mini-gpt2", "gpt2-xl", "GPT2-XL-1.5B")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A grid of editors x data sets x numbers of edits on one backbone."""
 
     number: int
     title: str
-    backbones: Mapping[Preset, str]
-    published_backbone: str  # as the published table names it
-    edits: Mapping[Preset, tuple[int, ...]]
+    names: tuple[str, str, str] = _LLAMA  # of the backbone
+    embedded: tuple[int, ...] = (1, 10, 100)  # numbers of edits
+    paper: tuple[int, ...] = (1, 10, 100, 1000, 10000)
     datasets: tuple[str, ...] = DATASETS
     editors: tuple[str, ...] | None = None  # None: all of the paper's
     variants: tuple[str | None, ...] = (None,)  # of RECIPE, by key; None is the preset
@@ -85,66 +90,60 @@ class Table:
     controlled: tuple[str | None, ...] = ()
     measures: Measured = "editing"
 
+    @property
+    def backbones(self) -> Mapping[Preset, str]:
+        """The backbone of each preset."""
+        return {"embedded": self.names[0], "paper": self.names[1]}
 
-_EDITS: Mapping[Preset, tuple[int, ...]] = {
-    "embedded": (1, 10, 100),
-    "paper": (1, 10, 100, 1000, 10000),
-}
+    @property
+    def published_backbone(self) -> str:
+        """As the published table names it."""
+        return self.names[2]
 
-TABLES = {
-    1: Table(
-        number=1,
-        title="lifelong editing, in the paper of LLaMA-2-7B",
-        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
-        published_backbone="LLAMA-2-7B",
-        edits=_EDITS,
-    ),
-    2: Table(
+    @property
+    def edits(self) -> Mapping[Preset, tuple[int, ...]]:
+        """The numbers of edits of each preset."""
+        return {"embedded": self.embedded, "paper": self.paper}
+
+
+_TABLES = (
+    Table(number=1, title="lifelong editing, in the paper of LLaMA-2-7B"),
+    Table(
         number=2,
         title="general ability",
-        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
-        published_backbone="LLAMA-2-7B",
-        edits={"embedded": (1000,), "paper": (1000,)},
+        embedded=(1000,),
+        paper=(1000,),
         datasets=("zsre",),  # the paper does not say which
         measures="general_ability",
     ),
-    3: Table(
+    Table(
         number=3,
         title="time of an edit and of an inference",
-        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
-        published_backbone="LLAMA-2-7B",
-        edits={"embedded": (100,), "paper": (10000,)},
+        embedded=(100,),
+        paper=(10000,),
         datasets=("counterfact",),
         measures="times",
     ),
-    4: Table(
+    Table(
         number=4,
         title="RECIPE without its parts",
-        backbones={"embedded": "mini-llama", "paper": "llama-2-7b"},
-        published_backbone="LLAMA-2-7B",
-        edits={"embedded": (100, 1000), "paper": (100, 1000)},
+        embedded=(100, 1000),
+        paper=(100, 1000),
         editors=(RECIPE,),
         variants=(None, *(ablation.key for ablation in ABLATIONS)),
         control=CONTROL,
         controlled=CONTROLLED,
         measures="ablation",
     ),
-    5: Table(
+    Table(
         number=5,
         title="lifelong editing, in the paper of GPT-J-6B",
-        backbones={"embedded": "mini-gptj", "paper": "gpt-j-6b"},
-        published_backbone="GPT-J-6B",
-        edits=_EDITS,
+        names=_GPTJ,
         variants=(None, GPTJ_LN1.key),
     ),
-    6: Table(
-        number=6,
-        title="lifelong editing, in the paper of GPT2-XL",
-        backbones={"embedded": "mini-gpt2", "paper": "gpt2-xl"},
-        published_backbone="GPT2-XL-1.5B",
-        edits=_EDITS,
-    ),
-}
+    Table(number=6, title="lifelong editing, in the paper of GPT2-XL", names=_GPT2),
+)
+TABLES = {table.number: table for table in _TABLES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +165,7 @@ class GridPoint:
 
 
 def get_table(number: int) -> Table:
-    """The grid of a table of the paper.
-
-    Raises:
-        ValueError: no grid for this number.
-    """
+    """The grid of a table of the paper."""
     if number not in TABLES:
         raise unknown_name("table", str(number), map(str, TABLES))
     return TABLES[number]
@@ -210,11 +205,7 @@ def variant_with(editor: str, changed: Sequence[str], hparams: Hparams) -> Varia
 
 
 def variant(name: str) -> Variant:
-    """The variant of that name; `cpt=N` is RECIPE with prompts of N tokens.
-
-    Raises:
-        ValueError: no variant of that name.
-    """
+    """The variant of that name; `cpt=N` is RECIPE with prompts of N tokens."""
     key = name.strip().lower()
     if match := _LENGTH.fullmatch(key):
         length = int(match[1])

@@ -1,6 +1,7 @@
 """Names of data sets, editors and miniature models: their order, and what a user may type.
 
-Nothing heavy is imported here: listing names stays fast.
+Nothing heavy is imported here: listing names stays fast. An unknown name is a ValueError that names
+the nearest one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ def editor_keys(names: Iterable[str] | None = None, *, recent: bool = False) -> 
     """Keys of the named editors, in the order of rows, each once.
 
     Without names they are all but those of later papers, and with `recent` these too.
-
-    Raises:
-        ValueError: an unknown editor.
     """
     from editors import registry
 
@@ -37,11 +35,7 @@ def editor_keys(names: Iterable[str] | None = None, *, recent: bool = False) -> 
 
 
 def in_paper(editor: str) -> bool:
-    """Whether an editor is not marked as one of a later paper.
-
-    Raises:
-        ValueError: an unknown editor.
-    """
+    """Whether an editor is not marked as one of a later paper."""
     from editors import registry
 
     return registry.describe(editor).in_paper
@@ -81,11 +75,7 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> ValueError:
 
 
 def resolve_name(kind: str, name: str, spellings: Mapping[str, Iterable[str]]) -> str:
-    """The key whose spellings hold `name`, in any letter case; a key is its own spelling.
-
-    Raises:
-        ValueError: no key is spelt so; names the nearest key.
-    """
+    """The key whose spellings hold `name`, in any letter case; a key is its own spelling."""
     keys = {key.lower(): key for key in spellings}
     for key, others in spellings.items():
         keys |= {other.lower(): key for other in others}

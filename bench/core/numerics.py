@@ -28,11 +28,7 @@ def draw(samples: Sequence[SampleT], *, seed: int, limit: int | None) -> list[Sa
 
 
 def blocks(samples: Sequence[SampleT], n_edits: int) -> list[list[SampleT]]:
-    """Disjoint consecutive blocks of `n_edits` samples; an incomplete tail is dropped.
-
-    Raises:
-        ValueError: fewer samples than one block needs.
-    """
+    """Disjoint consecutive blocks of `n_edits` samples; an incomplete tail is dropped."""
     if len(samples) < n_edits:
         raise ValueError(f"{n_edits} sequential edits need as many samples, got {len(samples)}.")
     last = len(samples) - n_edits
@@ -49,11 +45,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation (n - 1 in the denominator) of one value per seed.
-
-    Raises:
-        ValueError: no values.
-    """
+    """Mean and sample standard deviation (n - 1 in the denominator) of one value per seed."""
     if not values:
         raise ValueError("A mean over seeds needs at least one value.")
     std = statistics.stdev(values) if len(values) > 1 else None

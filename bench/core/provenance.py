@@ -139,10 +139,8 @@ def _processor() -> str:
 
 def _git(root: Path, *arguments: str) -> str | None:
     """Output of a git command, None where git or the repository does not answer."""
+    command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()

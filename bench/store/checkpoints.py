@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from bench.core.cells import canonical
-from bench.core.checksums import digest_of_tensors
+from bench.core.checksums import digest_of_tensors, read_tensors
 from bench.core.console import warn
 from bench.core.files import set_aside, write_tensors
 from bench.evaluation.caches import difference
@@ -41,11 +41,7 @@ class CheckpointFile:
         return self.directory / f"{self.key}.safetensors"
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Put a checkpoint in the place of the last one, by one rename.
-
-        Raises:
-            OSError: it cannot be written; the last one is still there.
-        """
+        """Replace the checkpoint; where that fails with an OSError, the last one is still there."""
         text = json.dumps(checkpoint.progress, ensure_ascii=False).encode()
         tensors = {_PROGRESS: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
         tensors |= {f"{_STATE}{name}": value.cpu() for name, value in checkpoint.state.items()}
@@ -57,10 +53,10 @@ class CheckpointFile:
     def read(self) -> Checkpoint | None:
         """The checkpoint, None where there is none that can be continued here.
 
-        One that cannot is named on standard error and set aside, and stays on disk.
+        A file that cannot is named on standard error and set aside.
         """
         try:
-            facts, tensors = _read(self.path)
+            tensors, facts = read_tensors(self.path)
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, ValueError, KeyError):
@@ -76,16 +72,11 @@ class CheckpointFile:
         )
 
     def set_aside(self, reason: str) -> None:
-        """Rename the file, so that nobody reads it as a checkpoint, and say so.
-
-        Raises:
-            OSError: it cannot be renamed.
-        """
-        place = set_aside(self.path, self.path.stat())
-        kept = self.path.name if place is None else place.name
+        """Rename the file, so that nobody reads it as a checkpoint, with a warning."""
+        new = set_aside(self.path, self.path.stat()) or self.path
         warn(
-            f"The checkpoint {self.path} {reason}; it is kept as {kept}, and its cell starts "
-            "from the beginning."
+            f"The checkpoint {self.path} {reason}; it is set aside as {new.name}, and its cell "
+            "starts from the beginning."
         )
 
     def discard(self) -> None:
@@ -95,8 +86,8 @@ class CheckpointFile:
             partial.unlink(missing_ok=True)
 
     def _facts(self) -> dict[str, str]:
-        made = canonical(dict(self.numerics))
-        return {"format": FORMAT, "key": self.key, "circumstances": made}
+        numerics = canonical(dict(self.numerics))
+        return {"format": FORMAT, "key": self.key, "circumstances": numerics}
 
     def _refusal(self, facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str | None:
         """Why a file that can be read is not continued; None where it is."""
@@ -107,14 +98,5 @@ class CheckpointFile:
             return f"has format {named['format']!r}, expected {FORMAT!r}"
         if named["key"] != self.key:
             return "is one of another cell"
-        found = difference(json.loads(named["circumstances"]), self.numerics)
-        return None if found is None else f"was made {found}"
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a file; a copy, so that the file may be replaced meanwhile."""
-    with path.open("rb"):  # the error of a file that is not there is an OSError for sure
-        pass
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return dict(file.metadata() or {}), tensors
+        other = difference(json.loads(named["circumstances"]), self.numerics)
+        return None if other is None else f"was computed {other}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from bench.core.files import replacing
-from bench.store.inventory import Choice, entries
+from bench.store.inventory import Wanted, entries
 from bench.store.results import MAX_BYTES, Record, ResultStore, encoded, is_complete, mark_of, parse
 from bench.store.verifying import problems
 
@@ -29,16 +29,12 @@ class Read:
 Report = Callable[[int], None]  # is called with how many more records are done
 
 
-def export(store: ResultStore, path: Path, choice: Choice, report: Report) -> int:
-    """Write full records as JSON lines, packed where the name ends in .gz; returns their number.
-
-    Raises:
-        OSError: a record cannot be read or the file not be written; nothing partial is left.
-    """
+def export(store: ResultStore, path: Path, wanted: Wanted, report: Report) -> int:
+    """Write full records as JSON lines, packed where the name ends in .gz; returns their number."""
     count = 0
     with replacing(path) as file:
         packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if _is_packed(path) else None
-        for _, record in entries(store, choice):
+        for _, record in entries(store, wanted):
             if record is not None:
                 (packed or file).write(encoded(record) + b"\n")
                 count += 1
@@ -54,8 +50,7 @@ def read_files(
     """Judge every line of some files and write nothing.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: a file that is empty or no text of lines, or a packed one that is damaged.
+        ValueError: a file that is empty or no text of lines, or damaged where it is packed.
     """
     read, marks = Read(), dict[str, str]()
     for path in files:
@@ -80,12 +75,7 @@ def read_files(
 
 
 def write_records(store: ResultStore, files: Sequence[Path], read: Read, report: Report) -> int:
-    """Write what `read_files` accepted; returns the number of records.
-
-    Raises:
-        OSError: a file cannot be read or a record not be written.
-        ValueError: a file has changed since.
-    """
+    """Write what `read_files` accepted, unless a file has changed since; returns the number."""
     count = 0
     for path in files:
         for place, line in _lines(path):
@@ -101,11 +91,7 @@ def write_records(store: ResultStore, files: Sequence[Path], read: Read, report:
 
 
 def _known(store: ResultStore, record: Record, *, overwrite: bool) -> bool:
-    """Whether the store has a record already.
-
-    Raises:
-        ValueError: it has another complete one of that cell, which is not to be replaced.
-    """
+    """Whether the store has a record already; a ValueError where it has another complete one."""
     there = store.read(record["key"])
     if there is None:
         return False

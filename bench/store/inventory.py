@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -60,36 +60,18 @@ class Entry:
         return vars(self) | {"path": str(self.path), "key": self.key}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Which entries are wanted; None takes all."""
-
-    editors: frozenset[str] | None = None
-    datasets: frozenset[str] | None = None
-    states: frozenset[str] | None = None
-
-    def takes(self, entry: Entry) -> bool:
-        """Whether an entry is wanted."""
-        return (
-            (self.editors is None or entry.editor in self.editors)
-            and (self.datasets is None or entry.dataset in self.datasets)
-            and (self.states is None or entry.state in self.states)
-        )
+Wanted = Callable[[Entry], bool]
 
 
-def entries(store: ResultStore, choice: Choice = Choice()) -> Iterator[tuple[Entry, Record | None]]:
-    """The wanted files with their records, by name, then what was set aside; nothing is changed.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+def entries(store: ResultStore, wanted: Wanted) -> Iterator[tuple[Entry, Record | None]]:
+    """The wanted files with their records, by name, then what was set aside; nothing is changed."""
     for path in store.paths():
         entry, record = _read(path)
-        if choice.takes(entry):
+        if wanted(entry):
             yield entry, record
     for path in set_aside_files(store):
         entry = Entry(path=path, state="corrupt", bytes=path.stat().st_size, problem="set aside")
-        if choice.takes(entry):
+        if wanted(entry):
             yield entry, None
 
 
@@ -99,11 +81,7 @@ def set_aside_files(store: ResultStore) -> list[Path]:
 
 
 def path_of(store: ResultStore, prefix: str) -> Path:
-    """The only record file whose key begins so.
-
-    Raises:
-        ValueError: none does, or several do.
-    """
+    """The only record file whose key begins so; a ValueError where none does, or several do."""
     if not re.fullmatch("[0-9a-f]{1,64}", prefix):
         raise ValueError(f"A key is up to 64 of the digits 0-9 and a-f, got {prefix!r}.")
     paths = [path for path in store.paths() if path.name.startswith(prefix)]
@@ -172,11 +150,7 @@ class Waste:
         return cls(path=path, reason=reason, bytes=size)
 
     def remove(self) -> None:
-        """Remove the file or folder, not what a link points to.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
+        """Remove the file or folder, not what a link points to."""
         if self.path.is_dir() and not self.path.is_symlink():
             shutil.rmtree(self.path)
         else:
@@ -188,11 +162,8 @@ def waste(
 ) -> Iterator[Waste]:
     """All that can go but leases; complete records never are among it.
 
-    Args:
-        store: where.
-        stale: whether records of other versions can go too.
-        corrupt: whether what was set aside can go too.
-        crashed: leases of crashed processes, which hold nothing.
+    With `stale` records of other versions can go too, with `corrupt` what was set aside; `crashed`
+    are leases of crashed processes, which hold nothing.
     """
     for folder in (store.directory, store.checkpoints, store.leases):
         yield from _half_written(folder, PARTIAL)
@@ -200,7 +171,7 @@ def waste(
     yield from _half_written(store.leases, "*.removed")
     yield from _checkpoints(store, crashed)
     if stale:
-        for entry, _ in entries(store, Choice(states=frozenset({"stale"}))):
+        for entry, _ in entries(store, lambda entry: entry.state == "stale"):
             yield Waste.of(entry.path, f"stale: {entry.problem}")
     if corrupt:
         for path in set_aside_files(store):

@@ -21,7 +21,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -55,11 +54,7 @@ class Leases:
         self._watched: dict[str, tuple[bytes, int, float]] = {}  # content, mtime, since when
 
     def acquire(self, key: str) -> Lease | None:
-        """The cell for this process, None where another process holds it and may be alive.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
+        """The cell for this process, None where another process holds it and may be alive."""
         path = self._path(key)
         for _ in range(_ATTEMPTS):
             try:
@@ -80,8 +75,8 @@ class Leases:
 
     def is_here(self, key: str) -> bool:
         """Whether a lease is of a living process of this machine."""
-        holder = Process.of(_facts(self._path(key)))
-        return holder is not None and holder.is_here() and not holder.is_gone()
+        holder = _local(_facts(self._path(key)))
+        return holder is not None and not _has_ended(*holder)
 
     def held(self) -> list[str]:
         """The keys of all cells with a lease."""
@@ -126,8 +121,8 @@ class Leases:
         except FileNotFoundError:
             self._watched.pop(path.name, None)
             return None
-        holder = Process.of(_parsed(content))
-        gone = holder is not None and holder.is_gone()
+        holder = _local(_parsed(content))
+        gone = holder is not None and _has_ended(*holder)
         return content if gone or self._unchanged(path.name, content, modified) else None
 
     def _unchanged(self, name: str, content: bytes, modified: int) -> bool:
@@ -169,21 +164,19 @@ class Lease:
         Raises:
             FileExistsError: another process was quicker.
             FileNotFoundError: the folder is not there.
-            OSError: it cannot be written.
         """
         self._path = path
         self._token = uuid.uuid4().hex
-        this = Process.current()
         self._facts = {
             "host": socket.gethostname(),
-            "machine": this.machine,
-            "pid": this.pid,
-            "process_started": this.started,
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "process_started": _status(os.getpid())[1],
             "token": self._token,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self._beats = 0
-        self._made: Callable[[], EditCount] = EditCount
+        self._count: Callable[[], EditCount] = EditCount
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         self._file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         try:
@@ -206,9 +199,9 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def report(self, made: Callable[[], EditCount]) -> None:
-        """Write from now on, with every renewal, how many edits `made` counts."""
-        self._made = made
+    def report(self, count: Callable[[], EditCount]) -> None:
+        """Write the edits so far, as `count` gives them, with every renewal from now on."""
+        self._count = count
 
     def is_lost(self) -> bool:
         """Whether another process has taken the cell over, because this one seemed dead."""
@@ -237,7 +230,7 @@ class Lease:
 
     def _write(self) -> None:
         """Write through the descriptor, so that a lease of another under this name stays whole."""
-        numbers = {"beat": self._beats, **self._made()._asdict()}
+        numbers = {"beat": self._beats, **self._count()._asdict()}
         padded = {name: f"{number:09}" for name, number in numbers.items()}
         text = json.dumps({**self._facts, **padded}, separators=(",", ":"))
         os.lseek(self._file, 0, os.SEEK_SET)
@@ -248,47 +241,30 @@ class Lease:
         return self._token.encode() in content
 
 
-@dataclass(frozen=True, kw_only=True)
-class Process:
-    """A process for all time: its number alone may be given to another one later."""
+def _local(facts: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(number, start) of the process that holds a lease, if it is or was one of this machine."""
+    machine, pid, started = (facts.get(name) for name in ("machine", "pid", "process_started"))
+    if not machine or machine != _machine() or type(pid) is not int or type(started) is not int:
+        return None
+    return pid, started
 
-    machine: str  # one boot of one machine, and one space of numbers on it; empty: not known
-    pid: int
-    started: int  # in ticks of that boot; 0: not known
 
-    @classmethod
-    def current(cls) -> Process:
-        """This process."""
-        pid = os.getpid()
-        return cls(machine=_machine(), pid=pid, started=_status(pid)[1])
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Process | None:
-        """The holder of a lease, None where the lease does not name it."""
-        machine, pid, started = (facts.get(name) for name in ("machine", "pid", "process_started"))
-        if not isinstance(machine, str) or type(pid) is not int or type(started) is not int:
-            return None
-        return cls(machine=machine, pid=pid, started=started)
-
-    def is_here(self) -> bool:
-        """Whether it is or was a process of this machine."""
-        return bool(self.machine) and self.machine == _machine()
-
-    def is_gone(self) -> bool:
-        """Whether it has certainly ended; a process of another machine may always be there."""
-        if not self.is_here() or not 0 < self.pid < 2**31:
-            return False
-        try:
-            os.kill(self.pid, 0)  # asks, and sends nothing
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass  # another user's
-        state, started = _status(self.pid)
-        return state in "ZX" or started not in {0, self.started}  # zombies have ended
+def _has_ended(pid: int, started: int) -> bool:
+    """Whether a process of this machine has certainly ended; its number may be in use again."""
+    if not 0 < pid < 2**31:
+        return False
+    try:
+        os.kill(pid, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # another user's
+    state, now = _status(pid)
+    return state in "ZX" or now not in {0, started}  # zombies have ended
 
 
 def _machine() -> str:
+    """One boot of one machine, and one space of process numbers on it; empty: not known."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
@@ -297,7 +273,7 @@ def _machine() -> str:
 
 
 def _status(pid: int) -> tuple[str, int]:
-    """(state, start in ticks) of a process; (`?`, 0) where it cannot be read."""
+    """(state, start in ticks of the boot) of a process; (`?`, 0) where it cannot be read."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -307,12 +283,7 @@ def _status(pid: int) -> tuple[str, int]:
 
 
 def _put_in_place(partial: Path, path: Path) -> None:
-    """Give a finished file its name, if that is nobody's: a kill leaves no half lease.
-
-    Raises:
-        FileExistsError: it is somebody's.
-        OSError: it cannot be written.
-    """
+    """Give a finished file its name, if that is free: a kill leaves no half lease."""
     try:
         os.link(partial, path)
     except OSError as error:
@@ -327,9 +298,6 @@ def _remove_if(path: Path, wanted: Callable[[bytes], bool]) -> bool:
 
     It is renamed before it is judged, so that nobody can exchange it in between; another file is
     put back unless the name has been taken.
-
-    Raises:
-        OSError: the folder cannot be written.
     """
     try:
         if not wanted(path.read_bytes()):

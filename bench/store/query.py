@@ -110,26 +110,16 @@ def _editor_versions(stream: Mapping[str, Any]) -> Iterator[tuple[str, object, o
 def stored_by_protocol(
     cells: Sequence[Identity], records: Iterable[Record], wanted: str
 ) -> Sequence[Identity]:
-    """The planned cells as they were stored by the wanted protocol, in the order of the plan.
-
-    Raises:
-        ValueError: no record of these cells follows it.
-    """
-    stored = of_protocol(_stored(cells, records), wanted)
+    """The planned cells as they were stored by the wanted protocol, in the order of the plan."""
+    stored = of_protocol(_stored(cells, records, _PROTOCOL_FIELDS), wanted)
     planned = {cell.key() for cell in cells}
     stored.sort(key=lambda cell: cell.key() not in planned)  # what was planned goes first
-    by_rest: dict[str, Identity] = {}
-    for cell in stored:
-        by_rest.setdefault(_but_protocol(cell), cell)
-    return [by_rest[rest] for cell in cells if (rest := _but_protocol(cell)) in by_rest]
+    by_rest = {_but(cell, _PROTOCOL_FIELDS): cell for cell in reversed(stored)}
+    return [by_rest[rest] for c in cells if (rest := _but(c, _PROTOCOL_FIELDS)) in by_rest]
 
 
 def records_of_protocol(records: Sequence[Record], wanted: str) -> list[Record]:
-    """The records that follow a protocol.
-
-    Raises:
-        ValueError: none does.
-    """
+    """The records that follow a protocol; never none."""
     by_key = {record["key"]: record for record in records}
     identities = [identity_of(record["cell"]) for record in by_key.values()]
     return [by_key[identity.key()] for identity in of_protocol(identities, wanted)]
@@ -138,7 +128,8 @@ def records_of_protocol(records: Sequence[Record], wanted: str) -> list[Record]:
 def other_protocols(cells: Sequence[Identity], records: Iterable[Record]) -> str:
     """One sentence about records of these cells that follow other protocols; empty without any."""
     ways = {way_of(cell.protocol_id) for cell in cells}
-    others = [cell for cell in _stored(cells, records) if way_of(cell.protocol_id) not in ways]
+    stored = _stored(cells, records, _PROTOCOL_FIELDS)
+    others = [cell for cell in stored if way_of(cell.protocol_id) not in ways]
     if not others:
         return ""
     ids = sorted({cell.protocol_id for cell in others})
@@ -151,39 +142,36 @@ def other_protocols(cells: Sequence[Identity], records: Iterable[Record]) -> str
     )
 
 
-def _stored(cells: Sequence[Identity], records: Iterable[Record]) -> list[Identity]:
-    """What records hold of the planned cells, in whichever protocol."""
-    planned = {_but_protocol(cell) for cell in cells}
-    identities = (identity_of(record["cell"]) for record in records)
-    return [identity for identity in identities if _but_protocol(identity) in planned]
-
-
-def _but_protocol(cell: Identity) -> str:
-    return canonical({k: v for k, v in cell.to_dict().items() if k not in _PROTOCOL_FIELDS})
-
-
 def stored_with_sets(cells: Sequence[Cell], records: Iterable[Record]) -> Sequence[Cell]:
     """The planned cells as they were stored with at least their optional metric sets.
 
     A cell that was not stays as it is. Where several were, that with the fewest sets is taken.
     """
-    stored = [
-        Cell.from_dict(record["cell"]) for record in records if record["cell"].get("measures")
-    ]
-    stored.sort(key=lambda cell: (len(cell.measures), cell.key()))
     by_rest: dict[str, list[Cell]] = {}
-    for cell in stored:
-        by_rest.setdefault(_but_sets(cell), []).append(cell)
+    for stored in _stored(cells, records, {"measures"}):
+        if isinstance(stored, Cell) and stored.measures:
+            by_rest.setdefault(_but(stored, {"measures"}), []).append(stored)
 
-    def widest(cell: Cell) -> Cell:
-        candidates = by_rest.get(_but_sets(cell), ())
-        return next((c for c in candidates if cell.measures.items() <= c.measures.items()), cell)
+    def as_stored(cell: Cell) -> Cell:
+        there = by_rest.get(_but(cell, {"measures"}), [])
+        fitting = [other for other in there if cell.measures.items() <= other.measures.items()]
+        return min(fitting, key=lambda other: (len(other.measures), other.key()), default=cell)
 
-    return [widest(cell) for cell in cells]
+    return [as_stored(cell) for cell in cells]
 
 
-def _but_sets(cell: Cell) -> str:
-    return replace(cell, measures={}).canonical()
+def _stored(
+    cells: Sequence[Identity], records: Iterable[Record], ignored: Collection[str]
+) -> list[Identity]:
+    """What records hold of the planned cells, whatever some fields are."""
+    planned = {_but(cell, ignored) for cell in cells}
+    identities = (identity_of(record["cell"]) for record in records)
+    return [identity for identity in identities if _but(identity, ignored) in planned]
+
+
+def _but(cell: Identity, ignored: Collection[str]) -> str:
+    """All of an identity but some fields."""
+    return canonical({k: v for k, v in cell.to_dict().items() if k not in ignored})
 
 
 def missing_cells(cells: Iterable[Cell]) -> list[Cell]:

@@ -55,7 +55,6 @@ def reference_records(name: str) -> list[Record]:
 
     Raises:
         FileNotFoundError: none are committed under that name.
-        ValueError: a line that is no record, or no line at all.
     """
     if not has_reference(name):
         raise FileNotFoundError(f"There are no reference results of {name}.")
@@ -63,34 +62,20 @@ def reference_records(name: str) -> list[Record]:
 
 
 def table_records(number: int) -> list[Record]:
-    """The committed records of a table: those of the paper's editors, then of later ones.
-
-    Raises:
-        FileNotFoundError: none of this table are committed.
-        ValueError: a line that is no record, or no line at all.
-    """
+    """The committed records of a table: those of the paper's editors, then of later ones."""
     own, recent = table_files(number)
     later = reference_records(recent) if has_reference(recent) else []
     return [*reference_records(own), *later]
 
 
 def write_reference(path: Path, records: Iterable[Record]) -> Path:
-    """Write compact records, ordered by key, so that equal results make equal files.
-
-    Raises:
-        OSError: the file cannot be written; nothing partial is left.
-    """
+    """Write compact records, ordered by key, so that equal results give equal files."""
     lines = sorted(map(line, records), key=lambda text: str(json.loads(text)["key"]))
     return write_text(path, "".join(f"{text}\n" for text in lines))
 
 
 def add_to_reference(path: Path, records: Iterable[Record]) -> Path:
-    """Write compact records beside those of other cells that the file has, if it is there.
-
-    Raises:
-        OSError: the file cannot be read or written; nothing partial is left.
-        ValueError: a line of it that is no record.
-    """
+    """Write compact records beside those of other cells that the file has, if it is there."""
     there = _records(path, str(path)) if path.exists() else []
     by_key = {record["key"]: record for record in [*there, *records]}
     return write_reference(path, by_key.values())

@@ -102,21 +102,13 @@ def failure_of(record: Record) -> str:
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of a record without its digest, in hexadecimal.
-
-    Raises:
-        ValueError: a value that JSON cannot hold.
-    """
+    """sha256 of the canonical JSON of a record without its digest, in hexadecimal."""
     rest = {name: value for name, value in record.items() if name != "digest"}
     return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
 
 def sealed(record: Mapping[str, Any]) -> Record:
-    """The record with the digest of what it is now; one of an earlier schema stays as it is.
-
-    Raises:
-        ValueError: a value that JSON cannot hold.
-    """
+    """The record with the digest of what it is now; that of an earlier schema stays as it is."""
     if record["schema"] < SEALED_SINCE:
         return dict(record)
     whole = {**record, "digest": digest_of(record)}
@@ -129,24 +121,13 @@ def mark_of(record: Mapping[str, Any]) -> str:
 
 
 def encoded(record: Mapping[str, Any]) -> bytes:
-    """The sealed record as compact JSON in UTF-8.
-
-    Raises:
-        ValueError: a value that JSON cannot hold.
-    """
-    return json.dumps(
-        sealed(record), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode()
+    """The sealed record as compact JSON in UTF-8; a ValueError for values that JSON cannot hold."""
+    text = json.dumps(sealed(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
 
 
 def read_file(path: Path) -> Record:
-    """The record in a file whose name is its key.
-
-    Raises:
-        OSError: the file cannot be read.
-        DamagedRecordError: it is no record, or not that one; the error's `seen` says which file.
-        OtherSchemaError: it is of another version of this package.
-    """
+    """The record in a file whose name is its key; errors as those of `parse`."""
     with path.open("rb") as file:
         seen = os.fstat(file.fileno())
         content = file.read(MAX_BYTES + 1)
@@ -194,13 +175,10 @@ def parse(content: str | bytes, place: str) -> Record:
 
 
 def _loads(text: str | bytes) -> Any:
-    """The value of a JSON text in UTF-8.
+    """The value of a JSON text in UTF-8, else a ValueError.
 
-    Standard JSON parsers, pydantic's too, accept what this refuses: anybody may write such files.
-
-    Raises:
-        ValueError: no JSON, not UTF-8, NaN or an infinity, a name twice in one object, or a text
-            that is nested too deeply.
+    Anybody may write such files: NaN, a name twice in one object and a text nested too deeply are
+    refused, which standard parsers accept (pydantic's cannot refuse a name twice).
     """
     plain = text.decode("utf-8") if isinstance(text, bytes) else text
     try:
@@ -243,11 +221,7 @@ class ResultStore:
     directory: Path
 
     def path(self, key: str) -> Path:
-        """Where the record of a key is, or would be.
-
-        Raises:
-            ValueError: a key that is no file name.
-        """
+        """Where the record of a key is, or would be."""
         return self.directory / f"{check_file_name('record', key)}.json"
 
     @property
@@ -261,22 +235,13 @@ class ResultStore:
         return self.directory / "checkpoints"
 
     def prepare(self) -> None:
-        """Create the directory, before any work whose record could then not be stored.
-
-        Raises:
-            OSError: it cannot be created or written.
-        """
+        """Create the directory, before any work whose record could then not be stored."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not os.access(self.directory, os.W_OK):
             raise PermissionError(f"Records cannot be written to {self.directory}.")
 
     def write(self, record: Record) -> Path:
-        """Seal a record and put it in place by one rename, after it has reached the disk.
-
-        Raises:
-            OSError: the directory or the file cannot be written; no partial file is left.
-            ValueError: a value that JSON cannot hold.
-        """
+        """Seal a record and put it in place by one rename, after it has reached the disk."""
         return self.put(record["key"], encoded(record))
 
     def put(self, key: str, content: bytes) -> Path:
@@ -288,12 +253,7 @@ class ResultStore:
             raise UnwritableError.of(path, error) from error
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, None if there is none; a damaged file is named and set aside.
-
-        Raises:
-            OSError: the file cannot be read.
-            OtherSchemaError: it is of another version of this package.
-        """
+        """The record of a key, None if there is none; a damaged file is named and set aside."""
         return self._sound(self.path(key))
 
     def lookup(self, cell: Identity) -> Record | None:

@@ -31,21 +31,8 @@ SCHEMA = Path(__file__).with_name("record.schema.json")
 _NAMED = 3  # violations of one record; the others mostly follow from these
 
 
-def _whole(value: Any) -> Any:
-    """JSON has one kind of number: 2.0 is an integer."""
-    return int(value) if type(value) is float and value.is_integer() else value
-
-
-def _all_whole(values: Any) -> Any:
-    """The same of a long list, which mostly holds integers alone."""
-    odd = isinstance(values, list) and float in set(map(type, values))
-    return [_whole(value) for value in values] if odd else values
-
-
-Int = Annotated[int, BeforeValidator(_whole)]
-Count = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
-Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
-Ids = Annotated[list[int], BeforeValidator(_all_whole)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Scores = dict[str, Score]
@@ -118,7 +105,7 @@ Age = TypedDict(
     "Age",
     {
         "from": Count,
-        "to": Int,
+        "to": int,
         "samples": Count,
         "reliability": float | None,
         "generality": float | None,
@@ -238,7 +225,7 @@ class EditingSummary(TypedDict):
 
 
 class Answer(TypedDict):
-    ids: Ids
+    ids: list[int]
     text: str
 
 
@@ -253,7 +240,7 @@ class Item(TypedDict):
     kind: str
     prompt: str
     target: str
-    target_ids: Annotated[list[int], Field(min_length=1), BeforeValidator(_all_whole)]
+    target_ids: Annotated[list[int], Field(min_length=1)]
     before: Answers
     after: Answers
 
@@ -287,7 +274,7 @@ class AbilityRow(TypedDict):
     task: str
     index: Count
     group: str
-    prediction: Int | str | None
+    prediction: int | str | None
     score: Score
     f1: NotRequired[Score]
     exact: NotRequired[Score]
@@ -384,7 +371,7 @@ class FailedStatus(TypedDict):
 
 
 class AnyRecord(TypedDict):
-    schema: Annotated[int, Field(ge=SCHEMAS[0], le=SCHEMAS[-1]), BeforeValidator(_whole)]
+    schema: Annotated[int, Field(ge=SCHEMAS[0], le=SCHEMAS[-1])]
     key: Sha256
     digest: NotRequired[Sha256]
     protocol: NotRequired[Annotated[str, Field(pattern="^[^/]+/[^/]+/v[0-9]+$")]]
@@ -436,10 +423,19 @@ def _type_of(record: Any) -> str | None:
     return str(cell.get("kind", "editing")) if isinstance(cell, dict) else "editing"
 
 
-def _check_digest(record: Any) -> Any:
+def _prepared(record: Any) -> Any:
     if isinstance(record, dict) and record.get("schema") == SEALED_SINCE and "digest" not in record:
         raise ValueError(f"a record of schema version {SEALED_SINCE} has a digest")
-    return record
+    return _plain_numbers(record)
+
+
+def _plain_numbers(value: Any) -> Any:
+    """JSON has one kind of number: 2.0 is an integer too."""
+    if isinstance(value, dict):
+        return {name: _plain_numbers(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 RecordForm = Annotated[
@@ -448,7 +444,7 @@ RecordForm = Annotated[
     | Annotated[AbilityRecord, Tag("ability")]
     | Annotated[TimingRecord, Tag("timing")],
     Discriminator(_type_of),
-    BeforeValidator(_check_digest),
+    BeforeValidator(_prepared),
 ]
 
 

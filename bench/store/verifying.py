@@ -14,11 +14,7 @@ TOLERANCE = 1e-9  # Python versions differ in the last bits of sums
 
 
 def problems_in(store: ResultStore) -> Iterator[tuple[str, list[str]]]:
-    """(file, what is wrong with it) of every record file, nothing where all is well.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    """(file, what is wrong with it) of every record file, nothing where all is well."""
     for path in store.paths():
         try:
             record = read_file(path)

@@ -71,8 +71,7 @@ def test_each_table_has_its_backbone_and_its_published_numbers(
 
 
 def test_families_are_those_of_the_papers_tables() -> None:
-    frame = published.load(1)
-    printed = dict(zip(frame["editor"], frame["type"], strict=True))
+    printed = {row["editor"]: row["type"] for row in published.load(1)}
     for key in editor_keys():
         entry = registry.describe(key)
         assert entry.family == printed.get(entry.label, entry.family), entry.label

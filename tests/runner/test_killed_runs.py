@@ -192,7 +192,9 @@ def test_a_spoilt_checkpoint_is_named_and_its_cell_begins_anew(
     spoilt.parent.mkdir(parents=True)
     spoilt.write_bytes(b"\0" * 100)
     assert main(arguments(home, out)) == 0
-    assert capsys.readouterr().err.startswith(f"The checkpoint {spoilt} is damaged; it is kept as")
+    assert capsys.readouterr().err.startswith(
+        f"The checkpoint {spoilt} is damaged; it is set aside as"
+    )
     assert results(out) == whole
     assert [path.name for path in spoilt.parent.iterdir()] == [f"{spoilt.name}.corrupt"]
 

@@ -138,7 +138,7 @@ def test_nothing_that_was_set_aside_is_lost(file: CheckpointFile) -> None:
     ("changes", "said"),
     [
         ({"numerics": HERE | {"libraries": {"torch": "3"}}}, "with torch '2', here it is '3'"),
-        ({"numerics": HERE | {"code": ["y"]}}, "was made by other code"),
+        ({"numerics": HERE | {"code": ["y"]}}, "was computed by other code"),
         ({"numerics": HERE | {"threads": 2}}, "with threads 1, here it is 2"),
     ],
 )

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.core.files import UnwritableError
-from bench.store.leases import Lease, Leases, Process
+from bench.store.leases import Lease, Leases
 from tests.support.source import ROOT
 
 KEY = "a" * 64
@@ -47,6 +46,13 @@ def foreign(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def own_facts(folder: Path) -> dict[str, Any]:
+    """What a lease of this process holds."""
+    with held(Leases(folder).acquire(KEY)):
+        facts: dict[str, Any] = json.loads((folder / f"{KEY}.json").read_text())
+    return facts
+
+
 def held(lease: Lease | None) -> Lease:
     assert lease is not None
     return lease
@@ -66,8 +72,7 @@ def test_one_process_holds_a_cell_and_nothing_stays_behind(folder: Path) -> None
 
 
 def test_a_lease_says_who_and_since_when(folder: Path) -> None:
-    with held(Leases(folder).acquire(KEY)):
-        facts = json.loads((folder / f"{KEY}.json").read_text())
+    facts = own_facts(folder)
     assert set(facts) == {
         *("host", "machine", "pid", "process_started", "token", "started", "beat"),
         *("edits", "earlier"),
@@ -139,21 +144,25 @@ def test_a_lease_that_is_still_empty_is_one(folder: Path) -> None:
     "changes", [{"pid": "1"}, {"pid": True}, {"pid": -1}, {"pid": 2**70}, {"machine": None}]
 )
 def test_odd_leases_are_taken_for_living_ones(folder: Path, changes: dict[str, Any]) -> None:
-    foreign(folder, **{"machine": Process.current().machine, **changes})
+    foreign(folder, **own_facts(folder) | changes)
     assert Leases(folder).acquire(KEY) is None
 
 
-def test_a_process_of_this_machine_that_is_gone_is_known_at_once(folder: Path) -> None:
-    this = Process.current()
-    assert not this.is_gone()
-    assert replace(this, started=this.started - 1).is_gone()  # its number was given again
-    assert not replace(this, machine="another", started=1).is_gone()
+def test_a_process_of_this_machine_that_has_ended_is_known_at_once(folder: Path) -> None:
+    this, leases = own_facts(folder), Leases(folder)
+    foreign(folder, **this)
+    assert not leases.is_stale(KEY)
+    assert leases.is_here(KEY)
+    foreign(folder, **this | {"machine": "another", "process_started": 1})
+    assert not leases.is_stale(KEY)
+    assert not leases.is_here(KEY)
+    foreign(folder, **this | {"process_started": this["process_started"] - 1})
+    assert leases.is_stale(KEY)  # its number was given again
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True)  # fmt: skip
-    dead = replace(this, pid=int(done.stdout))
-    assert dead.is_gone()
-    foreign(folder, machine=dead.machine, pid=dead.pid, process_started=dead.started)
-    held(Leases(folder).acquire(KEY)).release()
+    foreign(folder, **this | {"pid": int(done.stdout)})
+    assert not leases.is_here(KEY)
+    held(leases.acquire(KEY)).release()
 
 
 def test_of_several_takers_one_wins(folder: Path) -> None:

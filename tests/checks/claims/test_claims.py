@@ -127,8 +127,7 @@ def test_without_the_unedited_model_the_median_of_edited_weights_stands_for_it()
 
 
 def test_the_groups_are_those_of_the_tables() -> None:
-    frame = load(1)
-    families = dict(zip(frame["editor"], frame["type"], strict=True))
+    families = {row["editor"]: row["type"] for row in load(1)}
     assert {e for e, family in families.items() if family == "MP"} == set(WEIGHT_EDITORS)
     assert {e for e, family in families.items() if family == "RB"} == set(RETRIEVAL_EDITORS)
 
