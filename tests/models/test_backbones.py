@@ -137,7 +137,7 @@ def index(file: str) -> Callable[[Path], object]:
         (config("[]"), "got list"),
         (entry("config.json", model_type="bert"), "'bert'"),
         (entry("config.json", auto_map={"AutoModel": "x.Y"}), "auto_map.*import-weights FILE"),
-        (config('{"trust_remote_code": true}'), "trust_remote_code"),
+        (config('{"model_type": "gpt2", "trust_remote_code": true}'), "trust_remote_code"),
         (entry("tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y"]}), "auto_map"),
         (index("../elsewhere/model.safetensors"), "which is a path"),
         (index("other.safetensors"), r"other\.safetensors"),
