@@ -1,4 +1,4 @@
-"""The pretended GPU refuses what a real one would, and nothing else."""
+"""The simulated GPU refuses what a real GPU would, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.numerics import fixed_arithmetic
-from tests.devices.pretend import CPU, GPU, WrongDeviceError, pretend_gpu
+from tests.devices.simulated_gpu import CPU, GPU, WrongDeviceError, simulated_gpu
 
 
-def test_what_is_computed_of_a_gpus_tensors_is_on_it() -> None:
-    with pretend_gpu():
+def test_results_of_gpu_tensors_are_on_the_gpu() -> None:
+    with simulated_gpu():
         ones = torch.ones(2, 3, device=GPU)
         assert (ones @ ones.T).sum().device == GPU
         assert ones.new_zeros(4).device == GPU
@@ -28,7 +28,7 @@ def test_what_is_computed_of_a_gpus_tensors_is_on_it() -> None:
 
 
 def test_gradients_are_where_their_tensors_are() -> None:
-    with pretend_gpu():
+    with simulated_gpu():
         layer = nn.Linear(3, 3).to(GPU)
         layer(torch.ones(2, 3, device=GPU)).sum().backward()
         optimizer = torch.optim.Adam(layer.parameters())
@@ -39,7 +39,7 @@ def test_gradients_are_where_their_tensors_are() -> None:
 
 
 def test_memory_is_not_shared_with_the_cpu() -> None:
-    with pretend_gpu():
+    with simulated_gpu():
         there = torch.zeros(2)
         here = there.to(GPU)
         there += 1
@@ -63,14 +63,12 @@ def test_memory_is_not_shared_with_the_cpu() -> None:
     ],
 )  # fmt: skip
 def test_work_across_devices_is_refused(work: Callable[[Tensor, Tensor], Any]) -> None:
-    with pretend_gpu(), pytest.raises(WrongDeviceError):
+    with simulated_gpu(), pytest.raises(WrongDeviceError):
         work(torch.ones(2, 2, device=GPU), torch.ones(2, 2))
 
 
-def test_operations_without_a_deterministic_kernel_are_refused_where_only_those_are_allowed() -> (
-    None
-):
-    with pretend_gpu():
+def test_operations_without_a_required_deterministic_kernel_are_refused() -> None:
+    with simulated_gpu():
         ones = torch.ones(3, device=GPU)
         with fixed_arithmetic(wanted=True):
             with pytest.raises(WrongDeviceError, match="cumsum"):
@@ -94,14 +92,14 @@ def test_operations_without_a_deterministic_kernel_are_refused_where_only_those_
     ],
 )
 def test_a_wait_is_counted_once(wait: Callable[[Tensor], Any]) -> None:
-    with pretend_gpu() as seen:
+    with simulated_gpu() as seen:
         gpu = torch.ones(3, device=GPU)
         wait(gpu)
         assert seen.waits.total() == 1
 
 
-def test_work_that_is_only_queued_is_no_wait() -> None:
-    with pretend_gpu() as seen:
+def test_queued_work_is_no_wait() -> None:
+    with simulated_gpu() as seen:
         gpu = torch.ones(3, device=GPU)
         (gpu + gpu).sum()
         gpu[torch.tensor([0]).pin_memory().to(GPU, non_blocking=True)]

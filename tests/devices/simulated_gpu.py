@@ -1,10 +1,11 @@
-"""A GPU that is not there: ordinary tensors, labelled as a GPU's, on which wrong work fails.
+"""A simulated GPU: ordinary tensors, labelled as a GPU's, on which wrong work fails.
 
-Inside `pretend_gpu()` a tensor that was made on or moved to `cuda` still lies in the CPU's memory,
-but says that it is on `cuda:0`, and so do all that is computed from it. What a real GPU refuses is
-refused: operands on two devices, a conversion to numpy, a generator of the other device, operations
-that have no deterministic kernel while only those are allowed. Reads that make the host wait for
-the device are counted, by the line that asks. Arithmetic, and so every number, is the CPU's.
+Inside `simulated_gpu()` a tensor that was created on or moved to `cuda` stays in the CPU's memory,
+but its device is `cuda:0`, and so is the device of everything computed from it. Work that a real
+GPU refuses is refused: operands on two devices, a conversion to numpy, a generator of the other
+device, operations that have no deterministic kernel while only those are allowed. Reads that make
+the host wait for the device are counted, by the line that reads. Arithmetic, and so every number,
+is the CPU's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from bench.checks.contract.tiny import TINY
+from editors.parts.language_model import LanguageModel
+
 GPU = torch.device("cuda:0")
 CPU = torch.device("cpu")
 META = torch.device("meta")
@@ -33,18 +37,18 @@ _RealGenerator = torch.Generator
 
 
 class WrongDeviceError(RuntimeError):
-    """What a GPU would have refused."""
+    """Work that a GPU would have refused."""
 
 
 @dataclass
 class Seen:
-    """What happened on the device."""
+    """What was observed on the device."""
 
     waits: Counter[str] = field(default_factory=Counter)  # "file:line" of ours -> times
 
 
 @contextmanager
-def pretend_gpu() -> Iterator[Seen]:
+def simulated_gpu() -> Iterator[Seen]:
     """Inside, there is one GPU, `cuda`."""
     seen = Seen()
     labels = _Labels()
@@ -61,7 +65,7 @@ def pretend_gpu() -> Iterator[Seen]:
 
 
 class _Labels:
-    """The GPU's storages. Views share their tensor's; none is ever taken for a freed one."""
+    """The GPU's storages. Views share their tensor's; new storages never inherit a freed label."""
 
     def __init__(self) -> None:
         self._held: dict[int, StorageWeakRef] = {}
@@ -81,7 +85,7 @@ class _Labels:
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Address of what a tensor's memory is kept in; 0 for sparse ones, which have several."""
+    """Address of a tensor's storage; 0 for sparse tensors, which have several."""
     strided = tensor.layout is torch.strided
     return int(_plain(tensor).untyped_storage()._cdata) if strided else 0
 
@@ -97,14 +101,14 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor)]
 
 
-# ---- what Python asks for --------------------------------------------------------------------
+# ---- calls from Python --------------------------------------------------------------------
 
 _FROM_PYTHON = {"tensor", "as_tensor"}
 _LIKE_FIRST = {"new_tensor", "__deepcopy__"}
 
 
 class _Functions(TorchFunctionMode):
-    """Answers questions of devices, and takes device arguments away before CPU kernels see them."""
+    """Answers questions about devices, and replaces device arguments before CPU kernels run."""
 
     def __init__(self, labels: _Labels, seen: Seen, operations: _Operations) -> None:
         super().__init__()
@@ -133,36 +137,36 @@ class _Functions(TorchFunctionMode):
         self._check_generator(kwargs.get("generator"), wanted or origin, name)
         present = {self.labels.of(t) for t in _tensors((args, kwargs)) if t.dim()}
         with self.operations.inside(wanted or (GPU if GPU in present else CPU)):
-            found = func(*args, **kwargs)
-        if not isinstance(found, Tensor) or (wanted is None and name not in _LIKE_FIRST):
-            return found
+            result = func(*args, **kwargs)
+        if not isinstance(result, Tensor) or (wanted is None and name not in _LIKE_FIRST):
+            return result
         blocking = not kwargs.get("non_blocking")
-        return self._placed(name, found, own, wanted or origin, blocking=blocking)
+        return self._placed(name, result, own, wanted or origin, blocking=blocking)
 
     def _placed(
-        self, name: str, found: Tensor, own: Tensor | None, device: torch.device, *, blocking: bool
+        self, name: str, result: Tensor, own: Tensor | None, device: torch.device, *, blocking: bool
     ) -> Tensor:
-        """A result with its label; in memory of its own where it came from the other device."""
+        """A result with its label; in its own memory if it came from the other device."""
         if own is None or name in _LIKE_FIRST:
             if device == GPU and name in _FROM_PYTHON:
                 _count(self.seen.waits)
         elif self.labels.of(own) == device:
-            return found
+            return result
         else:
-            if storage_of(found) == storage_of(own):
-                found = found.clone()
+            if storage_of(result) == storage_of(own):
+                result = result.clone()
             if device == CPU or blocking:
                 _count(self.seen.waits)
-        self.labels.put(found, device)
-        return found
+        self.labels.put(result, device)
+        return result
 
     def _attribute(self, func: Any, args: tuple[Any, ...], origin: torch.device) -> Any:
         attribute = getattr(getattr(func, "__self__", None), "__name__", "")
-        told = {"device": GPU, "is_cuda": True, "is_cpu": False}
-        return told[attribute] if origin == GPU and attribute in told else func(*args)
+        of_gpu = {"device": GPU, "is_cuda": True, "is_cpu": False}
+        return of_gpu[attribute] if origin == GPU and attribute in of_gpu else func(*args)
 
     def _read(self, name: str) -> None:
-        """Reads that are no operations; `item` and the like are."""
+        """Reads that are not operations, unlike `item`."""
         if name == "numpy":
             raise WrongDeviceError("numpy() of a tensor on the GPU")
         if name == "tolist":
@@ -171,11 +175,11 @@ class _Functions(TorchFunctionMode):
     def _without_devices(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[torch.device | None, tuple[Any, ...], dict[str, Any]]:
-        """The device that is asked for, and the arguments with the CPU in the GPU's place."""
+        """The requested device, and the arguments with the CPU in place of the GPU."""
         if name == "cpu":
             return CPU, args, kwargs
         if name == "cuda":
-            raise WrongDeviceError("cuda() instead of a device that was asked for")
+            raise WrongDeviceError("cuda() instead of the requested device")
         if name == "to" and _tensors(args[1:2]):
             return self.labels.of(args[1]), args, kwargs
         named = kwargs.get("device")
@@ -196,7 +200,7 @@ class _Functions(TorchFunctionMode):
             raise WrongDeviceError(f"{name}: a generator of {generator.device} for {device}")
 
 
-# ---- what is computed ------------------------------------------------------------------------
+# ---- operations ------------------------------------------------------------------------
 
 _ACROSS = {"copy_", "_foreach_copy_"}
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
@@ -206,7 +210,7 @@ _UNORDERED = {"histc", "index_reduce", "kthvalue", "nll_loss2d_forward", "put", 
 
 
 class _Operations(TorchDispatchMode):
-    """Looks at the operands of every operation, those of the backward pass included."""
+    """Checks the operands of every operation, those of the backward pass included."""
 
     def __init__(self, labels: _Labels, seen: Seen) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -215,7 +219,7 @@ class _Operations(TorchDispatchMode):
 
     @contextmanager
     def inside(self, device: torch.device) -> Iterator[None]:
-        """What a call makes out of nothing is on its operands' device."""
+        """Tensors that a call creates without operands are on this device."""
         before, self._surrounding = self._surrounding, device
         try:
             yield
@@ -234,13 +238,13 @@ class _Operations(TorchDispatchMode):
         operands = _tensors((args, kwargs))
         device = self._device(name, args, operands)
         if device == GPU or any(self.labels.of(operand) == GPU for operand in operands):
-            self._look(name, args, kwargs)
+            self._check(name, args, kwargs)
         held = {storage_of(operand) for operand in operands}
-        found = func(*args, **kwargs)
-        for tensor in _tensors(found):
+        result = func(*args, **kwargs)
+        for tensor in _tensors(result):
             if storage_of(tensor) not in held and tensor.device != META:
                 self.labels.put(tensor, device)
-        return found
+        return result
 
     def _device(self, name: str, args: tuple[Any, ...], operands: Sequence[Tensor]) -> torch.device:
         """Where an operation's result is."""
@@ -260,7 +264,7 @@ class _Operations(TorchDispatchMode):
             raise WrongDeviceError(f"{name}: operands on two devices: {shapes}")
         return GPU if GPU in large | small else CPU
 
-    def _look(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _check(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         # A mask's size must be known, and the CPU's indices are copied.
         masks = name in _INDEXING and any(
             i is not None and (i.dtype == torch.bool or self.labels.of(i) == CPU) for i in args[1]
@@ -296,21 +300,21 @@ def _count(waits: Counter[str]) -> None:
 
 
 class _Generator(_RealGenerator):
-    """A generator that says whose it is."""
+    """A generator with the device of its creation."""
 
-    said: torch.device
+    named: torch.device
 
     def __new__(cls, device: Any = "cpu") -> _Generator:
-        made = super().__new__(cls, "cpu")  # type: ignore[call-arg]
-        made.said = torch.device(device)
-        return made
+        generator = super().__new__(cls, "cpu")  # type: ignore[call-arg]
+        generator.named = torch.device(device)
+        return generator
 
     def __init__(self, device: Any = "cpu") -> None:
         del device
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        return self.said
+        return self.named
 
 
 _CUDA: dict[str, Callable[..., Any]] = {
@@ -321,8 +325,28 @@ _CUDA: dict[str, Callable[..., Any]] = {
     "synchronize": lambda *_: None,
     "empty_cache": lambda: None,
     "manual_seed_all": lambda *_: None,
-    "get_device_name": lambda *_: "pretend",
+    "get_device_name": lambda *_: "simulated",
     "max_memory_allocated": lambda *_: 1,
     "get_rng_state": lambda *_: torch.get_rng_state(),
     "set_rng_state": lambda state, *_: torch.set_rng_state(state),
 }
+
+
+# ---- the contract's tiny models --------------------------------------------------------------
+
+
+@contextmanager
+def tiny_models_on_gpu() -> Iterator[Seen]:
+    """Inside, every tiny model is created on the GPU."""
+    on_gpu = {kind: _moved(create) for kind, create in TINY.items()}
+    with simulated_gpu() as seen, patch.dict(TINY, on_gpu):
+        yield seen
+
+
+def _moved(create: Callable[[], LanguageModel]) -> Callable[[], LanguageModel]:
+    def moved() -> LanguageModel:
+        lm = create()
+        model: Any = lm.model
+        return LanguageModel(model.to(GPU), lm.tokenizer, name=lm.name)
+
+    return moved
