@@ -1,9 +1,13 @@
+"""The definitions by hand-computed numbers: items, samples, cells."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from bench.evaluation import metrics
-from bench.evaluation.metrics import ItemScore
+from bench.evaluation.metrics import ItemRow, ItemScore, SampleRow, TokenAnswer, score, summarise
 
 
 @pytest.mark.parametrize(
@@ -25,7 +29,7 @@ def test_token_accuracy_and_exact(
 @pytest.mark.parametrize("measure", [metrics.token_accuracy, metrics.exact])
 @pytest.mark.parametrize(("predicted", "reference"), [((), ()), ((1,), (1, 2)), ((1, 2), (1,))])
 def test_misaligned_tokens_are_refused(measure, predicted, reference) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match="aligned and not empty"):
+    with pytest.raises(ValueError, match="aligned"):
         measure(predicted, reference)
 
 
@@ -51,7 +55,7 @@ def test_answer_ends_by_itself(generated: str, answer: str) -> None:
         ("The  Green Rivers!", "green rivers"),
         ("a «Brenn»", "brenn"),
         ("ÉCOLE", "école"),
-        ("The", "the"),  # nothing else: kept
+        ("The", "the"),  # a text of nothing else
         ("U.S.", "us"),
         ("Theatre an der Wien", "theatre der wien"),
     ],
@@ -61,7 +65,7 @@ def test_normalise(text: str, normal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("generated", "target", "score"),
+    ("generated", "target", "expected"),
     [
         (" Brenn. It lies", "Brenn", 1.0),
         (" the brenn", "Brenn", 1.0),
@@ -69,8 +73,8 @@ def test_normalise(text: str, normal: str) -> None:
         ("", "Brenn", 0.0),
     ],
 )
-def test_generated_exact(generated: str, target: str, score: float) -> None:
-    assert metrics.generated_exact(generated, target) == score
+def test_generated_exact(generated: str, target: str, expected: float) -> None:
+    assert metrics.generated_exact(generated, target) == expected
 
 
 def test_generated_locality_compares_two_answers_whatever_follows_them() -> None:
@@ -90,20 +94,14 @@ FIRST = [
 SECOND = [ItemScore("reliability", "request", 0.0), ItemScore("generality", "alias", 1.0)]
 
 
-def test_a_samples_score_is_the_mean_over_its_items() -> None:
-    scores = metrics.sample_scores(FIRST)
-    assert scores == {"reliability": 1.0, "generality": 2 / 3, "locality": 0.5}
-    assert metrics.sample_scores(SECOND) == {"reliability": 0.0, "generality": 1.0}
-
-
-def test_a_cells_score_is_the_mean_over_the_samples_that_have_it() -> None:
-    cell = metrics.cell_scores([metrics.sample_scores(FIRST), metrics.sample_scores(SECOND)])
+def test_from_items_to_samples_to_cells() -> None:
+    first, second = metrics.sample_scores(FIRST), metrics.sample_scores(SECOND)
+    assert first == {"reliability": 1.0, "generality": 2 / 3, "locality": 0.5}
+    assert second == {"reliability": 0.0, "generality": 1.0}
+    cell = metrics.cell_scores([first, second])
     assert cell == pytest.approx({"reliability": 0.5, "generality": 5 / 6, "locality": 0.5})
     assert metrics.with_average(cell)["average"] == pytest.approx((0.5 + 5 / 6 + 0.5) / 3)
-
-
-def test_no_average_without_all_three() -> None:
-    assert "average" not in metrics.with_average(metrics.sample_scores(SECOND))
+    assert "average" not in metrics.with_average(second)  # without all three
 
 
 def test_kinds_are_means_over_the_samples_that_have_the_kind() -> None:
@@ -114,3 +112,87 @@ def test_kinds_are_means_over_the_samples_that_have_the_kind() -> None:
         "generality/two-hop": 1.0,
         "locality/neighbour": 0.5,
     }
+
+
+def answer(ids: list[int], text: str = "") -> TokenAnswer:
+    return TokenAnswer(ids=ids, text=text)
+
+
+def item(
+    aspect: Any, kind: str, *, target: list[int], before: list[int], after: list[int]
+) -> ItemRow:
+    """`prompt_only` answers are wrong throughout, so that no channel passes for another."""
+    return ItemRow(
+        aspect=aspect,
+        kind=kind,
+        prompt="p",
+        target="Brenn",
+        target_ids=target,
+        before={"teacher_forced": answer(before), "generated": answer([], " blue. Or")},
+        after={
+            "teacher_forced": answer(after),
+            "prompt_only": answer([0] * len(target)),
+            "generated": answer([], " Brenn. It"),
+        },
+    )
+
+
+RELIABILITY = item("reliability", "request", target=[1, 2], before=[1, 9], after=[1, 2])
+GENERALITY = item("generality", "rephrase", target=[1, 2, 3, 4], before=[9] * 4, after=[1, 9, 9, 4])
+# The truth is 7 8; the pristine model says 7 5, and that is what counts.
+LOCALITY = item("locality", "neighbour", target=[7, 8], before=[7, 5], after=[7, 8])
+
+
+def row(*items: ItemRow, block: int = 0, position: int = 0) -> SampleRow:
+    return SampleRow(
+        id=f"{block}-{position}", block=block, position=position, edit_seconds=0.5, items=[*items]
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "before", "after", "after_exact"),
+    [(RELIABILITY, 0.5, 1.0, 1.0), (GENERALITY, 0.0, 0.5, 0.0), (LOCALITY, 1.0, 0.5, 0.0)],
+)
+def test_teacher_forced_scores(
+    of: ItemRow, before: float, after: float, after_exact: float
+) -> None:
+    assert score(of, "before", "teacher_forced", "token_accuracy") == before
+    assert score(of, "after", "teacher_forced", "token_accuracy") == after
+    assert score(of, "after", "teacher_forced", "exact") == after_exact
+    assert score(of, "after", "prompt_only", "token_accuracy") == 0.0
+
+
+@pytest.mark.parametrize(("of", "before", "after"), [(RELIABILITY, 0, 1), (LOCALITY, 1, 0)])
+def test_generated_scores_compare_with_the_target_and_locality_with_the_pristine_answer(
+    of: ItemRow, before: float, after: float
+) -> None:
+    assert score(of, "before", "generated", "generated_exact") == before
+    assert score(of, "after", "generated", "generated_exact") == after
+
+
+def test_summary_by_hand() -> None:
+    wrong = item("generality", "alias", target=[3], before=[3], after=[4])
+    summary = summarise([row(RELIABILITY, GENERALITY, wrong, LOCALITY), row(RELIABILITY, block=1)])
+    assert (summary["samples"], summary["blocks"], summary["items"]) == (2, 2, 5)
+    after = summary["scores"]["after"]["teacher_forced"]["token_accuracy"]
+    assert after == {
+        "reliability": 1.0,
+        "generality": 0.25,  # (0.5 + 0) / 2 items, of the one sample that has any
+        "locality": 0.5,
+        "average": pytest.approx((1.0 + 0.25 + 0.5) / 3),
+    }
+    assert summary["scores"]["before"]["teacher_forced"]["token_accuracy"]["reliability"] == 0.5
+    assert summary["kinds"]["after"]["teacher_forced"]["token_accuracy"] == {
+        "reliability/request": 1.0,
+        "generality/rephrase": 0.5,
+        "generality/alias": 0.0,
+        "locality/neighbour": 0.5,
+    }
+
+
+def test_channels_that_were_not_asked_are_absent() -> None:
+    bare = item("reliability", "request", target=[1], before=[1], after=[1])
+    del bare["before"]["generated"], bare["after"]["generated"]
+    scores = summarise([row(bare)])["scores"]
+    assert list(scores["before"]) == ["teacher_forced"]
+    assert list(scores["after"]) == ["teacher_forced", "prompt_only"]

@@ -24,7 +24,7 @@ from editors import registry
 from editors.base import Editor
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.made import text_file
-from tests.evaluation.test_streams import IN_BATCHES, MANY, KilledError, Mortal, cell
+from tests.evaluation.test_checkpointing import IN_BATCHES, MANY, KilledError, Mortal, cell
 from tests.support.fake_editors import Shift
 from tests.support.stopping_checkpointer import checkpoint_file
 from tests.support.stored_records import FACTS, released

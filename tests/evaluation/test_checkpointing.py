@@ -1,4 +1,4 @@
-"""A stream that is killed and run again ends in the numbers of one that was not."""
+"""A stream that is killed and run again ends in the numbers of a whole one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KilledError(BaseException):
 
 
 class Mortal(Checkpointer):
-    """Keeps what it is given behind every second step, and dies behind the step number `age`."""
+    """Stores a checkpoint after every second step, and dies after the step number `age`."""
 
     def __init__(self, file: CheckpointFile, age: int | None) -> None:
         super().__init__(file, RunOptions(checkpoint_seconds=1e9))
@@ -48,11 +48,16 @@ class Mortal(Checkpointer):
     def _is_due(self) -> bool:
         return self.steps % 2 == 0
 
-    def after_batch(self, made: Callable[[], Checkpoint]) -> None:
+    def after_batch(self, checkpoint: Callable[[], Checkpoint]) -> None:
         self.steps += 1
-        super().after_batch(made)
+        super().after_batch(checkpoint)
         if self.steps == self.age:
             raise KilledError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> CheckpointFile:
+    return checkpoint_file(tmp_path)
 
 
 def cell(n_edits: int, **changes: Any) -> Cell:
@@ -60,8 +65,18 @@ def cell(n_edits: int, **changes: Any) -> Cell:
     return dataclasses.replace(CELL, **values | changes)
 
 
-def run(editor: Editor[Any], one: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
-    return run_blocks(one, editor, MANY, batch_size=IN_BATCHES, checkpointer=checkpointer)
+def run(editor: Editor[Any], of: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
+    return run_blocks(of, editor, MANY, batch_size=IN_BATCHES, checkpointer=checkpointer)
+
+
+def shift(of: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
+    return run(Shift(tiny_llama()), of, checkpointer)
+
+
+def stored(file: CheckpointFile) -> Checkpoint:
+    checkpoint = file.read()
+    assert checkpoint is not None
+    return checkpoint
 
 
 def results(ran: CellRun) -> Any:
@@ -84,50 +99,43 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_each_editor_ends_in_the_same_numbers_however_often_it_is_killed(
-    key: str, n_edits: int, generation: Generation, artefacts: Path, tmp_path: Path
+    key: str, n_edits: int, generation: Generation, artefacts: Path, file: CheckpointFile
 ) -> None:
     subject = Subject(key=key, architecture="llama", directory=artefacts)
-    one = cell(n_edits, generation=generation)
-    whole = run(subject.editor(), one)
+    of = cell(n_edits, generation=generation)
+    whole = run(subject.editor(), of)
     deaths = 0
     for age in (3, 4, 5, None):  # the first three in the midst of edits and of asking
         with suppress(KilledError):
-            found = run(subject.editor(), one, Mortal(checkpoint_file(tmp_path), age))
+            again = run(subject.editor(), of, Mortal(file, age))
             break
         deaths += 1
     assert deaths == 3
-    assert results(found) == results(whole)
+    assert results(again) == results(whole)
     assert whole.health[-1]["effect"]  # the edits do something
 
 
 @pytest.mark.parametrize("age", [1, 2, 3, 5, 7, 9, 10, 13, 15])
-def test_a_stream_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> None:
-    whole = run(Shift(tiny_llama()), cell(3))
+def test_a_stream_continues_wherever_it_was_killed(age: int, file: CheckpointFile) -> None:
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), age))
-    editor, checkpointer = Shift(tiny_llama()), Checkpointer(checkpoint_file(tmp_path))
-    assert results(run(editor, cell(3), checkpointer)) == results(whole)
-    kept = age // 2 * 2  # of 20 steps: three edits, six batches and the end of a block, twice
-    made = min(kept, 3) + min(max(kept - 10, 0), 3)
-    assert sum(word.startswith("edit") for word in editor.log) == 6 - made
+        shift(cell(3), Mortal(file, age))
+    editor = Shift(tiny_llama())
+    assert results(run(editor, cell(3), Checkpointer(file))) == results(shift(cell(3)))
+    steps = age // 2 * 2  # of 20: three edits, six batches and the end of a block, twice
+    edits = min(steps, 3) + min(max(steps - 10, 0), 3)
+    assert sum(word.startswith("edit") for word in editor.log) == 6 - edits
 
 
-def test_a_probing_goes_on_behind_its_last_kept_batch(tmp_path: Path) -> None:
+def test_probing_continues_after_its_last_stored_batch(file: CheckpointFile) -> None:
     def forwards(checkpointer: Checkpointer) -> int:
         editor = Shift(tiny_llama())
         with counted_head(editor.lm) as calls, suppress(KilledError):
-            run_blocks(
-                cell(3, generation="none"),
-                editor,
-                MANY,
-                batch_size=IN_BATCHES,
-                checkpointer=checkpointer,
-            )
+            run(editor, cell(3, generation="none"), checkpointer)
         return len(calls)
 
     pristine, block = 5, 3  # batches
-    assert forwards(Mortal(checkpoint_file(tmp_path), 5)) == pristine + 2
-    assert forwards(Checkpointer(checkpoint_file(tmp_path))) == pristine + (block - 1) + block
+    assert forwards(Mortal(file, 5)) == pristine + 2
+    assert forwards(Checkpointer(file)) == pristine + (block - 1) + block
 
 
 class InPairs(FastPaths, Shift):
@@ -146,69 +154,62 @@ class InPairs(FastPaths, Shift):
         return super().prepare(requests)
 
 
-def test_edits_are_prepared_beside_those_that_they_were_beside(tmp_path: Path) -> None:
+def test_edits_are_prepared_beside_the_same_others_again(file: CheckpointFile) -> None:
     whole, killed, editor = InPairs(), InPairs(), InPairs()
-    one = cell(1, generation="none")  # of three steps for each sample: edit, question, end
-    run(whole, one)
+    of = cell(1, generation="none")  # of three steps for each sample: edit, question, end
+    run(whole, of)
     with pytest.raises(KilledError):
-        run(killed, one, Mortal(checkpoint_file(tmp_path), 8))
-    kept = checkpoint_file(tmp_path).read()
-    assert kept is not None
-    assert kept.progress["block"] + len(kept.progress["seconds"]) == 3
-    run(editor, one, Checkpointer(checkpoint_file(tmp_path)))
+        run(killed, of, Mortal(file, 8))
+    progress = stored(file).progress
+    assert progress["block"] + len(progress["seconds"]) == 3
+    run(editor, of, Checkpointer(file))
     assert editor.groups == whole.groups[1:]
 
 
-def test_seconds_of_finished_edits_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seconds_of_finished_edits_are_stored(file: CheckpointFile) -> None:
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), 2))
-    kept = checkpoint_file(tmp_path).read()
-    assert kept is not None
-    assert kept.progress["phases"]["edit"] == pytest.approx(sum(kept.progress["seconds"]))
-    ran = run(Shift(tiny_llama()), cell(3), Checkpointer(checkpoint_file(tmp_path)))
-    assert [row["edit_seconds"] for row in ran.rows[:2]] == kept.progress["seconds"]
+        shift(cell(3), Mortal(file, 2))
+    progress = stored(file).progress
+    assert progress["phases"]["edit"] == pytest.approx(sum(progress["seconds"]))
+    ran = shift(cell(3), Checkpointer(file))
+    assert [row["edit_seconds"] for row in ran.rows[:2]] == progress["seconds"]
     assert ran.seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in ran.rows))
 
 
-def test_a_stopped_stream_keeps_its_last_edit_and_leaves_a_pristine_model(tmp_path: Path) -> None:
+def test_a_stopped_stream_stores_its_last_edit_and_leaves_a_pristine_model(
+    file: CheckpointFile,
+) -> None:
     stop, editor = StopFlag(), Shift(tiny_llama())
-    pristine = editor.pristine.clone()
 
     class Stopping(Checkpointer):
-        def after_edit(self, made: Callable[[], Checkpoint]) -> None:
+        def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
             stop.request_stop()
-            super().after_edit(made)
+            super().after_edit(checkpoint)
 
     with pytest.raises(StoppedEarly):
-        run(editor, cell(3), Stopping(checkpoint_file(tmp_path), stop=stop))
-    assert editor.weight.equal(pristine)
-    kept = checkpoint_file(tmp_path).read()
-    assert kept is not None
-    assert len(kept.progress["seconds"]) == 1
+        run(editor, cell(3), Stopping(file, stop=stop))
+    assert editor.weight.equal(editor.pristine)
+    assert len(stored(file).progress["seconds"]) == 1
     with pytest.raises(StoppedEarly):  # and it begins nothing
         run(editor, cell(3), Checkpointer(stop=stop))
 
 
 def test_a_state_that_the_editor_cannot_read_is_set_aside(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    file: CheckpointFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), cell(3), Mortal(checkpoint_file(tmp_path), 2))
+        shift(cell(3), Mortal(file, 2))
 
     class Forgetful(Shift):
         def load_state_dict(self, state: Any) -> None:
             raise KeyError("weight")
 
-    ran = run(Forgetful(tiny_llama()), cell(3), Checkpointer(checkpoint_file(tmp_path)))
-    assert results(ran) == results(run(Shift(tiny_llama()), cell(3)))
-    assert "cannot be read by its editor (KeyError: 'weight')" in capsys.readouterr().err
-    assert [path.suffix for path in tmp_path.iterdir()] == [".corrupt"]
+    ran = run(Forgetful(tiny_llama()), cell(3), Checkpointer(file))
+    assert results(ran) == results(shift(cell(3)))
+    assert "KeyError: 'weight'" in capsys.readouterr().err
+    assert [path.suffix for path in file.directory.iterdir()] == [".corrupt"]
 
 
 def test_a_cell_twice_is_the_same_to_the_bit(artefacts: Path) -> None:
-    one, other = (
-        Subject(key="rome", architecture="llama", directory=artefacts).editor() for _ in range(2)
-    )
-    assert results(run(one, cell(3))) == results(run(other, cell(3)))
+    subject = Subject(key="rome", architecture="llama", directory=artefacts)
+    assert results(run(subject.editor(), cell(3))) == results(run(subject.editor(), cell(3)))
