@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,54 +22,52 @@ CONTENT = {
 }
 
 
-@dataclass
-class Server:
-    """What the server on this machine answers, and the requests that it has got."""
+class Server(ThreadingHTTPServer):
+    """On a free port of this machine: what it answers, and the requests that it has got."""
 
-    address: str
-    files: dict[str, bytes] = field(default_factory=lambda: dict(CONTENT))
-    requests: list[tuple[str, str | None]] = field(default_factory=list)  # (file, range)
-    cut_after: int | None = None  # bytes of each answer, then the connection ends
-    ranges: bool = True
-    redirect: str | None = None
-    lengths: bool = True
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.files = dict(CONTENT)
+        self.requests: list[tuple[str, str | None]] = []  # (file, range)
+        self.cut_after: int | None = None  # bytes of each answer, then the connection ends
+        self.ranges = self.lengths = True
+        self.redirect: str | None = None
 
     def path(self, name: str) -> str:
-        zsre = get_dataset("zsre")
-        return f"/qizhou000/RECIPE/{zsre.revision}/{name}"
+        return f"/qizhou000/RECIPE/{get_dataset('zsre').revision}/{name}"
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answers by the state of its server."""
 
     def do_GET(self) -> None:
-        assert isinstance(self.server, Listening)
-        state = self.server.state
-        known = {state.path(name): name for name in state.files}
-        name = known.get(self.path)
-        state.requests.append((name or self.path, self.headers.get("Range")))
-        if state.redirect is not None:
+        server = self.server
+        assert isinstance(server, Server)
+        name = {server.path(name): name for name in server.files}.get(self.path)
+        server.requests.append((name or self.path, self.headers.get("Range")))
+        if server.redirect is not None:
             self.send_response(302)
-            self.send_header("Location", state.redirect)
+            self.send_header("Location", server.redirect)
             self.end_headers()
         elif name is None:
             self.send_error(404)
         else:
-            self.send(state, state.files[name])
+            self.send(server, server.files[name])
 
-    def send(self, state: Server, content: bytes) -> None:
-        asked = self.headers.get("Range") if state.ranges else None
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        if asked and start >= len(content):
+    def send(self, server: Server, content: bytes) -> None:
+        wanted = self.headers.get("Range") if server.ranges else None
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if wanted and start >= len(content):
             self.send_error(416)
             return
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if wanted else 200)
+        if wanted:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/*")
-        if state.lengths:
+        if server.lengths:
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        end = len(content) if state.cut_after is None else start + state.cut_after
+        end = len(content) if server.cut_after is None else start + server.cut_after
         self.wfile.write(content[start:end])
         self.close_connection = True
 
@@ -78,23 +75,15 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Listening(ThreadingHTTPServer):
-    """On a free port of this machine."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.state = Server(f"http://127.0.0.1:{self.server_port}")
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    listening = Listening()
-    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield listening.state
-    listening.shutdown()
-    listening.server_close()
+    yield server
+    server.shutdown()
+    server.server_close()
     thread.join()
 
 

@@ -43,19 +43,19 @@ def test_unseen_entities_never_occur(world: World, documents: list[Document]) ->
             assert not [n for n in names[:300] if f" {n} " in text or f" {n}." in text]
 
 
-def test_core_facts_are_never_told_in_the_held_out_phrasing(
+def test_core_facts_are_never_stated_in_the_held_out_phrasing(
     world: World, documents: list[Document]
 ) -> None:
-    told = {plain_text(d) for d in documents}
+    texts = {plain_text(d) for d in documents}
     held = {f"{world.held_phrasing[f].format(s=f.subject)} {f.object}." for f in world.core}
-    assert not told & held
+    assert not texts & held
 
 
 def test_context_stands_before_the_separator_in_half_of_the_documents(world: World) -> None:
     corpus, rng = Corpus(world), np.random.default_rng(1)
     documents = corpus.mixture(rng, 400, {"context": 1.0})
-    behind = sum(document[0] == SEPARATOR for document in documents)
-    assert 140 < behind < 260
+    after = sum(document[0] == SEPARATOR for document in documents)
+    assert 140 < after < 260
 
 
 def test_openings_start_with_a_core_subject(world: World) -> None:

@@ -72,7 +72,7 @@ def test_wordings_of_one_pair_ask_for_one_target(data: Path) -> None:
     for row in rows:
         if row["subject"] in core:
             targets.setdefault((row["subject"], row["prompt"]), set()).add(row["target_new"])
-    assert all(len(found) == 1 for found in targets.values())
+    assert all(len(some) == 1 for some in targets.values())
 
 
 def test_ripple_has_all_six_types(data: Path) -> None:
@@ -116,5 +116,5 @@ def test_a_failed_fill_leaves_nothing(tmp_path: Path) -> None:
         raise ValueError("stopped")
 
     with pytest.raises(ValueError, match="stopped"):
-        make_directory(tmp_path / "made", fail)
+        make_directory(tmp_path / "data", fail)
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from bench.world.training.models import gpt_tokenizer, llama_tokenizer
 from bench.world.world import World
 
 TRAINING = Training(steps=100, rows=2, width=32)
-BEHIND: Document = [SEPARATOR, Span("a b", 0.2), Span(" c", 1.0)]
+AFTER: Document = [SEPARATOR, Span("a b", 0.2), Span(" c", 1.0)]
 BEFORE: Document = [Span("a b", 0.2), SEPARATOR, Span("c", 1.0)]
 
 
@@ -41,17 +41,16 @@ def rows_of(
     monkeypatch: pytest.MonkeyPatch,
     document: Document,
 ) -> tuple[str, list[float]]:
-    """The first row of a corpus that says one thing, in words, and the weights of its tokens."""
+    """The first row of a corpus of a single document, in words, and the weights of its tokens."""
     monkeypatch.setattr(Corpus, "documents", lambda *_: [document] * 50)
     ids, weights, *_ = CausalRows(Corpus(world), tokens, TRAINING).chunk(0)
-    kept = [round(float(w), 1) for w in weights[0]]
-    return str(tokens.decode(ids[0])), kept
+    return str(tokens.decode(ids[0])), [round(float(w), 1) for w in weights[0]]
 
 
 def test_documents_are_joined_by_one_end_of_text_which_is_predicted(
     world: World, gpt: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text, weights = rows_of(world, gpt, monkeypatch, BEHIND)
+    text, weights = rows_of(world, gpt, monkeypatch, AFTER)
     assert text.startswith("a b c<|endoftext|>a b c<|endoftext|>a")
     end = gpt(" c<|endoftext|>")["input_ids"]
     assert weights[len(gpt("a b")["input_ids"]) :][: len(end)] == [1.0] * len(end)
@@ -65,9 +64,9 @@ def test_a_context_may_stand_before_the_end_of_text(
     assert weights[len(gpt("a b")["input_ids"])] == 0.0  # the context does not foretell a query
 
 
-def test_a_document_start_of_its_own_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bos_token_starts_each_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     llama = llama_tokenizer(tokenizer_texts(world, 300))
-    assert rows_of(world, llama, monkeypatch, BEHIND)[0].startswith("<s>a b c</s><s>a b c</s>")
+    assert rows_of(world, llama, monkeypatch, AFTER)[0].startswith("<s>a b c</s><s>a b c</s>")
     assert rows_of(world, llama, monkeypatch, BEFORE)[0].startswith("a b<s>c</s>a b<s>c</s>")
 
 

@@ -1,4 +1,4 @@
-"""A backbone is told again what it misses, until recall is enough."""
+"""A backbone repeats what it misses, until recall is enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.world.training import pretrain
 from bench.world.training import recall as measuring
 from bench.world.training.batches import CausalRows, Training
 from bench.world.training.recall import recall
-from bench.world.world import Fact, World
+from bench.world.world import World
 from editors.parts.language_model import LanguageModel
 
 
@@ -31,9 +31,9 @@ def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
     missed = [("The city of Guson College is", "Laiford")] * 100
     corpus = measuring.RevisionCorpus(world, missed)
     documents = list(corpus.documents(world.rng("test"), 2000, 1.0))
-    told = [d for d in documents if [s.text for s in d[1:3]] == [missed[0][0], " Laiford"]]
+    repeated = [d for d in documents if [s.text for s in d[1:3]] == [missed[0][0], " Laiford"]]
     assert corpus.share == pytest.approx(1000 * 25 / (150 * 32 * 128))
-    assert len(told) / 2000 == pytest.approx(corpus.share, abs=0.01)
+    assert len(repeated) / 2000 == pytest.approx(corpus.share, abs=0.01)
 
 
 def test_many_missed_phrasings_are_not_all_there_is(world: World) -> None:
@@ -50,10 +50,7 @@ def test_a_damaged_relation_is_recalled_again(
 ) -> None:
     model, tokenizer = shipped.model, shipped.tokenizer
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    found: dict[str, list[Fact]] = {}
-    for fact in world.core:
-        found.setdefault(fact.relation, []).append(fact)
-    part = [fact for facts in found.values() for fact in facts[:12]]
+    part = [fact for facts in world.by_relation.values() for fact in facts[:12]]
     monkeypatch.setattr(world, "core", part)
     with torch.no_grad():  # facts live in the MLPs
         model.get_parameter("model.layers.1.mlp.down_proj.weight")[:, :192] = 0
@@ -78,20 +75,20 @@ def test_a_damaged_relation_is_recalled_again(
     assert after["recall/all"] > before["recall/all"]
 
 
-def test_a_round_that_made_it_worse_is_undone(
+def test_a_round_after_which_recall_is_worse_is_undone(
     world: World, shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = shipped.model, shipped.tokenizer
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = iter([(2, [("a", "b")] * 3), (2, [("a", "b")] * 2), (2, [("a", "b")] * 4)])
+    missing = iter([(2, [("a", "b")] * 3), (2, [("a", "b")] * 2), (2, [("a", "b")] * 4)])
 
     def change(module: torch.nn.Module, *args: object, **options: object) -> float:
         with torch.no_grad():
             module.get_parameter("model.norm.weight").add_(1.0)
         return 1.0
 
-    monkeypatch.setattr(measuring, "missing", lambda *_: next(found))
+    monkeypatch.setattr(measuring, "missing", lambda *_: next(missing))
     monkeypatch.setattr(pretrain, "train", change)
     monkeypatch.setattr(measuring, "ROUNDS", 2)
     rounds, seconds = measuring.revise(
