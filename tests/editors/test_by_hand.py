@@ -177,7 +177,7 @@ def assert_same(ours: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert [name for name in ours if not torch.equal(ours[name], other[name])] == []
 
 
-def test_undo_is_exact_edit_by_edit(session: Session) -> None:
+def test_undo_and_reset_are_exact(session: Session) -> None:
     stages = [facts(session.editor)]
     for request in (FIRST, SECOND):
         session.edit(request)
@@ -193,6 +193,11 @@ def test_undo_is_exact_edit_by_edit(session: Session) -> None:
     assert_same(facts(session.editor), stages[0])
     assert session.undo() is None
     assert leftovers(session.editor.lm.model) == []
+    session.edit([FIRST, SECOND])
+    assert session.reset() == 2
+    assert session.edits == ()
+    assert_same(facts(session.editor), stages[0])
+    assert session.reset() == 0
 
 
 def test_asking_leaves_the_edits_as_they_are(session: Session) -> None:
@@ -205,16 +210,6 @@ def test_asking_leaves_the_edits_as_they_are(session: Session) -> None:
     assert_same(facts(session.editor), before)
     assert replies[0].before == unedited.before
     assert [session.ask(prompt) for prompt, _ in PAIRS] == replies
-
-
-def test_reset_takes_all_back(session: Session) -> None:
-    before = facts(session.editor)
-    session.edit(FIRST)
-    session.edit(SECOND)
-    assert session.reset() == 2
-    assert session.edits == ()
-    assert_same(facts(session.editor), before)
-    assert session.reset() == 0
 
 
 class Unreadable(EditRequest):

@@ -51,24 +51,24 @@ def test_a_demonstration_states_the_fact_and_answers_a_question(kind: str, asked
     ("count", "numbers"),
     [(32, (4, 12, 16)), (16, (2, 6, 8)), (8, (1, 3, 4)), (4, (0, 2, 2)), (1, (0, 0, 1))],
 )
-def test_kinds_keep_their_proportions(count: int, numbers: tuple[int, int, int]) -> None:
-    found = Counter(kinds_of(count))
-    assert tuple(found[kind] for kind in ("copy", "update", "retain")) == numbers
+def test_kinds_have_the_originals_proportions(count: int, numbers: tuple[int, int, int]) -> None:
+    counted = Counter(kinds_of(count))
+    assert tuple(counted[kind] for kind in ("copy", "update", "retain")) == numbers
 
 
 def test_the_nearest_training_edits_are_shown(vectors: TextVectors) -> None:
     pool = DemonstrationPool(vectors, SAMPLES, seed=0)
-    found = pool.nearest(FIRST, 4)
-    assert found[0].startswith(FACT)  # nothing is nearer to a fact than itself
-    facts = {one.split("\n")[0] for one in found}
+    shown = pool.nearest(FIRST, 4)
+    assert shown[0].startswith(FACT)  # nothing is nearer to a fact than itself
+    facts = {text.split("\n")[0] for text in shown}
     assert len(facts) == len(SAMPLES)
     assert len(pool.nearest(FIRST, 99)) == len(SAMPLES)
 
 
 def test_draws_depend_on_the_fact_and_the_seed_alone(vectors: TextVectors) -> None:
-    one, other = (DemonstrationPool(vectors, SAMPLES, seed=0) for _ in range(2))
-    one.nearest(SECOND, 4)
-    assert one.nearest(FIRST, 4) == other.nearest(FIRST, 4)
+    pool, other = (DemonstrationPool(vectors, SAMPLES, seed=0) for _ in range(2))
+    pool.nearest(SECOND, 4)
+    assert pool.nearest(FIRST, 4) == other.nearest(FIRST, 4)
     seeds = {tuple(DemonstrationPool(vectors, SAMPLES, s).nearest(FIRST, 4)) for s in range(8)}
     assert len(seeds) > 1
 
@@ -115,7 +115,7 @@ def test_a_question_about_nothing_is_asked_as_it_is(encoder: Path) -> None:
         assert editor.lm.target_logits(batch).equal(before)
 
 
-def test_what_it_needs_is_said(encoder: Path) -> None:
+def test_missing_resources_are_named(encoder: Path) -> None:
     with pytest.raises(ValueError, match="IKE needs training edits in its resources"):
         IkeEditor(tiny_llama(), IkeHparams(threshold=0.5), Resources(encoder=encoder))
     bare = tuple(dataclasses.replace(sample, generality=()) for sample in SAMPLES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
@@ -51,12 +50,12 @@ def test_a_hit_is_the_follower_reading_the_fact(trained: Resources) -> None:
     rows = batch(editor.lm, [REQUESTS[0].prompt])
     with editor.steering(rows):
         ours = editor.lm.logits(rows)[0, -1]
-    told = (
+    with_fact = (
         "[Updated Information]The capital of Veltria is Oskamar\n[Query]The capital of Veltria is"
     )
     by_hand = follower(trained)
     torch.testing.assert_close(
-        ours, by_hand.logits(batch(by_hand, [told]))[0, -1], atol=1e-5, rtol=0
+        ours, by_hand.logits(batch(by_hand, [with_fact]))[0, -1], atol=1e-5, rtol=0
     )
 
 
@@ -121,23 +120,3 @@ def test_the_newest_of_equal_facts_is_used(trained: Resources) -> None:
     request = EditRequest(prompt="A", target="B", subject="A")
     editor.edit([request, REQUESTS[0], request])
     assert editor.retrieve(["A B"]).tolist() == [2]
-
-
-def test_missing_resources_are_named(trained: Resources, tmp_path: Path) -> None:
-    lm = tiny_llama()
-    with pytest.raises(ValueError, match="directory of a sentence encoder, got none"):
-        LteEditor(lm, TINY, Resources(artefact=trained.artefact))
-    with pytest.raises(ValueError, match="bench train --editor lte"):
-        LteEditor(lm, TINY, Resources(encoder=trained.encoder))
-    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
-        LteEditor(lm, TINY, dataclasses.replace(trained, encoder=tmp_path))
-
-
-def test_weights_for_another_backbone_are_refused(tmp_path: Path) -> None:
-    given = resources(tmp_path)
-    lm = tiny_llama()
-    known = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="a" * 64)
-    artefact = LteEditor.fit(known, {"made": samples()}, TINY, given, out=tmp_path)
-    other = LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest="b" * 64)
-    with pytest.raises(ValueError, match="backbone_digest is 'aaaa"):
-        LteEditor(other, TINY, dataclasses.replace(given, artefact=artefact))

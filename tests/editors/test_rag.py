@@ -32,15 +32,15 @@ def editor_of(encoder: Path, **changes: Any) -> RagEditor:
         ("statement", "The capital of Veltria is Oskamar. "),
     ],
 )
-def test_an_answer_is_that_behind_the_fact_as_text(encoder: Path, form: str, text: str) -> None:
+def test_an_answer_is_that_after_the_fact_as_text(encoder: Path, form: str, text: str) -> None:
     editor = editor_of(encoder, form=form)
     lm = editor.lm
     editor.edit([FIRST])
     plain = batch_of(lm.tokenizer, [(FIRST.prompt, FIRST.target)], device=lm.device)
     joined = prompt_ids(lm.tokenizer, text) + prompt_ids(lm.tokenizer, FIRST.prompt)[1:]  # one BOS
-    behind = batch_of_ids([joined], plain.target_ids, [""], padding=0, device=lm.device)
+    after = batch_of_ids([joined], plain.target_ids, [""], padding=0, device=lm.device)
     with torch.no_grad():
-        wanted = lm.target_logits(behind)
+        wanted = lm.target_logits(after)
     torch.testing.assert_close(logits(editor, [(FIRST.prompt, FIRST.target)]), wanted)
 
 
@@ -83,7 +83,7 @@ def test_the_newest_of_equal_prompts_answers(encoder: Path) -> None:
     assert "Brenn" in editor.memory.facts[2]
 
 
-def test_what_it_needs_is_said(encoder: Path) -> None:
+def test_missing_resources_are_named(encoder: Path) -> None:
     with pytest.raises(ValueError, match="RAG needs the directory of a sentence encoder"):
         RagEditor(tiny_llama(), RagHparams(), Resources())
     with pytest.raises(ValueError, match="RAG needs training edits"):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from bench.checks.contract.tiny import CONTEXT, tiny_gpt2, tiny_gptj, tiny_llama
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed, text_prefixed
@@ -39,13 +40,13 @@ def prompts(tiny_lm: LanguageModel) -> Tensor:
 def test_hits_see_the_prompt_as_input_embeddings_in_front(
     tiny_lm: LanguageModel, prompts: Tensor
 ) -> None:
-    one = batch(tiny_lm, PAIRS[:1])
-    words = tiny_lm.module(tiny_lm.architecture.embeddings)(one.input_ids)
+    single = batch(tiny_lm, PAIRS[:1])
+    words = tiny_lm.module(tiny_lm.architecture.embeddings)(single.input_ids)
     textbook = tiny_lm.model(inputs_embeds=torch.cat([prompts[:1], words], dim=1)).logits
     with prefixed(tiny_lm, prompts[:1], HITS[:1]):
-        ours = tiny_lm.logits(one)
+        ours = tiny_lm.logits(single)
     torch.testing.assert_close(ours, textbook[:, LENGTH:], atol=1e-5, rtol=0)
-    assert not torch.allclose(ours, tiny_lm.logits(one), atol=1e-2)
+    assert not torch.allclose(ours, tiny_lm.logits(single), atol=1e-2)
 
 
 @torch.no_grad()
@@ -56,12 +57,12 @@ def test_a_mixed_batch_equals_its_rows_alone_and_misses_equal_the_plain_model(
         together = tiny_lm.target_logits(batch(tiny_lm, PAIRS))
     counts = [len(target) for target in batch(tiny_lm, PAIRS).target_ids]
     for number, part in enumerate(together.split(counts)):
-        one = batch(tiny_lm, PAIRS[number : number + 1])
+        single = batch(tiny_lm, PAIRS[number : number + 1])
         with prefixed(tiny_lm, prompts[number : number + 1], HITS[number : number + 1]):
-            alone = tiny_lm.target_logits(one)
+            alone = tiny_lm.target_logits(single)
         torch.testing.assert_close(part, alone, atol=1e-5, rtol=0)
         if not HITS[number]:
-            torch.testing.assert_close(part, tiny_lm.target_logits(one), atol=1e-5, rtol=0)
+            torch.testing.assert_close(part, tiny_lm.target_logits(single), atol=1e-5, rtol=0)
 
 
 def test_cached_greedy_decoding_equals_teacher_forcing(
@@ -100,15 +101,21 @@ def test_hugging_face_generate_equals_our_decoding(
     mask = left_mask(bare)
     with prefixed(tiny_lm, prompts[: len(bare)], HITS[: len(bare)]):
         wanted = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
-        made = tiny_lm.model.generate(  # type: ignore[operator]  # typed as a submodule
-            ids,
-            attention_mask=mask if masked else None,
-            max_new_tokens=5,
-            do_sample=False,
-            eos_token_id=None,
-            pad_token_id=pad_id(tiny_lm.tokenizer),
-        )
-    assert made[:, ids.shape[1] :].tolist() == wanted
+        assert generated(tiny_lm, ids, mask if masked else None) == wanted
+
+
+def generated(lm: LanguageModel, ids: Tensor, mask: Tensor | None) -> list[list[int]]:
+    """What the library's own decoding appends."""
+    rows = lm.model.generate(  # type: ignore[operator]  # typed as a submodule
+        ids,
+        attention_mask=mask,
+        max_new_tokens=5,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=pad_id(lm.tokenizer),
+    )
+    new: list[list[int]] = rows[:, ids.shape[1] :].tolist()
+    return new
 
 
 def left_padded(lm: LanguageModel, bare: TokenBatch) -> Tensor:
@@ -152,8 +159,6 @@ def test_no_hook_remains_even_after_an_exception(tiny_lm: LanguageModel, prompts
 @torch.no_grad()
 def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
     """What makes that mode unfit for anything but parity, and how we know it is on."""
-    from bench.checks.contract.tiny import tiny_gptj
-
     lm = tiny_gptj()
     prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
     first = batch(lm, [("abcdefgh", "")])
@@ -167,14 +172,12 @@ def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
 
 @torch.no_grad()
 def test_released_gpt2_positions_leave_the_query_where_it_was() -> None:
-    from bench.checks.contract.tiny import tiny_gpt2
-
     lm = tiny_gpt2()
     prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
-    one = batch(lm, [("abcdefgh", "")])
+    single = batch(lm, [("abcdefgh", "")])
     positions = lm.module("transformer.wpe").get_parameter("weight")
-    length = one.input_ids.shape[1]
-    words = lm.module("transformer.wte")(one.input_ids)
+    length = single.input_ids.shape[1]
+    words = lm.module("transformer.wte")(single.input_ids)
     moved = torch.cat(
         [
             prompts - positions[:LENGTH],
@@ -183,7 +186,7 @@ def test_released_gpt2_positions_leave_the_query_where_it_was() -> None:
         dim=1,
     )
     with prefixed(lm, prompts, torch.tensor([True]), positions="code"):
-        ours = lm.logits(one)
+        ours = lm.logits(single)
     torch.testing.assert_close(
         ours, lm.model(inputs_embeds=moved).logits[:, LENGTH:], atol=1e-4, rtol=0
     )
@@ -203,8 +206,6 @@ def test_inputs_that_cannot_carry_a_prompt_are_refused(
 
 @torch.no_grad()
 def test_an_input_that_outgrows_learned_positions_is_refused() -> None:
-    from bench.checks.contract.tiny import CONTEXT, tiny_gpt2
-
     lm = tiny_gpt2()
     ids = torch.zeros(1, CONTEXT, dtype=torch.long)
     prompts = torch.zeros(1, LENGTH, lm.hidden_size)
@@ -244,9 +245,9 @@ def test_text_in_front_is_read_as_joined_ids_in_mixed_batches(tiny_lm: LanguageM
     torch.testing.assert_close(ours, tiny_lm.target_logits(joined(tiny_lm)), atol=1e-5, rtol=0)
     counts = [len(target) for target in rows.target_ids]
     for number, part in enumerate(ours.split(counts)):
-        one = batch(tiny_lm, PAIRS[number : number + 1])
+        single = batch(tiny_lm, PAIRS[number : number + 1])
         with text_prefixed(tiny_lm, prefixes[number : number + 1]):
-            torch.testing.assert_close(part, tiny_lm.target_logits(one), atol=1e-5, rtol=0)
+            torch.testing.assert_close(part, tiny_lm.target_logits(single), atol=1e-5, rtol=0)
 
 
 def test_cached_decoding_after_text_equals_that_of_joined_ids(tiny_lm: LanguageModel) -> None:
@@ -259,44 +260,33 @@ def test_cached_decoding_after_text_equals_that_of_joined_ids(tiny_lm: LanguageM
     whole = batch_of_ids(prompts, empty, TEXTS, padding=0, device=tiny_lm.device)
     with text_prefixed(tiny_lm, prefix_rows(tiny_lm)):
         ours = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
-        made = tiny_lm.model.generate(  # type: ignore[operator]  # typed as a submodule
-            left_padded(tiny_lm, bare),
-            attention_mask=left_mask(bare),
-            max_new_tokens=5,
-            do_sample=False,
-            eos_token_id=None,
-            pad_token_id=pad_id(tiny_lm.tokenizer),
-        )
+        theirs = generated(tiny_lm, left_padded(tiny_lm, bare), left_mask(bare))
     assert ours == greedy(tiny_lm, whole, max_new_tokens=5, stop=NEVER)
     assert ours != greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
-    assert made[:, bare.input_ids.shape[1] :].tolist() == ours
+    assert theirs == ours
 
 
 @torch.no_grad()
 def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
-    from bench.checks.contract.tiny import tiny_llama
-
     lm = tiny_llama()
     prefix = prompt_ids(lm.tokenizer, "It snows")
-    empty, told = batch(lm, [("", "")]), batch(lm, [("It snows", "")])
+    empty, text = batch(lm, [("", "")]), batch(lm, [("It snows", "")])
     with text_prefixed(lm, [prefix]):
         ours = lm.logits(empty)[:, -1]
-    torch.testing.assert_close(ours, lm.logits(told)[:, -1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours, lm.logits(text)[:, -1], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_padding_after_a_short_row_may_lie_beyond_the_positions() -> None:
     """A long text with a short question, beside a long question without a text."""
-    from bench.checks.contract.tiny import CONTEXT, tiny_gpt2
-
     lm = tiny_gpt2()
     rows = batch(lm, [("A", "b"), ("x" * (CONTEXT - 10), "y")])
     prefixes = [prompt_ids(lm.tokenizer, "z" * 100), []]
     with text_prefixed(lm, prefixes):
         ours = lm.target_logits(rows)
-    told = batch(lm, [("z" * 100 + "A", "b")])
+    whole = batch(lm, [("z" * 100 + "A", "b")])
     counts = [len(target) for target in rows.target_ids]
-    torch.testing.assert_close(ours.split(counts)[0], lm.target_logits(told), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.split(counts)[0], lm.target_logits(whole), atol=1e-5, rtol=0)
     with (
         pytest.raises(ValueError, match=f"longer than the model's {CONTEXT}"),
         text_prefixed(lm, prefixes[::-1]),

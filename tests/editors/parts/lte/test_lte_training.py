@@ -10,7 +10,6 @@ from statistics import fmean
 
 import pytest
 import torch
-from torch.nn import functional
 
 from bench.checks.contract.tiny import SAMPLES, byte_tokenizer, tiny_llama, write_encoder
 from editors.base import Resources
@@ -115,24 +114,6 @@ def test_terms_are_those_of_single_rows(tiny_lm: LanguageModel) -> None:
             ours = log_probabilities(follower, row)
             divergences.append((reference.exp() * (reference - ours)).sum(-1))
     torch.testing.assert_close(terms.locality, torch.cat(divergences).mean(), atol=1e-4, rtol=0)
-
-
-def test_tokens_of_fact_and_question_are_no_labels(tiny_lm: LanguageModel) -> None:
-    """Only positions that predict the target get a gradient at the head's input."""
-    comparison, examples = objective(tiny_lm), drawn(tiny_lm)[:1]
-    prompt, target = examples[0].example.reliability.after(
-        examples[0].example.fact_ids, comparison.leading
-    )
-    batch = batch_of_pairs(tiny_lm, [(prompt, target)])
-    hidden = comparison.follower.hidden_states(batch).detach().requires_grad_()
-    rows, columns = batch.scored_positions
-    functional.cross_entropy(
-        comparison.follower.head(hidden[rows, columns]), batch.labels
-    ).backward()
-    assert hidden.grad is not None
-    scored = hidden.grad[0].abs().sum(-1).nonzero()[:, 0].tolist()
-    assert scored == list(range(len(prompt) - 1, len(prompt) - 1 + len(target)))
-    assert batch.labels.tolist() == list(target)
 
 
 @torch.no_grad()

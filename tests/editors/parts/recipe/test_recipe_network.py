@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from transformers import RobertaConfig
 from bench.checks.contract.tiny import encoder_config
 from editors.parts.encoder import SentenceEncoder
 from editors.parts.recipe.hparams import PAPER, TINY, RecipeHparams
-from editors.parts.recipe.network import RecipeNetwork, similarity
+from editors.parts.recipe.network import RecipeNetwork
 
 ROBERTA_BASE = RobertaConfig(
     vocab_size=50265,
@@ -52,22 +51,6 @@ def test_trainable_parameters_at_paper_scale(pool: str, backbone: str, count: in
 
 
 @torch.no_grad()
-def test_projections_by_hand() -> None:
-    network = build(TINY, encoder_config(), 8)
-    pooled = torch.randn(3, network.encoder.pooled_size, generator=torch.Generator().manual_seed(1))
-    weights = network.state_dict()
-    inner = pooled @ weights["mlp_q.inward.weight"].T + weights["mlp_q.inward.bias"]
-    outer = inner @ weights["mlp_q.residual.weight"].T + weights["mlp_q.residual.bias"]
-    torch.testing.assert_close(network.queries(pooled), inner + outer.clamp(min=0))
-    keys = network.knowledge(pooled)
-    inner = keys @ weights["mlp_p.residual.weight"].T + weights["mlp_p.residual.bias"]
-    flat = (keys + inner.clamp(min=0)) @ weights["mlp_p.outward.weight"].T
-    flat = flat + weights["mlp_p.outward.bias"]
-    torch.testing.assert_close(network.prompts(keys)[1, 0], flat[1, :8])
-    torch.testing.assert_close(network.prompts(keys)[1, 1], flat[1, 8:])
-
-
-@torch.no_grad()
 def test_the_sentinel_mode_decides_whether_embeddings_are_skipped() -> None:
     code = build(TINY, encoder_config(), 8)
     embedded = build(dataclasses.replace(TINY, sentinel="embedded"), encoder_config(), 8)
@@ -76,13 +59,6 @@ def test_the_sentinel_mode_decides_whether_embeddings_are_skipped() -> None:
     by_hand = embedded.knowledge(embedded.encoder.forward_embedded(embedded.sentinel))
     torch.testing.assert_close(embedded.sentinel_key(), by_hand)
     assert not torch.allclose(code.sentinel_key(), embedded.sentinel_key())
-
-
-def test_similarity_is_a_dot_product_scaled_by_the_root_of_the_width() -> None:
-    queries, keys = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, -1.0]])
-    assert similarity(queries, keys, scaled=False).tolist() == [[11.0, -2.0]]
-    scaled = similarity(queries, keys, scaled=True)
-    assert scaled.tolist()[0] == pytest.approx([11 / math.sqrt(2), -2 / math.sqrt(2)])
 
 
 def test_queries_may_start_as_a_copy_of_the_keys() -> None:

@@ -7,26 +7,10 @@ from math import e, exp
 import pytest
 import torch
 
-from editors.parts.t_patcher.original import activation_loss, memory_loss, shaped
+from editors.parts.t_patcher.original import shaped
 from editors.t_patcher import reply_loss, silence_loss
 
 EXCESS = torch.tensor([[1.0, -1.0], [3.0, 0.0]])
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ("exp", (e + 1 / e + exp(3) + 1) / 4),
-        ("margin", 2.0),  # of 1 and 3; zero is not positive
-        ("expmargin", (e + exp(3)) / 2),
-        ("top1_exp", exp(3)),
-        ("top2_exp", (e + exp(3)) / 2),
-        ("top1_margin", 3.0),
-        ("top9_exp", (e + 1 / e + exp(3) + 1) / 4),
-    ],
-)
-def test_shapes(shape: str, expected: float) -> None:
-    assert float(shaped(EXCESS, shape)) == pytest.approx(expected)
 
 
 def test_no_positive_excess_costs_nothing_and_has_a_gradient() -> None:
@@ -41,15 +25,6 @@ def test_no_positive_excess_costs_nothing_and_has_a_gradient() -> None:
 def test_an_unknown_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="Unknown loss shape 'top_exp'"):
         shaped(EXCESS, "top_exp")
-
-
-def test_activation_and_memory() -> None:
-    own = torch.tensor([[1.0, 2.0]])
-    assert float(activation_loss(own, shape="margin", margin=3.0)) == pytest.approx(1.5)
-    memory = torch.tensor([[0.0, 4.0]])
-    loss = memory_loss(memory, own, shapes=("margin", "margin"), margins=(2.0, 1.0))
-    # relative: 0 - 1 + 2 = 1 and 4 - 2 + 2 = 4; absolute: 0 - 1 < 0 and 4 - 1 = 3
-    assert float(loss) == pytest.approx(2.5 + 3.0)
 
 
 def test_reply_and_silence_sum_over_projections_and_average_over_positions() -> None:

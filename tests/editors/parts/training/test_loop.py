@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from editors.parts.artefact import checkpoint_path, read_artefact
+from editors.parts.artefact import read_artefact
 from editors.parts.training.loop import LoopSettings, TrainingLoop, trained_artefact
 
 LOSSES = (5.0, 3.0, 4.0, 2.0, 6.0, 1.0)  # held out, at each checkpoint
@@ -86,24 +86,6 @@ def test_the_checkpoint_that_is_selected(
     assert header["selected_iteration"] == selected
     assert len(header["history"]) == checkpoints
     assert header["editor"] == "toy"
-
-
-def test_a_killed_loop_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "toy.safetensors"
-
-    def kill(numbers: Mapping[str, float]) -> None:
-        if numbers["iteration"] == 7:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        trained_artefact(path, IDENTITY, Toy, settings(), progress=kill)
-    assert list(tmp_path.iterdir()) == [checkpoint_path(path)]
-    seen: list[Mapping[str, float]] = []
-    trained_artefact(path, IDENTITY, Toy, settings(), progress=seen.append)
-    assert [numbers["iteration"] for numbers in seen] == [7, 8, 9, 10, 11, 12]
-    assert read_artefact(path)[1] == train(tmp_path, Toy())
-    with pytest.raises(ValueError, match="another training run: editor is 'toy' there"):
-        trained_artefact(path, {"editor": "other"}, Toy, settings())
 
 
 def test_a_loop_killed_after_its_end_does_not_go_on(tmp_path: Path) -> None:

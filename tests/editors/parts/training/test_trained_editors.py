@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from bench.checks.contract.tiny import tiny_llama, write_encoder
+from bench.checks.contract.tiny import INNER, tiny_llama, write_encoder
 from editors.base import EditSample, Hparams, Resources, TrainableEditor
 from editors.lte import LteEditor
 from editors.parts.artefact import checkpoint_path, read_artefact
@@ -23,14 +24,11 @@ from editors.recipe import RecipeEditor
 from tests.support.tiny_files import samples
 
 SHORT: dict[str, Any] = {"iterations": 8, "checkpoint_interval": 2, "held_out": 4}
-RECIPE_SHORT = dataclasses.replace(RECIPE, **SHORT, ramp_start=2, ramp_end=4)
+RAMP: dict[str, Any] = {"ramp_start": 2, "ramp_end": 4}
 COSINE: dict[str, Any] = {"learning_rate_decay": "cosine"}
-CASES: dict[str, tuple[type[TrainableEditor[Any]], Hparams]] = {
-    "recipe": (RecipeEditor, RECIPE_SHORT),
-    "recipe-cosine": (
-        RecipeEditor,
-        dataclasses.replace(RECIPE_SHORT, **COSINE),
-    ),
+Case = tuple[type[TrainableEditor[Any]], Hparams]
+CASES: dict[str, Case] = {
+    "recipe": (RecipeEditor, dataclasses.replace(RECIPE, **SHORT, **RAMP, **COSINE)),
     "lte": (LteEditor, dataclasses.replace(LTE, **SHORT, **COSINE)),
     "r_rome": (RRomeEditor, with_rome("default", **SHORT, width=8, batch_size=6)),
 }
@@ -54,9 +52,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=CASES)
-def fit(request: pytest.FixtureRequest, lm: LanguageModel, encoder: Path) -> Fit:
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def fit(case: Case, lm: LanguageModel, encoder: Path) -> Fit:
     """`fit(out, seed=0, data=.., progress=.., **changes of hyper-parameters)`."""
-    cls, hparams = CASES[request.param]
+    cls, hparams = case
 
     def run(
         out: Path,
@@ -148,6 +151,34 @@ def test_no_data_and_too_little_data_are_refused(fit: Fit, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="got 3"):
         fit(tmp_path, data={"zsre": samples(3)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_used_for_what_they_were_trained_for(
+    case: Case, lm: LanguageModel, encoder: Path, tmp_path: Path
+) -> None:
+    cls, hparams = case
+    known, other = (
+        LanguageModel(lm.model, lm.tokenizer, name=lm.name, digest=letter * 64) for letter in "ab"
+    )
+    given = Resources(encoder=encoder, covariance=lambda _: torch.eye(INNER))
+    trained = cls.fit(known, SETS, hparams, given, out=tmp_path)
+    cls(known, hparams, dataclasses.replace(given, artefact=trained))
+    with pytest.raises(ValueError, match="backbone_digest is 'aaaa"):
+        cls(other, hparams, dataclasses.replace(given, artefact=trained))
+    with pytest.raises(ValueError, match="bench train --editor"):
+        cls(known, hparams, given)
+    with pytest.raises(ValueError, match="sentence encoder, got none"):
+        cls(known, hparams, dataclasses.replace(given, encoder=None, artefact=trained))
+    path = tmp_path / "none.safetensors"
+    elsewhere = dataclasses.replace(given, artefact=path)
+    with pytest.raises(FileNotFoundError, match="No trained weights at"):
+        cls(known, hparams, elsewhere)
+    path.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        cls(known, hparams, elsewhere)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="not written by training"):
+        cls(known, hparams, elsewhere)
 
 
 def test_rates_stay_or_fall_along_a_cosine() -> None:
