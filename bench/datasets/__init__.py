@@ -1,7 +1,8 @@
 """Edit data sets by name: one module per set, and users' own files and installed distributions.
 
 As with editors (`editors.registry`), an own file is run when it is named. Its data are beside it,
-or in `--data-dir`.
+or in `--data-dir`. A cell that runs own code has a digest of the source among its inputs, so that
+changed code is another cell.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bench.core.names import DATASETS, position, resolve_name
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split
 from bench.datasets.rows import Row
 from editors import plugins as own_code
+from editors import registry
 from editors.base import EditSample
 from editors.plugins import OwnCodeError, ReadFile, is_file_name
 
@@ -32,8 +34,10 @@ __all__ = [
     "dataset_keys",
     "get_dataset",
     "is_present",
+    "source_digests",
 ]
 
+EDITOR_SOURCE, DATASET_SOURCE = "source", "dataset_source"  # names of a cell's inputs
 GROUP = "bench.datasets"  # of entry points
 KIND = "data set"
 _NEEDS = ("key", "label", "files")
@@ -86,6 +90,15 @@ def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
     """
     keys = {get_dataset(name).key for name in names or DATASETS}
     return tuple(sorted(keys, key=lambda key: (position(DATASETS, key), key)))
+
+
+def source_digests(editor: str, dataset: str) -> dict[str, str]:
+    """Digests of the user's own code that a cell runs; empty if both are of this package."""
+    digests = {
+        EDITOR_SOURCE: registry.source_of(editor),
+        DATASET_SOURCE: get_dataset(dataset).source_digest,
+    }
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def named_files() -> tuple[ReadFile, ...]:

@@ -1,7 +1,6 @@
 """Users' own editors and data sets in worker processes and in records.
 
-A cell that runs own code carries a digest of its source among its inputs, so that changed code is
-another cell. Worker processes run the named files again, and find installed code by themselves.
+Worker processes run the named files again, and find installed code by themselves.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import datasets
+from bench.datasets import DATASET_SOURCE, EDITOR_SOURCE
 from editors import registry
 from editors.registry import EditorEntry
-
-EDITOR_SOURCE, DATASET_SOURCE = "source", "dataset_source"  # names of a cell's inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +51,6 @@ def run_files(files: Iterable[OwnFile]) -> None:
             digest = datasets.get_dataset(name).source_digest
         if digest != file.digest:
             raise ValueError(f"{file.path} has changed since the run was planned.")
-
-
-def source_digests(editor: str, dataset: str) -> dict[str, str]:
-    """Digests of the user's own code that a cell runs; empty if both are of this package."""
-    digests = {
-        EDITOR_SOURCE: registry.source_of(editor),
-        DATASET_SOURCE: datasets.get_dataset(dataset).source_digest,
-    }
-    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def is_own(record: Mapping[str, Any]) -> bool:

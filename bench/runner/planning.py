@@ -21,8 +21,7 @@ from bench.core.grids import (
 )
 from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
-from bench.datasets import LoadedSamples, dataset_keys, get_dataset
-from bench.datasets.plugins import source_digests
+from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job

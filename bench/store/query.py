@@ -12,7 +12,7 @@ from bench.core.cells import Cell, CellKey, Identity, canonical, of_protocol, st
 from bench.core.config import RunConfig
 from bench.core.grids import GridPoint, Table
 from bench.core.names import editor_keys
-from bench.datasets.plugins import EDITOR_SOURCE
+from bench.datasets import EDITOR_SOURCE
 from bench.evaluation.record_kinds import (
     OUR_WORDING,
     TIMING_VERSION,

@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.cells import Cell
 from bench.core.grids import TABLES
-from bench.datasets.plugins import EDITOR_SOURCE
+from bench.datasets import EDITOR_SOURCE
 from bench.report.build import contents
 from bench.report.grid import Grid
 from bench.report.paper_tables import editing_views, table_part
