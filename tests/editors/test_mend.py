@@ -55,18 +55,6 @@ def test_training_makes_the_edit_loss_fall(tmp_path: Path) -> None:
     assert header["selected_loss"] == pytest.approx(scores["loss"])
 
 
-def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path, artefact: Path) -> None:
-    def kill(numbers: Mapping[str, float]) -> None:
-        if numbers["iteration"] == 3:  # one step behind the checkpoint at 2
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        fit(tmp_path, progress=kill)
-    (left,) = tmp_path.iterdir()
-    assert left == checkpoint_path(tmp_path / artefact.name)
-    assert fit(tmp_path).read_bytes() == artefact.read_bytes()
-
-
 @pytest.mark.parametrize(("mode", "live"), [("live_rate", True), ("original", False)])
 def test_the_edit_rates_learn_by_their_own_rate_or_hardly(mode: str, live: bool) -> None:
     hparams = MendHparams.from_dict(
@@ -135,19 +123,3 @@ def test_missing_or_foreign_weights_are_refused(artefact: Path, tmp_path: Path) 
         MendEditor(lm, dataclasses.replace(QUICK, layers=(1,)), given)
     with pytest.raises(FileNotFoundError, match="No trained weights"):
         MendEditor(lm, QUICK, Resources(artefact=tmp_path / "none.safetensors"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"mode": "orignal"}, "Unknown mode 'orignal'. Did you mean 'original'"),
-        ({"rank": 0}, "rank must be a number of at least 1"),
-        ({"learning_rate": 0}, "learning_rate must be a number above 0"),
-        ({"edit_rate_learning_rate": -1}, "edit_rate_learning_rate must be a number above 0"),
-        ({"patience": 0}, "patience must be a number of at least 1"),
-        ({"layers": []}, "layers must name at least one block"),
-    ],
-)
-def test_bad_hyper_parameters_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        MendHparams.from_dict(TINY.to_dict() | changes)

@@ -23,21 +23,6 @@ def editor_of(**changes: Any) -> RomeEditor:
     return RomeEditor(tiny_llama(), dataclasses.replace(HPARAMS, **changes), resources)
 
 
-def test_covariance_is_wanted_unless_the_mode_does_without() -> None:
-    with pytest.raises(ValueError, match=r"needs the covariance .* 'easyedit'"):
-        RomeEditor(tiny_llama(), HPARAMS, Resources())
-    RomeEditor(tiny_llama(), dataclasses.replace(HPARAMS, mode="easyedit"), Resources())
-
-
-def test_the_layer_follows_from_the_hyper_parameters() -> None:
-    assert HPARAMS.uses_covariance
-    assert HPARAMS.covariance_layers(4) == (1,)
-    assert RomeHparams(layer=None).covariance_layers(32) == (5,)
-    assert RomeHparams(layer=1, mode="easyedit").covariance_layers(4) == ()
-    assert RomeEditor.presets["gpt-j-6b"].template_lengths == (5,) * 10 + (10,) * 10
-    assert len(RomeEditor.presets["mini-llama"].template_lengths) == 5
-
-
 def test_without_covariance_the_direction_is_that_of_an_identity() -> None:
     with_identity, without = editor_of(), editor_of(mode="easyedit")
     (mine,), (yours,) = with_identity.compute(REQUESTS[:1]), without.compute(REQUESTS[:1])
@@ -61,14 +46,6 @@ def test_a_subject_that_is_not_in_the_prompt_is_edited_at_its_end() -> None:
     editor = editor_of()
     editor.edit([EditRequest(prompt="He lives in", target="Bern", subject="Ada")])
     assert editor.state_dict()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("mode", "easyedti"), ("v_num_grad_steps", 1), ("v_lr", 0.0)]
-)
-def test_impossible_settings_are_refused(field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"must be|Did you mean 'easyedit'"):
-        editor_of(**{field: value})
 
 
 INVERSE = torch.eye(INNER) + 0.1

@@ -10,7 +10,7 @@ import torch
 
 from bench.checks.contract.tiny import SAMPLES, tiny_gptj, tiny_llama, write_encoder
 from editors.base import EditSample, Resources
-from editors.parts.artefact import checkpoint_path, read_artefact, read_header
+from editors.parts.artefact import read_artefact, read_header
 from editors.parts.r_rome.calibration import (
     Encoded,
     Example,
@@ -68,23 +68,6 @@ def test_an_artefact_says_what_its_gate_does(tmp_path: Path) -> None:
     assert "sentences_loss" in seen[0]
 
 
-def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
-    whole = fit(tmp_path / "whole")
-
-    def kill(numbers: object) -> None:
-        if checkpoint_path(tmp_path / "out" / whole.name).exists():
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        fit(tmp_path, progress=kill)
-    resumed = fit(tmp_path)
-    one, other = read_artefact(whole)[0], read_artefact(resumed)[0]
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    with pytest.raises(ValueError, match="another training run: hparams"):
-        fit(tmp_path, replace(HPARAMS, width=9))
-
-
 def test_without_heads_only_the_gates_are_calibrated(tmp_path: Path) -> None:
     path = fit(tmp_path, replace(HPARAMS, heads="untrained"))
     tensors, header = read_artefact(path)
@@ -107,23 +90,6 @@ def test_a_retriever_is_refused_where_it_does_not_belong(tmp_path: Path) -> None
     write_encoder(encoder, pooler=False)  # the same digest would need the same weights
     with pytest.raises(ValueError, match="do not fit: encoder_digest"):
         load_retriever(path, tiny_llama(), encoder, HPARAMS)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("heads", "trian"),
-        ("gate", "tuned"),
-        ("width", 0),
-        ("temperature", 0.0),
-        ("margin", -0.1),
-        ("learning_rate", 0.0),
-        ("artefact_dtype", "float64"),
-    ],
-)
-def test_impossible_settings_are_refused(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=r"must be|Available"):
-        RaseHparams.from_dict({field: value})
 
 
 FIRST = SAMPLES[0]

@@ -1,0 +1,116 @@
+"""What editors refuse at construction, and which layers follow from their hyper-parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.checks.contract.tiny import tiny_llama
+from editors import registry
+from editors.base import Hparams, Resources
+
+IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
+    ("ft", {"objective": "target"}),
+    ("ft", {"lr": 0}),
+    ("ft", {"num_steps": 0}),
+    ("ft", {"norm_constraint": -1}),
+    ("rome", {"mode": "easyedti"}),
+    ("rome", {"v_num_grad_steps": 1}),
+    ("rome", {"v_lr": 0.0}),
+    ("rome", {"v_weight_decay": -1.0}),
+    ("rome", {"clamp_norm_factor": 0.0}),
+    ("rome", {"kl_factor": -0.1}),
+    ("memit", {"solver": "cashed"}),
+    ("memit", {"mom2_update_weight": 0.0}),
+    *(("memit", {"layers": layers}) for layers in ((), (2, 1), (1, 1))),
+    ("memit", {"v_num_grad_steps": 1}),
+    ("alphaedit", {"L2": 0.0}),
+    ("alphaedit", {"nullspace_threshold": -1.0}),
+    ("alphaedit", {"layers": ()}),
+    ("wilke", {"mode": "roll_back"}),
+    ("wilke", {"scanning_ceiling": 0}),
+    ("ultraedit", {"lr": 0.0}),
+    ("ultraedit", {"forward_batch": 0}),
+    ("r_rome", {"v_lr": 0.0}),
+    ("r_rome", {"heads": "trian"}),
+    ("r_rome", {"gate": "tuned"}),
+    ("r_rome", {"width": 0}),
+    ("r_rome", {"temperature": 0.0}),
+    ("r_rome", {"margin": -0.1}),
+    ("r_rome", {"learning_rate": 0.0}),
+    ("r_rome", {"artefact_dtype": "float64"}),
+    ("mend", {"mode": "orignal"}),
+    ("mend", {"rank": 0}),
+    ("mend", {"learning_rate": 0}),
+    ("mend", {"edit_rate_learning_rate": -1}),
+    ("mend", {"patience": 0}),
+    ("mend", {"layers": []}),
+    ("malmen", {"mode": "exakt"}),
+    ("malmen", {"n_edits": 0}),
+    ("malmen", {"micro_batch": 0}),
+    ("malmen", {"weight_locality": -1.0}),
+]
+
+
+@pytest.mark.parametrize(("key", "change"), IMPOSSIBLE)
+def test_an_impossible_value_is_refused_by_its_name(key: str, change: dict[str, Any]) -> None:
+    hparams = registry.editor_class(key).presets["default"]
+    (name,) = change
+    with pytest.raises(ValueError, match=name):
+        type(hparams).from_dict(hparams.to_dict() | change)
+
+
+def test_an_unknown_choice_is_answered_with_the_nearest() -> None:
+    hparams = registry.editor_class("rome").presets["default"]
+    with pytest.raises(ValueError, match="Did you mean 'easyedit'"):
+        type(hparams).from_dict(hparams.to_dict() | {"mode": "easyedti"})
+
+
+def of(key: str, **values: Any) -> Hparams:
+    hparams: Hparams = registry.editor_class(key).hparams_class.from_dict(values)
+    return hparams
+
+
+@pytest.mark.parametrize(
+    ("hparams", "n_layers", "layers"),
+    [
+        (of("ft", layer=1), 3, ()),
+        (of("rome", layer=1), 4, (1,)),
+        (of("rome", layer=None), 32, (5,)),
+        (of("rome", layer=1, mode="easyedit"), 4, ()),
+        (of("r_rome", layer=1), 3, (1,)),
+        (of("memit", layers=(0, 2)), 3, (0, 2)),
+        (of("memit", layers=None), 32, (4, 5, 6, 7, 8)),
+        (of("alphaedit", layers=None), 4, (0, 1)),
+        (of("wilke", scanning_ceiling=3), 4, (0, 1, 2)),
+        (of("wilke", scanning_ceiling=None), 28, tuple(range(7))),
+        (of("wilke", scanning_ceiling=None), 4, (0, 1)),
+        (of("wilke", scanning_ceiling=None), 1, (0,)),
+    ],
+)
+def test_covariance_layers(hparams: Hparams, n_layers: int, layers: tuple[int, ...]) -> None:
+    assert hparams.covariance_layers(n_layers) == layers
+    assert hparams.uses_covariance == bool(layers)
+
+
+@pytest.mark.parametrize("key", ["memit", "wilke", "alphaedit"])
+def test_layers_that_a_model_lacks_are_refused(key: str) -> None:
+    name, value = ("scanning_ceiling", 3) if key == "wilke" else ("layers", (0, 2))
+    with pytest.raises(ValueError, match=r"Layer 2 .* blocks 0 to 1"):
+        of(key, **{name: value}).covariance_layers(2)
+
+
+@pytest.mark.parametrize("key", ["rome", "memit", "wilke", "alphaedit"])
+def test_an_editor_without_its_covariance_is_refused(key: str) -> None:
+    lm, label = tiny_llama(), registry.describe(key).label
+    with pytest.raises(ValueError, match=f"{label} needs the covariance"):
+        registry.get_editor(key, lm, resources=Resources(), preset="default")
+    if key == "rome":
+        registry.get_editor(key, lm, of(key, layer=1, mode="easyedit"), Resources())
+
+
+def test_value_editors_name_the_lengths_of_their_contexts() -> None:
+    lengths = registry.editor_class("rome").presets["gpt-j-6b"].template_lengths
+    assert lengths == (5,) * 10 + (10,) * 10
+    assert registry.editor_class("memit").presets["mini-llama"].template_lengths == (10,) * 5
