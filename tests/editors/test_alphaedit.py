@@ -86,8 +86,8 @@ def test_the_ridge_is_the_originals_dense_system(earlier: int) -> None:
     projection = space.project(torch.eye(6))
     system = projection @ (keys @ keys.T + past @ past.T) + weight * torch.eye(6)
     wanted = torch.linalg.solve(system, projection @ keys)
-    found = ridge(space.project(past), space.project(keys), weight)
-    torch.testing.assert_close(found, wanted)
+    actual = ridge(space.project(past), space.project(keys), weight)
+    torch.testing.assert_close(actual, wanted)
 
 
 def test_a_small_ridge_reaches_new_keys_and_leaves_past_ones() -> None:

@@ -133,8 +133,8 @@ def test_systems_do_not_see_each_other(lm: LanguageModel, network: NormalNetwork
         own = rows[2 * system : 2 * system + 2]
         alone = normal_shifts(network, cached(lm, network, [own], systems=1))
         for path, shift in alone.items():
-            found = together[path].values[system]
-            torch.testing.assert_close(found, shift.values[0], rtol=1e-4, atol=1e-6)
+            actual = together[path].values[system]
+            torch.testing.assert_close(actual, shift.values[0], rtol=1e-4, atol=1e-6)
 
 
 def test_statistics_move_in_training_alone(lm: LanguageModel, network: NormalNetwork) -> None:
@@ -160,7 +160,7 @@ def test_both_phases_together_are_the_whole_gradient(
     objective = MalmenObjective(lm, network, TINY)
     given = batch(lm, systems)
     terms = objective.backward(given)
-    found = {name: p.grad for name, p in network.named_parameters()}
+    actual = {name: p.grad for name, p in network.named_parameters()}
     network.zero_grad()
     shifts = {}
     for number, (path, cache) in enumerate(objective.cached(given).items()):
@@ -175,7 +175,7 @@ def test_both_phases_together_are_the_whole_gradient(
     (edit + drift).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
-        gradient = found[name]
+        gradient = actual[name]
         assert gradient is not None
         scale = float(parameter.grad.abs().max())
         torch.testing.assert_close(gradient, parameter.grad, rtol=0, atol=1e-3 * scale, msg=name)
@@ -206,8 +206,8 @@ def test_both_forms_solve_the_normal_equation_and_differentiate_it(rows: int) ->
     solution = torch.linalg.inv(gram) @ keys.mT @ wanted_by
     torch.testing.assert_close(shift_of(keys, differences, log.detach().exp()), solution.detach())
     wanted = torch.autograd.grad((solution * upstream).sum(), [wanted_by, log])
-    found = shift_gradients(keys, differences, log.detach().exp(), upstream)
-    torch.testing.assert_close(found, wanted)
+    actual = shift_gradients(keys, differences, log.detach().exp(), upstream)
+    torch.testing.assert_close(actual, wanted)
 
 
 def test_rows_of_zeros_change_nothing() -> None:

@@ -87,24 +87,24 @@ def test_both_solvers_agree_on_several_keys() -> None:
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(7, 20, generator=generator, dtype=torch.float64)
     keys = torch.randn(7, 3, generator=generator)
-    found = [
+    actual = [
         KeySolver(lambda _: root @ root.T, 0.5, solver)(4, keys) for solver in ("cached", "direct")
     ]
-    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=0)
+    torch.testing.assert_close(actual[0], actual[1], rtol=1e-12, atol=0)
 
 
 def test_a_covariance_is_read_and_factorised_once_a_layer() -> None:
-    asked: list[int] = []
+    queries: list[int] = []
 
     def covariance(layer: int) -> torch.Tensor:
-        asked.append(layer)
+        queries.append(layer)
         return COVARIANCE * (layer + 1)
 
     solve = KeySolver(covariance, 1.0)
     first = solve(0, torch.ones(2, 1))
     solve(1, torch.ones(2, 1))
     assert torch.equal(solve(0, torch.ones(2, 1)), first)
-    assert asked == [0, 1]
+    assert queries == [0, 1]
 
 
 @pytest.mark.parametrize("solver", ["cached", "direct", "isotropic"])

@@ -67,13 +67,13 @@ def test_each_row_is_answered_as_by_rome_after_its_own_edit_alone(vectors: TextV
     keys.copy_(vectors([FIRST.prompt, SECOND.prompt]))  # so that both prompts surely hit
     rows = [pair(SECOND), UNRELATED, pair(FIRST)]
     assert editor.retrieve([prompt for prompt, _ in rows]).tolist() == [1, -1, 0]
-    found = logits(editor, rows)
+    actual = logits(editor, rows)
     expected = [
         logits(rome_after(SECOND), rows[:1]),
         logits(editor_of(vectors), rows[1:2]),
         logits(rome_after(FIRST), rows[2:]),
     ]
-    torch.testing.assert_close(found, torch.cat(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(actual, torch.cat(expected), atol=1e-5, rtol=1e-5)
     assert all(torch.equal(value, before[n]) for n, value in weights(editor.lm.model).items())
 
 
@@ -187,11 +187,11 @@ def test_each_row_is_answered_by_its_own_weights() -> None:
     hits = torch.tensor([True, False, True])
     plain = module(inputs)
     with updated_rows(module, left, right, hits):
-        found = module(inputs)
+        actual = module(inputs)
     for row in (0, 2):
         weight = module.weight + torch.outer(left[row], right[row])
-        torch.testing.assert_close(found[row], inputs[row] @ weight.T + module.bias)
-    assert torch.equal(found[1], plain[1])
+        torch.testing.assert_close(actual[row], inputs[row] @ weight.T + module.bias)
+    assert torch.equal(actual[1], plain[1])
     assert torch.equal(module(inputs), plain)
 
 
@@ -201,6 +201,6 @@ def test_half_precision_comes_back_as_it_went_in() -> None:
     inputs = torch.tensor([[[1.0, 5.0, 5.0]]], dtype=torch.float16)
     plain = module(inputs)
     with updated_rows(module, left, right, torch.tensor([True])):
-        found = module(inputs)
-    assert found.dtype == torch.float16
-    torch.testing.assert_close(found, plain + 3)
+        actual = module(inputs)
+    assert actual.dtype == torch.float16
+    torch.testing.assert_close(actual, plain + 3)

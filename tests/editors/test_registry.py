@@ -74,8 +74,8 @@ def test_an_editor_is_made_with_the_preset_of_its_model() -> None:
     lm = tiny_gpt2()
     assert registry.get_editor("FT", lm).hparams == FtEditor.presets["default"]
     hparams = FtHparams(layer=1)
-    made = registry.get_editor("ft", lm, hparams, Resources(seed=3))
-    assert (made.hparams, made.resources.seed) == (hparams, 3)
+    built = registry.get_editor("ft", lm, hparams, Resources(seed=3))
+    assert (built.hparams, built.resources.seed) == (hparams, 3)
     with pytest.raises(ValueError, match="Layer 17"):
         registry.get_editor("ROME", lm, preset="gpt2-xl")
     with pytest.raises(ValueError, match="FT takes FtHparams, got GraceHparams"):

@@ -45,8 +45,8 @@ def test_the_shift_is_the_closed_form() -> None:
     editor.edit(REQUESTS)
     for projection in editor.projections:
         rows = features[projection.path]
-        keys = torch.cat([one.keys for one in rows]).double()
-        normal = editor.normalisers[projection.shape](torch.cat([one.joined for one in rows]))
+        keys = torch.cat([single.keys for single in rows]).double()
+        normal = editor.normalisers[projection.shape](torch.cat([single.joined for single in rows]))
         normal_keys, gradients = normal.double().split([projection.d_in, projection.d_out], dim=1)
         wanted = -editor.hparams.lr * normal_keys.square().sum(1, keepdim=True) * gradients
         system = keys.T @ keys + torch.eye(projection.d_in).double()
@@ -58,7 +58,7 @@ def test_the_shift_is_the_closed_form() -> None:
 def test_projections_of_one_shape_share_their_statistics() -> None:
     editor = editor_of(gate_layers=(0,), up_layers=(0,))
     editor.edit(REQUESTS[:2])
-    counts = {shape: float(one.count) for shape, one in editor.normalisers.items()}
+    counts = {shape: float(single.count) for shape, single in editor.normalisers.items()}
     tokens = sum(len(f.keys) for f in editor.features(REQUESTS[:2])[editor.projections[0].path])
     assert len(editor.projections) == 4
     assert counts == {"16x24": 2 * tokens, "24x16": 2 * tokens}
@@ -106,8 +106,8 @@ def test_training_edits_are_wanted_for_the_warm_up_alone() -> None:
 
 
 def test_projections_are_named_by_depth_or_by_number() -> None:
-    found = edited_projections(tiny_gpt2(), UltraEditHparams())
-    assert [one.path for one in found] == ["transformer.h.2.mlp.c_proj"]
+    actual = edited_projections(tiny_gpt2(), UltraEditHparams())
+    assert [single.path for single in actual] == ["transformer.h.2.mlp.c_proj"]
     with pytest.raises(ValueError, match="gpt2 has one input projection a block"):
         edited_projections(tiny_gpt2(), UltraEditHparams(up_layers=(1,)))
     with pytest.raises(ValueError, match="at least one projection"):

@@ -42,23 +42,23 @@ def test_the_relatively_smallest_update_is_written_and_the_model_is_scanned_unch
 
 
 def test_a_roll_back_edits_the_former_answer_into_the_same_layer_before_the_next_edit() -> None:
-    rolled, kept = editor_of(mode="rollback"), editor_of()
-    lm, scores = kept.lm, [candidate.score for candidate in kept.scan(FIRST)]
+    rolled, plain = editor_of(mode="rollback"), editor_of()
+    lm, scores = plain.lm, [candidate.score for candidate in plain.scan(FIRST)]
     length = len(target_ids(lm.tokenizer, FIRST.target))
     prompt = batch_of(lm.tokenizer, [(FIRST.prompt, "")], device=lm.device)
     answer = text_of(lm.tokenizer, greedy(lm, prompt, max_new_tokens=length, stop=Stop())[0])
     assert answer.strip()
-    for editor in (rolled, kept):
+    for editor in (rolled, plain):
         editor.edit([FIRST])
-    assert_same_weights(rolled, kept)
+    assert_same_weights(rolled, plain)
     rome = RomeEditor(
-        lm, RomeHparams(layer=scores.index(min(scores)), v_num_grad_steps=3), kept.resources
+        lm, RomeHparams(layer=scores.index(min(scores)), v_num_grad_steps=3), plain.resources
     )
     (undone,) = rome.compute([dataclasses.replace(FIRST, target=answer.strip())])
     EditedWeights(lm.model).add([undone.delta(lm)])
-    for editor in (rolled, kept):
+    for editor in (rolled, plain):
         editor.edit([SECOND])
-    assert_same_weights(rolled, kept)
+    assert_same_weights(rolled, plain)
 
 
 def test_what_is_to_be_rolled_back_is_part_of_the_state() -> None:

@@ -59,8 +59,8 @@ def check(root: Path, name: str) -> None:
     ours |= answers(lm, case, "before")
     caches = {n: torch.zeros_like(case[f"layer{n}_cov"]).double() for n in editor.layers}
     for number, recorded in enumerate(case.info["batches"]):
-        found = dict(run_batch(editor, recorded, caches))
-        ours |= {f"batch{number}_{key}": value for key, value in found.items()}
+        actual = dict(run_batch(editor, recorded, caches))
+        ours |= {f"batch{number}_{key}": value for key, value in actual.items()}
         ours |= answers(lm, case, f"after_batch{number}")
     # LLaMA's norms and softmax compute in float32 even in a float64 model.
     case.compare(ours, atol=1e-10 if name.startswith("gpt2") else 1e-5)

@@ -158,8 +158,8 @@ def after_caching(
         ours[f"hyper/{path}/value_diffs"] = all_differences(network, number, cache)
         ours[f"hyper/{path}/lambda"] = network.log_lambdas[number].detach().exp()
         ours[f"param_shift_key_by_value/{path}"] = shifts[path].values[0]
-        found = statistics_of(editor.statistics)
-        ours |= {f"normalizer/{shape(projection)}/{key}": x.clone() for key, x in found.items()}
+        actual = statistics_of(editor.statistics)
+        ours |= {f"normalizer/{shape(projection)}/{key}": x.clone() for key, x in actual.items()}
     return ours
 
 
@@ -168,13 +168,13 @@ def edited_logits(
     case: Case, lm: LanguageModel, shifts: Mapping[str, DenseShift]
 ) -> dict[str, Tensor]:
     """Logits of the recorded rows at all positions, those of the padding too."""
-    found = {}
+    actual = {}
     for mb in range(2):
         ids, mask = (case[f"edit_tuples/{mb}/{name}"] for name in ("input_ids", "attention_mask"))
         rows = TokenBatch(ids, mask, (1,) * len(ids), ((),) * len(ids), ())
         with shifted(lm, shifts):
-            found[f"edited_logits/edit/{mb}"] = lm.logits(rows)
-    return found
+            actual[f"edited_logits/edit/{mb}"] = lm.logits(rows)
+    return actual
 
 
 def objective_of(root: Path, case: Case) -> MalmenObjective:
@@ -242,13 +242,13 @@ def weights(network: NormalNetwork, gradients: bool) -> dict[str, Tensor]:
     }
     named[f"{stem}/lr.weight"] = network.editors.edit_rates
     named[f"{stem}/lamda.weight"] = network.log_lambdas
-    found = {}
+    actual = {}
     for name, parameter in named.items():
         value = parameter.grad if gradients else parameter.data
         assert value is not None
         whole = value[:, None] if value.dim() == 1 and name.endswith("weight") else value
-        found[name] = whole.clone() if gradients else whole
-    return found
+        actual[name] = whole.clone() if gradients else whole
+    return actual
 
 
 def statistics_of(statistics: RunningStatistics) -> dict[str, Tensor]:

@@ -97,16 +97,16 @@ def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, 
     ]
     update = editor.compute(requests)
     editor.edit(requests)
-    found: dict[str, Any] = {"z": update.z}
+    actual: dict[str, Any] = {"z": update.z}
     for number, (row, request) in enumerate(zip(recorded, requests, strict=True)):
         target = update.targets[number]
         assert len(target.steps) == row["adam_steps"]
         arrays = [*rows_of(editor, request), *optimisation_of(target)]
-        found |= {f"req{number}_{key}": value for key, value in arrays}
+        actual |= {f"req{number}_{key}": value for key, value in arrays}
     for insertion in update.insertions:
         arrays = [*insertion_of(editor.lm, insertion)]
-        found |= {f"layer{insertion.layer}_{key}": value for key, value in arrays}
-    return found
+        actual |= {f"layer{insertion.layer}_{key}": value for key, value in arrays}
+    return actual
 
 
 def rows_of(editor: MassEditor[Any], request: EditRequest) -> Iterator[tuple[str, Any]]:

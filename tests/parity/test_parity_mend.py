@@ -88,10 +88,10 @@ def check_unit(root: Path) -> None:
         factors = Factors(case[stem + "u"], case[stem + "v"])
         shift, out_u, out_v = pseudo_gradient_shift(network, step["mode"], factors, systems=1)
         assert len(out_u) == step["n_rows_kept"]
-        found = {"u": factors.inputs, "v": factors.gradients, "out_u": out_u, "out_v": out_v}
-        found["pseudo_grad_in_out"] = shift.matrices()[0]
-        found |= {f"stat_{name}": value for name, value in statistics(editor).items()}
-        ours |= {stem + name: array(value) for name, value in found.items()}
+        actual = {"u": factors.inputs, "v": factors.gradients, "out_u": out_u, "out_v": out_v}
+        actual["pseudo_grad_in_out"] = shift.matrices()[0]
+        actual |= {f"stat_{name}": value for name, value in statistics(editor).items()}
+        ours |= {stem + name: array(value) for name, value in actual.items()}
     case.compare_scaled(ours, lambda _: TOLERANCE)
 
 
@@ -125,8 +125,8 @@ def check_whole(root: Path) -> None:
     ours = {key: case.arrays[key] for key in case.arrays if key.startswith(taken)}
     for edit in case.info["edits"]:
         objective.network.train(edit["training"])
-        found = one_edit(case, objective, edit)
-        ours |= {f"edit{edit['edit']}/{name}": array(value) for name, value in found.items()}
+        actual = one_edit(case, objective, edit)
+        ours |= {f"edit{edit['edit']}/{name}": array(value) for name, value in actual.items()}
     case.compare_scaled(ours, lambda _: TOLERANCE)
 
 
@@ -136,17 +136,17 @@ def one_edit(case: Case, objective: MendObjective, edit: Mapping[str, Any]) -> d
     row = whole_row(edit["prompt_ids"], edit["target_ids"])
     count = len(edit["target_ids"])
     factors = gradient_factors(lm, network.projections, row, torch.full((count,), 1 / count))
-    found: dict[str, Tensor] = {}
+    actual: dict[str, Tensor] = {}
     shifts: dict[str, LowRankShift] = {}
     for number, projection in enumerate(network.projections):
         path, name = projection.path, f"{projection.path}.weight"
         shifts[path], u, v = pseudo_gradient_shift(network, number, factors[path], systems=1)
         change = projection.delta(lm, shifts[path].matrices()[0]).value
-        found |= {f"raw_u/{name}": factors[path].inputs, f"factor_u/{name}": u}
-        found |= {f"raw_delta/{name}": factors[path].gradients, f"factor_v/{name}": v}
-        found[f"update_added_to_weight/{name}"] = change
-        found[f"pseudo_grad/{name}"] = change / network.edit_rates[number]
-    found |= {
+        actual |= {f"raw_u/{name}": factors[path].inputs, f"factor_u/{name}": u}
+        actual |= {f"raw_delta/{name}": factors[path].gradients, f"factor_v/{name}": v}
+        actual[f"update_added_to_weight/{name}"] = change
+        actual[f"pseudo_grad/{name}"] = change / network.edit_rates[number]
+    actual |= {
         f"stats/{shape(p)}/{name}": value
         for p in network.projections
         for name, value in statistics(network.network_of(p)).items()
@@ -155,11 +155,11 @@ def one_edit(case: Case, objective: MendObjective, edit: Mapping[str, Any]) -> d
     (loc_ids,) = case.info["loc_ids"]
     loc = whole_row(loc_ids, [])
     with torch.no_grad(), shifted(lm, shifts):
-        found["logits_post_edit_prompt"] = lm.logits(row)
-        found["logits_loc_post"] = lm.logits(loc)
+        actual["logits_post_edit_prompt"] = lm.logits(row)
+        actual["logits_loc_post"] = lm.logits(loc)
     with torch.no_grad():
-        found["logits_loc_pre"] = lm.logits(loc)
-    return found | outer(objective, edit, loc_ids, shifts)
+        actual["logits_loc_pre"] = lm.logits(loc)
+    return actual | outer(objective, edit, loc_ids, shifts)
 
 
 def outer(
@@ -179,13 +179,13 @@ def outer(
     network.zero_grad()
     total.backward()
     assert network.edit_rates.grad is not None
-    found = {"outer_grad/edit_lrs": network.edit_rates.grad}
+    actual = {"outer_grad/edit_lrs": network.edit_rates.grad}
     for projection in network.projections:
         editor = network.network_of(projection)
         for name in (f"mlp.layers.{block}.{part}" for block in range(2) for part in WEIGHTS):
             gradient = parameter(editor, name, gradient=True)
-            found[f"outer_grad/{shape(projection)}/{name}"] = gradient
-    return found
+            actual[f"outer_grad/{shape(projection)}/{name}"] = gradient
+    return actual
 
 
 def test_the_easyedit_mode_compares_the_locality_answer_alone() -> None:
@@ -251,18 +251,18 @@ def parameter(editor: EditorNetwork, name: str, *, gradient: bool = False) -> Te
         "mode_shift.weight": "shift",
         "mode_scale.weight": "scale",
     }[part]
-    found = editor.blocks[int(block)].get_parameter(ours)
-    tensor = found.grad if gradient else found.data
+    actual = editor.blocks[int(block)].get_parameter(ours)
+    tensor = actual.grad if gradient else actual.data
     assert tensor is not None
     return tensor.mT if part in {"u", "v"} else tensor
 
 
 def statistics(editor: EditorNetwork) -> dict[str, Tensor]:
-    found = {
+    actual = {
         name: vars_of(editor)[ours].split(editor.widths)[side]
         for name, (ours, side) in STATISTICS.items()
     }
-    return found | {"k": editor.statistics.count}
+    return actual | {"k": editor.statistics.count}
 
 
 def vars_of(editor: EditorNetwork) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ def check(root: Path, name: str) -> None:
     case.compare(ours, atol=1e-10 if name.startswith("gpt2") else 1e-6)
     editor.reset()
     assert all(torch.equal(weight(lm, path), w) for path, w in before.items())
-    assert all(float(one.count) == 0 for one in editor.normalisers.values())
+    assert all(float(single.count) == 0 for single in editor.normalisers.values())
 
 
 def hparams_of(case: Case) -> UltraEditHparams:
@@ -94,14 +94,14 @@ def run_turn(editor: UltraEditEditor, turn: dict[str, Any]) -> Iterator[tuple[st
         yield f"batch{number}_input_ids", batch.input_ids * batch.attention_mask
         yield f"batch{number}_attention_mask", batch.attention_mask
         yield f"batch{number}_labels", labels_of(batch)
-        for path, found in features.items():
-            yield f"batch{number}_{path}|keys", found[number].keys
-            yield f"batch{number}_{path}|output_grads", found[number].gradients
-    for shape, one in editor.normalisers.items():
+        for path, actual in features.items():
+            yield f"batch{number}_{path}|keys", actual[number].keys
+            yield f"batch{number}_{path}|output_grads", actual[number].gradients
+    for shape, single in editor.normalisers.items():
         name = f"normaliser({shape.replace('x', ',')})"
-        for key, value in (("n", one.count), ("mean", one.mean), ("var", one.squares)):
+        for key, value in (("n", single.count), ("mean", single.mean), ("var", single.squares)):
             yield f"{name}|{key}", value.clone()
-        yield f"{name}|std", one.deviation
+        yield f"{name}|std", single.deviation
     for path, old in before.items():
         change = weight(editor.lm, path) - old
         yield f"{path}|shift_in_by_out", editor.lm.architecture.as_out_in(change).mT

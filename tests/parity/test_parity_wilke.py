@@ -77,12 +77,12 @@ def run_edit(editor: WilkeEditor, recorded: dict[str, Any]) -> dict[str, Any]:
     after = [weight(lm, n) for n in range(lm.n_layers)]
     changed = [n for n in range(lm.n_layers) if not torch.equal(before[n], after[n])]
     assert len(changed) == 1
-    found: dict[str, Any] = {
+    actual: dict[str, Any] = {
         f"candidate_update_layer{c.update.layer}": c.update.delta(lm).value for c in candidates
     }
-    found |= {f"layer{n}_weight_after": value for n, value in enumerate(after)}
+    actual |= {f"layer{n}_weight_after": value for n, value in enumerate(after)}
     scores = [candidate.score for candidate in candidates]
-    return found | {"layer_scores": scores, "chosen_layer": changed[0]}
+    return actual | {"layer_scores": scores, "chosen_layer": changed[0]}
 
 
 def weight(lm: LanguageModel, layer: int) -> Tensor:

@@ -59,9 +59,9 @@ def test_the_inverse_is_computed_once_in_float64_and_kept_in_float32() -> None:
     inverse = InverseCovariance(covariance)
     expected = torch.tensor([[3.0, -1.0], [-1.0, 4.0]], dtype=torch.float64) / 11
     for _ in range(2):
-        found = inverse(7, torch.zeros(1, dtype=torch.float64))
-        assert found.dtype == torch.float32
-        assert torch.equal(found, expected.float())
+        actual = inverse(7, torch.zeros(1, dtype=torch.float64))
+        assert actual.dtype == torch.float32
+        assert torch.equal(actual, expected.float())
     assert calls == [7]
 
 

@@ -197,8 +197,8 @@ def test_unit_vectors_are_means_over_each_texts_own_tokens(directory: Path) -> N
 
 def test_a_text_that_is_too_long_is_cut(directory: Path) -> None:
     vectors = TextVectors.from_directory(directory, CPU)
-    kept = "x" * (MAX_LENGTH - 2)
-    assert torch.equal(vectors([kept + "yyyyy"]), vectors([kept]))
+    stored = "x" * (MAX_LENGTH - 2)
+    assert torch.equal(vectors([stored + "yyyyy"]), vectors([stored]))
 
 
 def test_a_sentence_transformers_directory_says_how_it_pools(directory: Path) -> None:

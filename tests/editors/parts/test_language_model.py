@@ -33,7 +33,7 @@ PAIRS = [(request.prompt, request.target) for request in REQUESTS[:3]]
 PAIRS.append(("It is said that the sky above the sea is", "blue"))
 
 
-def made(name: str) -> LanguageModel:
+def built(name: str) -> LanguageModel:
     if name in TINY:
         return TINY[name]()
     return language_model(name, CONFIGS[name], byte_tokenizer(bos="llama" in name))
@@ -41,7 +41,7 @@ def made(name: str) -> LanguageModel:
 
 @pytest.fixture(params=[*TINY, *CONFIGS])
 def lm(request: pytest.FixtureRequest) -> LanguageModel:
-    return made(request.param)
+    return built(request.param)
 
 
 def test_every_row_is_tried_on_some_configuration() -> None:
@@ -80,8 +80,8 @@ def test_the_orientation_is_that_of_the_product(lm: LanguageModel) -> None:
 def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None:
     batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
     whole = lm.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    kept = batch.attention_mask.bool()
-    torch.testing.assert_close(lm.logits(batch)[kept], whole[kept], atol=1e-5, rtol=1e-5)
+    stored = batch.attention_mask.bool()
+    torch.testing.assert_close(lm.logits(batch)[stored], whole[stored], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -158,14 +158,14 @@ def test_rome_writes_the_value_that_it_found_and_undoes_it(lm: LanguageModel) ->
     before, request = weights(lm.model), REQUESTS[0]
     hparams = RomeHparams(layer=1, mode="easyedit", v_num_grad_steps=4)
     editor = RomeEditor(lm, hparams, Resources())
-    found = editor.compute([request])[0].target
+    actual = editor.compute([request])[0].target
     editor.edit([request])
     batch = batch_of(lm.tokenizer, [(request.prompt, "")], device=lm.device)
     with captured_output(lm.module(lm.architecture.mlp, 1)) as output:
         lm.hidden_states(batch)
     place = subject_last(lm.tokenizer, request.prompt, request.subject)
-    torch.testing.assert_close(output.value[0, place], found.value, atol=1e-4, rtol=1e-4)
-    assert float(found.delta.norm()) > 0.1
+    torch.testing.assert_close(output.value[0, place], actual.value, atol=1e-4, rtol=1e-4)
+    assert float(actual.delta.norm()) > 0.1
     editor.reset()
     assert_untouched(lm, before)
 

@@ -44,13 +44,13 @@ def test_rows_from_their_starts_are_those_of_a_whole_forward(
     delta = torch.linspace(-1.0, 1.0, lm.hidden_size, dtype=torch.float64).requires_grad_()
     entering = suffixes.entering[layer + 1]
     hidden = torch.cat([entering[:, :1] + delta, entering[:, 1:]], dim=1)
-    found, expected = suffixes.final(hidden, layer + 1), whole(lm, batch, layer, delta)
+    actual, expected = suffixes.final(hidden, layer + 1), whole(lm, batch, layer, delta)
     for row, (start, length) in enumerate(zip(STARTS, batch.lengths, strict=True)):
-        part = found[row, : length - start]
+        part = actual[row, : length - start]
         torch.testing.assert_close(part, expected[row, start:length], rtol=0, atol=1e-12)
     rows, columns = batch.scored_positions
     moved = columns - torch.tensor(STARTS)[rows]
-    (ours,) = torch.autograd.grad(found[rows, moved].square().sum(), delta)
+    (ours,) = torch.autograd.grad(actual[rows, moved].square().sum(), delta)
     (theirs,) = torch.autograd.grad(expected[rows, columns].square().sum(), delta)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     assert leftovers(lm.model) == []
@@ -61,15 +61,15 @@ def test_one_pass_serves_several_layers(lm: LanguageModel, batch: TokenBatch) ->
     for layer in (0, 1, LAYERS):
         alone = Suffixes(lm, batch, STARTS, [layer])
         assert torch.equal(together.entering[layer], alone.entering[layer])
-        found = together.final(together.entering[layer], layer)
-        torch.testing.assert_close(found, alone.final(alone.entering[layer], layer))
+        actual = together.final(together.entering[layer], layer)
+        torch.testing.assert_close(actual, alone.final(alone.entering[layer], layer))
 
 
 def test_rows_may_start_at_their_first_token(lm: LanguageModel, batch: TokenBatch) -> None:
     suffixes = Suffixes(lm, batch, [0] * len(batch), [1])
-    found, expected = suffixes.final(suffixes.entering[1], 1), lm.hidden_states(batch)
+    actual, expected = suffixes.final(suffixes.entering[1], 1), lm.hidden_states(batch)
     for row, length in enumerate(batch.lengths):
-        torch.testing.assert_close(found[row, :length], expected[row, :length], rtol=0, atol=1e-12)
+        torch.testing.assert_close(actual[row, :length], expected[row, :length], rtol=0, atol=1e-12)
 
 
 def test_a_second_step_is_not_changed_by_the_first(lm: LanguageModel, batch: TokenBatch) -> None:

@@ -43,15 +43,16 @@ def solved(lm: LanguageModel, steered: Steered = "mlp", **changes: Any) -> Targe
 
 
 def test_rows_are_templates_with_prompt_and_target_then_the_essence(tiny_lm: LanguageModel) -> None:
-    made = TargetRows.of(tiny_lm, [REQUEST], TEMPLATES)
+    built = TargetRows.of(tiny_lm, [REQUEST], TEMPLATES)
     tokenizer, target = tiny_lm.tokenizer, target_ids(tiny_lm.tokenizer, REQUEST.target)
     rows = [
-        made.batch.input_ids[row, :length].tolist() for row, length in enumerate(made.batch.lengths)
+        built.batch.input_ids[row, :length].tolist()
+        for row, length in enumerate(built.batch.lengths)
     ]
     prompts = [template.format(REQUEST.prompt) for template in TEMPLATES]
     assert rows[:-1] == [prompt_ids(tokenizer, prompt) + target[:-1] for prompt in prompts]
     assert rows[-1] == prompt_ids(tokenizer, f"{REQUEST.subject} is a")
-    for text, row, index in zip([*prompts, REQUEST.subject], rows, made.lookups, strict=True):
+    for text, row, index in zip([*prompts, REQUEST.subject], rows, built.lookups, strict=True):
         read = str(tokenizer.decode(row[: int(index) + 1], skip_special_tokens=True))
         assert read.endswith(REQUEST.subject)
         assert text.startswith(read)
@@ -59,10 +60,10 @@ def test_rows_are_templates_with_prompt_and_target_then_the_essence(tiny_lm: Lan
 
 def test_n_steps_are_n_minus_one_updates(tiny_lm: LanguageModel) -> None:
     before = weights(tiny_lm.model)
-    found = solved(tiny_lm)
-    assert len(found.steps) == 3
-    assert found.outputs.shape == (len(TEMPLATES), tiny_lm.hidden_size)
-    assert torch.equal(found.delta, found.steps[-1].unclamped)
+    actual = solved(tiny_lm)
+    assert len(actual.steps) == 3
+    assert actual.outputs.shape == (len(TEMPLATES), tiny_lm.hidden_size)
+    assert torch.equal(actual.delta, actual.steps[-1].unclamped)
     assert all(torch.equal(after, before[n]) for n, after in weights(tiny_lm.model).items())
     assert leftovers(tiny_lm.model) == []
 
@@ -93,12 +94,12 @@ def test_decay_and_divergence_vanish_at_first_and_count_later() -> None:
 
 
 def test_delta_is_clamped_after_the_step() -> None:
-    found = solved(tiny_llama(), v_lr=5.0, clamp_norm_factor=2.0)
-    limit = 2.0 * found.outputs[0].norm()
-    torch.testing.assert_close(found.delta.norm(), limit)
-    last = found.steps[-1].unclamped
+    actual = solved(tiny_llama(), v_lr=5.0, clamp_norm_factor=2.0)
+    limit = 2.0 * actual.outputs[0].norm()
+    torch.testing.assert_close(actual.delta.norm(), limit)
+    last = actual.steps[-1].unclamped
     assert last.norm() > limit
-    torch.testing.assert_close(found.delta, last * (limit / last.norm()))
+    torch.testing.assert_close(actual.delta, last * (limit / last.norm()))
 
 
 def test_a_block_can_be_steered_instead_of_its_mlp(tiny_lm: LanguageModel) -> None:

@@ -101,8 +101,8 @@ def text_up_to(tokenizer: PreTrainedTokenizerFast, text: str, index: int) -> str
 def test_the_last_token_of_the_subject(tokenizer: PreTrainedTokenizerFast, template: str) -> None:
     prompt = "The dog of Ada Lin likes"
     index = subject_last(tokenizer, prompt, "Ada Lin", template=template)
-    found = text_up_to(tokenizer, template.format(prompt), index)
-    assert found == template.format("The dog of Ada Lin")
+    actual = text_up_to(tokenizer, template.format(prompt), index)
+    assert actual == template.format("The dog of Ada Lin")
 
 
 def test_bos_shifts_the_index() -> None:

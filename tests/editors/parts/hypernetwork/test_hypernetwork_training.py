@@ -104,8 +104,8 @@ def test_locality_is_the_divergence_from_the_unedited_model(
     divergences = (before * (before / after).log()).sum(-1)
     start = 0 if where == "all" else len(prompt) - 1
     assert len(divergences) == len(prompt) + len(target) - 1
-    found = locality_kl(lm, [rows[0]], shifts, 1, where)
-    assert float(found) == pytest.approx(float(divergences[start:].mean()), rel=1e-3)
+    actual = locality_kl(lm, [rows[0]], shifts, 1, where)
+    assert float(actual) == pytest.approx(float(divergences[start:].mean()), rel=1e-3)
 
 
 def test_accuracies_are_shares_of_each_rows_tokens(
@@ -115,10 +115,10 @@ def test_accuracies_are_shares_of_each_rows_tokens(
     best = lm.target_logits(token_batch(lm, [row])).argmax(-1).tolist()
     right = (row[0], [*row[1][:-1], best[-1]])  # the last token is what the model says itself
     batch = MetaBatch([right], [row], [right], systems=1)
-    found = accuracies(lm, batch, {})
+    actual = accuracies(lm, batch, {})
     share = 1 / len(best)
     expected = sum(a == b for a, b in zip(row[1], best, strict=True)) * share
-    assert found["generality"] == [pytest.approx(expected)]
-    assert found["reliability"][0] >= share
-    assert found["locality"] == [1.0]
+    assert actual["generality"] == [pytest.approx(expected)]
+    assert actual["reliability"][0] >= share
+    assert actual["locality"] == [1.0]
     assert accuracies(lm, batch, shifts)["locality"][0] < 1

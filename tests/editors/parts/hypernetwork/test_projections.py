@@ -49,8 +49,8 @@ def test_products_of_factors_are_the_stored_weights_gradients(lm: LanguageModel)
     projections = projections_of(lm, (1, 2), inputs=True)
     factors = gradient_factors(lm, projections, batch, group_means(batch, 1))
     for projection in projections:
-        found = factors[projection.path]
-        product = torch.einsum("bti,bto->io", found.inputs, found.gradients)
+        actual = factors[projection.path]
+        product = torch.einsum("bti,bto->io", actual.inputs, actual.gradients)
         (delta,) = deltas_of(lm, [projection], {projection.path: product})
         assert delta.name == f"{projection.path}.weight"
         wanted = autograd(lm, projection, batch)
@@ -70,12 +70,12 @@ def test_positions_without_influence_do_not_matter(lm: LanguageModel) -> None:
 
 
 def test_projections_are_counted_by_shape(lm: LanguageModel) -> None:
-    found = projections_of(lm, (0, 2), inputs=True)
+    actual = projections_of(lm, (0, 2), inputs=True)
     n_in = len(lm.architecture.mlp_in)
     shapes = [(HIDDEN, INNER)] * n_in + [(INNER, HIDDEN)]
-    assert [(p.d_in, p.d_out) for p in found] == shapes * 2
-    assert [p.index for p in found] == [*range(n_in), 0, *range(n_in, 2 * n_in), 1]
-    assert [p.path for p in projections_of(lm, (2,), inputs=False)] == [found[-1].path]
+    assert [(p.d_in, p.d_out) for p in actual] == shapes * 2
+    assert [p.index for p in actual] == [*range(n_in), 0, *range(n_in, 2 * n_in), 1]
+    assert [p.path for p in projections_of(lm, (2,), inputs=False)] == [actual[-1].path]
 
 
 def test_the_last_blocks_are_all_where_there_are_fewer(lm: LanguageModel) -> None:

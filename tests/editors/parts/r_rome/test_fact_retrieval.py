@@ -35,19 +35,19 @@ def test_a_spread_that_is_too_small_does_not_fire() -> None:
 
 def test_ranking_is_by_cosine_and_of_six_at_most() -> None:
     keys = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 4.0]])
-    found = rank(torch.tensor([[10.0, 0.0], [0.0, 0.5]]), keys)
-    assert found.index.tolist() == [[0, 2, 1], [1, 2, 0]]
-    torch.testing.assert_close(found.scores, torch.tensor([[1.0, 0.6, 0.0], [1.0, 0.8, 0.0]]))
-    assert found.best.tolist() == [0, 1]
+    actual = rank(torch.tensor([[10.0, 0.0], [0.0, 0.5]]), keys)
+    assert actual.index.tolist() == [[0, 2, 1], [1, 2, 0]]
+    torch.testing.assert_close(actual.scores, torch.tensor([[1.0, 0.6, 0.0], [1.0, 0.8, 0.0]]))
+    assert actual.best.tolist() == [0, 1]
     assert rank(torch.ones(1, 2), torch.rand(9, 2)).scores.shape == (1, 6)
 
 
 def test_two_way_ranks_anew_by_the_mean_of_both_cosines() -> None:
     keys = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
     sentences = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    found = rank(torch.tensor([[1.0, 0.0]]), keys, sentences)
-    assert found.index.tolist() == [[1, 0]]
-    torch.testing.assert_close(found.scores, torch.tensor([[0.9, 0.5]]))
+    actual = rank(torch.tensor([[1.0, 0.0]]), keys, sentences)
+    assert actual.index.tolist() == [[1, 0]]
+    torch.testing.assert_close(actual.scores, torch.tensor([[0.9, 0.5]]))
 
 
 def network(**changes: str) -> RaseNetwork:
@@ -76,33 +76,33 @@ def test_an_open_gate_answers_the_nonlinear_layer() -> None:
 
 
 def test_heads_differ_and_give_unit_vectors() -> None:
-    found, vectors = network(), torch.randn(5, 4, generator=torch.Generator())
-    facts, sentences = found.facts(vectors), found.sentences(vectors)
+    actual, vectors = network(), torch.randn(5, 4, generator=torch.Generator())
+    facts, sentences = actual.facts(vectors), actual.sentences(vectors)
     assert facts.shape == sentences.shape == (5, 3)
     torch.testing.assert_close(facts.norm(dim=1), torch.ones(5))
     assert not torch.allclose(facts, sentences)
 
 
 def test_dropout_gives_two_views_in_training_alone() -> None:
-    found, vectors = network(), torch.randn(5, 4, generator=torch.Generator())
-    assert torch.equal(found.facts(vectors), found.facts(vectors))
-    found.train()
+    actual, vectors = network(), torch.randn(5, 4, generator=torch.Generator())
+    assert torch.equal(actual.facts(vectors), actual.facts(vectors))
+    actual.train()
     with torch.random.fork_rng():
-        assert not torch.equal(found.facts(vectors), found.facts(vectors))
+        assert not torch.equal(actual.facts(vectors), actual.facts(vectors))
 
 
 def test_without_heads_vectors_stay_as_they_are() -> None:
-    found = network(heads="untrained")
+    actual = network(heads="untrained")
     vectors = torch.randn(5, 4, generator=torch.Generator())
-    assert torch.equal(found.facts(vectors), vectors)
-    assert torch.equal(found.sentences(vectors), vectors)
-    assert [name for name, _ in found.named_parameters()] == []
+    assert torch.equal(actual.facts(vectors), vectors)
+    assert torch.equal(actual.sentences(vectors), vectors)
+    assert [name for name, _ in actual.named_parameters()] == []
 
 
 def test_gates_are_the_originals_until_calibrated_and_part_of_the_state() -> None:
-    found, other = network(), network()
-    assert found.gate(two_way=True).maximum == pytest.approx(Gate().maximum)
-    found.set_gate(Gate(maximum=0.5, difference=0.25, spread=0.125), two_way=False)
-    other.load_state_dict(found.state_dict())
+    actual, other = network(), network()
+    assert actual.gate(two_way=True).maximum == pytest.approx(Gate().maximum)
+    actual.set_gate(Gate(maximum=0.5, difference=0.25, spread=0.125), two_way=False)
+    other.load_state_dict(actual.state_dict())
     assert other.gate(two_way=False) == Gate(maximum=0.5, difference=0.25, spread=0.125)
-    assert other.gate(two_way=True) == found.gate(two_way=True)
+    assert other.gate(two_way=True) == actual.gate(two_way=True)

@@ -103,8 +103,8 @@ def test_a_fact_is_subject_prompt_and_answer() -> None:
 
 def test_samples_without_probes_are_left_out() -> None:
     lacking: list[EditSample] = [replace(FIRST, generality=()), replace(FIRST, locality=())]
-    found = examples_of([*lacking, FIRST])
-    assert found == [
+    actual = examples_of([*lacking, FIRST])
+    assert actual == [
         Example(
             fact_text(FIRST.request),
             (FIRST.request.prompt, f"It is said: {FIRST.request.prompt}"),
