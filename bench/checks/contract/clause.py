@@ -71,7 +71,17 @@ def require_clean(editor: Editor[Any]) -> None:
     require(not left, f"left on the model: {', '.join(left[:3])}")
 
 
-def require_pristine(editor: Editor[Any], before: Mapping[str, Tensor], answers: Tensor) -> None:
-    require_equal(weights(editor.lm.model), before, "weights")
-    require(torch.equal(logits(editor, PAIRS), answers), "its answers differ from those before")
-    require_clean(editor)
+def require_answers(editor: Editor[Any], answers: Tensor, otherwise: str) -> None:
+    require(torch.equal(logits(editor, PAIRS), answers), otherwise)
+
+
+class Pristine:
+    """The weights and answers of an editor before its edits."""
+
+    def __init__(self, editor: Editor[Any]) -> None:
+        self.weights, self.answers = weights(editor.lm.model), logits(editor, PAIRS)
+
+    def require_again(self, editor: Editor[Any]) -> None:
+        require_equal(weights(editor.lm.model), self.weights, "weights")
+        require_answers(editor, self.answers, "its answers differ from those before")
+        require_clean(editor)

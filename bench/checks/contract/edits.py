@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,12 +17,13 @@ from bench.checks.contract.clause import (
     PAIRS,
     SECOND,
     THIRD,
+    Pristine,
     clause,
     require,
+    require_answers,
     require_clean,
     require_close,
     require_equal,
-    require_pristine,
 )
 from bench.checks.contract.tiny import (
     REQUESTS,
@@ -32,7 +32,6 @@ from bench.checks.contract.tiny import (
     interrupted_head,
     log_probability,
     logits,
-    weights,
 )
 from editors.base import EditRequest
 from editors.parts.fast_paths import fast_paths
@@ -46,12 +45,10 @@ RAISED = 0.1  # of a target's mean log-probability, by an edit of it
 def empty_edit(subject: Subject) -> None:
     """An empty edit changes nothing."""
     editor = subject.editor()
-    before, state = weights(editor.lm.model), editor.state_dict()
-    answers = logits(editor, PAIRS)
+    before, state = Pristine(editor), editor.state_dict()
     editor.edit([])
-    require_equal(weights(editor.lm.model), before, "weights")
     require_equal(editor.state_dict(), state, "the state")
-    require(torch.equal(logits(editor, PAIRS), answers), "answers changed")
+    before.require_again(editor)
 
 
 @clause
@@ -85,7 +82,7 @@ def edits_accumulate(subject: Subject) -> None:
 @clause
 def one_seed_one_result(subject: Subject) -> None:
     """One seed gives one result, and no global random number is drawn."""
-    with _generators_restored():
+    with torch.random.fork_rng():
         torch.manual_seed(5)
         editor = subject.editor(seed=3)
         before = _generators()
@@ -95,27 +92,16 @@ def one_seed_one_result(subject: Subject) -> None:
         torch.manual_seed(6)
         other = subject.editor(seed=3)
         other.edit([FIRST, SECOND])
-        require(torch.equal(logits(other, PAIRS), answers), "another editor answers otherwise")
+        require_answers(other, answers, "another editor answers otherwise")
         editor.reset()
         editor.edit([FIRST, SECOND])
-        require(torch.equal(logits(editor, PAIRS), answers), "after a reset it answers otherwise")
+        require_answers(editor, answers, "after a reset it answers otherwise")
 
 
 def _generators() -> list[Any]:
     """The states of the global generators, comparable."""
     _, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global generator is meant
     return [torch.get_rng_state().tolist(), random.getstate(), np.asarray(keys).tolist(), rest]
-
-
-@contextmanager
-def _generators_restored() -> Iterator[None]:
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])  # noqa: NPY002 - as above
 
 
 @clause
@@ -142,39 +128,39 @@ def prepared_together(subject: Subject) -> None:
 def state_round_trip(subject: Subject) -> None:
     """The state goes through a file, and the stream of edits continues from it to the bit."""
     editor, other = subject.editor(), subject.editor()
-    before, answers = weights(other.lm.model), logits(other, PAIRS)
+    before = Pristine(other)
     editor.edit([FIRST, SECOND])
     with TemporaryDirectory() as folder:
         save_file(editor.state_dict(), Path(folder, "state.safetensors"))
         other.edit([THIRD])
         other.load_state_dict(load_file(Path(folder, "state.safetensors")))
-    same = torch.equal(logits(other, PAIRS), logits(editor, PAIRS))
-    require(same, "with the state loaded it answers otherwise")
+    require_answers(other, logits(editor, PAIRS), "with the state loaded it answers otherwise")
     editor.edit([THIRD])
     other.edit([THIRD])
-    same = torch.equal(logits(other, PAIRS), logits(editor, PAIRS))
-    require(same, "an edit after the loaded state gives other answers")
+    answers = logits(editor, PAIRS)
+    require_answers(other, answers, "an edit after the loaded state gives other answers")
     other.reset()
-    require_pristine(other, before, answers)
+    before.require_again(other)
 
 
 @clause
 def exact_reset(subject: Subject) -> None:
     """Reset restores the model to the bit and leaves nothing on it."""
     editor = subject.editor()
-    before, answers = weights(editor.lm.model), logits(editor, PAIRS)
+    before = Pristine(editor)
     editor.edit([FIRST])
     editor.edit([SECOND])
-    require(not torch.equal(logits(editor, PAIRS), answers), "the edits changed no answer")
+    changed = not torch.equal(logits(editor, PAIRS), before.answers)
+    require(changed, "the edits changed no answer")
     editor.reset()
-    require_pristine(editor, before, answers)
+    before.require_again(editor)
 
 
 @clause
 def reset_after_a_bad_request(subject: Subject) -> None:
     """Reset works after a request that cannot be read, which ends an edit halfway."""
     editor = subject.editor()
-    before, answers = weights(editor.lm.model), logits(editor, PAIRS)
+    before = Pristine(editor)
     unreadable = _UnreadableRequest(prompt="No target for", target="", subject="target")
     try:
         editor.edit([FIRST, unreadable])
@@ -184,7 +170,7 @@ def reset_after_a_bad_request(subject: Subject) -> None:
         require(False, "the error of the request was swallowed")
     require_clean(editor)
     editor.reset()
-    require_pristine(editor, before, answers)
+    before.require_again(editor)
 
 
 class _UnreadableRequest(EditRequest):
@@ -201,12 +187,12 @@ def reset_after_a_failing_model(subject: Subject) -> None:
     """Reset works after a model that fails in the middle of an edit."""
     for after in (0, 3):
         editor = subject.editor()
-        before, answers = weights(editor.lm.model), logits(editor, PAIRS)
+        before = Pristine(editor)
         with interrupted_head(editor.lm, after=after), suppress(InterruptedEditError):
             editor.edit([FIRST])  # an editor that runs no model edits undisturbed
         require_clean(editor)
         editor.reset()
-        require_pristine(editor, before, answers)
+        before.require_again(editor)
 
 
 @clause

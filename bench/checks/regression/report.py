@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bench.checks.regression.evidence import Verdicts
@@ -19,9 +20,7 @@ def plain(
     """Plain JSON values."""
     return {
         "schema": SCHEMA,
-        "references": [
-            {"cell": each.cell, "verdict": each.verdict, "detail": each.detail} for each in outcomes
-        ],
+        "references": [asdict(outcome) for outcome in outcomes],
         "claims": [
             {
                 "claim": each.key,
