@@ -21,7 +21,7 @@ from bench.tables.correlation import correlations
 from bench.tables.editing import view
 from bench.tables.render import to_csv
 from tests.core.test_cells import CELL
-from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
+from tests.evaluation.test_record_kinds import CELL as ABILITY_CELL
 from tests.report.plots.records import record, source, write_lines
 from tests.support.stored_records import editing, everything, released, store_of, timing
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.datasets import SPLITS, available, get_dataset
 from bench.evaluation.general_ability.loading import load_sets
 from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES
-from tests.evaluation.general_ability.made_items import ROWS, write_sets
+from tests.evaluation.general_ability.tiny_items import ROWS, write_sets
 from tests.faults.tally import Count, SilentError
 
 pytestmark = pytest.mark.faults

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli.main import main
 from tests.datasets.example_rows import FILE_NAMES
-from tests.evaluation.general_ability.made_items import write_sets
+from tests.evaluation.general_ability.tiny_items import write_sets
 from tests.faults.grid import Home
 from tests.faults.tally import Count
 

@@ -12,7 +12,7 @@ from bench.evaluation.record_kinds import identity_of
 from bench.store import results
 from bench.store.results import Record, ResultStore, encoded, sealed
 from tests.core.test_cells import CELL
-from tests.evaluation.general_ability.test_ability_cell import CELL as ABILITY_CELL
+from tests.evaluation.test_record_kinds import CELL as ABILITY_CELL
 from tests.evaluation.timing.test_time_table import cell as timing_cell
 from tests.evaluation.timing.test_time_table import record as timing_record
 

@@ -14,7 +14,7 @@ from bench.core.config import RunConfig
 from bench.evaluation.general_ability.loading import Source
 from bench.runner.kinds import ability_source
 from bench.world.store import data_dir
-from tests.evaluation.general_ability.made_items import write_sets
+from tests.evaluation.general_ability.tiny_items import write_sets
 
 RUN = [
     *("run", "--table", "2", "--editors", "ft,grace", "--edits", "2", "--task-limit", "6"),
@@ -92,11 +92,11 @@ def test_a_record_says_everything() -> None:
 
 
 def test_seeds_share_the_unedited_model(capsys: pytest.CaptureFixture[str]) -> None:
-    one = [*RUN, "--editors", "grace", "--edits", "1"]
-    assert main([*one, "--n-seeds", "2"]) == 0
+    run = [*RUN, "--editors", "grace", "--edits", "1"]
+    assert main([*run, "--n-seeds", "2"]) == 0
     assert "over up to 2 seeds (0, 1)" in capsys.readouterr().out
     assert len(records()) == 3
-    assert main([*one, "--datasets", "cf"]) == 0
+    assert main([*run, "--datasets", "cf"]) == 0
     assert len(records()) == 4  # the unedited model knows no edit set
 
 
@@ -168,7 +168,9 @@ def test_where_questions_come_from(tmp_path: Path) -> None:
     assert ability_source(RunConfig()) == embedded
     assert ability_source(RunConfig(ability_dir=sets)) == files
     assert ability_source(RunConfig(data_dir=sets)) == files
-    assert ability_source(RunConfig(data_dir=edits)).directory == edits  # real edits: no made
+    assert (
+        ability_source(RunConfig(data_dir=edits)).directory == edits
+    )  # real edits: no generated ones
     assert ability_source(RunConfig(preset="paper", data_dir=edits)).kind == "hub"
     assert ability_source(RunConfig(preset="paper", data_dir=sets)) == files
     assert ability_source(RunConfig(preset="paper", ability_dir=sets)) == files

@@ -14,7 +14,7 @@ from bench.store.results import Record
 from bench.tables.general_ability import view
 from bench.tables.render import latex, markdown, to_csv
 from bench.tables.table import View
-from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
+from tests.evaluation.test_record_kinds import CELL, STREAM, UNEDITED
 
 TABLE = get_table(2)
 

@@ -19,7 +19,7 @@ from bench.world.store import data_dir
 from editors import registry
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids
-from tests.evaluation.general_ability.made_items import tiny_sets
+from tests.evaluation.general_ability.tiny_items import tiny_sets
 from tests.support.fake_editors import DoNothing
 
 SOME = 24  # questions of each embedded set
@@ -92,7 +92,7 @@ def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(mini: LanguageM
         theirs = HFLM(pretrained=mini.model, tokenizer=mini.tokenizer, batch_size=2)
     ours = SteeredModel(mini, unsteered, batch_size=2)
     for kind, arguments in asked.items():
-        requests = [Instance(kind, {}, one, 0) for one in arguments]
+        requests = [Instance(kind, {}, pair, 0) for pair in arguments]
         mine = getattr(ours, kind)(requests, disable_tqdm=True)
         expected = getattr(theirs, kind)(requests, disable_tqdm=True)
         if kind == "generate_until":
@@ -107,7 +107,7 @@ def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:
 
     editor = DoNothing(tiny_llama())
     model = SteeredModel(editor.lm, editor.steering)
-    requests = [Instance("loglikelihood", {}, ("Why?", one), 0) for one in ("A", "B", " sea")]
+    requests = [Instance("loglikelihood", {}, ("Why?", option), 0) for option in ("A", "B", " sea")]
     model.loglikelihood(requests, disable_tqdm=True)
     (batch,) = editor.batches
     assert batch.texts == ("Why?", "Why? se")  # the two one-token options share a row

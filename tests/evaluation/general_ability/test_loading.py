@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.evaluation.general_ability.loading import Source, chosen, holds_a_set, load_sets
-from tests.evaluation.general_ability.made_items import (
+from tests.evaluation.general_ability.tiny_items import (
     anli_row,
     csqa_row,
     mmlu_row,
@@ -117,7 +117,7 @@ def test_malformed_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"anli_test\.jsonl, row 0 is not valid JSON"):
         load_sets(source)
     (tmp_path / "anli_test.jsonl").write_text("\n")
-    with pytest.raises(ValueError, match="ANLI from made has no rows"):
+    with pytest.raises(ValueError, match="ANLI from tiny has no rows"):
         load_sets(source)
     (tmp_path / "anli_test.jsonl").unlink()
     with pytest.raises(FileNotFoundError, match=re.escape("No ANLI in")):

@@ -10,9 +10,9 @@ import pytest
 from bench.checks.contract.tiny import tiny_llama
 from bench.cli.main import main
 from bench.evaluation.general_ability import promptbench_harness
-from bench.evaluation.general_ability.scoring import AbilityRow, Numbered, summarise
+from bench.evaluation.general_ability.scoring import Numbered
 from bench.evaluation.inference import unsteered
-from tests.evaluation.general_ability.made_items import tiny_sets
+from tests.evaluation.general_ability.tiny_items import tiny_sets
 from tests.support.fake_editors import DoNothing
 
 
@@ -27,18 +27,6 @@ def test_without_the_library_one_sentence_says_how_to_install_it(
     assert captured.err.startswith("error: promptbench is not installed; `pip install")
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_scores_are_spread_over_prompts() -> None:
-    rows = [
-        AbilityRow(task="mmlu", index=i, group="a", prediction=0, score=score, prompt=prompt)
-        for prompt, scores in (("prompt 0", (1.0, 0.0)), ("prompt 1", (1.0, 1.0)))
-        for i, score in enumerate(scores)
-    ]
-    mmlu = summarise(rows)["tasks"]["mmlu"]
-    assert mmlu["score"] == 0.75
-    assert mmlu["prompts"] == {"prompt 0": 0.5, "prompt 1": 1.0}
-    assert mmlu["spread"] == pytest.approx(0.5 / 2**0.5)  # sample deviation of 0.5 and 1
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from bench.tables.table import remark
 from editors.base import EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
-from tests.evaluation.general_ability.made_items import mmlu_row, write_sets
-from tests.evaluation.general_ability.test_ability_cell import CELL, STREAM, UNEDITED
+from tests.evaluation.general_ability.tiny_items import mmlu_row, write_sets
+from tests.evaluation.test_record_kinds import CELL, STREAM, UNEDITED
 from tests.support.fake_editors import Broken, DoNothing, Shift
 from tests.support.stopping_checkpointer import StoppingCheckpointer, checkpoint_file
 
@@ -54,7 +54,7 @@ def test_the_first_of_the_draw_are_edited_then_asked_then_reset(
     assert editor.log[-1] == "reset"
     assert set(editor.log[4:-1]) == {"probe"}
     assert [(row["task"], row["index"]) for row in ran.rows] == [
-        (key, index) for key, one in sets.items() for index in range(len(one.items))
+        (key, index) for key, loaded in sets.items() for index in range(len(loaded.items))
     ]
     assert set(ran.seconds) == {"edit", "ask"}
 
@@ -82,10 +82,10 @@ def test_a_limit_asks_fewer(lm: LanguageModel, sets: dict[str, LoadedSet]) -> No
 
 
 def test_results_do_not_depend_on_the_batch(lm: LanguageModel, sets: dict[str, LoadedSet]) -> None:
-    one, many = (
+    small, large = (
         run_edited(cell(1), Shift(lm), SAMPLES, sets, batch_size=size).rows for size in (1, 64)
     )
-    for row, other in zip(one, many, strict=True):
+    for row, other in zip(small, large, strict=True):
         assert row == other | {"score": pytest.approx(other["score"], abs=1e-5)}
 
 
@@ -118,10 +118,10 @@ def test_a_stopped_stream_keeps_its_edits_and_is_continued(
     with pytest.raises(StoppedEarly):
         run_edited(cell(3), Shift(lm), SAMPLES, sets, checkpointer=StoppingCheckpointer(file, 2))
     editor = Shift(lm)
-    found = run_edited(cell(3), editor, SAMPLES, sets, checkpointer=Checkpointer(file))
+    again = run_edited(cell(3), editor, SAMPLES, sets, checkpointer=Checkpointer(file))
     assert sum(word.startswith("edit") for word in editor.log) == 1
-    assert (found.rows, found.health) == (whole.rows, whole.health)
-    assert found.reliability == whole.reliability
+    assert (again.rows, again.health) == (whole.rows, whole.health)
+    assert again.reliability == whole.reliability
 
 
 def test_asking_is_stopped_in_front_of_a_batch_and_the_edits_are_kept(
@@ -139,8 +139,8 @@ def test_asking_is_stopped_in_front_of_a_batch_and_the_edits_are_kept(
     with pytest.raises(StoppedEarly):
         run_edited(cell(2), editor, SAMPLES, sets, checkpointer=Checkpointer(file, stop=stop))
     assert len(editor.batches) == 1
-    kept = file.read()
-    assert kept is not None
-    assert len(kept.progress["made"]) == 2
+    checkpoint = file.read()
+    assert checkpoint is not None
+    assert len(checkpoint.progress["made"]) == 2
     with pytest.raises(StoppedEarly):
         run_unedited(UNEDITED, lm, sets, checkpointer=Checkpointer(stop=stop))

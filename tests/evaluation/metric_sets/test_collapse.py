@@ -18,7 +18,7 @@ from bench.models.corpora import MeasureInputs, world_texts
 from bench.world.world import World
 from editors.parts.tokens import TokenBatch, batch_of
 from tests.core.test_cells import CELL
-from tests.evaluation.metric_sets.made import TEXTS, running, text_file
+from tests.evaluation.metric_sets.by_hand import TEXTS, running, text_file
 from tests.support.fake_editors import DoNothing, Shift
 
 SET = get_set("collapse")
@@ -41,7 +41,7 @@ def test_entropy_weighs_two_and_three_grams() -> None:
     assert entropy([str(i) for i in range(64)]) == pytest.approx(wanted)
 
 
-def test_texts_are_cut_behind_their_first_words() -> None:
+def test_texts_are_cut_after_their_first_words() -> None:
     assert passages(TEXTS) == [
         Passage(prompt="one two three four five six seven eight", target="nine ten"),
         Passage(prompt="a b c d e f g h", target="i j k l"),
@@ -50,7 +50,7 @@ def test_texts_are_cut_behind_their_first_words() -> None:
     assert len(long.target.split()) == 64
 
 
-def test_a_text_that_is_too_short_is_refused_before_a_cell_is_run(tmp_path: Path) -> None:
+def test_a_text_that_is_too_short_is_refused_before_a_cell_runs(tmp_path: Path) -> None:
     path = tmp_path / "short.txt"
     path.write_text("one two three four five six seven eight\na b\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"short\.txt has no document of more than 8 words"):
@@ -58,26 +58,26 @@ def test_a_text_that_is_too_short_is_refused_before_a_cell_is_run(tmp_path: Path
 
 
 @pytest.mark.parametrize("made", [tiny_llama, tiny_gpt2])
-def test_perplexity_is_that_of_each_text_alone(made: Any, tmp_path: Path) -> None:
-    lm = made()
+def test_perplexity_is_that_of_each_text_alone(tiny: Any, tmp_path: Path) -> None:
+    lm = tiny()
     inputs = text_file(tmp_path)
-    found = [
+    both = [
         SET.before(running(CELL, DoNothing(lm), inputs=inputs, rows=rows), []) for rows in (1, 64)
     ]
     total, count = 0.0, 0
-    for one in passages(TEXTS):
-        batch = batch_of(lm.tokenizer, [(one.prompt, one.target)], device=lm.device)
+    for passage in passages(TEXTS):
+        batch = batch_of(lm.tokenizer, [(passage.prompt, passage.target)], device=lm.device)
         with torch.inference_mode():
             scores = lm.model(batch.input_ids).logits[0].log_softmax(-1)
         start = batch.prompt_lengths[0] - 1
         for i, token in enumerate(batch.target_ids[0]):
             total -= float(scores[start + i, token])
             count += 1
-    for one in found:
-        assert one["tokens"] == count
-        assert one["nats"] == pytest.approx(total / count, abs=1e-5)
-    assert found[0]["continuations"] == found[1]["continuations"]
-    assert [len(ids) for ids in found[0]["continuations"]] == [NEW_TOKENS] * 2
+    for measured in both:
+        assert measured["tokens"] == count
+        assert measured["nats"] == pytest.approx(total / count, abs=1e-5)
+    assert both[0]["continuations"] == both[1]["continuations"]
+    assert [len(ids) for ids in both[0]["continuations"]] == [NEW_TOKENS] * 2
 
 
 class Flip(DoNothing):
@@ -98,8 +98,8 @@ class Flip(DoNothing):
 
 def test_the_edited_model_is_asked_through_its_steering(tmp_path: Path) -> None:
     editor = Flip(tiny_llama())
-    one = running(CELL, editor, inputs=text_file(tmp_path))
-    before, after = SET.before(one, []), SET.at_end(one, 0, [], None)
+    cell = running(CELL, editor, inputs=text_file(tmp_path))
+    before, after = SET.before(cell, []), SET.at_end(cell, 0, [], None)
     assert before["nats"] != after["nats"]
     assert before["continuations"] != after["continuations"]
     assert {text for batch in editor.batches for text in batch.texts} == {
@@ -112,7 +112,7 @@ def measured(nats: float | None, ids: list[int], text: str) -> dict[str, Any]:
 
 
 def summary_of(before: dict[str, Any], *after: dict[str, Any]) -> dict[str, Any]:
-    blocks = [{"stages": {}, "end": one} for one in after]
+    blocks = [{"stages": {}, "end": end} for end in after]
     return SET.summary(CELL, [], SetResults(before=before, blocks=blocks))
 
 
@@ -143,19 +143,19 @@ def test_the_ratio_is_the_geometric_mean_over_blocks() -> None:
 
 @pytest.mark.parametrize("nats", [None, 5000.0])
 def test_what_is_no_number_or_too_large_is_an_alarm(nats: float | None) -> None:
-    found = summary_of(SOUND, measured(nats, list(range(20)), WORDS))
-    assert found["after"]["perplexity"] is None
-    assert found["ratio"] is None
-    assert found["alarms"]["perplexity"]
-    assert SET.columns(found)["Alarm"] == 1
+    summary = summary_of(SOUND, measured(nats, list(range(20)), WORDS))
+    assert summary["after"]["perplexity"] is None
+    assert summary["ratio"] is None
+    assert summary["alarms"]["perplexity"]
+    assert SET.columns(summary)["Alarm"] == 1
 
 
 def test_a_ruined_model_has_no_perplexity(tmp_path: Path) -> None:
     editor = Shift(tiny_llama())
     with torch.no_grad():
         editor.weight.fill_(float("nan"))
-    one = running(CELL, editor, inputs=text_file(tmp_path))
-    assert SET.at_end(one, 0, [], None)["nats"] is None
+    cell = running(CELL, editor, inputs=text_file(tmp_path))
+    assert SET.at_end(cell, 0, [], None)["nats"] is None
 
 
 def test_the_worlds_text_says_what_was_taught_and_no_edit_touches() -> None:
@@ -170,8 +170,8 @@ def test_the_worlds_text_says_what_was_taught_and_no_edit_touches() -> None:
 
 
 def test_the_identity_holds_the_text(tmp_path: Path) -> None:
-    made, own = MeasureInputs(world_seed=0), text_file(tmp_path)
-    assert SET.identity(made) != SET.identity(own)
+    world, own = MeasureInputs(world_seed=0), text_file(tmp_path)
+    assert SET.identity(world) != SET.identity(own)
     assert SET.identity(own) == SET.identity(MeasureInputs(text=own.text))
     with pytest.raises(ValueError, match="--measure-text PATH"):
         SET.identity(MeasureInputs())

@@ -14,7 +14,7 @@ from bench.evaluation.metric_sets.conflicts import pairs, template
 from bench.models.corpora import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe
 from tests.core.test_cells import CELL
-from tests.evaluation.metric_sets.made import running
+from tests.evaluation.metric_sets.by_hand import running
 from tests.support.fake_editors import DoNothing
 
 SET = get_set("conflicts")
@@ -47,10 +47,11 @@ class Memo(DoNothing):
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         super().edit(requests)
-        for one in requests:
-            old = self.known.get(one.subject)
-            keep = {"newest": None, "oldest": old, "largest": max(old or "", one.target)}[self.rule]
-            self.known[one.subject] = keep or one.target
+        for request in requests:
+            old = self.known.get(request.subject)
+            largest = max(old or "", request.target)
+            rule = {"newest": request.target, "oldest": old, "largest": largest}[self.rule]
+            self.known[request.subject] = rule or request.target
 
     def reset(self) -> None:
         super().reset()
@@ -62,24 +63,24 @@ class Oracle(RunningCell):
 
     def forced(self, questions: Sequence[Question], **how: Any) -> list[Forced]:
         assert how == {"retrieval_text": "prompt_only"}
-        return [self._answer(one) for one in questions]
+        return [self._answer(question) for question in questions]
 
-    def _answer(self, one: Question) -> Forced:
+    def _answer(self, question: Question) -> Forced:
         assert isinstance(self.editor, Memo)
-        name = next(name for name in NAMES if name in one.prompt)
-        said = self.editor.known.get(name, "nothing").ljust(50)
-        target = tuple(map(ord, one.target))
-        return Forced(target, tuple(map(ord, said))[: len(target)], -1.0)
+        name = next(name for name in NAMES if name in question.prompt)
+        given = self.editor.known.get(name, "nothing").ljust(50)
+        target = tuple(map(ord, question.target))
+        return Forced(target, tuple(map(ord, given))[: len(target)], -1.0)
 
 
 def found_with(rule: str) -> tuple[dict[str, Any], Memo]:
     editor = Memo(rule)
-    for one in BLOCK:
-        editor.edit([one.request])
+    for sample in BLOCK:
+        editor.edit([sample.request])
     cell = dataclasses.replace(CELL, n_edits=4, limit=4)
     end = SET.at_end(running(cell, editor, BLOCK, inputs=NO_INPUTS, of=Oracle), 0, BLOCK, None)
-    found = SetResults(before=None, blocks=[{"stages": {}, "end": end}])
-    return SET.summary(cell, [], found), editor
+    results = SetResults(before=None, blocks=[{"stages": {}, "end": end}])
+    return SET.summary(cell, [], results), editor
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_an_editor_that_holds_on_to_a_target_wins_in_one_order_only() -> None:
     assert 0 < forward < 1 or abs(summary["gap"]) == 1
 
 
-def test_edits_are_appended_and_then_made_alone_in_both_orders() -> None:
+def test_edits_are_appended_and_then_applied_alone_in_both_orders() -> None:
     _, editor = found_with("newest")
     own = [f"edit {name}" for name in NAMES]
     assert editor.log == [*own, *own, "reset", *own, *own, "reset", *own, *own]
@@ -113,27 +114,27 @@ def test_edits_are_appended_and_then_made_alone_in_both_orders() -> None:
 
 def test_a_target_is_another_samples_of_the_same_relation() -> None:
     other = sample("Ed", "Port Ed", "What does {} eat?")
-    found = pairs(BLOCK, (*BLOCK, other), [0, 0])
-    assert [pair.sample.id for pair in found] == [one.id for one in BLOCK]
-    for pair in found:
+    drawn = pairs(BLOCK, (*BLOCK, other), [0, 0])
+    assert [pair.sample.id for pair in drawn] == [sample.id for sample in BLOCK]
+    for pair in drawn:
         assert pair.likeness == "template"
         assert pair.later.prompt == pair.sample.request.prompt
-        assert pair.taken_from in {one.id for one in BLOCK} - {pair.sample.id}
-        taken = next(one for one in BLOCK if one.id == pair.taken_from)
+        assert pair.taken_from in {sample.id for sample in BLOCK} - {pair.sample.id}
+        taken = next(sample for sample in BLOCK if sample.id == pair.taken_from)
         assert pair.later.target == taken.request.target != pair.sample.request.target
     assert pairs(BLOCK, BLOCK, [0, 0]) == pairs(BLOCK, BLOCK, [0, 0])
-    drawn = {tuple(p.later.target for p in pairs(BLOCK, BLOCK, [seed])) for seed in range(9)}
-    assert len(drawn) > 1
+    targets = {tuple(p.later.target for p in pairs(BLOCK, BLOCK, [seed])) for seed in range(9)}
+    assert len(targets) > 1
 
 
 def test_without_the_relation_the_beginning_and_then_anything_counts() -> None:
     alike = sample("Flo", "Port Flo", "Where does good {} live?")
     far = sample("Gus", "Port Gus", "Which town is {}'s?")
     same = sample("Hal", "PORT ada", "Where does {} live?")  # the very target
-    (one,) = pairs(BLOCK[:1], (BLOCK[0], alike, far, same), [0])
-    assert (one.likeness, one.later.target) == ("beginning", "Port Flo")
-    (one,) = pairs(BLOCK[:1], (BLOCK[0], far, same), [0])
-    assert (one.likeness, one.later.target) == ("any", "Port Gus")
+    (pair,) = pairs(BLOCK[:1], (BLOCK[0], alike, far, same), [0])
+    assert (pair.likeness, pair.later.target) == ("beginning", "Port Flo")
+    (pair,) = pairs(BLOCK[:1], (BLOCK[0], far, same), [0])
+    assert (pair.likeness, pair.later.target) == ("any", "Port Gus")
     assert pairs(BLOCK[:1], (BLOCK[0], same), [0]) == []
 
 
@@ -146,8 +147,8 @@ def test_the_longer_of_two_hit_targets_counts() -> None:
     short, long = sample("Ada", "Port"), sample("Bo", "Port Ada")
     editor = Memo("newest")
     block = (short,)
-    one = running(CELL, editor, (short, long), inputs=NO_INPUTS, of=Oracle)
-    (pair,) = SET.at_end(one, 0, block, None)
+    cell = running(CELL, editor, (short, long), inputs=NO_INPUTS, of=Oracle)
+    (pair,) = SET.at_end(cell, 0, block, None)
     assert pair["later"] == "Port Ada"
     assert pair["stream"] == ["newest", "newest"]
     assert pair["reverse"] == ["newest", "newest"]  # says `Port` and no more

@@ -18,7 +18,7 @@ from bench.world.relations import BY_KEY
 from bench.world.world import Fact, World, phrase
 from editors.base import EditRequest, EditSample
 from tests.core.test_cells import CELL
-from tests.evaluation.metric_sets.made import item, row, running
+from tests.evaluation.metric_sets.by_hand import item, row, running
 from tests.support.fake_editors import DoNothing, Shift
 
 SET = get_set("distance")
@@ -37,12 +37,14 @@ def block(count: int = 60) -> tuple[EditSample, ...]:
         EditSample(
             id=str(i),
             request=EditRequest(
-                prompt=phrase(one.fact, "cloze"), target=one.fact.object, subject=one.fact.subject
+                prompt=phrase(edit.fact, "cloze"),
+                target=edit.fact.object,
+                subject=edit.fact.subject,
             ),
             generality=(),
             locality=(),
         )
-        for i, one in enumerate(edits)
+        for i, edit in enumerate(edits)
     )
 
 
@@ -53,22 +55,22 @@ def facts() -> dict[str, Fact]:
 
 
 def test_generated_questions_lie_where_they_say() -> None:
-    known = [found[0] for one in block() if (found := fact_of(one)) is not None]
+    known = [pair[0] for sample in block() if (pair := fact_of(sample)) is not None]
     assert len(known) == len(block())
     edited = {fact.pair for fact in known}
     items = generated_questions(world(), block(), [0])
-    by_prompt, asked = facts(), iter(items)
+    by_prompt = facts()
     counts = dict.fromkeys(DISTANCES, 0)
-    for one in asked:
-        fact = by_prompt[one.prompt]
+    for question in items:
+        fact = by_prompt[question.prompt]
         assert fact.pair not in edited
-        assert one.target in world().objects[fact.pair]
-        counts[one.kind] += 1
+        assert question.target in world().objects[fact.pair]
+        counts[question.kind] += 1
     assert counts == {"same_pair": 0, "same_subject": 50, "same_relation": 50, "unrelated": 50}
     places = sorted({round(i * 59 / 49) for i in range(50)})
     for place, trio in zip(places, zip(*[iter(items)] * 3, strict=True), strict=True):
         own = known[place]
-        near, middle, far = (by_prompt[one.prompt] for one in trio)
+        near, middle, far = (by_prompt[q.prompt] for q in trio)
         assert (near.subject, near.relation != own.relation) == (own.subject, True)
         assert (middle.relation, middle.subject != own.subject) == (own.relation, True)
         assert far.relation != own.relation
@@ -81,11 +83,11 @@ def test_a_request_of_the_world_is_found_in_every_style() -> None:
     fact = world().core_test[0]
     for style in ("question", "cloze", "inverted", "indirect"):
         request = EditRequest(prompt=phrase(fact, style, 1), target="x", subject=fact.subject)
-        one = EditSample(id="0", request=request, generality=(), locality=())
-        found = fact_of(one)
-        assert found is not None
-        assert found[0] == dataclasses.replace(fact, object="x")
-        assert BY_KEY[found[0].relation].phrasings(found[1])
+        sample = EditSample(id="0", request=request, generality=(), locality=())
+        pair = fact_of(sample)
+        assert pair is not None
+        assert pair[0] == dataclasses.replace(fact, object="x")
+        assert BY_KEY[pair[0].relation].phrasings(pair[1])
     odd = EditRequest(prompt="Who is it?", target="x", subject="it")
     assert fact_of(EditSample(id="0", request=odd, generality=(), locality=())) is None
 
@@ -129,8 +131,8 @@ def test_agreement_is_the_mean_over_items() -> None:
 def test_real_data_are_grouped_by_kind(dataset: str, kind: str, distance: str) -> None:
     cell = dataclasses.replace(CELL, dataset=dataset)
     rows = [row(0, item("locality", kind, [1], [1], [2]), item("reliability", "r", [1], [1], [2]))]
-    found = SetResults(before=None, blocks=[{"stages": {}, "end": None}])
-    groups = SET.summary(cell, rows, found)["groups"]
+    results = SetResults(before=None, blocks=[{"stages": {}, "end": None}])
+    groups = SET.summary(cell, rows, results)["groups"]
     assert groups == {distance: {"source": "data", "items": 1, "token_accuracy": 1.0, "exact": 1.0}}
 
 
@@ -145,11 +147,11 @@ def test_an_editor_that_does_nothing_agrees_everywhere_and_batches_do_not_matter
     inputs = MeasureInputs(world_seed=0)
     ends = []
     for rows in (1, 5, 64):
-        one = running(cell, DoNothing(tiny_llama()), edits, inputs=inputs, rows=rows)
-        before = SET.before(one, [edits])
-        end = SET.at_end(one, 0, edits, before)
-        found = SetResults(before=before, blocks=[{"stages": {}, "end": end}])
-        groups = SET.summary(cell, [], found)["groups"]
+        cell_run = running(cell, DoNothing(tiny_llama()), edits, inputs=inputs, rows=rows)
+        before = SET.before(cell_run, [edits])
+        end = SET.at_end(cell_run, 0, edits, before)
+        results = SetResults(before=before, blocks=[{"stages": {}, "end": end}])
+        groups = SET.summary(cell, [], results)["groups"]
         assert {group["token_accuracy"] for group in groups.values()} == {1.0}
         ends.append((before, end))
     assert ends[0] == ends[1] == ends[2]

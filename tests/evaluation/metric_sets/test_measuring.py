@@ -23,7 +23,7 @@ from bench.store.verifying import problems
 from editors import registry
 from editors.base import Editor
 from tests.core.test_cells import CELL
-from tests.evaluation.metric_sets.made import text_file
+from tests.evaluation.metric_sets.by_hand import text_file
 from tests.evaluation.test_checkpointing import IN_BATCHES, MANY, KilledError, Mortal, cell
 from tests.support.fake_editors import Shift
 from tests.support.stopping_checkpointer import checkpoint_file
@@ -33,19 +33,19 @@ ALL = ("collapse", "conflicts", "distance", "retention")
 
 
 def asking(n_edits: int, inputs: MeasureInputs, names: tuple[str, ...] = ALL) -> Cell:
-    """A cell with metric sets; real data, so that no made question costs time."""
+    """A cell with metric sets; real data, so that no generated question costs time."""
     return cell(n_edits, generation="none", measures=dict(identities(names, inputs)))
 
 
 def run(
     editor: Editor[Any],
-    one: Cell,
+    of: Cell,
     inputs: MeasureInputs,
     checkpointer: Checkpointer | None = None,
     rows: int = 0,
 ) -> CellRun:
     return run_blocks(
-        one, editor, MANY, batch_size=rows or IN_BATCHES, checkpointer=checkpointer, inputs=inputs
+        of, editor, MANY, batch_size=rows or IN_BATCHES, checkpointer=checkpointer, inputs=inputs
     )
 
 
@@ -86,19 +86,19 @@ def test_each_editor_has_the_same_scores_with_sets_and_when_it_is_killed(
 ) -> None:
     subject = Subject(key=key, architecture="llama", directory=artefacts)
     inputs = text_file(tmp_path)
-    one = asking(n_edits, inputs)
+    of = asking(n_edits, inputs)
     editor = subject.editor()
     pristine = fingerprint(editor.lm.model)
-    whole = run(editor, one, inputs)
+    whole = run(editor, of, inputs)
     assert changed(pristine, fingerprint(editor.lm.model)) == []
     assert set(whole.measured) == set(ALL)
     alone = run(subject.editor(), cell(n_edits, generation="none"), inputs)
     assert plain_rows(whole) == plain_rows(alone)
     assert whole.health == alone.health
-    folder = tmp_path / "kept"
+    folder = tmp_path / "checkpoints"
     for age in (4, 13, None):
         with suppress(KilledError):
-            again = run(subject.editor(), one, inputs, Mortal(checkpoint_file(folder), age))
+            again = run(subject.editor(), of, inputs, Mortal(checkpoint_file(folder), age))
     assert plain_rows(again) == plain_rows(whole)
     assert again.measured == whole.measured
 
@@ -106,12 +106,12 @@ def test_each_editor_has_the_same_scores_with_sets_and_when_it_is_killed(
 @pytest.mark.parametrize("age", range(1, 30, 3))
 def test_a_cell_with_sets_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> None:
     inputs = text_file(tmp_path)
-    one = asking(3, inputs)
-    whole = run(Shift(tiny_llama()), one, inputs)
-    file = checkpoint_file(tmp_path / "kept")
+    of = asking(3, inputs)
+    whole = run(Shift(tiny_llama()), of, inputs)
+    file = checkpoint_file(tmp_path / "checkpoints")
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), one, inputs, Mortal(file, age))
-    again = run(Shift(tiny_llama()), one, inputs, Checkpointer(file))
+        run(Shift(tiny_llama()), of, inputs, Mortal(file, age))
+    again = run(Shift(tiny_llama()), of, inputs, Checkpointer(file))
     assert plain_rows(again) == plain_rows(whole)
     assert again.measured == whole.measured
     assert list(again.measured) == list(whole.measured)
@@ -119,8 +119,8 @@ def test_a_cell_with_sets_goes_on_wherever_it_was_killed(age: int, tmp_path: Pat
 
 def test_batches_do_not_matter(tmp_path: Path) -> None:
     inputs = text_file(tmp_path)
-    one = asking(3, inputs)
-    small, large = (run(Shift(tiny_llama()), one, inputs, rows=rows) for rows in (1, 64))
+    of = asking(3, inputs)
+    small, large = (run(Shift(tiny_llama()), of, inputs, rows=rows) for rows in (1, 64))
     for name in ("conflicts", "distance", "retention"):
         assert small.measured[name] == large.measured[name]
     texts = [ran.measured["collapse"]["blocks"] for ran in (small, large)]
@@ -130,7 +130,7 @@ def test_batches_do_not_matter(tmp_path: Path) -> None:
 
 
 class EditsOn(MetricSet):
-    """Makes one more edit and says what the weights were."""
+    """Applies another edit and returns what the weights were."""
 
     version = 1
     title = "a test"
@@ -138,11 +138,11 @@ class EditsOn(MetricSet):
 
     def at_end(self, running: RunningCell, number: int, block: Any, before: Any) -> float:
         assert isinstance(running.editor, Shift)
-        found = float(running.editor.weight.sum())
+        total = float(running.editor.weight.sum())
         running.editor.edit([block[0].request])
-        return found
+        return total
 
-    def summary(self, cell: Cell, rows: Any, found: SetResults) -> dict[str, Any]:
+    def summary(self, cell: Cell, rows: Any, results: SetResults) -> dict[str, Any]:
         return {}
 
     def columns(self, summary: Any) -> dict[str, float | None]:
@@ -158,11 +158,11 @@ class Second(EditsOn):
 
 
 def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {"first": First(), "second": Second()}
-    monkeypatch.setattr("bench.evaluation.driver.get_set", made.__getitem__)
+    sets = {"first": First(), "second": Second()}
+    monkeypatch.setattr("bench.evaluation.driver.get_set", sets.__getitem__)
     editor = Shift(tiny_llama())
-    one = cell(3, generation="none", measures=dict.fromkeys(made, "v1"))
-    ran = run(editor, one, MeasureInputs())
+    of = cell(3, generation="none", measures=dict.fromkeys(sets, "v1"))
+    ran = run(editor, of, MeasureInputs())
     first, second = (
         [block["end"] for block in ran.measured[name]["blocks"]] for name in ("first", "second")
     )
@@ -175,23 +175,23 @@ def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
     tmp_path: Path,
 ) -> None:
     inputs = text_file(tmp_path)
-    one = asking(3, inputs)
-    ran = run(Shift(tiny_llama()), one, inputs)
+    of = asking(3, inputs)
+    ran = run(Shift(tiny_llama()), of, inputs)
     body = {
         "data": {},
-        "summary": summary_of(one, ran.rows, ran.measured),
+        "summary": summary_of(of, ran.rows, ran.measured),
         "health": ran.health,
         "rows": ran.rows,
         "measured": ran.measured,
     }
-    record = sealed(complete(one, FACTS, released(2)["provenance"], body))
+    record = sealed(complete(of, FACTS, released(2)["provenance"], body))
     assert problems(record) == []
     small = parse(line(record), "a line")
     assert "measured" not in small
     assert set(small["summary"]["measures"]) == set(ALL)
     assert compact(small) == small
     record["summary"]["measures"]["conflicts"]["pairs"] += 1
-    (said,) = problems(sealed(record))
-    assert "summary/measures/conflicts/pairs" in said
+    (problem,) = problems(sealed(record))
+    assert "summary/measures/conflicts/pairs" in problem
     del record["summary"]["measures"]["retention"]["curve"]
-    assert any("curve" in said for said in problems(sealed(record)))
+    assert any("curve" in problem for problem in problems(sealed(record)))

@@ -14,7 +14,7 @@ from bench.evaluation.metric_sets.retention import ages, cohort
 from bench.evaluation.probing import items_of
 from bench.models.corpora import NO_INPUTS
 from tests.core.test_cells import CELL
-from tests.evaluation.metric_sets.made import item, row
+from tests.evaluation.metric_sets.by_hand import item, row
 from tests.support.fake_editors import DoNothing, Shift
 
 SET = get_set("retention")
@@ -39,7 +39,7 @@ def test_every_edit_of_the_cohort_reaches_every_age(
     assert max(SET.stages(n_edits)) == size + wanted[-1] <= n_edits
 
 
-def test_the_stream_is_asked_behind_the_right_edits() -> None:
+def test_the_stream_is_asked_after_the_right_edits() -> None:
     cell = dataclasses.replace(
         CELL, n_edits=4, limit=4, generation="none", measures={"retention": "v1"}
     )
@@ -49,8 +49,8 @@ def test_the_stream_is_asked_behind_the_right_edits() -> None:
     assert words == ["reset", *["edit", "probe"] * 4, "probe", "reset", "reset"]
     (block,) = ran.measured["retention"]["blocks"]
     asked = {
-        made: [(one["position"], one["age"]) for one in stage]
-        for made, stage in block["stages"].items()
+        n_edits: [(scores["position"], scores["age"]) for scores in stage]
+        for n_edits, stage in block["stages"].items()
     }
     assert asked == {"1": [(0, 0)], "2": [(0, 1), (1, 0)], "3": [(1, 1), (2, 0)], "4": [(2, 1)]}
 
@@ -64,12 +64,12 @@ def test_an_early_edit_is_asked_of_the_model_as_it_was_then() -> None:
     editor = Shift(tiny_llama())
     for sample in order[:2]:
         editor.edit([sample.request])
-    items = [one for one in items_of(order[0]) if one.aspect == "reliability"]
+    items = [item for item in items_of(order[0]) if item.aspect == "reliability"]
     (answer,) = predict(editor.lm, items)
     hits = [a == b for a, b in zip(answer.predicted_ids, answer.target_ids, strict=True)]
-    found = ran.measured["retention"]["blocks"][0]["stages"]["2"][0]
-    assert (found["position"], found["age"]) == (0, 1)
-    assert found["token_accuracy"]["reliability"] == sum(hits) / len(hits)
+    scores = ran.measured["retention"]["blocks"][0]["stages"]["2"][0]
+    assert (scores["position"], scores["age"]) == (0, 1)
+    assert scores["token_accuracy"]["reliability"] == sum(hits) / len(hits)
 
 
 def test_the_curve_is_the_mean_over_the_same_samples_at_every_age() -> None:
@@ -90,8 +90,8 @@ def test_the_curve_is_the_mean_over_the_same_samples_at_every_age() -> None:
         row(2, item(*request, [9, 9], [1, 2], [1, 2])),
     ]
     cell = dataclasses.replace(CELL, n_edits=3, limit=3)
-    found = SetResults(before=None, blocks=[{"stages": stages, "end": None}])
-    summary = SET.summary(cell, rows, found)
+    results = SetResults(before=None, blocks=[{"stages": stages, "end": None}])
+    summary = SET.summary(cell, rows, results)
     assert summary["cohort"] == 2
     young, older = summary["curve"]
     assert young == {

@@ -49,42 +49,42 @@ def test_quartiles_by_hand() -> None:
     assert Seconds.of([7.0]) == Seconds(median=7.0, lower=7.0, upper=7.0, count=1)
 
 
-def test_edits_are_made_one_at_a_time_and_stay_without_the_warm_ups() -> None:
+def test_edits_are_applied_one_at_a_time_and_stay_without_the_warm_ups() -> None:
     editor = Slow()
-    found = edit_seconds(editor, REQUESTS * 3)
+    seconds = edit_seconds(editor, REQUESTS * 3)
     assert editor.edits == list(REQUESTS * 3)
-    assert found.count == 3 * len(REQUESTS)
-    assert 0.02 <= found.lower <= found.median <= found.upper
+    assert seconds.count == 3 * len(REQUESTS)
+    assert 0.02 <= seconds.lower <= seconds.median <= seconds.upper
     with pytest.raises(ValueError, match="at least one edit"):
         edit_seconds(editor, [])
 
 
-def test_timed_edits_of_an_earlier_run_are_not_made_again(tmp_path: Path) -> None:
+def test_timed_edits_of_an_earlier_run_are_not_applied_again(tmp_path: Path) -> None:
     file, requests = checkpoint_file(tmp_path), REQUESTS * 2
     with pytest.raises(StoppedEarly):
         edit_seconds(
             Slow(), requests, checkpointer=StoppingCheckpointer(file, 3), facts={"of": "these"}
         )
-    kept, editor = file.read(), Slow()
-    assert kept is not None
-    assert kept.progress["of"] == "these"
-    found = edit_seconds(editor, requests, checkpointer=Checkpointer(file), checkpoint=kept)
+    checkpoint, editor = file.read(), Slow()
+    assert checkpoint is not None
+    assert checkpoint.progress["of"] == "these"
+    seconds = edit_seconds(editor, requests, checkpointer=Checkpointer(file), checkpoint=checkpoint)
     assert editor.edits == list(requests[3:])
-    assert found.count == len(requests)
+    assert seconds.count == len(requests)
 
 
 def test_queries_are_steered_one_by_one() -> None:
     editor = Slow()
     editor.edit(REQUESTS)
-    found = inference_seconds(editor.lm, REQUESTS, editor, queries=QUERIES, new_tokens=3)
-    assert found.forward.count == found.generation.count == QUERIES
+    inference = inference_seconds(editor.lm, REQUESTS, editor, queries=QUERIES, new_tokens=3)
+    assert inference.forward.count == inference.generation.count == QUERIES
     assert len(editor.batches) >= 2 * (QUERIES + WARM_UP)
     assert all(len(batch) == 1 for batch in editor.batches)
-    assert found.forward.lower >= 0.01
-    assert found.overhead > 1.0
+    assert inference.forward.lower >= 0.01
+    assert inference.overhead > 1.0
 
 
 def test_the_unedited_model_is_asked_without_an_editor() -> None:
     lm = tiny_llama()
-    found = inference_seconds(lm, REQUESTS, None, queries=QUERIES, new_tokens=3)
-    assert found.forward.count == QUERIES
+    inference = inference_seconds(lm, REQUESTS, None, queries=QUERIES, new_tokens=3)
+    assert inference.forward.count == QUERIES

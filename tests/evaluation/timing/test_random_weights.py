@@ -1,4 +1,4 @@
-"""Table 3 of an architecture without weights: what is made up, and how it is told apart."""
+"""Table 3 of an architecture without weights: what is made up, and how it is marked."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def write(directory: Path, config: dict[str, Any]) -> Path:
 
 def test_a_configuration_alone_is_a_model_in_the_wanted_dtype(bare: Path) -> None:
     before = torch.get_rng_state()
-    found = locate(str(bare), weights="random")
-    first, second, half = load(found), load(found), load(found, dtype="bfloat16")
+    backbone = locate(str(bare), weights="random")
+    first, second, half = load(backbone), load(backbone), load(backbone, dtype="bfloat16")
     assert torch.equal(torch.get_rng_state(), before)
     assert (first.dtype, half.dtype) == (torch.float32, torch.bfloat16)
     assert first.model.config.vocab_size == 3100
@@ -56,11 +56,11 @@ def test_its_digest_is_that_of_no_trained_model(bare: Path, tmp_path: Path) -> N
     trained, random = locate(str(saved)), locate(str(saved), weights="random")
     assert random.digest != trained.digest
     assert (random.weights, random.lent_tokenizer) == ("random", None)
-    found = locate(str(bare), weights="random")
-    assert found.lent_tokenizer is not None
-    assert found.lent_tokenizer.name == "mini-gpt2"
+    backbone = locate(str(bare), weights="random")
+    assert backbone.lent_tokenizer is not None
+    assert backbone.lent_tokenizer.name == "mini-gpt2"
     (bare / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": 3101}))
-    assert locate(str(bare), weights="random").digest != found.digest
+    assert locate(str(bare), weights="random").digest != backbone.digest
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_no_device_map(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_prefixes_have_the_wanted_number_of_tokens(tmp_path: Path) -> None:
     cls, lm = registry.editor_class("rome"), tiny_gpt2()
     hparams = cls.hparams_class.from_dict({"layer": 1, "context_lengths": [3, 12]})
-    made = stand_ins(cls, lm, hparams, Sources(), tmp_path)
-    assert made.templates[0] == "{}"
-    for template, length in zip(made.templates[1:], (3, 12), strict=True):
+    resources = stand_ins(cls, lm, hparams, Sources(), tmp_path)
+    assert resources.templates[0] == "{}"
+    for template, length in zip(resources.templates[1:], (3, 12), strict=True):
         assert len(prompt_ids(lm.tokenizer, template.removesuffix(". {}"))) == length
-    assert made.covariance is not None
-    assert made.covariance(1).diagonal().tolist() == [1.0] * 12 + [pytest.approx(1e-3)] * 12
-    assert int(made.covariance(1).count_nonzero()) == 24
+    assert resources.covariance is not None
+    assert resources.covariance(1).diagonal().tolist() == [1.0] * 12 + [pytest.approx(1e-3)] * 12
+    assert int(resources.covariance(1).count_nonzero()) == 24
 
 
 def test_a_run_from_a_configuration(
@@ -118,19 +118,19 @@ def test_a_run_from_a_configuration(
     assert "Random weights (seed 0), from the configuration alone" in printed
     assert "texts are cut by the tokenizer of mini-gpt2" in printed
     records = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("**/*.json")]
-    found = {one["cell"]["editor"]: one for one in records}
-    assert {one["cell"]["weights"] for one in records} == {"random"}
-    summary = found["ft"]["summary"]
+    by_editor = {r["cell"]["editor"]: r for r in records}
+    assert {r["cell"]["weights"] for r in records} == {"random"}
+    summary = by_editor["ft"]["summary"]
     assert summary["edit_least"]["median"] < summary["edit"]["median"]
-    assert "edit_least" not in found["malmen"]["summary"]
-    assert found["malmen"]["summary"]["trained_parameters"] > 0
-    assert all(one["summary"]["forward_bfloat16"]["count"] == 2 for one in records)
+    assert "edit_least" not in by_editor["malmen"]["summary"]
+    assert by_editor["malmen"]["summary"]["trained_parameters"] > 0
+    assert all(r["summary"]["forward_bfloat16"]["count"] == 2 for r in records)
     assert main(["tables", *asked]) == 0
     assert main(["tables", *asked, "--export", str(tmp_path / "records.jsonl")]) == 0
 
 
-@pytest.mark.parametrize("edits", [1, 3])  # in front of the first bound, and of the second
-def test_a_killed_run_goes_on_behind_its_last_checkpoint(
+@pytest.mark.parametrize("edits", [1, 3])  # before the first bound, and before the second
+def test_a_killed_run_continues_after_its_last_checkpoint(
     edits: int, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "QUERIES", 2)
@@ -140,12 +140,12 @@ def test_a_killed_run_goes_on_behind_its_last_checkpoint(
     asked = ["run", "--table", "3", "--weights", "random", "--backbone", str(bare), "--edits", "2",
              "--editors", "ft", "--checkpoint-edits", "1", "--out", str(tmp_path)]  # fmt: skip
     edit = FtEditor.edit
-    made: list[Sequence[EditRequest]] = []
+    edited: list[Sequence[EditRequest]] = []
 
     def killed(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
-        if len(made) == edits:
-            raise SystemExit  # as good as killed: nothing is written behind this
-        made.append(requests)
+        if len(edited) == edits:
+            raise SystemExit  # as good as killed: nothing is written after this
+        edited.append(requests)
         edit(editor, requests)
 
     monkeypatch.setattr(FtEditor, "edit", killed)
@@ -154,22 +154,22 @@ def test_a_killed_run_goes_on_behind_its_last_checkpoint(
     assert len([*(tmp_path / "checkpoints").iterdir()]) == 1
 
     def counted(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
-        made.append(requests)
+        edited.append(requests)
         edit(editor, requests)
 
     monkeypatch.setattr(FtEditor, "edit", counted)
     assert main(asked) == 0
-    assert len(made) == 4
+    assert len(edited) == 4
     records = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
-    (summary,) = [one["summary"] for one in records if one["cell"]["editor"] == "ft"]
+    (summary,) = [r["summary"] for r in records if r["cell"]["editor"] == "ft"]
     assert {summary[name]["count"] for name in ("edit", "edit_least")} == {2}
 
 
 def test_bounds_are_printed_as_a_range() -> None:
     of = cell("ft", weights="random")
-    made = record(of)
-    made["summary"]["edit_least"] = seconds(0.2)
-    shown = view(TABLE, [of], [made])
+    timed = record(of)
+    timed["summary"]["edit_least"] = seconds(0.2)
+    shown = view(TABLE, [of], [timed])
     (row,) = shown.text.rows
     assert row[3] == "0.2000 - 0.4000 (1.7205)"
     assert row[7] == "0.3000 - 0.5000 (1.7794)"

@@ -55,8 +55,8 @@ def record(of: TimingCell, *, trained: int | None = None) -> Record:
         "generation": seconds(0.5),
         "trained_parameters": trained,
     }
-    made = {"hardware": {"processor": "CPU"}, "threads": 1}
-    return results.complete(of, {"label": "?"}, made, {"summary": summary})
+    provenance = {"hardware": {"processor": "CPU"}, "threads": 1}
+    return results.complete(of, {"label": "?"}, provenance, {"summary": summary})
 
 
 def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
@@ -66,15 +66,15 @@ def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
 
 
 def test_times_stand_beside_the_published_ones() -> None:
-    found = rows(cell(None), cell("recipe"))
-    assert found["RECIPE"][3] == "0.4000 [0.2000, 0.8000] (0.0078)"
-    assert found["RECIPE"][5] == "1.25x"
-    assert found["RECIPE"][6] == "0.0500 [0.0250, 0.1000]"
-    assert found["RECIPE"][7] == "0.5000 (0.0676)"  # of both medians
-    assert found["RECIPE"][9] == "1,234"
-    assert found["unedited"][3:5] == ("-", "0.1000 [0.0500, 0.2000]")
-    assert found["unedited"][7] == "-"
-    assert found["MEND"][3] == "- (0.0987)"
+    shown = rows(cell(None), cell("recipe"))
+    assert shown["RECIPE"][3] == "0.4000 [0.2000, 0.8000] (0.0078)"
+    assert shown["RECIPE"][5] == "1.25x"
+    assert shown["RECIPE"][6] == "0.0500 [0.0250, 0.1000]"
+    assert shown["RECIPE"][7] == "0.5000 (0.0676)"  # of both medians
+    assert shown["RECIPE"][9] == "1,234"
+    assert shown["unedited"][3:5] == ("-", "0.1000 [0.0500, 0.2000]")
+    assert shown["unedited"][7] == "-"
+    assert shown["MEND"][3] == "- (0.0987)"
 
 
 def test_csv_has_the_quartiles() -> None:
@@ -86,10 +86,10 @@ def test_csv_has_the_quartiles() -> None:
 def test_a_timing_record_is_read_back(tmp_path: Path) -> None:
     store, of = ResultStore(tmp_path), cell("recipe")
     store.write(record(of))
-    found = store.lookup(of)
-    assert found is not None
-    assert identity_of(found["cell"]) == of
-    assert identity_of(found["cell"]).key() != cell("recipe", 11).key()
+    stored = store.lookup(of)
+    assert stored is not None
+    assert identity_of(stored["cell"]) == of
+    assert identity_of(stored["cell"]).key() != cell("recipe", 11).key()
 
 
 def test_options_of_other_tables_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,8 +99,8 @@ def test_options_of_other_tables_are_refused(capsys: pytest.CaptureFixture[str])
 
 def test_for_claims_an_inference_is_its_overhead_times_the_unedited_models() -> None:
     cells = [cell(None), cell("recipe")]
-    found = values(TABLE, cells, [record(of) for of in cells])
-    by_metric = {(place.editor, place.metric): value for place, value in found.items()}
+    by_place = values(TABLE, cells, [record(of) for of in cells])
+    by_metric = {(place.editor, place.metric): value for place, value in by_place.items()}
     assert by_metric["N/A", "infer_time_s"] == pytest.approx(0.1)
     assert by_metric["RECIPE", "infer_time_s"] == pytest.approx(0.125)
     assert by_metric["RECIPE", "total_time_s"] == pytest.approx(0.525)
@@ -113,7 +113,7 @@ def test_a_device_is_part_of_a_cell_and_named_in_the_table() -> None:
     assert on_gpu.key() != on_cpu.key()
     assert identity_of(on_gpu.to_dict()) == on_gpu
     assert identity_of(on_cpu.to_dict()) == on_cpu
-    made = record(on_gpu)
-    made["provenance"]["hardware"]["accelerator"] = "Some GPU"
-    assert machine_of(made) == "Some GPU, 1 thread"
+    timed = record(on_gpu)
+    timed["provenance"]["hardware"]["accelerator"] = "Some GPU"
+    assert machine_of(timed) == "Some GPU, 1 thread"
     assert machine_of(record(on_cpu)) == "CPU, 1 thread"

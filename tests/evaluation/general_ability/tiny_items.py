@@ -1,4 +1,4 @@
-"""Made questions of every task, short enough for tiny contexts, and rows in the published forms."""
+"""Questions of every task, short enough for tiny contexts, and rows in the published forms."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_sets(directory: Path, **changed: list[Any]) -> Source:
         lines = changed.get(name.partition("_")[0], rows)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (directory / name).write_text(text, encoding="utf-8")
-    return Source(kind="files", directory=directory, name="made")
+    return Source(kind="files", directory=directory, name="tiny")
 
 
 def tiny_sets(directory: Path) -> dict[str, Numbered]:

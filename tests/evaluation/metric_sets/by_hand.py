@@ -1,4 +1,4 @@
-"""Rows, and a running cell, made by hand."""
+"""Rows, and a running cell, built by hand."""
 
 from __future__ import annotations
 

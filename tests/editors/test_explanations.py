@@ -35,9 +35,9 @@ def editor(request: pytest.FixtureRequest, directory: Path) -> Editor[Any]:
 
 
 def explained(editor: Editor[Any], texts: Sequence[str]) -> Sequence[Explanation]:
-    found = editor.explain(texts)
-    assert found is not None
-    return found
+    explanations = editor.explain(texts)
+    assert explanations is not None
+    return explanations
 
 
 @torch.no_grad()
@@ -50,55 +50,61 @@ def is_steered(editor: Editor[Any], prompt: str) -> bool:
 
 
 def test_the_editors_that_look_something_up_are_those_that_explain(directory: Path) -> None:
-    found = []
+    keys = []
     for key in registry.available():
         editor = Subject(key=key, architecture="llama", directory=directory).editor()
         if editor.explain(["A text"]) is not None:
-            found.append(key)
-    assert tuple(found) == EXPLAINING
+            keys.append(key)
+    assert tuple(keys) == EXPLAINING
 
 
-def test_nothing_is_found_before_the_first_edit(editor: Editor[Any]) -> None:
-    for one in explained(editor, PROMPTS):
-        assert (one.candidates, one.used, one.fired) == ((), None, False)
+def test_nothing_is_retrieved_before_the_first_edit(editor: Editor[Any]) -> None:
+    for explanation in explained(editor, PROMPTS):
+        assert (explanation.candidates, explanation.used, explanation.fired) == ((), None, False)
 
 
 def test_it_fires_exactly_where_the_answer_is_steered(editor: Editor[Any]) -> None:
     editor.edit(REQUESTS[:1])
     editor.edit(REQUESTS[1:2])
-    told = [explained(editor, [prompt])[0] for prompt in PROMPTS]
-    assert [one.fired for one in told] == [is_steered(editor, prompt) for prompt in PROMPTS]
-    assert any(one.fired for one in told)
+    explanations = [explained(editor, [prompt])[0] for prompt in PROMPTS]
+    assert [explanation.fired for explanation in explanations] == [
+        is_steered(editor, prompt) for prompt in PROMPTS
+    ]
+    assert any(explanation.fired for explanation in explanations)
 
 
 def test_what_is_used_is_among_the_candidates_and_was_retrieved(editor: Editor[Any]) -> None:
     editor.edit(REQUESTS[:2])
     for prompt in PROMPTS:
-        (one,) = explained(editor, [prompt])
-        rows = [candidate.row for candidate in one.candidates]
+        (explanation,) = explained(editor, [prompt])
+        rows = [candidate.row for candidate in explanation.candidates]
         assert rows
-        assert one.used is None or one.used in rows
+        assert explanation.used is None or explanation.used in rows
         known = fast_paths(editor).retrieved([prompt])
         if known is not None:
-            before = editor.label == "RECIPE"  # whose rows start behind the sentinel's
-            assert known[0] == (-1 if one.used is None else one.used) + before
+            before = editor.label == "RECIPE"  # whose rows start after the sentinel's
+            assert known[0] == (-1 if explanation.used is None else explanation.used) + before
 
 
 def test_the_edit_that_a_prompt_uses_is_its_own(editor: Editor[Any]) -> None:
     editor.edit(REQUESTS[:2])
     key = registry.resolve(editor.label)
-    used = [one.used for one in explained(editor, PROMPTS[:2])]
+    used = [explanation.used for explanation in explained(editor, PROMPTS[:2])]
     assert used == ([0, 0] if key in BY_MEMORY else [0, 1])
 
 
-def test_several_texts_are_told_as_each_alone(editor: Editor[Any]) -> None:
+def test_several_texts_are_explained_as_each_alone(editor: Editor[Any]) -> None:
     editor.edit(REQUESTS[:3])
     together = explained(editor, PROMPTS)
-    for one, prompt in zip(together, PROMPTS, strict=True):
+    for explanation, prompt in zip(together, PROMPTS, strict=True):
         (alone,) = explained(editor, [prompt])
-        assert (one.used, one.limit_is, one.measure) == (alone.used, alone.limit_is, alone.measure)
-        assert [c.row for c in one.candidates] == [c.row for c in alone.candidates]
-        for left, right in zip(one.candidates, alone.candidates, strict=True):
+        assert (explanation.used, explanation.limit_is, explanation.measure) == (
+            alone.used,
+            alone.limit_is,
+            alone.measure,
+        )
+        assert [c.row for c in explanation.candidates] == [c.row for c in alone.candidates]
+        for left, right in zip(explanation.candidates, alone.candidates, strict=True):
             assert left.score == pytest.approx(right.score, abs=1e-3, rel=1e-3)
 
 
@@ -119,16 +125,18 @@ def test_editors_say_whether_the_subject_matters(key: str, directory: Path) -> N
         editor.reset()
         editor.edit([replace(REQUESTS[0], subject=subject)])
         states.append(editor.state_dict())
-    one, other = states
-    same = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    first, other = states
+    same = first.keys() == other.keys() and all(
+        torch.equal(first[name], other[name]) for name in first
+    )
     assert same == (not editor.uses_subject)
 
 
 def test_the_nearest_are_the_best_and_the_oldest_of_equals() -> None:
     scores = torch.tensor([0.5, 0.9, 0.5, 0.1, 0.2, 0.3, 0.4])
     texts = [f"t{i}" for i in range(len(scores))]
-    found = nearest(scores, texts)
-    assert [one.row for one in found] == [1, 0, 2, 6, 5]
-    assert len(found) == SHOWN
-    assert [one.row for one in nearest(scores, texts, largest=False)] == [3, 4, 5, 6, 0]
-    assert [one.row for one in nearest(scores, texts, also=3)] == [1, 0, 2, 6, 5, 3]
+    candidates = nearest(scores, texts)
+    assert [candidate.row for candidate in candidates] == [1, 0, 2, 6, 5]
+    assert len(candidates) == SHOWN
+    assert [candidate.row for candidate in nearest(scores, texts, largest=False)] == [3, 4, 5, 6, 0]
+    assert [candidate.row for candidate in nearest(scores, texts, also=3)] == [1, 0, 2, 6, 5, 3]
