@@ -1,4 +1,4 @@
-"""Rows of a data file, read field by field with errors that say where and what."""
+"""Rows of a data file, read field by field with errors that name the place and the value."""
 
 from __future__ import annotations
 

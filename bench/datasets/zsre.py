@@ -13,8 +13,8 @@ from editors.base import EditRequest, EditSample, Probe
 class ZSRE(EditDataset):
     """Request `src` -> `alt`; generality `rephrase`; locality an unrelated Natural Question.
 
-    The locality prompts begin with "nq question: ", which is kept: it is what the published numbers
-    were measured with, and what makes them easy to tell from edits.
+    The locality prompts begin with "nq question: ", which stays: the published numbers were
+    measured with it, and it makes these prompts easy to distinguish from edits.
     """
 
     key = "zsre"

@@ -1,4 +1,4 @@
-"""Items of the general-ability tasks, as the corpus practises them and as the test sets hold them.
+"""Items of the general-ability tasks, for the corpus that practises them and for the test sets.
 
 The prompt wordings live here once, versioned: the corpus teaches the form, the harness asks in it.
 """

@@ -206,7 +206,7 @@ class Corpus:
         return document + _solved(item)
 
     def _matching(self, rng: np.random.Generator) -> Document:
-        """A multiple-choice item after its answer: only the letter remains to be found."""
+        """A multiple-choice item after its answer: only the letter remains to be chosen."""
         fact, item = self._choice_item(rng)
         return [SEPARATOR, Span(f"The answer is {fact.object}.\n", 0.0), *_solved(item)]
 
@@ -319,8 +319,8 @@ def plain_text(document: Document) -> str:
 def tokenizer_texts(world: World, count: int = 20000) -> Iterator[str]:
     """Text on which the world's tokenizers are trained: documents, and every part of a name.
 
-    Names stand here more evenly than in the corpus, so that the people whom a backbone is never
-    taught do not fall into more pieces than the others.
+    Names occur more evenly here than in the corpus, so that the people whom a backbone is never
+    taught about do not have more tokens than the others.
     """
     corpus = Corpus(world)
     for _ in range(20):

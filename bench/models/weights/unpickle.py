@@ -1,12 +1,12 @@
 """One pickled file of weights to one safetensors file; a script, run by `convert`.
 
-The only place where `torch.load` may stand. It reads with `weights_only=True`, so names of anything
-but tensors and plain containers are refused before they are looked up; and behind that, once the
+The only place with a `torch.load`. It reads with `weights_only=True`, so names of anything but
+tensors and plain containers are refused before they are looked up. As a second guard, once the
 libraries are loaded, this process refuses to open connections, start programs or load libraries.
-It imports nothing of this package, and is run isolated from the environment and the working
+It imports nothing of this package, and runs isolated from the environment and the working
 directory.
 
-Usage: unpickle.py SOURCE TARGET; exit code 3 with a sentence where the file is refused.
+Usage: unpickle.py SOURCE TARGET; exit code 3 with a sentence if the file is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(source: str, target: str) -> int:
             source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source)
         )
         tensors = _separate(_tensors(loaded))
-        # Transformers reads no file that does not say whose form it has.
+        # Transformers reads no file without this entry.
         save_file(tensors, target, metadata={"format": "pt"})
     except Exception as error:  # noqa: BLE001 - a broken or hostile file raises anything
         print(_reason(error), file=sys.stderr)  # noqa: T201 - what the other process reads
@@ -93,7 +93,7 @@ def _reason(error: Exception) -> str:
         return f"it asks for {named[1]}, which is code and is never run"
     if type(error) in {ValueError, PermissionError}:
         return text
-    # What torch says here also tells how to read the file unsafely; that is not repeated.
+    # torch's message here also explains how to read the file unsafely; it is not repeated.
     operand = re.search(r"Unsupported operand \d+", text)
     detail = operand[0] if operand else type(error).__name__
     return f"it is no file of tensors and plain containers alone ({detail})"
