@@ -67,7 +67,7 @@ MOMENT = BASIS * SPECTRUM @ BASIS.T
 
 @pytest.mark.parametrize(("threshold", "rank"), [(0.005, 1), (0.02, 2), (1.5, 4), (9.0, 6)])
 def test_it_holds_the_directions_below_the_threshold(threshold: float, rank: int) -> None:
-    """Whether it is kept by its own basis or by that of the others."""
+    """Whether stored by its own basis or by that of the others."""
     space = NullSpace.of(MOMENT, threshold)
     assert space.rank == rank
     assert space.complement == (rank > 3)

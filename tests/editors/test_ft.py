@@ -22,7 +22,7 @@ def parameters(editor: FtEditor) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def test_prompt_last_teaches_every_target_token_behind_the_prompt() -> None:
+def test_prompt_last_teaches_every_target_token_after_the_prompt() -> None:
     lm = tiny_llama()
     batch = batch_of(lm.tokenizer, [("Ada is", "in"), ("So he is", "off")], device=lm.device)
     logits = lm.logits(batch).log_softmax(-1)
@@ -54,7 +54,7 @@ def test_trained_are_the_projections_weight_and_its_bias(tiny_lm: LanguageModel)
     assert names == tuple(expected)
 
 
-def test_the_constraint_holds_in_each_call_and_is_centred_anew(tiny_lm: LanguageModel) -> None:
+def test_the_constraint_holds_in_each_call_and_is_centred_again(tiny_lm: LanguageModel) -> None:
     editor = editor_of(tiny_lm, norm_constraint=1e-3, lr=1e-2, num_steps=3)
     weight = tiny_lm.model.get_parameter(parameters(editor)[0])
     before = weight.detach().clone()

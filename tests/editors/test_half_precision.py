@@ -1,4 +1,4 @@
-"""Editors on models of half precision: what they write is kept in float32, reset is exact."""
+"""Editors on models of half precision: what they write is stored in float32, reset is exact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("key", registry.available())
-def test_edits_are_made_continued_and_undone(key: str, dtype: torch.dtype, directory: Path) -> None:
+def test_edits_continue_and_are_undone(key: str, dtype: torch.dtype, directory: Path) -> None:
     editor = Subject(key=key, architecture="llama", directory=directory).editor(dtype=dtype)
     lm = editor.lm
     before, unedited = weights(lm.model), log_probability(editor, FIRST)
@@ -53,9 +53,9 @@ def test_the_inverse_of_a_covariance_stays_in_single_precision() -> None:
     torch.testing.assert_close(identity, torch.eye(16).double(), atol=0.05, rtol=0)
 
 
-def test_steps_that_half_precision_would_lose_are_kept(tiny_lm: LanguageModel) -> None:
+def test_steps_too_small_for_half_precision_add_up(tiny_lm: LanguageModel) -> None:
     lm = LanguageModel(tiny_lm.model.bfloat16(), tiny_lm.tokenizer)
-    # Each step is a tenth of what bfloat16 can tell from most of these weights.
+    # Each step is a tenth of what bfloat16 can resolve in most of these weights.
     editor = FtEditor(lm, FtHparams(layer=1, lr=1e-4, num_steps=10), Resources())
     name = f"{lm.architecture.mlp_out.format(1)}.weight"
     before = lm.model.get_parameter(name).detach().float().clone()

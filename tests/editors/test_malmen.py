@@ -1,4 +1,4 @@
-"""MALMEN: its training, edits made together, and what it refuses."""
+"""MALMEN: its training, edits of one system, and what it refuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from editors.parts.hypernetwork.training import (
 from editors.parts.language_model import LanguageModel
 from tests.support.tiny_files import samples
 
-MADE = {"made": samples()}
+DATA = {"tiny": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)
 
 
@@ -45,7 +45,7 @@ class KilledError(Exception):
 
 
 def fit(out: Path, hparams: MalmenHparams = QUICK, **more: Any) -> Path:
-    return MalmenEditor.fit(tiny_gpt2(), MADE, hparams, Resources(), out=out, **more)
+    return MalmenEditor.fit(tiny_gpt2(), DATA, hparams, Resources(), out=out, **more)
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,16 @@ def test_training_makes_the_edit_loss_fall(tmp_path: Path) -> None:
     assert steps[-1]["edit"] < 0.9 * steps[0]["edit"]
     header = read_header(path)
     assert header["hparams"]["n_edits"] == 1
-    scores = header["validation"]["made"]
+    scores = header["validation"]["tiny"]
     assert (scores["edits"], scores["together"]) == (4, 1)
     assert header["selected_loss"] == pytest.approx(scores["loss"])
 
 
-def test_edits_made_together_are_recorded_and_validated_so(tmp_path: Path) -> None:
+def test_edits_of_one_system_are_recorded_and_validated_so(tmp_path: Path) -> None:
     hparams = dataclasses.replace(QUICK, n_edits=3, micro_batch=2, batch_size=2)
     header = read_header(fit(tmp_path, hparams))
     assert header["hparams"]["n_edits"] == 3
-    scores = header["validation"]["made"]
+    scores = header["validation"]["tiny"]
     assert (scores["edits"], scores["together"]) == (4, 3)  # one system; the fourth is left
 
 

@@ -23,7 +23,7 @@ from editors.parts.hypernetwork.projections import LowRankShift
 from editors.parts.language_model import LanguageModel
 from tests.support.tiny_files import samples
 
-MADE = {"made": samples()}
+DATA = {"tiny": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)
 
 
@@ -34,7 +34,7 @@ class KilledError(Exception):
 def fit(
     out: Path, hparams: MendHparams = QUICK, *, lm: LanguageModel | None = None, **more: Any
 ) -> Path:
-    return MendEditor.fit(lm or tiny_llama(), MADE, hparams, Resources(), out=out, **more)
+    return MendEditor.fit(lm or tiny_llama(), DATA, hparams, Resources(), out=out, **more)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_training_makes_the_edit_loss_fall(tmp_path: Path) -> None:
     assert not any(step["skipped"] for step in steps)
     header = read_header(path)
     assert [entry["iteration"] for entry in header["history"]] == [15, 30]
-    scores = header["validation"]["made"]
+    scores = header["validation"]["tiny"]
     assert (scores["edits"], scores["together"]) == (4, 1)
     assert set(scores) >= {"reliability", "generality", "locality", "loss"}
     assert header["selected_loss"] == pytest.approx(scores["loss"])
@@ -72,7 +72,7 @@ def test_the_edit_rates_learn_by_their_own_rate_or_hardly(mode: str, live: bool)
     torch.testing.assert_close(moved, torch.full_like(moved, expected), rtol=1e-3, atol=1e-9)
 
 
-def test_the_easyedit_mode_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+def test_the_easyedit_mode_selects_the_last_checkpoint(tmp_path: Path) -> None:
     hparams = dataclasses.replace(QUICK, mode="easyedit", learning_rate=0.3)  # it gets worse
     header = read_header(fit(tmp_path, hparams))
     losses = [entry["held_out_loss"] for entry in header["history"]]
@@ -93,7 +93,7 @@ def test_a_step_that_is_not_finite_changes_no_weight(
     with pytest.raises(ValueError, match="diverged"):
         fit(tmp_path, progress=steps.append)
     assert all(step["skipped"] for step in steps)
-    tensors, _ = read_artefact(checkpoint_path(tmp_path / "mend-tiny-llama-made.safetensors"))
+    tensors, _ = read_artefact(checkpoint_path(tmp_path / "mend-tiny-llama-tiny.safetensors"))
     ups = [tensor for name, tensor in tensors.items() if name.endswith("up")]
     assert ups
     assert not any(bool(up.any()) for up in ups)

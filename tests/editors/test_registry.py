@@ -70,7 +70,7 @@ def test_no_preset_and_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         registry.hparams_for("ft", "other")
 
 
-def test_an_editor_is_made_with_the_preset_of_its_model() -> None:
+def test_an_editor_has_the_preset_of_its_model() -> None:
     lm = tiny_gpt2()
     assert registry.get_editor("FT", lm).hparams == FtEditor.presets["default"]
     hparams = FtHparams(layer=1)

@@ -48,7 +48,7 @@ def test_no_text_is_an_error() -> None:
         second_moments(tiny_llama(), [], (0,), max_length=8)
 
 
-def test_the_inverse_is_computed_once_in_float64_and_kept_in_float32() -> None:
+def test_the_inverse_is_computed_once_in_float64_and_stored_in_float32() -> None:
     calls = []
     matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
 

@@ -75,7 +75,7 @@ def test_many_small_deltas_add_up_beside_half_precision(dtype: torch.dtype) -> N
     with torch.no_grad():
         model.weight.fill_(1.0)
     edited = EditedWeights(model)
-    for _ in range(100):  # each a tenth of what either type can tell from 1, or less
+    for _ in range(100):  # each a tenth of what either type resolves at 1, or less
         edited.add([WeightDelta("weight", torch.full((2, 3), 1e-4))])
     assert model.weight.dtype == dtype
     assert torch.equal(model.weight, torch.full((2, 3), 1.01).to(dtype))

@@ -66,7 +66,7 @@ def test_stopping_passes_through_inner_captures_that_do_not_stop() -> None:
     assert (lower.value.tolist(), top.value.tolist()) == ([4.0], [4.0])
 
 
-def test_changed_output_keeps_the_rest_of_a_tuple_and_ends() -> None:
+def test_changed_output_leaves_the_rest_of_a_tuple_and_ends() -> None:
     module = Doubling()
     with changed_output(module, lambda inputs, output: inputs + output):
         assert module(torch.tensor([1.0])) == (torch.tensor([3.0]), "rest")
@@ -89,7 +89,7 @@ def test_hooks_end_by_an_exception() -> None:
 
 
 @torch.no_grad()
-def test_prefill_is_told_from_cached_steps() -> None:
+def test_prefill_differs_from_cached_steps() -> None:
     lm = tiny_llama()
     cache, ids = DynamicCache(config=lm.model.config), torch.tensor([[5, 6, 7]])
     with watched_prefill(lm.base) as prefill:

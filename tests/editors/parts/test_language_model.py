@@ -95,7 +95,7 @@ def test_a_resumed_forward_is_a_whole_one_to_the_bit(lm: LanguageModel, layer: i
 
 
 @torch.no_grad()
-def test_a_resumed_forward_keeps_each_blocks_own_mask() -> None:
+def test_a_resumed_forward_has_each_blocks_own_mask() -> None:
     config = CONFIGS["qwen2-7b"] | {
         "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1
     }  # fmt: skip
@@ -154,7 +154,7 @@ def test_fine_tuning_lowers_the_loss_and_is_undone(lm: LanguageModel) -> None:
 
 
 @torch.no_grad()
-def test_rome_writes_the_value_that_it_found_and_undoes_it(lm: LanguageModel) -> None:
+def test_rome_writes_its_target_value_and_undoes_it(lm: LanguageModel) -> None:
     before, request = weights(lm.model), REQUESTS[0]
     hparams = RomeHparams(layer=1, mode="easyedit", v_num_grad_steps=4)
     editor = RomeEditor(lm, hparams, Resources())

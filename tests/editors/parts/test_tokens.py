@@ -58,12 +58,12 @@ def test_prompt_and_target_join_at_one_space(
 
 
 @TOKENIZERS
-def test_a_text_ends_so_that_another_reads_on_behind_one_space(
+def test_a_text_ends_so_that_another_reads_on_after_one_space(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     front = prompt_ids(tokenizer, "Ina is" + joint(tokenizer))
-    behind = prompt_ids(tokenizer, "Lisbon")[len(prompt_ids(tokenizer, "")) :]
-    text = str(tokenizer.decode(front + behind, skip_special_tokens=True))
+    following = prompt_ids(tokenizer, "Lisbon")[len(prompt_ids(tokenizer, "")) :]
+    text = str(tokenizer.decode(front + following, skip_special_tokens=True))
     assert text.strip() == "Ina is Lisbon"
 
 

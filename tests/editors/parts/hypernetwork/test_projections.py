@@ -1,4 +1,4 @@
-"""Gradient factors and the orientation of what is made of them, on every kind of weight."""
+"""Gradient factors and the orientation of weight changes, on every kind of weight."""
 
 from __future__ import annotations
 

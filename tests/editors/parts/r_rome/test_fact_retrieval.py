@@ -42,7 +42,7 @@ def test_ranking_is_by_cosine_and_of_six_at_most() -> None:
     assert rank(torch.ones(1, 2), torch.rand(9, 2)).scores.shape == (1, 6)
 
 
-def test_two_way_ranks_anew_by_the_mean_of_both_cosines() -> None:
+def test_two_way_re_ranks_by_the_mean_of_both_cosines() -> None:
     keys = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
     sentences = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     actual = rank(torch.tensor([[1.0, 0.0]]), keys, sentences)

@@ -104,7 +104,7 @@ def test_queries_are_sorted_by_kind(vectors: TextVectors) -> None:
 def test_rates_are_those_of_the_calibrated_gates(vectors: TextVectors) -> None:
     network = RaseNetwork(HIDDEN, UNTRAINED)
     pool = HeldOut.of(vectors, EXAMPLES)
-    calibrate(network, {"made": pool})
+    calibrate(network, {"tiny": pool})
     shares = rates(network, pool)
     gate, queries = network.gate(two_way=False), pool.queries(network, two_way=False)
     assert shares["edits"] == 2

@@ -44,7 +44,7 @@ class KilledError(Exception):
 
 
 def fit(directory: Path, hparams: RRomeHparams = HPARAMS, progress: Progress | None = None) -> Path:
-    given = {"made": samples(40), "again": samples(20)}
+    given = {"tiny": samples(40), "again": samples(20)}
     encoder = write_encoder(directory / "encoder")
     resources = Resources(encoder=encoder)
     return RRomeEditor.fit(
@@ -60,11 +60,11 @@ def test_an_artefact_says_what_its_gate_does(tmp_path: Path) -> None:
     assert path.name == "r_rome-tiny-llama.safetensors"
     header = read_header(path)
     assert header["hparams"] == trained_values(HPARAMS)
-    assert header["validation"].keys() == {"made", "again"}
-    assert header["validation"]["made"]["edits"] == 4
-    assert 0 <= header["validation"]["made"]["false_hit"] <= 1
+    assert header["validation"].keys() == {"tiny", "again"}
+    assert header["validation"]["tiny"]["edits"] == 4
+    assert 0 <= header["validation"]["tiny"]["false_hit"] <= 1
     assert [numbers["iteration"] for numbers in seen] == [1, 2, 3, 4, 5, 6]
-    assert "made.reliability" in seen[2]
+    assert "tiny.reliability" in seen[2]
     assert "sentences_loss" in seen[0]
 
 
@@ -73,7 +73,7 @@ def test_without_heads_only_the_gates_are_calibrated(tmp_path: Path) -> None:
     tensors, header = read_artefact(path)
     assert tensors.keys() == {"gates"}
     assert header["selected_iteration"] == 0
-    assert header["validation"]["made"]["edits"] == 4
+    assert header["validation"]["tiny"]["edits"] == 4
     assert fit(tmp_path, replace(HPARAMS, heads="untrained")) == path
 
 
