@@ -36,6 +36,12 @@ def test_labels_and_aliases_resolve_and_are_not_shared() -> None:
             assert names.setdefault(name, key) == key
 
 
+def test_every_editor_has_a_row_and_a_mark_of_its_own() -> None:
+    entries = [registry.describe(key) for key in registry.shipped()]
+    assert sorted(entry.table_row or 0 for entry in entries) == list(range(1, len(entries) + 1))
+    assert len({entry.mark for entry in entries} - {None}) == len(entries)
+
+
 def test_editors_of_later_papers_are_known_from_the_source() -> None:
     later = {key for key in registry.available() if not registry.describe(key).in_paper}
     assert later == {"alphaedit", "ike", "rag", "ultraedit", "wise"}

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from editors.parts.hypernetwork.network import (
-    Block,
     Hypernetwork,
     Modulation,
     RunningStatistics,
@@ -27,33 +26,6 @@ def test_statistics_are_mean_and_unbiased_deviation_however_rows_come() -> None:
         assert statistics.deviation.tolist() == pytest.approx([2, 12**0.5])
         assert float(statistics.count) == 3
     assert whole(ROWS[:1]).tolist() == [pytest.approx([-1, -(3**-0.5)])]
-
-
-def test_inflated_statistics_count_one_row_too_many_and_break_on_one() -> None:
-    statistics = RunningStatistics(2, eps=1e-7, inflated=True)
-    statistics.update(ROWS)
-    assert statistics.squares.tolist() == pytest.approx([12, 36])  # 3 (not 2) times 4 and 12
-    statistics.update(ROWS[:1])
-    assert bool(statistics.deviation.isnan().all())
-
-
-@pytest.mark.parametrize(
-    ("modulation", "wanted"),
-    # a = z down up + bias = 2 (1, -1) + (1, 0) = (3, -2); scale (2, -1), shift (-10, 1)
-    [("before_clamp", [1 + 0, 1 + 3]), ("after_clamp", [1 + 6 - 10, 1 + 0 + 1])],
-)
-def test_scale_and_shift_act_before_or_after_the_clamp(
-    modulation: Modulation, wanted: list[int]
-) -> None:
-    block = Block(2, 1, 2, modulation)
-    with torch.no_grad():
-        block.down.copy_(torch.tensor([[1.0], [1.0]]))
-        block.up.copy_(torch.tensor([[1.0, -1.0]]))
-        block.bias.copy_(torch.tensor([1.0, 0.0]))
-        block.scale[1].copy_(torch.tensor([2.0, -1.0]))
-        block.shift[1].copy_(torch.tensor([-10.0, 1.0]))
-    assert block(torch.ones(1, 2), 1).tolist() == [wanted]
-    assert block(torch.ones(1, 2), 0).tolist() == [[4, 1]]  # the other layer's are 1 and 0
 
 
 @pytest.mark.parametrize("modulation", ["before_clamp", "after_clamp"])
