@@ -1,4 +1,4 @@
-"""The `results` command on small made stores."""
+"""The `results` command on small stores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,7 +52,7 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_list_says_what_each_file_is(
+def test_list_prints_what_each_file_is(
     store: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = names(store.directory)
@@ -61,7 +60,7 @@ def test_list_says_what_each_file_is(
     states = sorted(line.split()[0] for line in lines[:-1])
     assert states == ["complete", "complete", "corrupt", "corrupt", "failed", "stale"]
     assert lines[-1] == "6 records"
-    (line,) = (one for one in lines if one.startswith("complete") and "editing" in one)
+    (line,) = (text for text in lines if text.startswith("complete") and "editing" in text)
     for part in (editing()["key"][:12], "ft", "zsre", "2 edits", "seed 0", "mini-llama", "2026-"):
         assert part in line
     assert f"Avg {100 / 3:.2f}" in line
@@ -146,7 +145,7 @@ def test_show_refuses_other_keys(
 def test_show_wants_one_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = store_of(tmp_path, *map(editing, range(17)))
     first = sorted(path.name[0] for path in store.paths())
-    twice = next(one for one in first if first.count(one) > 1)
+    twice = next(digit for digit in first if first.count(digit) > 1)
     (line,) = call(capsys, "show", twice, "--out", tmp_path, code=2)
     assert f"keys begin with {twice}" in line
 
@@ -174,15 +173,15 @@ def test_verify_names_every_problem(
 def test_export_and_import_give_equal_stores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = store_of(tmp_path / "one", *everything())
+    store = store_of(tmp_path / "first", *everything())
     for name in ("some.jsonl", "some.jsonl.gz"):
-        (said,) = call(capsys, "export", tmp_path / name, "--out", store.directory)
-        assert said == f"written: {tmp_path / name}, 4 records"  # the failed one is not
+        (printed,) = call(capsys, "export", tmp_path / name, "--out", store.directory)
+        assert printed == f"written: {tmp_path / name}, 4 records"  # the failed one is not
         other = tmp_path / f"of {name}"
-        (said,) = call(capsys, "import", tmp_path / name, "--out", other)
-        assert said == "imported: 4, there already: 0, refused: 0"
-        (said,) = call(capsys, "import", tmp_path / name, "--out", other)
-        assert said == "imported: 0, there already: 4, refused: 0"
+        (printed,) = call(capsys, "import", tmp_path / name, "--out", other)
+        assert printed == "imported: 4, there already: 0, refused: 0"
+        (printed,) = call(capsys, "import", tmp_path / name, "--out", other)
+        assert printed == "imported: 0, there already: 4, refused: 0"
         for record in everything()[:4]:
             assert (
                 ResultStore(other).path(record["key"]).read_bytes()
@@ -191,8 +190,8 @@ def test_export_and_import_give_equal_stores(
     plain = (tmp_path / "some.jsonl").read_bytes()
     assert gzip.decompress((tmp_path / "some.jsonl.gz").read_bytes()) == plain
     call(capsys, "export", tmp_path / "f.jsonl", "--state", "failed", "--out", store.directory)
-    (said,) = call(capsys, "import", tmp_path / "f.jsonl", "--out", tmp_path / "failed")
-    assert said.startswith("imported: 1,")
+    (printed,) = call(capsys, "import", tmp_path / "f.jsonl", "--out", tmp_path / "failed")
+    assert printed.startswith("imported: 1,")
 
 
 def line_of(record: Record) -> bytes:
@@ -242,10 +241,10 @@ def test_bad_records_are_refused_with_line_and_reason(
     assert names(tmp_path) == ["bad.jsonl"]
     lines = call(capsys, "import", file, "--partial", "--out", out, code=1)
     assert "imported: 2, there already: 0, refused: 1" in lines
-    assert names(out) == sorted(f"{one['key']}.json" for one in (editing(), timing()))
+    assert names(out) == sorted(f"{record['key']}.json" for record in (editing(), timing()))
 
 
-def test_import_keeps_other_complete_records(
+def test_import_spares_other_complete_records(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = sealed(editing() | {"data": {"mine": True}})
@@ -317,8 +316,7 @@ def test_gc_removes_what_nothing_needs(
     store: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, done = store.directory, editing()["key"]
-    dead: dict[str, Any] = {"host": "h", "machine": "m", "pid": 1, "process_started": 1}
-    kept_files = names(folder)
+    files_before = names(folder)
     put(folder / f".{done}.json.abc.partial")
     young = put(folder / f".{done}.json.def.partial", age=0)
     put(store.leases / f"{'2' * 64}.abc.removed")
@@ -328,18 +326,17 @@ def test_gc_removes_what_nothing_needs(
     foreign = put(store.checkpoints / "mine.txt")
     lease = Leases(store.leases).acquire(timing()["key"])
     assert lease is not None
-    busy = put(store.checkpoints / timing()["key"] / "state.safetensors")  # is made again now
+    busy = put(store.checkpoints / timing()["key"] / "state.safetensors")  # is computed again now
     before = names(folder)
     lines = call(capsys, "gc", "--dry-run", "--out", folder)
     assert names(folder) == before
     assert lines[-1] == "would remove 4 files and folders, 40 bytes"
     lines = call(capsys, "gc", "--out", folder)
     assert lines[-1] == "removed 4 files and folders, 40 bytes"
-    claimed = store.leases / f"{timing()['key']}.json"
-    stay = [str(one.relative_to(folder)) for one in (young, undone, foreign, busy, claimed)]
-    assert names(folder) == sorted([*kept_files, *stay])
+    leased = store.leases / f"{timing()['key']}.json"
+    stay = [str(path.relative_to(folder)) for path in (young, undone, foreign, busy, leased)]
+    assert names(folder) == sorted([*files_before, *stay])
     lease.release()
-    assert dead
 
 
 def test_gc_removes_leases_of_crashed_processes_alone(
@@ -364,12 +361,12 @@ def test_gc_removes_leases_of_crashed_processes_alone(
     )
     lines = call(capsys, "gc", "--out", store.directory)
     assert waited == [61.0]
-    assert any("2 leases are of other machines; watching them for 60 s." in one for one in lines)
+    assert any("2 leases are of other machines; watching them for 60 s." in text for text in lines)
     assert not silent.exists()
     assert speaking.exists()
 
 
-def test_gc_removes_what_a_process_left_that_was_killed_behind_its_record(
+def test_gc_removes_what_a_process_left_that_was_killed_after_its_record(
     store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = editing()["key"]
@@ -387,7 +384,7 @@ def test_gc_removes_what_a_process_left_that_was_killed_behind_its_record(
     ("option", "gone"),
     [("--stale", OLD["key"] + ".json"), ("--corrupt", f"{'1' * 64}.json.corrupt")],
 )
-def test_gc_removes_more_when_asked(
+def test_gc_removes_more_on_request(
     store: ResultStore, capsys: pytest.CaptureFixture[str], option: str, gone: str
 ) -> None:
     before = names(store.directory)

@@ -19,24 +19,28 @@ from tests.cli.asked import (
 )
 
 
+def one_cell(run_arguments: list[str]) -> list[str]:
+    return [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
+
+
 def test_a_damaged_record_is_named_set_aside_and_computed_again(
     run_arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-    assert main(one) == 0
+    command = one_cell(run_arguments)
+    assert main(command) == 0
     summary = records()[0]["summary"]
     capsys.readouterr()
     (path,) = Path("out").glob("*.json")
     path.write_text(path.read_text()[:100])
-    assert main(one) == 0
-    said = capsys.readouterr().err
-    assert f"warning: {path} is no result record. It is set aside as {path.name}.corrupt." in said
+    assert main(command) == 0
+    error = capsys.readouterr().err
+    assert f"warning: {path} is no result record. It is set aside as {path.name}.corrupt." in error
     assert records()[0]["summary"] == summary
     assert len(path.with_name(f"{path.name}.corrupt").read_text()) == 100
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
+def test_a_disk_that_takes_no_more_is_one_sentence_and_spares_finished_cells(
     run_arguments: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -58,26 +62,26 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_keeps_what_is_finished(
 
         context.setattr(ResultStore, "put", put)
         assert main(run_arguments) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json;")
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json;")
+    assert error.count("\n") == 1
     assert sorted(path.stem for path in Path("out").iterdir()) == sorted(written[:3])
-    kept = records()
+    stored = records()
     assert main(run_arguments) == 0
-    assert [record for record in records() if record["key"] in written[:3]] == kept
+    assert [record for record in records() if record["key"] in written[:3]] == stored
 
 
 def test_tables_say_how_many_stale_records_are_left_out(
     run_arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1", "--n-seeds", "2"]
-    assert main(one) == 0
+    command = [*one_cell(run_arguments), "--n-seeds", "2"]
+    assert main(command) == 0
     printed = capsys.readouterr().out
     for change in ({"metric_version": 7}, {"metric_version": 7, "n_edits": 3}):
         record = records()[0]
         cell = record["cell"] | change
         store_as(record, cell)
-    assert main(tables_arguments(one)) == 0
+    assert main(tables_arguments(command)) == 0
     captured = capsys.readouterr()
     assert captured.out == printed
     assert "warning: 1 stale record is left out (metric protocol 7, now 1)" in captured.err
@@ -86,14 +90,14 @@ def test_tables_say_how_many_stale_records_are_left_out(
 def test_tables_show_one_protocol_and_say_which_others_there_are(
     run_arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-    assert main(one) == 0
+    command = one_cell(run_arguments)
+    assert main(command) == 0
     printed = capsys.readouterr().out
     (record,) = records()
     values = record["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
     values.update(dict.fromkeys(values, 0.125))
     store_as(record, record["cell"] | {"scoring_time": "edit_end"})
-    ask = tables_arguments(one)
+    ask = tables_arguments(command)
     assert main(ask) == 0
     captured = capsys.readouterr()
     assert captured.out == printed
@@ -116,8 +120,8 @@ def test_tables_of_a_read_only_store_are_printed(
     capsys: pytest.CaptureFixture[str],
     number: int,
 ) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1,2"]
-    assert main(one) == 0
+    command = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1,2"]
+    assert main(command) == 0
     printed = capsys.readouterr().out.partition("written:")[0]
     path = Path("out") / f"{'0' * 64}.json"
     path.write_text("damaged")
@@ -128,7 +132,7 @@ def test_tables_of_a_read_only_store_are_printed(
     with monkeypatch.context() as context:
         for name in ("rename", "replace", "touch"):
             context.setattr(Path, name, refuse)
-        assert main(tables_arguments(one)) == 0
+        assert main(tables_arguments(command)) == 0
     captured = capsys.readouterr()
     assert captured.out == printed
     assert f"{path} is no result record. It is skipped" in captured.err

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cells import Cell
+from bench.core.cells import Cell, CellKey, check_one_way, joined, of_protocol
 
 CELL = Cell(
     backbone="mini-llama",
@@ -48,38 +48,34 @@ def test_a_record_gives_the_cell_back() -> None:
     assert again.key() == CELL.key()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"backbone": "gpt2-xl"},
-        {"backbone_digest": "0"},
-        {"dtype": "bfloat16"},
-        {"dataset": "counterfact"},
-        {"dataset_revision": "other"},
-        {"dataset_digest": "0"},
-        {"editor": "rome"},
-        {"editor_version": 2},
-        {"hparams": {"lr": 1e-3}},
-        {"inputs": {}},
-        {"n_edits": 50},
-        {"batch_per_step": 2},
-        {"seed": 1},
-        {"varies": "training"},
-        {"limit": None},
-        {"protocol": "stream"},
-        {"scoring_time": "after_each"},
-        {"metric_version": 2},
-        {"generation": "none"},
-        {"measures": {"retention": "v1"}},
-    ],
-)
-def test_every_field_is_part_of_the_key(change: dict[str, Any]) -> None:
-    assert dataclasses.replace(CELL, **change).key() != CELL.key()
+OTHERS: dict[str, Any] = {
+    "backbone": "gpt2-xl",
+    "backbone_digest": "0",
+    "dtype": "bfloat16",
+    "dataset": "counterfact",
+    "dataset_revision": "other",
+    "dataset_digest": "0",
+    "editor": "rome",
+    "editor_version": 2,
+    "hparams": {"lr": 1e-3},
+    "inputs": {},
+    "n_edits": 50,
+    "batch_per_step": 2,
+    "seed": 1,
+    "varies": "training",
+    "limit": None,
+    "protocol": "stream",
+    "scoring_time": "after_each",
+    "metric_version": 2,
+    "generation": "none",
+    "measures": {"retention": "v1"},
+}
 
 
-def test_the_changes_above_cover_every_field() -> None:
-    (mark,) = test_every_field_is_part_of_the_key.pytestmark
-    assert {name for change in mark.args[1] for name in change} == {*CELL.to_dict(), "measures"}
+def test_every_field_is_part_of_the_key() -> None:
+    assert OTHERS.keys() == {field.name for field in dataclasses.fields(Cell)}
+    changed: list[Any] = [dataclasses.replace(CELL, **{n: v}) for n, v in OTHERS.items()]
+    assert len({cell.key() for cell in [CELL, *changed]}) == len(OTHERS) + 1
 
 
 def test_key_does_not_depend_on_the_order_of_hyper_parameters() -> None:
@@ -99,3 +95,43 @@ def test_key_does_not_depend_on_the_order_of_hyper_parameters() -> None:
 def test_impossible_cells_are_refused(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         dataclasses.replace(CELL, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "protocol"),
+    [
+        ({"metric_version": 2}, "zsre/blocks/v2"),
+        ({"protocol": "single"}, "zsre/single/v1"),
+        ({"scoring_time": "edit_end"}, "zsre/blocks+scoring_time=edit_end/v1"),
+        ({"batch_per_step": 10}, "zsre/blocks+batch_per_step=10/v1"),
+        ({"varies": "training"}, "zsre/blocks+varies=training/v1"),
+        ({"generation": "context_guided"}, "zsre/blocks+context_guided/v1"),
+        ({"seed": 5, "n_edits": 3, "limit": None, "generation": "none"}, "zsre/blocks/v1"),
+    ],
+)
+def test_the_id_of_a_protocol_names_its_departures(change: dict[str, Any], protocol: str) -> None:
+    assert CELL.protocol_id == "zsre/blocks/v1"
+    assert dataclasses.replace(CELL, **change).protocol_id == protocol
+
+
+def test_cells_of_a_protocol_are_chosen_with_a_data_set_and_without() -> None:
+    for wanted in ("zsre/blocks/v1", "blocks/v1"):
+        assert of_protocol([CELL], wanted) == [CELL]
+    for wanted in ("counterfact/blocks/v1", "v1", "blocks/v3"):
+        with pytest.raises(ValueError, match=rf"'{wanted}'\. Available: zsre/blocks/v1"):
+            of_protocol([CELL], wanted)
+    other = dataclasses.replace(CELL, dataset="counterfact")
+    check_one_way([CELL, other])
+    assert joined([CELL, other, CELL]) == "zsre+counterfact/blocks/v1"
+    newer = dataclasses.replace(CELL, metric_version=2)
+    with pytest.raises(ValueError, match="zsre/blocks/v1, zsre/blocks/v2"):
+        joined([CELL, newer])
+
+
+def test_the_names_of_a_cell_are_its_own_or_those_of_its_edits() -> None:
+    key = CellKey("mini-llama", "ft", "zsre", 10, 0)
+    cell = CELL.to_dict()
+    assert CellKey.of(cell) == key
+    assert CellKey.of({"backbone": "mini-llama", "edits": cell}) == key
+    unedited = CellKey("mini-llama", None, None, None, None)
+    assert CellKey.of({"backbone": "mini-llama", "edits": None}) == unedited

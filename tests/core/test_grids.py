@@ -22,31 +22,31 @@ SOME = RunConfig(editors=("rome", "FT"), datasets=("cf", "ZSRE"), edits=(10, 1),
 
 
 def test_points_are_in_the_tables_order() -> None:
-    found = [(p.n_edits, p.editor, p.dataset, p.seed) for p in points(SOME)]
-    assert found[:5] == [
+    listed = [(p.n_edits, p.editor, p.dataset, p.seed) for p in points(SOME)]
+    assert listed[:5] == [
         (1, "ft", "zsre", 0),
         (1, "ft", "zsre", 1),
         (1, "ft", "counterfact", 0),
         (1, "ft", "counterfact", 1),
         (1, "rome", "zsre", 0),
     ]
-    assert len(found) == len(set(found)) == 2 * 2 * 2 * 2
+    assert len(listed) == len(set(listed)) == 2 * 2 * 2 * 2
 
 
 def test_the_default_is_every_editor_on_three_sets_at_1_10_and_100_edits() -> None:
-    found = points(RunConfig())
-    assert {p.editor for p in found} == set(editor_keys())
-    assert [p.dataset for p in found[:3]] == ["zsre", "counterfact", "ripple_edits"]
-    assert {(p.n_edits, p.limit) for p in found} == {(1, 20), (10, 50), (100, 100)}
-    assert {p.backbone for p in found} == {"mini-llama"}
+    listed = points(RunConfig())
+    assert {p.editor for p in listed} == set(editor_keys())
+    assert [p.dataset for p in listed[:3]] == ["zsre", "counterfact", "ripple_edits"]
+    assert {(p.n_edits, p.limit) for p in listed} == {(1, 20), (10, 50), (100, 100)}
+    assert {p.backbone for p in listed} == {"mini-llama"}
 
 
 def test_the_paper_preset_takes_all_samples_and_leaves_ripple_edits_out_at_10000() -> None:
-    found = points(RunConfig(preset="paper"))
-    assert {p.limit for p in found} == {None}
-    assert {p.n_edits for p in found} == {1, 10, 100, 1000, 10000}
-    assert {p.dataset for p in found if p.n_edits == 10000} == {"zsre", "counterfact"}
-    assert {p.backbone for p in found} == {"llama-2-7b"}
+    listed = points(RunConfig(preset="paper"))
+    assert {p.limit for p in listed} == {None}
+    assert {p.n_edits for p in listed} == {1, 10, 100, 1000, 10000}
+    assert {p.dataset for p in listed if p.n_edits == 10000} == {"zsre", "counterfact"}
+    assert {p.backbone for p in listed} == {"llama-2-7b"}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_so_are_their_committed_cells(
     editors: tuple[str, ...] | None, recent: bool, wanted: list[str]
 ) -> None:
     cells = [dataclasses.replace(CELL, editor=editor) for editor in ("rag", "ft")]
-    found = chosen(TABLE, cells, RunConfig(editors=editors, recent=recent))
-    assert [cell.editor for cell in found if isinstance(cell, Cell)] == wanted
+    listed = chosen(TABLE, cells, RunConfig(editors=editors, recent=recent))
+    assert [cell.editor for cell in listed if isinstance(cell, Cell)] == wanted
 
 
 def test_data_sets_come_in_the_papers_column_order() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.source import ROOT, modules
 
 FOLDERS = ("bench", "editors", "benchmarks", "examples", "tests")
-# Modules and calls that run code found in a file.
+# Modules and calls that run code from a file.
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "pd.read_pickle", "pandas.read_pickle"}
 UNSAFE_ARGUMENTS = {"allow_pickle", "trust_remote_code"}
@@ -20,7 +20,7 @@ UNPACKING = {"extract", "extractall", "unpack_archive"}
 # Path (from the repository root) of a file that may, with the reason.
 ALLOWED: dict[str, str] = {
     "bench/models/weights/unpickle.py": "the converter of pickled weights, a process of its own",
-    "tests/models/weights/test_import_weights.py": "makes files for the converter",
+    "tests/models/weights/test_import_weights.py": "writes files for the converter",
 }
 
 
@@ -65,13 +65,13 @@ def test_the_search_finds_what_it_should(source: str, uses: list[str]) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_module_unpickles_or_runs_remote_code(folder: str) -> None:
-    found = {
+    unsafe = {
         path: uses
         for module in modules(folder).values()
         if (path := str(module.path.relative_to(ROOT))) not in ALLOWED
         and (uses := sorted(unsafe_uses(module.tree)))
     }
-    assert found == {}
+    assert unsafe == {}
 
 
 @pytest.mark.parametrize("path", ALLOWED)
@@ -94,10 +94,10 @@ def test_the_converter_reads_weights_only() -> None:
 
 def test_no_pickled_file_is_tracked_in_the_packages() -> None:
     suffixes = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt"}
-    found: list[Path] = [
+    pickled: list[Path] = [
         path
         for folder in ("bench", "editors")
         for path in (ROOT / folder).rglob("*")
         if path.suffix in suffixes
     ]
-    assert found == []
+    assert pickled == []

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 
 from bench.cli.main import main
 from bench.evaluation import caches
-from tests.core.test_small_disk import mounted
 from tests.faults.grid import Home, assert_tidy, results
 from tests.faults.tally import Count
+from tests.store.test_small_disk import mounted
 
 pytestmark = pytest.mark.faults
 

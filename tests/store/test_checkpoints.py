@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.store.checkpoints import CheckpointFile
 
 HERE = {"package": "1", "libraries": {"torch": "2"}, "code": ["x"], "threads": 1}
-MADE = Checkpoint(
+CHECKPOINT = Checkpoint(
     progress={"block": 1, "seconds": [0.1, 1 / 3], "answer": "Otho é", "number": float("inf")},
     state={
         "weight": torch.arange(6.0).reshape(2, 3),
         "half": torch.ones(2, dtype=torch.bfloat16),
         "none": torch.empty(0, 4),
-        "one": torch.tensor(7),
-        "yes": torch.tensor([True, False]),
+        "scalar": torch.tensor(7),
+        "flags": torch.tensor([True, False]),
     },
 )
 
@@ -38,21 +39,21 @@ def aside(file: CheckpointFile) -> list[str]:
 
 def test_what_is_written_is_read(file: CheckpointFile) -> None:
     assert file.read() is None
-    file.write(MADE)
-    kept = file.read()
-    assert kept is not None
-    assert kept.progress == MADE.progress
-    assert kept.state.keys() == MADE.state.keys()
-    for name, tensor in MADE.state.items():
-        assert kept.state[name].dtype == tensor.dtype
-        assert torch.equal(kept.state[name], tensor)
+    file.write(CHECKPOINT)
+    stored = file.read()
+    assert stored is not None
+    assert stored.progress == CHECKPOINT.progress
+    assert stored.state.keys() == CHECKPOINT.state.keys()
+    for name, tensor in CHECKPOINT.state.items():
+        assert stored.state[name].dtype == tensor.dtype
+        assert torch.equal(stored.state[name], tensor)
     assert [path.name for path in file.directory.iterdir()] == [f"{file.key}.safetensors"]
 
 
 def test_a_checkpoint_that_cannot_be_put_in_place_leaves_the_last_one(
     file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write(MADE)
+    file.write(CHECKPOINT)
 
     def fail(*_: object) -> None:
         raise OSError("no room")
@@ -60,108 +61,77 @@ def test_a_checkpoint_that_cannot_be_put_in_place_leaves_the_last_one(
     with monkeypatch.context() as context:
         context.setattr(Path, "replace", fail)
         with pytest.raises(OSError, match="no room"):
-            file.write(dataclasses.replace(MADE, progress={"block": 2}))
-    kept = file.read()
-    assert kept is not None
-    assert kept.progress == MADE.progress
+            file.write(dataclasses.replace(CHECKPOINT, progress={"block": 2}))
+    stored = file.read()
+    assert stored is not None
+    assert stored.progress == CHECKPOINT.progress
     assert len([*file.directory.iterdir()]) == 1
 
 
 def test_discarding_removes_it_and_what_killed_writers_left(file: CheckpointFile) -> None:
     other = dataclasses.replace(file, key="o" * 64)
-    for one in (file, other):
-        one.write(MADE)
+    file.write(CHECKPOINT)
+    other.write(CHECKPOINT)
     (file.directory / f".{file.path.name}.0123.partial").touch()
     file.discard()
     file.discard()
     assert [*file.directory.iterdir()] == [other.path]
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5])
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[:-5],
+    "emptied": lambda content: b"",
+    "another bit": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "another header": lambda content: content.replace(b'\\"threads\\":1', b'\\"threads\\":2'),
+    "another text": lambda content: content.replace(b'"block": 1', b'"block": 0'),
+    "no tensors": lambda content: b"{}",
+}
 
 
-def emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def another_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-def another_header(path: Path) -> None:
-    content = path.read_bytes()
-    assert content.count(b'\\"threads\\":1') == 1
-    path.write_bytes(content.replace(b'\\"threads\\":1', b'\\"threads\\":2'))
-
-
-def another_text(path: Path) -> None:
-    content = path.read_bytes()
-    assert content.count(b'"block": 1') == 1
-    path.write_bytes(content.replace(b'"block": 1', b'"block": 0'))
-
-
-def no_safetensors(path: Path) -> None:
-    path.write_text("{}")
-
-
-@pytest.mark.parametrize(
-    "spoil", [cut, emptied, another_bit, another_header, another_text, no_safetensors]
-)
+@pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_file_is_named_set_aside_and_not_read(
-    file: CheckpointFile, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+    file: CheckpointFile, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write(MADE)
-    spoil(file.path)
-    spoilt = file.path.read_bytes()
+    file.write(CHECKPOINT)
+    damaged = DAMAGES[name](file.path.read_bytes())
+    assert damaged != file.path.read_bytes()
+    file.path.write_bytes(damaged)
     assert file.read() is None
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"The checkpoint {file.path} is damaged")
     assert aside(file) == [f"{file.key}.safetensors.corrupt"]
-    assert (file.directory / aside(file)[0]).read_bytes() == spoilt
+    assert (file.directory / aside(file)[0]).read_bytes() == damaged
     assert not file.path.exists()
 
 
 def test_nothing_that_was_set_aside_is_lost(file: CheckpointFile) -> None:
-    for content in (b"one", b"two"):
+    for content in (b"1", b"2"):
         file.directory.mkdir(exist_ok=True)
         file.path.write_bytes(content)
         assert file.read() is None
-    assert [(file.directory / name).read_bytes() for name in aside(file)] == [b"one", b"two"]
+    assert [(file.directory / name).read_bytes() for name in aside(file)] == [b"1", b"2"]
     file.discard()
     assert len(aside(file)) == 2
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reason"),
     [
         ({"numerics": HERE | {"libraries": {"torch": "3"}}}, "with torch '2', here it is '3'"),
-        ({"numerics": HERE | {"code": ["y"]}}, "was computed by other code"),
+        ({"numerics": HERE | {"code": ["y"]}}, "by other code"),
         ({"numerics": HERE | {"threads": 2}}, "with threads 1, here it is 2"),
+        ({"key": "o" * 64}, "of another cell"),
     ],
 )
-def test_one_computed_with_other_numerics_is_not_continued(
-    file: CheckpointFile,
-    changes: dict[str, Any],
-    said: str,
-    capsys: pytest.CaptureFixture[str],
+def test_a_checkpoint_of_another_cell_or_numerics_is_not_continued(
+    file: CheckpointFile, changes: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write(MADE)
-    assert dataclasses.replace(file, **changes).read() is None
-    assert said in capsys.readouterr().err
-    assert len(aside(file)) == 1
-
-
-def test_one_of_another_cell_is_not_continued(
-    file: CheckpointFile, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = dataclasses.replace(file, key="o" * 64)
-    other.write(MADE)
-    other.path.rename(file.path)
-    assert file.read() is None
-    assert "is one of another cell" in capsys.readouterr().err
+    file.write(CHECKPOINT)
+    other = dataclasses.replace(file, **changes)
+    file.path.rename(other.path)
+    assert other.read() is None
+    assert reason in capsys.readouterr().err
+    assert len(aside(other)) == 1
 
 
 def test_numerics_are_stable_and_know_the_arithmetic() -> None:
@@ -173,12 +143,13 @@ def test_numerics_are_stable_and_know_the_arithmetic() -> None:
 
 
 def steps(checkpointer: Checkpointer, file: CheckpointFile, count: int) -> list[int]:
-    """The steps behind which a checkpoint was written."""
+    """The steps after which a checkpoint was written."""
     written = []
     for number in range(1, count + 1):
-        checkpointer.after_edit(lambda n=number: dataclasses.replace(MADE, progress={"step": n}))  # type: ignore[misc]
-        kept = file.read()
-        if kept is not None and kept.progress["step"] == number:
+        checkpoint = dataclasses.replace(CHECKPOINT, progress={"step": number})
+        checkpointer.after_edit(partial(dataclasses.replace, checkpoint))
+        stored = file.read()
+        if stored is not None and stored.progress["step"] == number:
             written.append(number)
     return written
 
@@ -212,7 +183,7 @@ def test_writing_takes_a_small_share_of_the_time(
 
     def slowly() -> Checkpoint:
         now[0] += 2.0
-        return MADE
+        return CHECKPOINT
 
     checkpointer.after_edit(slowly)
     assert now[0] == 2.0
@@ -224,25 +195,23 @@ def test_writing_takes_a_small_share_of_the_time(
     assert now[0] == 44.0
 
 
-def test_a_stop_is_kept_first_and_needs_no_place(file: CheckpointFile) -> None:
+def test_a_stop_is_checkpointed_first_and_needs_no_file(file: CheckpointFile) -> None:
     stop = StopFlag()
     checkpointer = Checkpointer(file, stop=stop)
     checkpointer.check()
     stop.request_stop()
     with pytest.raises(StoppedEarly):
-        checkpointer.after_batch(lambda: MADE)
+        checkpointer.after_batch(lambda: CHECKPOINT)
     assert file.read() is not None
-    for action in (
-        Checkpointer(stop=stop).check,
-        lambda: Checkpointer(stop=stop).after_edit(lambda: MADE),
-    ):
-        with pytest.raises(StoppedEarly):
-            action()
+    with pytest.raises(StoppedEarly):
+        Checkpointer(stop=stop).check()
+    with pytest.raises(StoppedEarly):
+        Checkpointer(stop=stop).after_edit(lambda: CHECKPOINT)
 
 
 def test_work_goes_on_where_no_checkpoint_can_be_written(
     file: CheckpointFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.directory.write_text("a file in the place of the folder")
-    Checkpointer(file, RunOptions(checkpoint_edits=1)).after_edit(lambda: MADE)
+    Checkpointer(file, RunOptions(checkpoint_edits=1)).after_edit(lambda: CHECKPOINT)
     assert capsys.readouterr().err.startswith(f"No checkpoint was written to {file.path}: ")

@@ -58,7 +58,7 @@ def held(lease: Lease | None) -> Lease:
     return lease
 
 
-def test_one_process_holds_a_cell_and_nothing_stays_behind(folder: Path) -> None:
+def test_one_process_holds_a_cell_and_nothing_is_left(folder: Path) -> None:
     leases, others = Leases(folder), Leases(folder)
     with held(leases.acquire(KEY)) as lease:
         assert others.acquire(KEY) is None
@@ -181,7 +181,7 @@ def test_of_several_takers_one_wins(folder: Path) -> None:
             if lease is not None:
                 won.append(lease)
 
-        threads = [threading.Thread(target=take, args=(one, start, won)) for one in takers]
+        threads = [threading.Thread(target=take, args=(taker, start, won)) for taker in takers]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -290,8 +290,8 @@ def test_of_many_processes_that_die_while_they_hold_it_one_has_the_cell(tmp_path
         subprocess.Popen([*command, str(number)], env=env, stderr=subprocess.PIPE, text=True)
         for number in range(6)
     ]
-    said = [rival.communicate(timeout=60)[1] for rival in rivals]
-    assert said == [""] * 6
+    errors = [rival.communicate(timeout=60)[1] for rival in rivals]
+    assert errors == [""] * 6
     codes = [rival.returncode for rival in rivals]
     assert set(codes) <= {0, -signal.SIGKILL}
     assert -signal.SIGKILL in codes
@@ -312,7 +312,7 @@ def test_a_lease_is_never_there_without_its_content(
 
     monkeypatch.setattr("bench.store.leases.os.fsync", look)
     held(Leases(folder).acquire(KEY)).release()
-    assert seen == [[]]  # it got its name behind that
+    assert seen == [[]]  # it got its name after that
     assert not folder.exists()
 
 

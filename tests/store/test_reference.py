@@ -1,22 +1,28 @@
-"""Committed reference records: written in one order, read with their keys checked."""
+"""Reference records: what a compact record holds, written in one order, read with keys checked."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.cli.main import main
+from bench.evaluation.metrics import SampleRow, summarise
 from bench.store import reference
 from bench.store.reference import (
+    WORST,
     add_to_reference,
     compact,
+    line,
     reference_records,
     table_records,
     write_reference,
 )
-from bench.store.results import Record
+from bench.store.results import Record, complete
+from tests.core.test_cells import CELL
 from tests.tables.records import cell, record
 
 CELLS = [cell("ft", "zsre", 10, 1), cell("ft", "zsre", 10, 0), cell("grace", "zsre", 1, 0)]
@@ -24,9 +30,9 @@ CELLS = [cell("ft", "zsre", 10, 1), cell("ft", "zsre", 10, 0), cell("grace", "zs
 
 def records() -> list[Record]:
     """Records that have no rows, as references have none."""
-    made = [record(of, rel=0.5, gen=0.4, loc=0.3) for of in CELLS]
-    made[1]["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]["reliability"] = 0.7
-    return [one | {"data": {}} for one in made]
+    whole = [record(of, rel=0.5, gen=0.4, loc=0.3) | {"data": {}} for of in CELLS]
+    whole[1]["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]["reliability"] = 0.7
+    return whole
 
 
 @pytest.fixture
@@ -36,13 +42,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "reference"
 
 
-def test_what_is_written_is_read_and_equal_records_make_equal_files(folder: Path) -> None:
+def test_what_is_written_is_read_and_equal_records_give_equal_files(folder: Path) -> None:
     path = write_reference(folder / "table1.jsonl", records())
     first = path.read_bytes()
     assert write_reference(path, records()[::-1]).read_bytes() == first
-    found = reference_records("table1")
-    assert [one["key"] for one in found] == sorted(one["key"] for one in records())
-    assert all(compact(one) == one for one in found)
+    read = reference_records("table1")
+    assert [record["key"] for record in read] == sorted(record["key"] for record in records())
+    assert list(map(compact, read)) == read
 
 
 def test_a_line_of_another_cell_is_named(folder: Path) -> None:
@@ -56,13 +62,13 @@ def test_a_line_of_another_cell_is_named(folder: Path) -> None:
 
 
 def test_records_are_added_to_those_of_other_cells(folder: Path) -> None:
-    one, two, three = records()
-    path = add_to_reference(folder / "covariance.jsonl", [one, two])
-    newer = one | {"health": [{"effect": 0.0}]}
-    add_to_reference(path, [newer, three])
-    whole = {found["key"]: found for found in reference_records("covariance")}
-    assert whole.keys() == {found["key"] for found in records()}
-    assert whole[one["key"]]["health"] == newer["health"]
+    first, second, third = records()
+    path = add_to_reference(folder / "covariance.jsonl", [first, second])
+    newer = first | {"health": [{"effect": 0.0}]}
+    add_to_reference(path, [newer, third])
+    whole = {record["key"]: record for record in reference_records("covariance")}
+    assert whole.keys() == {record["key"] for record in records()}
+    assert whole[first["key"]]["health"] == newer["health"]
 
 
 def test_a_file_that_cannot_be_added_to_is_named_and_left(folder: Path) -> None:
@@ -73,7 +79,7 @@ def test_a_file_that_cannot_be_added_to_is_named_and_left(folder: Path) -> None:
     assert path.read_text("utf-8") == "no record\n"
 
 
-def test_no_reference_is_said(folder: Path) -> None:
+def test_a_missing_reference_is_named(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no reference results of table9"):
         reference_records("table9")
 
@@ -98,18 +104,18 @@ def test_tables_are_exported_into_one_file(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_reference(folder / "table1.jsonl", records())
-    made = str(tmp_path / "made.jsonl")
-    export = ["tables", "--reference", "--export", made]
+    written = str(tmp_path / "written.jsonl")
+    export = ["tables", "--reference", "--export", written]
     assert main([*export, "--editors", "grace"]) == 0
     assert main([*export, "--editors", "ft", "--add"]) == 0
-    assert Path(made).read_bytes() == (folder / "table1.jsonl").read_bytes()
+    assert Path(written).read_bytes() == (folder / "table1.jsonl").read_bytes()
     assert main([*export, "--editors", "ft"]) == 0  # replaces what is there
-    assert len(Path(made).read_text("utf-8").splitlines()) == 2
+    assert len(Path(written).read_text("utf-8").splitlines()) == 2
     assert main(["tables", "--reference", "--add"]) == 2
     assert "--add is for --export FILE alone." in capsys.readouterr().err
 
 
-def test_later_editors_have_a_file_of_their_own_and_rows_when_asked_for(
+def test_later_editors_have_a_file_of_their_own_and_rows_on_request(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -122,7 +128,7 @@ def test_later_editors_have_a_file_of_their_own_and_rows_when_asked_for(
     default = capsys.readouterr().out
     later = record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3) | {"data": {}}
     write_reference(folder / "table1-recent.jsonl", [later])
-    assert [one["cell"]["editor"] for one in table_records(1)][3:] == ["wise"]
+    assert [record["cell"]["editor"] for record in table_records(1)][3:] == ["wise"]
     assert main(show) == 0
     assert capsys.readouterr().out == default
     assert main([*show, "--with-recent"]) == 0
@@ -136,3 +142,89 @@ def test_later_editors_alone_are_no_table(folder: Path) -> None:
     write_reference(folder / "table1-recent.jsonl", records())
     with pytest.raises(FileNotFoundError, match="no reference results of table1"):
         table_records(1)
+
+
+PROVENANCE = {"git": None, "seconds": {"edit": 1 / 3}, "backbone": "/home/me", "data": "/home"}
+
+
+def item(aspect: str, wanted: list[int], got: list[int]) -> Any:
+    answers = {"teacher_forced": {"ids": got, "text": f"{got}"}}
+    before = {"teacher_forced": {"ids": [0] * len(got), "text": "none"}}
+    return {
+        "aspect": aspect, "kind": "request", "prompt": "P", "target": "T",
+        "target_ids": wanted, "before": before, "after": answers,
+    }  # fmt: skip
+
+
+def row(position: int, *right: bool) -> SampleRow:
+    """A sample of two-token items; a wrong one has one of two tokens."""
+    aspects = ("reliability", "generality", "generality")
+    return {
+        "id": f"s{position}",
+        "block": 0,
+        "position": position,
+        "edit_seconds": float(position),
+        "items": [
+            item(aspect, [1, 2], [1, 2] if good else [1, 9])
+            for aspect, good in zip(aspects, right, strict=True)
+        ],
+    }
+
+
+def full(rows: list[SampleRow], n_edits: int) -> Any:
+    cell = dataclasses.replace(CELL, n_edits=n_edits, limit=n_edits, hparams={"eps": 1e-8})
+    body = {"data": {}, "summary": summarise(rows), "health": [], "rows": rows}
+    return complete(cell, {"label": "FT"}, PROVENANCE, body)
+
+
+ROWS = [row(0, False, False, True), row(1, True, True, True), row(2, True, False, False)]
+
+
+def test_scores_stay_and_rows_go() -> None:
+    whole = full(ROWS, 3)
+    small = compact(whole)
+    assert "rows" not in small
+    assert small["key"] == whole["key"]
+    assert small["cell"] == whole["cell"]  # exact: the key is computed from it
+    after = small["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
+    assert after["reliability"] == pytest.approx((0.5 + 1 + 1) / 3, abs=1e-6)
+    assert small["edit_seconds"] == [0.5, 1.0, 1.5]
+    assert small["provenance"] == {"git": None, "seconds": {"edit": 0.333333}}  # no local paths
+
+
+def test_scores_by_age_count_the_edits_that_came_after() -> None:
+    youngest, middle, oldest = compact(full(ROWS, 3))["by_age"]
+    assert (youngest["from"], youngest["to"], youngest["samples"]) == (0, 0, 1)
+    assert (youngest["reliability"], youngest["generality"]) == (1.0, 0.5)  # position 2
+    assert (middle["reliability"], middle["generality"]) == (1.0, 1.0)
+    assert (oldest["from"], oldest["reliability"], oldest["generality"]) == (2, 0.5, 0.75)
+
+
+def test_many_ages_are_grouped() -> None:
+    rows = [row(position, position < 15, True, True) for position in range(30)]
+    ages = compact(full(rows, 30))["by_age"]
+    assert [(group["from"], group["to"]) for group in ages[:2]] == [(0, 2), (3, 5)]
+    assert [group["reliability"] for group in ages] == [0.5] * 5 + [1.0] * 5
+
+
+def test_the_worst_samples_have_their_texts() -> None:
+    rows = [row(position, position > 0, True, True) for position in range(9)]
+    worst = compact(full(rows, 9))["worst"]
+    assert len(worst) == WORST
+    assert worst[0]["id"] == "s0"
+    assert worst[0]["items"][0] == {
+        "kind": "reliability/request", "prompt": "P", "target": "T",
+        "before": "none", "after": "[1, 9]",
+    }  # fmt: skip
+
+
+def test_a_compact_record_stays_as_it_is() -> None:
+    text = line(full(ROWS, 3))
+    assert line(json.loads(text)) == text
+
+
+def test_other_kinds_of_record_lose_their_rows_alone() -> None:
+    other = full(ROWS, 3) | {"cell": {"kind": "other"}, "summary": {"average": 1 / 3}}
+    small = compact(other)
+    assert small["summary"] == {"average": 0.333333}
+    assert not {"rows", "worst", "by_age"} & small.keys()

@@ -37,8 +37,8 @@ def test_the_committed_schema_is_generated_from_the_types() -> None:
 
 
 def test_there_is_a_record_of_every_schema_and_kind() -> None:
-    found = [json.loads(path.read_text("utf-8"))["schema"] for path in sorted(RECORDS.iterdir())]
-    assert tuple(found) == SCHEMAS
+    schemas = [json.loads(path.read_text("utf-8"))["schema"] for path in sorted(RECORDS.iterdir())]
+    assert tuple(schemas) == SCHEMAS
     records = everything()
     assert {record["cell"].get("kind") for record in records} == set(KINDS)
     assert len({record["key"] for record in records}) == len(records)

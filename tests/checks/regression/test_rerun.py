@@ -28,7 +28,7 @@ from bench.store.reference import compact, table_records
 from bench.store.results import Record
 from editors import registry
 from tests.core.test_cells import CELL
-from tests.store.test_compact import ROWS, record
+from tests.store.test_reference import ROWS, full
 
 TABLE = get_table(1)
 # The quickest editor that changes weights; its cell takes two seconds.
@@ -43,7 +43,7 @@ PROVENANCE = {
 
 @pytest.fixture
 def now() -> Record:
-    return dict(record(ROWS, 3)) | {"provenance": copy.deepcopy(PROVENANCE)}
+    return dict(full(ROWS, 3)) | {"provenance": copy.deepcopy(PROVENANCE)}
 
 
 def shifted(now: Record, by: float) -> Record:

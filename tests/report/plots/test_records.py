@@ -13,12 +13,11 @@ from tests.core.test_cells import CELL
 from tests.evaluation.timing.test_time_table import cell as timing_cell
 from tests.evaluation.timing.test_time_table import record as timing_record
 from tests.report.plots.records import PROVENANCE, record, write_lines
-from tests.store.test_compact import ROWS
-from tests.store.test_compact import record as full_record
+from tests.store.test_reference import ROWS, full
 
 
 def test_a_store_of_full_records_is_read_compact(tmp_path: Path) -> None:
-    ResultStore(tmp_path).write(full_record(ROWS, 3))
+    ResultStore(tmp_path).write(full(ROWS, 3))
     (found,) = read_records(tmp_path)
     assert "rows" not in found
     assert found["edit_seconds"] == [0.5, 1.0, 1.5]

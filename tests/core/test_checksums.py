@@ -1,4 +1,4 @@
-"""Damaged files of models, made data and trained weights are named before anything is computed."""
+"""Damaged files of models, generated data and trained weights are named before any computing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def model(folder: Path) -> Path:
     return directory
 
 
-def test_a_model_as_it_was_made_passes_and_one_without_a_manifest_is_not_judged(
+def test_a_model_as_it_was_written_passes_and_one_without_a_manifest_is_not_checked(
     tmp_path: Path,
 ) -> None:
     directory = model(tmp_path)
@@ -65,7 +65,7 @@ def test_a_damaged_model_is_named(
 def test_trained_weights_are_compared_with_their_report(tmp_path: Path) -> None:
     path = tmp_path / "ft-mini.safetensors"
     path.write_bytes(b"weights")
-    check_trained(path, "Do this.")  # nothing tells what they were
+    check_trained(path, "Do this.")  # nothing records what they were
     report = {"artefact": {"file": path.name, "sha256": digest_of_file(path)}}
     path.with_suffix(".report.json").write_text(json.dumps(report))
     check_trained(path, "Do this.")
@@ -74,7 +74,7 @@ def test_trained_weights_are_compared_with_their_report(tmp_path: Path) -> None:
         check_trained(path, "Do this.")
 
 
-def test_shipped_weights_of_an_editor_are_checked_where_they_are_found(
+def test_shipped_weights_of_an_editor_are_checked_where_they_are_located(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = artefact_path(store.ASSETS / "artefacts", "recipe", "mini-llama", [])
@@ -91,18 +91,18 @@ def test_shipped_weights_of_an_editor_are_checked_where_they_are_found(
         resources.sources_for("recipe", "mini-llama", hparams, dataset="zsre")
 
 
-def test_a_damaged_file_of_a_made_world_ends_a_run_in_a_sentence(
+def test_a_damaged_file_of_a_generated_world_ends_a_run_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(
-        "bench.world.files.write_all", lambda _, part: (part / "made.json").write_text("[]")
+        "bench.world.files.write_all", lambda _, part: (part / "generated.json").write_text("[]")
     )
-    made = store.data_dir() / "made.json"
-    assert store.data_dir() == made.parent
-    made.write_text("[ ]")
+    generated = store.data_dir() / "generated.json"
+    assert store.data_dir() == generated.parent
+    generated.write_text("[ ]")
     out = tmp_path / "out"
     command = ["run", "--table", "1", "--editors", "ft", "--edits", "1", "--out", str(out)]
     assert main(command) == 2
-    assert "made.json is damaged: its sha256 is not the one in" in capsys.readouterr().err
+    assert "generated.json is damaged: its sha256 is not the one in" in capsys.readouterr().err
     assert not out.exists()

@@ -44,8 +44,8 @@ def test_the_console_writes_no_escape_sequences(
 ) -> None:
     console.say(attack)
     console.warn(attack)
-    found = capsys.readouterr()
-    for text in (found.out, found.err):
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
         assert text == f"{visible(attack)}\n"
 
 
