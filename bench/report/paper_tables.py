@@ -36,7 +36,7 @@ from bench.tables.table import (
     PRESET,
     Number,
     View,
-    recent_notes,
+    notes,
     settings_of,
 )
 
@@ -300,7 +300,13 @@ def headline(views: Sequence[View]) -> Grid | None:
     def value(editor: str | None, dataset: str, n_edits: int) -> Value:
         place = PublishedCell(table.number, n_edits, rows[editor].label, dataset, LED)
         empty = Number(row=rows[editor], place=place, published=printed.get(place))
-        number = replace(at.get((editor, dataset, n_edits), empty), spread="", marks="", best=False)
+        number = replace(
+            at.get((editor, dataset, n_edits), empty),
+            spread="",
+            remarks=(),
+            significant=False,
+            best=False,
+        )
         return measured(number, source=table.published_backbone, link=_link(number))
 
     return Grid(
@@ -309,7 +315,7 @@ def headline(views: Sequence[View]) -> Grid | None:
         short=f"Avg in percent after n sequential edits. Small: points {_GAP}",
         caption=(
             f"Table {table.number} has the spreads and the rest. {shown.about.seeds}",
-            *recent_notes(rows),
+            *notes([Number(row=row) for row in rows.values()]),
         ),
         columns=(_EDITOR, *(c for dataset, n in places for c in _names(f"{n:,}", group=dataset))),
         rows=tuple(
@@ -365,7 +371,7 @@ def loss_grid(losses: Sequence[Loss], *, csv: str) -> Grid:
         title="What the metric hides",
         caption=(
             _SAME,
-            *recent_notes(loss.editor for loss in ordered),
+            *notes([Number(row=loss.row) for loss in ordered]),
         ),
         columns=LOSS_COLUMNS,
         rows=tuple(map(_loss_row, ordered)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from bench.core.cells import Cell, joined
@@ -13,14 +13,11 @@ from bench.core.numerics import Spread, spread
 from bench.core.published import UNEDITED, PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
-from bench.evaluation.metrics import Phase
 from bench.store.results import Record
 from bench.tables.table import (
-    MAIN,
-    METRIC_OPTIONS,
     METRICS,
+    TOKEN_ACCURACY,
     UNDEFINED,
-    Caption,
     Metric,
     Number,
     Row,
@@ -44,7 +41,7 @@ PARTS = (
     "RECIPE's weights. - KS: a retriever trained with a plain contrastive loss, and in the "
     "sentinel's place a threshold chosen on training edits. - BOTH: both."
 )
-CONTROLLED_BY = (
+CONTROL = (
     "Control: mini-llama trained from noise without documents that teach reading a context, and "
     "RECIPE trained on it."
 )
@@ -56,105 +53,77 @@ TAUGHT = (
 
 
 def view(
-    table: Table,
-    cells: Sequence[Cell],
-    records: Iterable[Record],
-    metric: Metric = METRIC_OPTIONS[MAIN],
+    table: Table, cells: Sequence[Cell], records: Iterable[Record], metric: Metric = TOKEN_ACCURACY
 ) -> View:
-    """A row for each part that is left out; it needs the records of all data sets at a seed.
-
-    Raises:
-        ValueError: cells of several protocols.
-    """
+    """A row for each part that is left out; see `bench.tables.view`."""
     protocol = joined(cells)
     stored = {record["key"]: record for record in records}
-    main, *_ = backbones = sorted({c.backbone for c in cells}, key=lambda b: b == table.control)
-    labels = ", ".join(get_dataset(key).label for key in dict.fromkeys(c.dataset for c in cells))
+    main, *controls = sorted({c.backbone for c in cells}, key=lambda b: b == table.control)
+    datasets = dict.fromkeys(cell.dataset for cell in cells)
+    labels = ", ".join(get_dataset(key).label for key in datasets)
     printed = published_numbers(table.number) if metric.published else {}
     numbers: list[Number] = []
-    for n_edits, backbone in itertools.product(dict.fromkeys(c.n_edits for c in cells), backbones):
-        for part in ROWS if backbone == main else CONTROL_ROWS:
+    blocks = itertools.product(dict.fromkeys(c.n_edits for c in cells), (main, *controls))
+    for n_edits, backbone in blocks:
+        control = backbone != main
+        for part in CONTROL_ROWS if control else ROWS:
             row = Row(
-                backbone=backbone,
-                n_edits=n_edits,
+                backbone=backbone, n_edits=n_edits, label=ROWS[part][0], control=control,
                 editor=None if part == "unedited" else RECIPE,
-                label=ROWS[part][0],
-                control=backbone != main,
-            )
+            )  # fmt: skip
             own = _cells_of(cells, row, part)
-            values = _values(part, own, stored, {cell.dataset for cell in cells}, metric)
+            values = _values(part, own, stored, datasets, metric)
             for column in METRICS:
                 place = PublishedCell(table.number, n_edits, ROWS[part][1], MEAN, column)
-                numbers.append(
-                    Number(
-                        row=row,
-                        dataset=MEAN,
-                        group=f"mean over {labels}",
-                        column=column,
-                        metric=column,
-                        ours=values.get(column),
-                        place=None if row.control else place,
-                        published=None if row.control else printed.get(place),
-                        protocol=protocol,
-                        cells=tuple(own),
-                        competes=part != "unedited" and not row.control,
-                    )
-                )
+                number = Number(
+                    row=row, dataset=MEAN, group=f"mean over {labels}", column=column,
+                    metric=column, ours=values.get(column), place=None if control else place,
+                    published=None if control else printed.get(place), protocol=protocol,
+                    cells=tuple(own), competes=part != "unedited" and not control,
+                )  # fmt: skip
+                numbers.append(number)
     seeds = {cell.seed for cell in cells if cell.key() in stored} or {0}
     about = caption_of(table, [c for c in cells if c.backbone == main], seeds=seeds, metric=metric)
-    return View(
-        table=table,
-        caption=tuple(_caption(table, about, labels, backbones)),
-        numbers=with_best(numbers),
-        lead=("n", "Editor"),
+    caption = (
+        f"Table {table.number}: {table.title}; means over {labels}, in percent.",
+        f"{about.measured} {about.published}",
+        about.protocol,
+        f"{about.seeds} Bold: the best with edits. {UNDEFINED}",
+        PARTS,
+        *([TAUGHT] if main == table.backbones["embedded"] else []),
+        *([CONTROL] if controls else []),
     )
+    return View(table=table, caption=caption, numbers=with_best(numbers), lead=("n", "Editor"))
 
 
 def _cells_of(cells: Iterable[Cell], row: Row, part: str) -> list[Cell]:
     """The cells whose mean a row is; the unedited model answers in those of the whole."""
-    own = [c for c in cells if (c.backbone, c.n_edits) == (row.backbone, row.n_edits)]
-    return sorted(
-        (cell for cell in own if _part(cell) == ("whole" if part == "unedited" else part)),
-        key=lambda cell: (row_order(cell.editor, cell.dataset), cell.seed),
-    )
 
+    def is_own(cell: Cell) -> bool:
+        variant = ablation_of(cell.hparams)
+        own = variant.key if variant else "whole"
+        wanted = "whole" if part == "unedited" else part
+        return (cell.backbone, cell.n_edits, own) == (row.backbone, row.n_edits, wanted)
 
-def _part(cell: Cell) -> str:
-    variant = ablation_of(cell.hparams)
-    return "whole" if variant is None else variant.key
+    own = filter(is_own, cells)
+    return sorted(own, key=lambda cell: (row_order(cell.editor, cell.dataset), cell.seed))
 
 
 def _values(
-    part: str,
-    cells: Iterable[Cell],
-    stored: Mapping[str, Record],
-    datasets: set[str],
+    part: str, cells: Iterable[Cell], stored: Mapping[str, Record], datasets: Iterable[str],
     metric: Metric,
-) -> dict[str, Spread]:
+) -> dict[str, Spread]:  # fmt: skip
     """Column -> spread over the seeds that have all data sets."""
-    phase: Phase = "before" if part == "unedited" else "after"
     by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
     for cell in cells:
         record = stored.get(cell.key())
+        phase = "before" if part == "unedited" else "after"
         scores = record["summary"]["scores"][phase] if record else {}
         if metric.channel in scores:
             by_seed.setdefault(cell.seed, {})[cell.dataset] = scores[metric.channel][metric.measure]
-    whole = [scores for scores in by_seed.values() if scores.keys() >= datasets]
-    if not whole:
-        return {}
-    return {
-        column: spread([100 * fmean(own[name] for own in scores.values()) for scores in whole])
+    whole = [scores for scores in by_seed.values() if scores.keys() >= set(datasets)]
+    means = {
+        column: [100 * fmean(own[name] for own in scores.values()) for scores in whole]
         for column, name in METRICS.items()
     }
-
-
-def _caption(table: Table, about: Caption, labels: str, backbones: Sequence[str]) -> Iterator[str]:
-    yield f"Table {table.number}: {table.title}; means over {labels}, in percent."
-    yield f"{about.measured} {about.published}"
-    yield about.protocol
-    yield f"{about.seeds} Bold: the best with edits. {UNDEFINED}"
-    yield PARTS
-    if backbones[0] == table.backbones["embedded"]:
-        yield TAUGHT
-    if len(backbones) > 1:
-        yield CONTROLLED_BY
+    return {column: spread(values) for column, values in means.items() if values}

@@ -48,9 +48,8 @@ class Correlation:
 def correlations(view: EditingView) -> Iterator[Correlation]:
     """Per number of edits: each data set, then the mean over all of them."""
     datasets = tuple(dict.fromkeys(n.dataset for n in view.numbers))
+    groups = [*((label,) for label in datasets), *([datasets] if len(datasets) > 1 else [])]
     for n_edits in dict.fromkeys(row.n_edits for row in view.rows):
-        groups: list[tuple[str, ...]] = [(label,) for label in datasets]
-        groups += [datasets] if len(groups) > 1 else []
         for group in groups:
             ours, theirs = _averages(view, n_edits, group)
             yield correlate(n_edits, group[0] if len(group) == 1 else None, ours, theirs)
@@ -69,29 +68,18 @@ def correlate(
     low, high = np.quantile(chance, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     far = np.abs(chance) >= abs(rho) - 1e-12  # equal up to rounding counts as equal
     return Correlation(
-        n_edits=n_edits,
-        dataset=dataset,
-        editors=count,
-        rho=rho,
-        interval=_interval(rho, count),
-        low=float(low),
-        high=float(high),
-        p=float(far.mean()),
-    )
+        n_edits=n_edits, dataset=dataset, editors=count, rho=rho, interval=_interval(rho, count),
+        low=float(low), high=float(high), p=float(far.mean()),
+    )  # fmt: skip
 
 
 def rank_table(view: EditingView) -> TextTable:
     """The correlations as lines of text."""
     about = view.about
+    head = _HEAD.format(ours=view.rows[0].backbone, theirs=view.table.published_backbone)
+    measured = (about.measured, about.protocol, about.seeds, about.changes)
     return TextTable(
-        caption=(
-            _HEAD.format(ours=view.rows[0].backbone, theirs=view.table.published_backbone),
-            _ABOUT,
-            about.measured,
-            about.protocol,
-            about.seeds,
-            *filter(None, [about.changes]),
-        ),
+        caption=(head, _ABOUT, *filter(None, measured)),
         groups=(("", ("n", "data")), ("", ("editors", "rho", "interval", "chance", "p"))),
         rows=tuple(map(_texts, correlations(view))),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,14 @@ from bench.core.cells import Cell, check_one_way, joined
 from bench.core.console import warn
 from bench.core.files import write_text
 from bench.core.grids import RECIPE, TABLES, Table
-from bench.core.names import editor_keys
+from bench.core.names import row_order
 from bench.core.numerics import Spread, spread
 from bench.datasets import dataset_keys
 from bench.datasets.plugins import remember
 from bench.store.query import split_stale, stale_warning
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse
-from bench.tables.table import MAIN, METRIC_OPTIONS, METRICS
+from bench.tables.table import METRICS, TOKEN_ACCURACY
 from editors import registry
 
 LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
@@ -58,10 +58,12 @@ def records_by_file(directory: Path) -> dict[str, list[Record]]:
         raise FileNotFoundError(
             f"No records at {directory}; python -m bench run writes them, --from names a directory."
         )
-    files = sorted(directory.glob("*.jsonl"))
-    if not files:
-        return {"": list(filter(is_complete, ResultStore(directory).records()))}
-    return {path.stem: list(filter(is_complete, _lines(path))) for path in files}
+    files: dict[str, list[Record]] = {}
+    for path in sorted(directory.glob("*.jsonl")):
+        lines = path.read_bytes().splitlines()  # a text would be split at U+2028 too
+        records = [parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1)]
+        files[path.stem] = list(filter(is_complete, records))
+    return files or {"": list(filter(is_complete, ResultStore(directory).records()))}
 
 
 def read_records(directory: Path) -> list[Record]:
@@ -73,7 +75,7 @@ def read_records(directory: Path) -> list[Record]:
     """
     files = records_by_file(directory)
     editing = [r for own in files.values() for r in own if r["cell"].get("kind") == Cell.kind]
-    if "" in files:
+    if "" in files:  # committed records are never stale
         editing, stale = split_stale(editing)
         if warning := stale_warning(stale):
             warn(warning)
@@ -82,11 +84,6 @@ def read_records(directory: Path) -> list[Record]:
         raise ValueError(f"No complete record of an editing run in {directory}.")
     remember(records.values())
     return [records[key] for key in sorted(records)]
-
-
-def _lines(path: Path) -> Iterable[Record]:
-    lines = path.read_bytes().splitlines()  # of a text it would part at U+2028 too
-    return (parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1))
 
 
 @dataclass(frozen=True)
@@ -130,18 +127,14 @@ class Comparable:
         """The id of a number over all data sets."""
         return joined(self.cells)
 
-    def of(
-        self, *, n_edits: int | None = None, editor: str | None = None, length: int | None = None
-    ) -> list[Record]:
-        """The records at a number of edits, of an editor, of a length of continuous prompts."""
-        pairs = zip(self.records, self.cells, strict=True)
-        return [
-            record
-            for record, cell in pairs
-            if n_edits in {None, cell.n_edits}
-            and editor in {None, cell.editor}
-            and length in {None, cell.hparams.get(LENGTH)}
-        ]
+    @property
+    def pairs(self) -> list[tuple[Record, Cell]]:
+        """Each record with its cell."""
+        return list(zip(self.records, self.cells, strict=True))
+
+    def at(self, n_edits: int) -> Comparable:
+        """Those at a number of edits, which may be none."""
+        return Comparable(tuple(record for record, cell in self.pairs if cell.n_edits == n_edits))
 
 
 def comparable(
@@ -177,16 +170,17 @@ def comparable(
             f"No record of {wanted} on {backbone} with its preset's hyper-parameters. "
             f"Backbones of the records: {there or 'none'}."
         )
-    cells = [cell for _, cell in chosen]
-    _check_alike(cells)
-    ordered = sorted(chosen, key=_order(cells))
-    # What tells cells apart that were measured alike. Of a cell with and without further metric
-    # sets the plain one counts, which comes first.
-    once = {
-        (cell.n_edits, cell.editor, cell.dataset, cell.hparams.get(LENGTH), cell.seed): record
-        for record, cell in reversed(ordered)
-    }
+    _check_alike([cell for _, cell in chosen])
+    # Of a cell with and without further metric sets the plain one counts, which comes first.
+    ordered = sorted(chosen, key=lambda pair: (_place(pair[1]), len(pair[1].measures)))
+    once = {_place(cell): record for record, cell in reversed(ordered)}
     return Comparable(tuple(reversed(once.values())))
+
+
+def _place(cell: Cell) -> tuple[object, ...]:
+    """What distinguishes cells that were measured alike, in the order of tables."""
+    length = int(cell.hparams.get(LENGTH, 0))
+    return cell.n_edits, row_order(cell.editor, cell.dataset), length, cell.seed
 
 
 def changes(cell: Cell) -> frozenset[str]:
@@ -221,20 +215,6 @@ def _check_alike(cells: Sequence[Cell]) -> None:
                 )
 
 
-def _order(cells: Sequence[Cell]) -> Callable[[tuple[Record, Cell]], tuple[int, ...]]:
-    """The order of tables: edits, editors, data sets, then lengths, seeds and metric sets."""
-    editors = editor_keys({cell.editor for cell in cells})
-    datasets = dataset_keys({cell.dataset for cell in cells})
-
-    def place(pair: tuple[Record, Cell]) -> tuple[int, ...]:
-        cell = pair[1]
-        length = int(cell.hparams.get(LENGTH, 0))
-        editor, dataset = editors.index(cell.editor), datasets.index(cell.dataset)
-        return cell.n_edits, editor, dataset, length, cell.seed, len(cell.measures)
-
-    return place
-
-
 def common_edits(cells: Sequence[Cell]) -> int:
     """The largest number of edits that all editors of the cells have, else the largest of any."""
     by_editor: dict[str, set[int]] = {}
@@ -249,12 +229,12 @@ def over_datasets(records: Sequence[Record], datasets: Sequence[str]) -> Mapping
 
     Empty where no seed does: a mean over fewer data sets is another quantity.
     """
-    metric = METRIC_OPTIONS[MAIN]
+    channel, measure = TOKEN_ACCURACY.channel, TOKEN_ACCURACY.measure
     by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
     for record in records:
         cell, scores = record["cell"], record["summary"]["scores"]["after"]
         own = by_seed.setdefault(cell["seed"], {})
-        own[cell["dataset"]] = scores[metric.channel][metric.measure]
+        own[cell["dataset"]] = scores[channel][measure]
     whole = [scores for scores in by_seed.values() if set(datasets) <= set(scores)]
     return {
         column: spread([fmean(100 * scores[key][name] for key in datasets) for scores in whole])
@@ -280,7 +260,10 @@ def recipe_by_length(
 def length_means(chosen: Comparable, datasets: Sequence[str]) -> LengthMeans:
     """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other."""
     stored = sorted({int(cell.hparams[LENGTH]) for cell in chosen.cells})
-    means = {length: over_datasets(chosen.of(length=length), datasets) for length in stored}
+    means = {
+        length: over_datasets([r for r, c in chosen.pairs if c.hparams[LENGTH] == length], datasets)
+        for length in stored
+    }
     return {length: own for length, own in means.items() if own}
 
 

@@ -17,20 +17,16 @@ from bench.evaluation.record_kinds import BUILT_IN, PROMPT_SETS, AbilityCell
 from bench.store.results import Record
 from bench.tables.table import (
     CSV_COLUMNS,
-    MAIN,
-    METRIC_OPTIONS,
-    REMARKED,
     UNDEFINED,
     Metric,
     Number,
     Row,
     View,
     changes_sentence,
+    notes,
     origin,
     over_seeds,
     published_sentence,
-    recent_notes,
-    remark_notes,
     remarks_of,
     seeds_sentence,
     with_best,
@@ -63,16 +59,9 @@ _WORDING = {
 
 
 def view(
-    table: Table,
-    cells: Sequence[AbilityCell],
-    records: Iterable[Record],
-    _: Metric = METRIC_OPTIONS[MAIN],
+    table: Table, cells: Sequence[AbilityCell], records: Iterable[Record], _: Metric | None = None
 ) -> View:
-    """The paper's layout: the four sets and their mean, each with the published value.
-
-    Raises:
-        ValueError: cells of several protocols.
-    """
+    """The paper's layout: the four sets and their mean; see `bench.tables.view`."""
     check_one_way(cells)
     stored = {record["key"]: record for record in records}
     planned: dict[Row, list[AbilityCell]] = {}
@@ -84,18 +73,13 @@ def view(
     done: list[Record] = []
     for row, own in planned.items():
         answered = [record for cell in own if (record := stored.get(cell.key()))]
-        blank = Number(
-            row=row, protocol=own[-1].protocol_id, cells=tuple(own), remarks=remarks_of(answered)
-        )
-        numbers += _numbers(table, blank, own[-1], answered, published)
+        numbers += _numbers(table, row, own, answered, published)
         done += answered
     return View(
-        table=table,
-        caption=tuple(_caption(table, cells, done, numbers)),
-        numbers=with_best(numbers),
-        lead=("n", "Edits", "Type", "Editor"),
+        table=table, caption=tuple(_caption(table, cells, done, numbers)),
+        numbers=with_best(numbers), lead=("n", "Edits", "Type", "Editor"),
         csv_columns=(*CSV_COLUMNS, "edit_set", "harness", "scoring", "task_limit"),
-    )
+    )  # fmt: skip
 
 
 def _row(cell: AbilityCell) -> Row:
@@ -104,44 +88,33 @@ def _row(cell: AbilityCell) -> Row:
         return Row(backbone=cell.backbone, n_edits=0, editor=None, label="unedited")
     entry = registry.describe(edits.editor)
     return Row(
-        backbone=cell.backbone,
-        n_edits=edits.n_edits,
-        editor=edits.editor,
-        label=entry.label,
-        family=entry.family,
-        edit_set=get_dataset(edits.dataset).label,
-    )
+        backbone=cell.backbone, n_edits=edits.n_edits, editor=edits.editor, label=entry.label,
+        family=entry.family, edit_set=get_dataset(edits.dataset).label,
+    )  # fmt: skip
 
 
 def _numbers(
-    table: Table,
-    blank: Number,
-    cell: AbilityCell,
-    records: Sequence[Record],
+    table: Table, row: Row, cells: Sequence[AbilityCell], records: Sequence[Record],
     published: Mapping[PublishedCell, Published],
-) -> Iterator[Number]:
-    label = UNEDITED if blank.row.editor is None else blank.row.label
+) -> Iterator[Number]:  # fmt: skip
+    cell, label = cells[-1], UNEDITED if row.editor is None else row.label
+    blank = Number(
+        row=row, protocol=cell.protocol_id, cells=tuple(cells), remarks=remarks_of(records),
+        competes=row.editor is not None,
+        extra={
+            "edit_set": row.edit_set, "harness": cell.harness, "scoring": cell.scoring,
+            "task_limit": "" if cell.task_limit is None else cell.task_limit,
+        },
+    )  # fmt: skip
     for column, (_, metric) in COLUMNS.items():
-        place = None
-        if column in PUBLISHED_NAMES:
-            place = PublishedCell(table.number, blank.row.n_edits, label, *PUBLISHED_NAMES[column])
+        names = PUBLISHED_NAMES.get(column)
+        place = names and PublishedCell(table.number, row.n_edits, label, *names)
         yield replace(
-            blank,
-            dataset=column.partition(" ")[0],
+            blank, dataset=column.partition(" ")[0], metric=metric,
             column="" if column == CSV_ONLY else column,
-            metric=metric,
-            ours=_spread(records, column) if records else None,
-            place=place,
+            ours=_spread(records, column) if records else None, place=place,
             published=published.get(place) if place else None,
-            marks=REMARKED if blank.remarks else "",
-            competes=blank.row.editor is not None and column != CSV_ONLY,
-            extra={
-                "edit_set": blank.row.edit_set,
-                "harness": cell.harness,
-                "scoring": cell.scoring,
-                "task_limit": "" if cell.task_limit is None else cell.task_limit,
-            },
-        )
+        )  # fmt: skip
 
 
 def _spread(records: Sequence[Record], column: str) -> Spread:
@@ -155,11 +128,19 @@ def _spread(records: Sequence[Record], column: str) -> Spread:
     return Spread(mean=seeds.mean, std=over_prompts, n=seeds.n)
 
 
+_MEANS = "MMLU is the mean over all questions; Avg is the mean of the four."
+_SQUAD = (
+    "SQUAD-2 is the mean reciprocal perplexity of the gold answer, F1 and EM (exact match) those "
+    f"of the greedy answer. {_MEANS}"
+)
+_DECODED_SQUAD = (
+    "± is the sample standard deviation over the prompts of a set, not over seeds; SQUAD-2 is the "
+    f"F1 of the decoded answer, EM its exact match. {_MEANS}"
+)
+
+
 def _caption(
-    table: Table,
-    cells: Sequence[AbilityCell],
-    done: Sequence[Record],
-    numbers: Sequence[Number],
+    table: Table, cells: Sequence[AbilityCell], done: Sequence[Record], numbers: Sequence[Number]
 ) -> Iterator[str]:
     cell = cells[0]
     streams = [own.edits for own in cells if own.edits is not None]
@@ -168,49 +149,30 @@ def _caption(
         f"Table {table.number}: {table.title} after {after} sequential edits of "
         f"{', '.join(dict.fromkeys(map(origin, streams)))}, in percent."
     )
+    tasks = done[0]["summary"]["tasks"] if done else {}
+    counts = ", ".join(f"{SETS[key].label} {int(t['questions']):,}" for key, t in tasks.items())
+    limit = "all questions" if cell.task_limit is None else f"a limit of {cell.task_limit:,} each"
+    other = " and other questions: compare shapes, not values"
+    decoded = cell.scoring == "promptbench"
+    published = (
+        "The published values are of another scoring and are not shown."
+        if decoded
+        else published_sentence(table, cell.backbone, other=other)
+    )
     yield (
-        f"Measured on {cell.backbone} ({cell.dtype}); questions of {_questions(cell, done)}. "
-        f"{_published(table, cell)}"
+        f"Measured on {cell.backbone} ({cell.dtype}); questions of "
+        f"{done[0]['data']['source'] if done else ''}: {counts} ({limit}). {published}"
     )
     wording = _WORDING.get(cell.wording, f"prompts of our wording, {cell.wording}")
     yield (
         f"Harness {cell.harness}, scoring {cell.scoring}: {_SCORING[cell.scoring]}; {wording}, "
         f"zero-shot. Protocols: {', '.join(dict.fromkeys(n.protocol for n in numbers))}."
     )
-    yield _measures(cell)
+    yield _DECODED_SQUAD if decoded else _SQUAD
     yield (
         f"{seeds_sentence({stream.seed for stream in streams})} Bold: the best editor after the "
         f"same edits; the unedited model does not compete. {UNDEFINED}"
     )
     hparams = {stream.editor: stream.hparams for stream in streams}
     yield from filter(None, [changes_sentence(cell.backbone, hparams)])
-    yield from recent_notes(n.row.editor for n in numbers)
-    yield from remark_notes(numbers)
-
-
-def _questions(cell: AbilityCell, done: Sequence[Record]) -> str:
-    """`embedded world 0: CSQA 1,200, ... (all questions)`; nothing is known before any run."""
-    tasks = done[0]["summary"]["tasks"] if done else {}
-    counts = ", ".join(f"{SETS[key].label} {int(t['questions']):,}" for key, t in tasks.items())
-    limit = "all questions" if cell.task_limit is None else f"a limit of {cell.task_limit:,} each"
-    return f"{done[0]['data']['source'] if done else ''}: {counts} ({limit})"
-
-
-def _published(table: Table, cell: AbilityCell) -> str:
-    if cell.scoring == "promptbench":
-        return "The published values are of another scoring and are not shown."
-    warning = "another backbone and other questions: compare shapes, not values"
-    return published_sentence(table, cell.backbone, warning=warning)
-
-
-def _measures(cell: AbilityCell) -> str:
-    means = "MMLU is the mean over all questions; Avg is the mean of the four."
-    if cell.scoring == "promptbench":
-        return (
-            "± is the sample standard deviation over the prompts of a set, not over seeds; SQUAD-2 "
-            f"is the F1 of the decoded answer, EM its exact match. {means}"
-        )
-    return (
-        "SQUAD-2 is the mean reciprocal perplexity of the gold answer, F1 and EM (exact match) "
-        f"those of the greedy answer. {means}"
-    )
+    yield from reversed(list(notes(numbers)))

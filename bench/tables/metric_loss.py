@@ -18,7 +18,7 @@ The chain of measures, each stricter or more honest than the one before it:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.core.cells import Cell, canonical
 from bench.core.grids import Table
@@ -36,8 +36,8 @@ from bench.tables.table import (
     Row,
     TextTable,
     View,
+    notes,
     over_seeds,
-    recent_notes,
     seeds_sentence,
     settings_of,
 )
@@ -102,24 +102,24 @@ def losses(records: Sequence[Record]) -> list[Loss]:
 def _of_cells(records: Sequence[Record]) -> Iterator[Loss]:
     cell = Cell.from_dict(records[0]["cell"])
     for metric, name in METRICS.items():
-        by_seed = {
-            int(record["cell"]["seed"]): levels
-            for record in records
-            if (levels := _levels(record, name))
-        }
+        chains = [(int(record["cell"]["seed"]), _levels(record, name)) for record in records]
+        by_seed = {seed: levels for seed, levels in chains if levels}
+        lost = [
+            {
+                step: levels[before] - levels[after]
+                for step, (before, after) in STEPS.items()
+                if before in levels and after in levels
+            }
+            for levels in by_seed.values()
+        ]
         if by_seed:
             yield Loss(
-                row=row_of(cell),
-                editor=cell.editor,
-                dataset=cell.dataset,
-                settings=settings_of(cell),
+                row=row_of(cell), editor=cell.editor, dataset=cell.dataset,
+                settings=settings_of(cell), metric=metric, seeds=tuple(sorted(by_seed)),
                 retrieves=bool(records[0]["editor"]["retrieves_text"]),
-                metric=metric,
-                levels=over_seeds([*by_seed.values()], unit=1),
-                lost=over_seeds([_lost(levels) for levels in by_seed.values()], unit=1),
-                seeds=tuple(sorted(by_seed)),
+                levels=over_seeds([*by_seed.values()], unit=1), lost=over_seeds(lost, unit=1),
                 keys=tuple(record["key"] for record in records),
-            )
+            )  # fmt: skip
 
 
 def _levels(record: Record, name: str) -> dict[str, float]:
@@ -132,14 +132,6 @@ def _levels(record: Record, name: str) -> dict[str, float]:
         level: 100 * after[channel][measure][name]
         for level, (channel, measure) in wanted.items()
         if name in after.get(channel, {}).get(measure, {})
-    }
-
-
-def _lost(levels: Mapping[str, float]) -> dict[str, float]:
-    return {
-        step: levels[before] - levels[after]
-        for step, (before, after) in STEPS.items()
-        if before in levels and after in levels
     }
 
 
@@ -157,40 +149,33 @@ def by_step(table: Table, lines: Sequence[Loss]) -> TextTable:
     )
     stored = {(loss.row, loss.dataset): loss for loss in averages}
     datasets = dataset_keys({loss.dataset for loss in averages})
+    numbers = [
+        number
+        for row in dict.fromkeys(loss.row for loss in averages)
+        for dataset in datasets
+        for number in _numbers(row, dataset, stored.get((row, dataset)))
+    ]
     seeds = {seed for loss in averages for seed in loss.seeds}
     backbones = ", ".join(dict.fromkeys(loss.row.backbone for loss in averages))
-    return View(
-        table=table,
-        caption=(
-            f"Accuracy lost from the printed metric to decoded answers, on {backbones}: {METRIC}.",
-            HOW,
-            f"{seeds_sentence(seeds)} {EMPTY}: not asked, or not run.",
-            *recent_notes(loss.editor for loss in averages),
-        ),
-        numbers=tuple(
-            number
-            for row in dict.fromkeys(loss.row for loss in averages)
-            for dataset in datasets
-            for number in _numbers(row, dataset, stored.get((row, dataset)))
-        ),
-    ).text
+    caption = (
+        f"Accuracy lost from the printed metric to decoded answers, on {backbones}: {METRIC}.",
+        HOW,
+        f"{seeds_sentence(seeds)} {EMPTY}: not asked, or not run.",
+        *notes(numbers),
+    )
+    return View(table=table, caption=caption, numbers=tuple(numbers)).text
 
 
 def _numbers(row: Row, dataset: str, loss: Loss | None) -> Iterator[Number]:
     levels, lost = (loss.levels, loss.lost) if loss else ({}, {})
     columns = {
-        "tokens": levels.get(TOKENS),
-        "-exact": lost.get("exact"),
-        "-leak": lost.get("leak"),
-        "-stop": lost.get("stop"),
-        "decoded": levels.get(GENERATED),
-    }
+        "tokens": levels.get(TOKENS), "-exact": lost.get("exact"), "-leak": lost.get("leak"),
+        "-stop": lost.get("stop"), "decoded": levels.get(GENERATED),
+    }  # fmt: skip
     for column, ours in columns.items():
+        number = Number(row=row, group=get_dataset(dataset).label, column=column, ours=ours)
         equal = loss is not None and column == "-leak" and not loss.retrieves
-        yield Number(
-            row=row, group=get_dataset(dataset).label, column=column,
-            ours=None if equal else ours, value=EQUAL if equal else None,
-        )  # fmt: skip
+        yield replace(number, ours=None, value=EQUAL) if equal else number
 
 
 def to_csv(lines: Sequence[Loss]) -> str:
@@ -203,14 +188,10 @@ def to_csv(lines: Sequence[Loss]) -> str:
 
 
 def _csv_row(loss: Loss) -> tuple[str | int, ...]:
-    row = loss.row
+    row, yes = loss.row, {True: "yes", False: "no"}
     values = (*map(loss.levels.get, LEVELS), *map(loss.lost.get, STEPS))
     return (
-        row.backbone, row.n_edits, row.family, row.label, _yes(in_paper(loss.editor)),
-        get_dataset(loss.dataset).label, loss.metric, loss.settings, _yes(loss.retrieves),
+        row.backbone, row.n_edits, row.family, row.label, yes[in_paper(loss.editor)],
+        get_dataset(loss.dataset).label, loss.metric, loss.settings, yes[loss.retrieves],
         len(loss.seeds), *(text for value in values for text in decimals(value)),
     )  # fmt: skip
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

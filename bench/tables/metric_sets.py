@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -13,15 +13,7 @@ from bench.datasets import get_dataset
 from bench.evaluation.metric_sets import get_set
 from bench.store.results import Record
 from bench.tables.editing import row_of
-from bench.tables.table import (
-    MAIN,
-    METRIC_OPTIONS,
-    UNDEFINED,
-    Number,
-    View,
-    caption_of,
-    recent_notes,
-)
+from bench.tables.table import TOKEN_ACCURACY, UNDEFINED, Number, View, caption_of, notes
 
 CSV_COLUMNS = (
     "table", "measure", "backbone", "n_edits", "type", "editor", "dataset", "metric", "value",
@@ -36,53 +28,47 @@ def view(name: str, table: Table, cells: Sequence[Cell], records: Iterable[Recor
         ValueError: cells of several protocols.
     """
     check_one_way(cells)
-    metric_set = get_set(name)
-    stored = {record["key"]: record for record in records}
-    measures = [(cell, stored.get(cell.key(), {}).get("summary", {}).get("measures", {}))
-                for cell in cells]  # fmt: skip
-    done = [(cell, metric_set.columns(own[name])) for cell, own in measures if name in own]
+    metric_set, stored = get_set(name), {record["key"]: record for record in records}
+    done: list[Cell] = []
     columns: list[str] = []
     values: dict[tuple[object, ...], list[float]] = {}
-    for cell, numbers in done:
+    for cell in cells:
+        record = stored.get(cell.key())
+        if record is None or name not in record["summary"].get("measures", {}):
+            continue
+        done.append(cell)
+        numbers = metric_set.columns(record["summary"]["measures"][name])
         columns = merged(columns, [*numbers])
         for column, value in numbers.items():
             if value is not None:
                 values.setdefault((row_of(cell), cell.dataset, column), []).append(value)
-    counts = _counts(columns, values)
+    # Columns that hold whole numbers alone are counts.
+    parts = {column for (*_, column), own in values.items() if any(type(v) is not int for v in own)}
     rows = dict.fromkeys(map(row_of, cells))
     protocols = {cell.dataset: cell.protocol_id for cell in cells}
     shown: list[Number] = []
     for row, (dataset, protocol), column in product(rows, protocols.items(), columns):
-        own = values.get((row, dataset, column))
-        number = Number(
-            row=row,
-            dataset=get_dataset(dataset).label,
-            group=get_dataset(dataset).label,
-            column=column,
-            metric=column,
-            ours=spread(own) if own else None,
-            protocol=protocol,
-            extra={"measure": name},
-        )
-        if number.ours and column in counts and not number.ours.std:
-            number = replace(number, value=f"{number.ours.mean:,.0f}", spread="")
-        shown.append(number)
-    seeds = {cell.seed for cell, _ in done} or {cell.seed for cell in cells}
-    metric = replace(METRIC_OPTIONS[MAIN], name=f"Metric set {name}")
-    about = caption_of(table, cells, seeds=seeds, metric=metric)
-    return View(
-        table=table,
-        caption=(
-            f"Table {table.number}, {name}: {metric_set.title}; version {metric_set.version}.",
-            about.measured,
-            about.protocol,
-            f"{about.seeds} {UNDEFINED}",
-            *filter(None, [about.changes]),
-            *recent_notes(row.editor for row in rows),
-        ),
-        numbers=tuple(shown),
-        csv_columns=CSV_COLUMNS,
+        label, own = get_dataset(dataset).label, values.get((row, dataset, column))
+        ours = spread(own) if own else None
+        count = ours and column not in parts and not ours.std
+        shown.append(
+            Number(
+                row=row, dataset=label, group=label, column=column, metric=column, ours=ours,
+                protocol=protocol, extra={"measure": name},
+                value=f"{ours.mean:,.0f}" if ours and count else None, spread="" if count else None,
+            )
+        )  # fmt: skip
+    metric = replace(TOKEN_ACCURACY, name=f"Metric set {name}")
+    about = caption_of(table, cells, seeds={cell.seed for cell in done or cells}, metric=metric)
+    caption = (
+        f"Table {table.number}, {name}: {metric_set.title}; version {metric_set.version}.",
+        about.measured,
+        about.protocol,
+        f"{about.seeds} {UNDEFINED}",
+        *filter(None, [about.changes]),
+        *notes([Number(row=row) for row in rows]),
     )
+    return View(table=table, caption=caption, numbers=tuple(shown), csv_columns=CSV_COLUMNS)
 
 
 def merged(columns: Sequence[str], more: Sequence[str]) -> list[str]:
@@ -96,11 +82,3 @@ def merged(columns: Sequence[str], more: Sequence[str]) -> list[str]:
             both.insert(place, column)
             place += 1
     return both
-
-
-def _counts(
-    columns: Iterable[str], values: Mapping[tuple[object, ...], Sequence[float]]
-) -> frozenset[str]:
-    """Columns that hold whole numbers alone."""
-    parts = {column for (*_, column), own in values.items() if any(type(v) is not int for v in own)}
-    return frozenset(columns) - parts

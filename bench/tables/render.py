@@ -122,23 +122,16 @@ def to_csv(view: View) -> str:
 
 def _facts(view: View, number: Number) -> Mapping[str, str | int]:
     row, ours, theirs = number.row, number.ours, number.published
+    value, std = decimals(ours)
     return {
-        "table": view.table.number,
-        "backbone": row.backbone,
-        "n_edits": row.n_edits,
-        "type": row.family,
-        "editor": row.label,
-        "dataset": number.dataset,
-        "metric": number.metric,
-        **dict(zip(("value", "std"), decimals(ours), strict=True)),
-        "seeds": ours.n if ours else 0,
+        "table": view.table.number, "backbone": row.backbone, "n_edits": row.n_edits,
+        "type": row.family, "editor": row.label, "dataset": number.dataset,
+        "metric": number.metric, "value": value, "std": std, "seeds": ours.n if ours else 0,
         "published_backbone": view.table.published_backbone,
         "published_value": f"{theirs.value:.{number.decimals}f}" if theirs else "",
-        "published_std": decimal(theirs.std if theirs else None),
-        "remark": "; ".join(number.remarks),
-        "protocol": number.protocol,
-        **number.extra,
-    }
+        "published_std": _decimal(theirs.std if theirs else None),
+        "remark": "; ".join(number.remarks), "protocol": number.protocol, **number.extra,
+    }  # fmt: skip
 
 
 def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
@@ -150,11 +143,10 @@ def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
     return buffer.getvalue()
 
 
-def decimal(value: float | None) -> str:
-    """Two decimals; empty for no number."""
-    return "" if value is None else f"{value:.2f}"
-
-
 def decimals(value: Spread | None) -> tuple[str, str]:
-    """Mean and spread likewise."""
-    return decimal(value.mean if value else None), decimal(value.std if value else None)
+    """Mean and spread with two decimals; empty for no number."""
+    return _decimal(value.mean if value else None), _decimal(value.std if value else None)
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -117,14 +117,18 @@ class Comparison:
         return "fewer than two seeds" if self.seeds < 2 else "the same difference at every seed"
 
 
-def comparisons(averages: Averages, favourite: str = FAVOURITE) -> tuple[Comparison, ...]:
+def comparisons(averages: Averages) -> tuple[Comparison, ...]:
     """Every other editor beside the favourite, per number of edits and data set."""
-    pairs = list(_pairs(averages, favourite))
-    by_paired = _adjusted([pair.paired.p if pair.paired else None for pair in pairs])
-    by_welch = _adjusted([pair.welch.p if pair.welch else None for pair in pairs])
+    pairs = list(_pairs(averages))
+    by_paired = iter(holm([pair.paired.p for pair in pairs if pair.paired]))
+    by_welch = iter(holm([pair.welch.p for pair in pairs if pair.welch]))
     return tuple(
-        replace(pair, adjusted_paired=p, adjusted_welch=q)
-        for pair, p, q in zip(pairs, by_paired, by_welch, strict=True)
+        replace(
+            pair,
+            adjusted_paired=next(by_paired) if pair.paired else None,
+            adjusted_welch=next(by_welch) if pair.welch else None,
+        )
+        for pair in pairs
     )
 
 
@@ -137,34 +141,25 @@ def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[tuple[int, st
     )
 
 
-def _pairs(averages: Averages, favourite: str) -> Iterator[Comparison]:
+def _pairs(averages: Averages) -> Iterator[Comparison]:
     def cell(place: tuple[int, str, str]) -> tuple[int, str]:
         return place[0], place[2]
 
     for (n_edits, dataset), places in groupby(sorted(averages, key=cell), key=cell):
         others = {editor: averages[n, editor, data] for n, editor, data in places}
-        ours = others.pop(favourite, None)
+        ours = others.pop(FAVOURITE, None)
         if not ours or not others:
             continue
         highest = max(fmean(values.values()) for values in others.values())
         for editor, theirs in others.items():
             seeds = sorted(ours.keys() & theirs.keys())
             yield Comparison(
-                n_edits=n_edits,
-                dataset=dataset,
-                other=editor,
+                n_edits=n_edits, dataset=dataset, other=editor, seeds=len(seeds),
                 best_other=fmean(theirs.values()) == highest,
-                seeds=len(seeds),
                 difference=fmean(ours.values()) - fmean(theirs.values()),
                 paired=paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]),
                 welch=welch(spread([*ours.values()]), spread([*theirs.values()])),
-            )
-
-
-def _adjusted(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's p-values of the tests that are defined."""
-    defined = iter(holm([p for p in ps if p is not None]))
-    return [None if p is None else next(defined) for p in ps]
+            )  # fmt: skip
 
 
 _COLUMNS = ("difference", "seeds", "paired t", "p", "Holm", "d_z", "Welch t", "p", "Holm", "")
@@ -181,15 +176,11 @@ _TESTS = (
 
 def comparison_table(view: EditingView) -> TextTable:
     """One line for each comparison."""
-    compared = view.comparisons
+    compared, about = view.comparisons, view.about
+    head = _HEAD.format(number=view.table.number, backbone=view.rows[0].backbone)
+    tests = _TESTS.format(tests=sum(pair.paired is not None for pair in compared))
     return TextTable(
-        caption=(
-            _HEAD.format(number=view.table.number, backbone=view.rows[0].backbone),
-            view.about.measured,
-            view.about.protocol,
-            view.about.seeds,
-            _TESTS.format(tests=sum(pair.paired is not None for pair in compared)),
-        ),
+        caption=(head, about.measured, about.protocol, about.seeds, tests),
         groups=(("", ("n", "data", "against")), ("", _COLUMNS)),
         rows=tuple(map(_texts, compared)),
         breaks=breaks([(pair.n_edits, pair.dataset) for pair in compared]),

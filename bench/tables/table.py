@@ -26,7 +26,7 @@ from editors import registry
 METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": "average"}
 EMPTY = "-"
 UNDEFINED = "A dash: undefined, or not run."
-REMARKED = "\u2020"  # a dagger: the caption has a remark on this number
+REMARKED, SIGNIFICANT = "\u2020", "\u2021"  # a dagger, a double dagger; captions explain them
 RECENT_MARK = "\u00a7"  # a section sign: the editor is not in the paper's tables
 LEAD = ("n", "Type", "Editor")
 CSV_COLUMNS = (
@@ -47,20 +47,19 @@ class Metric:
     published: bool = False  # whether the paper prints it
 
 
-# By the name on the command line; the first is what the paper's released code measures.
+MAIN = "token_accuracy"  # what the paper's released code measures
+TOKEN_ACCURACY = Metric(
+    name="Teacher-forced token accuracy", channel="teacher_forced", measure="token_accuracy",
+    published=True,
+)  # fmt: skip
+# By the name on the command line.
 METRIC_OPTIONS = {
-    "token_accuracy": Metric(
-        name="Teacher-forced token accuracy",
-        channel="teacher_forced",
-        measure="token_accuracy",
-        published=True,
-    ),
+    MAIN: TOKEN_ACCURACY,
     "exact": Metric(name="Teacher-forced exact match", channel="teacher_forced", measure="exact"),
     "generated": Metric(
         name="Exact match of greedy answers", channel="generated", measure="generated_exact"
     ),
 }
-MAIN = "token_accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +88,8 @@ class Row:
 
     def lead(self, column: str) -> str:
         """The text of a leading column."""
-        texts = {
-            "n": f"{self.n_edits:,}", "Edits": self.edit_set, "Type": self.family,
-            "Editor": self.name,
-        }  # fmt: skip
-        return texts[column] or EMPTY
+        named = {"n": f"{self.n_edits:,}", "Edits": self.edit_set, "Type": self.family}
+        return (named | {"Editor": self.name})[column] or EMPTY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +106,7 @@ class Number:
     place: PublishedCell | None = None  # where the paper prints this number, or would
     published: Published | None = None
     remarks: tuple[str, ...] = ()
-    marks: str = ""
+    significant: bool = False  # RECIPE's lead over the best other editor
     protocol: str = ""  # id
     cells: tuple[Identity, ...] = ()  # planned for it, a seed each
     competes: bool = False  # whether it can be the best of its column in its block
@@ -128,10 +124,13 @@ class Number:
     def parts(self) -> tuple[str, str]:
         """`98.27` and `±0.15`; a dash and nothing where we have no number."""
         mean, std = _parts(self.ours, self.decimals)
-        return (
-            mean if self.value is None else self.value,
-            std if self.spread is None else self.spread,
-        )
+        value = mean if self.value is None else self.value
+        return value, std if self.spread is None else self.spread
+
+    @property
+    def marks(self) -> str:
+        """Daggers after the number."""
+        return SIGNIFICANT * self.significant + REMARKED * bool(self.remarks)
 
     @property
     def published_text(self) -> str:
@@ -232,9 +231,8 @@ def view(
     Raises:
         ValueError: cells of several protocols, which no column may mix.
     """
-    shown: View = import_module(f"bench.tables.{table.measures}").view(
-        table, cells, records, METRIC_OPTIONS[metric]
-    )
+    module = import_module(f"bench.tables.{table.measures}")
+    shown: View = module.view(table, cells, records, METRIC_OPTIONS[metric])
     return shown
 
 
@@ -263,20 +261,15 @@ def with_best(numbers: Iterable[Number]) -> tuple[Number, ...]:
             rivals.setdefault(column, []).append(round(n.ours.mean, 2))
     largest = {column: max(means) for column, means in rivals.items() if len(means) > 1}
     return tuple(
-        replace(n, best=True)
-        if n.competes and n.ours and round(n.ours.mean, 2) == largest.get(column)
-        else n
-        for n, column in places
+        replace(n, best=bool(n.competes and n.ours and round(n.ours.mean, 2) == largest.get(at)))
+        for n, at in places
     )
 
 
 def marked(label: str, editor: str | None) -> str:
     """A label with a mark where its editor (a key, or key/variant) is not in the paper's tables."""
-    return label if editor is None or _in_paper(editor) else f"{label} {RECENT_MARK}"
-
-
-def _in_paper(editor: str) -> bool:
-    return in_paper(editor.partition("/")[0])
+    known = editor is None or in_paper(editor.partition("/")[0])
+    return label if known else f"{label} {RECENT_MARK}"
 
 
 # Sentences above tables.
@@ -295,11 +288,7 @@ class Caption:
 
 
 def caption_of(
-    table: Table,
-    cells: Sequence[Cell],
-    *,
-    seeds: Collection[int],
-    metric: Metric = METRIC_OPTIONS[MAIN],
+    table: Table, cells: Sequence[Cell], *, seeds: Collection[int], metric: Metric = TOKEN_ACCURACY
 ) -> Caption:
     """The caption of cells that share backbone, protocol and, per n, the limit."""
     first = cells[0]
@@ -308,13 +297,12 @@ def caption_of(
     data = ", ".join(dict.fromkeys(map(origin, cells)))
     protocols = ", ".join(dict.fromkeys(cell.protocol_id for cell in cells))
     presets = {c.editor: c.hparams for c in cells if row_variant(c.editor, c.hparams) is None}
+    published = published_sentence(table, first.backbone)
     return Caption(
         title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
         "in percent.",
         measured=f"Measured on {first.backbone} ({first.dtype}), data: {data}.",
-        published=published_sentence(table, first.backbone)
-        if metric.published
-        else "The paper prints no such numbers.",
+        published=published if metric.published else "The paper prints no such numbers.",
         protocol=f"{metric.name}, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}. Protocols: {protocols}.",
@@ -329,14 +317,10 @@ def origin(cell: Cell | EditStream | TimingCell) -> str:
 
 
 def published_sentence(
-    table: Table,
-    backbone: str,
-    *,
-    at: str = "",
-    warning: str = "another backbone: compare shapes, not values",
+    table: Table, backbone: str, *, at: str = "", other: str = ": compare shapes, not values"
 ) -> str:
     """What stands in parentheses, with a warning where it is of another backbone."""
-    end = "" if backbone == table.backbones["paper"] else f", {warning}"
+    end = "" if backbone == table.backbones["paper"] else f", another backbone{other}"
     return f"In parentheses the published value on {table.published_backbone}{at}{end}."
 
 
@@ -354,12 +338,11 @@ def seeds_sentence(seeds: Collection[int]) -> str:
 def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) -> str:
     """`GRACE with mode=easyedit.`: what differs from the presets; empty where nothing does."""
     parts = []
-    for editor, values in hparams.items():
-        if registry.is_present(editor):
-            preset = plain(registry.hparams_for(editor, backbone).to_dict())
-            changed = [f"{k}={v}" for k, v in values.items() if preset.get(k) != v]
-            if changed:
-                parts.append(f"{registry.describe(editor).label} with {', '.join(changed)}.")
+    for editor in filter(registry.is_present, hparams):
+        preset = plain(registry.hparams_for(editor, backbone).to_dict())
+        changed = [f"{k}={v}" for k, v in hparams[editor].items() if preset.get(k) != v]
+        if changed:
+            parts.append(f"{registry.describe(editor).label} with {', '.join(changed)}.")
     return " ".join(parts)
 
 
@@ -377,32 +360,27 @@ def settings_of(cell: Cell) -> str:
     return sentence.partition(" with ")[2].removesuffix(".") or PRESET
 
 
-def recent_notes(editors: Iterable[str | None]) -> Iterator[str]:
-    """What the mark of recent editors means, where any of these is one."""
-    if not all(editor is None or _in_paper(editor) for editor in editors):
-        yield f"{RECENT_MARK} {RECENT.capitalize()}."
-
-
-def remark_notes(numbers: Iterable[Number]) -> Iterator[str]:
-    """What the dagger means: the editors that changed nothing or diverged, and where."""
-    notes = dict.fromkeys(
+def notes(numbers: Sequence[Number]) -> Iterator[str]:
+    """What a dagger means (an editor changed nothing or diverged), and recent editors' mark."""
+    remarks = dict.fromkeys(
         f"{n.row.label} at {n.row.n_edits:,} on {n.row.edit_set or n.dataset}: "
         f"{'; '.join(n.remarks)}"
         for n in numbers
         if n.remarks
     )
-    if notes:
-        yield f"{REMARKED} {'. '.join(notes)}."
+    if remarks:
+        yield f"{REMARKED} {'. '.join(remarks)}."
+    if any(RECENT_MARK in n.row.name for n in numbers):
+        yield f"{RECENT_MARK} {RECENT.capitalize()}."
 
 
 def remarks_of(records: Sequence[Record]) -> tuple[str, ...]:
     """`diverged at edit 37 (seed 1)`: what is wrong with records of one number, if anything."""
     stored = [(record["cell"].get("edits") or record["cell"], record) for record in records]
-    remarks = [(stream, remark(record.get("health", ()))) for stream, record in stored]
     return tuple(
         text + (f" (seed {stream['seed']})" if len(records) > 1 else "")
-        for stream, text in remarks
-        if text is not None
+        for stream, record in stored
+        if (text := remark(record.get("health", ())))
     )
 
 
@@ -410,15 +388,10 @@ def remark(blocks: Sequence[Mapping[str, Any]]) -> str | None:
     """`diverged at edit 37`, `no effect`, or both of a record's blocks; None if all is well."""
     diverged = [block for block in blocks if block["effect"] is None]
     idle = [block for block in blocks if block["effect"] is not None and block["effect"] < ROUNDING]
+    edits = [block["diverged_at"] for block in diverged if block["diverged_at"] is not None]
+    where = f" at edit {min(edits)}" if edits else ""
     parts = []
-    if diverged:
-        edits = [block["diverged_at"] for block in diverged if block["diverged_at"] is not None]
-        where = f" at edit {min(edits)}" if edits else ""
-        parts.append(f"diverged{where}" + _share(len(diverged), len(blocks)))
-    if idle:
-        parts.append("no effect" + _share(len(idle), len(blocks)))
+    for words, some in ((f"diverged{where}", diverged), ("no effect", idle)):
+        share = "" if len(some) == len(blocks) else f" ({len(some)} of {len(blocks)} blocks)"
+        parts += [words + share] if some else []
     return ", ".join(parts) or None
-
-
-def _share(some: int, count: int) -> str:
-    return "" if some == count else f" ({some} of {count} blocks)"

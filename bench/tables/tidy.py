@@ -18,12 +18,11 @@ from bench.store.results import Record, failure_of, is_complete
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_CELL = (
+COLUMNS = (
     "backbone", "dtype", "editor", "label", "family", "dataset", "edits", "seed", "limit",
+    "channel", "measure", "aspect", "value", "before",
+    "seconds", "edit_seconds", "protocol", "metric_version", "key", "error",
 )  # fmt: skip
-OF_NUMBER = ("channel", "measure", "aspect", "value", "before")
-OF_RUN = ("seconds", "edit_seconds", "protocol", "metric_version", "key", "error")
-COLUMNS = (*OF_CELL, *OF_NUMBER, *OF_RUN)
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -56,21 +55,13 @@ def _shared(record: Record) -> dict[str, Any]:
     cell, facts = record["cell"], record["editor"]
     stream: Mapping[str, Any] = cell.get("edits", cell) or {}
     return {
-        "backbone": cell["backbone"],
-        "dtype": cell["dtype"],
-        "editor": stream.get("editor"),
-        "label": facts["label"],
-        "family": facts["family"],
-        "dataset": stream.get("dataset"),
-        "edits": stream.get("n_edits", 0),
-        "seed": stream.get("seed"),
-        "limit": cell.get("limit"),
+        "backbone": cell["backbone"], "dtype": cell["dtype"], "editor": stream.get("editor"),
+        "label": facts["label"], "family": facts["family"], "dataset": stream.get("dataset"),
+        "edits": stream.get("n_edits", 0), "seed": stream.get("seed"), "limit": cell.get("limit"),
         "seconds": sum(record["provenance"]["seconds"].values()),
-        "edit_seconds": _edit_seconds(record),
-        "protocol": identity_of(cell).protocol_id,
-        "metric_version": cell.get("metric_version"),
-        "key": record["key"],
-    }
+        "edit_seconds": _edit_seconds(record), "protocol": identity_of(cell).protocol_id,
+        "metric_version": cell.get("metric_version"), "key": record["key"],
+    }  # fmt: skip
 
 
 def _edit_seconds(record: Record) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bench.core.cells import check_one_way
 from bench.core.grids import Table
@@ -16,16 +17,14 @@ from bench.store.results import Record
 from bench.tables.table import (
     CSV_COLUMNS,
     EMPTY,
-    MAIN,
-    METRIC_OPTIONS,
     Metric,
     Number,
     Row,
     View,
     changes_sentence,
+    notes,
     origin,
     published_sentence,
-    recent_notes,
 )
 from editors import registry
 
@@ -48,140 +47,126 @@ HOW = (
     "of the medians of edit and inference. 20 tokens: greedy, with a cache. Trained: numbers in "
     "the editor's own weights. A dash: none, or not run."
 )
+RANDOM = (
+    f"Random weights (seed {SEED}), from the configuration alone{{lent}}. Editors' own weights are "
+    "untrained, and find an edit for every query; the key covariance is diagonal, and context "
+    "prefixes are made-up text. Values do not matter to these times, but for edits that stop "
+    "early: lower - upper are the medians of edits that all stop at the first chance, and that all "
+    "run to their last step."
+)
 
 Quartiles = tuple[float, float, float]  # median, lower, upper
 
 
 def view(
-    table: Table,
-    cells: Sequence[TimingCell],
-    records: Iterable[Record],
-    _: Metric = METRIC_OPTIONS[MAIN],
+    table: Table, cells: Sequence[TimingCell], records: Iterable[Record], _: Metric | None = None
 ) -> View:
-    """The paper's layout: edit, inference and total time of every editor.
+    """The paper's layout: edit, inference and total time of every editor; see `bench.tables.view`.
 
-    Raises:
-        ValueError: cells of several protocols.
+    Times are not averaged over seeds: each cell is a line.
     """
     check_one_way(cells)
     stored = {record["key"]: record for record in records}
-    rows = [(cell, stored.get(cell.key())) for cell in cells]
+    done = [stored[cell.key()] for cell in cells if cell.key() in stored]
+    numbers = [
+        n
+        for line, cell in enumerate(cells)
+        for n in _numbers(table, line, cell, stored.get(cell.key(), {}).get("summary", {}))
+    ]
     return View(
-        table=table,
-        caption=tuple(_caption(table, rows)),
-        numbers=tuple(
-            n for i, (cell, record) in enumerate(rows) for n in _numbers(table, i, cell, record)
-        ),
+        table=table, caption=tuple(_caption(table, cells, done, numbers)), numbers=tuple(numbers),
         csv_columns=(*CSV_COLUMNS, "lower_quartile", "upper_quartile"),
-    )
+    )  # fmt: skip
 
 
-def published_edits(table: Table) -> int:
+def _numbers(
+    table: Table, line: int, cell: TimingCell, summary: Mapping[str, Any]
+) -> Iterator[Number]:
+    entry = None if cell.editor is None else registry.describe(cell.editor)
+    row = Row(
+        backbone=cell.backbone, n_edits=cell.n_edits, editor=cell.editor, line=line,
+        label=entry.label if entry else "unedited", family=entry.family if entry else EMPTY,
+    )  # fmt: skip
+    label, printed = entry.label if entry else UNEDITED, published_numbers(table.number)
+    for column, (_, metric) in COLUMNS.items():
+        place = PublishedCell(table.number, _published_edits(table), label, "", metric)
+        blank = Number(
+            row=row, group=GROUP, column=column, metric=metric, protocol=cell.protocol_id,
+            cells=(cell,), extra=_extra(None), published=printed.get(place),
+            place=place if column in PRINTED else None,
+            value=EMPTY if column == "Trained" else None,
+        )  # fmt: skip
+        least, quartiles = summary.get("edit_least"), _quartiles(column, summary)
+        if column == "Edit" and least:
+            bounds = least["median"], least["lower"], least["upper"]
+            yield replace(
+                blank, column="", metric="edit_time_lower_bound_s", published=None,
+                ours=Spread(bounds[0], None, 1), extra=_extra(bounds),
+            )  # fmt: skip
+        if quartiles is not None:
+            value, spread = _texts(column, quartiles, summary)
+            ours = Spread(quartiles[0], None, 1)
+            blank = replace(blank, ours=ours, value=value, spread=spread, extra=_extra(quartiles))
+        yield blank
+
+
+def _quartiles(column: str, summary: Mapping[str, Any]) -> Quartiles | None:
+    """Of a plain number and of a sum of medians, which have no quartiles, it three times."""
+    if column == "Total":
+        edit, inference = _quartiles("Edit", summary), _quartiles("Inference", summary)
+        return (edit[0] + inference[0],) * 3 if edit and inference else None
+    value = summary.get(COLUMNS[column][0])
+    if isinstance(value, Mapping):
+        return value["median"], value["lower"], value["upper"]
+    return None if value is None else (value,) * 3
+
+
+def _texts(column: str, quartiles: Quartiles, summary: Mapping[str, Any]) -> tuple[str, str]:
+    """A number and its quartiles, or its bounds where edits may stop early."""
+    median, lower, upper = quartiles
+    if column in ("Trained", "Overhead"):
+        return f"{median:,}" if column == "Trained" else f"{median:.2f}x", ""
+    least = summary.get("edit_least")
+    if least and column in ("Edit", "Total"):
+        bound = least["median"] + (summary["forward"]["median"] if column == "Total" else 0.0)
+        return f"{bound:.4f} - {median:.4f}", ""
+    return f"{median:.4f}", "" if lower == upper else f" [{lower:.4f}, {upper:.4f}]"
+
+
+def _extra(quartiles: Quartiles | None) -> dict[str, str]:
+    """Numbers in the CSV have more digits than the text, and quartiles beside them."""
+    names, texts = ("value", "lower_quartile", "upper_quartile"), [""] * 3
+    return dict(zip(names, [f"{q:.6f}" for q in quartiles] if quartiles else texts, strict=True))
+
+
+def _published_edits(table: Table) -> int:
     """The only number of edits after which the paper has times."""
     (edits,) = {place.n_edits for place in published_numbers(table.number)}
     return edits
 
 
-def _numbers(table: Table, line: int, cell: TimingCell, record: Record | None) -> Iterator[Number]:
-    entry = None if cell.editor is None else registry.describe(cell.editor)
-    row = Row(
-        backbone=cell.backbone,
-        n_edits=cell.n_edits,
-        editor=cell.editor,
-        label=entry.label if entry else "unedited",
-        family=entry.family if entry else EMPTY,
-        line=line,
-    )
-    summary = record["summary"] if record else {}
-    published, edits = published_numbers(table.number), published_edits(table)
-    for column, (name, metric) in COLUMNS.items():
-        label = entry.label if entry else UNEDITED
-        place = PublishedCell(table.number, edits, label, "", metric) if column in PRINTED else None
-        blank = Number(
-            row=row, group=GROUP, column=column, metric=metric, protocol=cell.protocol_id,
-            cells=(cell,), place=place, published=published.get(place) if place else None,
-        )  # fmt: skip
-        if column == "Edit" and (least := _quartiles(summary.get("edit_least"))):
-            bound = replace(blank, column="", metric="edit_time_lower_bound_s", published=None)
-            yield replace(bound, ours=Spread(least[0], None, 1), extra=_extra(least))
-        if column == "Trained":
-            count = summary.get(name)
-            yield replace(blank, value=EMPTY if count is None else f"{count:,}", ours=_one(count))
-        elif column == "Overhead":
-            ratio = summary.get(name)
-            shown = None if ratio is None else f"{ratio:.2f}x"
-            quartiles = None if ratio is None else (ratio, ratio, ratio)
-            yield replace(blank, value=shown, ours=_one(ratio), extra=_extra(quartiles))
-        else:
-            yield _seconds(blank, summary)
-
-
-def _seconds(blank: Number, summary: Mapping[str, Mapping[str, float]]) -> Number:
-    """A median with its quartiles, or its bounds where edits may stop early."""
-    edit, inference = _quartiles(summary.get("edit")), _quartiles(summary.get("forward"))
-    least = _quartiles(summary.get("edit_least"))
-    quartiles = _quartiles(summary.get(COLUMNS[blank.column][0]))
-    if blank.column == "Total" and edit and inference:
-        quartiles = (edit[0] + inference[0],) * 3  # a sum of medians has no quartiles
-    if quartiles is None:
-        return replace(blank, extra=_extra(None))
-    median, lower, upper = quartiles
-    value, spread = f"{median:.4f}", "" if lower == upper else f" [{lower:.4f}, {upper:.4f}]"
-    if least and inference and blank.column in ("Edit", "Total"):
-        bound = least[0] + (inference[0] if blank.column == "Total" else 0.0)
-        value, spread = f"{bound:.4f} - {value}", ""
-    return replace(
-        blank, ours=Spread(median, None, 1), value=value, spread=spread, extra=_extra(quartiles)
-    )
-
-
-def _one(value: float | None) -> Spread | None:
-    return None if value is None else Spread(value, None, 1)
-
-
-def _quartiles(summary: Mapping[str, float] | None) -> Quartiles | None:
-    return (summary["median"], summary["lower"], summary["upper"]) if summary else None
-
-
-def _extra(quartiles: Quartiles | None) -> dict[str, str]:
-    """Seconds in the CSV have more digits than the text, and quartiles beside them."""
-    names = ("value", "lower_quartile", "upper_quartile")
-    if quartiles is None:
-        return dict.fromkeys(names, "")
-    return {name: f"{value:.6f}" for name, value in zip(names, quartiles, strict=True)}
-
-
-def _caption(table: Table, rows: Sequence[tuple[TimingCell, Record | None]]) -> Iterator[str]:
-    cell = rows[0][0]
-    machines = dict.fromkeys(machine_of(record) for _, record in rows if record is not None)
+def _caption(
+    table: Table, cells: Sequence[TimingCell], done: Iterable[Record], numbers: Sequence[Number]
+) -> Iterator[str]:
+    cell = cells[0]
     published = published_sentence(
-        table, cell.backbone, at=f" after {published_edits(table):,} edits",
-        warning="another backbone on another machine: compare ratios",
+        table, cell.backbone, at=f" after {_published_edits(table):,} edits",
+        other=" on another machine: compare ratios",
     )  # fmt: skip
     yield (
         f"Table {table.number}: {table.title}, after n edits of {origin(cell)}, seed {cell.seed}."
     )
     yield (
-        f"Measured on {cell.backbone} ({cell.dtype}), {' and '.join(machines) or 'not yet'}. "
-        f"{published}"
+        f"Measured on {cell.backbone} ({cell.dtype}), "
+        f"{' and '.join(dict.fromkeys(map(machine_of, done))) or 'not yet'}. {published}"
     )
     yield f"{cell.queries} inferences, warmed up. {HOW} Protocol: {cell.protocol_id}."
-    hparams = {cell.editor: cell.hparams for cell, _ in rows if cell.editor}
-    yield from filter(None, [*_weights(cell), changes_sentence(cell.backbone, hparams)])
-    yield from recent_notes(cell.editor for cell, _ in rows)
-
-
-def _weights(cell: TimingCell) -> Iterator[str]:
-    """What is random, and what stands in for the results of training."""
     if cell.weights == "random":
-        lent = cell.tokenizer and f"; texts are cut by the tokenizer of {cell.tokenizer}"
-        yield (
-            f"Random weights (seed {SEED}), from the configuration alone{lent or ''}. Editors' own "
-            "weights are untrained, and find an edit for every query; the key covariance is "
-            "diagonal, and context prefixes are made-up text. Values do not matter to these times, "
-            "but for edits that stop early: lower - upper are the medians of edits that all stop "
-            "at the first chance, and that all run to their last step."
-        )
+        lent = f"; texts are cut by the tokenizer of {cell.tokenizer}" if cell.tokenizer else ""
+        yield RANDOM.format(lent=lent)
+    hparams = {cell.editor: cell.hparams for cell in cells if cell.editor}
+    yield from filter(None, [changes_sentence(cell.backbone, hparams)])
+    yield from notes(numbers)
 
 
 def machine_of(record: Record) -> str:

@@ -44,7 +44,7 @@ def build(source: Source) -> Drawing:
     """
     whole = comparable(source.records(), source.backbone)
     n_edits = source.edits or common_edits(whole.cells)
-    chosen = Comparable(tuple(whole.of(n_edits=n_edits)))
+    chosen = whole.at(n_edits)
     points = {editor: line for editor in chosen.editors for line in _lines(chosen, editor, n_edits)}
     if not points:
         raise ValueError(
@@ -62,7 +62,8 @@ def build(source: Source) -> Drawing:
 
 def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
     """An editor's mean Avg in percent, and quartiles of the seconds of one edit, if it has all."""
-    records, entry = chosen.of(editor=editor), registry.describe(editor)
+    records = [record for record, cell in chosen.pairs if cell.editor == editor]
+    entry = registry.describe(editor)
     average = over_datasets(records, chosen.datasets).get(METRIC)
     if average is not None:
         # Each the median over data sets and seeds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from bench.report.plots.drawing import (
 )
 from bench.report.plots.interactive import Spec, by, editor_groups, panel, series
 from bench.report.plots.style import BLACK, BLUE, ORANGE, PURPLE, VERMILLION, WIDTH, paper_style
+from bench.store.results import Record
 from bench.tables.figure_data import Comparable, common_edits, comparable
 from editors import registry
 
@@ -51,7 +52,7 @@ def build(source: Source) -> Drawing:
     """
     whole = comparable(source.records(), source.backbone)
     n_edits = source.edits or common_edits(whole.cells)
-    chosen = Comparable(tuple(whole.of(n_edits=n_edits)))
+    chosen = whole.at(n_edits)
     if n_edits == 1:
         raise ValueError("The figure of retention needs records at more than one edit.")
     if not chosen.records:
@@ -73,9 +74,9 @@ def build(source: Source) -> Drawing:
 
 def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
     """Groups of each data set over all seeds, then their mean where an editor has several."""
-    entry, records = registry.describe(editor), chosen.of(editor=editor)
+    entry = registry.describe(editor)
     by_dataset = {
-        key: _ages(r["by_age"] for r in records if r["cell"]["dataset"] == key)
+        key: _ages(r for r, c in chosen.pairs if (c.editor, c.dataset) == (editor, key))
         for key in chosen.datasets
     }
     protocols = {get_dataset(key).label: chosen.protocols[key] for key in chosen.datasets}
@@ -91,11 +92,11 @@ def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, 
             }  # fmt: skip
 
 
-def _ages(records: Iterator[Sequence[Mapping[str, Any]]]) -> Ages:
+def _ages(records: Iterable[Record]) -> Ages:
     """One group per age, samples of all seeds alike."""
     by_age: dict[tuple[int, int], list[Mapping[str, float]]] = {}
-    for groups in records:
-        for group in groups:
+    for record in records:
+        for group in record["by_age"]:
             by_age.setdefault((group["from"], group["to"]), []).append(group)
     ages = {}
     for age, parts in sorted(by_age.items()):
