@@ -16,8 +16,8 @@ from bench.report import judged
 from bench.report.cells import cell_view, stream_of
 from bench.report.figures import LIBRARY, figure_pages, library, style_marks
 from bench.report.grid import Grid
-from bench.report.pages import MARK, Page, assets, render, script
-from bench.report.paper_tables import editing_part, headline, loss_grid, table_part
+from bench.report.pages import MARK, Page, assets, render, script, tables_page
+from bench.report.paper_tables import headline, loss_grid, table_part
 from bench.report.sources import Records, home_table
 from bench.store.results import Record
 from bench.tables.metric_loss import losses
@@ -53,19 +53,6 @@ class Parts:
     gaps: list[str] = field(default_factory=list)  # a sentence for what cannot be shown
     headline: Grid | None = None
 
-    def add_tables(
-        self, file: str, grids: Sequence[Grid], *, title: str, label: str, about: str,
-        lines: Sequence[str] = (), terms: Sequence[tuple[str, str]] = (),
-    ) -> None:  # fmt: skip
-        """A page of tables, under lines of text and explained terms."""
-        values = {"lines": lines, "terms": terms, "grids": grids}
-        self.pages.append(
-            Page(
-                file=file, title=title, template="tables.html", values=values, label=label,
-                about=about,
-            )
-        )  # fmt: skip
-
 
 def contents(records: Records) -> dict[str, bytes]:
     """File name -> content of a report of these records."""
@@ -75,8 +62,8 @@ def contents(records: Records) -> dict[str, bytes]:
     _add_beyond(parts, records, stored)
     _add_losses(parts, stored)
     _add_figures(parts, records)
-    _add_judged(parts, records)
-    parts.pages.append(Page(file="cell.html", title="A cell", template="cell.html", values={}))
+    cell = Page(file="cell.html", title="A cell", template="cell.html", values={})
+    parts.pages += [judged.claims_page(records), judged.audit_page(), cell]
     pages = (_home(parts, stored), *parts.pages)
     footer = f"Written by python -m bench report, version {__version__}, of {records.place}."
     mark = {"schema": SCHEMA, "made_by": f"bench report {__version__}", "cells": len(stored)}
@@ -106,9 +93,11 @@ def _add_table(parts: Parts, table: Table, records: Records, stored: Sequence[Re
         return
     parts.headline = parts.headline or headline(part.views)
     parts.files[csv] = part.csv.encode()
-    parts.add_tables(
-        f"table{table.number}.html", [part.grid], title=part.grid.title,
-        label=f"Table {table.number}", about=f"{len(part.grid.rows):,} rows",
+    parts.pages.append(
+        tables_page(
+            f"table{table.number}.html", [part.grid], title=part.grid.title,
+            label=f"Table {table.number}", about=f"{len(part.grid.rows):,} rows",
+        )
     )  # fmt: skip
 
 
@@ -120,16 +109,17 @@ def _add_beyond(parts: Parts, records: Records, stored: Sequence[Record]) -> Non
     grids = []
     for number, own in sorted(by_table.items()):
         key, csv = f"beyond{number}", f"csv/beyond{number}.csv"
-        part = editing_part(
+        part = table_part(
             TABLES[number], own, stored, key=key, title=f"Beside Table {number}", csv=csv
         )
         grids.append(part.grid)
         parts.files[csv] = part.csv.encode()
     if grids:
-        parts.add_tables(
+        page = tables_page(
             "beyond.html", grids, lines=[_BEYOND], title="Cells beside the tables",
             label="Other cells", about=f"{len(cells):,} cells with other settings than the presets",
         )  # fmt: skip
+        parts.pages.append(page)
 
 
 def _add_losses(parts: Parts, stored: Sequence[Record]) -> None:
@@ -177,21 +167,6 @@ def _add_figures(parts: Parts, records: Records) -> None:
                 values={"figure": figure, "style_marks": marks},
             )
         )
-
-
-def _add_judged(parts: Parts, records: Records) -> None:
-    """Claims and audit."""
-    grids = [judged.claims_grid(judged.judged(records)), *judged.beside_grids(records)]
-    parts.add_tables(
-        "claims.html", grids, lines=[judged.ABOUT_CLAIMS], title="Claims", label="Claims",
-        about="the paper's claims on its numbers and on ours",
-    )  # fmt: skip
-    sections = judged.audit_sections()
-    parts.add_tables(
-        "audit.html", judged.audit_grids(sections), lines=judged.audit_lines(sections),
-        terms=judged.meanings(), title="Audit", label="Audit",
-        about="the published tables checked against themselves",
-    )  # fmt: skip
 
 
 def _home(parts: Parts, stored: Sequence[Record]) -> Page:

@@ -32,23 +32,17 @@ _MEASURES = {"token_accuracy": "tokens", "exact": "exact", "generated_exact": "e
 
 def cell_view(record: Record) -> dict[str, Any]:
     """What the page of one cell shows."""
-    cell = identity_of(record["cell"])
-    stream = stream_of(record)
+    cell, stream = identity_of(record["cell"]), stream_of(record)
     return {
-        "key": record["key"],
-        "title": _title(record, stream),
-        "short": _short(stream),
-        "protocol": cell.protocol_id,
-        "sections": list(_sections(record, cell, stream)),
-    }
+        "key": record["key"], "title": _title(record, stream), "short": _short(stream),
+        "protocol": cell.protocol_id, "sections": list(_sections(record, cell, stream)),
+    }  # fmt: skip
 
 
 def stream_of(record: Record) -> Mapping[str, Any]:
     """The part of a cell that has the editor and its edits; empty for an unedited model."""
     cell: Mapping[str, Any] = record["cell"]
-    if cell.get("kind") == "ability":
-        return cell["edits"] or {}
-    return cell
+    return cell.get("edits", cell) or {}
 
 
 def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iterator[Section]:
@@ -189,13 +183,8 @@ def _kinds(channels: Mapping[str, Any]) -> Rows:
         for channel, measure, by_kind in _measured(channels)
     }
     names = dict.fromkeys(kind for by_kind in columns.values() for kind in by_kind)
-    rows = [
-        [
-            _words(name.replace("/", ": ")),
-            *(_percent(by_kind.get(name)) for by_kind in columns.values()),
-        ]
-        for name in names
-    ]
+    rows = [[_words(name.replace("/", ": ")), *(_percent(own.get(name)) for own in columns.values())]
+            for name in names]  # fmt: skip
     return ["Type of probe", *columns], rows
 
 
@@ -236,8 +225,8 @@ def _hparams(stream: Mapping[str, Any], backbone: str) -> Rows:
     rows = []
     for name, value in stream["hparams"].items():
         usual = _text(preset[name]) if name in preset else EMPTY
-        changed = bool(preset) and preset.get(name) != value
-        rows.append([name, _text(value), usual, "changed" if changed else "as the preset"])
+        same = not preset or preset.get(name) == value
+        rows.append([name, _text(value), usual, "as the preset" if same else "changed"])
     return ["Name", "Value", "Preset", "Difference"], rows
 
 
@@ -245,12 +234,10 @@ def _health(blocks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     if not blocks:
         return [("Blocks", "not recorded")]
     effects = [block["effect"] for block in blocks if block["effect"] is not None]
-    return [
-        ("Blocks looked at", _text(len(blocks))),
-        ("Remark", remark(blocks) or "all is well"),
-        ("Smallest effect", f"{min(effects):.4g}" if effects else EMPTY),
-        ("Largest effect", f"{max(effects):.4g}" if effects else EMPTY),
-    ]
+    low, high = (f"{end(effects):.4g}" if effects else EMPTY for end in (min, max))
+    texts = (_text(len(blocks)), remark(blocks) or "all is well", low, high)
+    names = ("Blocks looked at", "Remark", "Smallest effect", "Largest effect")
+    return list(zip(names, texts, strict=True))
 
 
 def _times(record: Record) -> list[tuple[str, str]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.console import visible
+from bench.report.grid import Grid
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,6 +38,18 @@ class Page:
     values: Mapping[str, Any]
     label: str = ""  # in the navigation; empty: not there
     about: str = ""  # on the first page
+
+
+def tables_page(
+    file: str, grids: Sequence[Grid], *, title: str, about: str, label: str = "",
+    lines: Sequence[str] = (), terms: Sequence[tuple[str, str]] = (),
+) -> Page:  # fmt: skip
+    """A page of tables, under lines of text and explained terms."""
+    values = {"lines": lines, "terms": terms, "grids": grids}
+    return Page(
+        file=file, title=title, template="tables.html", values=values, label=label or title,
+        about=about,
+    )  # fmt: skip
 
 
 def render(page: Page, pages: tuple[Page, ...], footer: str) -> bytes:

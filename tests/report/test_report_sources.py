@@ -11,7 +11,7 @@ from bench.core.grids import TABLES
 from bench.datasets import EDITOR_SOURCE
 from bench.report.build import contents
 from bench.report.grid import Grid
-from bench.report.paper_tables import editing_views, table_part
+from bench.report.paper_tables import table_part
 from bench.report.sources import Records, layers, read
 from bench.store.reference import write_reference
 from tests.core.test_cells import CELL
@@ -66,7 +66,7 @@ def test_a_line_never_mixes_what_was_measured_otherwise() -> None:
     (one, *_) = small_tables()["table1"]
     changed = with_cell(one, limit=7 + one["cell"]["n_edits"])
     cells = [Cell.from_dict(record["cell"]) for record in (one, changed)]
-    views = editing_views(TABLES[1], cells, [one, changed])
+    views = table_part(TABLES[1], cells, [one, changed], csv="").views
     assert [shown.numbers[0].cells for shown in views] == [(cells[0],), (cells[1],)]
 
 

@@ -190,35 +190,7 @@ class Named:
     y_range: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A place of a name relative to its point."""
-
-    distance: float  # points
-    right: int
-    up: int
-
-    def annotate(self, axes: Axes, point: Named, size: float, *, led: bool) -> Annotation:
-        """Write the name here, `led` with a thin line from the point."""
-        text = axes.annotate(
-            point.name,
-            (point.x, point.y),
-            xytext=(self.distance * self.right, self.distance * self.up),
-            textcoords="offset points",
-            ha={1: "left", 0: "center", -1: "right"}[self.right],
-            va={1: "bottom", 0: "center", -1: "top"}[self.up],
-            fontsize=size,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4} if led else None,
-        )
-        text.set_in_layout(False)
-        return text
-
-    def box(self, axes: Axes, point: Named, size: float) -> Bbox:
-        """Pixels that the name would take here."""
-        text = self.annotate(axes, point, size, led=False)
-        found = text.get_window_extent()
-        text.remove()
-        return found
+_Place = tuple[float, int, int]  # of a name: points from its point, and the direction
 
 
 def place_names(figure: Figure, axes: Axes, points: Sequence[Named], size: float) -> None:
@@ -235,30 +207,44 @@ def place_names(figure: Figure, axes: Axes, points: Sequence[Named], size: float
     """
     figure.draw_without_rendering()  # settles where the axes are
     taken = [box for point in points for box in _marks(axes, point, figure.dpi / 72)]
-    places = [_Place(distance, *direction) for distance in _DISTANCES for direction in _DIRECTIONS]
+    places = [(distance, *direction) for distance in _DISTANCES for direction in _DIRECTIONS]
     for point in points:
-        boxes = [place.box(axes, point, size) for place in places]
+        boxes = []
+        for place in places:
+            text = _annotate(axes, point, place, size, led=False)
+            boxes.append(text.get_window_extent())
+            text.remove()
         costs = [
             _cost(box, taken, axes.bbox) + _mistaken(box, axes, point, points) for box in boxes
         ]
         best = costs.index(min(costs))
         taken.append(boxes[best])
-        places[best].annotate(axes, point, size, led=places[best].distance > _LED)
+        _annotate(axes, point, places[best], size, led=places[best][0] > _LED)
+
+
+def _annotate(axes: Axes, point: Named, place: _Place, size: float, *, led: bool) -> Annotation:
+    """Write the name of a point, `led` with a thin line from it."""
+    distance, right, up = place
+    text = axes.annotate(
+        point.name, (point.x, point.y), xytext=(distance * right, distance * up),
+        textcoords="offset points", ha={1: "left", 0: "center", -1: "right"}[right],
+        va={1: "bottom", 0: "center", -1: "top"}[up], fontsize=size,
+        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4} if led else None,
+    )  # fmt: skip
+    text.set_in_layout(False)
+    return text
 
 
 def _marks(axes: Axes, point: Named, scale: float) -> Iterator[Bbox]:
     """Pixels of the marker and of both error bars."""
-    (x, y), low, high = axes.transData.transform(
-        [
-            (point.x, point.y),
-            (point.x_range[0], point.y_range[0]),
-            (point.x_range[1], point.y_range[1]),
-        ]
-    )
+    from matplotlib.transforms import Bbox
+
+    ends = zip(point.x_range, point.y_range, strict=True)
+    (x, y), low, high = axes.transData.transform([(point.x, point.y), *ends])
     half, thin = _HALF * scale, _THIN * scale
-    yield _box(x - half, y - half, x + half, y + half)
-    yield _box(low[0] - thin, y - thin, high[0] + thin, y + thin)
-    yield _box(x - thin, low[1] - thin, x + thin, high[1] + thin)
+    yield Bbox.from_extents(x - half, y - half, x + half, y + half)
+    yield Bbox.from_extents(low[0] - thin, y - thin, high[0] + thin, y + thin)
+    yield Bbox.from_extents(x - thin, low[1] - thin, x + thin, high[1] + thin)
 
 
 def _cost(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
@@ -267,25 +253,17 @@ def _cost(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
     return covered + float(box.width * box.height) - _shared(box, inside)
 
 
-def _mistaken(box: Bbox, axes: Axes, own: Named, points: Sequence[Named]) -> float:
-    """The name's area where another point is nearer to it than its own."""
-    places = axes.transData.transform([(point.x, point.y) for point in (own, *points)])
-    first, *others = (_distance(box, x, y) for x, y in places)
-    return float(box.width * box.height) if any(other < first for other in others) else 0.0
-
-
-def _distance(box: Bbox, x: float, y: float) -> float:
-    """Pixels from a point to the nearest place of a box."""
-    return math.hypot(max(box.x0 - x, 0.0, x - box.x1), max(box.y0 - y, 0.0, y - box.y1))
-
-
 def _shared(box: Bbox, other: Bbox) -> float:
     width = min(box.x1, other.x1) - max(box.x0, other.x0)
     height = min(box.y1, other.y1) - max(box.y0, other.y0)
     return float(max(width, 0.0) * max(height, 0.0))
 
 
-def _box(left: float, low: float, right: float, high: float) -> Bbox:
-    from matplotlib.transforms import Bbox
-
-    return Bbox.from_extents(left, low, right, high)
+def _mistaken(box: Bbox, axes: Axes, own: Named, points: Sequence[Named]) -> float:
+    """The name's area where another point is nearer to it than its own."""
+    places = axes.transData.transform([(point.x, point.y) for point in (own, *points)])
+    first, *others = (
+        math.hypot(max(box.x0 - x, 0.0, x - box.x1), max(box.y0 - y, 0.0, y - box.y1))
+        for x, y in places
+    )  # pixels to the nearest place of the box
+    return float(box.width * box.height) if any(other < first for other in others) else 0.0
