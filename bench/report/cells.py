@@ -183,7 +183,8 @@ def _kinds(channels: Mapping[str, Any]) -> Rows:
         for channel, measure, by_kind in _measured(channels)
     }
     names = dict.fromkeys(kind for by_kind in columns.values() for kind in by_kind)
-    rows = [[_words(name.replace("/", ": ")), *(_percent(own.get(name)) for own in columns.values())]
+    rows = [[_words(name.replace("/", ": ")),
+             *(_percent(own.get(name)) for own in columns.values())]
             for name in names]  # fmt: skip
     return ["Type of probe", *columns], rows
 
