@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
+from bench.core.config import RunConfig
 from bench.store import reference
 from bench.store.reference import reference_records
 from bench.tables.figure_data import write_map
@@ -140,11 +141,9 @@ def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
 
     asked = []
 
-    def pretend(
-        backbone: str, settings: object, *, report_progress: Callable[[int], None]
-    ) -> object:
+    def pretend(config: RunConfig, *, report_progress: Callable[[int], None]) -> object:
         report_progress(1)
-        asked.append((backbone, vars(settings)["world_seed"]))
+        asked.append((config.backbone, config.world_seed))
         return map_data()
 
     monkeypatch.setattr(computing, "compute", pretend)
