@@ -161,8 +161,8 @@ def table(
         metrics=metrics,
         out=None if out is None else Path(out),
     )
-    found = stored(config, reference=reference, views=() if metric == MAIN else ("metric",))
-    shown = view(found.table, found.cells, found.records, metric)
+    selected = stored(config, reference=reference, views=() if metric == MAIN else ("metric",))
+    shown = view(selected.table, selected.cells, selected.records, metric)
     return pd.read_csv(StringIO(to_csv(shown)))
 
 
@@ -170,19 +170,19 @@ def records(place: str | Path = RESULTS) -> pd.DataFrame:
     """The numbers of all complete records in a directory, or in a file that `--export` wrote.
 
     Raises:
-        FileNotFoundError: there is no such place.
+        FileNotFoundError: there is no such directory or file.
         ValueError: a line of a file that is no record.
     """
     path = Path(place)
     if path.is_file():
         lines = path.read_bytes().splitlines()
-        found = [parse(line, f"{path}, line {i}") for i, line in enumerate(lines, start=1)]
+        read = [parse(line, f"{path}, line {i}") for i, line in enumerate(lines, start=1)]
     elif path.is_dir():
-        found = [record for record in ResultStore(path).records() if is_complete(record)]
+        read = [record for record in ResultStore(path).records() if is_complete(record)]
     else:
         raise FileNotFoundError(f"No records at {path}.")
-    remember(found)
-    return frame(found)
+    remember(read)
+    return frame(read)
 
 
 class _Lines(Observer):

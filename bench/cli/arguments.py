@@ -1,7 +1,8 @@
-"""Options that several commands share, and their translation into a `RunConfig`.
+"""From words to values: readers, options, help, and the `RunConfig` of a command.
 
-A reader (a `type=` of argparse) only turns words into values; `RunConfig` and the plan refuse what
-no run can have. Options that go into a `RunConfig` are stored under the names of its fields.
+A reader only turns a word into a value; `RunConfig` and the plan refuse what no run can have.
+Options that go into a `RunConfig` are stored under the names of its fields; the options themselves
+are in `bench.cli.options`.
 """
 
 from __future__ import annotations
@@ -9,31 +10,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.config import (
-    CHECKPOINT_SECONDS,
-    DTYPES,
-    GENERATION_PROMPTS,
-    METRICS,
-    RunConfig,
-    RunOptions,
-)
-from bench.core.grids import TABLES
-from bench.core.names import DATASETS, ENCODER, recent_labels, unknown_name
+from bench.core.config import RunConfig, RunOptions
+from bench.core.names import unknown_name
 from bench.core.progress import show_busy
-from bench.evaluation.metric_sets import available
 from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
-from bench.models.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
-from bench.models.resources import HUB_ENCODERS
 
 if TYPE_CHECKING:
     from editors.parts.language_model import LanguageModel
 
 Group = argparse._ActionsContainer  # noqa: SLF001 - a parser, or a group of it
+Reader = Callable[[str], Any]
 
 
 def whole(least: int | None = None) -> Callable[[str], int]:
@@ -67,10 +57,10 @@ def number(text: str) -> float:
 
 def names(text: str) -> tuple[str, ...]:
     """A reader of names separated by commas, each once."""
-    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not found:
+    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not parts:
         raise argparse.ArgumentTypeError("expected names separated by commas, got none.")
-    return found
+    return parts
 
 
 def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
@@ -104,6 +94,46 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
 
 
+@dataclass(frozen=True)
+class Option:
+    """An option; without a `metavar` it is a flag. A default is printed where the help has none."""
+
+    flag: str
+    metavar: str
+    help: str
+    read: Reader = str
+    default: Any = None
+    repeated: bool = False
+
+
+Groups = dict[str, tuple[Option | tuple[Option, ...], ...]]
+
+
+def add_groups(parser: argparse.ArgumentParser, groups: Groups) -> None:
+    """Add groups of options by their titles."""
+    for title, options in groups.items():
+        add(parser.add_argument_group(title), *options)
+
+
+def add(group: Group, *options: Option | tuple[Option, ...]) -> None:
+    """Add options to a parser or to a group of it; of a tuple of them, one may be given."""
+    for option in options:
+        if isinstance(option, tuple):
+            add(group.add_mutually_exclusive_group(), *option)
+            continue
+        if not option.metavar:
+            group.add_argument(option.flag, action="store_true", help=option.help)
+            continue
+        group.add_argument(
+            option.flag,
+            type=option.read,
+            action="append" if option.repeated else "store",
+            default=[] if option.repeated else option.default,
+            metavar=option.metavar,
+            help=option.help,
+        )
+
+
 class _Brief(argparse.RawDescriptionHelpFormatter):
     """Shows the common options alone, with their defaults."""
 
@@ -130,16 +160,17 @@ class _Brief(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
-        if not text or "default" in text or action.dest in ("help", "help_all"):
+        if not text or "default:" in text or action.dest in ("help", "help_all"):
             return text
-        return f"{text} (default: {'off' if action.nargs == 0 else 'none'})"
+        none = "off" if action.nargs == 0 else "none"
+        return f"{text} (default: {action.default or none})"
 
 
 class _Help(argparse.Action):
     """Prints the help, of the `common` options or of all, and ends the process."""
 
     def __init__(self, *, common: Collection[str] | None = None, **more: Any) -> None:
-        super().__init__(nargs=0, **more)
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **more)
         self._common = common
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
@@ -170,353 +201,14 @@ def add_command(
     parser = subparsers.add_parser(
         name, help=summary, description=description, epilog=examples, add_help=False
     )
-    parser.add_argument(
-        "-h", "--help", action=_Help, dest="help", common=("help", "help_all", *common),
-        default=argparse.SUPPRESS, help="show the common options",
-    )  # fmt: skip
-    parser.add_argument(
-        "--help-all", action=_Help, default=argparse.SUPPRESS, help="show all options"
-    )
+    common = ("help", "help_all", *common)
+    parser.add_argument("-h", "--help", action=_Help, common=common, help="show the common options")
+    parser.add_argument("--help-all", action=_Help, help="show all options")
     return parser
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that say which cells of which table, on what."""
-    cells = parser.add_argument_group("which cells")
-    cells.add_argument(
-        "--table",
-        type=whole(),
-        default=RunConfig.table,
-        metavar="N",
-        help=f"one of {listed(TABLES)} (default: %(default)s)",
-    )
-    add_preset(cells)
-    add_backbone(cells, default="the table's")
-    cells.add_argument("--editors", type=names, metavar="A,B", help="default: the paper's eleven")
-    add_recent(cells)
-    cells.add_argument(
-        "--datasets",
-        type=names,
-        metavar="A,B",
-        help=f"default: {listed(DATASETS)}; zsre for Table 2",
-    )
-    cells.add_argument(
-        "--edits",
-        type=wholes,
-        metavar="N,M",
-        help="numbers of sequential edits (default: the table's)",
-    )
-    seeds = cells.add_mutually_exclusive_group()
-    seeds.add_argument("--seeds", type=wholes, metavar="S,T", help="default: 0")
-    seeds.add_argument(
-        "--n-seeds", type=whole(1), metavar="N", help="seeds 0 to N-1 (default: seed 0 alone)"
-    )
-    cells.add_argument(
-        "--limit",
-        type=whole(),
-        metavar="N",
-        help="samples drawn per cell (default: 20/50/100/1000/10000 at 1/10/100/1000/10000 edits "
-        "in the embedded preset, all in the paper preset)",
-    )
-    cells.add_argument(
-        "--metrics",
-        default=RunConfig.metrics,
-        metavar="NAME",
-        help=f"one of {listed(METRICS)}; the latter skips generation (default: %(default)s)",
-    )
-    _add_measures(cells)
-    _add_ability(cells)
-    cells.add_argument(
-        "--hparam",
-        action="append",
-        default=[],
-        metavar="EDITOR.NAME=VALUE",
-        help="another hyper-parameter or mode than the editor's preset has, or another of its "
-        "presets: EDITOR=PRESET; may be repeated",
-    )
-    cells.add_argument(
-        "--index",
-        type=one_of("index", ("exact", "faiss")),
-        help="how RECIPE searches 10,000 edits or more: exact, or approximately with faiss, which "
-        "is an extra; the same as --hparam recipe.index=faiss (default: exact)",
-    )
-    cells.add_argument(
-        "--generation-prompt",
-        default=RunConfig.generation_prompt,
-        metavar="NAME",
-        help=f"one of {listed(GENERATION_PROMPTS)}: the bare prompt, or an instruction in front "
-        "(default: %(default)s)",
-    )
-    cells.add_argument(
-        "--weights",
-        type=one_of("weights", ("random",)),
-        metavar="random",
-        help="of Table 3: random times an architecture by its config.json, with random weights of "
-        "backbone and editors (default: the trained ones)",
-    )
-    _add_places(parser)
-
-
-def _add_measures(cells: Group) -> None:
-    """Optional metric sets. Without a default: other tables than of editing refuse them."""
-    cells.add_argument(
-        "--measure",
-        type=lambda text: tuple(sorted(names(text))),
-        metavar="A,B",
-        help=f"of Tables 1, 5 and 6: further metric sets, of {listed(available())}; such cells "
-        "have records of their own, and each set a table of its own",
-    )
-    cells.add_argument(
-        "--measure-text",
-        metavar="PATH|NAME",
-        help="the fixed text of the set collapse, as --corpus names one (default: the embedded "
-        "world's; real data have none)",
-    )
-
-
-def _add_ability(cells: Group) -> None:
-    """How Table 2 asks its questions. Without a default: other tables refuse them."""
-    harness = cells.add_mutually_exclusive_group()
-    harness.add_argument(
-        "--scoring",
-        metavar="NAME",
-        help="of Table 2: paper (options by their first token, as the released code) or lm-eval "
-        "(through lm-eval, by log-likelihood) (default: paper)",
-    )
-    harness.add_argument(
-        "--harness",
-        metavar="promptbench",
-        help="of Table 2: promptbench decodes answers to each of its prompts, and reports their "
-        "mean and spread; it is installed apart",
-    )
-    cells.add_argument(
-        "--task-limit",
-        type=whole(),
-        metavar="N",
-        help="of Table 2: questions of each set, drawn at random (default: all; 50 with "
-        "promptbench)",
-    )
-    cells.add_argument(
-        "--ability-dir",
-        type=Path,
-        metavar="DIR",
-        help="of Table 2: files of the question sets (default: in --data-dir, else generated "
-        "ones, or the hub's in the paper preset)",
-    )
-
-
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    places = parser.add_argument_group("from where, on what, to where")
-    places.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="real data files (default: those of the embedded world)",
-    )
-    places.add_argument(
-        "--world-seed",
-        type=whole(),
-        default=RunConfig.world_seed,
-        metavar="N",
-        help="which embedded world (default: %(default)s)",
-    )
-    add_corpus(places)
-    places.add_argument(
-        "--encoder",
-        metavar="NAME|DIR",
-        help=f"sentence encoder of retrieval editors: one of {listed((ENCODER, *HUB_ENCODERS))}, "
-        "or a local directory (default: the embedded one, roberta-base for the paper's backbones)",
-    )
-    add_hardware(places)
-    places.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="records to DIR and tables to DIR/tables (default: results and tables)",
-    )
-
-
-def add_care(parser: argparse.ArgumentParser) -> None:
-    """Exactness and checkpoints."""
-    care = parser.add_argument_group("exactness and checkpoints")
-    care.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same bits every time on a GPU too: deterministic kernels only, no TF32; on a CPU "
-        "that holds always",
-    )
-    care.add_argument(
-        "--checkpoint-seconds",
-        type=number,
-        default=CHECKPOINT_SECONDS,
-        metavar="S",
-        help="write a checkpoint of a running cell every S seconds, at most a 20th of the time "
-        "(default: %(default)g)",
-    )
-    care.add_argument(
-        "--checkpoint-edits",
-        type=whole(),
-        metavar="K",
-        help="and every K edits (default: any number)",
-    )
-
-
-def add_machines(parser: argparse.ArgumentParser) -> None:
-    """On which machines cells run."""
-    where = parser.add_argument_group("on which machines")
-    where.add_argument(
-        "--executor",
-        default=RunConfig.executor,
-        metavar="NAME",
-        help="local (processes of this machine), ray (tasks of a Ray cluster) or slurm (Slurm "
-        "jobs, through submitit); records go to one directory that all machines see (default: "
-        "%(default)s)",
-    )
-    where.add_argument(
-        "--jobs",
-        type=whole(),
-        metavar="N",
-        help="worker processes of one thread each, or cores of a Ray that is started here "
-        "(default: the CPU cores, 1 on a GPU)",
-    )
-    where.add_argument(
-        "--ray-address",
-        metavar="ADDR",
-        help="a running cluster: HOST:PORT, or auto for this machine's (default: RAY_ADDRESS, "
-        "else Ray is started here)",
-    )
-    where.add_argument(
-        "--gpus-per-cell",
-        type=number,
-        metavar="F",
-        help="of a cell on a GPU; 0.5 lets two share one (default: 1)",
-    )
-    where.add_argument(
-        "--slurm-workers", type=whole(), metavar="K", help="jobs that share the cells (default: 1)"
-    )
-    where.add_argument("--slurm-partition", metavar="P", help="default: Slurm's")
-    where.add_argument(
-        "--slurm-time",
-        type=whole(),
-        metavar="MIN",
-        help="minutes of a job, which is queued again when they are over (default: 240)",
-    )
-    where.add_argument(
-        "--slurm-gpus",
-        type=whole(),
-        metavar="G",
-        help="GPUs of a job (default: 1 where cells run on a GPU, else 0)",
-    )
-    where.add_argument(
-        "--slurm-option",
-        action="append",
-        metavar="NAME=VALUE",
-        help="another option of sbatch, such as account=lab or mem=32GB; may be repeated",
-    )
-    where.add_argument(
-        "--slurm-folder",
-        type=Path,
-        metavar="DIR",
-        help="the jobs' files and logs; all machines must see it (default: slurm)",
-    )
-    where.add_argument("--slurm-cluster", help=argparse.SUPPRESS)
-    where.add_argument(
-        "--detach",
-        action="store_true",
-        help="with slurm: submit and return; the same command watches or continues",
-    )
-
-
-def add_protocol(parser: Group) -> None:
-    """Which records, where those of several protocols are stored."""
-    parser.add_argument(
-        "--protocol",
-        metavar="ID",
-        help="only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for all data "
-        "sets; records of several never share a column (default: the present one)",
-    )
-
-
-def add_backbone(parser: Group, default: str) -> None:
-    """Which backbone; `default` says which it is where none is named."""
-    parser.add_argument(
-        "--backbone",
-        metavar="NAME|PATH",
-        help=f"one of {listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face model directory "
-        f"(default: {default})",
-    )
-
-
-def add_recent(parser: Group) -> None:
-    """Whether all editors are the paper's alone."""
-    parser.add_argument(
-        "--with-recent",
-        action="store_true",
-        help="where no editors are named, those of later papers too, which the paper's tables do "
-        f"not hold: {listed(recent_labels())}",
-    )
-
-
-def add_preset(parser: Group) -> None:
-    """Which scale."""
-    parser.add_argument(
-        "--preset",
-        default=RunConfig.preset,
-        metavar="NAME",
-        help="embedded (shipped miniature backbones and generated data) or paper (the real "
-        "backbones and data sets, on a GPU) (default: %(default)s)",
-    )
-
-
-def add_corpus(parser: Group) -> None:
-    """The text of key statistics, and how much of it."""
-    parser.add_argument(
-        "--corpus",
-        metavar="PATH|NAME",
-        help="text of the key covariance: a file with one document a line (.txt) or a JSON object "
-        f"with a text a line (.jsonl), a directory of these, or of the hub {listed(HUB_TEXTS)} "
-        "(default: corpus.txt in --data-dir, else what belongs to the backbone)",
-    )
-    parser.add_argument(
-        "--documents",
-        type=whole(1),
-        metavar="N",
-        help=f"documents of the corpus that are read (default: {DOCUMENTS:,}, and "
-        f"{PAPER_DOCUMENTS:,} for the paper's backbones)",
-    )
-
-
-def add_log(parser: Group) -> None:
-    """Where events go."""
-    parser.add_argument(
-        "--log-json",
-        type=Path,
-        metavar="FILE",
-        help="add events to FILE, one JSON object a line, for other programs",
-    )
-
-
-def add_hardware(parser: Group) -> None:
-    """On what, and in which precision."""
-    parser.add_argument(
-        "--device", help="cpu, cuda, cuda:N (default: cpu embedded, cuda for the paper preset)"
-    )
-    parser.add_argument(
-        "--device-map",
-        metavar="auto",
-        help="auto spreads the backbone over all devices (default: one device)",
-    )
-    parser.add_argument(
-        "--dtype",
-        default=RunConfig.dtype,
-        metavar="NAME",
-        help=f"of the backbone, one of {listed(DTYPES)}; edited weights stay in float32 beside a "
-        "smaller one (default: %(default)s, the paper's)",
-    )
-
-
 def config_of(args: argparse.Namespace) -> RunConfig:
-    """What the options of a command say of a run.
+    """The configuration that the options of a command describe.
 
     Raises:
         ValueError: a value that no run can have.
@@ -525,9 +217,8 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     values = {field.name: given[field.name] for field in fields(RunConfig) if field.name in given}
     if given.get("n_seeds"):
         values["seeds"] = tuple(range(args.n_seeds))
-    if given.get("slurm_option"):
-        pairs = (assignment(text, "--slurm-option") for text in args.slurm_option)
-        values["slurm_option"] = {name.lstrip("-"): value for name, value in pairs}
+    pairs = [assignment(text, "--slurm-option") for text in given.get("slurm_option", ())]
+    values["slurm_option"] = {name.lstrip("-"): value for name, value in pairs} or None
     form = "EDITOR.NAME=VALUE or EDITOR=PRESET"
     hparams = dict(assignment(text, form=form) for text in given.get("hparam", ()))
     if given.get("index"):

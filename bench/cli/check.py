@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
-from bench.cli.arguments import one_of, whole
+from bench.cli import options
+from bench.cli.arguments import add, one_of, whole
 from bench.core.config import RESULTS
 from bench.core.console import say, warn
 from bench.core.grids import TABLES, Table, get_table
@@ -61,7 +61,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--pin", type=Path, metavar="FILE", help="write the verdicts on claims as the known ones"
     )
-    arguments.add_protocol(parser)
+    add(parser, options.PROTOCOL)
     parser.set_defaults(func=check)
 
 

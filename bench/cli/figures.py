@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
-from bench.cli.arguments import whole
+from bench.cli import options
+from bench.cli.arguments import add, whole
 from bench.core.console import say, warn
 from bench.core.names import in_paper
 from bench.datasets.plugins import is_own
@@ -60,7 +60,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     what.add_argument(
         "--backbone", default=EMBEDDED[0], metavar="NAME", help="default: %(default)s"
     )
-    arguments.add_recent(what)
+    add(what, options.WITH_RECENT)
     what.add_argument(
         "--edits",
         type=whole(1),
@@ -98,7 +98,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         f"drawing it: {COMMITTED}/{FIGURE_3}.jsonl is made so",
     )
     places.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
-    arguments.add_protocol(parser)
+    add(parser, options.PROTOCOL)
     parser.set_defaults(func=figures)
 
 

@@ -1,4 +1,4 @@
-"""The command line: finds the command's module, imports that one only, and words its errors."""
+"""The command line: imports the module of the command alone, and words its errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "contract": Command("bench.cli.contract", "check that an editor does what every editor must"),
     "world": Command("bench.cli.world", "build and verify the embedded world"),
-    "data": Command("bench.cli.data", "check data files, say where to get them"),
+    "data": Command("bench.cli.data", "check data files, print where to get them"),
 }
 
 

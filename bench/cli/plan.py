@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli.arguments import add_groups, config_of
+from bench.cli.options import SELECTION
 from bench.cli.showing import print_markdown, print_text
 from bench.core.console import say
 from bench.core.files import write_text
@@ -41,7 +42,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    arguments.add_selection(parser)
+    add_groups(parser, SELECTION)
     how = parser.add_argument_group("the estimate")
     how.add_argument(
         "--gpu-memory",
@@ -63,7 +64,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
 
 def plan(args: argparse.Namespace) -> int:
     """Exit code 0."""
-    config = arguments.config_of(args)
+    config = config_of(args)
     table, chosen = get_table(config.table), points(config)
     if config.measure:
         raise ValueError("plan has no estimate of metric sets; leave --measure out.")

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import arguments
+from bench.cli.arguments import add_command, add_groups, config_of
+from bench.cli.options import RUNNING, SELECTION
 from bench.cli.showing import show_measures, show_table
 from bench.core.config import RunConfig
 from bench.core.console import say, warn
@@ -15,7 +16,7 @@ from bench.core.grids import GridPoint, get_table
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.observers import Display, Ending, Observer, json_events
-from bench.runner.planning import checked_points
+from bench.runner.planning import Planner, points
 from bench.runner.run import Ran
 from bench.runner.run import run as run_cells
 from bench.store.results import failure_of
@@ -59,7 +60,7 @@ SELECTING = (
 
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `run`."""
-    parser = arguments.add_command(
+    parser = add_command(
         subparsers,
         "run",
         summary="run the cells of a table and print it",
@@ -67,22 +68,13 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         examples=EXAMPLES,
         common=COMMON,
     )
-    arguments.add_selection(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--overwrite", action="store_true", help="run cells again that have a record")
-    how.add_argument(
-        "--retry-failed", action="store_true", help="run cells again that failed earlier"
-    )
-    how.add_argument("--dry-run", action="store_true", help="list the cells and do nothing")
-    arguments.add_log(how)
-    arguments.add_care(parser)
-    arguments.add_machines(parser)
+    add_groups(parser, SELECTION | RUNNING)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
-    config = arguments.config_of(args)
+    config = config_of(args)
     if args.dry_run:
         lines = list(_listed(config))
         for line in (*lines, f"{len(lines)} cells"):
@@ -128,13 +120,14 @@ def _hint(config: RunConfig, ran: Ran) -> None:
     """What could follow."""
     if ran.table.measures in ("editing", "ablation") and len(config.named_seeds) == 1:
         warn("next: the same command with --n-seeds 5  # means and spreads over five seeds")
-    place = shlex.quote(str(config.records))
-    warn(f"next: python -m bench report --from {place}  # a page of all results")
+    records = shlex.quote(str(config.records))
+    warn(f"next: python -m bench report --from {records}  # a page of all results")
 
 
 def _listed(config: RunConfig) -> Iterator[str]:
     """One line for each cell, and for the unedited model where it has cells of its own."""
-    chosen, measures = checked_points(config), get_table(config.table).measures
+    chosen, measures = points(config), get_table(config.table).measures
+    Planner(config).check_hparams(chosen, installed=True)
     if measures in ("general_ability", "times"):
         backbones = dict.fromkeys(point.backbone for point in chosen)
         yield from (f"{backbone}  unedited" for backbone in backbones)

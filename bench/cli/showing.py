@@ -75,14 +75,14 @@ def show_losses(
     from bench.tables.metric_loss import by_step, losses, to_csv
 
     by_key = {record["key"]: record for record in records}
-    found = losses([by_key[key] for cell in cells if (key := cell.key()) in by_key])
-    text = by_step(table, found)
+    rows = losses([by_key[key] for cell in cells if (key := cell.key()) in by_key])
+    text = by_step(table, rows)
     if markdown:
         print_markdown(text)
         return
     print_text(text)
     path = directory / f"table{table.number}_metric_loss.csv"
-    _written(directory, lambda: [write_text(path, to_csv(found))])
+    _written(directory, lambda: [write_text(path, to_csv(rows))])
 
 
 def print_text(text: TextTable) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
-from bench.cli.arguments import whole
+from bench.cli import options
+from bench.cli.arguments import add, backbone_of, config_of, loaded, whole
 from bench.core.console import say
 from bench.core.events import event_log
 from bench.core.names import editor_keys
@@ -42,27 +42,25 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("statistics")
-    arguments.add_preset(what)
-    arguments.add_backbone(what, default="mini-llama in the embedded preset")
+    add(what, options.PRESET, options.BACKBONE)
     what.add_argument(
         "--layers",
         metavar="N,M|all",
         help="block numbers (default: those of the editors' presets)",
     )
     inputs = parser.add_argument_group("text and hardware")
-    arguments.add_corpus(inputs)
+    add(inputs, *options.CORPUS)
     inputs.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
-    arguments.add_hardware(inputs)
-    arguments.add_log(inputs)
+    add(inputs, *options.HARDWARE, options.LOG_JSON)
     parser.set_defaults(func=stats)
 
 
 def stats(args: argparse.Namespace) -> int:
     """Exit code 0 if the statistics of every layer are there."""
-    config = arguments.config_of(args)
-    backbone = arguments.backbone_of(config)
+    config = config_of(args)
+    backbone = backbone_of(config)
     corpus = corpus_for(backbone.name, config)
-    lm = arguments.loaded(backbone, config)
+    lm = loaded(backbone, config)
     layers = _layers(args.layers, lm)
     with (
         event_log(args.log_json) as log,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli.arguments import Option, add_command, add_groups, config_of, one_of
+from bench.cli.options import PROTOCOL, SELECTION
 from bench.cli.showing import (
     print_markdown,
     print_text,
@@ -59,9 +60,32 @@ COMMON = (
 )  # fmt: skip
 
 
+# fmt: off
+VIEWED = (  # one of these
+    Option("--by-type", "", "RippleEdits by type of probe, in the terminal"),
+    Option("--averages", "", "Avg alone, a column per data set"),
+    Option("--correlate", "", "rank correlation of our Avg with the published one over the "
+           "editors, per number of edits, in the terminal"),
+    Option("--significance", "", "RECIPE against every other editor over the seeds, in the "
+           "terminal"),
+    Option("--metric-loss", "", "accuracy drop from teacher forcing to free generation, and to "
+           "retrieval that sees the prompt alone; in the terminal and as CSV"),
+    Option("--export", "FILE", "write the records, without their rows, as JSON lines", Path),
+)
+SHOWN = (
+    Option("--add", "", "with --export, leave the records of other cells in FILE"),
+    Option("--reference", "", "of the committed reference results, instead of the records in "
+           "results/"),
+    Option("--markdown", "", "print the table or its averages as Markdown, and write nothing"),
+    Option("--metric", "NAME", f"{', '.join(METRIC_OPTIONS)} (default: {MAIN}, the paper's)",
+           one_of("metric", METRIC_OPTIONS)),
+)
+# fmt: on
+
+
 def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `tables`."""
-    parser = arguments.add_command(
+    parser = add_command(
         subparsers,
         "tables",
         summary="print and write a table from stored records",
@@ -70,58 +94,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         examples=EXAMPLES,
         common=COMMON,
     )
-    arguments.add_selection(parser)
-    shown = parser.add_argument_group("what is shown")
-    views = shown.add_mutually_exclusive_group()
-    views.add_argument(
-        "--by-type", action="store_true", help="RippleEdits by type of probe, in the terminal"
-    )
-    views.add_argument("--averages", action="store_true", help="Avg alone, a column per data set")
-    views.add_argument(
-        "--correlate",
-        action="store_true",
-        help="rank correlation of our Avg with the published one over the editors, per number of "
-        "edits, in the terminal",
-    )
-    views.add_argument(
-        "--significance",
-        action="store_true",
-        help="RECIPE against every other editor over the seeds, in the terminal",
-    )
-    views.add_argument(
-        "--metric-loss",
-        action="store_true",
-        help="accuracy drop from teacher forcing to free generation, and to retrieval that sees "
-        "the prompt alone; in the terminal and as CSV",
-    )
-    views.add_argument(
-        "--export",
-        type=Path,
-        metavar="FILE",
-        help="write the records, without their rows, as JSON lines",
-    )
-    shown.add_argument(
-        "--add",
-        action="store_true",
-        help="with --export, leave the records of other cells in FILE",
-    )
-    shown.add_argument(
-        "--reference",
-        action="store_true",
-        help="of the committed reference results, instead of the records in results/",
-    )
-    shown.add_argument(
-        "--markdown",
-        action="store_true",
-        help="print the table or its averages as Markdown, and write nothing",
-    )
-    shown.add_argument(
-        "--metric",
-        type=arguments.one_of("metric", METRIC_OPTIONS),
-        metavar="NAME",
-        help=f"{', '.join(METRIC_OPTIONS)} (default: {MAIN}, the paper's)",
-    )
-    arguments.add_protocol(shown)
+    add_groups(parser, SELECTION | {"what is shown": (VIEWED, *SHOWN, PROTOCOL)})
     parser.set_defaults(func=tables)
 
 
@@ -129,35 +102,37 @@ def tables(args: argparse.Namespace) -> int:
     """Exit code 0; no record at all is an error."""
     if args.add and args.export is None:
         raise ValueError("--add is for --export FILE alone.")
-    config = arguments.config_of(args)
+    config = config_of(args)
     given = [name for name in (*VIEWS, "metric_loss", "metric") if vars(args)[name]]
     if config.measure and set(given) - {"metric_loss"}:
         raise ValueError(
             f"--measure has tables of its own and takes no --{given[0].replace('_', '-')}."
         )
-    found = stored(config, reference=args.reference, protocol=args.protocol, views=given)
+    selected = stored(config, reference=args.reference, protocol=args.protocol, views=given)
     if args.export is not None:
-        keys = {cell.key() for cell in found.cells}
-        records = [record for record in found.records if record["key"] in keys]
+        keys = {cell.key() for cell in selected.cells}
+        records = [record for record in selected.records if record["key"] in keys]
         path = (add_to_reference if args.add else write_reference)(args.export, records)
         say(f"written: {path}, {len(records):,} records")
     else:
-        _show(args, found, config.tables)
+        _show(args, selected, config.tables)
     return 0
 
 
-def _show(args: argparse.Namespace, found: Stored, directory: Path) -> None:
-    cells = found.table, found.cells, found.records
+def _show(args: argparse.Namespace, selected: Stored, directory: Path) -> None:
+    cells = selected.table, selected.cells, selected.records
     metric = args.metric or MAIN
     if args.metric_loss:
         show_losses(*cells, directory, markdown=args.markdown)
     elif args.measure:
-        show_measures(*cells, arguments.config_of(args), markdown=args.markdown)
+        show_measures(*cells, config_of(args), markdown=args.markdown)
     elif chosen := [name for name in VIEWS if vars(args)[name]]:
         from bench.tables.editing import view as view_of_editing
 
-        editing = [cell for cell in found.cells if isinstance(cell, Cell)]  # all of them for views
-        shown = view_of_editing(found.table, editing, found.records, METRIC_OPTIONS[metric])
+        editing = [
+            cell for cell in selected.cells if isinstance(cell, Cell)
+        ]  # all of them for views
+        shown = view_of_editing(selected.table, editing, selected.records, METRIC_OPTIONS[metric])
         markdown = args.markdown and chosen[0] == "averages"
         (print_markdown if markdown else print_text)(_view(chosen[0])(shown))
     elif args.markdown:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cli import options
 from bench.cli.arguments import (
-    add_hardware,
-    add_log,
+    add,
     assignment,
     backbone_name,
     backbone_of,
@@ -118,8 +118,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="sentence encoder: a name or a local directory (default: the embedded one, "
         "roberta-base in the paper preset)",
     )
-    add_hardware(places)
-    add_log(places)
+    add(places, *options.HARDWARE, options.LOG_JSON)
     places.add_argument("--out", type=Path, metavar="DIR", help="where the artefact goes")
 
 

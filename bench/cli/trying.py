@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
-from bench.cli.arguments import whole
+from bench.cli import options
+from bench.cli.arguments import add, config_of, whole
 from bench.core.names import DATASETS
 from editors import registry
 
@@ -45,22 +45,14 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     what = parser.add_argument_group("which editor, on what")
     what.add_argument("--editor", default="recipe", metavar="NAME", help="default: recipe")
-    arguments.add_preset(what)
-    arguments.add_backbone(what, default="Table 1's")
+    add(what, options.PRESET, options.BACKBONE)
     what.add_argument(
         "--dataset",
         default=DATASETS[0],
         metavar="NAME",
         help="whose trained weights and training edits the editor takes (default: %(default)s)",
     )
-    what.add_argument(
-        "--hparam",
-        action="append",
-        default=[],
-        metavar="EDITOR.NAME=VALUE",
-        help="another hyper-parameter or mode than the editor's preset has, or another of its "
-        "presets: EDITOR=PRESET; may be repeated",
-    )
+    add(what, options.HPARAM)
     once = parser.add_argument_group("without a conversation")
     once.add_argument(  # shares its list with --subject, so that their order stays known
         "--edit",
@@ -92,9 +84,9 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         "--data-dir", type=Path, metavar="DIR", help="real data files, instead of generated ones"
     )
     places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
-    arguments.add_corpus(places)
+    add(places, *options.CORPUS)
     places.add_argument("--encoder", metavar="NAME|DIR", help="as `run` takes it")
-    arguments.add_hardware(places)
+    add(places, *options.HARDWARE)
     parser.set_defaults(func=run)
 
 
@@ -107,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     once = bool(args.typed or args.ask)
     if args.json and not once:
         raise ValueError("--json needs --edit or --ask: a conversation is no JSON.")
-    config = arguments.config_of(args)
+    config = config_of(args)
     config = replace(config, editors=(args.editor,), datasets=(args.dataset,), edits=(1,))
     wanted = registry.editor_class(points(config)[0].editor).uses_subject
     # Refused before anything is loaded.

@@ -203,7 +203,7 @@ class RunConfig:
 
     @property
     def tables(self) -> Path:
-        """The directory of tables: beside the records where a place for these is named."""
+        """The directory of tables: in that of the records, where this is named."""
         return self.out / "tables" if self.out else TABLES_FOLDER
 
     def _check_device_map(self) -> None:

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -110,17 +110,17 @@ KINDS: tuple[type[Event], ...] = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class EventLog:
     """Writes events, from any thread; without a file it writes nothing."""
 
-    def __init__(self, file: IO[str] | None = None) -> None:
-        self._file = file
-        self._lock = threading.Lock()
+    file: IO[str] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def is_on(self) -> bool:
         """Whether events go anywhere."""
-        return self._file is not None
+        return self.file is not None
 
     def write(self, event: Event) -> None:
         """Write one line, at once.
@@ -128,38 +128,17 @@ class EventLog:
         Raises:
             OSError: it cannot be written.
         """
-        if self._file is None:
+        if self.file is None:
             return
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"event": event.kind, "time": time} | _plain(asdict(event))
         text = json.dumps(line, allow_nan=False)
-        with self._lock:
-            self._file.write(f"{text}\n")
-            self._file.flush()
+        with self.lock:
+            self.file.write(f"{text}\n")
+            self.file.flush()
 
 
 SILENT = EventLog()
-
-
-def counted_so_far(what: str, done: int, total: int | None, rate: float | None) -> Progress:
-    """How far work is that makes no edits.
-
-    Args:
-        what: is counted.
-        done: of these, by earlier runs too.
-        total: how many there will be, at most.
-        rate: of them a second.
-    """
-    left = max(total - done, 0) / rate if rate and total is not None else None
-    return Progress(
-        what=what,
-        done=done,
-        total=total,
-        edits=None,
-        edits_total=None,
-        rate=rate,
-        seconds_left=left,
-    )
 
 
 @contextmanager

@@ -26,8 +26,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bench.core import events
 from bench.core.console import one_line, warn
-from bench.core.events import SILENT, EventLog, counted_so_far
+from bench.core.events import SILENT, EventLog
 
 if TYPE_CHECKING:
     from editors.parts.covariance import KeyMoments
@@ -281,6 +282,15 @@ class _Counter:
         return ", ".join(parts) + pace.left_in_words(self._left)
 
     def _write_event(self) -> None:
-        if self._log.is_on:
-            pace = self.pace
-            self._log.write(counted_so_far(self._what, pace.done, pace.total, pace.rate))
+        pace = self.pace
+        self._log.write(
+            events.Progress(
+                what=self._what,
+                done=pace.done,
+                total=pace.total,
+                edits=None,
+                edits_total=None,
+                rate=pace.rate,
+                seconds_left=pace.seconds_left,
+            )
+        )

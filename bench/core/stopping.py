@@ -18,17 +18,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedEarly(BaseException):
-    """A job ended before it had results, because it was asked to; it has failed in nothing.
+    """A job ended before it had results, because a stop was requested; it has not failed.
 
     No exception that `except Exception` catches: whatever runs a job would else record a failure.
     """
 
 
 class StopFlag:
-    """Whether work should end; asked for once, from any thread, process or signal handler."""
+    """Whether work should stop; requested once, from any thread, process or signal handler."""
 
     def __init__(self, elsewhere: Callable[[], bool] | None = None) -> None:
-        """With `elsewhere`, stopping can be asked for outside this process too."""
+        """With `elsewhere`, a stop can be requested outside this process too."""
         self._asked = False
         self._elsewhere = elsewhere
         self._followers: list[Callable[[], None]] = []
@@ -41,13 +41,13 @@ class StopFlag:
                 follow()
 
     def stop_requested(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether a stop was requested."""
         if not self._asked and self._elsewhere is not None:
             self._asked = self._elsewhere()
         return self._asked
 
     def passed_on(self, follow: Callable[[], None]) -> None:
-        """Call `follow` when the end is asked for; at once where it has been."""
+        """Call `follow` when a stop is requested; at once where it has been."""
         self._followers.append(follow)
         if self._asked:
             follow()
@@ -55,7 +55,7 @@ class StopFlag:
 
 @dataclass
 class Caught:
-    """The signal that asked for the end, if one did."""
+    """The signal that requested the stop, if any."""
 
     number: int | None = None
 
@@ -79,7 +79,7 @@ def stopped_by_signals(stop: StopFlag) -> Iterator[Caught]:
             _end(128 + number)
         caught.number = number
         with suppress(RuntimeError):  # in the midst of another line
-            warn("stopping behind the present edit or batch; a second signal ends at once.")
+            warn("stopping after the present edit or batch; a second signal ends at once.")
         stop.request_stop()
 
     if threading.current_thread() is not threading.main_thread():
@@ -97,7 +97,7 @@ class WorkerSignals:
     """What signals do in a worker process that a run has started, as long as it lives.
 
     Ctrl-C reaches all processes of a terminal, and is left to the parent, which passes it on.
-    SIGTERM ends a worker behind its present edit, and an idle one at once. A worker whose parent
+    SIGTERM ends a worker after its present edit, and an idle one at once. A worker whose parent
     is gone has nobody to work for.
     """
 

@@ -18,7 +18,7 @@ def run_cell(job: Job, context: Context, checkpointer: Checkpointer) -> Results:
     """Do a job's work with what the process has loaded, from where an earlier run stopped.
 
     Raises:
-        StoppedEarly: on request.
+        StoppedEarly: a stop was requested.
     """
     return RUNNERS[type(job)](job, context, checkpointer)
 
@@ -83,7 +83,7 @@ def _opened(job: EditJob, context: Context) -> tuple[Editor[Any], LoadedSamples]
     """A job's editor on its model, and its samples.
 
     Raises:
-        ValueError: an input is no longer the planned one.
+        ValueError: an input has changed since the run was planned.
     """
     cell = job.cell
     job.sources.check(cell.inputs)

@@ -1,4 +1,7 @@
-"""What a process holds in memory for its cells: its last model, and every file it has read."""
+"""What a process holds in memory for its cells: its last model, and every file it has read.
+
+Importing this module imports no torch: a plan reads its files through the same `Context`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class Context:
         self._sets: dict[Source, dict[str, LoadedSet]] = {}
 
     def forget_model(self) -> None:
-        """Load the model again for the next job: one that failed in mid-edit serves no other."""
+        """Load the model again for the next job: a failed job may have changed it."""
         self._lm_key = ()
 
     def language_model(self, job: Job, dtype: str | None = None) -> LanguageModel:
@@ -52,7 +55,7 @@ class Context:
         return self._lm
 
     def check_reset(self) -> None:
-        """Refuse a model that is not bit for bit the one that was loaded.
+        """Refuse a model that is not bit for bit what was loaded.
 
         Raises:
             ResetError: weights or buffers have changed; some of them are named.
@@ -92,14 +95,14 @@ class Context:
         """The test split of a data set.
 
         Raises:
-            ValueError: the file is not, or no longer, the one of that digest.
+            ValueError: the file has another digest.
         """
-        place = dataset, directory
-        if place not in self._samples:
-            self._samples[place] = get_dataset(dataset).load("test", directory)
-        loaded = self._samples[place]
+        key = dataset, directory
+        if key not in self._samples:
+            self._samples[key] = get_dataset(dataset).load("test", directory)
+        loaded = self._samples[key]
         if digest is not None and loaded.digest != digest:
-            del self._samples[place]
+            del self._samples[key]
             raise ValueError(f"{loaded.path} has changed since the run was planned.")
         return loaded
 
@@ -109,7 +112,7 @@ class Context:
         """The general-ability sets of a source.
 
         Raises:
-            ValueError: a set is no longer the one of its digest.
+            ValueError: a set has another digest.
         """
         if source not in self._sets:
             self._sets[source] = load_sets(source)

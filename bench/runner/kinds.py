@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bench.core.cells import Cell, Identity
-from bench.core.config import RunConfig, Scoring, option
-from bench.core.grids import Measured, Table
+from bench.core.config import RunConfig, Scoring
+from bench.core.grids import Measured
 from bench.evaluation.context import Context
 from bench.evaluation.general_ability.loading import Source, holds_a_set
 from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION
@@ -25,9 +26,17 @@ from bench.evaluation.record_kinds import (
 )
 
 TEXT_SET = "collapse"  # the metric set that reads a text
-PROMPTED_QUESTIONS = 50  # of each set with PromptBench, which asks each 20 times (ours)
+PROMPTED_QUESTIONS = 50  # of each set with PromptBench, which has 20 prompts for each (ours)
 QUERIES = 100  # inferences that are timed (ours)
 NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
+
+_UNEDITED: dict[str, Any] = {
+    "editor": None,
+    "editor_version": None,
+    "hparams": {},
+    "inputs": {},
+    "n_edits": 0,
+}
 
 _MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
 _NO_QUESTIONS = "it asks no questions of general ability"
@@ -51,28 +60,8 @@ class Kind:
     alone: bool = False  # cells run one after another, whatever `jobs` is
 
 
-def check_taken(table: Table, config: RunConfig, views: Sequence[str] = ()) -> None:
-    """Refuse options that would do nothing.
-
-    Args:
-        table: which table.
-        config: of the run, or of the records that are shown.
-        views: names of options of `tables` that were given.
-
-    Raises:
-        ValueError: such an option was given.
-    """
-    usual = RunConfig(preset=config.preset)
-    for name, reason in KINDS[table.measures].refused.items():
-        given = name in views or vars(config).get(name) != vars(usual).get(name)
-        if given:
-            raise ValueError(f"Table {table.number} takes no {option(name)}: {reason}.")
-    if config.measure_text and TEXT_SET not in config.measure:
-        raise ValueError(f"--measure-text is the text of --measure {TEXT_SET} alone.")
-
-
 def task_limit(config: RunConfig) -> int | None:
-    """Questions of each set of general ability; None asks all."""
+    """Questions of each set of general ability; None: all."""
     few = PROMPTED_QUESTIONS if config.harness == "promptbench" else None
     return config.task_limit or few
 
@@ -101,7 +90,7 @@ def _files(directory: Path) -> Source:
 
 
 def _harness(config: RunConfig) -> str:
-    """Whose code asks, with its version.
+    """The harness with its version.
 
     Raises:
         ValueError: a library that is not installed.
@@ -116,7 +105,7 @@ def _harness(config: RunConfig) -> str:
 
 
 def _wording(scoring: Scoring, source: Source) -> str:
-    """Whose prompts are asked; lm-eval's own know the published sets only."""
+    """The prompts' wording; lm-eval's own prompts know the published sets only."""
     if scoring == "promptbench":
         return PROMPT_SETS
     return BUILT_IN if scoring == "lm-eval" and source.kind != "embedded" else OUR_WORDING
@@ -136,7 +125,7 @@ def _ability_jobs(
                 backbone=model.cell.backbone,
                 backbone_digest=model.cell.backbone_digest,
                 dtype=model.cell.dtype,
-                edits=None if stream is None else _edits(stream.cell),
+                edits=None if stream is None else EditStream(**_shared(stream.cell, EditStream)),
                 harness=harness,
                 scoring=scoring,
                 wording=_wording(scoring, source),
@@ -156,39 +145,19 @@ def _ability_jobs(
     return unedited + [job(stream, stream) for stream in streams]
 
 
-def _edits(cell: Cell) -> EditStream:
-    return EditStream(
-        dataset=cell.dataset,
-        dataset_revision=cell.dataset_revision,
-        dataset_digest=cell.dataset_digest,
-        editor=cell.editor,
-        editor_version=cell.editor_version,
-        hparams=cell.hparams,
-        inputs=cell.inputs,
-        n_edits=cell.n_edits,
-        seed=cell.seed,
-    )
+def _shared(cell: Cell, other: type[EditStream | TimingCell]) -> dict[str, Any]:
+    """The fields that a cell of editing has in common with what is built from it."""
+    return {f.name: vars(cell)[f.name] for f in fields(other) if f.name in vars(cell)}
 
 
 def _timing_jobs(streams: Sequence[EditJob], config: RunConfig, _: Context) -> list[TimingJob]:
     """The job of the unedited model, then one for every stream of edits."""
 
     def job(stream: EditJob, *, edited: bool) -> TimingJob:
-        cell, lent = stream.cell, stream.backbone.lent_tokenizer
+        lent = stream.backbone.lent_tokenizer
         return TimingJob(
             cell=TimingCell(
-                backbone=cell.backbone,
-                backbone_digest=cell.backbone_digest,
-                dtype=cell.dtype,
-                dataset=cell.dataset,
-                dataset_revision=cell.dataset_revision,
-                dataset_digest=cell.dataset_digest,
-                editor=cell.editor if edited else None,
-                editor_version=cell.editor_version if edited else None,
-                hparams=cell.hparams if edited else {},
-                inputs=cell.inputs if edited else {},
-                n_edits=cell.n_edits if edited else 0,
-                seed=cell.seed,
+                **_shared(stream.cell, TimingCell) | ({} if edited else _UNEDITED),
                 queries=QUERIES,
                 new_tokens=NEW_TOKENS,
                 weights=config.weights,

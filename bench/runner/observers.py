@@ -98,15 +98,15 @@ class CellProgress:
         self._lock = threading.Lock()
         self._pace = Pace(None, clock=clock)
         self._ended: dict[str, int] = {}  # with the edits of each
-        self._seen: dict[str, EditCount] = {}  # what leases have last said
+        self._seen: dict[str, EditCount] = {}  # what leases last reported
         # Edits of earlier runs.
         self._before = {key: count.edits for key, count in self._running().items()}
 
     def ended(self, cell: Finished) -> None:
         """Count a cell that has ended."""
         with self._lock:
-            found = cell.outcome == "found" and cell.key in self._seen
-            self._ended[cell.key] = self._seen[cell.key].edits if found else cell.edits
+            elsewhere = cell.outcome == "found" and cell.key in self._seen
+            self._ended[cell.key] = self._seen[cell.key].edits if elsewhere else cell.edits
             self._was_before(cell.key, cell.earlier)
             self.done = len(self._ended)
 
@@ -216,7 +216,7 @@ class Display(Observer):
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a run ended; the defaults are those of one that an error ends."""
+    """How a run ended; the defaults are those of a run that an error ends."""
 
     exit_code: int = 2
     failed: int = 0  # cells, now or earlier
@@ -340,7 +340,7 @@ class JsonEvents(Observer):
 
 
 def _scores(store: ResultStore, key: str) -> Mapping[str, Any]:
-    """What a record's summary says of the edited model."""
+    """The scores of the edited model in a record."""
     record = store.read(key)
     if record is None:
         return {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cells import Cell, check_counts
-from bench.core.config import RunConfig
+from bench.core.config import RunConfig, option
 from bench.core.grids import (
     RECIPE,
     UNDEFINED,
@@ -36,7 +36,7 @@ from bench.models.resources import (
     encoder_directory,
     sources_for,
 )
-from bench.runner.kinds import KINDS, check_taken
+from bench.runner.kinds import KINDS, TEXT_SET
 from bench.world.store import NotBuiltError
 from editors import registry
 from editors.base import Hparams
@@ -54,6 +54,26 @@ class Plan:
     left_out: Sequence[str] = ()  # why parts of it have no job; each names what makes them possible
 
 
+def check_taken(table: Table, config: RunConfig, views: Sequence[str] = ()) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        table: which table.
+        config: of the run, or of the records that are shown.
+        views: names of options of `tables` that were given.
+
+    Raises:
+        ValueError: such an option was given.
+    """
+    usual = RunConfig(preset=config.preset)
+    for name, reason in KINDS[table.measures].refused.items():
+        given = name in views or vars(config).get(name) != vars(usual).get(name)
+        if given:
+            raise ValueError(f"Table {table.number} takes no {option(name)}: {reason}.")
+    if config.measure_text and TEXT_SET not in config.measure:
+        raise ValueError(f"--measure-text is the text of --measure {TEXT_SET} alone.")
+
+
 def points(config: RunConfig) -> tuple[GridPoint, ...]:
     """The selected cells by name, in the order of the table: edits, editors, data sets, seeds.
 
@@ -67,15 +87,15 @@ def points(config: RunConfig) -> tuple[GridPoint, ...]:
         if name not in available():
             raise unknown_name("metric set", name, available())
     backbone = config.backbone or table.backbones[config.preset]
-    found = tuple(_points(table, config, backbone, table.variants))
+    chosen = tuple(_points(table, config, backbone, table.variants))
     if table.control and backbone == table.backbones["embedded"]:
-        found += tuple(_points(table, config, table.control, table.controlled))
-    if not found:
+        chosen += tuple(_points(table, config, table.control, table.controlled))
+    if not chosen:
         raise ValueError(
             f"Table {table.number} has no cell for this selection: "
             "RippleEdits has too few samples for 10,000 edits."
         )
-    return found
+    return chosen
 
 
 def _points(
@@ -126,18 +146,6 @@ def plan(config: RunConfig, context: Context | None = None) -> Plan:
     return planner.plan(chosen, named=config.editors is not None)
 
 
-def checked_points(config: RunConfig) -> tuple[GridPoint, ...]:
-    """The selected cells by name, whose hyper-parameters their editors take.
-
-    Raises:
-        ValueError: see `points`; or a hyper-parameter, or a package that is not installed.
-    """
-    chosen = points(config)
-    for hparams in check_hparams(chosen, hparam_changes(config)):
-        hparams.check_installed()
-    return chosen
-
-
 def hparam_changes(config: RunConfig) -> Changes:
     """Hyper-parameters by editor key; those of a named preset come first.
 
@@ -146,13 +154,13 @@ def hparam_changes(config: RunConfig) -> Changes:
     """
     presets: dict[str, dict[str, Any]] = {}
     changes: dict[str, dict[str, Any]] = {}
-    for place, value in config.hparams.items():
-        editor, dot, name = place.partition(".")
-        if not editor or (dot and not name):
-            raise ValueError(f"--hparam takes {HPARAM_FORM}, got {f'{place}={value}'!r}.")
+    for name, value in config.hparams.items():
+        editor, dot, field = name.partition(".")
+        if not editor or (dot and not field):
+            raise ValueError(f"--hparam takes {HPARAM_FORM}, got {f'{name}={value}'!r}.")
         key = registry.resolve(editor)
         if dot:
-            changes.setdefault(key, {})[name] = value
+            changes.setdefault(key, {})[field] = value
         else:
             presets[key] = registry.preset_of(key, str(value)).to_dict()
     return {key: presets.get(key, {}) | changes.get(key, {}) for key in presets | changes}
@@ -453,7 +461,7 @@ class Planner:
         if self._config.preset == "paper":
             raise ValueError(
                 "The paper preset needs the original data sets; give their directory with "
-                "--data-dir (python -m bench data show zsre says where to get them)."
+                "--data-dir (python -m bench data show zsre prints where to get them)."
             )
         from bench.world.store import data_dir
 

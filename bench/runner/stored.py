@@ -13,8 +13,8 @@ from bench.core.grids import Table, get_table
 from bench.core.names import editor_keys, in_paper
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import TimingCell, identity_of
-from bench.runner.kinds import KINDS, check_taken
-from bench.runner.planning import Planner, points
+from bench.runner.kinds import KINDS
+from bench.runner.planning import Planner, check_taken, points
 from bench.store.query import (
     missing_cells,
     missing_commands,
@@ -138,7 +138,7 @@ def chosen(table: Table, cells: Iterable[Identity], config: RunConfig) -> list[I
     The unedited model is always among them; times of random weights are not.
     """
     kind, sets = KINDS[table.measures].identity, frozenset(config.measure)
-    found: list[tuple[tuple[object, ...], Identity]] = []
+    selected: list[tuple[tuple[object, ...], Identity]] = []
     for cell in cells:
         key = CellKey.of(cell.to_dict())
         if not isinstance(cell, kind) or not _is_selected(key, config):
@@ -146,8 +146,8 @@ def chosen(table: Table, cells: Iterable[Identity], config: RunConfig) -> list[I
         if isinstance(cell, TimingCell) and cell.weights != "trained":
             continue
         if not isinstance(cell, Cell) or _has_sets(cell.measures, sets):
-            found.append((key.order, cell))
-    return [cell for _, cell in sorted(found, key=lambda pair: pair[0])]
+            selected.append((key.order, cell))
+    return [cell for _, cell in sorted(selected, key=lambda pair: pair[0])]
 
 
 def _is_selected(key: CellKey, config: RunConfig) -> bool:

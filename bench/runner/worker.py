@@ -1,4 +1,4 @@
-"""A process that runs jobs: it keeps what it has loaded, and writes each record."""
+"""A process that runs jobs, with all that it has loaded, and writes each record."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from editors import registry
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.
 Outcome = Literal["done", "failed", "found", "elsewhere"]
-# No failure of a cell: any other one would meet it too, and there may be room again later.
+# Not a failure of the cell: every other cell would meet it too, and there may be room later.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 # Seconds for which a cell is tried again that a killed process may have held: its lease is valid
@@ -111,10 +111,10 @@ class Worker:
             lease.report(lambda: checkpointer.count)
             start, started = time.perf_counter(), now()
             try:
-                found = run_cell(job, self._context, checkpointer)
+                ran = run_cell(job, self._context, checkpointer)
                 self._context.check_reset()
-                record = _record_of(job, job.device, started, found.body, found.seconds)
-                content, edits = encoded(record), found.edits
+                record = _record_of(job, job.device, started, ran.body, ran.seconds)
+                content, edits = encoded(record), ran.edits
             except Exception as error:  # noqa: BLE001 - whatever an editor raises: the grid goes on
                 record = self._failed(job, started, error, checkpointer)
                 content, edits = encoded(record), 0
@@ -217,16 +217,16 @@ def _record_of(
     job: Job,
     device: str,
     started: str,
-    found: Mapping[str, Any] | Exception,
+    outcome: Mapping[str, Any] | Exception,
     seconds: Mapping[str, float] | None = None,
 ) -> Record:
     """The record of a job's results, or of what it raised."""
     origin = provenance(torch.device(device), started=started, seconds=seconds or {})
     origin |= dict(job.paths)
     facts = _editor_facts(CellKey.of(job.cell.to_dict()).editor)
-    if isinstance(found, Exception):
-        return results.failed(job.cell, facts, origin, found)
-    return results.complete(job.cell, facts, origin, found)
+    if isinstance(outcome, Exception):
+        return results.failed(job.cell, facts, origin, outcome)
+    return results.complete(job.cell, facts, origin, outcome)
 
 
 def _editor_facts(editor: str | None) -> dict[str, Any]:
@@ -237,8 +237,8 @@ def _editor_facts(editor: str | None) -> dict[str, Any]:
     return {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}
 
 
-# A process that serves an engine (a process pool, Ray, Slurm): it keeps one worker, with all that
-# this has loaded.
+# A process that serves an engine (a process pool, Ray, Slurm): it has one worker, which
+# reads every file once.
 
 _serving: dict[Site, Worker] = {}  # at most one: a process has one working directory
 
@@ -264,7 +264,7 @@ class Site:
             if not directory.is_dir():
                 raise FileNotFoundError(
                     f"The directory of {what}, {directory}, does not exist on {platform.node()}; "
-                    "it must be one that all machines see under this name."
+                    "all machines must see it under this name."
                 )
         os.chdir(self.working)
         try:
@@ -273,7 +273,7 @@ class Site:
             raise OSError(str(error)) from error
 
     def stop_flag(self) -> StopFlag:
-        """A flag that the file raises too; the file system is asked once a second."""
+        """A flag that the file raises too; it is looked for once a second."""
         path, looked = self.stopping, 0.0
 
         def exists() -> bool:

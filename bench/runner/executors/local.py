@@ -39,7 +39,7 @@ class LocalExecutor(Executor):
     """Worker processes of this machine."""
 
     def __init__(self, processes: int | None = None, context: Context | None = None) -> None:
-        """Take so many processes; by default one for each core, or one on a GPU.
+        """Use so many processes; by default one for each core, or one on a GPU.
 
         A single one is this process, with what its `context` has read already.
         """
@@ -103,7 +103,7 @@ def _finished(futures: Sequence[Future[Finished]]) -> Iterator[Finished]:
 
 
 class _Lanes:
-    """A process for each thread that asks: one that dies takes no other cell with it."""
+    """A process for each thread: a process that is killed takes no other cell with it."""
 
     def __init__(self, site: Site, stop: StopFlag) -> None:
         self.ending = False
@@ -120,7 +120,7 @@ class _Lanes:
 
         Raises:
             OSError: a record cannot be written.
-            StoppedEarly: the end was asked for.
+            StoppedEarly: a stop was requested.
         """
         from bench.runner.worker import lost
 
@@ -149,7 +149,7 @@ class _Lanes:
 
 
 def _start(stopping: Event) -> None:
-    """Make this a worker process, which stops when the parent says so."""
+    """Make this a worker process, which stops when the parent does."""
     quiet_libraries()  # a parent that is a notebook has not
     stop = StopFlag(stopping.is_set)
     _of_this_process[:] = [(stop, WorkerSignals(stop))]

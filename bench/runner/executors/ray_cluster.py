@@ -30,7 +30,7 @@ _STORE_BYTES = 100 * 2**20  # Ray's shared memory, through which only jobs and o
 # What a worker must agree on with the process that started the run, by the names' first letters.
 _SHARED = ("HF_", "LIFELONG_EDIT_BENCH_", "TOKENIZERS_", "TQDM_", "TRANSFORMERS_", "XDG_CACHE_")
 
-_gpu: list[str] = []  # which one this process has used, if it is one of Ray's
+_gpu: list[str] = []  # the GPU that this process has used, if it is Ray's process
 
 
 class RayExecutor(Executor):
@@ -42,8 +42,8 @@ class RayExecutor(Executor):
         """Say where, and how much of it.
 
         Args:
-            address: of a cluster, `auto` for the one of this machine; by default what RAY_ADDRESS
-                says, else Ray is started here for this run.
+            address: of a cluster, `auto` for this machine's; by default RAY_ADDRESS, else
+                Ray is started here for this run.
             cpus: cores that a Ray started here may use, by default all.
             gpus_per_cell: of a cell on a GPU; a half lets two share one.
 
@@ -167,7 +167,7 @@ def run_task(job: Job, site: Site) -> Finished | Literal["stopped"]:
     """Run a job in the process that Ray chose."""
     from bench.runner.worker import leave_interrupts, run_patiently, worker_at
 
-    leave_interrupts()  # the run says by a file when to stop
+    leave_interrupts()  # a file asks to stop
     _stay_on_gpu()
     try:
         return run_patiently(worker_at(site), job)

@@ -240,14 +240,14 @@ class Pull:
 
 def written_at(directory: Path, jobs: Sequence[Job]) -> dict[str, int]:
     """When each record there is was written, by the file system's clock; no record is read."""
-    found = {}
+    written = {}
     for job in jobs:
         key = job.cell.key()
         try:
-            found[key] = (directory / f"{key}.json").stat().st_mtime_ns
+            written[key] = (directory / f"{key}.json").stat().st_mtime_ns
         except FileNotFoundError:
             continue
-    return found
+    return written
 
 
 def written_since(directory: Path, jobs: Sequence[Job], before: Mapping[str, int]) -> list[Job]:
@@ -272,7 +272,7 @@ def _watch(
     left = {job.cell.key(): job for job in jobs}
     ended = False
     while left and not ended:
-        ended = all(job.done() for job in submitted)  # asked before the last look
+        ended = all(job.done() for job in submitted)  # before the last look
         for job in written_since(store.directory, [*left.values()], before):
             record = store.read(job.cell.key())
             if record is not None:

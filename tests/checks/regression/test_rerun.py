@@ -107,8 +107,8 @@ def test_the_reference_holds() -> None:
 
 
 def test_editors_of_later_papers_are_run_again_too() -> None:
-    points = [point for part in QUICK for point in points(module._config(TABLE, part))]
-    quick = {(point.editor, point.dataset, point.n_edits) for point in points}
+    every = [point for part in QUICK for point in points(module._config(TABLE, part))]
+    quick = {(point.editor, point.dataset, point.n_edits) for point in every}
     later = {key for key in editor_keys(recent=True) if not in_paper(key)}
     assert {(key, "zsre", 1) for key in later} | {("rag", "counterfact", 10)} <= quick
     (only,) = rerun(TABLE, (Part(editors=("rag",), datasets=("zsre",), edits=(1,)),), jobs=1)

@@ -56,7 +56,7 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
     killer = threading.Thread(target=kill)
     killer.start()
     executor = RayExecutor(address=address)
-    finished = {one.key: one for one in executor.run([*others, always, cut], out)}
+    finished = {one.key: one for one in executor.run([cut, always, *others], out)}
     killer.join()
     assert len(finished) == 4
     assert states(out) == {0: "complete", 1: "complete", 2: "failed", 3: "complete"}
@@ -76,7 +76,7 @@ def test_asked_to_stop_workers_keep_what_they_do_and_begin_nothing(
 ) -> None:
     marks, stop = tmp_path / "marks", StopFlag()
     jobs = [job(marks, seed, seconds=30.0 if seed < 3 else 0.0, heeds=True) for seed in range(4)]
-    running = RayExecutor(address=address).run(jobs, out, stop=stop)
+    running = RayExecutor(address=address).run(jobs[::-1], out, stop=stop)
     assert next(running).key == jobs[3].cell.key()
     wait_for(marks / "2-0")
     stop.request_stop()

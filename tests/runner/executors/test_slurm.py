@@ -39,7 +39,7 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
 
     ender = threading.Thread(target=end)
     ender.start()
-    finished = {one.key: one for one in executor.run([last, cut, failing, first], out)}
+    finished = {one.key: one for one in executor.run([failing, first, cut, last], out)}
     ender.join()
     assert states(out) == {3: "failed", 2: "complete", 1: "complete", 0: "complete"}
     failure = finished.pop(failing.cell.key())
@@ -59,7 +59,7 @@ def test_a_worker_that_breaks_is_named_with_its_log(tmp_path: Path, out: Path) -
     killing = job(tmp_path / "marks", 1, deaths=9)
     fine = job(tmp_path / "marks", 2)
     executor = SlurmExecutor(Wanted(), folder=tmp_path / "folder", cluster="local")
-    running = executor.run([killing, fine], out)
+    running = executor.run([fine, killing], out)
     assert next(running).key == fine.cell.key()
     with pytest.raises(OSError, match=r"1 cells are left: job [0-9]+ ended with .*_log\.err"):
         next(running)

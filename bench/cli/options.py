@@ -1,0 +1,163 @@
+"""The options that several commands share: flag, value, help, reader, default."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.cli.arguments import Groups, Option, listed, names, number, one_of, whole, wholes
+from bench.core.config import (
+    CHECKPOINT_SECONDS,
+    DTYPES,
+    GENERATION_PROMPTS,
+    METRICS,
+    RunConfig,
+)
+from bench.core.grids import TABLES
+from bench.core.names import DATASETS, ENCODER, recent_labels
+from bench.evaluation.metric_sets import available
+from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.models.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
+from bench.models.resources import HUB_ENCODERS
+
+# fmt: off
+BACKBONE = Option(
+    "--backbone", "NAME|PATH", f"one of {listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face "
+    "model directory (default: the table's; mini-llama without one)",
+)
+PRESET = Option(
+    "--preset", "NAME", "embedded (shipped miniature backbones and generated data) or paper (the "
+    "real backbones and data sets, on a GPU)", default=RunConfig.preset,
+)
+WITH_RECENT = Option(
+    "--with-recent", "", "where no editors are named, those of later papers too, which the paper's "
+    f"tables do not hold: {listed(recent_labels())}",
+)
+LOG_JSON = Option(
+    "--log-json", "FILE", "add events to FILE, one JSON object a line, for other programs", Path,
+)
+PROTOCOL = Option(
+    "--protocol", "ID", "only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for "
+    "all data sets; records of several never share a column (default: the present one)",
+)
+HPARAM = Option(
+    "--hparam", "EDITOR.NAME=VALUE", "another hyper-parameter or mode than the editor's preset "
+    "has, or another of its presets: EDITOR=PRESET; may be repeated", repeated=True,
+)
+CORPUS = (
+    Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
+           "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, or of the "
+           f"hub {listed(HUB_TEXTS)} (default: corpus.txt in --data-dir, else what belongs to the "
+           "backbone)"),
+    Option("--documents", "N", "documents of the corpus that are read (default: "
+           f"{DOCUMENTS:,}, and {PAPER_DOCUMENTS:,} for the paper's backbones)", whole(1)),
+)
+HARDWARE = (
+    Option("--device", "NAME", "cpu, cuda, cuda:N (default: cpu embedded, cuda for the paper "
+           "preset)"),
+    Option("--device-map", "auto", "auto spreads the backbone over all devices (default: one "
+           "device)"),
+    Option("--dtype", "NAME", f"of the backbone, one of {listed(DTYPES)}; edited weights stay in "
+           "float32 beside a smaller one (default: float32, the paper's)",
+           default=RunConfig.dtype),
+)
+# Groups of options by their titles; of a tuple of options in a group, one may be given.
+SELECTION: Groups = {
+    "which cells": (
+        Option("--table", "N", f"one of {listed(TABLES)}", whole(), RunConfig.table),
+        PRESET,
+        BACKBONE,
+        Option("--editors", "A,B", "default: the paper's eleven", names),
+        WITH_RECENT,
+        Option("--datasets", "A,B", f"default: {listed(DATASETS)}; zsre for Table 2", names),
+        Option("--edits", "N,M", "numbers of sequential edits (default: the table's)", wholes),
+        (
+            Option("--seeds", "S,T", "default: 0", wholes),
+            Option("--n-seeds", "N", "seeds 0 to N-1 (default: seed 0 alone)", whole(1)),
+        ),
+        Option("--limit", "N", "samples drawn per cell (default: 20/50/100/1000/10000 at "
+               "1/10/100/1000/10000 edits in the embedded preset, all in the paper preset)",
+               whole()),
+        Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
+               default=RunConfig.metrics),
+        # Without a default, so that other tables than of editing can refuse them.
+        Option("--measure", "A,B", "of Tables 1, 5 and 6: further metric sets, of "
+               f"{listed(available())}; such cells have records of their own, and each set a "
+               "table of its own", lambda text: tuple(sorted(names(text)))),
+        Option("--measure-text", "PATH|NAME", "the fixed text of the set collapse, as --corpus "
+               "names one (default: the embedded world's; real data have none)"),
+        (
+            # Without a default, so that other tables than Table 2 can refuse them.
+            Option("--scoring", "NAME", "of Table 2: paper (options by their first token, as the "
+                   "released code) or lm-eval (through lm-eval, by log-likelihood) (default: "
+                   "paper)"),
+            Option("--harness", "promptbench", "of Table 2: promptbench decodes answers to each "
+                   "of its prompts, and reports their mean and spread; it is installed apart"),
+        ),
+        Option("--task-limit", "N", "of Table 2: questions of each set, drawn at random (default: "
+               "all; 50 with promptbench)", whole()),
+        Option("--ability-dir", "DIR", "of Table 2: files of the question sets (default: in "
+               "--data-dir, else generated ones, or the hub's in the paper preset)", Path),
+        HPARAM,
+        Option("--index", "NAME", "how RECIPE searches 10,000 edits or more: exact, or "
+               "approximately with faiss, which is an extra; the same as --hparam "
+               "recipe.index=faiss (default: exact)", one_of("index", ("exact", "faiss"))),
+        Option("--generation-prompt", "NAME", f"one of {listed(GENERATION_PROMPTS)}: the bare "
+               "prompt, or an instruction in front", default=RunConfig.generation_prompt),
+        Option("--weights", "random", "of Table 3: random times an architecture by its "
+               "config.json, with random weights of backbone and editors (default: the trained "
+               "ones)",
+               one_of("weights", ("random",))),
+    ),
+    "from where, on what, to where": (
+        Option("--data-dir", "DIR", "real data files (default: those of the embedded world)", Path),
+        Option("--world-seed", "N", "which embedded world (default: 0)", whole(), 0),
+        *CORPUS,
+        Option("--encoder", "NAME|DIR", "sentence encoder of retrieval editors: one of "
+               f"{listed((ENCODER, *HUB_ENCODERS))}, or a local directory (default: the embedded "
+               "one, roberta-base for the paper's backbones)"),
+        *HARDWARE,
+        Option("--out", "DIR", "records to DIR and tables to DIR/tables (default: results and "
+               "tables)", Path),
+    ),
+}
+RUNNING: Groups = {
+    "how": (
+        Option("--overwrite", "", "run cells again that have a record"),
+        Option("--retry-failed", "", "run cells again that failed earlier"),
+        Option("--dry-run", "", "list the cells and do nothing"),
+        LOG_JSON,
+    ),
+    "exactness and checkpoints": (
+        Option("--deterministic", "", "the same bits every time on a GPU too: deterministic "
+               "kernels only, no TF32; on a CPU that holds always"),
+        Option("--checkpoint-seconds", "S", "write a checkpoint of a running cell every S "
+               "seconds, at most a 20th of the time", number, CHECKPOINT_SECONDS),
+        Option("--checkpoint-edits", "K", "and every K edits (default: any number)", whole()),
+    ),
+    "on which machines": (
+        Option("--executor", "NAME", "local (processes of this machine), ray (tasks of a Ray "
+               "cluster) or slurm (Slurm jobs, through submitit); records go to one directory "
+               "that all machines see", default=RunConfig.executor),
+        Option("--jobs", "N", "worker processes of one thread each, or cores of a Ray that is "
+               "started here (default: the CPU cores, 1 on a GPU)", whole()),
+        Option("--ray-address", "ADDR", "a running cluster: HOST:PORT, or auto for this machine's "
+               "(default: RAY_ADDRESS, else Ray is started here)"),
+        Option("--gpus-per-cell", "F", "of a cell on a GPU; 0.5 lets two share one (default: 1)",
+               number),
+        Option("--slurm-workers", "K", "jobs that share the cells (default: 1)", whole()),
+        Option("--slurm-partition", "P", "default: Slurm's"),
+        Option("--slurm-time", "MIN", "minutes of a job, which is queued again when they are over "
+               "(default: 240)", whole()),
+        Option("--slurm-gpus", "G", "GPUs of a job (default: 1 where cells run on a GPU, else 0)",
+               whole()),
+        Option("--slurm-option", "NAME=VALUE", "another option of sbatch, such as account=lab or "
+               "mem=32GB; may be repeated", repeated=True),
+        Option("--slurm-folder", "DIR", "the jobs' files and logs; all machines must see it "
+               "(default: slurm)", Path),
+        Option("--slurm-cluster", "NAME", argparse.SUPPRESS),
+        Option("--detach", "", "with slurm: submit and return; the same command watches or "
+               "continues"),
+    ),
+}
+# fmt: on
