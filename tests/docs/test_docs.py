@@ -43,10 +43,10 @@ def check_training(args: argparse.Namespace) -> None:
     if args.variant:
         variant(args.variant)
     trainable(named)
-    for name in args.datasets.split(","):
+    for name in args.datasets:
         get_dataset(name)
     hparams = registry.hparams_for(named, args.backbone or "mini-llama")
-    type(hparams).from_dict(hparams.to_dict() | dict(map(assignment, args.hparam)))
+    type(hparams).from_dict(hparams.to_dict() | dict(map(assignment, args.changes)))
 
 
 CHECKS = {"run": check_cells, "tables": check_cells, "train": check_training}
