@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.asked import (
+from tests.cli.commands import (
     ROWS,
 )
 from tests.datasets.example_rows import counterfact_row, write, zsre_row

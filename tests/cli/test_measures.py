@@ -17,7 +17,7 @@ from bench.store.results import Record, ResultStore
 from bench.store.verifying import problems_in
 from bench.tables.metric_sets import merged, view
 from bench.tables.render import to_csv
-from tests.cli.asked import tables_arguments
+from tests.cli.commands import tables_arguments
 from tests.report.plots.records import record
 
 QUICK = ("--measure", "distance,retention")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import COMMANDS, main
-from tests.cli.asked import (
+from tests.cli.commands import (
     exit_code,
 )
 

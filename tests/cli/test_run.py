@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from tests.cli.asked import (
+from tests.cli.commands import (
     ROWS,
     forbid_loading,
     records,

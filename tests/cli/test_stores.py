@@ -12,7 +12,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.store.results import ResultStore
-from tests.cli.asked import (
+from tests.cli.commands import (
     records,
     store_as,
     tables_arguments,

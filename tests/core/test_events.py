@@ -24,7 +24,7 @@ from bench.evaluation.record_kinds import edits_in, names_of
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.worker import Finished
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
-from tests.runner.executors.made_jobs import job
+from tests.runner.executors.marking_jobs import job
 from tests.support.console import next_commands
 from tests.support.pages import ROOT
 from tests.support.tiny_files import save_tiny

@@ -15,7 +15,7 @@ from bench.cli.main import main
 from bench.core.numerics import fixed_arithmetic
 from editors import registry
 from editors.base import TrainableEditor
-from tests.cli.asked import records
+from tests.cli.commands import records
 from tests.devices.simulated_gpu import simulated_gpu, tiny_models_on_gpu
 
 # Few steps: training has to run and to agree, not to be good.

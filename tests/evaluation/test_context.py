@@ -21,7 +21,7 @@ from bench.runner.worker import Worker
 from bench.store.results import ResultStore
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
-from tests.runner.executors.made_jobs import job as made_job
+from tests.runner.executors.marking_jobs import job as made_job
 from tests.support.fake_editors import Shift
 from tests.support.fake_jobs import SelfRunningJob
 from tests.support.tiny_files import save_tiny

@@ -12,7 +12,7 @@ from bench.runner.observers import CellProgress, Display
 from bench.runner.worker import Finished
 from bench.store.leases import Lease, Leases
 from bench.store.results import ResultStore
-from tests.runner.executors.made_jobs import MarkingJob, job
+from tests.runner.executors.marking_jobs import MarkingJob, job
 
 
 class Clock:

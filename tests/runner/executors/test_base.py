@@ -12,7 +12,7 @@ from bench.runner import run
 from bench.runner.executors.base import Executor
 from bench.runner.worker import Finished, Outcome
 from bench.store.results import ResultStore
-from tests.runner.executors.made_jobs import job
+from tests.runner.executors.marking_jobs import job
 from tests.support.fake_jobs import executed
 
 

@@ -10,7 +10,14 @@ from bench.runner.executors.base import Executor
 from bench.runner.executors.local import ATTEMPTS, LocalExecutor
 from bench.runner.worker import lost
 from bench.store.results import mark_of
-from tests.runner.executors.made_jobs import all_records, job, process_of, states, tries, wait_for
+from tests.runner.executors.marking_jobs import (
+    all_records,
+    job,
+    process_of,
+    states,
+    tries,
+    wait_for,
+)
 
 
 def test_one_process_is_this_one_and_takes_cells_in_order(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from bench.runner.executors import slurm_jobs as module
 from bench.runner.executors.slurm_jobs import Pull, written_at, written_since
 from bench.runner.worker import Finished, Outcome, Site
 from bench.store.results import ResultStore, mark_of
-from tests.runner.executors.made_jobs import MarkingJob, job, states, tries, wait_for
+from tests.runner.executors.marking_jobs import MarkingJob, job, states, tries, wait_for
 
 
 @pytest.fixture(autouse=True)

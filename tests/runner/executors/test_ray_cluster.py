@@ -13,7 +13,7 @@ import pytest
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.runner.executors.ray_cluster import RETRIES, RayExecutor
 from tests.runner.executors.conftest import ROOT
-from tests.runner.executors.made_jobs import job, process_of, states, tries, wait_for
+from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for
 
 STORE_BYTES = 100 * 2**20  # the least that Ray allows is 75 MiB
 

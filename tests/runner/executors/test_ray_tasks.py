@@ -12,7 +12,7 @@ import pytest
 
 from bench.runner.executors import ray_cluster
 from bench.runner.executors.ray_cluster import RayExecutor
-from tests.runner.executors.made_jobs import job
+from tests.runner.executors.marking_jobs import job
 
 
 def test_only_cells_on_a_gpu_take_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from submitit.core.job_environment import JobEnvironment
 
 from bench.cli.main import main
 from bench.runner.executors.slurm_jobs import SlurmExecutor, Wanted
-from tests.runner.executors.made_jobs import job, process_of, states, tries, wait_for
+from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for
 
 USR = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")  # what comes before the end of a job
 

@@ -48,7 +48,7 @@ class MarkingJob(SelfRunningJob):
 
 
 def job(marks: Path, seed: int, **how: Any) -> MarkingJob:
-    """A job that is told from others by its seed; those of higher seeds are larger."""
+    """A job that its seed identifies; higher seeds are larger jobs."""
     cell = Cell(
         backbone="none",
         backbone_digest="0",
@@ -71,9 +71,9 @@ def job(marks: Path, seed: int, **how: Any) -> MarkingJob:
     return MarkingJob(cell=cell, backbone=backbone, device="cpu", marks=marks, **how)
 
 
-def tries(one: MarkingJob) -> list[Path]:
+def tries(job: MarkingJob) -> list[Path]:
     """The marks of a job, in the order of its tries."""
-    return sorted(one.marks.glob(f"{one.cell.seed}-*"))
+    return sorted(job.marks.glob(f"{job.cell.seed}-*"))
 
 
 def process_of(mark: Path) -> int:

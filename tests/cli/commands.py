@@ -1,4 +1,4 @@
-"""What tests of commands ask for, and what they find."""
+"""Running commands in tests, and reading their records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exit_code(arguments: list[str]) -> int:
-    """What the process ends with; argparse exits by itself."""
+    """The exit code of the process; argparse exits by itself."""
     with pytest.raises(SystemExit) as end:
         sys.exit(main(arguments))
     assert isinstance(end.value.code, int)
