@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.checks.contract.tiny import (
-    HIDDEN,
-    REQUESTS,
-    TINY,
-    Subject,
-    encoder_config,
-    write_encoder,
-)
+from bench.checks.contract.tiny import HIDDEN, REQUESTS, TINY, Subject, write_encoder
 from bench.runner.costs.sizes import encoder_shape, shape_of, shape_of_backbone
-from editors.base import Editor, Resources
-from editors.grace import GraceEditor, GraceHparams
-from editors.lte import LteEditor
+from editors.base import Editor
 from editors.malmen import MalmenEditor, MalmenHparams
 from editors.mend import MendEditor, MendHparams
 from editors.parts.covariance import KeyMoments
-from editors.parts.encoder import SentenceEncoder
 from editors.parts.growing_rows import GrowingRows, capacity
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
 from editors.parts.r_rome.retrieval import RaseNetwork
-from editors.parts.recipe.hparams import PRESETS, RecipeHparams
-from editors.parts.recipe.network import RecipeNetwork
+from editors.parts.recipe.hparams import PRESETS
 from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams
 from editors.rag import RagEditor, RagHparams
 from editors.recipe import RecipeEditor
-from editors.t_patcher import TPatcherEditor, TPatcherHparams
 
 
 def setting_of(lm: LanguageModel, encoder: Path | None = None) -> Setting:
@@ -49,32 +37,116 @@ def setting_of(lm: LanguageModel, encoder: Path | None = None) -> Setting:
     )
 
 
-def size(tensors: Mapping[str, Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+def size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def edited(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A function from an editor's key to (a tiny one after some edits, its needs)."""
+
+    def make(key: str) -> tuple[Editor[Any], Needs]:
+        editor = Subject(key=key, architecture=request.param, directory=tmp_path).editor()
+        editor.edit(REQUESTS)
+        needs = editor.needs(editor.hparams, setting_of(editor.lm, tmp_path / "encoder"))
+        assert needs is not None
+        return editor, needs
+
+    return make
+
+
+def part(editor: Editor[Any], start: str) -> list[Tensor]:
+    return [value for name, value in editor.state_dict().items() if name.startswith(start)]
+
+
+GROWING: dict[str, Callable[[Any], Iterable[Tensor]]] = {
+    "grace": lambda e: (e.codebook.keys, e.codebook.values, e.codebook.radii),
+    "t_patcher": lambda e: e.store.state_dict().values(),
+    "lte": lambda e: part(e, "keys"),
+    "ike": lambda e: part(e, "keys"),
+    "rag": lambda e: part(e, "keys"),
+}
+
+
+@pytest.mark.parametrize("key", GROWING)
+def test_what_grows_with_the_edits(key: str, edited: Any) -> None:
+    editor, needs = edited(key)
+    assert size(GROWING[key](editor)) == len(REQUESTS) * needs.per_edit
+
+
+def test_recipes_repository_and_artefact(edited: Any) -> None:
+    editor, needs = edited("recipe")
+    assert size(load_file(editor.resources.artefact).values()) == needs.artefact
+    assert size(editor.repository.state_dict().values()) == needs.per_edit * (
+        needs.first + len(REQUESTS)
+    )
+    assert needs.stored(len(REQUESTS)) == 1.5 * editor.repository.allocated
+
+
+def test_ltes_follower(edited: Any) -> None:
+    editor, needs = edited("lte")
+    threshold = 2
+    assert size(load_file(editor.resources.artefact).values()) - threshold == needs.artefact
+
+
+def test_alphaedits_keys(edited: Any) -> None:
+    editor, needs = edited("alphaedit")
+    copies = 2 * 8 * setting_of(editor.lm).shape.inner  # in float64, of one layer
+    assert size(part(editor, "past_keys.")) == len(REQUESTS) * (needs.per_edit - copies)
+    bases = sum(space.basis.numel() for space in editor.spaces.values()) * 8
+    assert bases <= needs.held - size(editor._weights.state_dict().values())
+
+
+def test_wises_memories(edited: Any) -> None:
+    editor, needs = edited("wise")
+    side = size([editor.memories.side])
+    assert needs.held == 3 * side  # the one in progress, and two until they are merged
+    assert needs.per_edit == side / editor.hparams.merge_freq
+    merging = dataclasses.replace(editor.hparams, mode="merge")
+    assert editor.needs(merging, setting_of(editor.lm)).held == 4 * side
+    assert editor.needs(merging, setting_of(editor.lm)).per_edit == 0
+
+
+def test_ultraedits_weights_and_statistics(edited: Any) -> None:
+    editor, needs = edited("ultraedit")
+    values = sum(p.d_in * p.d_out for p in editor.projections)
+    assert 0 < size(part(editor, "statistics.")) <= needs.held - 4 * values
+    assert needs.per_edit == 0
+    assert needs.working > 4 * values
+
+
+def test_ikes_pool(edited: Any) -> None:
+    editor, needs = edited("ike")
+    rag = RagEditor.needs(RagHparams(), setting_of(editor.lm, editor.resources.encoder))
+    assert needs.held - rag.held == editor.hparams.pool * needs.per_edit
+
+
+def test_r_romes_memory() -> None:
+    setting, hparams, memory = (
+        setting_of(TINY["llama"]()),
+        RRomeEditor.presets["tiny"],
+        EditMemory(),
+    )
+    left, right = torch.zeros(setting.shape.hidden), torch.zeros(setting.shape.inner)
+    vector = torch.zeros(hparams.width)
+    memory.put("a fact", key=vector, sentence=vector, left=left, right=right)
+    needs = RRomeEditor.needs(hparams, setting)
+    assert size(memory[name] for name in ("key", "sentence", "left", "right")) == needs.per_edit
+    assert size([left, right]) == needs.cached
 
 
 @pytest.mark.parametrize("architecture", sorted(TINY))
 @pytest.mark.parametrize("layers", [None, (1, 2)])
 def test_hypernetworks(architecture: str, layers: tuple[int, ...] | None) -> None:
     lm = TINY[architecture]()
-    mend = MendHparams(rank=8, layers=layers)
-    network: nn.Module = MendEditor.new_network(MendEditor.projections(lm, mend), mend)
-    counted = sum(p.numel() for p in network.parameters())
-    assert MendEditor.needs(mend, setting_of(lm)).trained == counted
-    malmen = MalmenHparams(rank=8, layers=layers)
-    network = MalmenEditor.new_network(MalmenEditor.projections(lm, malmen), malmen)
-    counted = sum(p.numel() for p in network.parameters())
-    assert MalmenEditor.needs(malmen, setting_of(lm)).trained == counted
-
-
-@pytest.mark.parametrize("pool", ["code4", "paper3"])
-def test_recipes_network(pool: Any, tmp_path: Path) -> None:
-    setting = setting_of(TINY["llama"](), write_encoder(tmp_path))
-    hparams = RecipeHparams(representation_width=16, pool=pool, sentinel_length=3, prompt_length=5)
-    encoder = SentenceEncoder(encoder_config(), pool=pool)
-    network = RecipeNetwork(encoder, hparams, setting.shape.hidden)
-    counted = sum(p.numel() for p in network.parameters())
-    assert RecipeEditor.needs(hparams, setting).trained == counted
+    editors: Mapping[Any, Any] = {
+        MendEditor: MendHparams(rank=8, layers=layers),
+        MalmenEditor: MalmenHparams(rank=8, layers=layers),
+    }
+    for cls, hparams in editors.items():
+        network = cls.new_network(cls.projections(lm, hparams), hparams)
+        counted = sum(p.numel() for p in network.parameters())
+        assert cls.needs(hparams, setting_of(lm)).trained == counted
 
 
 def test_recipe_has_the_papers_quarter_of_a_billion_parameters() -> None:
@@ -96,133 +168,15 @@ def test_r_romes_heads(heads: Any, tmp_path: Path) -> None:
     assert RRomeEditor.needs(hparams, setting).trained == counted
 
 
-@pytest.mark.parametrize("architecture", sorted(TINY))
-@pytest.mark.parametrize("projection", ["mlp_in", "mlp_out"])
-def test_graces_entries(architecture: str, projection: Any) -> None:
-    lm = TINY[architecture]()
-    hparams = GraceHparams(layer=1, projection=projection, n_iter=1, eps=1e-6)
-    editor = GraceEditor(lm, hparams, Resources())
-    editor.edit(REQUESTS)
-    book = editor.codebook
-    assert len(book) == len(REQUESTS)
-    stored = {"keys": book.keys, "values": book.values, "radii": book.radii}
-    assert size(stored) == len(REQUESTS) * editor.needs(hparams, setting_of(lm)).per_edit
-
-
-@pytest.mark.parametrize("architecture", sorted(TINY))
-def test_t_patchers_neurons(architecture: str) -> None:
-    lm = TINY[architecture]()
-    hparams = TPatcherHparams(num_steps=1)
-    editor = TPatcherEditor(
-        lm, hparams, Resources(corpus=lambda: ["a line of plain text " * 20] * 3)
-    )
-    editor.edit(REQUESTS)
-    per_edit = editor.needs(hparams, setting_of(lm)).per_edit
-    assert size(editor.store.state_dict()) == len(REQUESTS) * per_edit
-
-
-def test_recipes_repository_and_artefact(tmp_path: Path) -> None:
-    lm = TINY["gpt2"]()
-    encoder = write_encoder(tmp_path / "encoder")
-    hparams = RecipeEditor.presets["tiny"]
-    artefact = RecipeEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
-    editor = RecipeEditor(lm, hparams, Resources(encoder=encoder, artefact=artefact))
-    wanted = editor.needs(hparams, setting_of(lm, encoder))
-    assert size(load_file(artefact)) == wanted.artefact
-    empty = size(editor.repository.state_dict())
-    editor.edit(REQUESTS)
-    assert size(editor.repository.state_dict()) - empty == len(REQUESTS) * wanted.per_edit
-    assert empty == wanted.first * wanted.per_edit
-    assert wanted.stored(len(REQUESTS)) == 1.5 * editor.repository.allocated
-
-
-def test_ltes_facts_and_follower(tmp_path: Path) -> None:
-    lm = TINY["llama"]()
-    encoder = write_encoder(tmp_path / "encoder")
-    hparams = LteEditor.presets["tiny"]
-    artefact = LteEditor.untrained(lm, hparams, Resources(encoder=encoder), out=tmp_path)
-    editor = LteEditor(lm, hparams, Resources(encoder=encoder, artefact=artefact))
-    editor.edit(REQUESTS)
-    wanted = editor.needs(hparams, setting_of(lm, encoder))
-    assert size(load_file(artefact)) - 2 == wanted.artefact  # without the threshold
-    assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * wanted.per_edit
-
-
-def test_r_romes_memory() -> None:
-    setting = setting_of(TINY["llama"]())
-    hparams = RRomeEditor.presets["tiny"]
-    memory = EditMemory()
-    left, right = torch.zeros(setting.shape.hidden), torch.zeros(setting.shape.inner)
-    vector = torch.zeros(hparams.width)
-    memory.put("a fact", key=vector, sentence=vector, left=left, right=right)
-    columns = {name: memory[name] for name in ("key", "sentence", "left", "right")}
-    needs = RRomeEditor.needs(hparams, setting)
-    assert size(columns) == needs.per_edit
-    assert size({"left": left, "right": right}) == needs.cached
-
-
-@pytest.fixture(params=["llama", "gpt2"])
-def edited(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A function from an editor's key to (a tiny one after some edits, its needs)."""
-
-    def make(key: str) -> tuple[Editor[Any], Needs]:
-        editor = Subject(key=key, architecture=request.param, directory=tmp_path).editor()
-        editor.edit(REQUESTS)
-        needs = editor.needs(editor.hparams, setting_of(editor.lm, tmp_path / "encoder"))
-        assert needs is not None
-        return editor, needs
-
-    return make
-
-
-def part(editor: Editor[Any], start: str) -> dict[str, Tensor]:
-    return {name: value for name, value in editor.state_dict().items() if name.startswith(start)}
-
-
-def test_alphaedits_keys(edited: Any) -> None:
-    editor, needs = edited("alphaedit")
-    copies = 2 * 8 * setting_of(editor.lm).shape.inner  # in float64, of one layer
-    assert size(part(editor, "past_keys.")) == len(REQUESTS) * (needs.per_edit - copies)
-    bases = sum(space.basis.numel() for space in editor.spaces.values()) * 8
-    assert bases <= needs.held - size(editor._weights.state_dict())
-
-
-def test_wises_memories(edited: Any) -> None:
-    editor, needs = edited("wise")
-    side = size({"side": editor.memories.side})
-    assert needs.held == 3 * side  # the one in progress, and two until they are merged
-    assert needs.per_edit == side / editor.hparams.merge_freq
-    merging = dataclasses.replace(editor.hparams, mode="merge")
-    assert editor.needs(merging, setting_of(editor.lm)).held == 4 * side
-    assert editor.needs(merging, setting_of(editor.lm)).per_edit == 0
-
-
-def test_ultraedits_weights_and_statistics(edited: Any) -> None:
-    editor, needs = edited("ultraedit")
-    statistics = size(part(editor, "statistics."))
-    values = sum(p.d_in * p.d_out for p in editor.projections)
-    assert 0 < statistics <= needs.held - 4 * values
-    assert needs.per_edit == 0
-    assert needs.working > 4 * values
-
-
-@pytest.mark.parametrize("key", ["ike", "rag"])
-def test_keys_of_facts(key: str, edited: Any) -> None:
-    editor, needs = edited(key)
-    assert size({"keys": editor.state_dict()["keys"]}) == len(REQUESTS) * needs.per_edit
-    rag = RagEditor.needs(RagHparams(), setting_of(editor.lm, editor.resources.encoder))
-    assert needs.held - rag.held == (editor.hparams.pool * needs.per_edit if key == "ike" else 0)
-
-
 def test_covariances_are_square_in_the_keys_width() -> None:
     lm = TINY["gptj"]()
     sums = KeyMoments(lm, [0, 1], max_length=8).state_dict()
     inner = setting_of(lm).shape.inner
-    assert size({k: v for k, v in sums.items() if k != "counts"}) == 2 * 8 * inner**2
+    assert size(v for k, v in sums.items() if k != "counts") == 2 * 8 * inner**2
 
 
 @pytest.mark.parametrize("rows", [1, 64, 65, 200])
-def test_room_grows_as_real_rows_do(rows: int) -> None:
+def test_capacity_grows_as_real_rows_do(rows: int) -> None:
     growing = GrowingRows()
     for _ in range(rows):
         growing.append(torch.zeros(3))
@@ -232,7 +186,7 @@ def test_room_grows_as_real_rows_do(rows: int) -> None:
 def test_half_precision_has_masters_beside_copies() -> None:
     setting = setting_of(TINY["llama"]())
     assert setting.copies(10) == 40  # a float32 copy
-    half = Setting(**{**vars(setting), "dtype": "bfloat16"})
+    half = dataclasses.replace(setting, dtype="bfloat16")
     assert half.copies(10) == 60  # a copy of half precision, and a float32 master
     assert half.weights == setting.weights / 2
 
