@@ -110,10 +110,8 @@ def test_several_requests_are_one_loss(artefact: Path) -> None:
         assert not torch.allclose(weight, together[name], atol=1e-4)
 
 
-def test_missing_or_foreign_weights_are_refused(artefact: Path, tmp_path: Path) -> None:
+def test_weights_of_other_networks_are_refused(artefact: Path) -> None:
     lm = tiny_llama()
-    with pytest.raises(ValueError, match="bench train --editor mend"):
-        MendEditor(lm, QUICK, Resources())
     given = Resources(artefact=artefact)
     with pytest.raises(ValueError, match="rank is 8 there, wanted 9"):
         MendEditor(lm, dataclasses.replace(QUICK, rank=9), given)
@@ -121,5 +119,3 @@ def test_missing_or_foreign_weights_are_refused(artefact: Path, tmp_path: Path) 
         MendEditor(tiny_gptj(), QUICK, given)
     with pytest.raises(ValueError, match="projections is"):
         MendEditor(lm, dataclasses.replace(QUICK, layers=(1,)), given)
-    with pytest.raises(FileNotFoundError, match="No trained weights"):
-        MendEditor(lm, QUICK, Resources(artefact=tmp_path / "none.safetensors"))
