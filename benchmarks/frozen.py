@@ -62,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), args.checkout)
-        found = [*differences(args.directory, Path(folder))]
-    for line in found:
+        lines = [*differences(args.directory, Path(folder))]
+    for line in lines:
         sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"{len(found)} differences\n")
-    return int(bool(found))
+    sys.stdout.write(f"{len(lines)} differences\n")
+    return int(bool(lines))
 
 
 def write(directory: Path, checkout: Path) -> None:

@@ -72,7 +72,7 @@ class Session:
         """Apply requests one after another, then the one given by its parts.
 
         Args:
-            requests: ready-made ones.
+            requests: finished ones.
             prompt: what the model is asked.
             target: what it shall answer.
             subject: what the fact is about, as the prompt spells it; without it, editors that

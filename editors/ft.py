@@ -199,7 +199,7 @@ class FtEditor(WeightEditor[FtHparams]):
             self.edit_lessons([*self._lessons(requests)])
 
     def edit_lessons(self, lessons: Sequence[Lesson]) -> FineTuned:
-        """Fine-tune on ready-made rows and write the result."""
+        """Fine-tune on tokenised rows and write the result."""
         tuned = fine_tune(self.lm, lessons, self.layer, self.hparams, self.resources.stopping)
         self._weights.add(tuned.deltas)
         return tuned

@@ -134,7 +134,7 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
             self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
 
     def edit_row(self, batch: TokenBatch) -> GraceStep:
-        """Store one ready-made row: update the codebook, then train the value that it retrieves.
+        """Store one tokenised row: update the codebook, then train the value that it retrieves.
 
         An original's radius may exclude its own query: then nothing is retrieved and nothing
         changes.

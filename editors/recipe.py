@@ -111,7 +111,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
         self.repository.append(keys, prompts)
         self.texts += texts
 
-    # ---- Inference: retrieve a prompt if it beats the sentinel, answer behind it ---------------
+    # ---- Inference: retrieve a prompt if it beats the sentinel, answer after it ----------------
 
     @torch.no_grad()
     def search(self, texts: Sequence[str]) -> Tensor:

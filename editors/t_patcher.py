@@ -152,7 +152,7 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
             self.edit_row(batch_of(self.lm.tokenizer, [pair], device=self.lm.device))
 
     def edit_row(self, row: TokenBatch) -> TrainedNeurons | OriginalTraining:
-        """One edit of ready-made ids, a batch of one row; returns what was trained."""
+        """One edit of given ids, a batch of one row; returns what was trained."""
         with self.steering(row):
             block = LastBlock.of(self.lm, row, dtype=self._dtype)
         if self.hparams.mode == "decoder":

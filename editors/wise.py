@@ -115,7 +115,7 @@ class WiseEditor(Editor[WiseHparams]):
 
     @torch.enable_grad()
     def edit_rows(self, rows: TrainingRows, mask: Tensor) -> SideTrained:
-        """SGD on ready-made rows, where `mask` [d_out, d_in] allows it; then shard and merge."""
+        """SGD on tokenised rows, where `mask` [d_out, d_in] allows it; then shard and merge."""
         hparams, forward = self.hparams, self._forward(rows)
         weight = self.memories.side.detach().clone()  # W' [d_out, d_in]
         losses, margins = list[float](), list[float]()

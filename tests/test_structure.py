@@ -11,11 +11,10 @@ from benchmarks.structure import Measure, counted, private_words, short_files, t
 
 # Not there yet: what was reached so far, which must not grow.
 REACHED = {
-    "source lines of bench": 31_400,
-    "source lines of editors": 14_200,
-    "source lines of tests": 34_300,
-    "words of a private language": 70,
-    "project files entered by one cell": 71,
+    "source lines of bench": 30_500,
+    "source lines of editors": 14_100,
+    "source lines of tests": 33_600,
+    "project files entered by one cell": 67,
 }
 
 

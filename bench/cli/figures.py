@@ -76,7 +76,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
     )
     what.add_argument(
         "--world-seed", type=whole(0), default=0, metavar="N",
-        help="which made world, for --compute (default 0)",
+        help="which embedded world, for --compute (default 0)",
     )  # fmt: skip
     places = parser.add_argument_group("from where, to where")
     places.add_argument(
@@ -95,7 +95,7 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         type=Path,
         metavar="FILE",
         help="with --figure 3, write its records without their rows, as JSON lines, instead of "
-        f"drawing it: {COMMITTED}/{FIGURE_3}.jsonl is made so",
+        f"drawing it: {COMMITTED}/{FIGURE_3}.jsonl is written this way",
     )
     places.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     add(parser, options.PROTOCOL)

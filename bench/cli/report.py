@@ -1,4 +1,4 @@
-"""The `report` command: a static folder of pages, made of stored records only."""
+"""The `report` command: a static folder of pages from stored records only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line writes, and texts from data and users made safe for where they are shown.
+"""What the command line writes, and texts from data and users escaped for where they are shown.
 
 Results go to standard output, everything else to standard error.
 """

@@ -241,4 +241,4 @@ def cached_edits(
     hparams_in_use = {name: values[name] for name in sorted(cls.cached_by)}
     read = {name: inputs[name] for name in ("corpus", "templates") if name in inputs}
     depends = [editor, cls.version, hparams_in_use, read, registry.source_of(editor)]
-    return CachedEdits(cache_folder("kept-edits", lm, depends))
+    return CachedEdits(cache_folder("edits", lm, depends))

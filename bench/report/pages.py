@@ -106,7 +106,7 @@ def safe_json(value: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """The same with every text made visible."""
+    """The same with every text escaped."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):

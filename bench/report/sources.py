@@ -1,4 +1,4 @@
-"""Records of a report: all kinds, each cell once, and which of them a table is made up of."""
+"""Records of a report: all kinds, each cell once, and which of them a table consists of."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Row:
     edit_set: str = ""  # label, in tables whose columns are not data sets
     variant: bool = False  # has no published numbers, and competes with nobody
     control: bool = False  # of Table 4's second backbone
-    line: int = 0  # tells rows apart that are otherwise equal: times are not averaged over seeds
+    line: int = 0  # separates rows that are otherwise equal: times are not averaged over seeds
 
     @property
     def block(self) -> tuple[str, int]:

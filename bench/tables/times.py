@@ -50,7 +50,7 @@ HOW = (
 RANDOM = (
     f"Random weights (seed {SEED}), from the configuration alone{{lent}}. Editors' own weights are "
     "untrained, and find an edit for every query; the key covariance is diagonal, and context "
-    "prefixes are made-up text. Values do not matter to these times, but for edits that stop "
+    "prefixes are invented text. Values do not matter to these times, but for edits that stop "
     "early: lower - upper are the medians of edits that all stop at the first chance, and that all "
     "run to their last step."
 )

@@ -230,7 +230,7 @@ PRINTED = (
     ),
     Claim(
         key="t-patcher-keeps-edits",
-        text=f"T-Patcher keeps more than {PRESERVED:.0%} of its Rel and Gen at 1 edit by "
+        text=f"T-Patcher retains more than {PRESERVED:.0%} of its Rel and Gen at 1 edit by "
         f"{edits(LONG)}",
         source="discussion of the editing results; the share is ours",
         tables=EDITING_TABLES,

@@ -1,1 +1,1 @@
-"""Where cells run, behind one interface: processes of this machine, a Ray cluster, Slurm jobs."""
+"""Where cells run, with one interface: processes of this machine, a Ray cluster, Slurm jobs."""

@@ -1,6 +1,6 @@
 """How MEND and MALMEN are trained: edits with one rephrase and one unrelated question each.
 
-Several systems (independent edits, or groups of edits made as one change of the weights) share the
+Several systems (independent edits, or groups of edits applied as one change) share the
 forwards of a batch: its rows belong to the systems in order, the same number of rows to each.
 """
 

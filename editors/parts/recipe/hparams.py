@@ -144,12 +144,12 @@ _COUNTS = (
     "index_above",
 )
 
-# Chosen when edits are made or asked for: weights are the same.
+# Used when editing or answering; the trained weights are the same.
 EDIT_TIME = frozenset({"prompts", "index", "index_above"})
 
 
 # The paper's setting by name: 150,000 iterations of 8, learning rate 1e-5, a checkpoint every
-# 5,000, the one with the smallest loss kept, float32 throughout.
+# 5,000, the one with the smallest loss stored, float32 throughout.
 PAPER = RecipeHparams()
 
 # Equations 10-17 as printed: both queries in the contrastive terms, sums over an answer's tokens,
