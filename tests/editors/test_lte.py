@@ -24,7 +24,7 @@ SHUT = dataclasses.replace(TINY, threshold=1.1)
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     directory = tmp_path_factory.mktemp("lte")
     given = resources(directory)
-    artefact = LteEditor.fit(tiny_llama(), {"made": samples()}, TINY, given, out=directory)
+    artefact = LteEditor.fit(tiny_llama(), {"zsre": samples()}, TINY, given, out=directory)
     return dataclasses.replace(given, artefact=artefact)
 
 

@@ -25,7 +25,7 @@ HPARAMS = dataclasses.replace(TINY, iterations=10, schedule="joint")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     directory = tmp_path_factory.mktemp("recipe")
     given = resources(directory)
-    artefact = RecipeEditor.fit(tiny_llama(), {"made": samples()}, HPARAMS, given, out=directory)
+    artefact = RecipeEditor.fit(tiny_llama(), {"zsre": samples()}, HPARAMS, given, out=directory)
     return dataclasses.replace(given, artefact=artefact)
 
 
@@ -115,7 +115,7 @@ def test_words_stand_where_the_continuous_prompt_does(
 def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     given = resources(tmp_path)
     hparams = dataclasses.replace(HPARAMS, gate="threshold", calibration=10)
-    artefact = RecipeEditor.fit(tiny_llama(), {"made": samples()}, hparams, given, out=tmp_path)
+    artefact = RecipeEditor.fit(tiny_llama(), {"zsre": samples()}, hparams, given, out=tmp_path)
     with pytest.raises(ValueError, match="gate is 'threshold' there"):
         RecipeEditor(tiny_llama(), HPARAMS, dataclasses.replace(given, artefact=artefact))
     editor = RecipeEditor(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
@@ -154,5 +154,5 @@ def test_the_injection_of_gptj_is_refused_elsewhere(trained: Resources, tmp_path
         RecipeEditor(tiny_llama(), leaking, trained)
     with pytest.raises(ValueError, match="into GPT-J, got a gpt2 backbone"):
         RecipeEditor.fit(
-            tiny_gpt2(), {"made": samples()}, leaking, resources(tmp_path), out=tmp_path
+            tiny_gpt2(), {"zsre": samples()}, leaking, resources(tmp_path), out=tmp_path
         )

@@ -54,11 +54,11 @@ _PROJECTIONS = {
 
 @dataclass(frozen=True)
 class Numbers:
-    """Arrays by name, and the texts that they were made from."""
+    """Arrays by name, and the texts that they come from."""
 
     arrays: dict[str, np.ndarray[Any, Any]]
     texts: dict[str, Any]
-    read: set[str] = field(default_factory=set)  # names that any test asked for
+    read: set[str] = field(default_factory=set)  # names that any test has read
 
     def array(self, name: str) -> np.ndarray[Any, Any]:
         self.read.add(name)

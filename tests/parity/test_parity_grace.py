@@ -133,11 +133,11 @@ def nearest(editor: GraceEditor, row: TokenBatch, column: int) -> int:
 @torch.no_grad()
 def logits(editor: GraceEditor, rows: list[TokenBatch]) -> dict[str, Tensor]:
     """Logits of the evaluation inputs at all positions."""
-    found = {}
+    arrays = {}
     for number, row in enumerate(rows):
         with editor.steering(row):
-            found[f"logits/{number}"] = editor.lm.logits(row)[0]
-    return found
+            arrays[f"logits/{number}"] = editor.lm.logits(row)[0]
+    return arrays
 
 
 def row_of(recorded: Mapping[str, Any]) -> TokenBatch:

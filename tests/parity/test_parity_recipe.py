@@ -79,8 +79,8 @@ def test_no_array_of_the_full_recordings_is_missing() -> None:
     directory = full_directory() / "recipe"
     described = json.loads((directory / "arrays.json").read_text(encoding="utf-8"))
     arrays = recipe_numbers.load(directory).arrays
-    found = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()}
-    assert found == {
+    shapes = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()}
+    assert shapes == {
         name: {"shape": value["shape"], "dtype": value["dtype"]}
         for name, value in described.items()
     }
@@ -92,8 +92,8 @@ def test_encoder_pools_and_projects_like_the_original(
 ) -> None:
     ids, mask = numbers.tensor("enc.input_ids"), numbers.tensor("enc.attention_mask")
     states = network.encoder.roberta(input_ids=ids, attention_mask=mask)
-    kept = mask.bool()
-    close(states.last_hidden_state[kept], numbers.tensor("enc.last_hidden_state")[kept])
+    real = mask.bool()
+    close(states.last_hidden_state[real], numbers.tensor("enc.last_hidden_state")[real])
     close(states.pooler_output, numbers.tensor("enc.pooler_output"))
     pooled = network.pooled(ids, mask)
     close(pooled, numbers.tensor("enc.pooled"))
@@ -241,22 +241,22 @@ def test_gradients_and_one_adam_step(
 
 @pytest.mark.parametrize("hinge", [1.0, 1.2, 1.5, 3.0, None])
 def test_hinged_likelihood(numbers: Numbers, hinge: float | None) -> None:
-    logits, labels, kept = loss_inputs(numbers)
-    ours = hinged_nll(logits[kept], labels[kept], hinge=hinge, eps=1e-8)
+    logits, labels, real = loss_inputs(numbers)
+    ours = hinged_nll(logits[real], labels[real], hinge=hinge, eps=1e-8)
     recorded = numbers.number(f"fn.hinged_nll_{hinge or 999999}")
     assert float(ours) == pytest.approx(recorded, abs=TOLERANCE)
 
 
 def test_hinged_likelihood_with_every_token_dropped(numbers: Numbers) -> None:
-    logits, _, kept = loss_inputs(numbers)
-    sure = 20 * logits[kept]
+    logits, _, real = loss_inputs(numbers)
+    sure = 20 * logits[real]
     ours = hinged_nll(sure, sure.argmax(-1), hinge=1.2, eps=1e-8)
     assert float(ours) == numbers.number("fn.hinged_nll_all_dropped") == 0
 
 
 def test_divergence(numbers: Numbers) -> None:
-    logits, _, kept = loss_inputs(numbers)
-    ours = kl_divergence(logits[kept], numbers.tensor("fn.logits2")[kept])
+    logits, _, real = loss_inputs(numbers)
+    ours = kl_divergence(logits[real], numbers.tensor("fn.logits2")[real])
     assert float(ours) == pytest.approx(numbers.number("fn.kl"), abs=TOLERANCE)
 
 
@@ -372,7 +372,7 @@ _ENCODER_ROWS = ("knowledge", "q_rel", "q_gen", "q_loc")
 
 def encoder_rows(numbers: Numbers, prefix: str) -> list[list[int]]:
     ids, mask = numbers.tensor(f"{prefix}_input_ids"), numbers.tensor(f"{prefix}_attention_mask")
-    return [row[kept.bool()].tolist() for row, kept in zip(ids, mask, strict=True)]
+    return [row[real.bool()].tolist() for row, real in zip(ids, mask, strict=True)]
 
 
 def scored_rows(numbers: Numbers, prefix: str) -> list[tuple[list[int], list[int]]]:
@@ -392,8 +392,8 @@ def compare_terms(
 
 
 def loss_inputs(numbers: Numbers) -> tuple[Tensor, Tensor, Tensor]:
-    kept = numbers.tensor("fn.mask").bool()
-    return numbers.tensor("fn.logits"), numbers.tensor("fn.labels"), kept
+    real = numbers.tensor("fn.mask").bool()
+    return numbers.tensor("fn.logits"), numbers.tensor("fn.labels"), real
 
 
 def single_edit_scores(editor: RecipeEditor, sample: dict[str, str]) -> list[float]:
@@ -433,11 +433,11 @@ def inverse_perplexity(lm: LanguageModel, item: list[str]) -> float:
 
 
 def test_every_recorded_array_is_used(numbers: Numbers, request: pytest.FixtureRequest) -> None:
-    """Comes last, behind every test that reads arrays."""
+    """Comes last, after every test that reads arrays."""
     module = request.module
     functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
     here = {function.originalname for function in functions if function.module is module}
     reading = vars(module).keys() - {test_no_array_of_the_full_recordings_is_missing.__name__}
     if not here >= {name for name in reading if name.startswith("test_")}:
-        pytest.skip("only some tests of this module were asked for")
+        pytest.skip("only some tests of this module were selected")
     assert numbers.arrays.keys() - numbers.read == set()

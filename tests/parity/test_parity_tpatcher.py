@@ -101,12 +101,12 @@ def check_decoder(case: Case) -> None:
         chosen = choices.integers(len(lines), size=editor.hparams.num_steps).tolist()
         editor.texts = [memory_of(editor.lm, lines[line]) for line in chosen]
         row = row_of(recorded)
-        found = first_gradients(editor, row) | {"locality_choice": chosen}
+        arrays = first_gradients(editor, row) | {"locality_choice": chosen}
         trained = editor.edit_row(row)
         assert isinstance(trained, TrainedNeurons)
-        found |= {"total_losses": trained.losses} | named_weights(editor)
-        found |= logits(editor, case, "logits")
-        ours |= {f"edit{number}/{key}": value for key, value in found.items()}
+        arrays |= {"total_losses": trained.losses} | named_weights(editor)
+        arrays |= logits(editor, case, "logits")
+        ours |= {f"edit{number}/{key}": value for key, value in arrays.items()}
     case.compare(ours, rtol=lambda _: RTOL, atol=ATOL)
 
 
@@ -122,15 +122,15 @@ def test_original() -> None:
     for number, recorded in enumerate(case.info["edits"]):
         editor.draw = case[f"edit{number}/value_init"].T
         row = row_of(recorded)
-        found: dict[str, Any] = dict(first_step(editor, row, recorded["error_positions_in_input"]))
+        arrays: dict[str, Any] = dict(first_step(editor, row, recorded["error_positions_in_input"]))
         trained = editor.edit_row(row)
         assert isinstance(trained, OriginalTraining)
-        found |= {"loss_e_a_m_total_gradnorm": trained.steps} | parts(trained.patch, "{}_final")
+        arrays |= {"loss_e_a_m_total_gradnorm": trained.steps} | parts(trained.patch, "{}_final")
         width = len(case[f"{WEIGHTS}transformer.h.{LAYER}.mlp.fc_in.weight"])
-        found |= {"ffn_sizes": [width + len(editor.store)] * 2}
-        found |= {"memory_size": len(editor.recorded_memory) + len(editor._own_memory)}
-        found |= logits(editor, case, "logits")
-        ours |= {f"edit{number}/{key}": value for key, value in found.items()}
+        arrays |= {"ffn_sizes": [width + len(editor.store)] * 2}
+        arrays |= {"memory_size": len(editor.recorded_memory) + len(editor._own_memory)}
+        arrays |= logits(editor, case, "logits")
+        ours |= {f"edit{number}/{key}": value for key, value in arrays.items()}
     # Its first gradients are sums of terms in the hundreds, of which little is left: one unit in
     # the last place of these is more than 1e-6.
     case.compare(ours, rtol=lambda _: RTOL, atol=1e-5)
@@ -198,12 +198,12 @@ def neuron_arrays(lm: LanguageModel, neurons: Neurons) -> dict[str, Tensor]:
 @torch.no_grad()
 def logits(editor: Recorded, case: Case, name: str) -> dict[str, Tensor]:
     """Logits of the evaluation prompts at all positions."""
-    found = {}
+    arrays = {}
     for number, ids in enumerate(case.info["eval_prompts"]):
         row = batch_of_ids([ids], [[]], [""], padding=0, device=editor.lm.device)
         with editor.steering(row):
-            found[f"{name}/{number}"] = editor.lm.logits(row)[0]
-    return found
+            arrays[f"{name}/{number}"] = editor.lm.logits(row)[0]
+    return arrays
 
 
 def row_of(recorded: Mapping[str, Any]) -> TokenBatch:

@@ -39,7 +39,7 @@ FULL = (
 SELECTED = ("gpt2_merge_mode_4edits_f64", "llama_retrieve_3memories_f64", "llama_earlystop_f64")
 NAMES = ("edit_lr", "n_iter", "alpha", "beta", "gamma", "act_ratio", "mask_ratio",
          "norm_constraint", "save_freq", "merge_freq")  # fmt: skip
-NONE_YET = 1e9  # recorded where no edit was made
+NONE_YET = 1e9  # recorded before the first edit
 
 
 class Watched(WiseEditor):
@@ -78,11 +78,11 @@ def check(root: Path, name: str) -> None:
         if "HEADQUIRK" in name:
             editor.reset()
         trained = run_edit(editor, case, number, edit)
-        found = dict(state_of(editor, trained)) | {
+        arrays = dict(state_of(editor, trained)) | {
             key: case.arrays[f"edit{number}_{key}"] for key in GIVEN
             if f"edit{number}_{key}" in case.arrays
         }  # fmt: skip
-        ours |= {f"edit{number}_{key}": value for key, value in found.items()}
+        ours |= {f"edit{number}_{key}": value for key, value in arrays.items()}
         ours |= dict(routed_answers(editor, case, number, edit))
     # LLaMA's norms and softmax compute in float32 even in a float64 model, and the shares of the
     # second merge were recorded in float32.
@@ -167,13 +167,13 @@ def stored(lm: LanguageModel, weight: Tensor) -> Tensor:
 def routed_answers(
     editor: Watched, case: Case, number: int, edit: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
-    """Logits of the evaluation prompts behind an edit; decisions are compared at once."""
+    """Logits of the evaluation prompts after an edit; decisions are compared at once."""
     merging = editor.hparams.mode == "merge"
     names = ["side", "merged"] if merging else ["side", *(f"memory{i}" for i in range(99))]
     for index, routing in enumerate(edit["routing"]):
-        found = dict(answers(editor, case, f"edit{number}_eval{{}}_logits", index))
-        assert len(found) == 1, "every prompt's ids are recorded"
-        yield from found.items()
+        arrays = dict(answers(editor, case, f"edit{number}_eval{{}}_logits", index))
+        assert len(arrays) == 1, "every prompt's ids are recorded"
+        yield from arrays.items()
         route = "main" if editor.chosen < 0 else names[editor.chosen]
         assert route in routing if isinstance(routing, list) else route == routing
         distances = [*editor.seen, 0.0][:2] if merging else editor.seen

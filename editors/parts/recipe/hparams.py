@@ -31,7 +31,7 @@ class RecipeHparams(Hparams):
     positions: Positions = "shifted"  # code leaves GPT-2's query where it was
 
     # The paper's ablations (Table 4). `words` puts the word embeddings of the edit's own text where
-    # the continuous prompt stands; it is chosen when edits are asked for, the weights are the same.
+    # the continuous prompt stands, with the same weights.
     # `threshold` trains the retriever with a plain contrastive loss, and an edit's score must beat
     # a number chosen on `calibration` training edits of each data set, not the sentinel's score.
     prompts: Literal["continuous", "words"] = "continuous"
@@ -39,7 +39,7 @@ class RecipeHparams(Hparams):
     calibration: int = 100
 
     # How the best key is looked for, which is ours: by one matrix product, or approximately with
-    # FAISS as soon as there are `index_above` edits. Chosen when edits are asked for.
+    # FAISS as soon as there are `index_above` edits.
     index: Literal["exact", "faiss"] = "exact"
     index_above: int = 10_000
 
@@ -109,7 +109,7 @@ class RecipeHparams(Hparams):
         """Refuse a released mode on a backbone that the released code does not use it on.
 
         Raises:
-            ValueError: as said.
+            ValueError: with the mode to use instead.
         """
         if self.inject == "gptj_ln1" and model_type != "gptj":
             raise ValueError(
@@ -118,7 +118,7 @@ class RecipeHparams(Hparams):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """See the base class; without a word of an index where search is exact."""
+        """See the base class; the fields of an index are left out where search is exact."""
         values = super().to_dict()
         return values if self.index != "exact" else _without(values, {"index", "index_above"})
 
@@ -149,7 +149,7 @@ EDIT_TIME = frozenset({"prompts", "index", "index_above"})
 
 
 # The paper's setting by name: 150,000 iterations of 8, learning rate 1e-5, a checkpoint every
-# 5,000, the one with the smallest loss stored, float32 throughout.
+# 5,000 of which the one with the smallest loss is selected, float32 throughout.
 PAPER = RecipeHparams()
 
 # Equations 10-17 as printed: both queries in the contrastive terms, sums over an answer's tokens,
@@ -166,8 +166,8 @@ PAPER_LOSSES = replace(
 )
 
 # Ours, for backbones of a few million parameters: narrow, locality held back, rates that fall, no
-# hinges (their means over what is still wrong stay as large as at the start, and keep a small
-# network's sentinel swinging), and half precision on disk (rounded once; the rounded weights are
+# hinges (their means over what is still wrong stay as large as at the start, and let a small
+# network's sentinel oscillate), and half precision on disk (rounded once; the rounded weights are
 # the model).
 EMBEDDED = replace(
     PAPER,
@@ -227,7 +227,7 @@ PRESETS: dict[str, RecipeHparams] = {
 def trained_values(hparams: RecipeHparams) -> dict[str, Any]:
     """The hyper-parameters that weights depend on, as artefacts record them.
 
-    Without a threshold they say nothing of one.
+    Without a threshold its fields are left out.
     """
     left_out = EDIT_TIME | (set() if hparams.gate == "threshold" else {"gate", "calibration"})
     return _without(hparams.to_dict(), left_out)

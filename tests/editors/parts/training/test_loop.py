@@ -43,7 +43,7 @@ class Toy:
         return {"held_out_loss": self.losses[self.count // 2 - 1]}
 
     def validation(self) -> dict[str, dict[str, float]]:
-        return {"made": {"edits": 1, "weight": float(self.count)}}
+        return {"zsre": {"edits": 1, "weight": float(self.count)}}
 
     def draws(self) -> dict[str, Tensor]:
         return {"drawn": torch.tensor([self.count])}
@@ -62,7 +62,7 @@ def train(tmp_path: Path, learner: Toy, **changes: Any) -> dict[str, Any]:
     assert list(tmp_path.iterdir()) == [path]
     weights, header = read_artefact(path)
     assert float(weights["weight"]) == header["selected_iteration"]
-    assert header["validation"]["made"]["weight"] == header["selected_iteration"]
+    assert header["validation"]["zsre"]["weight"] == header["selected_iteration"]
     return header
 
 
