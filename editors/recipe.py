@@ -29,7 +29,7 @@ from editors.base import EditRequest, Resources
 from editors.parts.artefact import required_encoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import FORWARD, THROUGH, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
-from editors.parts.prefix import prefixed, words_prefixed
+from editors.parts.prefix import prefixed, text_prefixed
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams, trained_values
 from editors.parts.recipe.network import (
     Trained,
@@ -131,7 +131,8 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
         if not bool(rows.any()):
             return nullcontext()
         if self.hparams.prompts == "words":
-            return words_prefixed(self.lm, [self._words(row) for row in rows.tolist()])
+            words = [self._words(row) for row in rows.tolist()]
+            return text_prefixed(self.lm, words, before_bos=True)
         return prefixed(
             self.lm,
             self.repository.prompts[rows],  # [B, l, d]

@@ -1,7 +1,7 @@
 """Prompts in front of the input, continuous ones or text, as hooks on the base transformer.
 
-Inside `prefixed` (RECIPE's injection), `words_prefixed` or `text_prefixed` every forward of the
-base transformer sees l more positions in front of each row. Rows that retrieved something hold
+Inside `prefixed` (RECIPE's injection) or `text_prefixed` every forward of the base transformer
+sees l more positions in front of each row. Rows that retrieved something hold
 their prompt there; for the others these positions are masked and positions stay as they were, so a
 mixed batch equals its rows alone. The extra positions are cut from the output again. With a KV
 cache only the first forward (the prefill) gets the prompts; later ones get the longer mask and the
@@ -13,7 +13,7 @@ A continuous prompt stands before BOS. A text starts with BOS itself, so the que
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,12 +56,15 @@ def prefixed(
         ValueError: at a forward whose batch, mask or length does not fit.
     """
     lengths = prompts.shape[1] * hits.long()
-    with _attached(_Prefix(lm, prompts.to(lm.dtype), lengths, inject=inject, positions=positions)):
+    prompts = prompts.to(lm.dtype)
+    with _Prefix(lm, prompts, lengths, inject=inject, positions=positions).attached():
         yield
 
 
 @contextmanager
-def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Iterator[None]:
+def text_prefixed(
+    lm: LanguageModel, prefixes: Sequence[Sequence[int]], *, before_bos: bool = False
+) -> Iterator[None]:
     """Context in which forwards of `lm` read each row after a text of its own.
 
     A forward gives what it would give for the joined ids: those of the prefix and those of the row
@@ -70,49 +73,20 @@ def text_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Itera
     Args:
         prefixes: ids of each row's text with the tokenizer's special tokens in front; an empty
             list for a row that is read as it is.
+        before_bos: the words stand where `prefixed` has continuous prompts: before the row's own
+            special tokens, and without any of theirs.
 
     Raises:
         ValueError: at a forward whose batch, mask or length does not fit.
     """
-    with _words_in_front(lm, prefixes, leading=len(prompt_ids(lm.tokenizer, ""))):
-        yield
-
-
-@contextmanager
-def words_prefixed(lm: LanguageModel, prefixes: Sequence[Sequence[int]]) -> Iterator[None]:
-    """Context in which word embeddings stand where `prefixed` has continuous prompts: before BOS.
-
-    Args:
-        prefixes: ids of each row's words without special tokens; an empty list for a row that is
-            read as it is.
-
-    Raises:
-        ValueError: at a forward whose batch, mask or length does not fit.
-    """
-    with _words_in_front(lm, prefixes, leading=0):
-        yield
-
-
-@contextmanager
-def _words_in_front(
-    lm: LanguageModel, prefixes: Sequence[Sequence[int]], *, leading: int
-) -> Iterator[None]:
-    """`leading` special tokens of each row with a prefix are the prefix's own."""
     if not any(prefixes):
         yield
         return
     lengths = [len(ids) for ids in prefixes]
     padded = [[pad_id(lm.tokenizer)] * (max(lengths) - len(ids)) + [*ids] for ids in prefixes]
-    words = lm.module(lm.architecture.embeddings)(placed(padded, lm.device))
-    with _attached(_Prefix(lm, words, placed(lengths, lm.device), leading=leading)):
-        yield
-
-
-@contextmanager
-def _attached(prefix: _Prefix) -> Iterator[None]:
-    with ExitStack() as stack:
-        for handle in prefix.attach():
-            stack.callback(handle.remove)
+    words = lm.module(lm.architecture.embeddings)(placed(padded, lm.device))  # [B, l, d]
+    leading = 0 if before_bos else len(prompt_ids(lm.tokenizer, ""))
+    with _Prefix(lm, words, placed(lengths, lm.device), leading=leading).attached():
         yield
 
 
@@ -138,13 +112,21 @@ class _Prefix:
         self.prefilling = False
         self.replaced: Tensor | None = None  # bool [B, T], the leading tokens in a prefill
 
-    def attach(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
+    @contextmanager
+    def attached(self) -> Iterator[None]:
         base = self.lm.base
-        yield base.register_forward_pre_hook(self._before, with_kwargs=True)
-        yield base.register_forward_hook(self._after)
+        handles = [
+            base.register_forward_pre_hook(self._before, with_kwargs=True),
+            base.register_forward_hook(self._after),
+        ]
         if self.inject == "gptj_ln1":
             norm = self.lm.module(self.lm.architecture.attention_norm, 0)
-            yield norm.register_forward_pre_hook(self._before_norm)
+            handles.append(norm.register_forward_pre_hook(self._before_norm))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _before(
         self, module: nn.Module, args: Arguments, kwargs: Keywords
