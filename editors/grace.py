@@ -188,10 +188,7 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
     def target_losses(self, batch: TokenBatch, states: Tensor, starts: Tensor) -> Tensor:
         """Mean negative log-likelihood [K] of each row's target tokens.
 
-        Args:
-            batch: K rows.
-            states: their final ones [K, S, d] from the columns `starts` [K] on.
-            starts: see `states`.
+        `states` are the final ones [K, S, d] from the columns `starts` [K] on.
         """
         rows, columns = batch.scored_positions
         logits = self.lm.head(states[rows, columns - starts[rows]]).to(self._dtype)  # [N, V]

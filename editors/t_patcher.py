@@ -274,12 +274,7 @@ def decoder_loss(
 ) -> Tensor:
     """L_e + `activation` x L_a at all positions of the edit + `silence` x L_m on other text.
 
-    Args:
-        block: of the edited row.
-        neuron: a single one.
-        memory: MLP inputs [T, d] of an unrelated text.
-        activation: weight, lambda_a.
-        silence: weight, lambda_m.
+    `memory` holds MLP inputs [T, d] of an unrelated text.
     """
     active = reply_loss(neuron.responses(block.inputs))
     quiet = silence_loss(neuron.responses(memory))

@@ -187,14 +187,10 @@ def check_fits(
     facts: Sequence[str],
     hparams: Sequence[str],
 ) -> None:
-    """Refuse weights that were trained for something else.
+    """Refuse weights that were trained for something else than a run would write (`wanted`).
 
-    Args:
-        path: of the artefact, for the error.
-        header: the artefact's.
-        wanted: what a run with the present model and settings would write there.
-        facts: keys of both that must agree; the backbone's digest is compared where both know it.
-        hparams: hyper-parameters that the weights depend on in use, not in training alone.
+    `facts` and `hparams` name what must agree; the backbone's digest is compared where both know
+    it.
 
     Raises:
         ValueError: by the first difference.

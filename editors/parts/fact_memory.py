@@ -184,9 +184,8 @@ def hit_rates(vectors: TextVectors, questions: Questions) -> tuple[Tensor, Tenso
 def hit_weights(right: Tensor, unrelated: int) -> Tensor:
     """What each score above the threshold adds to hit rate - false-hit rate [R + U].
 
-    Args:
-        right: bool [R], whether the fact nearest to a question about a fact is that fact.
-        unrelated: U, number of other questions.
+    `right` [R] says whether the fact nearest to a question about a fact is that fact; U questions
+    are unrelated.
     """
     false = torch.full((unrelated,), -1 / max(unrelated, 1)).double()
     return torch.cat([right.double() / len(right), false])

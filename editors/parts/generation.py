@@ -153,15 +153,10 @@ def _decode(
     *,
     shrink: bool,
 ) -> None:
-    """Let the rows grow until all have stopped.
+    """Let the rows grow until all have stopped; with `shrink`, those that have leave the batch.
 
-    Args:
-        lm: the model, inside its steering.
-        answers: their last ids have not been read yet.
-        cache: keys and values of the columns so far.
-        mask: [B, T] over these.
-        positions: [B] of the ids to be read.
-        shrink: let rows leave the batch when they have stopped.
+    The last ids of the answers have not been read yet: their positions are [B]. `cache` has keys
+    and values of the columns so far, `mask` [B, T] is over these.
     """
     there = list(range(len(mask)))  # the rows of the batch
     while answers.growing:

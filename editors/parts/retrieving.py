@@ -89,11 +89,7 @@ def nearest(
 ) -> tuple[Candidate, ...]:
     """The best entries by their scores [N], best first; of equals the oldest comes first.
 
-    Args:
-        scores: of all entries.
-        texts: what the entries stand for.
-        largest: whether a large score is a good one.
-        also: row of an entry that is included wherever it comes.
+    `texts` are what the entries stand for; the row `also` is included wherever it comes.
     """
     order = scores.sort(descending=largest, stable=True).indices[:SHOWN].tolist()
     if also is not None and also not in order:

@@ -50,13 +50,8 @@ def final_states(
     after the block; other projections are replaced inside it, and so is an output of half
     precision, which cannot be separated from a rounded sum.
 
-    Args:
-        lm: the model.
-        module: whose output is replaced.
-        layer: number of its block.
-        batch: K rows.
-        starts: the first column [K] of each row that its value changes.
-        where: gives the mask [K, S] of the replaced positions, for a tensor of that shape.
+    The output of `module`, in block number `layer`, is replaced; `where` gives the mask [K, S] of
+    the replaced positions for a tensor of that shape.
     """
     if module is lm.module(lm.architecture.mlp_out, layer) and lm.dtype not in HALF:
         with captured_output(module) as taken:

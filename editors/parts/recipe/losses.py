@@ -80,11 +80,13 @@ class Objective:
         """
         network, device = self.trained.network, self.lm.device
         zero = torch.zeros((), device=device)
-        contrastive = ContrastiveTerms(zero, zero, zero)
+        neighbour = sentinel_edit = sentinel_locality = zero
         if retrieval:
             reps = self._representations(batch)
             first = torch.tensor(batch.generality_first, device=device)
-            contrastive = contrastive_terms(reps, first, self.hparams)
+            neighbour, sentinel_edit, sentinel_locality = contrastive_terms(
+                reps, first, self.hparams
+            )
             keys = reps.keys
         else:
             keys = network.knowledge(self.trained.pooled(batch.knowledge, device))
@@ -94,9 +96,9 @@ class Objective:
             reliability=self._nll(*answers[0], len(batch)),  # L_rel (10)
             generality=self._nll(*answers[1], len(batch)),  # L_gen (11)
             locality=self._kl(batch, answers[2][0]) if locality else zero,  # L_loc (12)
-            neighbour=contrastive.neighbour,  # L_no
-            sentinel_edit=contrastive.sentinel_edit,  # L_so, of queries about edits
-            sentinel_locality=contrastive.sentinel_locality,  # L_so, of unrelated queries
+            neighbour=neighbour,  # L_no
+            sentinel_edit=sentinel_edit,  # L_so, of queries about edits
+            sentinel_locality=sentinel_locality,  # L_so, of unrelated queries
         )
 
     def _representations(self, batch: RecipeBatch) -> Representations:
@@ -215,28 +217,14 @@ class Representations:
     locality: Tensor
 
 
-@dataclass(frozen=True)
-class ContrastiveTerms:
-    """Neighbour-oriented term, and sentinel-oriented terms on edit-related and locality queries."""
-
-    neighbour: Tensor
-    sentinel_edit: Tensor
-    sentinel_locality: Tensor
-
-
 def contrastive_terms(
     reps: Representations, generality_first: Tensor, hparams: RecipeHparams
-) -> ContrastiveTerms:
-    """L_no and L_so: InfoNCE of queries against all keys and the sentinel.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(L_no, L_so of edit queries, L_so of locality): InfoNCE against all keys and the sentinel.
 
-    Args:
-        reps: of a batch.
-        generality_first: bool [b]. In the released code each sample gives one of its two edit
-            queries to L_no and the other to L_so; True sends the generality query to L_no. The
-            paper's form uses both in both.
-        hparams: of the run.
-
-    Without a sentinel the loss is the plain contrastive one, and locality queries take no part.
+    In the released code each sample gives one of its two edit queries to L_no and the other to
+    L_so; True in `generality_first` [b] sends the generality query to L_no. The paper's form uses
+    both in both. Without a sentinel the loss is plainly contrastive, and locality takes no part.
     """
     if hparams.gate == "threshold":
         return _plain(reps, hparams)
@@ -251,14 +239,11 @@ def contrastive_terms(
         (_neighbour(reps, first, hparams), _own_removed(reps, second, hparams))
         for first, second in pairs
     ]
-    return ContrastiveTerms(
-        neighbour=torch.stack([neighbour for neighbour, _ in terms]).sum(),
-        sentinel_edit=torch.stack([own_removed for _, own_removed in terms]).sum(),
-        sentinel_locality=_locality(reps, hparams),
-    )
+    neighbour, own_removed = (torch.stack(parts).sum() for parts in zip(*terms, strict=True))
+    return neighbour, own_removed, _locality(reps, hparams)
 
 
-def _plain(reps: Representations, hparams: RecipeHparams) -> ContrastiveTerms:
+def _plain(reps: Representations, hparams: RecipeHparams) -> tuple[Tensor, Tensor, Tensor]:
     """Each edit query must find its own key among the keys alone.
 
     InfoNCE is our reading: the paper names a plain contrastive loss without a formula.
@@ -269,7 +254,7 @@ def _plain(reps: Representations, hparams: RecipeHparams) -> ContrastiveTerms:
         for queries in (reps.reliability, reps.generality)
     ]
     zero = torch.zeros((), device=reps.keys.device)
-    return ContrastiveTerms(torch.stack(losses).sum(), zero, zero)
+    return torch.stack(losses).sum(), zero, zero
 
 
 def _neighbour(reps: Representations, queries: Tensor, hparams: RecipeHparams) -> Tensor:

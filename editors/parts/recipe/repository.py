@@ -120,10 +120,8 @@ class InnerProductIndex:
 
     An inverted file: rows lie in cells around some of them, and a query looks into the nearest
     cells alone. Rows are added at the first query after they were appended; cells are rebuilt
-    whenever the rows have doubled, which is amortised constant time for each.
-
-    Args:
-        smallest: number of rows from which searching here is worth while.
+    whenever the rows have doubled, which is amortised constant time for each. Searching here is
+    worth while from `smallest` rows on.
 
     Raises:
         ValueError: faiss-cpu is not installed.

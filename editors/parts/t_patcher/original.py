@@ -192,13 +192,7 @@ def shaped(excess: Tensor, shape: str) -> Tensor:
 
 
 def activation_loss(own: Tensor, *, shape: str, margin: float = 0.0) -> Tensor:
-    """Penalty of neurons that stay below `margin` at their own positions.
-
-    Args:
-        own: pre-activations [E, N], of E examples.
-        shape: see `shaped`.
-        margin: wanted at least.
-    """
+    """Penalty of neurons whose pre-activations `own` [E, N] stay below `margin`."""
     return shaped(margin - own, shape)
 
 
@@ -207,11 +201,7 @@ def memory_loss(
 ) -> Tensor:
     """Penalty of neurons that answer to memory rows, relative to their own positions and at all.
 
-    Args:
-        memory: pre-activations [M, N] at rows that the neurons should leave alone.
-        own: pre-activations [E, N] at the neurons' own positions.
-        shapes: of the relative and of the absolute term.
-        margins: m1 and m2; the terms take memory - own + m1 and memory - m2.
+    Of pre-activations `memory` [M, N] and `own` [E, N]: memory - own + m1, and memory - m2.
     """
     stacked = memory[:, None].expand(-1, len(own), -1)  # [M, E, N]
     relative, absolute = stacked - own + margins[0], stacked - margins[1]

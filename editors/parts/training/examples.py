@@ -78,13 +78,10 @@ def examples_of(
     encode: Callable[[Sequence[str]], Sequence[Ids]] = lambda texts: [()] * len(texts),
     fact_ids: Callable[[str], Ids] | None = None,
 ) -> list[Example]:
-    """Examples of all usable samples.
+    """Examples of all usable samples, tokenised for the language model.
 
-    Args:
-        samples: of one data set.
-        tokenizer: of the language model.
-        encode: texts to ids of a sentence encoder that is trained too.
-        fact_ids: a fact to ids; by default `encode`.
+    `encode` gives ids of a sentence encoder that is trained too; `fact_ids` those of a fact, by
+    default the same.
     """
 
     def example(sample: EditSample) -> Example:

@@ -78,20 +78,10 @@ def trained_artefact(
 ) -> Path:
     """Train, and write the selected weights with a header that says where they come from.
 
-    An unfinished run of the same identity is continued from its last checkpoint, which lies beside
-    the artefact until training ends; a finished one is left as it is.
-
-    Args:
-        path: of the artefact.
-        identity: everything that the result depends on, as plain JSON values.
-        make_learner: called only if there is something to train.
-        settings: of the loop.
-        dtype: of the weights on disk (`float32` or `float16`); they are rounded once, before they
-            are validated.
-        progress: called after each step.
-
-    Returns:
-        `path`.
+    An unfinished run of the same identity, which is everything that the result depends on, is
+    continued from its last checkpoint beside the artefact; a finished one is left as it is. Weights
+    are rounded to `dtype` (`float32` or `float16`) once, before they are validated. `progress` is
+    called after each step.
 
     Raises:
         ValueError: the artefact or checkpoint of another run lies there, or training diverged.

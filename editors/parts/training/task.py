@@ -176,12 +176,8 @@ class Draws(Protocol):
 class TrainingTask(ABC, Generic[PoolT]):
     """A `Learner` of the training loop: Adam on the loss of drawn batches.
 
-    Args:
-        network: the weights to train.
-        sampler: draws batches.
-        held_out: examples by data set, which select a checkpoint and are scored.
-        rates: (parameters, learning rate) of Adam, which has PyTorch's defaults otherwise.
-        dropout: the stream of dropout's draws; None where there is no dropout.
+    Held-out examples, by data set, select a checkpoint and are scored. `rates` are (parameters,
+    learning rate) of Adam, which has PyTorch's defaults otherwise.
     """
 
     logged: ClassVar[tuple[str, ...]]  # held-out scores that the history has of each checkpoint
