@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.core.cells import Identity, stream_of
-from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, RunConfig, RunOptions
+from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
 from bench.core.console import warn
 from bench.core.grids import Table, get_table
 from bench.core.progress import heartbeat
@@ -27,7 +27,6 @@ from bench.runner.planning import plan
 from bench.store.results import Record, ResultStore, is_complete, mark_of
 
 if TYPE_CHECKING:
-    from bench.runner.executors.slurm_jobs import SlurmExecutor
     from bench.runner.worker import Finished
     from bench.store.leases import Leases
 
@@ -242,48 +241,20 @@ def largest_first(jobs: Iterable[Job]) -> list[Job]:
 
 
 def executor_for(config: RunConfig, context: Context) -> Executor:
-    """The executor of a configuration.
-
-    Args:
-        config: of the run.
-        context: what this process has read, for cells that run in it.
+    """The executor of a configuration; `context` is for cells that run in this process.
 
     Raises:
         ValueError: an engine that would disturb what is measured, or is not installed.
     """
-    alone = KINDS[get_table(config.table).measures].alone
     if config.executor == "ray":
         from bench.runner.executors.ray_cluster import RayExecutor
 
-        if alone:
-            raise ValueError(
-                "Ray runs cells beside each other, which would disturb the times that this table "
-                "measures; take --executor local, or slurm, which gives it one job."
-            )
-        return RayExecutor(
-            address=config.ray_address,
-            cpus=config.jobs,
-            gpus_per_cell=config.gpus_per_cell or 1.0,
-        )
+        return RayExecutor(config)
     if config.executor == "slurm":
-        return _slurm(config, alone=alone)
+        from bench.runner.executors.slurm_jobs import SlurmExecutor
+
+        return SlurmExecutor(config)
     from bench.runner.executors.local import LocalExecutor
 
+    alone = KINDS[get_table(config.table).measures].alone
     return LocalExecutor(1 if alone else config.jobs, context)
-
-
-def _slurm(config: RunConfig, *, alone: bool) -> SlurmExecutor:
-    from bench.runner.executors.slurm_jobs import SlurmExecutor, Wanted
-
-    gpus = config.slurm_gpus
-    if gpus is None:
-        gpus = 1 if config.device.startswith("cuda") else 0
-    wanted = Wanted(
-        workers=1 if alone else config.slurm_workers or 1,
-        minutes=config.slurm_time or Wanted.minutes,
-        partition=config.slurm_partition,
-        gpus=gpus,
-        options=config.slurm_option or {},
-    )
-    folder = config.slurm_folder or SLURM_FOLDER
-    return SlurmExecutor(wanted, folder=folder, cluster=config.slurm_cluster)

@@ -8,7 +8,7 @@ import platform
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,11 +56,11 @@ class Finished:
 
     key: str
     name: str
-    edits: int
-    seconds: float
-    error: str | None  # one line where the cell failed
     outcome: Outcome
+    error: str | None = None  # one line where the cell failed
+    edits: int = 0
     earlier: int = 0  # of the edits, by an earlier run
+    seconds: float = 0.0
 
 
 class KilledError(RuntimeError):
@@ -123,12 +123,10 @@ class Worker:
             self._store.put(key, content)
             if is_complete(record):
                 checkpointer.discard()
-        return finished_as(
-            job,
-            "done" if is_complete(record) else "failed",
+        return replace(
+            finished_by(job, record),
             edits=edits,
             seconds=time.perf_counter() - start,
-            error=None if is_complete(record) else failure_of(record),
             earlier=checkpointer.count.earlier,
         )
 
@@ -165,28 +163,19 @@ def outcome_in(store: ResultStore, job: Job) -> Finished | None:
         return None
     if is_complete(record):
         return finished_as(job, "found")
-    return finished_as(job, "failed", error=failure_of(record))
+    return finished_as(job, "failed", failure_of(record))
 
 
-def finished_as(
-    job: Job,
-    outcome: Outcome,
-    *,
-    edits: int = 0,
-    seconds: float = 0.0,
-    error: str | None = None,
-    earlier: int = 0,
-) -> Finished:
+def finished_as(job: Job, outcome: Outcome, error: str | None = None) -> Finished:
     """What became of a job's cell."""
-    return Finished(
-        key=job.cell.key(),
-        name=job.cell.describe(),
-        edits=edits,
-        seconds=seconds,
-        error=error,
-        outcome=outcome,
-        earlier=earlier,
-    )
+    return Finished(key=job.cell.key(), name=job.cell.describe(), outcome=outcome, error=error)
+
+
+def finished_by(job: Job, record: Record) -> Finished:
+    """What became of a job's cell, by its new record."""
+    if is_complete(record):
+        return finished_as(job, "done")
+    return finished_as(job, "failed", failure_of(record))
 
 
 def lost(job: Job, directory: Path, seconds: float) -> Finished:
@@ -210,7 +199,7 @@ def lost(job: Job, directory: Path, seconds: float) -> Finished:
     store.write(record)
     if lease is not None:
         lease.release()
-    return finished_as(job, "failed", seconds=seconds, error=failure_of(record))
+    return replace(finished_by(job, record), seconds=seconds)
 
 
 def _record_of(

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.core.config import RunOptions
+from bench.core.config import RunConfig, RunOptions
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob
 from bench.runner.worker import Worker
@@ -185,7 +185,11 @@ def test_ray_workers(
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        finished = list(RayExecutor(cpus=1).run(home.jobs(EDITORS), out, options=EVERY_EDIT))
+        finished = list(
+            RayExecutor(RunConfig(executor="ray", jobs=1)).run(
+                home.jobs(EDITORS), out, options=EVERY_EDIT
+            )
+        )
     finally:
         over.set()
         killer.join()

@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.core.config import DEFAULT_OPTIONS, RunOptions
+from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
 from bench.core.console import warn
+from bench.core.grids import get_table
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.runner.executors.base import Executor, require
 from bench.runner.executors.local import available_cores
+from bench.runner.kinds import KINDS
 
 if TYPE_CHECKING:
     from bench.runner.worker import Finished, Site
@@ -36,24 +38,21 @@ _gpu: list[str] = []  # the GPU that this process has used, if it is Ray's proce
 class RayExecutor(Executor):
     """One task for each cell; Ray's workers stay, each with the model that it has loaded."""
 
-    def __init__(
-        self, *, address: str | None = None, cpus: int | None = None, gpus_per_cell: float = 1.0
-    ) -> None:
-        """Say where, and how much of it.
-
-        Args:
-            address: of a cluster, `auto` for this machine's; by default RAY_ADDRESS, else
-                Ray is started here for this run.
-            cpus: cores that a Ray started here may use, by default all.
-            gpus_per_cell: of a cell on a GPU; a half lets two share one.
+    def __init__(self, config: RunConfig) -> None:
+        """Read where Ray is, and how much of it cells take.
 
         Raises:
-            ValueError: Ray is not installed.
+            ValueError: Ray is not installed, or would disturb what is measured.
         """
         require("ray", extra="ray")
-        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
-        self._cpus = cpus
-        self._gpus_per_cell = gpus_per_cell
+        if KINDS[get_table(config.table).measures].alone:
+            raise ValueError(
+                "Ray runs cells beside each other, which would disturb the times that this table "
+                "measures; take --executor local, or slurm, which gives it a single job."
+            )
+        self._address = config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
+        self._cpus = config.jobs
+        self._gpus_per_cell = config.gpus_per_cell or 1.0
 
     def run(
         self,

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.cells import Cell
-from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, Cluster, RunOptions
+from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, RunConfig, RunOptions
 from bench.core.console import warn
+from bench.core.grids import get_table
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
 from bench.runner.executors.base import Executor, require
-from bench.store.results import Record, ResultStore, failure_of, is_complete
+from bench.runner.kinds import KINDS
+from bench.store.results import Record, ResultStore, is_complete
 
 if TYPE_CHECKING:
     import submitit
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from bench.runner.worker import Finished, Site, Worker
 
+MINUTES = 240  # of a job, after which it is queued again, and goes on
 GRACE = 60.0  # seconds for a cell to come to a stop; Slurm gives 90 unless configured otherwise
 _LOOK = 2.0  # seconds between two looks at the records
 _PAUSE = 1.0  # seconds between two tries of a worker
@@ -36,41 +39,20 @@ _SETTLING = 10.0  # seconds at most in which workers end when all is done
 _TIMEOUTS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is requested from Slurm for each worker."""
-
-    workers: int = 1
-    minutes: int = 240  # after which a worker is queued again, and goes on
-    partition: str | None = None
-    gpus: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)  # of sbatch, by name
-
-
 class SlurmExecutor(Executor):
-    """As many jobs as there are workers."""
+    """As many jobs as there are workers, of what a configuration requests for each."""
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        *,
-        folder: Path = SLURM_FOLDER,
-        cluster: Cluster | None = None,
-    ) -> None:
-        """Set what is requested.
-
-        Args:
-            wanted: of each worker.
-            folder: of submitit's files; all machines must see it.
-            cluster: another of submitit's engines than Slurm.
+    def __init__(self, config: RunConfig) -> None:
+        """Read the options of Slurm.
 
         Raises:
             ValueError: submitit is not installed.
         """
         require("submitit", extra="slurm")
-        self._wanted = wanted
-        self._folder = folder.absolute()
-        self._cluster = cluster
+        self._config = config
+        self._folder = (config.slurm_folder or SLURM_FOLDER).absolute()
+        alone = KINDS[get_table(config.table).measures].alone
+        self._workers = 1 if alone else config.slurm_workers or 1
 
     def submit(
         self, jobs: Sequence[Job], directory: Path, *, options: RunOptions = DEFAULT_OPTIONS
@@ -105,7 +87,7 @@ class SlurmExecutor(Executor):
         from bench.runner.worker import site_of
 
         pull = Pull(jobs=jobs, site=site_of(directory, options))
-        workers = min(self._wanted.workers, len(jobs))
+        workers = min(self._workers, len(jobs))
         engine = self._engine()
         try:
             return engine.submit_array([pull] * workers)
@@ -116,35 +98,37 @@ class SlurmExecutor(Executor):
         """The executor of submitit, with what is requested."""
         import submitit
 
-        wanted = self._wanted
+        config = self._config
+        on_gpu = 1 if config.device.startswith("cuda") else 0
         try:
             engine = submitit.AutoExecutor(
                 folder=self._folder,
-                cluster=self._cluster or "slurm",  # never silently this machine
+                cluster=config.slurm_cluster or "slurm",  # never silently this machine
                 slurm_max_num_timeout=_TIMEOUTS,
                 local_max_num_timeout=_TIMEOUTS,
             )
             engine.update_parameters(
                 name="lifelong-edit-bench",
-                timeout_min=wanted.minutes,
+                timeout_min=config.slurm_time or MINUTES,
                 nodes=1,
                 tasks_per_node=1,
                 cpus_per_task=1,
-                gpus_per_node=wanted.gpus,
-                **_slurm_parameters(wanted),
+                gpus_per_node=on_gpu if config.slurm_gpus is None else config.slurm_gpus,
+                **_slurm_parameters(config),
             )
         except (RuntimeError, ValueError, NameError, AssertionError) as error:
             raise ValueError(f"--executor slurm: {error}") from error
         return engine
 
 
-def _slurm_parameters(wanted: Wanted) -> dict[str, Any]:
+def _slurm_parameters(config: RunConfig) -> dict[str, Any]:
     """Parameters of Slurm alone: those that submitit knows by name, and any other of sbatch."""
     from submitit import SlurmExecutor as Engine
 
-    named = {name.replace("-", "_"): (name, value) for name, value in wanted.options.items()}
-    if wanted.partition is not None:
-        named["partition"] = "partition", wanted.partition
+    given = config.slurm_option or {}
+    named = {name.replace("-", "_"): (name, value) for name, value in given.items()}
+    if config.slurm_partition is not None:
+        named["partition"] = "partition", config.slurm_partition
     known = Engine._valid_parameters()  # noqa: SLF001 - submitit lists them nowhere else
     parameters: dict[str, Any] = {
         f"slurm_{key}": value for key, (_, value) in named.items() if key in known
@@ -308,16 +292,10 @@ def _settle(submitted: Sequence[submitit.Job[None]]) -> None:
 
 def _finished(job: Job, record: Record) -> Finished:
     """How a cell ended, by its new record."""
-    from bench.runner.worker import finished_as
+    from bench.runner.worker import finished_by
 
-    done = is_complete(record)
-    return finished_as(
-        job,
-        "done" if done else "failed",
-        edits=_edits(job, record),
-        seconds=sum(record["provenance"]["seconds"].values()),
-        error=None if done else failure_of(record),
-    )
+    seconds = sum(record["provenance"]["seconds"].values())
+    return replace(finished_by(job, record), edits=_edits(job, record), seconds=seconds)
 
 
 def _edits(job: Job, record: Record) -> int:

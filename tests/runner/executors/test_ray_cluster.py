@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.config import RunConfig
 from bench.core.stopping import StopFlag, StoppedEarly
 from bench.runner.executors.ray_cluster import RETRIES, RayExecutor
 from tests.runner.executors.conftest import ROOT
@@ -37,6 +38,10 @@ def address() -> Iterator[str]:
             cluster.shutdown()
 
 
+def at(address: str) -> RayExecutor:
+    return RayExecutor(RunConfig(executor="ray", ray_address=address))
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     (tmp_path / "out").mkdir()
@@ -55,7 +60,7 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    executor = RayExecutor(address=address)
+    executor = at(address)
     finished = {one.key: one for one in executor.run([cut, always, *others], out)}
     killer.join()
     assert len(finished) == 4
@@ -76,7 +81,7 @@ def test_asked_to_stop_workers_keep_what_they_do_and_begin_nothing(
 ) -> None:
     marks, stop = tmp_path / "marks", StopFlag()
     jobs = [job(marks, seed, seconds=30.0 if seed < 3 else 0.0, heeds=True) for seed in range(4)]
-    running = RayExecutor(address=address).run(jobs[::-1], out, stop=stop)
+    running = at(address).run(jobs[::-1], out, stop=stop)
     assert next(running).key == jobs[3].cell.key()
     wait_for(marks / "2-0")
     stop.request_stop()
@@ -92,7 +97,7 @@ def test_an_interrupt_cancels_what_waits_and_lets_what_runs_end(
 ) -> None:
     marks = tmp_path / "marks"
     jobs = [job(marks, seed, seconds=1.0) for seed in range(8)]
-    running = RayExecutor(address=address).run(jobs, out)
+    running = at(address).run(jobs, out)
     next(running)
     with pytest.raises(KeyboardInterrupt):
         running.throw(KeyboardInterrupt())
@@ -107,9 +112,9 @@ def test_a_directory_that_a_worker_does_not_see_is_named(
 ) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(OSError, match=f"directory of records, {gone}, does not exist on"):
-        list(RayExecutor(address=address).run([job(tmp_path / "marks", 0)], gone))
+        list(at(address).run([job(tmp_path / "marks", 0)], gone))
 
 
 def test_an_address_without_ray_is_one_sentence(tmp_path: Path, out: Path) -> None:
     with pytest.raises(ValueError, match=r"No Ray at '127.0.0.1:1': "):
-        list(RayExecutor(address="127.0.0.1:1").run([job(tmp_path / "marks", 0)], out))
+        list(at("127.0.0.1:1").run([job(tmp_path / "marks", 0)], out))

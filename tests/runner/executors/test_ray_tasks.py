@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.config import RunConfig
 from bench.runner.executors import ray_cluster
 from bench.runner.executors.ray_cluster import RayExecutor
 from tests.runner.executors.marking_jobs import job
@@ -17,7 +18,7 @@ from tests.runner.executors.marking_jobs import job
 
 def test_only_cells_on_a_gpu_take_one(tmp_path: Path) -> None:
     on_cpu = job(tmp_path / "marks", 0)
-    executor = RayExecutor(gpus_per_cell=0.5)
+    executor = RayExecutor(RunConfig(executor="ray", gpus_per_cell=0.5))
     assert executor._gpus(on_cpu) == 0
     assert executor._gpus(replace(on_cpu, device="cuda")) == 0.5
 
@@ -27,13 +28,13 @@ def test_a_ray_of_our_own_reports_nothing_and_a_cluster_keeps_its_resources(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    own = RayExecutor(cpus=3)._options()
+    own = RayExecutor(RunConfig(executor="ray", jobs=3))._options()
     assert own["num_cpus"] == 3
     assert own["include_dashboard"] is False
     assert own["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
     assert own["runtime_env"]["env_vars"]["HF_HUB_OFFLINE"] == "1"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert "num_cpus" not in RayExecutor(cpus=3)._options()
+    assert "num_cpus" not in RayExecutor(RunConfig(executor="ray", jobs=3))._options()
 
 
 def test_a_process_that_is_lent_another_gpu_ends(monkeypatch: pytest.MonkeyPatch) -> None:

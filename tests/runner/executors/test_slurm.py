@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from submitit.core.job_environment import JobEnvironment
 
 from bench.cli.main import main
-from bench.runner.executors.slurm_jobs import SlurmExecutor, Wanted
+from bench.core.config import RunConfig
+from bench.runner.executors.slurm_jobs import SlurmExecutor
 from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for
 
 USR = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")  # what comes before the end of a job
@@ -23,6 +25,10 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def config(folder: Path, **options: Any) -> RunConfig:
+    return RunConfig(executor="slurm", slurm_folder=folder / "folder", **options)
+
+
 def logs(folder: Path) -> str:
     return "".join(path.read_text() for path in sorted(folder.glob("*_log.*")))
 
@@ -32,7 +38,7 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
     marks = tmp_path / "marks"
     failing, first = job(marks, 3, fails=True), job(marks, 2)
     cut, last = job(marks, 1, seconds=1.0), job(marks, 0)
-    executor = SlurmExecutor(Wanted(), folder=tmp_path / "folder", cluster="local")
+    executor = SlurmExecutor(config(tmp_path, slurm_cluster="local"))
 
     def end() -> None:
         os.kill(wait_for(marks / "1-0"), USR)
@@ -58,7 +64,7 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
 def test_a_worker_that_breaks_is_named_with_its_log(tmp_path: Path, out: Path) -> None:
     killing = job(tmp_path / "marks", 1, deaths=9)
     fine = job(tmp_path / "marks", 2)
-    executor = SlurmExecutor(Wanted(), folder=tmp_path / "folder", cluster="local")
+    executor = SlurmExecutor(config(tmp_path, slurm_cluster="local"))
     running = executor.run([fine, killing], out)
     assert next(running).key == fine.cell.key()
     with pytest.raises(OSError, match=r"1 cells are left: job [0-9]+ ended with .*_log\.err"):
@@ -80,15 +86,16 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_slurm_gets_what_was_asked_for(slurm: Path, tmp_path: Path, out: Path) -> None:
-    wanted = Wanted(
-        workers=2,
-        minutes=90,
-        partition="gpu",
-        gpus=1,
-        options={"account": "lab", "signal-delay-s": 120, "licenses": "a:1"},
+    wanted = config(
+        tmp_path,
+        slurm_workers=2,
+        slurm_time=90,
+        slurm_partition="gpu",
+        slurm_gpus=1,
+        slurm_option={"account": "lab", "signal-delay-s": 120, "licenses": "a:1"},
     )
     jobs = [job(tmp_path / "marks", seed) for seed in range(3)]
-    submitted = SlurmExecutor(wanted, folder=tmp_path / "folder").submit(jobs, out)
+    submitted = SlurmExecutor(wanted).submit(jobs, out)
     assert submitted == ["17_0", "17_1"]
     lines = {line.removeprefix("#SBATCH --") for line in slurm.read_text().splitlines()}
     assert {
@@ -121,7 +128,7 @@ def test_detached_the_command_returns_and_says_how_to_go_on(
 
 
 def test_there_are_no_more_workers_than_cells(slurm: Path, tmp_path: Path, out: Path) -> None:
-    executor = SlurmExecutor(Wanted(workers=9), folder=tmp_path / "folder")
+    executor = SlurmExecutor(config(tmp_path, slurm_workers=9))
     (submitted,) = executor.submit([job(tmp_path / "marks", 0)], out)
     assert submitted == "17"
     assert "--array" not in slurm.read_text()
@@ -129,6 +136,6 @@ def test_there_are_no_more_workers_than_cells(slurm: Path, tmp_path: Path, out: 
 
 def test_what_slurm_refuses_is_said(slurm: Path, tmp_path: Path, out: Path) -> None:
     (slurm.parent / "commands" / "sbatch").write_text("#!/bin/sh\necho no such account >&2\nexit 1")
-    executor = SlurmExecutor(Wanted(), folder=tmp_path / "folder")
+    executor = SlurmExecutor(config(tmp_path))
     with pytest.raises(OSError, match=r"Slurm took no job: .*no such account"):
         executor.submit([job(tmp_path / "marks", 0)], out)
