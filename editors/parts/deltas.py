@@ -41,10 +41,6 @@ class EditedWeights:
         """Names of the parameters that differ, or may differ, from the pristine model."""
         return tuple(self._pristine)
 
-    def pristine(self, name: str) -> Tensor:
-        """The unedited value of a parameter, touched or not."""
-        return self._pristine.get(name, self._model.get_parameter(name).data)
-
     @torch.no_grad()
     def add(self, deltas: Iterable[WeightDelta]) -> None:
         """Add deltas on top of earlier ones, in the dtype of the weights, at least in float32."""

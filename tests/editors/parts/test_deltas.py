@@ -23,8 +23,6 @@ def test_deltas_add_up_and_are_undone_to_the_bit() -> None:
         edited.add([WeightDelta("weight", torch.full((2, 3), 0.1, dtype=torch.float64))])
     torch.testing.assert_close(model.weight.data, pristine + 0.3)
     assert list(edited.touched) == ["weight"]
-    assert torch.equal(edited.pristine("weight"), pristine)
-    assert torch.equal(edited.pristine("bias"), model.bias)
     edited.restore()
     assert torch.equal(model.weight, pristine)
     assert list(edited.touched) == []
