@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -71,15 +72,6 @@ def test_one_process_holds_a_cell_and_nothing_is_left(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_lease_says_who_and_since_when(folder: Path) -> None:
-    facts = own_facts(folder)
-    assert set(facts) == {
-        *("host", "machine", "pid", "process_started", "token", "started", "beat"),
-        *("edits", "earlier"),
-    }
-    assert facts["pid"] == os.getpid()
-
-
 def test_a_folder_that_goes_while_it_is_read_holds_no_lease(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,21 +127,22 @@ def test_every_change_is_a_sign_of_life(folder: Path, sign: str) -> None:
     held(leases.acquire(KEY)).release()
 
 
-def test_a_lease_that_is_still_empty_is_one(folder: Path) -> None:
-    foreign(folder).write_text("")
-    assert Leases(folder).acquire(KEY) is None
-
-
 @pytest.mark.parametrize(
     "changes", [{"pid": "1"}, {"pid": True}, {"pid": -1}, {"pid": 2**70}, {"machine": None}]
 )
 def test_odd_leases_are_taken_for_living_ones(folder: Path, changes: dict[str, Any]) -> None:
-    foreign(folder, **own_facts(folder) | changes)
+    path = foreign(folder, **own_facts(folder) | changes)
+    assert Leases(folder).acquire(KEY) is None
+    path.write_text("")  # of a process that is writing it
     assert Leases(folder).acquire(KEY) is None
 
 
 def test_a_process_of_this_machine_that_has_ended_is_known_at_once(folder: Path) -> None:
     this, leases = own_facts(folder), Leases(folder)
+    assert set(this) == {
+        *("host", "machine", "pid", "process_started", "token", "started", "beat"),
+        *("edits", "earlier"),
+    }
     foreign(folder, **this)
     assert not leases.is_stale(KEY)
     assert leases.is_here(KEY)
@@ -193,31 +186,33 @@ def test_of_several_takers_one_wins(folder: Path) -> None:
         lease.release()
 
 
+def stale(leases: Leases, clock: Clock, folder: Path) -> bytes:
+    """The content of a lease that has been silent for too long, as seen by this observer."""
+    path = foreign(folder)
+    assert leases.acquire(KEY) is None
+    clock.now += 100
+    content = leases._stale(path)
+    assert content is not None
+    return content
+
+
 def test_who_looked_before_the_take_over_does_not_take_it_again(folder: Path) -> None:
-    foreign(folder)
     clock = Clock()
     quick, slow = Leases(folder, clock=clock), Leases(folder, clock=clock)
-    assert (quick.acquire(KEY), slow.acquire(KEY)) == (None, None)
-    clock.now = 100
-    stale = slow._stale(folder / f"{KEY}.json")
-    assert stale is not None
+    content = stale(slow, clock, folder)
+    stale(quick, clock, folder)
     with held(quick.acquire(KEY)) as lease:
-        assert not slow._take_away(folder / f"{KEY}.json", stale)
+        assert not slow._take_away(folder / f"{KEY}.json", content)
         assert not lease.is_lost()
 
 
 def test_a_taker_that_was_killed_does_not_block_the_cell(folder: Path) -> None:
-    path, clock = foreign(folder), Clock()
+    clock = Clock()
     leases = Leases(folder, clock=clock)
+    digest = hashlib.sha256(stale(leases, clock, folder)).hexdigest()
+    (folder / f"{KEY}.{digest[:16]}.taken").touch()
     assert leases.acquire(KEY) is None
-    clock.now = 100
-    stale = leases._stale(path)
-    assert stale is not None
-    import hashlib
-
-    path.with_suffix(f".{hashlib.sha256(stale).hexdigest()[:16]}.taken").touch()
-    assert leases.acquire(KEY) is None
-    clock.now = 200
+    clock.now += 100
     assert leases.acquire(KEY) is None
     held(leases.acquire(KEY)).release()
 

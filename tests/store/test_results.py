@@ -49,13 +49,6 @@ def refusing(number: int) -> Callable[..., Any]:
     return refuse
 
 
-def test_schema_comes_first_and_status_stands_apart_from_results() -> None:
-    record = complete()
-    assert list(record)[:4] == ["schema", "key", "protocol", "status"]
-    assert record["schema"] == SCHEMA_VERSION
-    assert record["status"] == {"state": "complete"}
-
-
 def test_a_written_record_is_found_by_its_cell(store: ResultStore) -> None:
     assert store.lookup(CELL) is None
     path = store.write(complete())
@@ -201,18 +194,13 @@ def test_a_record_of_another_schema_is_refused_and_stays(
     assert path.exists()
 
 
-def test_a_record_under_another_name_is_set_aside(
-    store: ResultStore, capsys: pytest.CaptureFixture[str]
+def test_a_record_under_another_name_or_too_large_is_set_aside(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = store.write(complete())
     path.rename(path.with_stem("0" * 64))
     assert store.read("0" * 64) is None
     assert "another cell than its name says" in capsys.readouterr().err
-
-
-def test_a_file_larger_than_any_record_is_set_aside(
-    store: ResultStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     store.write(complete())
     monkeypatch.setattr(results, "MAX_BYTES", 100)
     assert store.lookup(CELL) is None
@@ -242,7 +230,8 @@ def test_a_file_system_that_cannot_synchronise_folders_serves(
 
 def test_the_digest_covers_all_but_itself() -> None:
     record = sealed(complete())
-    assert list(record)[:3] == ["schema", "key", "digest"]
+    assert list(record)[:5] == ["schema", "key", "digest", "protocol", "status"]
+    assert record["schema"] == SCHEMA_VERSION
     assert sealed(record) == record
     assert sealed(record | {"digest": "0"}) == record
     for name in record.keys() - {"digest"}:
