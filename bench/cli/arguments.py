@@ -76,11 +76,7 @@ def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
 
 
 def assignment(text: str, option: str = "--hparam", form: str = "NAME=VALUE") -> tuple[str, Any]:
-    """(name, value) of an option; a value that is no JSON is taken as a string.
-
-    Raises:
-        ValueError: text of another form.
-    """
+    """(name, value) of an option; a value that is no JSON is taken as a string."""
     name, separator, value = text.partition("=")
     if not separator or not name.strip("-"):
         raise ValueError(f"{option} takes {form}, got {text!r}.")
@@ -208,11 +204,7 @@ def add_command(
 
 
 def config_of(args: argparse.Namespace) -> RunConfig:
-    """The configuration that the options of a command describe.
-
-    Raises:
-        ValueError: a value that no run can have.
-    """
+    """The configuration that the options of a command describe."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     values = {field.name: given[field.name] for field in fields(RunConfig) if field.name in given}
     if given.get("n_seeds"):
@@ -233,11 +225,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
 
 
 def backbone_name(config: RunConfig) -> str:
-    """The named backbone, or the first embedded one.
-
-    Raises:
-        ValueError: none is named with the paper preset.
-    """
+    """The named backbone, or the first embedded one."""
     if config.backbone is None and config.preset == "paper":
         raise ValueError(
             f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."

@@ -89,11 +89,7 @@ def _flushed(code: int) -> int:
 
 
 def _parser(arguments: Sequence[str]) -> Parser:
-    """All commands by name and help line, with the arguments of the called one only.
-
-    Raises:
-        ValueError: the first word is no command.
-    """
+    """All commands by name and help line, with the arguments of the called one only."""
     parser = Parser(
         prog="python -m bench",
         description="Lifelong knowledge editing of language models: run, measure, tabulate.",

@@ -42,11 +42,7 @@ def show_measures(
     *,
     markdown: bool = False,
 ) -> tuple[str, ...]:
-    """A table for each optional metric set; the files that were written.
-
-    Raises:
-        ValueError: cells of several protocols.
-    """
+    """A table for each optional metric set; the files that were written."""
     from bench.tables.metric_sets import view as view_of_set
 
     paths: tuple[str, ...] = ()

@@ -68,11 +68,7 @@ def option(name: str) -> str:
 
 
 def check_whole(name: str, value: int | Iterable[int] | None, least: int) -> None:
-    """Refuse what is no whole number of at least `least`, or holds such a value.
-
-    Raises:
-        ValueError: names the option and the value.
-    """
+    """Refuse what is no whole number of at least `least`, or holds such a value."""
     values = () if value is None else value if isinstance(value, tuple | list) else (value,)
     for number in values:
         if isinstance(number, bool) or not isinstance(number, int) or number < least:

@@ -123,11 +123,7 @@ class EventLog:
         return self.file is not None
 
     def write(self, event: Event) -> None:
-        """Write one line, at once.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write one line, at once."""
         if self.file is None:
             return
         time = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -110,12 +110,7 @@ def heartbeat(beat: Callable[[], None], seconds: float = SECONDS) -> Iterator[No
 
 @contextmanager
 def show_busy(what: str, every: float = SECONDS) -> Iterator[None]:
-    """Show what goes on, and for how long; nothing of it remains on a terminal.
-
-    Args:
-        what: goes on, as `loading mini-llama`.
-        every: seconds between two lines in a pipe.
-    """
+    """Show what goes on, and for how long; nothing of it remains on a terminal."""
     console, pace = Console(stderr=True), Pace(None)
     if not console.is_terminal:
         with heartbeat(lambda: warn(f"{what}: {in_words(pace.seconds)} so far"), every):

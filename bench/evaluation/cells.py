@@ -80,11 +80,7 @@ def _time(job: TimingJob, context: Context, checkpointer: Checkpointer) -> Resul
 
 
 def _opened(job: EditJob, context: Context) -> tuple[Editor[Any], LoadedSamples]:
-    """A job's editor on its model, and its samples.
-
-    Raises:
-        ValueError: an input has changed since the run was planned.
-    """
+    """A job's editor on its model, and its samples."""
     cell = job.cell
     job.sources.check(cell.inputs)
     editor = context.editor(context.language_model(job), cell.editor, cell.hparams, job.sources)

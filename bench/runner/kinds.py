@@ -90,11 +90,7 @@ def _files(directory: Path) -> Source:
 
 
 def _harness(config: RunConfig) -> str:
-    """The harness with its version.
-
-    Raises:
-        ValueError: a library that is not installed.
-    """
+    """The harness with its version."""
     if config.ability_scoring == "lm-eval":
         return f"lm-eval {metadata.version('lm_eval')}"
     if config.ability_scoring == "promptbench":

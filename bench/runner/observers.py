@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,11 +229,6 @@ def json_events(
 ) -> Iterator[JsonEvents]:
     """An observer that adds a run's events to a file; the last of them is its `ending`.
 
-    Args:
-        path: of the file.
-        selection: as the user wrote it.
-        every: seconds between two progress events.
-
     Raises:
         OSError: the file cannot be opened.
     """
@@ -325,18 +320,9 @@ class JsonEvents(Observer):
                 self._log.write(events.CellStarted(key=key, cell=names))
 
     def _report_progress(self) -> None:
-        now = self._progress.now()
-        self._log.write(
-            events.Progress(
-                what="cells",
-                done=now.done,
-                total=now.total,
-                edits=now.edits,
-                edits_total=now.edits_total,
-                rate=now.rate,
-                seconds_left=now.seconds_left,
-            )
-        )
+        now = vars(self._progress.now())
+        shared = {field.name: now[field.name] for field in fields(events.Progress)[1:]}
+        self._log.write(events.Progress(what="cells", **shared))
 
 
 def _scores(store: ResultStore, key: str) -> Mapping[str, Any]:

@@ -55,16 +55,7 @@ class Plan:
 
 
 def check_taken(table: Table, config: RunConfig, views: Sequence[str] = ()) -> None:
-    """Refuse options that would do nothing.
-
-    Args:
-        table: which table.
-        config: of the run, or of the records that are shown.
-        views: names of options of `tables` that were given.
-
-    Raises:
-        ValueError: such an option was given.
-    """
+    """Refuse options that would do nothing."""
     usual = RunConfig(preset=config.preset)
     for name, reason in KINDS[table.measures].refused.items():
         given = name in views or vars(config).get(name) != vars(usual).get(name)
@@ -147,11 +138,7 @@ def plan(config: RunConfig, context: Context | None = None) -> Plan:
 
 
 def hparam_changes(config: RunConfig) -> Changes:
-    """Hyper-parameters by editor key; those of a named preset come first.
-
-    Raises:
-        ValueError: an unknown editor or preset, or a name without an editor.
-    """
+    """Hyper-parameters by editor key; those of a named preset come first."""
     presets: dict[str, dict[str, Any]] = {}
     changes: dict[str, dict[str, Any]] = {}
     for name, value in config.hparams.items():
@@ -167,11 +154,7 @@ def hparam_changes(config: RunConfig) -> Changes:
 
 
 def check_hparams(points: Sequence[GridPoint], changes: Changes) -> list[Hparams]:
-    """Hyper-parameters with the run's changes, of the editors that have any.
-
-    Raises:
-        ValueError: an editor that is not there, or a name or value that it does not take.
-    """
+    """Hyper-parameters with the run's changes, of the editors that have any."""
     present = {point.editor: point.backbone for point in points}
     changed = []
     for editor, values in changes.items():
@@ -200,10 +183,6 @@ def editor_inputs(config: RunConfig) -> tuple[str, Backbone, Hparams, Sources]:
 
     Returns:
         The editor's key, its backbone, hyper-parameters and files.
-
-    Raises:
-        ValueError: a backbone, editor or data that a run could not have either.
-        OSError: files that are missing or cannot be read.
     """
     (point,) = points(config)
     planner = Planner(config)
@@ -235,11 +214,7 @@ class Planner:
         self._measures = cache(self._find_measures)
 
     def check_hparams(self, points: Sequence[GridPoint], *, installed: bool = False) -> None:
-        """Refuse changes that no editor takes, or that want a package that is not `installed`.
-
-        Raises:
-            ValueError: names it.
-        """
+        """Refuse changes that no editor takes, or that want a package that is not `installed`."""
         for hparams in check_hparams(points, self._changes):
             if installed:
                 hparams.check_installed()
@@ -353,22 +328,15 @@ class Planner:
         return self._hparams(_of_editor(point))
 
     def sources(self, point: GridPoint) -> Sources:
-        """The files that the point's editor needs.
-
-        Raises:
-            UntrainedEditorError: its weights are not there.
-        """
+        """The files that the point's editor needs."""
         return self._sources(_of_editor(point))
 
     def _find_hparams(self, point: GridPoint) -> Hparams:
         return hparams_of(point, self.backbone(point.backbone).name, self._changes)
 
     def _find_sources(self, point: GridPoint) -> Sources:
-        config, name, hparams = (
-            self._config,
-            self.backbone(point.backbone).name,
-            self.hparams(point),
-        )
+        config, hparams = self._config, self.hparams(point)
+        name = self.backbone(point.backbone).name
         preset, values = registry.hparams_for(point.editor, name).to_dict(), hparams.to_dict()
         trains = config.weights == "trained" and trains_on_first_use(point.editor, point.backbone)
         return sources_for(
@@ -451,11 +419,7 @@ class Planner:
         return declared.directory("test", self.data_directory())
 
     def data_directory(self) -> Path:
-        """Where the data sets of the package are.
-
-        Raises:
-            ValueError: the paper preset, without a directory.
-        """
+        """Where the data sets of the package are."""
         if self._config.data_dir is not None:
             return self._config.data_dir
         if self._config.preset == "paper":

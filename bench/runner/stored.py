@@ -114,12 +114,7 @@ def _cells(table: Table, config: RunConfig, records: Sequence[Record]) -> list[I
 def _committed(
     table: Table, config: RunConfig, protocol: str | None
 ) -> tuple[Sequence[Identity], list[Record]]:
-    """The selected cells of the committed reference, and their records.
-
-    Raises:
-        FileNotFoundError: no reference of this table is committed.
-        ValueError: none of its cells is selected.
-    """
+    """The selected cells of the committed reference, and their records."""
     records = table_records(table.number)
     cells = chosen(table, [identity_of(record["cell"]) for record in records], config)
     if cells and protocol is not None:

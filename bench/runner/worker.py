@@ -153,11 +153,7 @@ class Worker:
 
 
 def outcome_in(store: ResultStore, job: Job) -> Finished | None:
-    """What a store has of a job, other than what the job is to replace.
-
-    Raises:
-        OSError: a record cannot be read.
-    """
+    """What a store has of a job, other than what the job is to replace."""
     record = store.read(job.cell.key())
     if record is None or mark_of(record) == job.replaces:
         return None
@@ -179,16 +175,7 @@ def finished_by(job: Job, record: Record) -> Finished:
 
 
 def lost(job: Job, directory: Path, seconds: float) -> Finished:
-    """Record a cell as failed whose process was killed, and so could write no record itself.
-
-    Args:
-        job: the cell's.
-        directory: where its record goes.
-        seconds: that were spent on it.
-
-    Raises:
-        OSError: the record cannot be written.
-    """
+    """Record a cell as failed whose process was killed, and so could write no record itself."""
     store = ResultStore(directory)
     known = outcome_in(store, job)  # another run may have taken the cell over, and ended it
     if known is not None:
@@ -243,12 +230,7 @@ class Site:
     stopping: Path | None = None  # a file that asks all to stop, once it exists
 
     def enter(self) -> None:
-        """Make this the process's site.
-
-        Raises:
-            FileNotFoundError: one of the directories or files is not on this machine.
-            OSError: own code is not what it was.
-        """
+        """Make this the process's site."""
         for directory, what in ((self.records, "records"), (self.working, "inputs")):
             if not directory.is_dir():
                 raise FileNotFoundError(
@@ -284,12 +266,7 @@ def site_of(directory: Path, options: RunOptions = DEFAULT_OPTIONS) -> Site:
 
 
 def worker_at(site: Site, stop: StopFlag | None = None) -> Worker:
-    """The worker of this process, with what it has loaded for earlier cells.
-
-    Args:
-        site: of the run.
-        stop: what the process itself is stopped by; by default the site's file alone.
-    """
+    """The worker of this process, with what it has loaded for earlier cells."""
     if site not in _serving:
         site.enter()
         if site.options.deterministic:

@@ -87,11 +87,7 @@ class LocalExecutor(Executor):
 
 
 def _finished(futures: Sequence[Future[Finished]]) -> Iterator[Finished]:
-    """Each as it finishes; those that stopped are waited for too.
-
-    Raises:
-        StoppedEarly: some have.
-    """
+    """Each as it finishes; those that stopped are waited for too."""
     stopped = False
     for future in as_completed(futures):
         if isinstance(future.exception(), StoppedEarly):
@@ -116,12 +112,7 @@ class _Lanes:
         self._of_thread: dict[int, ProcessPoolExecutor] = {}
 
     def run(self, job: Job) -> Finished:
-        """Run a job in the thread's process, and in a fresh one where that was killed.
-
-        Raises:
-            OSError: a record cannot be written.
-            StoppedEarly: a stop was requested.
-        """
+        """Run a job in the thread's process, and in a fresh one where that was killed."""
         from bench.runner.worker import lost
 
         start = time.perf_counter()

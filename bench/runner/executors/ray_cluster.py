@@ -39,11 +39,7 @@ class RayExecutor(Executor):
     """One task for each cell; Ray's workers stay, each with the model that it has loaded."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Read where Ray is, and how much of it cells take.
-
-        Raises:
-            ValueError: Ray is not installed, or would disturb what is measured.
-        """
+        """Read where Ray is, and how much of it cells take."""
         require("ray", extra="ray")
         if KINDS[get_table(config.table).measures].alone:
             raise ValueError(
@@ -140,12 +136,7 @@ class RayExecutor(Executor):
 
 
 def _check_listening(address: str) -> None:
-    """Refuse an address where nobody listens, which Ray would try for many minutes.
-
-    Raises:
-        OSError: there is no connection to it.
-        ValueError: its port is no number.
-    """
+    """Refuse an address where nobody listens, which Ray would try for many minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=_LISTENING_SECONDS).close()
@@ -188,11 +179,7 @@ def _stay_on_gpu() -> None:
 
 
 def _outcome(ray: Any, ready: Any) -> Finished | Literal["stopped"] | None:
-    """What a task returned, None where its process was killed once too often.
-
-    Raises:
-        OSError: no record could be written.
-    """
+    """What a task returned, None where its process was killed once too often."""
     errors = ray.exceptions
     try:
         finished: Finished | Literal["stopped"] = ray.get(ready)

@@ -43,11 +43,7 @@ class SlurmExecutor(Executor):
     """As many jobs as there are workers, of what a configuration requests for each."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Read the options of Slurm.
-
-        Raises:
-            ValueError: submitit is not installed.
-        """
+        """Read the options of Slurm."""
         require("submitit", extra="slurm")
         self._config = config
         self._folder = (config.slurm_folder or SLURM_FOLDER).absolute()
@@ -159,9 +155,6 @@ class Pull:
 
         The work has a thread of its own, so that the main thread can handle Slurm's signals in the
         middle of an edit.
-
-        Raises:
-            OSError: a directory is not on this machine, or a record cannot be written.
         """
         self._stop = self.site.stop_flag()
         self._work = threading.Thread(target=self._guarded, name="cells", daemon=True)
@@ -247,12 +240,7 @@ def _watch(
     before: Mapping[str, int],
     stop: StopFlag,
 ) -> Iterator[Finished]:
-    """Yield each cell once its record is there, and at the end what the workers left.
-
-    Raises:
-        OSError: cells are left, and a worker ended with an error.
-        StoppedEarly: a stop was requested.
-    """
+    """Yield each cell once its record is there, and at the end what the workers left."""
     left = {job.cell.key(): job for job in jobs}
     ended = False
     while left and not ended:
