@@ -1,4 +1,4 @@
-"""What the command line writes, and texts from data and users escaped for where they are shown.
+"""What the command line writes; texts from data and users, safe for the place they are shown in.
 
 Results go to standard output, everything else to standard error.
 """

@@ -12,10 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.evaluation.record_kinds import KINDS
+from bench.store.exchange import contradiction, problems
 from bench.store.reference import line, reference_folder
 from bench.store.results import SCHEMAS, Record, ResultStore, parse
 from bench.store.schema import SCHEMA, published, violations
-from bench.store.verifying import contradiction, problems
 from tests.support.stored_records import (
     RECORDS,
     ability,

@@ -17,9 +17,9 @@ from bench.evaluation.metric_sets import available, get_set, identities
 from bench.evaluation.metric_sets.base import MetricSet, RunningCell, SetResults
 from bench.models.backbones import changed, fingerprint
 from bench.models.corpora import MeasureInputs
+from bench.store.exchange import problems
 from bench.store.reference import compact, line
 from bench.store.results import complete, parse, sealed
-from bench.store.verifying import problems
 from editors import registry
 from editors.base import Editor
 from tests.core.test_cells import CELL
