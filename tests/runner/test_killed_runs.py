@@ -188,15 +188,15 @@ def test_a_spoilt_checkpoint_is_named_and_its_cell_begins_anew(
     home: Path, out: Path, whole: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell = Cell.from_dict(whole[0]["cell"])
-    spoilt = out / "checkpoints" / f"{cell.key()}.safetensors"
-    spoilt.parent.mkdir(parents=True)
-    spoilt.write_bytes(b"\0" * 100)
+    damaged = out / "checkpoints" / f"{cell.key()}.safetensors"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"\0" * 100)
     assert main(arguments(home, out)) == 0
     assert capsys.readouterr().err.startswith(
-        f"The checkpoint {spoilt} is damaged; it is set aside as"
+        f"The checkpoint {damaged} is damaged; it is set aside as"
     )
     assert results(out) == whole
-    assert [path.name for path in spoilt.parent.iterdir()] == [f"{spoilt.name}.corrupt"]
+    assert [path.name for path in damaged.parent.iterdir()] == [f"{damaged.name}.corrupt"]
 
 
 def test_deterministic_arithmetic_is_recorded_and_ends_with_the_run(
