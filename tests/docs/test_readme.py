@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,15 @@ def test_the_figures_are_drawn_from_the_reference(name: str, tmp_path: Path) -> 
     assert main(["figures", "--figure", name, "--out", str(tmp_path)]) == 0
     committed = ROOT / "figures/reference" / f"{name}.csv"
     assert (tmp_path / f"{name}.csv").read_text("utf-8") == committed.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_its_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    *steps, last = block[1].replace("edits=10", "edits=1, limit=2").strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join([*steps, f"shown = {last}"]), names)  # noqa: S102 - our own page
+    assert list(names["shown"].index) == ["FT", "GRACE", "RECIPE", "ROME"]
+    assert "reliability" in names["shown"].columns
