@@ -158,8 +158,7 @@ ALLOWED = {
 # Files with such words for a reason of their own.
 EXEMPT = {
     "benchmarks/structure.py": "lists the words",
-    "bench/world/relations.py": "texts of the embedded world, whose digests are in records",
-    "bench/world/ability_items.py": "likewise",
+    "bench/world/ability_items.py": "texts of the embedded world, whose digests are in records",
 }
 
 

@@ -219,7 +219,7 @@ def _open(url: str, start: int) -> Any:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = Request(check_url(url), headers=headers)  # noqa: S310 - checked: https or local
-    opener = build_opener(_SafeRedirects)
+    opener = build_opener(SafeRedirects)
     try:
         return _within(ANSWER_SECONDS, lambda: opener.open(request, timeout=CONNECT_SECONDS))
     except HTTPError as error:
@@ -239,7 +239,7 @@ def _first_byte(response: Any) -> int:
     return int(match[1]) if match else -1
 
 
-class _SafeRedirects(HTTPRedirectHandler):
+class SafeRedirects(HTTPRedirectHandler):
     """Follows redirections to https only, from a mirror on this machine too."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]

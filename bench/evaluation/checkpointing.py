@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.core.provenance import Clock
-    from bench.evaluation.metric_sets.base import Measuring
+    from bench.evaluation.metric_sets import Measuring
     from bench.evaluation.metrics import SampleRow
     from bench.evaluation.probing import BlockHealth
     from editors.base import Editor, EditRequest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,16 @@ from bench.models.resources import Sources, resources_for
 from editors import registry
 
 if TYPE_CHECKING:
-    from bench.models.backbones import Fingerprint
+    import torch
+    from torch import Tensor, nn
+
     from editors.base import Editor
     from editors.parts.language_model import LanguageModel
+
+_CHUNK = 1 << 20  # elements summed at once: a checksum takes the memory of a few of these
+
+# By tensor name: dtype, shape, and a sum modulo 2^64 of every chunk.
+Fingerprint = dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]]
 
 
 class ResetError(RuntimeError):
@@ -43,8 +51,6 @@ class Context:
 
     def language_model(self, job: Job, dtype: str | None = None) -> LanguageModel:
         """The job's backbone, as it was loaded; in the job's dtype where no other is named."""
-        from bench.models.backbones import fingerprint
-
         dtype = dtype or job.cell.dtype
         key = (job.backbone.digest, dtype, job.device, str(job.device_map))
         if self._lm is None or self._lm_key != key:
@@ -60,8 +66,6 @@ class Context:
         Raises:
             ResetError: weights or buffers have changed; some of them are named.
         """
-        from bench.models.backbones import changed, fingerprint
-
         if self._lm is None or not self._lm_key:
             return
         names = changed(self._pristine, fingerprint(self._lm.model))
@@ -123,3 +127,41 @@ class Context:
                 f"{', '.join(changed)} from {source.name} changed since the run was planned."
             )
         return sets
+
+
+# ---- fingerprints: exact checksums of a model's weights that are cheap to repeat ----------------
+
+
+def fingerprint(model: nn.Module) -> Fingerprint:
+    """Checksums of all parameters and buffers, over their bits, computed on their devices.
+
+    A chunk's sum is that of its elements' bits times odd numbers that depend on the place: a change
+    of one element always shows, and one of several is missed with a chance of about 2^-60.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: (str(t.dtype), tuple(t.shape), _sums(t)) for name, t in tensors}
+
+
+def changed(before: Fingerprint, after: Fingerprint) -> list[str]:
+    """Names of tensors that differ, are new, or are gone."""
+    return sorted(n for n in before | after if before.get(n) != after.get(n))
+
+
+def _sums(tensor: Tensor) -> tuple[int, ...]:
+    import torch
+
+    of_size = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    bits = tensor.detach().reshape(-1).view(of_size[tensor.element_size()])
+    odd = _odd_numbers(tensor.device)
+    sums = [(chunk.to(torch.int64) * odd[: len(chunk)]).sum() for chunk in bits.split(_CHUNK)]
+    return tuple(torch.stack(sums).tolist())
+
+
+@cache
+def _odd_numbers(device: torch.device) -> Tensor:
+    """[_CHUNK] odd numbers of 64 bits, always the same."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(-(2**62), 2**62, (_CHUNK,), generator=generator, dtype=torch.int64)
+    return (2 * drawn + 1).to(device)

@@ -1,4 +1,4 @@
-"""Jobs: cells with the places of their inputs. `bench.evaluation.cells` runs them.
+"""Jobs: cells with the places of their inputs. `bench.evaluation.driver` runs them.
 
 A job is a frozen value, so that it can be sent to a worker of another process or machine.
 """

@@ -17,7 +17,7 @@ from bench.core.files import write_text
 from bench.core.names import DATASETS
 from bench.core.progress import show_steps
 from bench.datasets import get_dataset
-from bench.models.backbones import EMBEDDED, Backbone
+from bench.models.backbones import Backbone
 from bench.world.store import DATA_VERSION, cache_root, data_dir
 from editors import registry
 
@@ -110,14 +110,6 @@ def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[E
 
 
 # ---- training in `run` -------------------------------------------------------------------------
-
-
-def trains_on_first_use(editor: str, backbone: str) -> bool:
-    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
-    from editors.base import TrainableEditor
-
-    cls = registry.editor_class(editor)
-    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
 
 
 def first_use_directory(

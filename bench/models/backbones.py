@@ -1,13 +1,14 @@
 """Backbones by name or directory: located and digested without torch, then loaded.
 
-Backbones of random weights need a `config.json` alone; they serve for measuring times only. A
-loaded model has a fingerprint, an exact checksum of its weights that is cheap to repeat.
+Weights are read from safetensors alone, and code of a model directory is never run. Backbones of
+random weights need a `config.json` alone; they serve for measuring times only.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,12 +18,11 @@ from bench.core.checksums import digest_of_files
 from bench.core.config import DTYPES, DeviceMap, Weights
 from bench.core.console import warn
 from bench.core.names import BACKBONES, CONTROL, unknown_name
-from bench.models.model_files import check_no_code, check_weights, json_object, snapshot
 from bench.world.store import require_assets
+from editors.parts.checks import check_file_name
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from editors.parts.language_model import LanguageModel
@@ -44,6 +44,12 @@ _TOKENIZER = (
 )
 READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
 _READ = ("*.safetensors", "*.safetensors.index.json", *READ_BESIDE_WEIGHTS)
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+IMPORT = "python -m bench import-weights"
+_CONFIGURATIONS = ("config.json", "tokenizer_config.json", "generation_config.json")
+# Entries by which a configuration asks for Python files of its repository.
+_CODE = ("auto_map", "trust_remote_code", "custom_generate")
 
 SEED = 0  # of all random weights; times do not depend on it
 # Any of them defines a tokenizer; `tokenizer_config.json` alone does not.
@@ -305,44 +311,104 @@ def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
         )
 
 
-# ---- fingerprints ------------------------------------------------------------------------------
-
-_CHUNK = 1 << 20  # elements summed at once: a checksum takes the memory of a few of these
-
-# By tensor name: dtype, shape, and a sum modulo 2^64 of every chunk.
-Fingerprint = dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]]
+# ---- files of a model --------------------------------------------------------------------------
 
 
-def fingerprint(model: nn.Module) -> Fingerprint:
-    """Checksums of all parameters and buffers, over their bits, computed on their devices.
+def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
+    """Local snapshot of a hub repository, from the hub's cache or downloaded.
 
-    A chunk's sum is that of its elements' bits times odd numbers that depend on the place: a change
-    of one element always shows, and one of several is missed with a chance of about 2^-60.
+    Args:
+        repository: `owner/name`.
+        patterns: the files to fetch; never pickles.
+        option: the command-line option that takes a local copy instead.
+
+    Raises:
+        OSError: it cannot be fetched.
     """
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    return {name: (str(t.dtype), tuple(t.shape), _sums(t)) for name, t in tensors}
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+    except Exception as error:  # the hub client raises many kinds: offline, gated, http, no cache
+        raise OSError(
+            f"Cannot get {repository} from the hub ({type(error).__name__}); check the network "
+            f"and the access rights, or give the path of a local copy with {option}."
+        ) from error
 
 
-def changed(before: Fingerprint, after: Fingerprint) -> list[str]:
-    """Names of tensors that differ, are new, or are gone."""
-    return sorted(n for n in before | after if before.get(n) != after.get(n))
+def check_weights(directory: Path) -> None:
+    """Refuse a directory without safetensors, or with an index of files that are not in it.
+
+    Raises:
+        ValueError: only pickled weights, or none; an index that leads elsewhere.
+        FileNotFoundError: a file of the index is missing.
+    """
+    if not any(directory.glob("*.safetensors")):
+        pickled = sorted(p.name for pattern in PICKLED for p in directory.glob(pattern))
+        if not pickled:
+            raise ValueError(f"{directory} holds no *.safetensors weights.")
+        raise ValueError(
+            f"{directory} holds no *.safetensors weights, only pickled weights "
+            f"({', '.join(pickled[:3])}); pickles are never loaded, `{IMPORT} {directory}` "
+            "converts them to safetensors first."
+        )
+    for index in sorted(directory.glob("*.safetensors.index.json")):
+        _check_index(index)
 
 
-def _sums(tensor: Tensor) -> tuple[int, ...]:
-    import torch
+def check_no_code(directory: Path) -> None:
+    """Refuse a directory whose configuration asks for Python files of its own.
 
-    of_size = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    bits = tensor.detach().reshape(-1).view(of_size[tensor.element_size()])
-    odd = _odd_numbers(tensor.device)
-    sums = [(chunk.to(torch.int64) * odd[: len(chunk)]).sum() for chunk in bits.split(_CHUNK)]
-    return tuple(torch.stack(sums).tolist())
+    Raises:
+        ValueError: it does.
+        OSError: a configuration cannot be read.
+    """
+    for path in (directory / name for name in _CONFIGURATIONS):
+        if not path.exists():
+            continue
+        entries = json_object(path)
+        wanted = [name for name in _CODE if entries.get(name) not in (None, False)]
+        if wanted:
+            raise ValueError(
+                f"{path} asks for remote code ({wanted[0]}), which is never run; weights of a "
+                f"known architecture load without that entry, pickled ones after `{IMPORT} FILE`."
+            )
 
 
-@cache
-def _odd_numbers(device: torch.device) -> Tensor:
-    """[_CHUNK] odd numbers of 64 bits, always the same."""
-    import torch
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
 
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(-(2**62), 2**62, (_CHUNK,), generator=generator, dtype=torch.int64)
-    return (2 * drawn + 1).to(device)
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no JSON, or another value.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No {path.name} in {path.parent}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def _check_index(index: Path) -> None:
+    for name in dict.fromkeys(weight_map(index).values()):
+        if not (index.parent / name).is_file():
+            raise FileNotFoundError(f"{index} names {name}, which is not in {index.parent}.")
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """The file of each tensor, by an index of a model in several files; all are beside the index.
+
+    Raises:
+        ValueError: no index of weights, or the name of a file that is a path.
+    """
+    files = json_object(index).get("weight_map")
+    if not isinstance(files, dict) or not files:
+        raise ValueError(f"{index} is no index of weights: no weight_map.")
+    pairs = {str(name): str(file) for name, file in files.items()}
+    for name in dict.fromkeys(pairs.values()):
+        check_file_name(f"file in {index}", name)
+    return pairs

@@ -18,7 +18,14 @@ from bench.core.grids import variant_with
 from bench.core.names import ENCODER, unknown_name
 from bench.datasets import get_dataset
 from bench.datasets.base import locate
-from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.models.backbones import (
+    EMBEDDED,
+    HUB_IDS,
+    PICKLED,
+    check_no_code,
+    check_weights,
+    snapshot,
+)
 from bench.models.corpora import (
     BESIDE_DATA,
     DOCUMENTS,
@@ -30,7 +37,6 @@ from bench.models.corpora import (
     open_corpus,
 )
 from bench.models.key_statistics import context_templates, covariances, read_templates
-from bench.models.model_files import PICKLED, check_no_code, check_weights, snapshot
 from bench.world.store import assets_dir, data_dir, require_assets, variants_dir
 from editors import registry
 
@@ -245,6 +251,14 @@ def _warn_of_embedded_text(backbone: str) -> None:
 
 
 # ---- trained weights ---------------------------------------------------------------------------
+
+
+def trains_on_first_use(editor: str, backbone: str) -> bool:
+    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(editor)
+    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
 
 
 def _weight_folders(

@@ -26,7 +26,7 @@ from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
 from bench.evaluation.metric_sets import available, identities
-from bench.models.artefacts import first_use_directory, train_on_first_use, trains_on_first_use
+from bench.models.artefacts import first_use_directory, train_on_first_use
 from bench.models.backbones import HUB_IDS, Backbone, check_device, load, locate
 from bench.models.corpora import MeasureInputs
 from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
@@ -35,6 +35,7 @@ from bench.models.resources import (
     UntrainedEditorError,
     encoder_directory,
     sources_for,
+    trains_on_first_use,
 )
 from bench.runner.kinds import KINDS, TEXT_SET
 from bench.world.store import NotBuiltError

@@ -22,9 +22,9 @@ from bench.core.provenance import now, provenance
 from bench.core.stopping import StopFlag
 from bench.datasets.plugins import OwnFile, named_files, run_files
 from bench.evaluation.caches import numerics
-from bench.evaluation.cells import run_cell
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
+from bench.evaluation.driver import run_cell
 from bench.evaluation.jobs import Job
 from bench.store import results
 from bench.store.checkpoints import CheckpointFile

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.world.relations import BY_KEY, Style
-from bench.world.world import Fact, World, phrase, pick
+from bench.world.world import BY_KEY, Fact, Style, World, phrase, pick
 
 WORDING_VERSION = 1
 LETTERS = "ABCDE"

@@ -24,8 +24,7 @@ from bench.world.ability_items import (
     invented,
     reading_item,
 )
-from bench.world.relations import BY_KEY, STYLES
-from bench.world.world import Fact, NameMaker, World, phrase, pick
+from bench.world.world import BY_KEY, STYLES, Fact, NameMaker, World, phrase, pick
 
 BACKGROUND = 0.2
 

@@ -26,8 +26,7 @@ from bench.world.ability_items import (
     reading_item,
 )
 from bench.world.corpus import Corpus, plain_text, two_hop
-from bench.world.relations import BY_KEY, Style
-from bench.world.world import Fact, Split, World, phrase, pick
+from bench.world.world import BY_KEY, Fact, Split, Style, World, phrase, pick
 
 ROWS = {
     "zsre": {"train": 10_000, "test": 10_000},

@@ -8,16 +8,17 @@ corpus; they belong to the training or to the test edits, never to both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.world.relations import BY_KEY, CONCEPTS, RELATIONS, STYLES, Relation, Style
-
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 DEFAULT_SEED = 0
 
@@ -34,22 +35,36 @@ _TITLES = ("Song", "House", "Night", "Road", "Garden", "River", "Tower", "Winter
 FIRST_NAMES, LAST_NAMES = 240, 1200
 TEST_PAIRS = 2500  # of the editable core pairs
 
-# Syllables of invented names.
-_ONSETS = ("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z",
-           "br", "dr", "kr", "pl", "st", "tr", "gl", "sk", "th")  # fmt: skip
-_VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ou")
-_CODAS = ("", "", "", "l", "n", "r", "s", "m", "k", "nd", "rt", "x")
-_ENDINGS: dict[str, tuple[str, ...]] = {
-    "first": ("a", "o", "i", "en", "el", "is"),
-    "last": ("sen", "ov", "ini", "ard", "ek", "wick", "mann", "os", "ley", "ano"),
-    "city": ("burg", "mere", "ton", "ford", "aven", "grad", "port", "holm", "ana"),
-    "country": ("ia", "land", "stan", "ora", "une"),
-    "language": ("ish", "ese", "ic", "ian"),
-    "currency": ("ar", "ling", "o", "een"),
-    "company": ("corp", "tex", "soft", "works", "co"),
-    "thing": ("ip", "le", "er", "ock", "et"),
-    "word": ("", "ar", "on", "el", "um", "as"),
-}
+# Subject first, relation first with the subject last, and asked by way of something else are the
+# second to fourth; `nq` is the first question in the form of ZSRE's locality prompts.
+Style = Literal["question", "cloze", "inverted", "indirect", "nq"]
+STYLES: tuple[Style, ...] = ("question", "cloze", "inverted", "indirect", "nq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relation:
+    """One typed relation, and how it is put into words."""
+
+    key: str
+    subject: str  # entity type
+    object: str  # entity type, or a key of the concepts
+    noun: str  # `the {noun} of {s}` in two-hop phrasings
+    phrasings: Mapping[Style, Sequence[str]]  # prefixes that the object completes; {s}: the subject
+    inverse: str | None = None  # relation that holds the other way round
+    many: bool = False  # several objects per subject
+    editable: bool = True  # edit requests are drawn from it
+
+
+def _relation(phrasings: Mapping[Style, Sequence[str]], **facts: Any) -> Relation:
+    question = phrasings["question"][0]
+    nq = f"nq question: {question[0].lower()}{question[1:].rstrip('?')}"
+    return Relation(phrasings={**phrasings, "nq": [nq]}, **facts)
+
+
+# Words of each concept, syllables of invented names, and the relations.
+_TEXTS = json.loads((Path(__file__).parent / "texts.json").read_text("utf-8"))
+RELATIONS = tuple(_relation(**relation) for relation in _TEXTS["relations"])
+BY_KEY = {relation.key: relation for relation in RELATIONS}
 
 
 def pick(options: Sequence[T], rng: np.random.Generator) -> T:
@@ -105,7 +120,9 @@ class World:
     # ---- entities ------------------------------------------------------------------------------
 
     def _core_entities(self) -> dict[str, list[str]]:
-        entities: dict[str, list[str]] = {name: list(words) for name, words in CONCEPTS.items()}
+        entities: dict[str, list[str]] = {
+            name: list(words) for name, words in _TEXTS["concepts"].items()
+        }
         for kind in ("language", "currency", "company", "thing"):
             entities[kind] = self._names.words(kind, CORE_SIZES[kind])
         for kind, heads in _HEADS.items():
@@ -215,18 +232,19 @@ class World:
     @cached_property
     def objects(self) -> dict[tuple[str, str], list[str]]:
         """(subject, relation) -> objects, over core and unseen facts."""
-        table: dict[tuple[str, str], list[str]] = {}
-        for fact in self.core + self.unseen["train"].facts + self.unseen["test"].facts:
-            table.setdefault(fact.pair, []).append(fact.object)
-        return table
+        facts = self.core + self.unseen["train"].facts + self.unseen["test"].facts
+        by_pair = _grouped(facts, lambda fact: fact.pair)
+        return {pair: [fact.object for fact in group] for pair, group in by_pair.items()}
 
     @cached_property
     def by_relation(self) -> dict[str, list[Fact]]:
         """Core facts of each relation."""
-        table: dict[str, list[Fact]] = {r.key: [] for r in RELATIONS}
-        for fact in self.core:
-            table[fact.relation].append(fact)
-        return table
+        return {r.key: [f for f in self.core if f.relation == r.key] for r in RELATIONS}
+
+    @cached_property
+    def unedited_by_relation(self) -> dict[str, list[Fact]]:
+        """Core facts of each relation that no edit touches."""
+        return _grouped(self.core_unedited, lambda fact: fact.relation)
 
     @cached_property
     def taught(self) -> frozenset[tuple[str, str]]:
@@ -234,31 +252,17 @@ class World:
         return frozenset(fact.pair for fact in self.core)
 
     @cached_property
-    def unedited_by_relation(self) -> dict[str, list[Fact]]:
-        """Core facts of each relation that no edit touches."""
-        table: dict[str, list[Fact]] = {r.key: [] for r in RELATIONS}
-        for fact in self.core_unedited:
-            table[fact.relation].append(fact)
-        return table
-
-    @cached_property
     def incoming(self) -> dict[str, list[Fact]]:
         """Core facts by their object."""
-        table: dict[str, list[Fact]] = {}
-        for fact in self.core:
-            table.setdefault(fact.object, []).append(fact)
-        return table
+        return _grouped(self.core, lambda fact: fact.object)
+
+    @cached_property
+    def _outgoing(self) -> dict[str, list[Fact]]:
+        return _grouped(self.core, lambda fact: fact.subject)
 
     def steps_from(self, entity: str) -> list[Fact]:
         """Core facts with one object whose subject is `entity`: the second hops from it."""
         return [f for f in self._outgoing.get(entity, ()) if not BY_KEY[f.relation].many]
-
-    @cached_property
-    def _outgoing(self) -> dict[str, list[Fact]]:
-        table: dict[str, list[Fact]] = {}
-        for fact in self.core:
-            table.setdefault(fact.subject, []).append(fact)
-        return table
 
     def relations_of(self, kind: str) -> list[Relation]:
         return [r for r in RELATIONS if r.subject == kind]
@@ -283,11 +287,10 @@ class World:
     def held_phrasing(self) -> dict[Fact, str]:
         """One prefix per core fact in which the corpus never states that fact."""
         rng = self.rng("held phrasing")
-        table = {}
-        for fact in self.core:
-            options = BY_KEY[fact.relation].all_phrasings()
-            table[fact] = pick(options, rng)
-        return table
+        of_relation = {
+            r.key: [p for style in STYLES for p in r.phrasings[style]] for r in RELATIONS
+        }
+        return {fact: pick(of_relation[fact.relation], rng) for fact in self.core}
 
     def taught_phrasing(
         self, fact: Fact, rng: np.random.Generator, styles: tuple[Style, ...] = STYLES
@@ -295,14 +298,21 @@ class World:
         """A prefix of one of `styles`, but never the one that is held out for this fact."""
         held = self.held_phrasing.get(fact)
         relation = BY_KEY[fact.relation]
-        options = [p for style in styles for p in relation.phrasings(style) if p != held]
+        options = [p for style in styles for p in relation.phrasings[style] if p != held]
         return pick(options, rng).format(s=fact.subject)
 
 
 def phrase(fact: Fact, style: Style, index: int = 0) -> str:
     """The prefix of a style with the subject filled in; `index` wraps around."""
-    options = BY_KEY[fact.relation].phrasings(style)
+    options = BY_KEY[fact.relation].phrasings[style]
     return options[index % len(options)].format(s=fact.subject)
+
+
+def _grouped(facts: Iterable[Fact], key_of: Callable[[Fact], K]) -> dict[K, list[Fact]]:
+    groups: dict[K, list[Fact]] = {}
+    for fact in facts:
+        groups.setdefault(key_of(fact), []).append(fact)
+    return groups
 
 
 class NameMaker:
@@ -317,14 +327,13 @@ class NameMaker:
 
         One syllable and an ending: full names stay at one to four tokens.
         """
+        parts = _TEXTS["names"]
+        pools = [*(parts[part] for part in ("onsets", "vowels", "codas")), parts["endings"][kind]]
         while True:
-            name = self._syllable() + pick(_ENDINGS[kind], self._rng)
+            name = "".join(pick(pool, self._rng) for pool in pools)
             if name not in self._taken and len(name) > 3:
                 self._taken.add(name)
                 return name if kind in ("thing", "currency") else name.capitalize()
 
     def words(self, kind: str, count: int) -> list[str]:
         return [self.word(kind) for _ in range(count)]
-
-    def _syllable(self) -> str:
-        return pick(_ONSETS, self._rng) + pick(_VOWELS, self._rng) + pick(_CODAS, self._rng)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from bench.checks.contract.tiny import SAMPLES
 from bench.core.config import RunOptions
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.context import Context
+from bench.evaluation.context import Context, changed, fingerprint
 from bench.evaluation.driver import run_blocks
 from bench.evaluation.jobs import Results
 from bench.models.backbones import load, locate
@@ -21,7 +23,7 @@ from bench.runner.worker import Worker
 from bench.store.results import ResultStore
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
-from tests.runner.executors.marking_jobs import job as made_job
+from tests.runner.executors.marking_jobs import job as job_of
 from tests.support.fake_editors import Shift
 from tests.support.fake_jobs import SelfRunningJob
 from tests.support.tiny_files import save_tiny
@@ -45,12 +47,12 @@ class ShiftingJob(SelfRunningJob):
     def results(self, context: Context, checkpointer: Checkpointer) -> Results:
         lm = context.language_model(self)
         editor = Shift(lm) if self.restores else Sticky(lm)
-        ran = run_blocks(made_job(Path(), 0).cell, editor, SAMPLES, checkpointer=checkpointer)
+        ran = run_blocks(job_of(Path(), 0).cell, editor, SAMPLES, checkpointer=checkpointer)
         return Results(body={"rows": ran.rows, "summary": {}}, seconds={}, edits=1)
 
 
 def shifting(backbone: Path, seed: int, *, restores: bool) -> ShiftingJob:
-    cell = made_job(backbone, seed).cell
+    cell = job_of(backbone, seed).cell
     return ShiftingJob(cell=cell, backbone=locate(str(backbone)), device="cpu", restores=restores)
 
 
@@ -118,3 +120,66 @@ def test_a_request_shifts_the_weights_at_all(backbone: Path) -> None:
     Shift(lm).edit([EditRequest(prompt="a", target="b", subject="a")])
     with pytest.raises(RuntimeError, match="reset did not restore"):
         context.check_reset()
+
+
+# ---- fingerprints ------------------------------------------------------------------------------
+
+
+class Small(nn.Module):
+    """Parameters of several dtypes and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(7, 5, generator=generator))
+        self.narrow = nn.Parameter(torch.randn(9, generator=generator).to(torch.bfloat16))
+        self.register_buffer("mask", torch.tensor([True, False, True]))
+        self.register_buffer("empty", torch.zeros(0))
+        self.shared = self.weight
+
+
+@pytest.mark.parametrize("at", ["weight", "narrow", "mask"])
+def test_one_bit_shows_and_putting_it_back_does_not(at: str) -> None:
+    small = Small()
+    before = fingerprint(small)
+    tensor = small.get_parameter(at) if at != "mask" else small.get_buffer(at)
+    bits = tensor.detach().view(-1).view(torch.uint8)
+    bits[-tensor.element_size()] ^= 1
+    assert changed(before, fingerprint(small)) == [at]
+    bits[-tensor.element_size()] ^= 1
+    assert fingerprint(small) == before
+
+
+def exchange(small: Small) -> None:
+    small.weight[[0, 1]] = small.weight[[1, 0]]
+
+
+def negate_zero(small: Small) -> None:
+    small.weight[6, 4] = -small.weight[6, 4]
+
+
+def replace_tensors(small: Small) -> None:
+    small.register_buffer("left", torch.ones(1))
+    small.narrow = nn.Parameter(small.narrow.detach().view(3, 3))
+    del small.mask
+
+
+@pytest.mark.parametrize("chunk", [5, 1 << 20])  # by chunks of a row, whole ones are exchanged
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (exchange, ["weight"]),
+        (negate_zero, ["weight"]),  # equal, but not the same bits
+        (replace_tensors, ["left", "mask", "narrow"]),
+    ],
+)
+@torch.no_grad()
+def test_any_other_change_shows(
+    change: Callable[[Small], None], names: list[str], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.evaluation.context._CHUNK", chunk)
+    small = Small()
+    small.weight[6, 4] = 0.0
+    before = fingerprint(small)
+    change(small)
+    assert changed(before, fingerprint(small)) == names

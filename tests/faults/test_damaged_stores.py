@@ -12,8 +12,8 @@ import torch
 from bench.cli.main import main
 from bench.core.stopping import StoppedEarly
 from bench.evaluation.caches import numerics
-from bench.evaluation.cells import run_cell
 from bench.evaluation.context import Context
+from bench.evaluation.driver import run_cell
 from bench.runner.worker import Worker
 from bench.store.checkpoints import CheckpointFile
 from bench.store.reference import reference_records, write_reference

@@ -9,8 +9,9 @@ import pytest
 
 from bench.core.config import RunConfig
 from bench.models import artefacts, resources
-from bench.models.artefacts import first_use_directory, trains_on_first_use
+from bench.models.artefacts import first_use_directory
 from bench.models.backbones import locate
+from bench.models.resources import trains_on_first_use
 from bench.runner import planning
 from bench.runner.planning import Planner, points
 from bench.world.store import assets_dir

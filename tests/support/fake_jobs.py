@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cells import Cell
-from bench.evaluation.cells import RUNNERS
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
+from bench.evaluation.driver import RUNNERS
 from bench.evaluation.jobs import Job, Results
 from bench.models.backbones import Backbone
 from bench.runner.executors.base import Executor

@@ -34,7 +34,7 @@ from typing import Any
 
 from bench.core.cells import Cell
 from bench.evaluation.inference import PartialAnswers, generate, unsteered
-from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
+from bench.evaluation.metric_sets import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow
 from bench.models.corpora import MeasureInputs
 from editors.parts.generation import Stop, text_of

@@ -32,7 +32,7 @@ import numpy as np
 
 from bench.core.cells import Cell
 from bench.evaluation.inference import Forced
-from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
+from bench.evaluation.metric_sets import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow, normalise
 from bench.evaluation.probing import Item, items_of
 from editors.base import EditRequest, EditSample

@@ -30,11 +30,10 @@ import numpy as np
 
 from bench.core.cells import Cell
 from bench.datasets import get_dataset
-from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
+from bench.evaluation.metric_sets import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow, exact, score, token_accuracy
 from bench.evaluation.probing import Item
-from bench.world.relations import RELATIONS, STYLES, Style
-from bench.world.world import Fact, World, phrase
+from bench.world.world import RELATIONS, STYLES, Fact, Style, World, phrase
 from editors.base import EditSample
 
 DISTANCES = ("same_pair", "same_subject", "same_relation", "unrelated")
@@ -129,7 +128,7 @@ def fact_of(sample: EditSample) -> tuple[Fact, Style] | None:
     request = sample.request
     for relation in RELATIONS:
         for style in STYLES:
-            worded = [form.format(s=request.subject) for form in relation.phrasings(style)]
+            worded = [form.format(s=request.subject) for form in relation.phrasings[style]]
             if request.prompt in worded:
                 return Fact(request.subject, relation.key, request.target), style
     return None

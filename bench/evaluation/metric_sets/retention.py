@@ -22,7 +22,7 @@ from itertools import takewhile
 from typing import Any
 
 from bench.core.cells import Cell
-from bench.evaluation.metric_sets.base import Block, MetricSet, RunningCell, SetResults
+from bench.evaluation.metric_sets import Block, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import (
     ItemScore,
     Measure,

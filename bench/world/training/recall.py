@@ -17,10 +17,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from bench.world.corpus import PHASES, Corpus, Document, asking
-from bench.world.relations import BY_KEY, STYLES
 from bench.world.training import pretrain
 from bench.world.training.batches import CausalRows, Training
-from bench.world.world import Fact, World, phrase, pick
+from bench.world.world import BY_KEY, STYLES, Fact, World, phrase, pick
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of_ids, pad_id, prompt_ids, target_ids
 
@@ -238,7 +237,7 @@ def missing(
         (fact, prefix.format(s=fact.subject))
         for fact in world.core
         for style in STYLES
-        for prefix in BY_KEY[fact.relation].phrasings(style)
+        for prefix in BY_KEY[fact.relation].phrasings[style]
         if prefix != world.held_phrasing[fact]
     ]
     right = recalled(lm, world, asked)

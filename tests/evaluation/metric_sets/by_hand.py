@@ -8,7 +8,7 @@ from typing import Any
 from bench.checks.contract.tiny import SAMPLES
 from bench.core.cells import Cell
 from bench.evaluation.inference import BatchLimit
-from bench.evaluation.metric_sets.base import RunningCell
+from bench.evaluation.metric_sets import RunningCell
 from bench.evaluation.metrics import ItemRow, SampleRow
 from bench.models.corpora import MeasureInputs
 from editors.base import Editor, EditSample

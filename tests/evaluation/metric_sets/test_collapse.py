@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
-from bench.evaluation.metric_sets import get_set
-from bench.evaluation.metric_sets.base import SetResults
+from bench.evaluation.metric_sets import SetResults, get_set
 from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, passages, repetition
 from bench.models.corpora import MeasureInputs, world_texts
 from bench.world.world import World

@@ -8,8 +8,7 @@ import pytest
 
 from bench.checks.contract.tiny import tiny_llama
 from bench.evaluation.inference import Forced, Question
-from bench.evaluation.metric_sets import get_set
-from bench.evaluation.metric_sets.base import RunningCell, SetResults
+from bench.evaluation.metric_sets import RunningCell, SetResults, get_set
 from bench.evaluation.metric_sets.conflicts import pairs, template
 from bench.models.corpora import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe

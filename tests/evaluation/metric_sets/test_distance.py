@@ -9,13 +9,11 @@ import pytest
 from bench.checks.contract.tiny import tiny_llama
 from bench.core.names import DATASETS
 from bench.datasets import get_dataset
-from bench.evaluation.metric_sets import get_set
-from bench.evaluation.metric_sets.base import SetResults
+from bench.evaluation.metric_sets import SetResults, get_set
 from bench.evaluation.metric_sets.distance import DISTANCES, fact_of, generated_questions
 from bench.models.corpora import MeasureInputs
 from bench.world.files import draw_edits
-from bench.world.relations import BY_KEY
-from bench.world.world import Fact, World, phrase
+from bench.world.world import BY_KEY, Fact, World, phrase
 from editors.base import EditRequest, EditSample
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.by_hand import item, row, running
@@ -87,7 +85,7 @@ def test_a_request_of_the_world_is_found_in_every_style() -> None:
         pair = fact_of(sample)
         assert pair is not None
         assert pair[0] == dataclasses.replace(fact, object="x")
-        assert BY_KEY[pair[0].relation].phrasings(pair[1])
+        assert BY_KEY[pair[0].relation].phrasings[pair[1]]
     odd = EditRequest(prompt="Who is it?", target="x", subject="it")
     assert fact_of(EditSample(id="0", request=odd, generality=(), locality=())) is None
 

@@ -12,10 +12,16 @@ import pytest
 from bench.checks.contract.tiny import Subject, tiny_llama
 from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Checkpointer
+from bench.evaluation.context import changed, fingerprint
 from bench.evaluation.driver import CellRun, run_blocks, summary_of
-from bench.evaluation.metric_sets import available, get_set, identities
-from bench.evaluation.metric_sets.base import MetricSet, RunningCell, SetResults
-from bench.models.backbones import changed, fingerprint
+from bench.evaluation.metric_sets import (
+    MetricSet,
+    RunningCell,
+    SetResults,
+    available,
+    get_set,
+    identities,
+)
 from bench.models.corpora import MeasureInputs
 from bench.store.exchange import problems
 from bench.store.reference import compact, line

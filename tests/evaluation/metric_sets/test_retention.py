@@ -8,8 +8,7 @@ from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_blocks
 from bench.evaluation.inference import predict
-from bench.evaluation.metric_sets import get_set
-from bench.evaluation.metric_sets.base import SetResults
+from bench.evaluation.metric_sets import SetResults, get_set
 from bench.evaluation.metric_sets.retention import ages, cohort
 from bench.evaluation.probing import items_of
 from bench.models.corpora import NO_INPUTS
