@@ -3,13 +3,23 @@
 `editors.get_editor(name, model, tokenizer)` is one to use by hand; see `editors.by_hand`.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from editors.parts.moved import MovedModules
 
 if TYPE_CHECKING:
     from editors.by_hand import get_editor
 
 __all__ = ["get_editor"]
+
+# Modules that code outside this package may import by the names they had at first.
+MOVED = {
+    "editors.parts.subjects": "editors.parts.tokens",
+    "editors.parts.weight_editor": "editors.parts.deltas",
+}
+sys.meta_path.append(MovedModules(MOVED))
 
 
 def __getattr__(name: str) -> Any:
