@@ -1,23 +1,33 @@
-"""From words to values: readers, options, help, and the `RunConfig` of a command.
+"""From words to values: readers, the options that commands share, and a command's `RunConfig`.
 
 A reader only turns a word into a value; `RunConfig` and the plan refuse what no run can have.
-Options that go into a `RunConfig` are stored under the names of its fields; the options themselves
-are in `bench.cli.options`.
+Options that go into a `RunConfig` are stored under the names of its fields.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.config import RunConfig, RunOptions
-from bench.core.names import unknown_name
+from bench.core.config import (
+    CHECKPOINT_SECONDS,
+    DTYPES,
+    GENERATION_PROMPTS,
+    METRICS,
+    RunConfig,
+    RunOptions,
+)
+from bench.core.grids import TABLES
+from bench.core.names import DATASETS, ENCODER, recent_labels, unknown_name
 from bench.core.progress import show_busy
+from bench.evaluation.metric_sets import available
 from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
+from bench.models.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
+from bench.models.resources import HUB_ENCODERS
 
 if TYPE_CHECKING:
     from editors.parts.language_model import LanguageModel
@@ -100,6 +110,7 @@ class Option:
     read: Reader = str
     default: Any = None
     repeated: bool = False
+    dest: str | None = None  # where the flag's name is no attribute, or another option's
 
 
 Groups = dict[str, tuple[Option | tuple[Option, ...], ...]]
@@ -122,6 +133,7 @@ def add(group: Group, *options: Option | tuple[Option, ...]) -> None:
             continue
         group.add_argument(
             option.flag,
+            dest=option.dest,
             type=option.read,
             action="append" if option.repeated else "store",
             default=[] if option.repeated else option.default,
@@ -130,77 +142,154 @@ def add(group: Group, *options: Option | tuple[Option, ...]) -> None:
         )
 
 
-class _Brief(argparse.RawDescriptionHelpFormatter):
-    """Shows the common options alone, with their defaults."""
-
-    def __init__(self, prog: str, *, common: Collection[str] | None = None, **more: Any) -> None:
-        super().__init__(prog, **more)
-        self._common = common
-
-    def add_usage(
-        self,
-        usage: str | None,
-        actions: Iterable[argparse.Action],
-        groups: Iterable[argparse._MutuallyExclusiveGroup],
-        prefix: str | None = None,
-    ) -> None:
-        shown = list(filter(self._is_shown, actions))
-        super().add_usage(usage, shown, groups if self._common is None else (), prefix)
-
-    def add_argument(self, action: argparse.Action) -> None:
-        if self._is_shown(action):
-            super().add_argument(action)
-
-    def _is_shown(self, action: argparse.Action) -> bool:
-        return self._common is None or action.dest in self._common
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help
-        if not text or "default:" in text or action.dest in ("help", "help_all"):
-            return text
-        none = "off" if action.nargs == 0 else "none"
-        return f"{text} (default: {action.default or none})"
-
-
-class _Help(argparse.Action):
-    """Prints the help, of the `common` options or of all, and ends the process."""
-
-    def __init__(self, *, common: Collection[str] | None = None, **more: Any) -> None:
-        super().__init__(nargs=0, default=argparse.SUPPRESS, **more)
-        self._common = common
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.formatter_class = partial(_Brief, common=self._common)
-        parser.print_help()
-        parser.exit()
-
-
-def add_command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    *,
-    summary: str,
-    description: str,
-    examples: str,
-    common: Sequence[str],
-) -> argparse.ArgumentParser:
-    """A command whose `--help` shows the common options, and `--help-all` all of them.
-
-    Args:
-        subparsers: of the command line.
-        name: of the command.
-        summary: one line, for the list of commands.
-        description: above the options.
-        examples: below them.
-        common: names of the options, as they are stored.
-    """
-    parser = subparsers.add_parser(
-        name, help=summary, description=description, epilog=examples, add_help=False
-    )
-    common = ("help", "help_all", *common)
-    parser.add_argument("-h", "--help", action=_Help, common=common, help="show the common options")
-    parser.add_argument("--help-all", action=_Help, help="show all options")
-    return parser
+# fmt: off
+BACKBONE = Option(
+    "--backbone", "NAME|PATH", f"one of {listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face "
+    "model directory (default: the table's; mini-llama without one)",
+)
+PRESET = Option(
+    "--preset", "NAME", "embedded (shipped miniature backbones and generated data) or paper (the "
+    "real backbones and data sets, on a GPU)", default=RunConfig.preset,
+)
+WITH_RECENT = Option(
+    "--with-recent", "", "where no editors are named, those of later papers too, which the paper's "
+    f"tables do not hold: {listed(recent_labels())}",
+)
+LOG_JSON = Option(
+    "--log-json", "FILE", "add events to FILE, one JSON object a line, for other programs", Path,
+)
+PROTOCOL = Option(
+    "--protocol", "ID", "only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for "
+    "all data sets; records of several never share a column (default: the present one)",
+)
+HPARAM = Option(
+    "--hparam", "EDITOR.NAME=VALUE", "another hyper-parameter or mode than the editor's preset "
+    "has, or another of its presets: EDITOR=PRESET; may be repeated", repeated=True,
+)
+DATA_DIR = Option(
+    "--data-dir", "DIR", "real data files (default: those of the embedded world)", Path,
+)
+WORLD_SEED = Option("--world-seed", "N", "which embedded world (default: 0)", whole(), 0)
+SENTENCE_ENCODER = Option(
+    "--encoder", "NAME|DIR", "sentence encoder of retrieval editors: one of "
+    f"{listed((ENCODER, *HUB_ENCODERS))}, or a local directory (default: the embedded one, "
+    "roberta-base for the paper's backbones)",
+)
+CORPUS = (
+    Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
+           "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, or of the "
+           f"hub {listed(HUB_TEXTS)} (default: corpus.txt in --data-dir, else what belongs to the "
+           "backbone)"),
+    Option("--documents", "N", "documents of the corpus that are read (default: "
+           f"{DOCUMENTS:,}, and {PAPER_DOCUMENTS:,} for the paper's backbones)", whole(1)),
+)
+HARDWARE = (
+    Option("--device", "NAME", "cpu, cuda, cuda:N (default: cpu embedded, cuda for the paper "
+           "preset)"),
+    Option("--device-map", "auto", "auto spreads the backbone over all devices (default: one "
+           "device)"),
+    Option("--dtype", "NAME", f"of the backbone, one of {listed(DTYPES)}; edited weights stay in "
+           "float32 beside a smaller one (default: float32, the paper's)",
+           default=RunConfig.dtype),
+)
+# Groups of options by their titles; of a tuple of options in a group, one may be given.
+SELECTION: Groups = {
+    "which cells": (
+        Option("--table", "N", f"one of {listed(TABLES)}", whole(), RunConfig.table),
+        PRESET,
+        BACKBONE,
+        Option("--editors", "A,B", "default: the paper's eleven", names),
+        WITH_RECENT,
+        Option("--datasets", "A,B", f"default: {listed(DATASETS)}; zsre for Table 2", names),
+        Option("--edits", "N,M", "numbers of sequential edits (default: the table's)", wholes),
+        (
+            Option("--seeds", "S,T", "default: 0", wholes),
+            Option("--n-seeds", "N", "seeds 0 to N-1 (default: seed 0 alone)", whole(1)),
+        ),
+        Option("--limit", "N", "samples drawn per cell (default: 20/50/100/1000/10000 at "
+               "1/10/100/1000/10000 edits in the embedded preset, all in the paper preset)",
+               whole()),
+        Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
+               default=RunConfig.metrics),
+        # Without a default, so that other tables than of editing can refuse them.
+        Option("--measure", "A,B", "of Tables 1, 5 and 6: further metric sets, of "
+               f"{listed(available())}; such cells have records of their own, and each set a "
+               "table of its own", lambda text: tuple(sorted(names(text)))),
+        Option("--measure-text", "PATH|NAME", "the fixed text of the set collapse, as --corpus "
+               "names one (default: the embedded world's; real data have none)"),
+        (
+            # Without a default, so that other tables than Table 2 can refuse them.
+            Option("--scoring", "NAME", "of Table 2: paper (options by their first token, as the "
+                   "released code) or lm-eval (through lm-eval, by log-likelihood) (default: "
+                   "paper)"),
+            Option("--harness", "promptbench", "of Table 2: promptbench decodes answers to each "
+                   "of its prompts, and reports their mean and spread; it is installed apart"),
+        ),
+        Option("--task-limit", "N", "of Table 2: questions of each set, drawn at random (default: "
+               "all; 50 with promptbench)", whole()),
+        Option("--ability-dir", "DIR", "of Table 2: files of the question sets (default: in "
+               "--data-dir, else generated ones, or the hub's in the paper preset)", Path),
+        HPARAM,
+        Option("--index", "NAME", "how RECIPE searches 10,000 edits or more: exact, or "
+               "approximately with faiss, which is an extra; the same as --hparam "
+               "recipe.index=faiss (default: exact)", one_of("index", ("exact", "faiss"))),
+        Option("--generation-prompt", "NAME", f"one of {listed(GENERATION_PROMPTS)}: the bare "
+               "prompt, or an instruction in front", default=RunConfig.generation_prompt),
+        Option("--weights", "random", "of Table 3: random times an architecture by its "
+               "config.json, with random weights of backbone and editors (default: the trained "
+               "ones)",
+               one_of("weights", ("random",))),
+    ),
+    "from where, on what, to where": (
+        DATA_DIR,
+        WORLD_SEED,
+        *CORPUS,
+        SENTENCE_ENCODER,
+        *HARDWARE,
+        Option("--out", "DIR", "records to DIR and tables to DIR/tables (default: results and "
+               "tables)", Path),
+    ),
+}
+RUNNING: Groups = {
+    "how": (
+        Option("--overwrite", "", "run cells again that have a record"),
+        Option("--retry-failed", "", "run cells again that failed earlier"),
+        Option("--dry-run", "", "list the cells and do nothing"),
+        LOG_JSON,
+    ),
+    "exactness and checkpoints": (
+        Option("--deterministic", "", "the same bits every time on a GPU too: deterministic "
+               "kernels only, no TF32; on a CPU that holds always"),
+        Option("--checkpoint-seconds", "S", "write a checkpoint of a running cell every S "
+               "seconds, at most a 20th of the time", number, CHECKPOINT_SECONDS),
+        Option("--checkpoint-edits", "K", "and every K edits (default: any number)", whole()),
+    ),
+    "on which machines": (
+        Option("--executor", "NAME", "local (processes of this machine), ray (tasks of a Ray "
+               "cluster) or slurm (Slurm jobs, through submitit); records go to one directory "
+               "that all machines see", default=RunConfig.executor),
+        Option("--jobs", "N", "worker processes of one thread each, or cores of a Ray that is "
+               "started here (default: the CPU cores, 1 on a GPU)", whole()),
+        Option("--ray-address", "ADDR", "a running cluster: HOST:PORT, or auto for this machine's "
+               "(default: RAY_ADDRESS, else Ray is started here)"),
+        Option("--gpus-per-cell", "F", "of a cell on a GPU; 0.5 lets two share one (default: 1)",
+               number),
+        Option("--slurm-workers", "K", "jobs that share the cells (default: 1)", whole()),
+        Option("--slurm-partition", "P", "default: Slurm's"),
+        Option("--slurm-time", "MIN", "minutes of a job, which is queued again when they are over "
+               "(default: 240)", whole()),
+        Option("--slurm-gpus", "G", "GPUs of a job (default: 1 where cells run on a GPU, else 0)",
+               whole()),
+        Option("--slurm-option", "NAME=VALUE", "another option of sbatch, such as account=lab or "
+               "mem=32GB; may be repeated", repeated=True),
+        Option("--slurm-folder", "DIR", "the jobs' files and logs; all machines must see it "
+               "(default: slurm)", Path),
+        Option("--slurm-cluster", "NAME", argparse.SUPPRESS),
+        Option("--detach", "", "with slurm: submit and return; the same command watches or "
+               "continues"),
+    ),
+}
+# fmt: on
 
 
 def config_of(args: argparse.Namespace) -> RunConfig:

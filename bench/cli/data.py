@@ -1,16 +1,21 @@
-"""The `data` command: fetch data files, check a directory of them, show their sources."""
+"""What there is by name, and the files of data sets: the commands `list` and `data`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.console import say
-from bench.datasets import available, get_dataset
+from bench.core.console import columns, say, warn
+from bench.core.grids import TABLES
+from bench.core.names import RECENT, editor_keys
+from bench.datasets import available, broken, get_dataset
 from bench.datasets.base import SPLITS, EditDataset
 from bench.datasets.download import RAW, Finding, fetch, verify
+from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.report.plots import FIGURES
+from editors import registry
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -25,14 +30,9 @@ with --ability-dir.
 _HEADER = ("set", "split", "state", "rows", "published", "git blob", "file")
 
 
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `data fetch`, `data verify` and `data show`; each sets `func(args) -> int`."""
-    data = subparsers.add_parser(
-        "data",
-        help="fetch and check data files, show what a data set is",
-        description="Data sets of edits: fetch the published files, check local ones against them.",
-    )
-    commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The actions of `data`: fetch, verify, show."""
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     _add_fetch(commands)
     check = commands.add_parser(
         "verify",
@@ -94,7 +94,8 @@ def run_verify(args: argparse.Namespace) -> int:
     if not names:
         raise ValueError(f"No data set to check. Available: {', '.join(available())}.")
     findings = list(verify(map(get_dataset, names), args.directory))
-    say(_table([_HEADER, *map(_cells, findings)]))
+    for line in columns([_HEADER, *map(_cells, findings)]):
+        say(line)
     for finding in findings:
         for line in _remarks(finding):
             say(f"{finding.dataset} {finding.split}: {line}")
@@ -146,7 +147,36 @@ def _description(dataset: EditDataset) -> Iterator[str]:
     yield "check it: python -m bench data verify DIR"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+def add_list(parser: argparse.ArgumentParser) -> None:
+    """`list` takes no arguments."""
+    parser.set_defaults(func=run_list)
+
+
+def run_list(_: argparse.Namespace) -> int:
+    """Print one section per kind of name."""
+    sections = {
+        "editors (key, label, family, aliases)": map(_editor, editor_keys(recent=True)),
+        "data sets (key, label, aliases)": map(_dataset, available()),
+        "backbones": [(name, "embedded") for name in EMBEDDED]
+        + [(name, f"hub: {place}") for name, place in HUB_IDS.items()],
+        "tables": [(str(number), table.title) for number, table in TABLES.items()],
+        "figures": [(name, figure.title) for name, figure in FIGURES.items()],
+    }
+    for heading, rows in sections.items():
+        say(f"{heading}:")
+        for line in columns(rows):
+            say(f"  {line}")
+    for sentence in (*registry.broken().values(), *broken().values()):
+        warn(f"left out: {sentence}")
+    return 0
+
+
+def _editor(key: str) -> tuple[str, ...]:
+    entry = registry.describe(key)
+    notes = [*entry.aliases, *([] if entry.in_paper else [RECENT])]
+    return key, entry.label, entry.family, ", ".join(notes)
+
+
+def _dataset(key: str) -> tuple[str, ...]:
+    dataset = get_dataset(key)
+    return key, dataset.label, ", ".join(dataset.aliases)

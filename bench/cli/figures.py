@@ -1,4 +1,4 @@
-"""The `figures` command: figures from stored records only; Figure 4's data from models."""
+"""Figures, and a folder of web pages, from stored records: the commands `figures` and `report`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import options
-from bench.cli.arguments import add, whole
+from bench.cli.arguments import PROTOCOL, WITH_RECENT, Option, add, add_groups, whole
 from bench.core.console import say, warn
 from bench.core.names import in_paper
 from bench.datasets.plugins import is_own
@@ -20,85 +19,39 @@ from bench.store.query import records_of_protocol
 from bench.store.reference import FIGURE_3, MAP, reference_folder
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from bench.report.plots.drawing import Drawing, Source
     from bench.store.results import Record
 
 ALL = "all"
-OUT = Path("figures")
 COMMITTED = "tables/reference"  # as messages name it
+# fmt: off
+FROM = Option(
+    "--from", "DIR", "records: a directory as `run` leaves it, or one with *.jsonl files of "
+    f"compact records; without this, always the committed ones of {COMMITTED}", Path, dest="source",
+)
+WHICH = (
+    Option("--figure", "NAME", f"one of {', '.join(FIGURES)}, or all (the default)", default=ALL),
+    Option("--backbone", "NAME", f"default: {EMBEDDED[0]}", default=EMBEDDED[0]),
+    WITH_RECENT,
+    Option("--edits", "N", "number of edits of figure 3 (default: 1,000) and of time and retention "
+           "(default: the most that all editors have)", whole(1)),
+    Option("--compute", "", "compute the data of figure 4 instead of drawing it; needs the models "
+           "and RECIPE's weights for each length"),
+    Option("--world-seed", "N", "which embedded world, for --compute (default 0)", whole(0), 0),
+)
+PLACES = (
+    Option("--map", "FILE", f"data of figure 4 (default: {COMMITTED}/{MAP})", Path),
+    Option("--export", "FILE", "with --figure 3, write its records without their rows, as JSON "
+           f"lines, instead of drawing it: {COMMITTED}/{FIGURE_3}.jsonl is written this way", Path),
+    Option("--out", "DIR", "default: figures", Path, Path("figures")),
+)
+# fmt: on
 
-EXAMPLES = """examples:
-  python -m bench figures
-      every figure that the committed records can show, in figures/
-  python -m bench figures --figure edits --from results
-      all editors against the number of edits, of the records that `run` left in results/
-  python -m bench figures --figure 3 --from results --edits 100
-      Figure 3 after another number of edits than the paper's 1,000
-  python -m bench figures --figure 4 --compute
-      the data of Figure 4, from the models: minutes
-"""
 
-
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `figures`."""
-    parser = subparsers.add_parser(
-        "figures",
-        help="draw figures from stored records",
-        description="Draw figures from stored records, as PNG and SVG with their numbers as CSV.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("which figures")
-    what.add_argument(
-        "--figure",
-        default=ALL,
-        metavar="NAME",
-        help=f"one of {', '.join(FIGURES)}, or all (the default)",
-    )
-    what.add_argument(
-        "--backbone", default=EMBEDDED[0], metavar="NAME", help="default: %(default)s"
-    )
-    add(what, options.WITH_RECENT)
-    what.add_argument(
-        "--edits",
-        type=whole(1),
-        metavar="N",
-        help="number of edits of figure 3 (default: 1,000) and of time and retention (default: "
-        "the most that all editors have)",
-    )
-    what.add_argument(
-        "--compute",
-        action="store_true",
-        help="compute the data of figure 4 instead of drawing it; needs the models and RECIPE's "
-        "weights for each length",
-    )
-    what.add_argument(
-        "--world-seed", type=whole(0), default=0, metavar="N",
-        help="which embedded world, for --compute (default 0)",
-    )  # fmt: skip
-    places = parser.add_argument_group("from where, to where")
-    places.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="DIR",
-        help="records: a directory as `run` leaves it, or one with *.jsonl files of compact "
-        f"records; without this, always the committed ones of {COMMITTED}",
-    )
-    places.add_argument(
-        "--map", type=Path, metavar="FILE", help=f"data of figure 4 (default: {COMMITTED}/{MAP})"
-    )
-    places.add_argument(
-        "--export",
-        type=Path,
-        metavar="FILE",
-        help="with --figure 3, write its records without their rows, as JSON lines, instead of "
-        f"drawing it: {COMMITTED}/{FIGURE_3}.jsonl is written this way",
-    )
-    places.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
-    add(parser, options.PROTOCOL)
+def add_figures(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `figures`."""
+    add_groups(parser, {"which figures": WHICH, "from where, to where": (FROM, *PLACES)})
+    add(parser, PROTOCOL)
     parser.set_defaults(func=figures)
 
 
@@ -214,3 +167,25 @@ def _write(drawings: Sequence[Drawing], directory: Path) -> None:
         for note in drawing.notes:
             warn(f"{drawing.stem}: {note}")
         say("written: " + ", ".join(str(path) for path in paths))
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `report`."""
+    add(parser, FROM, Option("--out", "DIR", "default: report/", Path, Path("report")))
+    parser.set_defaults(func=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Exit code 0."""
+    from bench.report.build import HOME, contents
+    from bench.report.pages import check_place, write_folder
+    from bench.report.sources import read
+    from bench.store.reference import reference_folder
+
+    check_place(args.out)
+    files = contents(read(args.source or reference_folder()))
+    write_folder(args.out, files)
+    size = sum(map(len, files.values())) / 1e6
+    say(f"{len(files):,} files, {size:.1f} MB")
+    say(f"written: {args.out / HOME}; open it in a browser, as a file.")
+    return 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from bench import __version__
 from bench.core.console import quiet_libraries, visible
@@ -22,34 +24,10 @@ EXAMPLES = """examples:
 """
 
 
-@dataclass(frozen=True)
-class Command:
-    """Where a command is defined; its module has `add_commands(subparsers)`."""
-
-    module: str
-    help: str
-
-
-COMMANDS = {
-    "run": Command("bench.cli.run", "run the cells of a table and print it"),
-    "try": Command("bench.cli.trying", "edit a model by hand and ask it"),
-    "plan": Command("bench.cli.plan", "estimate hours, memory and disk of a run"),
-    "tables": Command("bench.cli.tables", "print and write a table from stored records"),
-    "figures": Command("bench.cli.figures", "draw figures from stored records"),
-    "report": Command("bench.cli.report", "write a folder of web pages from stored records"),
-    "check": Command("bench.cli.check", "check the numbers: references, claims, cells"),
-    "audit": Command("bench.cli.audit", "check the published tables against themselves"),
-    "results": Command("bench.cli.results", "list, show, verify, tidy, export and import records"),
-    "list": Command("bench.cli.listing", "list editors, data sets, backbones, tables, figures"),
-    "stats": Command("bench.cli.stats", "compute the key covariances of a backbone"),
-    "train": Command("bench.cli.train", "train an editor's own weights"),
-    "import-weights": Command(
-        "bench.cli.import_weights", "convert pickled weights to safetensors, safely"
-    ),
-    "contract": Command("bench.cli.contract", "check that an editor does what every editor must"),
-    "world": Command("bench.cli.world", "build and verify the embedded world"),
-    "data": Command("bench.cli.data", "check data files, print where to get them"),
-}
+# What `commands.toml` says of each, by name.
+COMMANDS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("commands.toml").read_text("utf-8")
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,11 +80,87 @@ def _parser(arguments: Sequence[str]) -> Parser:
     if called is not None and called not in COMMANDS:
         raise unknown_name("command", called, COMMANDS)
     for name, command in COMMANDS.items():
-        if name == called:
-            import_module(command.module).add_commands(subparsers)
-        else:
-            subparsers.add_parser(name, help=command.help)
+        if name != called:
+            subparsers.add_parser(name, help=command["summary"])
+            continue
+        module = import_module(f"bench.cli.{command['module']}")
+        add_arguments = getattr(module, f"add_{name.replace('-', '_')}")
+        add_arguments(_add_called(subparsers, name, **command))
     return parser
+
+
+def _add_called(
+    subparsers: argparse._SubParsersAction[Parser],
+    name: str,
+    *,
+    summary: str,
+    description: str,
+    examples: str = "",
+    common: Sequence[str] = (),
+    **_: str,
+) -> Parser:
+    """A command as `commands.toml` describes it, without its arguments."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter
+        if examples
+        else argparse.HelpFormatter,
+        add_help=not common,
+    )
+    if common:
+        common = ("help", "help_all", *common)
+        text = "show the common options"
+        parser.add_argument("-h", "--help", action=_Help, common=common, help=text)
+        parser.add_argument("--help-all", action=_Help, help="show all options")
+    return parser
+
+
+class _Brief(argparse.RawDescriptionHelpFormatter):
+    """Shows the common options alone, with their defaults."""
+
+    def __init__(self, prog: str, *, common: Collection[str] | None = None, **more: Any) -> None:
+        super().__init__(prog, **more)
+        self._common = common
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None = None,
+    ) -> None:
+        shown = list(filter(self._is_shown, actions))
+        super().add_usage(usage, shown, groups if self._common is None else (), prefix)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        if self._is_shown(action):
+            super().add_argument(action)
+
+    def _is_shown(self, action: argparse.Action) -> bool:
+        return self._common is None or action.dest in self._common
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        if not text or "default:" in text or action.dest in ("help", "help_all"):
+            return text
+        none = "off" if action.nargs == 0 else "none"
+        return f"{text} (default: {action.default or none})"
+
+
+class _Help(argparse.Action):
+    """Prints the help, of the `common` options or of all, and ends the process."""
+
+    def __init__(self, *, common: Collection[str] | None = None, **more: Any) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **more)
+        self._common = common
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.formatter_class = partial(_Brief, common=self._common)
+        parser.print_help()
+        parser.exit()
 
 
 def _allow_hub() -> None:

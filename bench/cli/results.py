@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import names, one_of
 from bench.core.config import RESULTS
-from bench.core.console import say, warn
+from bench.core.console import columns, say, warn
 from bench.core.names import editor_keys
 from bench.core.progress import counted, show_count
 from bench.datasets import dataset_keys
@@ -26,28 +26,9 @@ from bench.store.results import Record, ResultStore, is_complete, protocol_of, r
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-EXAMPLES = """examples:
-  python -m bench results list --state failed
-      the cells that failed, one a line
-  python -m bench results show 3f2a
-      all about the record whose key begins so: scores, provenance, worst answers, traceback
-  python -m bench results verify --out runs/mine
-      whether every record is as it was written, and its scores follow from its rows
-  python -m bench results export mine.jsonl.gz --editors recipe
-  python -m bench results import mine.jsonl.gz --out runs/shared
-      records from one place to another
-"""
 
-
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `results` with its own commands."""
-    parser = subparsers.add_parser(
-        "results",
-        help="list, show, verify, tidy, export and import records",
-        description="Care for the records of a store.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """The actions of `results`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     listing = _action(commands, "list", "one line for each record", list_records)
@@ -85,10 +66,8 @@ def list_records(args: argparse.Namespace) -> int:
     if args.json:
         say(json.dumps([entry.to_dict() for entry in listed], indent=1, ensure_ascii=False))
         return 0
-    rows = [_columns(entry) for entry in listed]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        say("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(map(_columns, listed)):
+        say(line)
     say(f"{len(listed):,} records" if len(listed) != 1 else "1 record")
     return 0
 

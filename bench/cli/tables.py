@@ -1,65 +1,64 @@
-"""The `tables` command: a table from stored records only."""
+"""From a selection of cells to their table: `plan` estimates it, `run` computes, `tables` shows."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import errno
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from bench.cli.arguments import Option, add_command, add_groups, config_of, one_of
-from bench.cli.options import PROTOCOL, SELECTION
-from bench.cli.showing import (
-    print_markdown,
-    print_text,
-    show_losses,
-    show_measures,
-    show_table,
+from bench.cli.arguments import (
+    PROTOCOL,
+    RUNNING,
+    SELECTION,
+    Option,
+    add_groups,
+    config_of,
+    one_of,
 )
-from bench.core.cells import Cell
-from bench.core.console import say
+from bench.core.cells import Cell, Identity
+from bench.core.config import RunConfig
+from bench.core.console import say, show, warn
+from bench.core.files import write_text
+from bench.core.grids import GridPoint, Table, get_table
+from bench.core.numerics import fixed_arithmetic
+from bench.evaluation.record_kinds import identity_of
+from bench.runner.kinds import task_limit
+from bench.runner.observers import Display, Ending, Observer, json_events
+from bench.runner.planning import Planner, check_hparams, hparam_changes, points
+from bench.runner.run import Ran
+from bench.runner.run import run as run_cells
 from bench.runner.stored import Stored, stored
 from bench.store.reference import add_to_reference, write_reference
+from bench.store.results import Record, failure_of
 from bench.tables import MAIN, METRIC_OPTIONS, view
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
-    from bench.tables import TextTable
+    from bench.tables import TextTable, View
     from bench.tables.editing import EditingView
 
-EXAMPLES = """examples:
-  python -m bench tables --table 1
-      the table of all seeds in results/, in the terminal and in tables/
-  python -m bench tables --table 1 --by-type
-      RippleEdits by its six types of probe
-  python -m bench tables --table 1 --correlate
-      whether our averages rank the editors as the paper's do
-  python -m bench tables --table 1 --averages --markdown
-      the averages alone, to be pasted into a document
-  python -m bench tables --table 1 --reference
-      the table of the committed reference results, without a model
-  python -m bench tables --table 1 --significance
-      RECIPE against every other editor, over the seeds there are
-  python -m bench tables --table 1 --reference --metric-loss
-      the accuracy drop from teacher forcing to free generation
-  python -m bench tables --table 1 --metric generated
-      exact matches of greedy answers
-  python -m bench tables --table 1 --measure retention
-      how much of old edits remains, of cells that were run with this metric set
-  python -m bench tables --table 1 --out runs/mine --editors recipe,ft --edits 10,100
-      part of the table, of the records in runs/mine
-"""
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}.")
+    return value
 
 
+# What `--log-json` reports of the selection, by the options' names.
+SELECTING = (
+    *("table", "preset", "backbone", "editors", "with_recent", "datasets", "edits", "limit"),
+    *("metrics", "measure", "measure_text", "scoring", "harness", "task_limit", "ability_dir"),
+    *("hparam", "index"),
+    *("generation_prompt", "weights", "data_dir", "world_seed", "corpus", "documents", "encoder"),
+    *("device", "device_map", "dtype", "out", "seeds", "n_seeds"),
+)
 VIEWS = ("averages", "by_type", "correlate", "significance")
-COMMON = (
-    "table", "preset", "backbone", "editors", "datasets", "edits", "seeds", "limit", "data_dir",
-    "out", "reference", "metric", "averages", "by_type", "significance", "correlate", "markdown",
-    "export",
-)  # fmt: skip
-
-
 # fmt: off
 VIEWED = (  # one of these
     Option("--by-type", "", "RippleEdits by type of probe, in the terminal"),
@@ -80,20 +79,146 @@ SHOWN = (
     Option("--metric", "NAME", f"{', '.join(METRIC_OPTIONS)} (default: {MAIN}, the paper's)",
            one_of("metric", METRIC_OPTIONS)),
 )
+ESTIMATE = (
+    Option("--gpu-memory", "GIB", "compare with a GPU of this size (default: the one at hand, else "
+           "24, 40 and 80)", _positive),
+    Option("--tflops", "N", "sustained TFLOP/s of training and statistics (default: 10 in float32, "
+           "60 in half precision)", _positive),
+    Option("--markdown", "", "print the table as Markdown"),
+    Option("--json", "FILE", "write all numbers to FILE", Path),
+)
 # fmt: on
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `tables`."""
-    parser = add_command(
-        subparsers,
-        "tables",
-        summary="print and write a table from stored records",
-        description="Print and write a table from stored records. Give the same data, backbone "
-        "and limits as to `run`; without --seeds, all stored seeds are taken.",
-        examples=EXAMPLES,
-        common=COMMON,
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `run`."""
+    add_groups(parser, SELECTION | RUNNING)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0, 1 where a cell failed, or 130 or 143 where a signal stopped it."""
+    config = config_of(args)
+    if args.dry_run:
+        lines = list(_listed(config))
+        for line in (*lines, f"{len(lines)} cells"):
+            say(line)
+        return 0
+    with fixed_arithmetic(wanted=config.options.deterministic):
+        if args.log_json is None:
+            return _run(config, [Display()]).exit_code
+        with json_events(args.log_json, _selection(args)) as events:
+            events.ending = _run(config, [Display(), events])
+            return events.ending.exit_code
+
+
+def _run(config: RunConfig, observers: Sequence[Observer]) -> Ending:
+    ran = run_cells(config, observers)
+    if ran.submitted:
+        say(f"submitted: {ran.todo} cells to Slurm, jobs {', '.join(ran.submitted)}")
+        say("`python -m bench tables` with the same selection shows what there is;")
+        say("the same command without --detach computes what is missing, and waits.")
+        return Ending(exit_code=0)
+    if ran.exit_code is not None:
+        return Ending(exit_code=ran.exit_code)
+    written = show_table(ran.table, ran.cells, ran.complete, config.tables)
+    written += show_measures(ran.table, ran.cells, ran.complete, config)
+    _report_failures(ran)
+    _hint(config, ran)
+    return Ending(exit_code=int(bool(ran.failed)), failed=len(ran.failed), written=written)
+
+
+def _report_failures(ran: Ran) -> None:
+    """Name the cells that failed, now or earlier."""
+    for record in ran.failed:
+        warn(f"failed: {identity_of(record['cell']).describe()}: {failure_of(record)}")
+    if ran.failed:
+        warn(
+            f"error: {len(ran.failed)} of {len(ran.cells)} cells failed; their records in "
+            f"{ran.store.directory} hold the tracebacks (python -m bench results show KEY). The "
+            "same command does not run them again; with --retry-failed it does."
+        )
+
+
+def _hint(config: RunConfig, ran: Ran) -> None:
+    """What could follow."""
+    if ran.table.measures in ("editing", "ablation") and len(config.named_seeds) == 1:
+        warn("next: the same command with --n-seeds 5  # means and spreads over five seeds")
+    records = shlex.quote(str(config.records))
+    warn(f"next: python -m bench report --from {records}  # a page of all results")
+
+
+def _listed(config: RunConfig) -> Iterator[str]:
+    """One line for each cell, and for the unedited model where it has cells of its own."""
+    chosen, measures = points(config), get_table(config.table).measures
+    Planner(config).check_hparams(chosen, installed=True)
+    if measures in ("general_ability", "times"):
+        backbones = dict.fromkeys(point.backbone for point in chosen)
+        yield from (f"{backbone}  unedited" for backbone in backbones)
+        yield from map(_line, chosen)
+        return
+    for point in chosen:
+        limit = "all" if point.limit is None else f"{point.limit:,}"
+        yield f"{_line(point)}  samples {limit}"
+
+
+def _line(point: GridPoint) -> str:
+    variant = "" if point.variant is None else f" ({point.variant})"
+    return (
+        f"{point.backbone}  {point.editor}{variant}  {point.dataset}  edits {point.n_edits:,}  "
+        f"seed {point.seed}"
     )
+
+
+def _selection(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that select cells, as plain JSON values."""
+    given = {name: vars(args)[name] for name in SELECTING}
+    return {name: _plain(value) for name, value in given.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `plan`: the selection of `run`, and assumptions of the estimate."""
+    add_groups(parser, SELECTION | {"the estimate": ESTIMATE})
+    parser.set_defaults(func=plan)
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Exit code 0."""
+    config = config_of(args)
+    table, chosen = get_table(config.table), points(config)
+    if config.measure:
+        raise ValueError("plan has no estimate of metric sets; leave --measure out.")
+    changes = hparam_changes(config)
+    check_hparams(chosen, changes)
+
+    from bench.runner.costs.estimate import Request, estimate
+    from bench.runner.costs.layout import gpu_memory, layout, to_json
+
+    limit = task_limit(config) if table.measures == "general_ability" else None
+    request = Request(
+        table=table,
+        points=chosen,
+        config=config,
+        changes=changes,
+        task_limit=limit,
+        teraflops=args.tflops,
+    )
+    rows, memory = estimate(request), gpu_memory(args.gpu_memory)
+    (print_markdown if args.markdown else print_text)(layout(request, rows, memory))
+    if args.json:
+        say(f"written: {write_text(args.json, to_json(request, rows, memory))}")
+    return 0
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `tables`."""
     add_groups(parser, SELECTION | {"what is shown": (VIEWED, *SHOWN, PROTOCOL)})
     parser.set_defaults(func=tables)
 
@@ -151,3 +276,100 @@ def _view(name: str) -> Callable[[EditingView], TextTable]:
         "correlate": correlation.rank_table,
         "significance": significance.comparison_table,
     }[name]
+
+
+def show_table(
+    table: Table,
+    cells: Sequence[Identity],
+    records: Sequence[Record],
+    directory: Path,
+    metric: str = MAIN,
+) -> tuple[str, ...]:
+    """Print the table of these cells and write it under a directory; the files."""
+    shown = view(table, cells, records, metric)
+    print_text(shown.text)
+    return _write(f"table{table.number}", shown, directory)
+
+
+def show_measures(
+    table: Table,
+    cells: Sequence[Identity],
+    records: Sequence[Record],
+    config: RunConfig,
+    *,
+    markdown: bool = False,
+) -> tuple[str, ...]:
+    """A table for each optional metric set; the files that were written."""
+    from bench.tables.metric_sets import view as view_of_set
+
+    paths: tuple[str, ...] = ()
+    for name in config.measure:
+        shown = view_of_set(name, table, cast("Sequence[Cell]", cells), records)
+        if markdown:
+            print_markdown(shown.text)
+            continue
+        print_text(shown.text)
+        paths += _write(f"table{table.number}_{name}", shown, config.tables)
+    return paths
+
+
+def show_losses(
+    table: Table,
+    cells: Sequence[Identity],
+    records: Sequence[Record],
+    directory: Path,
+    *,
+    markdown: bool,
+) -> None:
+    """Print the accuracy drop from teacher forcing to free generation, and write it as CSV.
+
+    As Markdown it is printed alone.
+    """
+    from bench.tables.metric_loss import by_step, losses, to_csv
+
+    by_key = {record["key"]: record for record in records}
+    rows = losses([by_key[key] for cell in cells if (key := cell.key()) in by_key])
+    text = by_step(table, rows)
+    if markdown:
+        print_markdown(text)
+        return
+    print_text(text)
+    path = directory / f"table{table.number}_metric_loss.csv"
+    _written(directory, lambda: [write_text(path, to_csv(rows))])
+
+
+def print_text(text: TextTable) -> None:
+    """Print the caption, then one table per group of columns."""
+    from bench.tables.render import terminal
+
+    for line in text.caption:
+        say(line)
+    for rich_table in terminal(text):
+        show(rich_table)
+
+
+def print_markdown(text: TextTable) -> None:
+    """Print a table as Markdown."""
+    from bench.tables.render import markdown
+
+    for line in markdown(text).splitlines():
+        say(line)
+
+
+def _write(stem: str, shown: View, directory: Path) -> tuple[str, ...]:
+    from bench.tables.render import write_table
+
+    return _written(directory, lambda: write_table(stem, shown, directory))
+
+
+def _written(directory: Path, write: Callable[[], Sequence[Path]]) -> tuple[str, ...]:
+    """Write files, unless their directory is read-only, and say where they are."""
+    try:
+        paths = write()
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        warn(f"warning: the table is not written: {error.strerror}: {directory}.")
+        return ()
+    say("written: " + ", ".join(map(str, paths)))
+    return tuple(map(str, paths))

@@ -5,54 +5,45 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import options
-from bench.cli.arguments import add, config_of, whole
+from bench.cli.arguments import (
+    BACKBONE,
+    CORPUS,
+    DATA_DIR,
+    HARDWARE,
+    HPARAM,
+    PRESET,
+    SENTENCE_ENCODER,
+    WORLD_SEED,
+    Option,
+    add,
+    add_groups,
+    config_of,
+)
 from bench.core.names import DATASETS
 from editors import registry
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from bench.core.config import RunConfig
     from editors.base import EditSample
     from editors.by_hand import Session
 
-EXAMPLES = """examples:
-  python -m bench try
-      RECIPE on the shipped miniature backbone; `help` and `examples` say what to type
-  python -m bench try --editor grace --hparam grace.eps=0.5 --backbone path/to/model
-      another editor, on any local Hugging Face model of a known architecture
-  python -m bench try --editor rome --edit "Where does Drirel Guxsen live?" "Port Traixport" \\
-      --subject "Drirel Guxsen" --ask "In which city does Drirel Guxsen live?" --json
-      no conversation: edits, then questions, then the end
+# fmt: off
+WHICH = (
+    Option("--editor", "NAME", "default: recipe", default="recipe"),
+    PRESET,
+    BACKBONE,
+    Option("--dataset", "NAME", "whose trained weights and training edits the editor takes "
+           f"(default: {DATASETS[0]})", default=DATASETS[0]),
+    HPARAM,
+)
+# fmt: on
 
-Lines may come from a pipe too. Nothing is recorded, and no file stores what was typed.
-"""
 
-
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `try`."""
-    parser = subparsers.add_parser(
-        "try",
-        help="edit a model by hand and ask it",
-        description="Edit a model by hand: state an edit, ask anything, see the answers before and "
-        "after and what was retrieved, take edits back.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("which editor, on what")
-    what.add_argument("--editor", default="recipe", metavar="NAME", help="default: recipe")
-    add(what, options.PRESET, options.BACKBONE)
-    what.add_argument(
-        "--dataset",
-        default=DATASETS[0],
-        metavar="NAME",
-        help="whose trained weights and training edits the editor takes (default: %(default)s)",
-    )
-    add(what, options.HPARAM)
+def add_try(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `try`."""
+    add_groups(parser, {"which editor, on what": WHICH})
     once = parser.add_argument_group("without a conversation")
     once.add_argument(  # shares its list with --subject, so that their order stays known
         "--edit",
@@ -71,22 +62,10 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="SUBJECT",
         help="what the prompt of the --edit before it is about (default: the name in it)",
     )
-    once.add_argument(
-        "--ask",
-        action="append",
-        default=[],
-        metavar="QUESTION",
-        help="ask after all edits; may be repeated (default: the edits' own prompts)",
-    )
-    once.add_argument("--json", action="store_true", help="print JSON")
-    places = parser.add_argument_group("from where, on what")
-    places.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="real data files, instead of generated ones"
-    )
-    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
-    add(places, *options.CORPUS)
-    places.add_argument("--encoder", metavar="NAME|DIR", help="as `run` takes it")
-    add(places, *options.HARDWARE)
+    text = "ask after all edits; may be repeated (default: the edits' own prompts)"
+    add(once, Option("--ask", "QUESTION", text, repeated=True), Option("--json", "", "print JSON"))
+    places = (DATA_DIR, WORLD_SEED, *CORPUS, SENTENCE_ENCODER, *HARDWARE)
+    add_groups(parser, {"from where, on what": places})
     parser.set_defaults(func=run)
 
 

@@ -12,19 +12,12 @@ from bench.core.progress import show_busy
 from bench.world.world import DEFAULT_SEED
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from bench.world.training.recall import Score
 
 
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `world build`, `world verify` and `world write`."""
-    world = subparsers.add_parser(
-        "world",
-        help="build and verify the embedded world",
-        description="The embedded world: invented entities and facts, and models that know them.",
-    )
-    commands = world.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
+def add_world(parser: argparse.ArgumentParser) -> None:
+    """The actions of `world`: build, verify, write."""
+    commands = parser.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
     build = commands.add_parser(
         "build",
         help="pre-train the miniature models of a seed (resumes; an hour or two each on two cores)",

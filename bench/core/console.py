@@ -45,6 +45,14 @@ def show(table: Table) -> None:
     (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)
 
 
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """A line for each row of cells, in columns that are as wide as their widest cell."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = (map(str.ljust, row, widths) for row in rows)
+    return ["  ".join(cells).rstrip() for cells in padded]
+
+
 def quiet_libraries() -> None:
     """Let libraries stay offline and silent, in processes that are this package's own.
 

@@ -1,4 +1,4 @@
-"""The `train` command: the weights that a trainable editor needs, with a report beside them."""
+"""What editors read besides a backbone: the commands `stats`, `train` and `import-weights`."""
 
 from __future__ import annotations
 
@@ -7,60 +7,126 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import options
 from bench.cli.arguments import (
+    BACKBONE,
+    CORPUS,
+    DATA_DIR,
+    HARDWARE,
+    LOG_JSON,
+    PRESET,
+    SENTENCE_ENCODER,
+    WORLD_SEED,
+    Option,
     add,
+    add_groups,
     assignment,
     backbone_name,
     backbone_of,
     config_of,
     loaded,
     names,
+    one_of,
     whole,
 )
 from bench.core.config import RunConfig
 from bench.core.console import say, warn
 from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
-from bench.core.names import DATASETS
-from bench.core.progress import SCORES
+from bench.core.names import DATASETS, editor_keys
+from bench.core.progress import SCORES, counted, show_documents
 from bench.models.artefacts import Artefact, train_artefact, trainable, training_samples
 from bench.models.backbones import EMBEDDED
-from bench.models.resources import encoder_directory
+from bench.models.key_statistics import compute_covariances, read_facts
+from bench.models.resources import corpus_for, encoder_directory
+from bench.models.weights.convert import conversion_of, convert
 from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from editors.base import Hparams, TrainableEditor
+    from editors.parts.language_model import LanguageModel
 
-PRESETS = ("embedded", "paper")
-TRAIN_ON = ("mix", "each")
+# fmt: off
+INPUTS = (
+    BACKBONE,
+    PRESET,
+    Option("--datasets", "A,B", f"default: {','.join(DATASETS)}", names, DATASETS),
+    Option("--train-on", "mix|each", "one artefact on all data sets (mix; the embedded default) or "
+           "one for each (each; the default of the paper preset)",
+           one_of("way to train", ("mix", "each"))),
+)
+TRAINING = (
+    Option("--iterations", "N", "instead of the preset's", whole(1)),
+    Option("--hparam", "NAME=VALUE", "another hyper-parameter than the preset's; may be repeated",
+           repeated=True, dest="changes"),
+    Option("--seed", "N", "of the training (default: 0)", whole(0), 0),
+    Option("--overwrite", "", "train again, from the beginning"),
+)
+PLACES = (
+    WORLD_SEED, DATA_DIR, SENTENCE_ENCODER, *HARDWARE, LOG_JSON,
+    Option("--out", "DIR", "where the artefact goes", Path),
+)
+# fmt: on
 
-EXAMPLES = """examples:
-  python -m bench train --editor recipe --backbone mini-llama
-      one network for all three data sets of the embedded world
-  python -m bench train --editor recipe --backbone mini-llama --world-seed 1
-      the same for another embedded world, beside that world's models
-  python -m bench train --variant cpt=5
-      RECIPE with prompts of 5 tokens, beside the preset's weights, for Figure 3
-  python -m bench train --editor recipe --preset paper --backbone gpt2-xl --datasets zsre \\
-      --data-dir DATA --out artefacts
-      the paper's setting: 150,000 iterations of 8, learning rate 1e-5
-"""
+
+def add_stats(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `stats`."""
+    text = "block numbers (default: those of the editors' presets)"
+    statistics = (PRESET, BACKBONE, Option("--layers", "N,M|all", text))
+    inputs = (*CORPUS, WORLD_SEED, *HARDWARE, LOG_JSON)
+    add_groups(parser, {"statistics": statistics, "text and hardware": inputs})
+    parser.set_defaults(func=stats)
 
 
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `train`."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train an editor's own weights",
-        description="Train an editor's own weights on the training split and write an artefact. "
-        "An interrupted training continues with the same command.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def stats(args: argparse.Namespace) -> int:
+    """Exit code 0 if the statistics of every layer are there."""
+    config = config_of(args)
+    backbone = backbone_of(config)
+    corpus = corpus_for(backbone.name, config)
+    lm = loaded(backbone, config)
+    layers = _layers(args.layers, lm)
+    with (
+        event_log(args.log_json) as log,
+        show_documents(corpus.documents, log) as progress,
+    ):
+        paths = compute_covariances(lm, corpus, layers, progress)
+    for layer, path in paths.items():
+        facts = read_facts(path)
+        say(
+            f"layer {layer}: {int(facts['documents']):,} documents, "
+            f"{int(facts['tokens']):,} tokens: {path}"
+        )
+    return 0
+
+
+def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
+    """The named block numbers, else those of all editors' presets.
+
+    Raises:
+        ValueError: no number, or no block of this model.
+    """
+    if text == "all":
+        return tuple(range(lm.n_layers))
+    if text is None:
+        return _preset_layers(lm)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) < lm.n_layers for part in parts):
+        raise ValueError(
+            f"--layers takes block numbers from 0 to {lm.n_layers - 1} or 'all', got {text!r}."
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _preset_layers(lm: LanguageModel) -> tuple[int, ...]:
+    presets = [registry.hparams_for(key, lm.name) for key in editor_keys()]
+    layers = {layer for preset in presets for layer in preset.covariance_layers(lm.n_layers)}
+    if not layers:
+        raise ValueError("No editor's preset needs a key covariance; name --layers.")
+    return tuple(sorted(layers))
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `train`."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--editor", metavar="NAME")
     what.add_argument(
@@ -69,60 +135,12 @@ def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None
         help="of RECIPE, in a folder of its own: cpt=N for prompts of N tokens, no-ks for the "
         "ablation without the knowledge sentinel",
     )
-    parser.add_argument("--backbone", metavar="NAME|PATH", help="default: mini-llama (embedded)")
-    parser.add_argument("--preset", choices=PRESETS, default="embedded")
-    parser.add_argument(
-        "--datasets",
-        type=names,
-        metavar="A,B",
-        default=DATASETS,
-        help=f"default: {','.join(DATASETS)}",
-    )
-    parser.add_argument(
-        "--train-on",
-        choices=TRAIN_ON,
-        help="one artefact on all data sets (mix; the embedded default) or one for each (each; "
-        "the default of the paper preset)",
-    )
-    _add_training(parser)
-    _add_places(parser)
-    parser.set_defaults(func=main)
+    add(parser, *INPUTS)
+    add_groups(parser, {"training": TRAINING, "inputs, hardware, output": PLACES})
+    parser.set_defaults(func=train)
 
 
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    training = parser.add_argument_group("training")
-    training.add_argument(
-        "--iterations", type=whole(1), metavar="N", help="instead of the preset's"
-    )
-    training.add_argument(
-        "--hparam",
-        dest="changes",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another hyper-parameter than the preset's; may be repeated",
-    )
-    training.add_argument("--seed", type=whole(0), default=0, metavar="N")
-    training.add_argument(
-        "--overwrite", action="store_true", help="train again, from the beginning"
-    )
-
-
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    places = parser.add_argument_group("inputs, hardware, output")
-    places.add_argument("--world-seed", type=whole(0), default=0, metavar="N")
-    places.add_argument("--data-dir", type=Path, metavar="DIR", help="real data files")
-    places.add_argument(
-        "--encoder",
-        metavar="NAME|DIR",
-        help="sentence encoder: a name or a local directory (default: the embedded one, "
-        "roberta-base in the paper preset)",
-    )
-    add(places, *options.HARDWARE, options.LOG_JSON)
-    places.add_argument("--out", type=Path, metavar="DIR", help="where the artefact goes")
-
-
-def main(args: argparse.Namespace) -> int:
+def train(args: argparse.Namespace) -> int:
     """Train; exit code 0 if every artefact is there."""
     from editors.parts.artefact import artefact_path
 
@@ -222,3 +240,18 @@ def _default_out(config: RunConfig, chosen: Variant | None) -> Path:
     if chosen is not None:
         return (variants_dir(config.world_seed) if embedded else Path("artefacts")) / chosen.key
     return assets_dir(config.world_seed, backbone) / "artefacts" if embedded else Path("artefacts")
+
+
+def add_import_weights(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `import-weights`."""
+    parser.add_argument("source", type=Path, metavar="FILE|DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: beside the old files")
+    parser.set_defaults(func=import_weights)
+
+
+def import_weights(args: argparse.Namespace) -> int:
+    """Exit code 0 if all files are converted."""
+    conversion = conversion_of(args.source, args.out)
+    for path in counted(convert(conversion), "files", len(conversion.files)):
+        say(f"written: {path}")
+    return 0

@@ -1,4 +1,4 @@
-"""The `check` command: whether numbers are still right."""
+"""Whether numbers and editors are right: the commands `check`, `audit` and `contract`."""
 
 from __future__ import annotations
 
@@ -6,62 +6,46 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.cli import options
-from bench.cli.arguments import add, one_of, whole
+from bench.cli.arguments import PROTOCOL, Option, add, one_of, whole
 from bench.core.config import RESULTS
 from bench.core.console import say, warn
+from bench.core.files import write_text
 from bench.core.grids import TABLES, Table, get_table
-from bench.store.query import records_of_protocol
+from bench.core.published import all_numbers
+from bench.store.query import records_of_protocol, split_stale, stale_warning
+from bench.store.reference import has_reference
+from bench.store.results import ResultStore, is_complete
+from editors import registry
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from bench.checks.regression.evidence import Verdicts
     from bench.checks.regression.published import Comparison
     from bench.checks.regression.rerun import Outcome
 
 AGAINST = ("reference", "published")
 
-EXAMPLES = """examples:
-  python -m bench check
-      a part of every reference run again, then the paper's claims on its numbers and on ours
-  python -m bench check --against reference --table 1
-      the quick cells of Table 1 alone
-  python -m bench check --against published --out runs/mine
-      records of the paper's backbones in runs/mine, each cell against the published one
 
-Exit code 1 where a reference does not hold, a known verdict on a claim changes, or a cell of the
-paper's backbones is not where it was published. That a claim fails is no error: it is reported.
-"""
-
-
-def add_commands(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `check`."""
-    parser = subparsers.add_parser(
-        "check",
-        help="check the numbers: references run again, claims, published cells",
-        description="Run a part of the committed reference again, judge the paper's claims on its "
-        "own numbers and on ours, and compare records of the paper's backbones with the tables.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `check`."""
+    add(
+        parser,
+        Option("--table", "N", "default: all, and figures", whole(1)),
+        Option(
+            "--against",
+            "SIDE",
+            "reference or published (default: both)",
+            one_of("side", AGAINST),
+        ),
+        Option("--out", "DIR", "records (default: results/)", Path),
+        Option("--jobs", "N", "worker processes", whole(1)),
+        Option("--json", "FILE", "write all of it to FILE", Path),
+        Option("--markdown", "FILE", "write a report to FILE", Path),
+        Option("--pin", "FILE", "write the verdicts on claims as the known ones", Path),
+        PROTOCOL,
     )
-    parser.add_argument("--table", type=whole(1), metavar="N", help="default: all, and figures")
-    parser.add_argument(
-        "--against",
-        type=one_of("side", AGAINST),
-        metavar="SIDE",
-        help="reference or published (default: both)",
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="records (default: results/)")
-    parser.add_argument("--jobs", type=whole(1), metavar="N", help="worker processes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it to FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a report to FILE")
-    parser.add_argument(
-        "--pin", type=Path, metavar="FILE", help="write the verdicts on claims as the known ones"
-    )
-    add(parser, options.PROTOCOL)
     parser.set_defaults(func=check)
 
 
@@ -86,7 +70,6 @@ def check(args: argparse.Namespace) -> int:
 
 def _references(tables: Sequence[Table], jobs: int | None) -> list[Outcome]:
     from bench.checks.regression.rerun import rerun
-    from bench.store.reference import has_reference
 
     outcomes = []
     for table in tables:
@@ -118,8 +101,6 @@ def _claims(table: int | None) -> list[Verdicts]:
 
 def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Comparison]:
     from bench.checks.regression.published import compare_published
-    from bench.store.query import split_stale, stale_warning
-    from bench.store.results import ResultStore, is_complete
 
     store = ResultStore(args.out or RESULTS)
     records, stale = split_stale(record for record in store.records() if is_complete(record))
@@ -161,7 +142,6 @@ def _write(
     comparisons: Sequence[Comparison],
 ) -> None:
     from bench.checks.regression.report import markdown, plain
-    from bench.core.files import write_text
 
     content = plain(outcomes, claims, comparisons)
     if args.json is not None:
@@ -169,3 +149,54 @@ def _write(
         say(f"written: {write_text(args.json, text)}")
     if args.markdown is not None:
         say(f"written: {write_text(args.markdown, markdown(content))}")
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `audit`."""
+    add(
+        parser,
+        Option("--markdown", "FILE", "write a report to FILE", Path),
+        Option("--json", "FILE", "write ids, verdicts and numbers to FILE", Path),
+    )
+    parser.set_defaults(func=show_audit)
+
+
+def show_audit(args: argparse.Namespace) -> int:
+    """Exit code 0 whatever is found; what CI pins are the findings."""
+    from bench.checks.audit import audit
+    from bench.checks.audit.findings import lines, markdown, to_json
+
+    sections = audit(all_numbers())
+    for line in lines(sections):
+        say(line)
+    if args.markdown:
+        say(f"written: {write_text(args.markdown, markdown(sections))}")
+    if args.json:
+        say(f"written: {write_text(args.json, to_json(sections))}")
+    return 0
+
+
+def add_contract(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `contract`."""
+    parser.add_argument(
+        "editor", metavar="EDITOR", help="a name, an installed editor's too, or a Python file"
+    )
+    parser.set_defaults(func=contract)
+
+
+def contract(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 where a clause is broken."""
+    key = registry.resolve(args.editor)
+    label = registry.editor_class(key).label
+
+    from bench.checks.contract import verdicts
+
+    broken = total = 0
+    with TemporaryDirectory() as folder:
+        for verdict in verdicts(key, Path(folder)):
+            total += 1
+            broken += not verdict.holds
+            for line in verdict.lines():
+                say(line)
+    say(f"{label}: {total - broken} of {total} clauses hold.")
+    return int(bool(broken))
