@@ -41,7 +41,7 @@ def test_the_published_file_is_full(
     for split in ("train", "test"):
         path = write(tmp_path, "zsre", split, [zsre_row(), zsre_row(alt="")])
         publish(monkeypatch, split, path, rows=2)
-    assert main("data", "verify", str(tmp_path), "--datasets", "ZSRE") == 0
+    assert main(["data", "verify", str(tmp_path), "--datasets", "ZSRE"]) == 0
     assert [line.split()[2] for line in lines_of(capsys)[1:3]] == ["full", "full"]
 
 
@@ -52,7 +52,7 @@ def test_other_content_with_as_many_rows_is_wrong(
     path = write(tmp_path, "zsre", "test", [zsre_row()])
     publish(monkeypatch, "test", path, rows=1)
     write(tmp_path, "zsre", "test", [zsre_row(alt="changed")])
-    assert main("data", "verify", str(tmp_path), "--datasets", "zsre") == 1
+    assert main(["data", "verify", str(tmp_path), "--datasets", "zsre"]) == 1
     out = lines_of(capsys)
     assert out[2].startswith("ZSRE test different 1 1 ")
     assert any(line.startswith("ZSRE test: not the published content") for line in out)
@@ -63,7 +63,7 @@ def test_missing_and_malformed_files_are_wrong_and_the_rest_is_still_checked(
 ) -> None:
     write(tmp_path, "zsre", "test", [zsre_row(src=1)])
     write(tmp_path, "counterfact", "test", [EXAMPLE_ROWS["counterfact"]()])
-    assert main("data", "verify", str(tmp_path), "--datasets", "cf,zsre") == 1
+    assert main(["data", "verify", str(tmp_path), "--datasets", "cf,zsre"]) == 1
     out = lines_of(capsys)
     assert [line.split()[:3] for line in out[1:5]] == [
         ["CF", "train", "missing"],

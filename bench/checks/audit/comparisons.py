@@ -9,7 +9,7 @@ from itertools import pairwise
 from bench.checks.audit.findings import Finding, Numbers
 from bench.checks.claims import PRINTED, Evidence, judge
 from bench.checks.claims.claim import EDITING_TABLES, RECIPE
-from bench.checks.claims.printed import (
+from bench.checks.claims.judging import (
     EDIT,
     INFERENCE,
     TASK_METRICS,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bench.checks.audit.findings import Finding, Numbers, Verdict
 from bench.checks.audit.means import within_rounding
 from bench.checks.claims.claim import EDITING_TABLES
-from bench.checks.claims.printed import ABILITY_TABLE
+from bench.checks.claims.judging import ABILITY_TABLE
 from bench.core.names import DATASETS
 from bench.core.published import UNEDITED, PublishedCell, distinct
 from bench.datasets import get_dataset

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from bench.checks.audit.findings import Finding, Numbers
 from bench.checks.claims.claim import RECIPE
-from bench.checks.claims.printed import ABLATION_TABLE, LLAMA_TABLE, MEAN, TOTAL
+from bench.checks.claims.judging import ABLATION_TABLE, LLAMA_TABLE, MEAN, TOTAL
 from bench.core.published import UNEDITED, PublishedCell
 
 # Decimal fractions are compared as binary ones; far below the last printed digit.

@@ -51,7 +51,7 @@ class Exhibit(NamedTuple):
         return f"{self.kind.capitalize()} {self.number}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Case:
     """One comparison that a claim makes.
 
@@ -82,15 +82,8 @@ class Claim:
     key: str
     text: str
     source: str  # in the paper
-    tables: tuple[int, ...] = ()
-    figures: tuple[int, ...] = ()
+    exhibits: tuple[Exhibit, ...]  # where it is judged
     cases: Cases
-
-    @property
-    def exhibits(self) -> tuple[Exhibit, ...]:
-        """Where it is judged."""
-        tables = (Exhibit("table", number) for number in self.tables)
-        return (*tables, *(Exhibit("figure", number) for number in self.figures))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.checks.claims import CLAIMS, Claim, Evidence, Exhibit, Judgement, Values, judge
 from bench.checks.claims.claim import Distances, Lengths
-from bench.checks.claims.unprinted import EMBEDDING_SPACE
+from bench.checks.claims.judging import EMBEDDING_SPACE
 from bench.core.cells import Cell, Identity
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bench.checks.claims import CLAIMS, Evidence, Judgement, judge
-from bench.checks.claims.unprinted import UNPRINTED
+from bench.checks.claims.judging import UNPRINTED
 from bench.core.published import PublishedCell, all_numbers
 
 BY_KEY = {claim.key: claim for claim in UNPRINTED}
