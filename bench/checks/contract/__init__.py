@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.checks.contract import answers, declarations, edits  # noqa: F401 - they add their clauses
+from bench.checks.contract import clauses  # noqa: F401 - it adds the clauses
 from bench.checks.contract.clause import CLAUSES, BrokenClauseError, Clause
 from bench.checks.contract.tiny import TINY, Subject
 

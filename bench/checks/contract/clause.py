@@ -1,12 +1,9 @@
-"""What a clause is, and the requirements that clauses share.
-
-A clause returns where it holds and raises `BrokenClauseError` where it does not. Any other error
-of an editor breaks a clause too.
-"""
+"""What a clause is, and the requirements that clauses share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +48,17 @@ def clause(check: Check) -> Check:
 def require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise BrokenClauseError(otherwise)
+
+
+@contextmanager
+def refused(error: type[Exception], named: str, otherwise: str) -> Iterator[None]:
+    """Requires an error with `named` in its sentence."""
+    try:
+        yield
+    except error as refusal:
+        require(named in str(refusal), f"it is refused otherwise: {refusal}")
+    else:
+        require(False, otherwise)
 
 
 def require_equal(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:

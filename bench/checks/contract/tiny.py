@@ -6,6 +6,7 @@ They know nothing; they are for checking what editors do to a model, in millisec
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,44 +81,9 @@ CORPUS = tuple(f"{r.prompt} {r.target}. {'abcdefghij'[i:]}" for i, r in enumerat
 
 # Hyper-parameters with which this package's editors change models that small and random, in little
 # time; on top of the preset `tiny`, where an editor has one.
-_TARGET_VALUE = {"v_weight_decay": 0.0, "clamp_norm_factor": 20.0, "v_num_grad_steps": 10}
-TUNING: dict[str, dict[str, Any]] = {
-    "ft": {"lr": 2e-2, "num_steps": 6},
-    "rome": _TARGET_VALUE,
-    "memit": {**_TARGET_VALUE, "mom2_update_weight": 1.0},
-    "wilke": {"v_weight_decay": 0.0, "clamp_norm_factor": 60.0, "v_lr": 1.0},
-    "grace": {"n_iter": 8},
-    "t_patcher": {"lr": 5e-2, "memory_weight": 0.01},
-    "alphaedit": {**_TARGET_VALUE, "nullspace_threshold": 1e6, "L2": 0.1},
-    "ultraedit": {"lr": 1e-2},
-    "wise": {
-        "n_iter": 8,
-        "alpha": 0.5,
-        "beta": 2.0,
-        "gamma": 1.0,
-        "act_ratio": 0.1,
-        "mask_ratio": 0.5,
-    },
-    "lte": {"iterations": 40, "checkpoint_interval": 40, "threshold": 0.98},
-    "r_rome": {
-        **_TARGET_VALUE,
-        "iterations": 60,
-        "checkpoint_interval": 60,
-        "learning_rate": 4e-3,
-    },
-    "recipe": {
-        "iterations": 60,
-        "checkpoint_interval": 60,
-        "ramp_start": 0,
-        "ramp_end": 0,
-        "learning_rate": 4e-3,
-        "dropout": False,
-        "contrastive_hinge": None,
-        "edit_hinge": None,
-        "sim": "plain",
-        "selection": "ema",
-    },
-}
+TUNING: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("tuning.json").read_text("utf-8")
+)
 
 
 def byte_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
@@ -286,21 +252,21 @@ def tuned(key: str) -> Hparams:
 @torch.no_grad()
 def logits(editor: Editor[Any], pairs: Sequence[tuple[str, str]]) -> Tensor:
     """Logits [N, V] at the target positions of one batch, answered as edited."""
-    batch = batch_of(editor.lm.tokenizer, pairs, device=editor.lm.device)
+    batch = batch_for(editor.lm, pairs)
     with editor.steering(batch):
         return editor.lm.target_logits(batch)
 
 
 def log_probability(editor: Editor[Any], request: EditRequest) -> float:
     """Mean log-probability of a request's target tokens."""
-    scores = logits(editor, [(request.prompt, request.target)])
-    labels = targets(editor.lm, request).labels
+    pairs = [(request.prompt, request.target)]
+    scores, labels = logits(editor, pairs), batch_for(editor.lm, pairs).labels
     return float(torch.log_softmax(scores, dim=-1).gather(1, labels[:, None]).mean())
 
 
-def targets(lm: LanguageModel, request: EditRequest) -> TokenBatch:
-    """A request's prompt with its target."""
-    return batch_of(lm.tokenizer, [(request.prompt, request.target)], device=lm.device)
+def batch_for(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> TokenBatch:
+    """Prompts with their targets."""
+    return batch_of(lm.tokenizer, pairs, device=lm.device)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
