@@ -21,8 +21,7 @@ from bench.store.results import ResultStore, is_complete
 from editors import registry
 
 if TYPE_CHECKING:
-    from bench.checks.regression.evidence import Verdicts
-    from bench.checks.regression.published import Comparison
+    from bench.checks.regression.evidence import Comparison, Verdicts
     from bench.checks.regression.rerun import Outcome
 
 AGAINST = ("reference", "published")
@@ -89,18 +88,20 @@ def _claims(table: int | None) -> list[Verdicts]:
     from bench.checks.regression.evidence import reference_evidence, verdicts
 
     wanted = None if table is None else Exhibit("table", table)
-    every = [each for each in verdicts(reference_evidence()) if wanted in (None, each.exhibit)]
+    every = [
+        each for each in verdicts(reference_evidence()) if wanted in (None, each.published.exhibit)
+    ]
     say("The paper's claims, on its numbers and on the reference results")
     for each in every:
         pair = "".join(f"{verdict:<12}" for verdict in each.pair)
-        say(f"  {pair}{each.exhibit}: {each.claim.text}")
+        say(f"  {pair}{each.published.exhibit}: {each.published.claim.text}")
         say(f"      published: {each.published.figures}")
         say(f"      ours: {each.ours.figures}")
     return every
 
 
 def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Comparison]:
-    from bench.checks.regression.published import compare_published
+    from bench.checks.regression.evidence import compare_published
 
     store = ResultStore(args.out or RESULTS)
     records, stale = split_stale(record for record in store.records() if is_complete(record))

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from bench.checks.audit import audit
 from bench.checks.audit.findings import MEANINGS, summary
 from bench.checks.claims import Evidence
-from bench.checks.regression.evidence import Verdicts, evidence, pinned, values, verdicts
-from bench.checks.regression.published import compare_published
+from bench.checks.regression.evidence import (
+    Verdicts,
+    compare_published,
+    evidence,
+    pinned,
+    values,
+    verdicts,
+)
 from bench.core.cells import Cell, Identity
 from bench.core.grids import TABLES, Table
 from bench.core.names import in_paper
@@ -103,8 +109,8 @@ def claims_grid(claims: Sequence[Verdicts]) -> Grid:
     for claim in claims:
         (theirs, ours), pair = claim.pair, known.get(claim.key)
         changed = "" if pair in (None, claim.pair) else " (changed)"
-        texts = (claim.ours.figures, claim.published.figures, claim.claim.source)
-        lead = (plain(str(claim.exhibit)), plain(claim.claim.text))
+        texts = (claim.ours.figures, claim.published.figures, claim.published.claim.source)
+        lead = (plain(str(claim.published.exhibit)), plain(claim.published.claim.text))
         both = (_verdict(theirs), _verdict(ours, changed))
         rows.append(GridRow(values=(*lead, *both, *map(plain, texts))))
     return Grid(

@@ -1,4 +1,4 @@
-"""Our records as evidence for the paper's claims, and the verdicts on both sides' numbers."""
+"""Our records against the paper: as evidence for its claims, and cell by cell."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench.checks.claims import CLAIMS, Claim, Evidence, Exhibit, Judgement, Values, judge
+from bench.checks.claims import CLAIMS, Evidence, Judgement, Values, judge
 from bench.checks.claims.claim import Distances, Lengths
 from bench.checks.claims.judging import EMBEDDING_SPACE
 from bench.core.cells import Cell, Identity
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table
 from bench.core.names import DATASETS, in_paper, row_order
-from bench.core.published import PublishedCell, all_numbers, tables_folder
+from bench.core.numerics import Spread
+from bench.core.published import Published, PublishedCell, all_numbers, tables_folder
+from bench.core.published import numbers as published_numbers
 from bench.evaluation.record_kinds import identity_of, names_of
 from bench.store.reference import (
     COVARIANCE,
@@ -42,6 +44,10 @@ WITHOUT_COVARIANCE: Mapping[str, Mapping[str, Any]] = {
     "rome": {"mode": "easyedit"},
     "memit": {"solver": "isotropic"},
 }
+# A cell agrees within so many printed standard deviations, or within so many points, whichever is
+# more (ours: the paper's spreads are those of five runs, and its texts are not all published).
+DEVIATIONS = 3.0
+POINTS = 1.0
 BACKBONE = TABLES[1].backbones["embedded"]  # Figure 3 is on Table 1's, as in the paper
 
 
@@ -49,15 +55,13 @@ BACKBONE = TABLES[1].backbones["embedded"]  # Figure 3 is on Table 1's, as in th
 class Verdicts:
     """A claim in one table or figure, on the published numbers and on ours."""
 
-    claim: Claim
-    exhibit: Exhibit
     published: Judgement
     ours: Judgement
 
     @property
     def key(self) -> str:
         """`best-average/table1`, the same from version to version."""
-        return f"{self.claim.key}/{self.exhibit.key}"
+        return f"{self.published.claim.key}/{self.published.exhibit.key}"
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -70,7 +74,7 @@ def verdicts(ours: Evidence) -> Iterator[Verdicts]:
     published = Evidence(tables={cell: number.value for cell, number in all_numbers().items()})
     for claim in CLAIMS:
         for theirs, own in zip(judge(claim, published), judge(claim, ours), strict=True):
-            yield Verdicts(claim=claim, exhibit=theirs.exhibit, published=theirs, ours=own)
+            yield Verdicts(published=theirs, ours=own)
 
 
 def pinned() -> dict[str, tuple[str, str]] | None:
@@ -230,3 +234,55 @@ def _times(numbers: Sequence[Number]) -> Iterator[tuple[PublishedCell, float]]:
     for n in numbers:
         if n.place and n.column in rows.get(n.row, {}):
             yield n.place, rows[n.row][n.column]
+
+
+# ---- cell by cell --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One of our numbers with the published one, in percent."""
+
+    cell: PublishedCell
+    ours: Spread
+    published: Published
+
+    @property
+    def allowed(self) -> float:
+        """Points by which they may differ."""
+        return max(POINTS, DEVIATIONS * (self.published.std or 0.0))
+
+    @property
+    def verdict(self) -> Literal["agrees", "differs"]:
+        """Whether they are as near as that."""
+        return "agrees" if abs(self.ours.mean - self.published.value) <= self.allowed else "differs"
+
+    def __str__(self) -> str:
+        spread = "" if self.published.std is None else f"±{self.published.std:.2f}"
+        return (
+            f"Table {self.cell.table}, {self.cell.editor}, {self.cell.where}, {self.cell.metric}: "
+            f"{self.ours.mean:.2f} over {self.ours.n} seed{'s' if self.ours.n > 1 else ''}, "
+            f"published {self.published.value:.2f}{spread}, {self.allowed:.2f} allowed"
+        )
+
+
+def compare_published(table: Table, records: Sequence[Record]) -> Iterator[Comparison]:
+    """Every number of the paper's backbone that both have.
+
+    Limited runs are left out: they are of other samples than the paper's.
+    """
+    cells = [
+        cell
+        for record in records
+        if record["cell"].get("kind") == Cell.kind
+        and (cell := Cell.from_dict(record["cell"])).backbone == table.backbones["paper"]
+        and cell.limit is None
+        and not cell.measures  # the same scores again
+        and cell.dataset_revision.startswith("published")
+    ]
+    if not cells:
+        return
+    ours = {n.place: n.ours for n in view(table, cells, records).numbers if n.place and n.ours}
+    for printed, number in published_numbers(table.number).items():
+        if printed in ours:
+            yield Comparison(cell=printed, ours=ours[printed], published=number)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.checks.regression.evidence import Verdicts
-from bench.checks.regression.published import Comparison
+from bench.checks.regression.evidence import Comparison, Verdicts
 from bench.checks.regression.rerun import Outcome
 from bench.core.console import markdown_table
 
@@ -24,8 +23,8 @@ def plain(
         "claims": [
             {
                 "claim": each.key,
-                "text": each.claim.text,
-                "source": each.claim.source,
+                "text": each.published.claim.text,
+                "source": each.published.claim.source,
                 **{
                     side: {"verdict": judgement.verdict, "figures": judgement.figures}
                     for side, judgement in (("published", each.published), ("ours", each.ours))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,22 +25,13 @@ Verdict = Literal["equal", "near", "differs", "stale", "failed", "left out"]
 # way (ours: two points).
 TOLERANCE = 0.02
 GOOD: tuple[Verdict, ...] = ("equal", "near", "left out")
-SEED = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Cells of a table that take seconds each."""
-
-    editors: tuple[str, ...] | None  # None: all there are, those of later papers too
-    datasets: tuple[str, ...]
-    edits: tuple[int, ...]
-
-
-# Every editor once; those that retrieve also with several edits in their memory.
+# Cells of any table that take seconds each: every editor once, those of later papers too, and those
+# that retrieve also with several edits in their memory.
 QUICK = (
-    Part(editors=None, datasets=("zsre",), edits=(1,)),
-    Part(
+    RunConfig(datasets=("zsre",), edits=(1,), recent=True),
+    RunConfig(
         editors=("grace", "r_rome", "lte", "recipe", "rag"), datasets=("counterfact",), edits=(10,)
     ),
 )
@@ -61,7 +52,7 @@ class Outcome:
 
 
 def rerun(
-    table: Table, parts: Sequence[Part] = QUICK, jobs: int | None = None
+    table: Table, parts: Sequence[RunConfig] = QUICK, jobs: int | None = None
 ) -> Iterator[Outcome]:
     """The outcome of each cell of the parts that the reference has.
 
@@ -71,7 +62,8 @@ def rerun(
         OSError: records cannot be written to the temporary directory.
     """
     references = {_key(Cell.from_dict(r["cell"])): r for r in table_records(table.number)}
-    every = [point for part in parts for point in points(_config(table, part))]
+    chosen = (points(replace(part, table=table.number)) for part in parts)
+    every = [point for part in chosen for point in part]
     wanted = [point for point in every if (point.key, point.variant) in references]
     if not wanted:
         raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
@@ -106,17 +98,6 @@ def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outc
             now = store.read(reference["key"])
             if now is not None:
                 yield compare(reference, now, job.cell.describe())
-
-
-def _config(table: Table, part: Part) -> RunConfig:
-    return RunConfig(
-        table=table.number,
-        editors=part.editors,
-        datasets=part.datasets,
-        edits=part.edits,
-        seeds=(SEED,),
-        recent=True,
-    )
 
 
 def _key(cell: Cell) -> tuple[CellKey, str | None]:

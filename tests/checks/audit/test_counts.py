@@ -7,7 +7,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from bench.checks.audit.counts import rows, step_of, tasks
+from bench.checks.audit.arithmetic import rows, step_of, tasks
 from bench.core.published import PublishedCell as Cell
 from tests.checks.audit.altered import altered, bare, findings, published
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.checks.audit.means import ablation, averages, within_rounding
+from bench.checks.audit.arithmetic import ablation, averages, within_rounding
 from bench.core.published import PublishedCell as Cell
 from tests.checks.audit.altered import altered, bare, findings, published
 

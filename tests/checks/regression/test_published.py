@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.checks.regression import evidence
-from bench.checks.regression.evidence import pin
-from bench.checks.regression.published import compare_published
+from bench.checks.regression.evidence import compare_published, pin
 from bench.cli.main import main
 from bench.core.cells import Cell
 from bench.core.grids import get_table

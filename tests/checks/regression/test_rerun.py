@@ -14,11 +14,11 @@ from bench.checks.regression.rerun import (
     QUICK,
     TOLERANCE,
     Outcome,
-    Part,
     changed_identity,
     compare,
     rerun,
 )
+from bench.core.config import RunConfig
 from bench.core.grids import get_table
 from bench.core.names import editor_keys, in_paper
 from bench.evaluation import metrics
@@ -32,7 +32,7 @@ from tests.store.test_reference import ROWS, full
 
 TABLE = get_table(1)
 # The quickest editor that changes weights; its cell takes two seconds.
-PART = (Part(editors=("mend",), datasets=("zsre",), edits=(1,)),)
+PART = (RunConfig(editors=("mend",), datasets=("zsre",), edits=(1,)),)
 PROVENANCE = {
     "libraries": {"torch": "2.13.0"},
     "threads": 1,
@@ -107,11 +107,11 @@ def test_the_reference_holds() -> None:
 
 
 def test_editors_of_later_papers_are_run_again_too() -> None:
-    every = [point for part in QUICK for point in points(module._config(TABLE, part))]
+    every = [point for part in QUICK for point in points(part)]
     quick = {(point.editor, point.dataset, point.n_edits) for point in every}
     later = {key for key in editor_keys(recent=True) if not in_paper(key)}
     assert {(key, "zsre", 1) for key in later} | {("rag", "counterfact", 10)} <= quick
-    (only,) = rerun(TABLE, (Part(editors=("rag",), datasets=("zsre",), edits=(1,)),), jobs=1)
+    (only,) = rerun(TABLE, (RunConfig(editors=("rag",), datasets=("zsre",), edits=(1,)),), jobs=1)
     assert only.verdict in {"equal", "near"}
 
 
@@ -160,4 +160,4 @@ def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 def test_cells_that_the_reference_lacks_are_an_error() -> None:
     with pytest.raises(ValueError, match="table 1"):
-        list(rerun(TABLE, (Part(editors=("mend",), datasets=("zsre",), edits=(7,)),), jobs=1))
+        list(rerun(TABLE, (RunConfig(editors=("mend",), datasets=("zsre",), edits=(7,)),), jobs=1))
