@@ -21,7 +21,7 @@ import torch
 from bench.cli.arguments import whole
 from bench.core.console import warn
 from bench.core.names import editor_keys
-from bench.core.provenance import now
+from bench.core.numerics import now
 from benchmarks import cells, commands, growth
 from benchmarks.measure import Line, publish
 from editors import registry

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.core.console import say, show
 from bench.core.files import write_text
-from bench.core.provenance import provenance
+from bench.core.numerics import provenance
 
 
 @dataclass(frozen=True)

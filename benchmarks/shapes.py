@@ -23,7 +23,7 @@ from torch import Tensor
 from bench.core.config import RunConfig
 from bench.core.console import warn
 from bench.core.names import editor_keys
-from bench.core.provenance import Clock, now
+from bench.core.numerics import Clock, now
 from bench.core.published import numbers
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import TimingJob

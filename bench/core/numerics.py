@@ -1,21 +1,40 @@
-"""Numbers that come out the same each time: draws by a seed, fixed kernels, spread over seeds."""
+"""Numbers that come out the same each time, and the provenance that says how they were computed.
+
+Draws by a seed, spread over seeds, fixed kernels; then versions, commit, hardware and time by
+phase, which change no result.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
+import resource
 import statistics
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-SampleT = TypeVar("SampleT")
+import bench
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED = ":4096:8"  # of the two that torch's notes on reproducibility name, the faster
+_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def draw(samples: Sequence[SampleT], *, seed: int, limit: int | None) -> list[SampleT]:
+def draw(samples: Sequence[T], *, seed: int, limit: int | None) -> list[T]:
     """The first `limit` samples (all if None) of one shuffle by `numpy.random.default_rng(seed)`.
 
     The released evaluation of RECIPE shuffles once for one edit and twice for more; drawing once
@@ -27,7 +46,7 @@ def draw(samples: Sequence[SampleT], *, seed: int, limit: int | None) -> list[Sa
     return [samples[i] for i in order[:limit]]
 
 
-def blocks(samples: Sequence[SampleT], n_edits: int) -> list[list[SampleT]]:
+def blocks(samples: Sequence[T], n_edits: int) -> list[list[T]]:
     """Disjoint consecutive blocks of `n_edits` samples; an incomplete tail is dropped."""
     if len(samples) < n_edits:
         raise ValueError(f"{n_edits} sequential edits need as many samples, got {len(samples)}.")
@@ -92,3 +111,127 @@ def fixed_arithmetic(*, wanted: bool) -> Iterator[None]:
             os.environ.pop(_WORKSPACE, None)
         else:
             os.environ[_WORKSPACE] = workspace
+
+
+# ---- provenance ------------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """Adds up wall seconds by phase; queued device work is waited for at both ends of a phase."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)  # phases that are not over
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds by phase, those of a phase that is not over included."""
+        now, seconds = time.perf_counter(), dict(self.seconds)
+        for name, start in self._begun.items():
+            seconds[name] = seconds.get(name, 0.0) + now - start
+        return seconds
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the `with` block to a phase, also when it raises."""
+        self._synchronise()
+        start = self._begun[name] = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._synchronise()
+            del self._begun[name]
+            self.add(name, time.perf_counter() - start)
+
+    def timed(self, name: str, work: Callable[[T], None], argument: T) -> float:
+        """Do `work(argument)`; its own seconds, which go to the phase too."""
+        before = self.seconds.get(name, 0.0)
+        with self.phase(name):
+            work(argument)
+        return self.seconds[name] - before
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds that passed elsewhere as a phase's."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self.device)
+
+
+def now() -> str:
+    """The present time in UTC, ISO 8601, to the microsecond: no two records of a cell are alike."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def provenance(
+    device: torch.device, *, started: str, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Plain values; `seconds` are wall seconds by phase.
+
+    Peak memory is in bytes, of this process since it started: it may have run other cells before.
+    """
+    import torch
+
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes on macOS, KiB on Linux
+    peak = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.type == "cuda":
+        peak["accelerator"] = torch.cuda.max_memory_allocated(device)
+    return {
+        "package": bench.__version__,
+        "git": git_state(),
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+        "hardware": hardware(device),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "started": started,
+        "finished": now(),
+        "seconds": dict(seconds),
+        "peak_memory": peak,
+    }
+
+
+@cache
+def git_state() -> dict[str, Any] | None:
+    """Commit and dirty flag of the checkout that holds this package, None outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def hardware(device: torch.device) -> dict[str, str]:
+    """Names of the machine's parts; `cpu_capability` decides which CPU kernels torch takes."""
+    import torch
+
+    parts = {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        parts["accelerator"] = torch.cuda.get_device_name(device)
+    return parts
+
+
+def _processor() -> str:
+    """The processor's name; `platform` leaves it empty on Linux."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

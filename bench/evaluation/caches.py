@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import bench
-from bench.core.checksums import cached_digest, read_sealed, write_sealed
-from bench.core.files import write_text
-from bench.core.provenance import hardware
+from bench.core.files import cached_digest, read_sealed, write_sealed, write_text
+from bench.core.numerics import hardware
 from bench.evaluation.probing import Item, ItemAnswers
 from bench.world.store import cache_root
 from editors import registry

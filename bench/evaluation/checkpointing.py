@@ -17,14 +17,14 @@ from safetensors import SafetensorError
 
 from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import warn
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.caches import saved_seconds
 from bench.evaluation.probing import BlockAnswers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.core.provenance import Clock
+    from bench.core.numerics import Clock
     from bench.evaluation.metric_sets import Measuring
     from bench.evaluation.metrics import SampleRow
     from bench.evaluation.probing import BlockHealth
@@ -49,7 +49,7 @@ class EditCount(NamedTuple):
 
 
 class Storage(Protocol):
-    """Where the one checkpoint of a cell is, see `bench.store.checkpoints.CheckpointFile`."""
+    """Where the one checkpoint of a cell is, see `bench.store.running.CheckpointFile`."""
 
     @property
     def path(self) -> Path: ...

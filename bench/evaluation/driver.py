@@ -14,8 +14,7 @@ from itertools import islice
 from typing import Any
 
 from bench.core.cells import Cell, Generation
-from bench.core.numerics import blocks, draw
-from bench.core.provenance import Clock
+from bench.core.numerics import Clock, blocks, draw
 from bench.datasets import LoadedSamples
 from bench.evaluation.caches import pristine_answers, saved_seconds
 from bench.evaluation.checkpointing import BlockStream, Checkpointer

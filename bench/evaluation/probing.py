@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from bench.core.provenance import Clock
+from bench.core.numerics import Clock
 from bench.evaluation.inference import (
     BatchLimit,
     Both,

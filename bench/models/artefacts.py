@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.checksums import digest_of_file, is_reported, report_of
 from bench.core.console import warn
 from bench.core.events import SILENT, EventLog
-from bench.core.files import write_text
+from bench.core.files import digest_of_file, is_reported, report_of, write_text
 from bench.core.names import DATASETS
 from bench.core.progress import show_steps
 from bench.datasets import get_dataset
@@ -70,7 +69,7 @@ def train_artefact(
 
     Existing weights of the same settings are not trained again, and their report stays.
     """
-    from bench.core.provenance import now, provenance
+    from bench.core.numerics import now, provenance
     from editors.base import Resources
     from editors.parts.artefact import read_header
 

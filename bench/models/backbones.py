@@ -14,9 +14,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.checksums import digest_of_files
 from bench.core.config import DTYPES, DeviceMap, Weights
 from bench.core.console import warn
+from bench.core.files import digest_of_files
 from bench.core.names import BACKBONES, CONTROL, unknown_name
 from bench.world.store import require_assets
 from editors.parts.checks import check_file_name

@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from bench.core.checksums import cached_digest, digest_of_files
+from bench.core.files import cached_digest, digest_of_files
 from bench.world.store import data_dir
 
 WIKIPEDIA, WIKITEXT = "wikipedia", "wikitext-103"

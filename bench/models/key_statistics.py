@@ -15,16 +15,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.checksums import (
+from bench.core.console import warn
+from bench.core.files import (
     DamagedFileError,
     DamagedTensorsError,
     check_beside,
     read_sealed,
     seal_beside,
+    set_aside,
     write_sealed,
+    write_text,
 )
-from bench.core.console import warn
-from bench.core.files import set_aside, write_text
 from bench.models.corpora import Corpus
 from bench.world.store import cache_root
 

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.checksums import cached_digest, check_trained, digest_of_files
 from bench.core.config import RunConfig
 from bench.core.console import warn
+from bench.core.files import cached_digest, check_trained, digest_of_files
 from bench.core.grids import variant_with
 from bench.core.names import ENCODER, unknown_name
 from bench.datasets import get_dataset

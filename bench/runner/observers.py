@@ -86,7 +86,7 @@ class CellProgress:
         store: ResultStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        from bench.store.leases import (
+        from bench.store.running import (
             Leases,  # it imports torch, which a finished run needs not
         )
 

@@ -16,8 +16,7 @@ from bench.core.cells import Identity, stream_of
 from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
 from bench.core.console import warn
 from bench.core.grids import Table, get_table
-from bench.core.progress import heartbeat
-from bench.core.stopping import StopFlag, StoppedEarly, stopped_by_signals
+from bench.core.progress import StopFlag, StoppedEarly, heartbeat, stopped_by_signals
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
 from bench.runner.executors.base import Executor
@@ -28,7 +27,7 @@ from bench.store.results import Record, ResultStore, is_complete, mark_of
 
 if TYPE_CHECKING:
     from bench.runner.worker import Finished
-    from bench.store.leases import Leases
+    from bench.store.running import Leases
 
 LOOK = 1.0  # seconds between two beats of the observers (ours)
 EVERY = 2.0  # seconds between two looks at cells that others compute (ours)
@@ -172,7 +171,7 @@ def _wait(
 ) -> list[Job]:
     """Report what others finish; the jobs that are left once one of them can be taken."""
     from bench.runner.worker import outcome_in
-    from bench.store.leases import Leases
+    from bench.store.running import Leases
 
     leases, left = Leases(store.leases), list(jobs)
     if left:

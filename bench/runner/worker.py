@@ -17,9 +17,8 @@ import torch
 from bench.core.cells import CellKey
 from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.files import UnwritableError
-from bench.core.numerics import fix_arithmetic
-from bench.core.provenance import now, provenance
-from bench.core.stopping import StopFlag
+from bench.core.numerics import fix_arithmetic, now, provenance
+from bench.core.progress import StopFlag
 from bench.datasets.plugins import OwnFile, named_files, run_files
 from bench.evaluation.caches import numerics
 from bench.evaluation.checkpointing import Checkpointer
@@ -27,8 +26,6 @@ from bench.evaluation.context import Context
 from bench.evaluation.driver import run_cell
 from bench.evaluation.jobs import Job
 from bench.store import results
-from bench.store.checkpoints import CheckpointFile
-from bench.store.leases import Leases
 from bench.store.results import (
     Record,
     ResultStore,
@@ -37,6 +34,7 @@ from bench.store.results import (
     is_complete,
     mark_of,
 )
+from bench.store.running import CheckpointFile, Leases
 from editors import registry
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.

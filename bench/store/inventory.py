@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 
 from bench.core.cells import stream_of
 from bench.core.files import PARTIAL, SET_ASIDE
-from bench.store.leases import Leases
 from bench.store.query import stale_reason
 from bench.store.results import (
     DamagedRecordError,
@@ -23,6 +22,7 @@ from bench.store.results import (
     protocol_of,
     read_file,
 )
+from bench.store.running import Leases
 
 State = Literal["complete", "failed", "stale", "corrupt"]
 STATES: tuple[State, ...] = get_args(State)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.core.checksums import check_model, check_sealed, seal
+from bench.core.files import check_model, check_sealed, seal
 from bench.core.names import CONTROL
 from bench.world.world import DEFAULT_SEED
 from editors.parts.checks import check_file_name

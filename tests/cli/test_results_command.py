@@ -12,8 +12,8 @@ import pytest
 
 from bench.cli.main import main
 from bench.evaluation.record_kinds import identity_of
-from bench.store.leases import Leases
 from bench.store.results import Record, ResultStore, encoded, sealed
+from bench.store.running import Leases
 from tests.support.stored_records import (
     ability,
     editing,
@@ -351,7 +351,7 @@ def test_gc_removes_leases_of_crashed_processes_alone(
     def sleep(seconds: float) -> None:
         waited.append(seconds)
         speaking.write_text("alive")
-        monkeypatch.setattr("bench.store.leases.PATIENCE", 0)
+        monkeypatch.setattr("bench.store.running.PATIENCE", 0)
 
     monkeypatch.setattr("bench.cli.results.time.sleep", sleep)
     clock = iter([0.0] * 4 + [100.0] * 20)

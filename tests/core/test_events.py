@@ -17,8 +17,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.core.events import KINDS, Progress, RunFinished, event_log
-from bench.core.progress import show_documents, show_steps
-from bench.core.stopping import StoppedEarly
+from bench.core.progress import StoppedEarly, show_documents, show_steps
 from bench.evaluation.record_kinds import edits_in, names_of
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.worker import Finished

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from bench.core.stopping import SIGNALS, StopFlag, StoppedEarly, stopped_by_signals
+from bench.core.progress import SIGNALS, StopFlag, StoppedEarly, stopped_by_signals
 
 
 def test_a_flag_is_raised_once_and_passed_on() -> None:
@@ -64,7 +64,7 @@ def test_other_threads_catch_nothing() -> None:
 def test_a_second_signal_ends_at_once() -> None:
     program = """
 import os, signal, time
-from bench.core.stopping import StopFlag, stopped_by_signals
+from bench.core.progress import StopFlag, stopped_by_signals
 with stopped_by_signals(StopFlag()):
     os.kill(os.getpid(), signal.SIGINT)
     print("still here", flush=True)

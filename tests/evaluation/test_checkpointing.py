@@ -13,10 +13,10 @@ import pytest
 from bench.checks.contract.tiny import SAMPLES, Subject, counted_head, tiny_llama
 from bench.core.cells import Cell, Generation
 from bench.core.config import RunOptions
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.evaluation.driver import CellRun, run_blocks
-from bench.store.checkpoints import CheckpointFile
+from bench.store.running import CheckpointFile
 from editors import registry
 from editors.base import Editor, EditRequest
 from editors.parts.fast_paths import FastPaths

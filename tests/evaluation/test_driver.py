@@ -82,7 +82,7 @@ def test_seconds_of_what_was_prepared_together_are_shared(
     lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(range(100))
-    monkeypatch.setattr("bench.core.provenance.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("bench.core.numerics.time.perf_counter", lambda: float(next(ticks)))
     rows = run(Together(lm), n_edits=1, limit=3)
     assert [row["edit_seconds"] for row in rows] == [1.5, 1.5, 2.0]
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.checks.contract.tiny import REQUESTS
 from bench.cli.main import main
-from bench.core.checksums import DamagedFileError, check_model, digest_of_file
+from bench.core.files import DamagedFileError, check_model, digest_of_file
 from bench.evaluation import caches
 from bench.evaluation.caches import CachedEdits
 from bench.models import resources

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from bench.cli.main import main
-from bench.core.stopping import StoppedEarly
+from bench.core.progress import StoppedEarly
 from bench.evaluation.caches import numerics
 from bench.evaluation.context import Context
 from bench.evaluation.driver import run_cell
 from bench.runner.worker import Worker
-from bench.store.checkpoints import CheckpointFile
 from bench.store.reference import reference_records, write_reference
 from bench.store.results import OtherSchemaError, ResultStore
+from bench.store.running import CheckpointFile
 from tests.faults.damage import DAMAGES, corrupt, corrupted
 from tests.faults.grid import EDITS, Home, results, untimed
 from tests.faults.tally import Count, SilentError

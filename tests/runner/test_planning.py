@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import pytest
 
-from bench.core.checksums import seal_beside
 from bench.core.config import RunConfig
+from bench.core.files import seal_beside
 from bench.core.grids import get_table
 from bench.datasets import get_dataset
 from bench.datasets.base import EditDataset, PublishedFile, git_blob_id

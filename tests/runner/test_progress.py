@@ -10,8 +10,8 @@ import pytest
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditCount
 from bench.runner.observers import CellProgress, Display
 from bench.runner.worker import Finished
-from bench.store.leases import Lease, Leases
 from bench.store.results import ResultStore
+from bench.store.running import Lease, Leases
 from tests.runner.executors.marking_jobs import MarkingJob, job
 
 

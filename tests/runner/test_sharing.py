@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.runner import run
 from bench.runner import worker as module
 from bench.runner.worker import Finished, Worker
-from bench.store.leases import Leases
 from bench.store.results import ResultStore, encoded, is_complete
+from bench.store.running import Leases
 from tests.support.fake_jobs import executed, fake_job, runs
 from tests.support.source import ROOT
 
@@ -169,7 +169,7 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
     store.leases.mkdir(parents=True)
     (store.leases / f"{job.cell.key()}.json").write_text('{"host": "other", "pid": 1}')
     patient = partial(Leases, patience=0.3)
-    monkeypatch.setattr("bench.store.leases.Leases", patient)
+    monkeypatch.setattr("bench.store.running.Leases", patient)
     monkeypatch.setattr("bench.runner.worker.Leases", patient)
     start = time.monotonic()
     assert [one.outcome for one in executed([job], store)] == ["done"]

@@ -12,8 +12,8 @@ import pytest
 from bench.core.files import UnwritableError
 from bench.runner import worker as module
 from bench.runner.worker import Worker
-from bench.store.leases import Leases
 from bench.store.results import Record, ResultStore, is_complete, mark_of
+from bench.store.running import Leases
 from tests.support.fake_jobs import FakeJob, fake_job, runs
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from bench.core.config import RunOptions
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.caches import difference, numerics
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
-from bench.store.checkpoints import CheckpointFile
+from bench.store.running import CheckpointFile
 
 HERE = {"package": "1", "libraries": {"torch": "2"}, "code": ["x"], "threads": 1}
 CHECKPOINT = Checkpoint(

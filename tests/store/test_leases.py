@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bench.core.files import UnwritableError
-from bench.store.leases import Lease, Leases
+from bench.store.running import Lease, Leases
 from tests.support.source import ROOT
 
 KEY = "a" * 64
@@ -253,7 +253,7 @@ def test_a_folder_that_takes_no_lease_is_one_sentence(
 RIVAL = """
 import os, random, signal, sys, time
 from pathlib import Path
-from bench.store.leases import Leases
+from bench.store.running import Leases
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 leases, draw, held = Leases(folder / "claims"), random.Random(number), 0
 end = time.monotonic() + 3
@@ -305,7 +305,7 @@ def test_a_lease_is_never_there_without_its_content(
         seen.append([path.read_bytes() for path in folder.glob("*.json")])
         write(descriptor)
 
-    monkeypatch.setattr("bench.store.leases.os.fsync", look)
+    monkeypatch.setattr("bench.store.running.os.fsync", look)
     held(Leases(folder).acquire(KEY)).release()
     assert seen == [[]]  # it got its name after that
     assert not folder.exists()
@@ -317,7 +317,7 @@ def test_without_hard_links_one_process_alone_gets_a_lease(
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr("bench.store.leases.os.link", refuse)
+    monkeypatch.setattr("bench.store.running.os.link", refuse)
     lease = held(Leases(folder).acquire(KEY))
     assert Leases(folder).acquire(KEY) is None
     assert b"token" in (folder / f"{KEY}.json").read_bytes()

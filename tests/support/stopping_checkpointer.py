@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.core.stopping import StopFlag
+from bench.core.progress import StopFlag
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
-from bench.store.checkpoints import CheckpointFile
+from bench.store.running import CheckpointFile
 
 
 def checkpoint_file(directory: Path) -> CheckpointFile:

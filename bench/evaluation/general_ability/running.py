@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from bench.core.numerics import draw
-from bench.core.provenance import Clock
+from bench.core.numerics import Clock, draw
 from bench.evaluation.checkpointing import Checkpointer, EditSequence
 from bench.evaluation.general_ability import asking
 from bench.evaluation.general_ability.loading import LoadedSet, chosen

@@ -22,7 +22,7 @@ from editors.base import EditSample
 
 if TYPE_CHECKING:
     from bench.core.cells import Cell
-    from bench.core.provenance import Clock
+    from bench.core.numerics import Clock
     from bench.evaluation.inference import BatchLimit, Forced, Question
     from bench.evaluation.metrics import SampleRow
     from bench.models.corpora import MeasureInputs

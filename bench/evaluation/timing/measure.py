@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bench.core.provenance import Clock
+from bench.core.numerics import Clock
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditSequence
 from bench.evaluation.inference import Steering, unsteered
 from editors.base import Editor, EditRequest

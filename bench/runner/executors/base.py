@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.core.config import DEFAULT_OPTIONS, RunOptions
 
 if TYPE_CHECKING:
-    from bench.core.stopping import StopFlag
+    from bench.core.progress import StopFlag
     from bench.evaluation.jobs import Job
     from bench.runner.worker import Finished
 

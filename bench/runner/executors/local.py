@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import quiet_libraries, warn
 from bench.core.numerics import fixed_arithmetic
-from bench.core.stopping import StopFlag, StoppedEarly, WorkerSignals
+from bench.core.progress import StopFlag, StoppedEarly, WorkerSignals
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
 from bench.runner.executors.base import Executor

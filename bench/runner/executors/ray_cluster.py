@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
 from bench.core.console import warn
 from bench.core.grids import get_table
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.runner.executors.base import Executor, require
 from bench.runner.executors.local import available_cores

@@ -17,7 +17,7 @@ from bench.core.cells import Cell
 from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, RunConfig, RunOptions
 from bench.core.console import warn
 from bench.core.grids import get_table
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
 from bench.runner.executors.base import Executor, require

@@ -13,9 +13,8 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from bench.core.checksums import MANIFEST, digest_of_file
 from bench.core.console import warn
-from bench.core.files import write_text
+from bench.core.files import MANIFEST, digest_of_file, write_text
 from bench.core.names import CONTROL, ENCODER, MODELS
 from bench.world.corpus import Corpus, tokenizer_texts
 from bench.world.store import assets_dir, cache_root

@@ -12,7 +12,7 @@ import pytest
 
 from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.general_ability.loading import LoadedSet, load_sets
 from bench.evaluation.general_ability.running import AbilityRun, run_edited, run_unedited

@@ -10,7 +10,7 @@ from time import sleep
 import pytest
 
 from bench.checks.contract.tiny import REQUESTS, tiny_llama
-from bench.core.stopping import StoppedEarly
+from bench.core.progress import StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.timing.measure import WARM_UP, Seconds, edit_seconds, inference_seconds
 from editors.base import EditRequest

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.config import DEFAULT_OPTIONS, RunOptions
-from bench.core.stopping import StopFlag
+from bench.core.progress import StopFlag
 from bench.evaluation.jobs import Job
 from bench.runner import run
 from bench.runner.executors.base import Executor

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.config import RunConfig
-from bench.core.stopping import StopFlag, StoppedEarly
+from bench.core.progress import StopFlag, StoppedEarly
 from bench.runner.executors.ray_cluster import RETRIES, RayExecutor
 from tests.runner.executors.conftest import ROOT
 from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for

@@ -1,12 +1,14 @@
-"""Leases: which process is computing a cell, in a folder that processes and machines share.
+"""Cells that are being computed: which process has each of them, and how far it has come.
 
-A lease is a file that only one process can create, and that its holder renews. Whoever else wants
-the cell watches, by a clock of its own, how long the file stays the same. Files are created,
-renamed, read and removed, and never locked, so that a network file system serves.
+Leases and checkpoints are in folders that processes and machines share. A lease is a file that only
+one process can create, and that its holder renews. Whoever else wants the cell watches, by a clock
+of its own, how long the file stays the same. Files are created, renamed, read and removed, and
+never locked, so that a network file system serves. `filelock.SoftFileLease` does not serve: a
+process killed between creating its file and writing to it blocks the cell for ever, two containers
+of one host name count as one machine, and it carries no progress.
 
-`filelock.SoftFileLease` does not serve: a process killed between creating its file and writing to
-it blocks the cell for ever, two containers of one host name count as one machine, and it carries
-no progress.
+A checkpoint is a safetensors file that is whole or not read at all: the editor's state by name, the
+progress as the bytes of a JSON text, and in the header what it is of and a digest of everything.
 """
 
 from __future__ import annotations
@@ -21,16 +23,32 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from bench.core.files import UnwritableError
-from bench.evaluation.checkpointing import EditCount
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from bench.core.cells import canonical
+from bench.core.console import warn
+from bench.core.files import (
+    UnwritableError,
+    digest_of_tensors,
+    read_tensors,
+    set_aside,
+    write_tensors,
+)
+from bench.evaluation.caches import difference
+from bench.evaluation.checkpointing import Checkpoint, EditCount
 
 EVERY = 10.0  # seconds between two renewals (ours)
 PATIENCE = 60.0  # seconds without a renewal after which a lease is stale (ours: six are missed)
 _ATTEMPTS = 10
+_FORMAT = "1"
+_PROGRESS, _STATE = "progress", "state."  # names of tensors in the file
 _PROC = Path("/proc")
 # What file systems answer that have no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -75,8 +93,7 @@ class Leases:
 
     def is_here(self, key: str) -> bool:
         """Whether a lease is of a living process of this machine."""
-        holder = _local(_facts(self._path(key)))
-        return holder is not None and not _has_ended(*holder)
+        return _has_ended(_facts(self._path(key))) is False
 
     def held(self) -> list[str]:
         """The keys of all cells with a lease."""
@@ -93,10 +110,9 @@ class Leases:
     def progress(self, key: str) -> EditCount:
         """How many edits of a cell its holder has reported, at the last renewal."""
         facts = _facts(self._path(key))
-        try:
+        with suppress(KeyError, TypeError, ValueError):
             return EditCount(*(int(facts[name]) for name in EditCount._fields))
-        except (KeyError, TypeError, ValueError):
-            return EditCount()
+        return EditCount()
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
@@ -121,9 +137,8 @@ class Leases:
         except FileNotFoundError:
             self._watched.pop(path.name, None)
             return None
-        holder = _local(_parsed(content))
-        gone = holder is not None and _has_ended(*holder)
-        return content if gone or self._unchanged(path.name, content, modified) else None
+        gone = _has_ended(_parsed(content)) or self._unchanged(path.name, content, modified)
+        return content if gone else None
 
     def _unchanged(self, name: str, content: bytes, modified: int) -> bool:
         """Whether a file has stayed the same for as long as anybody waits."""
@@ -159,12 +174,7 @@ class Lease:
     """A cell that this process holds: a thread renews the file until it is released."""
 
     def __init__(self, path: Path, every: float) -> None:
-        """Create the file.
-
-        Raises:
-            FileExistsError: another process was quicker.
-            FileNotFoundError: the folder is not there.
-        """
+        """Create the file; a FileExistsError where another process was quicker."""
         self._path = path
         self._token = uuid.uuid4().hex
         self._facts = {
@@ -241,16 +251,14 @@ class Lease:
         return self._token.encode() in content
 
 
-def _local(facts: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(number, start) of the process that holds a lease, if it is or was one of this machine."""
+def _has_ended(facts: Mapping[str, Any]) -> bool | None:
+    """Whether the process that holds a lease has certainly ended; None of one elsewhere.
+
+    Its number may be in use again.
+    """
     machine, pid, started = (facts.get(name) for name in ("machine", "pid", "process_started"))
     if not machine or machine != _machine() or type(pid) is not int or type(started) is not int:
         return None
-    return pid, started
-
-
-def _has_ended(pid: int, started: int) -> bool:
-    """Whether a process of this machine has certainly ended; its number may be in use again."""
     if not 0 < pid < 2**31:
         return False
     try:
@@ -315,16 +323,86 @@ def _remove_if(path: Path, wanted: Callable[[bytes], bool]) -> bool:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """What a lease says; nothing where there is none."""
-    try:
+    with suppress(OSError):
         return _parsed(path.read_bytes())
-    except OSError:
-        return {}
+    return {}
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
     """What a lease says; nothing where it is being written, or is none."""
-    try:
+    with suppress(ValueError, TypeError):
         return dict(json.loads(content))
-    except (ValueError, TypeError):
-        return {}
+    return {}
+
+
+# ---- checkpoints -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFile:
+    """Where the one checkpoint of a cell is, or would be."""
+
+    directory: Path
+    key: str  # of the cell
+    numerics: Mapping[str, Any]  # see `bench.evaluation.caches`
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.directory / f"{self.key}.safetensors"
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint; where that fails with an OSError, the last one is still there."""
+        text = json.dumps(checkpoint.progress, ensure_ascii=False).encode()
+        tensors = {_PROGRESS: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
+        tensors |= {f"{_STATE}{name}": value.cpu() for name, value in checkpoint.state.items()}
+        facts = self._facts()
+        facts |= {"digest": digest_of_tensors(tensors, facts)}
+        write_tensors(self.path, tensors, facts, durable=True)
+
+    def read(self) -> Checkpoint | None:
+        """The checkpoint, None where none can be continued here: such a file is set aside."""
+        try:
+            tensors, facts = read_tensors(self.path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, ValueError, KeyError):
+            self.set_aside("is damaged")
+            return None
+        if reason := self._refusal(facts, tensors):
+            self.set_aside(reason)
+            return None
+        return Checkpoint(
+            progress=json.loads(bytes(tensors.pop(_PROGRESS).numpy())),
+            state={name.removeprefix(_STATE): tensor for name, tensor in tensors.items()},
+        )
+
+    def set_aside(self, reason: str) -> None:
+        """Rename the file, so that nobody reads it as a checkpoint, with a warning."""
+        new = set_aside(self.path, self.path.stat()) or self.path
+        warn(
+            f"The checkpoint {self.path} {reason}; it is set aside as {new.name}, and its cell "
+            "starts from the beginning."
+        )
+
+    def discard(self) -> None:
+        """Remove the checkpoint and what killed writers left of others; the cell has a record."""
+        self.path.unlink(missing_ok=True)
+        for partial in self.directory.glob(f".{self.path.name}.*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def _facts(self) -> dict[str, str]:
+        numerics = canonical(dict(self.numerics))
+        return {"format": _FORMAT, "key": self.key, "circumstances": numerics}
+
+    def _refusal(self, facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str | None:
+        """Why a file that can be read is not continued; None where it is."""
+        named = {name: facts.get(name, "") for name in self._facts()}
+        if facts.get("digest") != digest_of_tensors(tensors, named) or _PROGRESS not in tensors:
+            return "is damaged: its digest is not that of its content"
+        if named["format"] != _FORMAT:
+            return f"has format {named['format']!r}, expected {_FORMAT!r}"
+        if named["key"] != self.key:
+            return "is one of another cell"
+        other = difference(json.loads(named["circumstances"]), self.numerics)
+        return None if other is None else f"was computed {other}"

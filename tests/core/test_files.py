@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.core.checksums import DamagedFileError, check_model, check_trained, digest_of_file
+from bench.core.files import DamagedFileError, check_model, check_trained, digest_of_file
 from bench.models import resources
 from bench.world import store
 from editors import registry
