@@ -25,9 +25,8 @@ from bench.core.files import write_text
 from bench.core.grids import GridPoint, Table, get_table
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation.record_kinds import identity_of
-from bench.runner.kinds import task_limit
 from bench.runner.observers import Display, Ending, Observer, json_events
-from bench.runner.planning import Planner, check_hparams, hparam_changes, points
+from bench.runner.planning import Planner, points
 from bench.runner.run import Ran
 from bench.runner.run import run as run_cells
 from bench.runner.stored import Stored, stored
@@ -191,25 +190,10 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def plan(args: argparse.Namespace) -> int:
     """Exit code 0."""
-    config = config_of(args)
-    table, chosen = get_table(config.table), points(config)
-    if config.measure:
-        raise ValueError("plan has no estimate of metric sets; leave --measure out.")
-    changes = hparam_changes(config)
-    check_hparams(chosen, changes)
-
     from bench.runner.costs.estimate import Request, estimate
     from bench.runner.costs.layout import gpu_memory, layout, to_json
 
-    limit = task_limit(config) if table.measures == "general_ability" else None
-    request = Request(
-        table=table,
-        points=chosen,
-        config=config,
-        changes=changes,
-        task_limit=limit,
-        teraflops=args.tflops,
-    )
+    request = Request(config_of(args), teraflops=args.tflops)
     rows, memory = estimate(request), gpu_memory(args.gpu_memory)
     (print_markdown if args.markdown else print_text)(layout(request, rows, memory))
     if args.json:

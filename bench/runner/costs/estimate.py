@@ -1,47 +1,49 @@
-"""The plan of a run: for each backbone and editor its cells, edits, hours, peak memory and disk."""
+"""The plan of a run: for each backbone and editor its cells, edits, hours, peak memory and disk.
+
+Memory rests on the assumptions of `editors.parts.needs` and on further ones, ours: 64 rows of 64
+tokens answered at once, 20 new tokens.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from bench.core.config import RunConfig
-from bench.core.grids import GridPoint, Table
+from bench.core.grids import GridPoint, Table, get_table
+from bench.evaluation.inference import BATCH_SIZE
 from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.models.corpora import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
 from bench.runner.costs.hours import (
     CPU_TERAFLOPS,
     TERAFLOPS,
     PublishedRates,
     RecordedRates,
-    corpus_tokens,
-    covariance_operations,
-    ways_of,
-)
-from bench.runner.costs.sizes import encoder_shape, shape_of_backbone
-from bench.runner.costs.work import (
-    RECORD_BYTES,
     Work,
-    answering_bytes,
-    covariance_bytes,
-    distinct_requests,
     items_of,
     samples_of,
     work_of,
 )
-from bench.runner.planning import Changes, hparams_of
+from bench.runner.costs.sizes import encoder_shape, shape_of_backbone
+from bench.runner.kinds import task_limit
+from bench.runner.planning import Changes, check_hparams, hparam_changes, hparams_of, points
 from bench.world.store import ASSETS
 from bench.world.world import DEFAULT_SEED
 from editors import registry
-from editors.base import Hparams, TrainableEditor
-from editors.parts.needs import Needs, Setting
+from editors.base import TrainableEditor
+from editors.parts.needs import BYTES, FORWARD, Needs, Setting
 
 UNEDITED, COVARIANCE = "unedited", "covariance"  # rows that belong to no editor
 HOUR = 3600.0
+_RECORD_BYTES = 600  # of one question in a record, measured on records of the embedded preset
 _HEADER_BYTES = 4_000  # of a record without its questions
 _REPORTS_OF = "mini-llama"  # whose trainings are recorded for every editor that has any
+_ASK_TOKENS, _NEW_TOKENS = 64, 20
+_ARTICLE_TOKENS = 1_000
+_COVARIANCE_TEXTS = 3  # of the longest length in one forward: editors/parts/covariance.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,37 +74,28 @@ class Row:
         return asdict(self) | {"hours": self.hours}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
-    """The cells of a table and how they are run."""
+    """The cells of a selection, and how fast they are computed."""
 
-    table: Table
-    points: Sequence[GridPoint]
     config: RunConfig
-    changes: Changes = field(default_factory=dict)  # of hyper-parameters, by the user
-    task_limit: int | None = None
     teraflops: float | None = None  # sustained; None takes `TERAFLOPS`
 
     @property
-    def embedded(self) -> bool:
-        """Whether the data are the embedded world's."""
-        return self.config.embedded_data
-
-    @property
-    def generated(self) -> bool:
-        """Whether answers are decoded too."""
-        return self.config.generation != "none"
+    def table(self) -> Table:
+        """Whose cells they are."""
+        return get_table(self.config.table)
 
     def seconds(self, operations: float) -> float:
         """Seconds of a number of operations; a thread of a CPU runs the miniature backbones."""
-        usual = CPU_TERAFLOPS if self.embedded else TERAFLOPS[self.config.dtype]
+        config = self.config
+        usual = CPU_TERAFLOPS if config.embedded_data else TERAFLOPS[config.dtype]
         return operations / (1e12 * (self.teraflops or usual))
 
     def work_of(self, point: GridPoint) -> Work:
         """The work of a cell."""
-        return work_of(
-            point, self.table.measures, embedded=self.embedded, task_limit=self.task_limit
-        )
+        limit, embedded = task_limit(self.config), self.config.embedded_data
+        return work_of(point, self.table.measures, embedded=embedded, task_limit=limit)
 
 
 def estimate(request: Request) -> list[Row]:
@@ -112,29 +105,47 @@ def estimate(request: Request) -> list[Row]:
         ValueError: a name, a configuration or a number of edits that cannot work.
         OSError: a configuration that cannot be read.
     """
+    chosen, changes = points(request.config), hparam_changes(request.config)
+    if request.config.measure:
+        raise ValueError("plan has no estimate of metric sets; leave --measure out.")
+    check_hparams(chosen, changes)
     rows: list[Row] = []
-    for backbone, points in _grouped(request.points, lambda point: point.backbone).items():
-        part = _Backbone(request, backbone, points)
-        rows += [part.unedited(), *part.covariance(), *part.editors()]
+    for backbone, some in _grouped(chosen, lambda point: point.backbone).items():
+        part = _Backbone(request, backbone, some, changes)
+        rows += [part.unedited(), *part.covariance()]
+        of_editors = _grouped(some, lambda point: point.editor)
+        rows += [part.editor(editor, its) for editor, its in of_editors.items()]
     return rows
 
 
 class _Backbone:
     """The points of one backbone."""
 
-    def __init__(self, request: Request, name: str, points: Sequence[GridPoint]) -> None:
-        self._request, self._points = request, points
+    def __init__(
+        self, request: Request, name: str, points: Sequence[GridPoint], changes: Changes
+    ) -> None:
+        self._request, self._config, self._points = request, request.config, points
         self._backbone, self._shape = name, shape_of_backbone(name)
-        self._hub = name in HUB_IDS
-        self._recorded = name in EMBEDDED and request.embedded
-        self._setting = Setting(
+        self._hub, self._embedded = name in HUB_IDS, self._config.embedded_data
+        self._recorded = name in EMBEDDED and self._embedded
+        self._setting = on = Setting(
             shape=self._shape,
-            encoder=encoder_shape(request.config.encoder, hub=self._hub),
-            dtype=request.config.dtype,
+            encoder=encoder_shape(self._config.encoder, hub=self._hub),
+            dtype=self._config.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
-        self._needs = {point: self._needs_of(point) for point in points}
-        self._answering = answering_bytes(self._setting)
+        self._hparams = {point: hparams_of(point, self._shape.name, changes) for point in points}
+        self._needs = {
+            point: registry.editor_class(point.editor).needs(
+                self._hparams[point], replace(on, edits=point.n_edits)
+            )
+            for point in points
+        }
+        # A batch of questions, decoded with cached keys and values.
+        tokens = BATCH_SIZE * (_ASK_TOKENS + _NEW_TOKENS)
+        cache = tokens * on.shape.layers * on.shape.cached * BYTES[on.dtype]
+        self._answering = cache + on.logits(BATCH_SIZE) + on.block(BATCH_SIZE, _ASK_TOKENS)
+        self._ways = 1 + (self._config.generation != "none")  # in which each question is asked
         self._rates = (
             RecordedRates(name)
             if self._recorded
@@ -143,16 +154,14 @@ class _Backbone:
 
     def unedited(self) -> Row:
         """Answers of the unedited model, once for each data set, and its own cells."""
-        request = self._request
-        has_cell = request.table.measures in ("general_ability", "times")
+        has_cell = self._request.table.measures in ("general_ability", "times")
         questions, items = 0, 0.0
         if has_cell:
-            questions = request.work_of(self._points[0]).questions
+            questions = self._request.work_of(self._points[0]).questions
         else:
-            for dataset, limit in _largest_limits(self._points).items():
-                samples = samples_of(dataset, embedded=request.embedded) if limit is None else limit
-                items += samples * items_of(dataset)
-        seconds = self._rates.unedited(items, questions, 1 + request.generated)
+            for dataset, some in _grouped(self._points, lambda point: point.dataset).items():
+                items += max(p.limit or self._samples(dataset) for p in some) * items_of(dataset)
+        seconds = self._rates.unedited(items, questions, self._ways)
         return Row(
             backbone=self._shape.name,
             editor=UNEDITED,
@@ -162,59 +171,67 @@ class _Backbone:
         )
 
     def covariance(self) -> Iterator[Row]:
-        """The key covariances of all editors together, if any."""
-        n_layers = self._shape.layers
-        of_points = (self._hparams(point).covariance_layers(n_layers) for point in self._points)
-        layers = tuple(sorted({layer for some in of_points for layer in some}))
+        """The key covariances of all editors together, if any: one pass over a corpus."""
+        shape, size = self._shape, BYTES[self._setting.dtype]
+        of_points = (each.covariance_layers(shape.layers) for each in self._hparams.values())
+        layers = {layer for some in of_points for layer in some}
         if not layers:
             return
-        documents = self._request.config.documents
-        tokens = corpus_tokens(
-            self._shape, hub=self._hub, embedded=self._recorded, documents=documents
-        )
-        seconds = self._request.seconds(covariance_operations(self._shape, layers, tokens))
-        square = self._shape.inner**2 * len(layers)
+        documents = self._config.documents or (PAPER_DOCUMENTS if self._hub else DOCUMENTS)
+        articles = documents * min(_ARTICLE_TOKENS, shape.context)
+        tokens, square = EMBEDDED_TOKENS if self._recorded else articles, shape.inner**2
+        share = (max(layers) + 1) / shape.layers  # blocks above the highest layer are not run
+        operations = FORWARD * shape.parameters * share + len(layers) * 2 * square
+        # Sums in float64 of all layers, and one forward of documents without a gradient.
+        batch = _COVARIANCE_TEXTS * min(shape.context, 4096)
+        keys = len(layers) * batch * shape.inner * (size + 8)
+        sums = len(layers) * 8 * square + batch * (12 * shape.hidden + 4 * shape.inner) * size
         yield Row(
-            backbone=self._shape.name,
+            backbone=shape.name,
             editor=f"{COVARIANCE} ({len(layers)} layers)",
-            training_hours=seconds / HOUR,
-            train_bytes=self._setting.weights + covariance_bytes(self._setting, len(layers)),
-            disk_bytes=4.0 * square + 8.0 * square,  # matrices, and an unfinished computation
+            training_hours=self._request.seconds(float(tokens * operations)) / HOUR,
+            train_bytes=self._setting.weights + sums + keys,
+            disk_bytes=12.0 * square * len(layers),  # matrices, and an unfinished computation
         )
 
-    def editors(self) -> Iterator[Row]:
-        """One row for each editor."""
-        for editor, points in _grouped(self._points, lambda point: point.editor).items():
-            yield self._editor(editor, points)
-
-    def _editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
-        request, ways = self._request, ways_of(editor, generated=self._request.generated)
-        work = [(point, request.work_of(point)) for point in points]
+    def editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
+        """The row of an editor."""
+        ways = self._ways + registry.editor_class(editor).retrieves_text
+        work = [self._request.work_of(point) for point in points]
+        pairs = [*zip(points, work, strict=True)]
+        seconds = [self._rates.of_cell(point, cell, ways) for point, cell in pairs]
         needs = [self._needs[point] or Needs() for point in points]
-        first = needs[0]
-        trainings = self._trainings(editor, points)
-        asked = sum(cell.items + cell.questions for _, cell in work)
+        first, trainings = needs[0], self._trainings(editor, points)
+        asked = sum(cell.items + cell.questions for cell in work)
         return Row(
             backbone=self._shape.name,
             editor=registry.describe(editor).label,
             cells=len(points),
-            edits=sum(cell.edits for _, cell in work),
-            editing_hours=_hours(self._rates.editing(*cell) for cell in work),
-            asking_hours=_hours(self._rates.asking(*cell, ways) for cell in work),
+            edits=sum(cell.edits for cell in work),
+            editing_hours=_hours(edit for edit, _ in seconds),
+            asking_hours=_hours(ask for _, ask in seconds),
             training_hours=sum(trainings) / HOUR,
             edit_bytes=max(map(self._peak, needs, (point.n_edits for point in points))),
             train_bytes=None if first.training is None else self._setting.weights + first.training,
-            disk_bytes=asked * RECORD_BYTES
+            disk_bytes=asked * _RECORD_BYTES
             + len(points) * _HEADER_BYTES
             + len(trainings) * first.artefact
             + (first.checkpoint if any(trainings) else 0.0)
-            + first.cached * distinct_requests(points, embedded=request.embedded),
+            + first.cached * self._distinct_requests(points),
             known=all(self._needs[point] for point in points),
         )
 
-    def _needs_of(self, point: GridPoint) -> Needs | None:
-        setting = replace(self._setting, edits=point.n_edits)
-        return registry.editor_class(point.editor).needs(self._hparams(point), setting)
+    def _samples(self, dataset: str) -> int:
+        return samples_of(dataset, embedded=self._embedded)
+
+    def _distinct_requests(self, points: Sequence[GridPoint]) -> int:
+        """At most: each sample of a data set is one."""
+        largest: dict[str, int] = {}
+        for point in points:
+            rows = self._samples(point.dataset)
+            drawn = min(point.limit or rows, rows)
+            largest[point.dataset] = max(largest.get(point.dataset, 0), drawn)
+        return sum(largest.values())
 
     def _peak(self, needs: Needs, edits: int) -> float:
         """While editing or answering, whichever is more."""
@@ -228,25 +245,21 @@ class _Backbone:
             return []
         different: dict[str, GridPoint] = {}  # by hyper-parameters that weights depend on
         for point in points:
-            values = self._hparams(point).to_dict()
+            values = self._hparams[point].to_dict()
             fields = {name: value for name, value in values.items() if name not in cls.edit_time}
             different[json.dumps(fields, sort_keys=True)] = point
         if self._recorded:
-            return [self._recorded_training(point) for point in different.values()]
+            return [0.0 if self._is_shipped(p) else _reported(editor) for p in different.values()]
         of_each = len({point.dataset for point in points})  # one for each data set
         needs = [self._needs[point] or Needs() for point in different.values()]
         return [self._request.seconds(each.training_operations) for each in needs] * of_each
 
-    def _recorded_training(self, point: GridPoint) -> float:
-        shipped = (
-            self._hparams(point) == registry.hparams_for(point.editor, self._shape.name)
-            and self._request.config.world_seed == DEFAULT_SEED
+    def _is_shipped(self, point: GridPoint) -> bool:
+        return (
+            self._hparams[point] == registry.hparams_for(point.editor, self._shape.name)
+            and self._config.world_seed == DEFAULT_SEED
             and _report(point.editor, self._backbone).is_file()
         )
-        return 0.0 if shipped else _reported_seconds(point.editor)
-
-    def _hparams(self, point: GridPoint) -> Hparams:
-        return hparams_of(point, self._shape.name, self._request.changes)
 
 
 def totals(rows: Sequence[Row]) -> Row:
@@ -268,23 +281,8 @@ def totals(rows: Sequence[Row]) -> Row:
 
 def _hours(seconds: Iterable[float | None]) -> float | None:
     """The sum, None if any is unknown."""
-    total = 0.0
-    for value in seconds:
-        if value is None:
-            return None
-        total += value
-    return total / HOUR
-
-
-def _largest_limits(points: Sequence[GridPoint]) -> dict[str, int | None]:
-    """The most samples that are drawn of each data set; None for all."""
-    limits: dict[str, list[int | None]] = {}
-    for point in points:
-        limits.setdefault(point.dataset, []).append(point.limit)
-    return {
-        dataset: None if None in some else max(limit or 0 for limit in some)
-        for dataset, some in limits.items()
-    }
+    values = [*seconds]
+    return None if None in values else sum(value or 0.0 for value in values) / HOUR
 
 
 def _grouped(
@@ -301,10 +299,9 @@ def _report(editor: str, backbone: str) -> Path:
 
 
 @cache
-def _reported_seconds(editor: str) -> float:
+def _reported(editor: str) -> float:
     """What training took on the backbone whose trainings are all recorded; 0 without a report."""
     path = _report(editor, _REPORTS_OF)
     if not path.is_file():
         return 0.0
-    report: Mapping[str, Mapping[str, Mapping[str, float]]] = json.loads(path.read_text("utf-8"))
-    return report["provenance"]["seconds"]["train"]
+    return float(json.loads(path.read_text("utf-8"))["provenance"]["seconds"]["train"])

@@ -1,4 +1,8 @@
-"""How long things take: the paper's seconds, our recorded ones, and counted operations.
+"""What the cells of a table do, in counts, and how long that takes. No model is loaded.
+
+Work. Samples of a real set are counted by its published rows, those of the embedded world by what
+it writes; a directory with part of a set has fewer. Questions of a sample: the edit itself, one
+rephrasing and one locality question for ZSRE and CF; for RIPE 8.2, the embedded world's mean.
 
 Large models. Table 3 of the paper has seconds per edit and per inference of each editor on
 LLaMA-2-7B after 10,000 edits, on hardware that it does not name. They are used for every number of
@@ -25,20 +29,28 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
-from typing import Any
 
-from bench.core.grids import GridPoint
+from bench.core.grids import GridPoint, Measured
 from bench.core.published import numbers
-from bench.models.corpora import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
+from bench.datasets import get_dataset
 from bench.runner.costs.sizes import shape_of_backbone
-from bench.runner.costs.work import Work
-from bench.runner.kinds import NEW_TOKENS
+from bench.runner.kinds import NEW_TOKENS, QUERIES
 from bench.store.reference import has_reference, reference_records, table_records
+from bench.store.results import Record
+from bench.world.files import ROWS
 from editors import registry
 from editors.parts.needs import FORWARD, Needs, Shape
 from editors.registry import CONTROL_SUFFIX
+
+ITEMS = {"zsre": 3.0, "counterfact": 3.0, "ripple_edits": 8.2}
+_OTHER_ITEMS = 3.0
+# Test questions of the general-ability sets as the hub has them (CommonsenseQA's validation split,
+# MMLU's test split, ANLI's three test splits, SQuAD 2.0's validation split), and the embedded ones.
+QUESTIONS = {"csqa": 1_221, "mmlu": 14_042, "anli": 3_200, "squad2": 11_873}
+EMBEDDED_QUESTIONS = {"csqa": 240, "mmlu": 500, "anli": 450, "squad2": 400}
 
 # Sustained TFLOP/s, ours: about half of what an A100 has for float32 without tensor cores, and a
 # fifth of what it has for half precision, on short rows.
@@ -46,16 +58,68 @@ TERAFLOPS = {"float32": 10.0, "bfloat16": 60.0, "float16": 60.0}
 CPU_TERAFLOPS = 0.02  # ours: one thread, small matrices
 PUBLISHED_BACKBONE = "llama-2-7b"
 RECORDED_BACKBONE = "mini-llama"  # on which every editor is recorded
-ARTICLE_TOKENS = 1_000
 _TIMES = 3  # the table of times
 _EDITING_TABLES = (1, 5, 6)
 _QUERY_FORWARDS = 2 + NEW_TOKENS
 _PREFILLS = 3  # of a timed query: two forwards and a greedy answer
 _ASKING = ("probe", "generate", "pristine")  # phases of a record
 
+Seconds = tuple[
+    float | None, float | None
+]  # of a cell's edits, and of its questions; None: unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one cell does."""
+
+    edits: int
+    items: float  # questions about the edits, asked in each way
+    questions: int = 0  # of general ability
+    queries: int = 0  # that are timed
+
+
+def work_of(
+    point: GridPoint, measures: Measured, *, embedded: bool, task_limit: int | None
+) -> Work:
+    """The work of a cell, whose data are the embedded world's or real ones.
+
+    `task_limit` is of questions of each set of general ability. A ValueError is raised where there
+    are fewer samples than edits.
+    """
+    rows = samples_of(point.dataset, embedded=embedded)
+    if rows < point.n_edits:
+        raise ValueError(
+            f"Data set {point.dataset} has {rows:,} samples, "
+            f"but {point.n_edits:,} sequential edits need as many."
+        )
+    if measures == "general_ability":
+        sets = EMBEDDED_QUESTIONS if embedded else QUESTIONS
+        questions = sum(min(count, task_limit or count) for count in sets.values())
+        return Work(edits=point.n_edits, items=0.0, questions=questions)
+    if measures == "times":
+        return Work(edits=point.n_edits, items=0.0, queries=QUERIES)
+    edits = min(point.limit or rows, rows) // point.n_edits * point.n_edits
+    return Work(edits=edits, items=edits * items_of(point.dataset))
+
+
+def samples_of(dataset: str, *, embedded: bool) -> int:
+    """Test samples of a set."""
+    if embedded and dataset in ROWS:
+        return int(ROWS[dataset]["test"])
+    declared = get_dataset(dataset)
+    if declared.home is not None:  # a user's own: counted, if it is beside its code
+        return len(declared.load("test", declared.home).samples)
+    return declared.files["test"].rows
+
+
+def items_of(dataset: str) -> float:
+    """Mean questions of a sample."""
+    return ITEMS.get(dataset, _OTHER_ITEMS)
+
 
 class PublishedRates:
-    """Seconds on a large backbone: published, or else counted; None where nothing is known."""
+    """Seconds on a large backbone: published, or else counted."""
 
     def __init__(
         self,
@@ -67,28 +131,20 @@ class PublishedRates:
         self._shape, self._seconds, self._needs = shape, seconds, needs
         self._scale = shape.parameters / shape_of_backbone(PUBLISHED_BACKBONE).parameters
 
-    def editing(self, point: GridPoint, work: Work) -> float | None:
-        """Seconds of a cell's edits."""
-        published = _published(point.editor, "edit_time_s")
-        if published is not None:
-            return self._scale * work.edits * published
+    def of_cell(self, point: GridPoint, work: Work, ways: int) -> Seconds:
+        """Seconds of a cell, each of whose questions is asked in so many ways."""
+        asked = work.items * ways + work.questions
+        inferences = asked + work.queries * _QUERY_FORWARDS
+        if published := _published(point.editor):
+            edit, infer = published
+            return self._scale * work.edits * edit, self._scale * inferences * infer
         needs = self._needs(point)
         if needs is None or needs.edit_operations is None:
-            return None
-        return work.edits * self._seconds(needs.edit_operations)
-
-    def asking(self, point: GridPoint, work: Work, ways: int) -> float | None:
-        """Seconds of a cell's questions, each asked in so many ways."""
-        inferences = work.items * ways + work.questions + work.queries * _QUERY_FORWARDS
-        published = _published(point.editor, "infer_time_s")
-        if published is not None:
-            return self._scale * inferences * published
-        needs = self._needs(point)
-        if needs is None or needs.edit_operations is None:
-            return None
+            return None, None
         longer = self._seconds(FORWARD * self._shape.parameters * needs.prefix)
-        prefills = work.items * ways + work.questions + work.queries * _PREFILLS
-        return inferences * self._unedited_inference() + prefills * longer
+        prefills = asked + work.queries * _PREFILLS
+        answers = inferences * self._unedited_inference() + prefills * longer
+        return work.edits * self._seconds(needs.edit_operations), answers
 
     def unedited(self, items: float, questions: int, ways: int) -> float:
         """Seconds of the unedited model's answers."""
@@ -101,52 +157,35 @@ class PublishedRates:
 
 
 class RecordedRates:
-    """Seconds on a miniature backbone, of the committed reference; None where there are none."""
+    """Seconds on a miniature backbone, of the committed reference."""
 
     def __init__(self, backbone: str) -> None:
         self._backbone = backbone.removesuffix(CONTROL_SUFFIX)
 
-    def editing(self, point: GridPoint, work: Work) -> float | None:
-        """Seconds of a cell's edits."""
-        return _times(work.edits, self._nearest(point, "edit"))
-
-    def asking(self, point: GridPoint, work: Work, ways: int) -> float | None:
-        """Seconds of a cell's questions; records ask in all ways."""
+    def of_cell(self, point: GridPoint, work: Work, ways: int) -> Seconds:
+        """Seconds of a cell; records ask in all ways."""
+        edit, ask = self._per_sample(point)
+        editing, asking = _times(work.edits, edit), _times(work.edits, ask)
         if work.questions:
-            return work.questions * _recorded_question()
-        if work.queries:
-            return work.queries * _recorded_query()
-        return _times(work.edits, self._nearest(point, "ask"))
+            asking = work.questions * _recorded_question()
+        elif work.queries:
+            asking = work.queries * _recorded_query()
+        return editing, asking
 
     def unedited(self, items: float, questions: int, ways: int) -> float:
         """Seconds of the unedited model's answers; records of editing contain their share."""
         return questions * _recorded_question()
 
-    def _nearest(self, point: GridPoint, phase: str) -> float | None:
-        """Seconds per sample; without records of the backbone, from those of another."""
-        own = _at_nearest(self._backbone, point, phase)
-        if own is not None or self._backbone == RECORDED_BACKBONE:
-            return own
-        known, shape = shape_of_backbone(RECORDED_BACKBONE), shape_of_backbone(self._backbone)
-        other = _at_nearest(RECORDED_BACKBONE, point, phase)
-        return _times(shape.parameters / known.parameters, other)
-
-
-def _at_nearest(backbone: str, point: GridPoint, phase: str) -> float | None:
-    """Recorded seconds per sample of a backbone, at the nearest number of edits."""
-    recorded = {
-        n: seconds
-        for (other, editor, dataset, n, of), seconds in _recorded().items()
-        if (other, editor, dataset, of) == (backbone, point.editor, point.dataset, phase)
-    }
-    if not recorded:
-        return None
-    return recorded[min(recorded, key=lambda n: abs(math.log(n / point.n_edits)))]
-
-
-def ways_of(editor: str, *, generated: bool) -> int:
-    """In how many ways each question is asked of an edited model."""
-    return 1 + generated + registry.editor_class(editor).retrieves_text
+    def _per_sample(self, point: GridPoint) -> Seconds:
+        """At the nearest number of edits; without records of the backbone, from another's."""
+        for backbone in (self._backbone, RECORDED_BACKBONE):
+            if there := _recorded().get((backbone, point.editor, point.dataset)):
+                edit, ask = there[min(there, key=lambda n: abs(math.log(n / point.n_edits)))]
+                if backbone == self._backbone:
+                    return edit, ask
+                sizes = [shape_of_backbone(name).parameters for name in (self._backbone, backbone)]
+                return sizes[0] / sizes[1] * edit, sizes[0] / sizes[1] * ask
+        return None, None
 
 
 def _times(count: float, seconds: float | None) -> float | None:
@@ -154,55 +193,47 @@ def _times(count: float, seconds: float | None) -> float | None:
 
 
 @cache
-def _published(editor: str, metric: str) -> float | None:
+def _published(editor: str) -> tuple[float, float] | None:
+    """Seconds of an edit and of an inference."""
     label = registry.describe(editor).label
-    cells = numbers(_TIMES).items()
-    return next((n.value for p, n in cells if (p.editor, p.metric) == (label, metric)), None)
+    values = {p.metric: n.value for p, n in numbers(_TIMES).items() if p.editor == label}
+    return (values["edit_time_s"], values["infer_time_s"]) if values else None
 
 
 @cache
-def _recorded() -> dict[tuple[str, str, str, int, str], float]:
-    """Mean seconds per sample by backbone, editor, data set, number of edits and phase."""
-    seconds_of = defaultdict(list)
+def _recorded() -> dict[tuple[str, str, str], dict[int, tuple[float, float]]]:
+    """Mean seconds per sample of editing and of asking.
+
+    They are by backbone, editor and data set, then by number of edits.
+    """
+    seeds = defaultdict(list)
     for table in _EDITING_TABLES:
         for record in table_records(table) if has_reference(f"table{table}") else ():
             cell, seconds = record["cell"], record["provenance"]["seconds"]
             samples = record["summary"]["blocks"] * cell["n_edits"]
-            names = (cell["backbone"], cell["editor"], cell["dataset"], cell["n_edits"])
-            seconds_of[*names, "edit"].append(seconds["edit"] / samples)
             asked = sum(seconds.get(phase, 0.0) for phase in _ASKING)
-            seconds_of[*names, "ask"].append(asked / samples)
-    return {names: fmean(values) for names, values in seconds_of.items()}
+            names = cell["backbone"], cell["editor"], cell["dataset"]
+            seeds[names, cell["n_edits"]].append((seconds["edit"] / samples, asked / samples))
+    means: dict[tuple[str, str, str], dict[int, tuple[float, float]]] = defaultdict(dict)
+    for (names, n_edits), pairs in seeds.items():
+        edit, ask = map(fmean, zip(*pairs, strict=True))
+        means[names][n_edits] = edit, ask
+    return means
+
+
+def _mean(table: str, seconds: Callable[[Record], float]) -> float:
+    """Over the records of a table of the reference; 0 without any."""
+    values = [*map(seconds, reference_records(table))] if has_reference(table) else []
+    return fmean(values) if values else 0.0
 
 
 @cache
 def _recorded_question() -> float:
-    records = _records("table2")
-    shares = [r["provenance"]["seconds"]["ask"] / r["summary"]["items"] for r in records]
-    return fmean(shares) if shares else 0.0
+    return _mean("table2", lambda r: r["provenance"]["seconds"]["ask"] / r["summary"]["items"])
 
 
 @cache
 def _recorded_query() -> float:
     """A query's forwards in both precisions, and its longer answer."""
     parts = ("forward", "forward_bfloat16", "generation")
-    sums = [sum(r["summary"][part]["median"] for part in parts) for r in _records("table3")]
-    return fmean(sums) if sums else 0.0
-
-
-def _records(name: str) -> list[dict[str, Any]]:
-    return reference_records(name) if has_reference(name) else []
-
-
-def covariance_operations(shape: Shape, layers: tuple[int, ...], tokens: int) -> float:
-    """One pass over a corpus; blocks above the highest layer are not run."""
-    share = (max(layers) + 1) / shape.layers
-    return float(tokens * (FORWARD * shape.parameters * share + len(layers) * 2 * shape.inner**2))
-
-
-def corpus_tokens(shape: Shape, *, hub: bool, embedded: bool, documents: int | None) -> int:
-    """Tokens of the text that key covariances are computed on."""
-    if embedded:
-        return EMBEDDED_TOKENS
-    count = documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
-    return count * min(ARTICLE_TOKENS, shape.context)
+    return _mean("table3", lambda r: sum(r["summary"][part]["median"] for part in parts))

@@ -72,7 +72,7 @@ def layout(request: Request, rows: Sequence[Row], memory: GpuMemory) -> TextTabl
 
 def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Iterator[str]:
     """What the numbers rest on, a sentence or two each."""
-    if request.embedded:
+    if request.config.embedded_data:
         yield (
             "Hours of miniature backbones: seconds of the committed reference, one thread of a "
             "CPU, by the nearest number of edits, and where a backbone has none mini-llama's in "

@@ -19,49 +19,8 @@ from editors.parts.language_model import architecture_of
 from editors.parts.needs import EncoderShape, Shape
 from editors.registry import CONTROL_SUFFIX
 
-Config = Mapping[str, Any]
-
-# Fields of the published `config.json` of meta-llama/Llama-2-7b-hf, EleutherAI/gpt-j-6b and
-# openai-community/gpt2-xl, so that no file has to be fetched for a plan.
-CONFIGS: dict[str, dict[str, Any]] = {
-    "llama-2-7b": {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "max_position_embeddings": 2048,
-        "vocab_size": 32000,
-    },
-    "gpt-j-6b": {
-        "model_type": "gptj",
-        "n_embd": 4096,
-        "n_layer": 28,
-        "n_head": 16,
-        "n_positions": 2048,
-        "vocab_size": 50400,
-    },
-    "gpt2-xl": {
-        "model_type": "gpt2",
-        "n_embd": 1600,
-        "n_layer": 48,
-        "n_head": 25,
-        "n_positions": 1024,
-        "vocab_size": 50257,
-    },
-}
-# Likewise of FacebookAI/roberta-base.
-ENCODERS: dict[str, dict[str, Any]] = {
-    "roberta-base": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "max_position_embeddings": 514,
-        "type_vocab_size": 1,
-        "vocab_size": 50265,
-    },
-}
+# Of the paper's models as they were published, so that no file has to be fetched for a plan.
+_PUBLISHED = json.loads(Path(__file__).with_name("configs.json").read_text(encoding="utf-8"))
 
 
 def shape_of_backbone(name: str) -> Shape:
@@ -71,8 +30,8 @@ def shape_of_backbone(name: str) -> Shape:
         ValueError: an unknown name, or a configuration that describes no known model.
         OSError: a directory without a readable configuration.
     """
-    if name in CONFIGS:
-        return shape_of(CONFIGS[name], name)
+    if name in _PUBLISHED["backbones"]:
+        return shape_of(_PUBLISHED["backbones"][name], name)
     if name in EMBEDDED:
         return shape_of(checked_config(ASSETS / name.removesuffix(CONTROL_SUFFIX)), name)
     directory = Path(name).expanduser()
@@ -82,12 +41,8 @@ def shape_of_backbone(name: str) -> Shape:
     return shape_of(checked_config(directory), directory.resolve().name)
 
 
-def shape_of(config: Config, name: str) -> Shape:
-    """The sizes of the language model that a configuration describes.
-
-    Raises:
-        ValueError: it describes none of a known architecture.
-    """
+def shape_of(config: Mapping[str, Any], name: str) -> Shape:
+    """The sizes of the language model that a configuration describes, else a ValueError."""
     try:
         return replace(_model_shape(json.dumps(dict(config), default=str)), name=name)
     except Exception as error:  # transformers raises errors of many kinds for a wrong field
@@ -106,11 +61,11 @@ def encoder_shape(name: str | None, *, hub: bool) -> EncoderShape:
     from transformers import RobertaConfig, RobertaModel
 
     name = name or ("roberta-base" if hub else ENCODER)
-    config = ENCODERS.get(name)
+    config = _PUBLISHED["encoders"].get(name)
     if config is None:
         directory = ASSETS / ENCODER if name == ENCODER else Path(name).expanduser()
         if not directory.is_dir():
-            raise unknown_name("encoder", name, (ENCODER, *ENCODERS))
+            raise unknown_name("encoder", name, (ENCODER, *_PUBLISHED["encoders"]))
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     with torch.device("meta"):
         model: Any = RobertaModel(RobertaConfig(**config), add_pooling_layer=True)

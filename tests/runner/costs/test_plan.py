@@ -106,7 +106,7 @@ def test_an_editor_without_numbers_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(hours, "_published", lambda *_: None)
     monkeypatch.setattr(FtEditor, "needs", Editor.needs)
     config = RunConfig(preset="paper", editors=("ft",))
-    request = Request(table=get_table(1), points=points(config), config=config)
+    request = Request(config)
     rows = estimate(request)
     assert rows[-1].hours is None
     assert totals(rows).hours == rows[0].hours
