@@ -27,7 +27,7 @@ from bench.tables.render import to_csv
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.runner.worker import Finished
+    from bench.runner.executors.base import Finished
 
 Names = str | Path | Iterable[str | Path]
 Numbers = Sequence[int] | int

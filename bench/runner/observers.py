@@ -27,7 +27,7 @@ from bench.store.results import ResultStore
 
 if TYPE_CHECKING:
     from bench.evaluation.checkpointing import EditCount
-    from bench.runner.worker import Finished
+    from bench.runner.executors.base import Finished
 
 
 class Observer:

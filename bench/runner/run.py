@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.cells import Identity, stream_of
@@ -17,16 +18,16 @@ from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
 from bench.core.console import warn
 from bench.core.grids import Table, get_table
 from bench.core.progress import StopFlag, StoppedEarly, heartbeat, stopped_by_signals
+from bench.datasets.plugins import named_files
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
-from bench.runner.executors.base import Executor
+from bench.runner.executors.base import Executor, Finished, Site
 from bench.runner.kinds import KINDS
 from bench.runner.observers import CellProgress, Observer
 from bench.runner.planning import plan
 from bench.store.results import Record, ResultStore, is_complete, mark_of
 
 if TYPE_CHECKING:
-    from bench.runner.worker import Finished
     from bench.store.running import Leases
 
 LOOK = 1.0  # seconds between two beats of the observers (ours)
@@ -58,11 +59,7 @@ class Ran:
 
 
 def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
-    """Compute what has no record yet.
-
-    Args:
-        config: which cells, on what, how.
-        observers: look on.
+    """Compute what has no record yet, while observers look on.
 
     Raises:
         ValueError: a selection that cannot be run.
@@ -84,7 +81,7 @@ def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
     )
     if todo and config.detach:
         store.prepare()
-        ids = executor.submit(todo, store.directory, options=config.options)
+        ids = executor.submit(todo, site_of(store.directory, config.options))
         return replace(ran, submitted=ids)
     for observer in observers:
         observer.planned(cells=len(planned.jobs), todo=len(todo))
@@ -99,6 +96,11 @@ def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
     return replace(ran, records=[there[key] for c in ran.cells if (key := c.key()) in there])
 
 
+def site_of(records: Path, options: RunOptions = DEFAULT_OPTIONS) -> Site:
+    """What every process of a run whose records are in a directory must know."""
+    return Site(records=records.absolute(), working=Path.cwd(), options=options, own=named_files())
+
+
 def execute(
     jobs: Sequence[Job],
     store: ResultStore,
@@ -108,17 +110,9 @@ def execute(
     options: RunOptions = DEFAULT_OPTIONS,
     stop: StopFlag | None = None,
 ) -> None:
-    """Compute cells until each has a record, whichever process computes it.
+    """Compute cells, in this order, until each has a record, whichever process computes it.
 
     Cells that others hold are waited for, and run here where these gave them back or are gone.
-
-    Args:
-        jobs: in the order in which they are started.
-        store: where the records go.
-        observers: are called with each cell once it has ended.
-        executor: runs what is free.
-        options: how workers run cells.
-        stop: requests an end before all is done.
 
     Raises:
         OSError: a record cannot be read or written, or the engine stopped before all was done.
@@ -127,20 +121,19 @@ def execute(
     if not jobs:
         return
     store.prepare()
-    progress, stopped = CellProgress(jobs, store), False
-    stop = stop or StopFlag()
+    progress, stopped, stop = CellProgress(jobs, store), False, stop or StopFlag()
     _each(observers, lambda observer: observer.started(progress))
 
     def report(cell: Finished) -> None:
         progress.ended(cell)
         _each(observers, lambda observer: observer.finished(cell))
 
+    left = list(jobs)
     try:
         with heartbeat(lambda: _each(observers, lambda observer: observer.beat()), LOOK):
-            left = list(jobs)
             while left:
                 elsewhere = set()
-                cells = executor.run(left, store.directory, options=options, stop=stop)
+                cells = executor.run(left, site_of(store.directory, options), stop)
                 with closing(cells):
                     for cell in cells:
                         if cell.outcome == "elsewhere":
@@ -179,14 +172,11 @@ def _wait(
         cells = "1 cell is" if len(left) == 1 else f"{len(left)} cells are"
         warn(f"{cells} being computed by {', '.join(holders)}; waiting for the records.")
     while left:
-        held = []
-        for job in left:
-            known = outcome_in(store, job)
-            if known is None:
-                held.append(job)
-            else:
-                report(known)
-        left = held
+        known = [(job, outcome_in(store, job)) for job in left]
+        left = [job for job, outcome in known if outcome is None]
+        for _, outcome in known:
+            if outcome is not None:
+                report(outcome)
         if any(_is_free(job.cell.key(), leases) for job in left):
             break
         if stop.stop_requested():

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
-import platform
-import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -19,12 +16,12 @@ from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.files import UnwritableError
 from bench.core.numerics import fix_arithmetic, now, provenance
 from bench.core.progress import StopFlag
-from bench.datasets.plugins import OwnFile, named_files, run_files
 from bench.evaluation.caches import numerics
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
 from bench.evaluation.driver import run_cell
 from bench.evaluation.jobs import Job
+from bench.runner.executors.base import PAUSE, Finished, Outcome, Site
 from bench.store import results
 from bench.store.results import (
     Record,
@@ -37,28 +34,12 @@ from bench.store.results import (
 from bench.store.running import CheckpointFile, Leases
 from editors import registry
 
-# Run now; failed, now or earlier; complete already; being run by another process that may be alive.
-Outcome = Literal["done", "failed", "found", "elsewhere"]
 # Not a failure of the cell: every other cell would meet it too, and there may be room later.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 # Seconds for which a cell is tried again that a killed process may have held: its lease is valid
 # for a while after its last sign of life.
 PATIENCE = 150.0
-PAUSE = 1.0  # seconds between two tries, or two looks at the file system
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What became of a cell, for the run; the record itself is in the store."""
-
-    key: str
-    name: str
-    outcome: Outcome
-    error: str | None = None  # one line where the cell failed
-    edits: int = 0
-    earlier: int = 0  # of the edits, by an earlier run
-    seconds: float = 0.0
 
 
 class KilledError(RuntimeError):
@@ -211,56 +192,9 @@ def _editor_facts(editor: str | None) -> dict[str, Any]:
     return {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}
 
 
-# A process that serves an engine (a process pool, Ray, Slurm): it has one worker, which
-# reads every file once.
-
-_serving: dict[Site, Worker] = {}  # at most one: a process has one working directory
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What every process of a run must know; all paths are absolute, and the same everywhere."""
-
-    records: Path
-    working: Path  # where relative paths of inputs start
-    options: RunOptions = DEFAULT_OPTIONS
-    own: tuple[OwnFile, ...] = ()  # editors and data sets of the user's
-    stopping: Path | None = None  # a file that asks all to stop, once it exists
-
-    def enter(self) -> None:
-        """Make this the process's site."""
-        for directory, what in ((self.records, "records"), (self.working, "inputs")):
-            if not directory.is_dir():
-                raise FileNotFoundError(
-                    f"The directory of {what}, {directory}, does not exist on {platform.node()}; "
-                    "all machines must see it under this name."
-                )
-        os.chdir(self.working)
-        try:
-            run_files(self.own)
-        except ValueError as error:
-            raise OSError(str(error)) from error
-
-    def stop_flag(self) -> StopFlag:
-        """A flag that the file raises too; it is looked for once a second."""
-        path, looked = self.stopping, 0.0
-
-        def exists() -> bool:
-            nonlocal looked
-            now = time.monotonic()
-            if path is None or now - looked < PAUSE:
-                return False
-            looked = now
-            return path.exists()
-
-        return StopFlag(exists)
-
-
-def site_of(directory: Path, options: RunOptions = DEFAULT_OPTIONS) -> Site:
-    """The site of a run whose records are in a directory."""
-    return Site(
-        records=directory.absolute(), working=Path.cwd(), options=options, own=named_files()
-    )
+# The worker of a process that serves an engine (a process pool, Ray, Slurm); at most one, as a
+# process has one working directory.
+_serving: dict[Site, Worker] = {}
 
 
 def worker_at(site: Site, stop: StopFlag | None = None) -> Worker:
@@ -284,8 +218,3 @@ def run_patiently(worker: Worker, job: Job, patience: float = PATIENCE) -> Finis
         time.sleep(PAUSE)
         finished = worker.run(job)
     return finished
-
-
-def leave_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which lets running cells end and reports their records."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,8 +19,8 @@ from bench.cli.main import main
 from bench.core.events import KINDS, Progress, RunFinished, event_log
 from bench.core.progress import StoppedEarly, show_documents, show_steps
 from bench.evaluation.record_kinds import edits_in, names_of
+from bench.runner.executors.base import Finished
 from bench.runner.executors.local import LocalExecutor
-from bench.runner.worker import Finished
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.runner.executors.marking_jobs import job
 from tests.support.console import next_commands
@@ -150,7 +150,7 @@ class Ending(LocalExecutor):
         super().__init__()
         self._error = error
 
-    def run(self, *_: object, **__: object) -> Generator[Finished, None, None]:
+    def run(self, *_: object) -> Generator[Finished, None, None]:
         yield from ()
         raise self._error
 

@@ -20,8 +20,10 @@ import pytest
 
 from bench.cli.main import main
 from bench.core.config import RunConfig, RunOptions
+from bench.core.progress import StopFlag
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob
+from bench.runner.run import site_of
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
 from tests.faults.grid import EDITORS, Home, assert_tidy, results
@@ -185,11 +187,8 @@ def test_ray_workers(
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        finished = list(
-            RayExecutor(RunConfig(executor="ray", jobs=1)).run(
-                home.jobs(EDITORS), out, options=EVERY_EDIT
-            )
-        )
+        executor = RayExecutor(RunConfig(executor="ray", jobs=1))
+        finished = [*executor.run(home.jobs(EDITORS), site_of(out, EVERY_EDIT), StopFlag())]
     finally:
         over.set()
         killer.join()

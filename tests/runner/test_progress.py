@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer, EditCount
+from bench.runner.executors.base import Finished
 from bench.runner.observers import CellProgress, Display
-from bench.runner.worker import Finished
 from bench.store.results import ResultStore
 from bench.store.running import Lease, Leases
 from tests.runner.executors.marking_jobs import MarkingJob, job

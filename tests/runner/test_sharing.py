@@ -16,7 +16,8 @@ import pytest
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.runner import run
 from bench.runner import worker as module
-from bench.runner.worker import Finished, Worker
+from bench.runner.executors.base import Finished
+from bench.runner.worker import Worker
 from bench.store.results import ResultStore, encoded, is_complete
 from bench.store.running import Leases
 from tests.support.fake_jobs import executed, fake_job, runs

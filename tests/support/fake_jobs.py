@@ -16,11 +16,10 @@ from bench.evaluation.context import Context
 from bench.evaluation.driver import RUNNERS
 from bench.evaluation.jobs import Job, Results
 from bench.models.backbones import Backbone
-from bench.runner.executors.base import Executor
+from bench.runner.executors.base import Executor, Finished
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.observers import Observer
 from bench.runner.run import execute
-from bench.runner.worker import Finished
 from bench.store.results import ResultStore
 from tests.core.test_cells import CELL
 

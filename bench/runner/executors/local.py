@@ -5,24 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.console import quiet_libraries, warn
 from bench.core.numerics import fixed_arithmetic
 from bench.core.progress import StopFlag, StoppedEarly, WorkerSignals
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
-from bench.runner.executors.base import Executor
-
-if TYPE_CHECKING:
-    from bench.runner.worker import Finished, Site
+from bench.runner.executors.base import Executor, Finished, FinishedCells, Site
 
 ATTEMPTS = 2  # of a cell whose process is killed
 
@@ -43,35 +37,27 @@ class LocalExecutor(Executor):
 
         A single one is this process, with what its `context` has read already.
         """
-        self._processes = processes
-        self._context = context
+        self._processes, self._context = processes, context
 
-    def run(
-        self,
-        jobs: Sequence[Job],
-        directory: Path,
-        *,
-        options: RunOptions = DEFAULT_OPTIONS,
-        stop: StopFlag | None = None,
-    ) -> Generator[Finished, None, None]:
+    def run(self, jobs: Sequence[Job], site: Site, stop: StopFlag) -> FinishedCells:
         """See the base class."""
         if not jobs:
             return
         import torch
 
-        from bench.runner.worker import Worker, site_of
+        from bench.runner.worker import Worker
         from bench.store.results import ResultStore
 
-        stop = stop or StopFlag()
         default = available_cores() if jobs[0].device == "cpu" else 1
         processes = min(self._processes or default, len(jobs))
         if processes == 1:
             torch.set_num_threads(1)  # results must not depend on the number of cores
-            worker = Worker(ResultStore(directory), options, stop, context=self._context)
-            with fixed_arithmetic(wanted=options.deterministic):
+            store = ResultStore(site.records)
+            worker = Worker(store, site.options, stop, context=self._context)
+            with fixed_arithmetic(wanted=site.options.deterministic):
                 yield from map(worker.run, jobs)
             return
-        lanes = _Lanes(site_of(directory, options), stop)
+        lanes = _Lanes(site, stop)
         pool = ThreadPoolExecutor(processes, thread_name_prefix="lane")
         try:
             yield from _finished([pool.submit(lanes.run, job) for job in jobs])
@@ -102,9 +88,7 @@ class _Lanes:
     """A process for each thread: a process that is killed takes no other cell with it."""
 
     def __init__(self, site: Site, stop: StopFlag) -> None:
-        self.ending = False
-        self._site = site
-        self._stop = stop
+        self.ending, self._site, self._stop = False, site, stop
         # A fork of a process with torch threads can hang.
         self._context = get_context("spawn")
         self._stopping = self._context.Event()

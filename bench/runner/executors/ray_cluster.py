@@ -7,23 +7,19 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
+from bench.core.config import RunConfig
 from bench.core.console import warn
 from bench.core.grids import get_table
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
-from bench.runner.executors.base import Executor, require
+from bench.runner.executors.base import Executor, Finished, FinishedCells, Site, require
 from bench.runner.executors.local import available_cores
 from bench.runner.kinds import KINDS
-
-if TYPE_CHECKING:
-    from bench.runner.worker import Finished, Site
 
 RETRIES = 1  # of a cell whose process is killed; Ray starts it again, wherever there is room
 _LOOK_SECONDS = 1.0  # between two looks at whether signals came
@@ -50,21 +46,15 @@ class RayExecutor(Executor):
         self._cpus = config.jobs
         self._gpus_per_cell = config.gpus_per_cell or 1.0
 
-    def run(
-        self,
-        jobs: Sequence[Job],
-        directory: Path,
-        *,
-        options: RunOptions = DEFAULT_OPTIONS,
-        stop: StopFlag | None = None,
-    ) -> Generator[Finished, None, None]:
+    def run(self, jobs: Sequence[Job], site: Site, stop: StopFlag) -> FinishedCells:
         """See the base class; a file beside the records asks workers to stop."""
-        from bench.runner.worker import site_of
-
-        with self._connected() as ray, _stopping_file(directory, stop or StopFlag()) as stopping:
-            yield from self._outcomes(
-                ray, jobs, replace(site_of(directory, options), stopping=stopping)
-            )
+        stopping = site.records / f".stop.{uuid.uuid4().hex}"
+        stop.passed_on(stopping.touch)
+        try:
+            with self._connected() as ray:
+                yield from self._outcomes(ray, jobs, replace(site, stopping=stopping))
+        finally:
+            stopping.unlink(missing_ok=True)
 
     def _outcomes(self, ray: Any, jobs: Sequence[Job], site: Site) -> Iterator[Finished]:
         from bench.runner.worker import lost
@@ -142,22 +132,11 @@ def _check_listening(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_LISTENING_SECONDS).close()
 
 
-@contextmanager
-def _stopping_file(directory: Path, stop: StopFlag) -> Iterator[Path]:
-    """A name that becomes a file when a stop is requested; it is removed afterwards."""
-    path = directory.absolute() / f".stop.{uuid.uuid4().hex}"
-    stop.passed_on(path.touch)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def run_task(job: Job, site: Site) -> Finished | Literal["stopped"]:
     """Run a job in the process that Ray chose."""
-    from bench.runner.worker import leave_interrupts, run_patiently, worker_at
+    from bench.runner.worker import run_patiently, worker_at
 
-    leave_interrupts()  # a file asks to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; a file asks to stop
     _stay_on_gpu()
     try:
         return run_patiently(worker_at(site), job)

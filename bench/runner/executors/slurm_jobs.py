@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.cells import Cell
-from bench.core.config import DEFAULT_OPTIONS, SLURM_FOLDER, RunConfig, RunOptions
+from bench.core.config import SLURM_FOLDER, RunConfig
 from bench.core.console import warn
 from bench.core.grids import get_table
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
-from bench.runner.executors.base import Executor, require
+from bench.runner.executors.base import Executor, Finished, FinishedCells, Site, require
 from bench.runner.kinds import KINDS
 from bench.store.results import Record, ResultStore, is_complete
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import submitit
     from submitit.helpers import DelayedSubmission
 
-    from bench.runner.worker import Finished, Site, Worker
+    from bench.runner.worker import Worker
 
 MINUTES = 240  # of a job, after which it is queued again, and goes on
 GRACE = 60.0  # seconds for a cell to come to a stop; Slurm gives 90 unless configured otherwise
@@ -50,43 +50,28 @@ class SlurmExecutor(Executor):
         alone = KINDS[get_table(config.table).measures].alone
         self._workers = 1 if alone else config.slurm_workers or 1
 
-    def submit(
-        self, jobs: Sequence[Job], directory: Path, *, options: RunOptions = DEFAULT_OPTIONS
-    ) -> list[str]:
+    def submit(self, jobs: Sequence[Job], site: Site) -> list[str]:
         """See the base class."""
-        return [str(job.job_id) for job in self._submit(jobs, directory, options)]
+        return [str(job.job_id) for job in self._submit(jobs, site)]
 
-    def run(
-        self,
-        jobs: Sequence[Job],
-        directory: Path,
-        *,
-        options: RunOptions = DEFAULT_OPTIONS,
-        stop: StopFlag | None = None,
-    ) -> Generator[Finished, None, None]:
+    def run(self, jobs: Sequence[Job], site: Site, stop: StopFlag) -> FinishedCells:
         """See the base class; records show what is finished, and a stop ends the watching."""
-        before = written_at(directory, jobs)
-        submitted = self._submit(jobs, directory, options)
+        before = written_at(site.records, jobs)
+        submitted = self._submit(jobs, site)
         try:
-            yield from _watch(submitted, jobs, ResultStore(directory), before, stop or StopFlag())
+            yield from _watch(submitted, jobs, ResultStore(site.records), before, stop)
         except (KeyboardInterrupt, StoppedEarly):
             ids = " ".join(str(job.job_id) for job in submitted)
             warn(f"interrupted: the jobs go on without being watched; `scancel {ids}` ends them.")
             raise
         _settle(submitted)
 
-    def _submit(
-        self, jobs: Sequence[Job], directory: Path, options: RunOptions
-    ) -> list[submitit.Job[None]]:
+    def _submit(self, jobs: Sequence[Job], site: Site) -> list[submitit.Job[None]]:
         from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
-        from bench.runner.worker import site_of
-
-        pull = Pull(jobs=jobs, site=site_of(directory, options))
-        workers = min(self._workers, len(jobs))
-        engine = self._engine()
+        pull, engine = Pull(jobs=jobs, site=site), self._engine()
         try:
-            return engine.submit_array([pull] * workers)
+            return engine.submit_array([pull] * min(self._workers, len(jobs)))
         except (FailedSubmissionError, UncompletedJobError) as error:
             raise OSError(f"Slurm took no job: {error}") from error
 

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.progress import StopFlag
 from bench.evaluation.jobs import Job
 from bench.runner import run
-from bench.runner.executors.base import Executor
-from bench.runner.worker import Finished, Outcome
+from bench.runner.executors.base import Executor, Finished, Outcome, Site
 from bench.store.results import ResultStore
 from tests.runner.executors.marking_jobs import job
 from tests.support.fake_jobs import executed
@@ -23,12 +21,7 @@ class Scripted(Executor):
         self.lines = list(lines)
 
     def run(
-        self,
-        jobs: Sequence[Job],
-        directory: Path,
-        *,
-        options: RunOptions = DEFAULT_OPTIONS,
-        stop: StopFlag | None = None,
+        self, jobs: Sequence[Job], site: Site, stop: StopFlag
     ) -> Generator[Finished, None, None]:
         line = self.lines.pop(0)
         by_seed = {one.cell.to_dict()["seed"]: one for one in jobs}

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from bench.core.progress import StopFlag
 from bench.runner.executors.base import Executor
 from bench.runner.executors.local import ATTEMPTS, LocalExecutor
+from bench.runner.run import site_of
 from bench.runner.worker import lost
 from bench.store.results import mark_of
 from tests.runner.executors.marking_jobs import (
@@ -24,14 +26,14 @@ def test_one_process_is_this_one_and_takes_cells_in_order(tmp_path: Path) -> Non
     jobs = [job(tmp_path / "marks", seed) for seed in (1, 0, 2)]
     executor: Executor = LocalExecutor(1)
     (tmp_path / "out").mkdir()
-    finished = list(executor.run(jobs, tmp_path / "out"))
+    finished = list(executor.run(jobs, site_of(tmp_path / "out"), StopFlag()))
     assert [one.key for one in finished] == [one.cell.key() for one in jobs]
     assert {one.outcome for one in finished} == {"done"}
     assert states(tmp_path / "out") == dict.fromkeys(range(3), "complete")
 
 
 def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
-    assert list(LocalExecutor(2).run([], tmp_path)) == []
+    assert list(LocalExecutor(2).run([], site_of(tmp_path), StopFlag())) == []
 
 
 @pytest.mark.slow
@@ -40,7 +42,8 @@ def test_a_killed_process_takes_no_other_cell_with_it(tmp_path: Path) -> None:
     out.mkdir()
     once, always = job(marks, 3, deaths=1), job(marks, 2, deaths=9)
     well, failing = job(marks, 1), job(marks, 0, fails=True)
-    finished = {f.key: f for f in LocalExecutor(2).run([well, always, failing, once], out)}
+    jobs = [well, always, failing, once]
+    finished = {f.key: f for f in LocalExecutor(2).run(jobs, site_of(out), StopFlag())}
     assert len(finished) == 4
     assert states(out) == {3: "complete", 2: "failed", 1: "complete", 0: "failed"}
     assert len(tries(once)) == 2
@@ -62,7 +65,7 @@ def test_a_cell_that_another_run_has_ended_is_not_lost(tmp_path: Path) -> None:
     out.mkdir()
     assert lost(one, out, 1.0).outcome == "failed"
     again = replace(one, replaces=mark_of(all_records(out)[0]))
-    list(LocalExecutor(1).run([again], out))
+    list(LocalExecutor(1).run([again], site_of(out), StopFlag()))
     assert states(out) == {0: "complete"}
     assert lost(one, out, 1.0).outcome == "found"
     assert states(out) == {0: "complete"}
@@ -75,7 +78,7 @@ def test_an_error_lets_no_cell_run_to_its_end(
     marks, out = tmp_path / "marks", tmp_path / "out"
     out.mkdir()
     quick, slow = job(marks, 0), job(marks, 1, seconds=300.0, heeds=True)
-    finished: Any = LocalExecutor(2).run([quick, slow], out)
+    finished: Any = LocalExecutor(2).run([quick, slow], site_of(out), StopFlag())
     assert next(finished).key == quick.cell.key()
     wait_for(marks / "1-0")
     finished.close()  # whoever takes them has met an error

@@ -10,8 +10,8 @@ import pytest
 from bench.evaluation.jobs import Job
 from bench.runner import worker as serving
 from bench.runner.executors import slurm_jobs as module
+from bench.runner.executors.base import Finished, Outcome, Site
 from bench.runner.executors.slurm_jobs import Pull, written_at, written_since
-from bench.runner.worker import Finished, Outcome, Site
 from bench.store.results import ResultStore, mark_of
 from tests.runner.executors.marking_jobs import MarkingJob, job, states, tries, wait_for
 

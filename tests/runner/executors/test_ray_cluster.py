@@ -13,6 +13,7 @@ import pytest
 from bench.core.config import RunConfig
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.runner.executors.ray_cluster import RETRIES, RayExecutor
+from bench.runner.run import site_of
 from tests.runner.executors.conftest import ROOT
 from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for
 
@@ -60,8 +61,8 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    executor = at(address)
-    finished = {one.key: one for one in executor.run([cut, always, *others], out)}
+    running = at(address).run([cut, always, *others], site_of(out), StopFlag())
+    finished = {one.key: one for one in running}
     killer.join()
     assert len(finished) == 4
     assert states(out) == {0: "complete", 1: "complete", 2: "failed", 3: "complete"}
@@ -81,7 +82,7 @@ def test_asked_to_stop_workers_keep_what_they_do_and_begin_nothing(
 ) -> None:
     marks, stop = tmp_path / "marks", StopFlag()
     jobs = [job(marks, seed, seconds=30.0 if seed < 3 else 0.0, heeds=True) for seed in range(4)]
-    running = at(address).run(jobs[::-1], out, stop=stop)
+    running = at(address).run(jobs[::-1], site_of(out), stop)
     assert next(running).key == jobs[3].cell.key()
     wait_for(marks / "2-0")
     stop.request_stop()
@@ -97,7 +98,7 @@ def test_an_interrupt_cancels_what_waits_and_lets_what_runs_end(
 ) -> None:
     marks = tmp_path / "marks"
     jobs = [job(marks, seed, seconds=1.0) for seed in range(8)]
-    running = at(address).run(jobs, out)
+    running = at(address).run(jobs, site_of(out), StopFlag())
     next(running)
     with pytest.raises(KeyboardInterrupt):
         running.throw(KeyboardInterrupt())
@@ -112,9 +113,9 @@ def test_a_directory_that_a_worker_does_not_see_is_named(
 ) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(OSError, match=f"directory of records, {gone}, does not exist on"):
-        list(at(address).run([job(tmp_path / "marks", 0)], gone))
+        list(at(address).run([job(tmp_path / "marks", 0)], site_of(gone), StopFlag()))
 
 
 def test_an_address_without_ray_is_one_sentence(tmp_path: Path, out: Path) -> None:
     with pytest.raises(ValueError, match=r"No Ray at '127.0.0.1:1': "):
-        list(at("127.0.0.1:1").run([job(tmp_path / "marks", 0)], out))
+        list(at("127.0.0.1:1").run([job(tmp_path / "marks", 0)], site_of(out), StopFlag()))

@@ -13,7 +13,9 @@ from submitit.core.job_environment import JobEnvironment
 
 from bench.cli.main import main
 from bench.core.config import RunConfig
+from bench.core.progress import StopFlag
 from bench.runner.executors.slurm_jobs import SlurmExecutor
+from bench.runner.run import site_of
 from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for
 
 USR = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")  # what comes before the end of a job
@@ -45,7 +47,8 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
 
     ender = threading.Thread(target=end)
     ender.start()
-    finished = {one.key: one for one in executor.run([failing, first, cut, last], out)}
+    running = executor.run([failing, first, cut, last], site_of(out), StopFlag())
+    finished = {one.key: one for one in running}
     ender.join()
     assert states(out) == {3: "failed", 2: "complete", 1: "complete", 0: "complete"}
     failure = finished.pop(failing.cell.key())
@@ -65,7 +68,7 @@ def test_a_worker_that_breaks_is_named_with_its_log(tmp_path: Path, out: Path) -
     killing = job(tmp_path / "marks", 1, deaths=9)
     fine = job(tmp_path / "marks", 2)
     executor = SlurmExecutor(config(tmp_path, slurm_cluster="local"))
-    running = executor.run([fine, killing], out)
+    running = executor.run([fine, killing], site_of(out), StopFlag())
     assert next(running).key == fine.cell.key()
     with pytest.raises(OSError, match=r"1 cells are left: job [0-9]+ ended with .*_log\.err"):
         next(running)
@@ -95,7 +98,7 @@ def test_slurm_gets_what_was_asked_for(slurm: Path, tmp_path: Path, out: Path) -
         slurm_option={"account": "lab", "signal-delay-s": 120, "licenses": "a:1"},
     )
     jobs = [job(tmp_path / "marks", seed) for seed in range(3)]
-    submitted = SlurmExecutor(wanted).submit(jobs, out)
+    submitted = SlurmExecutor(wanted).submit(jobs, site_of(out))
     assert submitted == ["17_0", "17_1"]
     lines = {line.removeprefix("#SBATCH --") for line in slurm.read_text().splitlines()}
     assert {
@@ -129,7 +132,7 @@ def test_detached_the_command_returns_and_says_how_to_go_on(
 
 def test_there_are_no_more_workers_than_cells(slurm: Path, tmp_path: Path, out: Path) -> None:
     executor = SlurmExecutor(config(tmp_path, slurm_workers=9))
-    (submitted,) = executor.submit([job(tmp_path / "marks", 0)], out)
+    (submitted,) = executor.submit([job(tmp_path / "marks", 0)], site_of(out))
     assert submitted == "17"
     assert "--array" not in slurm.read_text()
 
@@ -138,4 +141,4 @@ def test_what_slurm_refuses_is_said(slurm: Path, tmp_path: Path, out: Path) -> N
     (slurm.parent / "commands" / "sbatch").write_text("#!/bin/sh\necho no such account >&2\nexit 1")
     executor = SlurmExecutor(config(tmp_path))
     with pytest.raises(OSError, match=r"Slurm took no job: .*no such account"):
-        executor.submit([job(tmp_path / "marks", 0)], out)
+        executor.submit([job(tmp_path / "marks", 0)], site_of(out))
