@@ -192,7 +192,6 @@ class _Lines(Observer):
         self._count = 0
 
     def finished(self, cell: Finished) -> None:
-        """See the base class."""
         self._count += 1
         warn(f"{self._count}: {cell.name}: {cell.error or f'{cell.seconds:.1f} s'}")
 

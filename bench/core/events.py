@@ -11,10 +11,10 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 Facts = Mapping[str, Any]  # plain JSON values
 
@@ -23,14 +23,11 @@ Facts = Mapping[str, Any]  # plain JSON values
 class Event:
     """Base of the kinds; the fields of a subclass are those of its line."""
 
-    kind: ClassVar[str]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """A run begins; what follows is about the cells that have no record yet."""
 
-    kind: ClassVar[str] = "run_started"
     version: str
     selection: Facts  # as on the command line
     cells: int  # of the table
@@ -42,7 +39,6 @@ class RunStarted(Event):
 class CellStarted(Event):
     """A process has taken a cell."""
 
-    kind: ClassVar[str] = "cell_started"
     key: str
     cell: Facts  # the names in its identity
 
@@ -51,7 +47,6 @@ class CellStarted(Event):
 class CellFinished(Event):
     """A cell has a record."""
 
-    kind: ClassVar[str] = "cell_finished"
     key: str
     cell: Facts
     seconds: float  # 0 where another run computed it
@@ -64,7 +59,6 @@ class CellFinished(Event):
 class CellFailed(Event):
     """A cell has a record of its failure."""
 
-    kind: ClassVar[str] = "cell_failed"
     key: str
     cell: Facts
     seconds: float
@@ -75,12 +69,11 @@ class CellFailed(Event):
 class Progress(Event):
     """How far the work is; after every cell, and every half minute."""
 
-    kind: ClassVar[str] = "progress"
     what: str  # is counted: `cells`, `iterations`, `documents`
     done: int
     total: int | None
-    edits: int | None  # so far, in cells that are being computed too
-    edits_total: int | None  # None where it is not known
+    edits: int | None = None  # so far, in cells that are being computed too
+    edits_total: int | None = None  # None where it is not known
     rate: float | None  # of what is counted, a second
     seconds_left: float | None
 
@@ -89,7 +82,6 @@ class Progress(Event):
 class Stopped(Event):
     """A signal has stopped the run; the same command continues."""
 
-    kind: ClassVar[str] = "stopped"
     done: int
     todo: int
 
@@ -98,16 +90,22 @@ class Stopped(Event):
 class RunFinished(Event):
     """The last line of a run that was not killed."""
 
-    kind: ClassVar[str] = "run_finished"
     exit_code: int
     seconds: float
     failed: int  # cells, now or earlier
     written: tuple[str, ...]  # files of the table
 
 
-KINDS: tuple[type[Event], ...] = (
-    RunStarted, CellStarted, CellFinished, CellFailed, Progress, Stopped, RunFinished,
-)  # fmt: skip
+KINDS: dict[str, type[Event]] = {
+    "run_started": RunStarted,
+    "cell_started": CellStarted,
+    "cell_finished": CellFinished,
+    "cell_failed": CellFailed,
+    "progress": Progress,
+    "stopped": Stopped,
+    "run_finished": RunFinished,
+}
+_NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,8 @@ class EventLog:
         if self.file is None:
             return
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"event": event.kind, "time": time} | _plain(asdict(event))
-        text = json.dumps(line, allow_nan=False)
+        facts = _plain(vars(event))
+        text = json.dumps({"event": _NAMES[type(event)], "time": time} | facts, allow_nan=False)
         with self.lock:
             self.file.write(f"{text}\n")
             self.file.flush()
@@ -139,11 +137,7 @@ SILENT = EventLog()
 
 @contextmanager
 def event_log(path: Path | None) -> Iterator[EventLog]:
-    """A log that appends to a file, which is created where there is none.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
+    """A log that appends to a file, created where there is none; an OSError if it cannot be."""
     if path is None:
         yield EventLog()
         return

@@ -134,13 +134,7 @@ def show_busy(what: str, every: float = SECONDS) -> Iterator[None]:
 def show_count(
     what: str, total: int | None, every: float = SECONDS
 ) -> Iterator[Callable[[int], None]]:
-    """A function to call with how many more are done.
-
-    Args:
-        what: is counted, in the plural.
-        total: how many there will be; None where it is not known.
-        every: seconds between two lines in a pipe.
-    """
+    """A function to call with how many more are done of what is counted, in the plural."""
     with _Counter(Pace(total), what, every=every, transient=True).shown() as counter:
         yield counter.more
 
@@ -285,16 +279,10 @@ class _Counter:
         return ", ".join(parts) + pace.left_in_words(self._left)
 
     def _write_event(self) -> None:
-        pace = self.pace
+        pace, left = self.pace, self.pace.seconds_left
         self._log.write(
             events.Progress(
-                what=self._what,
-                done=pace.done,
-                total=pace.total,
-                edits=None,
-                edits_total=None,
-                rate=pace.rate,
-                seconds_left=pace.seconds_left,
+                what=self._what, done=pace.done, total=pace.total, rate=pace.rate, seconds_left=left
             )
         )
 

@@ -86,9 +86,7 @@ class CellProgress:
         store: ResultStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        from bench.store.running import (
-            Leases,  # it imports torch, which a finished run needs not
-        )
+        from bench.store.running import Leases  # with torch, which a finished run needs not
 
         self.store = store
         self.cells = {job.cell.key(): job.cell for job in jobs}
@@ -116,9 +114,9 @@ class CellProgress:
 
     def now(self) -> Snapshot:
         """How far the cells are; leases are read."""
-        running = self._running()
+        there = self._running()
         with self._lock:
-            running = {key: count for key, count in running.items() if key not in self._ended}
+            running = {key: count for key, count in there.items() if key not in self._ended}
             self._seen |= running
             for key, count in running.items():
                 self._was_before(key, count.earlier)
@@ -136,9 +134,8 @@ class CellProgress:
         known = [size for size in sizes if size is not None]
         edits = self._ended | {key: count.edits for key, count in running.items()}
         here = {key: max(n - self._before.get(key, 0), 0) for key, n in edits.items()}
-        done = len(self._ended) + sum(
-            self._share(key, count.edits) for key, count in running.items()
-        )
+        shares = (self._share(key, count.edits) for key, count in running.items())
+        done = len(self._ended) + sum(shares)
         # A cell that ended counts one, less what was there of it before; one that failed before
         # its edits counts one.
         gained = sum(
@@ -179,7 +176,6 @@ class Display(Observer):
         self._task = TaskID(0)
 
     def started(self, progress: CellProgress) -> None:
-        """See the base class."""
         self._progress, self._last = progress, time.monotonic()
         console = Console(stderr=True)
         if console.is_terminal:
@@ -190,7 +186,6 @@ class Display(Observer):
             self.beat()
 
     def beat(self) -> None:
-        """See the base class."""
         if self._bar is not None:
             now = self._progress.now()
             self._bar.update(self._task, completed=now.share, far=now.in_words())
@@ -200,16 +195,14 @@ class Display(Observer):
                 warn(f"cells: {now.in_words()}")
 
     def finished(self, cell: Finished) -> None:
-        """See the base class."""
-        if self._bar is None:
-            return
-        state = f"failed: {cell.error}" if cell.error else f"{cell.seconds:.1f} s"
-        state = "found" if cell.outcome == "found" else state
-        self._bar.console.print(visible(f"{cell.name}: {state}"), markup=False, highlight=False)
-        self.beat()
+        if self._bar is not None:
+            state = f"failed: {cell.error}" if cell.error else f"{cell.seconds:.1f} s"
+            state = "found" if cell.outcome == "found" else state
+            line = visible(f"{cell.name}: {state}")
+            self._bar.console.print(line, markup=False, highlight=False)
+            self.beat()
 
     def ended(self, *, stopped: bool) -> None:
-        """See the base class."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -227,11 +220,7 @@ class Ending:
 def json_events(
     path: Path, selection: Mapping[str, Any], every: float = SECONDS
 ) -> Iterator[JsonEvents]:
-    """An observer that adds a run's events to a file; the last of them is its `ending`.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
+    """An observer that adds a run's events to a file; the last of them is its `ending`."""
     with event_log(path) as log:
         observer = JsonEvents(log, selection, every)
         try:
@@ -254,20 +243,11 @@ class JsonEvents(Observer):
         self._lock = threading.Lock()
 
     def planned(self, *, cells: int, todo: int) -> None:
-        """See the base class."""
         self._pace = Pace(todo)
-        self._log.write(
-            events.RunStarted(
-                version=__version__,
-                selection=self._selection,
-                cells=cells,
-                found=cells - todo,
-                todo=todo,
-            )
-        )
+        counts = {"cells": cells, "found": cells - todo, "todo": todo}
+        self._log.write(events.RunStarted(version=__version__, selection=self._selection, **counts))
 
     def started(self, progress: CellProgress) -> None:
-        """See the base class."""
         self._progress, self._last = progress, time.monotonic()
         self._waiting = set(progress.cells)
 
@@ -283,25 +263,17 @@ class JsonEvents(Observer):
         """Report a cell's end, and how far the others are."""
         self._cell_started(cell.key)
         names = names_of(self._progress.cells[cell.key])
-        event: events.Event
+        facts: dict[str, Any] = {"key": cell.key, "cell": names, "seconds": cell.seconds}
         if cell.error is not None:
-            event = events.CellFailed(
-                key=cell.key, cell=names, seconds=cell.seconds, error=cell.error
-            )
+            self._log.write(events.CellFailed(**facts, error=cell.error))
         else:
-            event = events.CellFinished(
-                key=cell.key,
-                cell=names,
-                seconds=cell.seconds,
-                edits=cell.edits,
-                scores=_scores(self._progress.store, cell.key),
-                elsewhere=cell.outcome == "found",
+            scores, elsewhere = self._scores(cell.key), cell.outcome == "found"
+            self._log.write(
+                events.CellFinished(**facts, edits=cell.edits, scores=scores, elsewhere=elsewhere)
             )
-        self._log.write(event)
         self._report_progress()
 
     def ended(self, *, stopped: bool) -> None:
-        """See the base class."""
         if stopped:
             done, todo = self._progress.done, len(self._progress.cells)
             self._log.write(events.Stopped(done=done, todo=todo))
@@ -324,13 +296,10 @@ class JsonEvents(Observer):
         shared = {field.name: now[field.name] for field in fields(events.Progress)[1:]}
         self._log.write(events.Progress(what="cells", **shared))
 
-
-def _scores(store: ResultStore, key: str) -> Mapping[str, Any]:
-    """The scores of the edited model in a record."""
-    record = store.read(key)
-    if record is None:
-        return {}
-    summary: dict[str, Any] = record["summary"]
-    scores: dict[str, Any] = summary.get("scores", summary)
-    after: dict[str, Any] = scores.get("after", scores)
-    return after
+    def _scores(self, key: str) -> Mapping[str, Any]:
+        """The scores of the edited model in a record."""
+        record = self._progress.store.read(key)
+        summary: dict[str, Any] = {} if record is None else record["summary"]
+        scores: dict[str, Any] = summary.get("scores", summary)
+        after: dict[str, Any] = scores.get("after", scores)
+        return after

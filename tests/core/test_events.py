@@ -27,8 +27,6 @@ from tests.support.console import next_commands
 from tests.support.pages import ROOT
 from tests.support.tiny_files import save_tiny
 
-BY_KIND = {kind.kind: kind for kind in KINDS}
-
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
@@ -71,7 +69,7 @@ def refuse(constant: str) -> Any:
 
 def check(line: dict[str, Any]) -> None:
     """One event is as its class says."""
-    kind = BY_KIND[line["event"]]
+    kind = KINDS[line["event"]]
     assert list(line) == ["event", "time", *(field.name for field in dataclasses.fields(kind))]
     assert datetime.fromisoformat(line["time"]).utcoffset() is not None
     hints = get_type_hints(kind)
@@ -266,7 +264,7 @@ def test_edits_are_counted_by_whole_blocks(tmp_path: Path) -> None:
 
 def test_every_kind_is_in_the_documentation() -> None:
     text = (ROOT / "docs" / "long_runs.md").read_text(encoding="utf-8")
-    for name, kind in BY_KIND.items():
+    for name, kind in KINDS.items():
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
         for field in dataclasses.fields(kind):
             assert f"`{field.name}`" in row

@@ -40,7 +40,6 @@ class LocalExecutor(Executor):
         self._processes, self._context = processes, context
 
     def run(self, jobs: Sequence[Job], site: Site, stop: StopFlag) -> FinishedCells:
-        """See the base class."""
         if not jobs:
             return
         import torch

@@ -51,7 +51,6 @@ class SlurmExecutor(Executor):
         self._workers = 1 if alone else config.slurm_workers or 1
 
     def submit(self, jobs: Sequence[Job], site: Site) -> list[str]:
-        """See the base class."""
         return [str(job.job_id) for job in self._submit(jobs, site)]
 
     def run(self, jobs: Sequence[Job], site: Site, stop: StopFlag) -> FinishedCells:
