@@ -26,7 +26,7 @@ from bench.core.grids import GridPoint, Table, get_table
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.observers import Display, Ending, Observer, json_events
-from bench.runner.planning import Planner, points
+from bench.runner.planning import check_hparams, points
 from bench.runner.run import Ran
 from bench.runner.run import run as run_cells
 from bench.runner.stored import Stored, stored
@@ -151,7 +151,7 @@ def _hint(config: RunConfig, ran: Ran) -> None:
 def _listed(config: RunConfig) -> Iterator[str]:
     """One line for each cell, and for the unedited model where it has cells of its own."""
     chosen, measures = points(config), get_table(config.table).measures
-    Planner(config).check_hparams(chosen, installed=True)
+    check_hparams(config, chosen, installed=True)
     if measures in ("general_ability", "times"):
         backbones = dict.fromkeys(point.backbone for point in chosen)
         yield from (f"{backbone}  unedited" for backbone in backbones)

@@ -146,7 +146,7 @@ _TABLES = (
 TABLES = {table.number: table for table in _TABLES}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GridPoint:
     """A cell by its names, before digests and hyper-parameters are known."""
 

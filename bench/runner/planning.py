@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bench.core.grids import (
 )
 from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
-from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
+from bench.datasets import dataset_keys, get_dataset, source_digests
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
@@ -59,8 +59,7 @@ def check_taken(table: Table, config: RunConfig, views: Sequence[str] = ()) -> N
     """Refuse options that would do nothing."""
     usual = RunConfig(preset=config.preset)
     for name, reason in KINDS[table.measures].refused.items():
-        given = name in views or vars(config).get(name) != vars(usual).get(name)
-        if given:
+        if name in views or vars(config).get(name) != vars(usual).get(name):
             raise ValueError(f"Table {table.number} takes no {option(name)}: {reason}.")
     if config.measure_text and TEXT_SET not in config.measure:
         raise ValueError(f"--measure-text is the text of --measure {TEXT_SET} alone.")
@@ -99,15 +98,7 @@ def _points(
         limit = config.limit or default_limit(config.preset, n_edits)
         check_counts(n_edits=n_edits, limit=limit, seed=0)
         yield from (
-            GridPoint(
-                backbone=backbone,
-                editor=editor,
-                dataset=dataset,
-                n_edits=n_edits,
-                seed=seed,
-                limit=limit,
-                variant=variant,
-            )
+            GridPoint(backbone, editor, dataset, n_edits, seed, limit, variant)
             for editor in editors
             for variant in (variants if editor == RECIPE else (None,))
             for dataset in datasets
@@ -123,17 +114,14 @@ def plan(config: RunConfig, context: Context | None = None) -> Plan:
     rows of other editors that lack trained weights, unless they were named; a variant that lacks
     them is left out in any case, and so is a second backbone that has not been built.
 
-    Args:
-        config: what to run.
-        context: reads the files; who runs the jobs in this process need not read them again.
+    `context` reads the files: who runs the jobs in this process need not read them again.
 
     Raises:
         ValueError: a selection, backbone, data file or number of samples that cannot work.
         OSError: files that are missing or cannot be read.
     """
-    chosen = points(config)
-    planner = Planner(config, context)
-    planner.check_hparams(chosen, installed=True)
+    chosen, planner = points(config), Planner(config, context)
+    check_hparams(config, chosen, installed=True)
     planner.train_missing(chosen)
     return planner.plan(chosen, named=config.editors is not None)
 
@@ -154,18 +142,20 @@ def hparam_changes(config: RunConfig) -> Changes:
     return {key: presets.get(key, {}) | changes.get(key, {}) for key in presets | changes}
 
 
-def check_hparams(points: Sequence[GridPoint], changes: Changes) -> list[Hparams]:
-    """Hyper-parameters with the run's changes, of the editors that have any."""
+def check_hparams(
+    config: RunConfig, points: Sequence[GridPoint], *, installed: bool = False
+) -> None:
+    """Refuse changes that no editor takes, or that want a package that is not `installed`."""
     present = {point.editor: point.backbone for point in points}
-    changed = []
-    for editor, values in changes.items():
+    for editor, values in hparam_changes(config).items():
         if editor not in present:
             raise ValueError(
                 f"--hparam changes {registry.describe(editor).label}, which is not among the "
                 f"editors of this run: {', '.join(sorted(present))}."
             )
-        changed.append(_changed(registry.hparams_for(editor, present[editor]), values))
-    return changed
+        hparams = _changed(registry.hparams_for(editor, present[editor]), values)
+        if installed:
+            hparams.check_installed()
 
 
 def hparams_of(point: GridPoint, backbone: str, changes: Changes) -> Hparams:
@@ -180,25 +170,16 @@ def _changed(preset: Hparams, changes: Mapping[str, Any]) -> Hparams:
 
 
 def editor_inputs(config: RunConfig) -> tuple[str, Backbone, Hparams, Sources]:
-    """What the editor of a selection of one cell is built from, where no cell is run with it.
-
-    Returns:
-        The editor's key, its backbone, hyper-parameters and files.
-    """
+    """Key, backbone, hyper-parameters and files of the editor of a selection of one cell."""
     (point,) = points(config)
     planner = Planner(config)
     planner.train_missing([point])
     check_device(config.device)
-    planner.check_hparams([point], installed=True)
+    check_hparams(config, [point], installed=True)
     hparams = planner.hparams(point)
     if hparams.reads_training:
         planner.data_directory()
     return point.editor, planner.backbone(point.backbone), hparams, planner.sources(point)
-
-
-def _of_editor(point: GridPoint) -> GridPoint:
-    """What an editor's files and hyper-parameters depend on."""
-    return replace(point, n_edits=1, seed=0, limit=None)
 
 
 class Planner:
@@ -209,16 +190,8 @@ class Planner:
         self._context = context or Context()
         self._changes = hparam_changes(config)
         self.backbone = cache(self._backbone)
-        self._hparams = cache(self._find_hparams)
         self._sources = cache(self._find_sources)
         self._templates = cache(self._find_templates)
-        self._measures = cache(self._find_measures)
-
-    def check_hparams(self, points: Sequence[GridPoint], *, installed: bool = False) -> None:
-        """Refuse changes that no editor takes, or that want a package that is not `installed`."""
-        for hparams in check_hparams(points, self._changes):
-            if installed:
-                hparams.check_installed()
 
     def train_missing(self, points: Sequence[GridPoint]) -> None:
         """Train weights that are missing and take minutes on a miniature backbone."""
@@ -233,12 +206,7 @@ class Planner:
                 self._train(point)
 
     def plan(self, points: Sequence[GridPoint], *, named: bool) -> Plan:
-        """The jobs of some points; see `bench.runner.planning.plan`.
-
-        Args:
-            points: by name.
-            named: whether their editors were, so that none may be left out.
-        """
+        """The jobs of some points; if their editors were `named`, none may be left out."""
         table = get_table(self._config.table)
         kind = KINDS[table.measures]
         kind.check(self._config)
@@ -252,26 +220,18 @@ class Planner:
     ) -> tuple[list[EditJob], list[str]]:
         """(jobs of the points' own kind of cell, why others have none); see `plan`."""
         check_device(self._config.device)
-        planned, reasons = self._planned(points, named=named)
-        return [self._job(point) for point in planned], reasons
-
-    def _planned(
-        self, points: Sequence[GridPoint], *, named: bool
-    ) -> tuple[list[GridPoint], list[str]]:
-        """(points that can be run or must be, why the others are left out)."""
-        planned, reasons = [], []
+        jobs, reasons = [], []
         for point in points:
             try:
                 if not named or point.variant is not None:
                     self.sources(point)
-                planned.append(point)
-            except UntrainedEditorError as error:
-                reasons.append(str(error))
-            except NotBuiltError as error:
-                if point.backbone == points[0].backbone:
+            except (UntrainedEditorError, NotBuiltError) as error:
+                if isinstance(error, NotBuiltError) and point.backbone == points[0].backbone:
                     raise
                 reasons.append(str(error))
-        return planned, list(dict.fromkeys(reasons))
+            else:
+                jobs.append(self._job(point))
+        return jobs, list(dict.fromkeys(reasons))
 
     def _job(self, point: GridPoint) -> EditJob:
         config, backbone = self._config, self.backbone(point.backbone)
@@ -286,29 +246,10 @@ class Planner:
         if config.weights == "trained":
             templates = self._templates(backbone, hparams.template_lengths)
             sources = replace(sources, templates=templates)
-        return EditJob(
-            cell=self._cell(point, backbone, loaded, hparams, sources),
-            backbone=backbone,
-            sources=sources,
-            data_dir=data_dir,
-            inputs=self._inputs(),
-            device=config.device,
-            device_map=config.device_map,
-            paths={"backbone": str(backbone.directory), "data": str(data_dir)},
-        )
-
-    def _cell(
-        self,
-        point: GridPoint,
-        backbone: Backbone,
-        loaded: LoadedSamples,
-        hparams: Hparams,
-        sources: Sources,
-    ) -> Cell:
-        return Cell(
+        cell = Cell(
             backbone=backbone.name,
             backbone_digest=backbone.digest,
-            dtype=self._config.dtype,
+            dtype=config.dtype,
             dataset=point.dataset,
             dataset_revision=self._revision(point.dataset, loaded.digest),
             dataset_digest=loaded.digest,
@@ -320,20 +261,27 @@ class Planner:
             seed=point.seed,
             limit=point.limit,
             metric_version=metrics.PROTOCOL_VERSION,
-            generation=self._config.generation,
-            measures=self._measures(),
+            generation=config.generation,
+            measures=self._measures,
+        )
+        return EditJob(
+            cell=cell,
+            backbone=backbone,
+            sources=sources,
+            data_dir=data_dir,
+            inputs=self._inputs,
+            device=config.device,
+            device_map=config.device_map,
+            paths={"backbone": str(backbone.directory), "data": str(data_dir)},
         )
 
     def hparams(self, point: GridPoint) -> Hparams:
         """The preset with what the variant is, and what the user changed."""
-        return self._hparams(_of_editor(point))
+        return hparams_of(point, self.backbone(point.backbone).name, self._changes)
 
     def sources(self, point: GridPoint) -> Sources:
-        """The files that the point's editor needs."""
-        return self._sources(_of_editor(point))
-
-    def _find_hparams(self, point: GridPoint) -> Hparams:
-        return hparams_of(point, self.backbone(point.backbone).name, self._changes)
+        """The files that the point's editor needs, whatever the edits are."""
+        return self._sources(replace(point, n_edits=1, seed=0, limit=None))
 
     def _find_sources(self, point: GridPoint) -> Sources:
         config, hparams = self._config, self.hparams(point)
@@ -352,10 +300,9 @@ class Planner:
 
     def _train(self, point: GridPoint) -> None:
         """Train the weights that the point's editor lacks."""
-        config = self._config
+        config, hparams = self._config, self.hparams(point)
         lm = load(self.backbone(point.backbone), dtype=config.dtype, device=config.device)
         directory, encoder = self._weights_of_first_use(point), self._encoder(point)
-        hparams = self.hparams(point)
         train_on_first_use(point.editor, lm, hparams, directory, config.world_seed, encoder)
 
     def _weights_of_first_use(self, point: GridPoint) -> Path:
@@ -375,14 +322,16 @@ class Planner:
         hub = self.backbone(point.backbone).name in HUB_IDS
         return encoder_directory(self._config.encoder, hub=hub, world_seed=self._config.world_seed)
 
+    @cached_property
     def _inputs(self) -> MeasureInputs:
         """What metric sets read; real data are of no world."""
         config = self._config
         world_seed = config.world_seed if config.embedded_data else None
         return MeasureInputs(world_seed=world_seed, text=config.measure_text)
 
-    def _find_measures(self) -> Mapping[str, str]:
-        return identities(self._config.measure, self._inputs())
+    @cached_property
+    def _measures(self) -> Mapping[str, str]:
+        return identities(self._config.measure, self._inputs)
 
     def _backbone(self, name: str) -> Backbone:
         return locate(
@@ -396,12 +345,10 @@ class Planner:
         """The context templates of a backbone, which its model writes the first time."""
         if not lengths:
             return None
-        config = self._config
-        path = templates_path(identity(backbone.digest, config.dtype), lengths)
+        dtype, device, device_map = self._config.dtype, self._config.device, self._config.device_map
+        path = templates_path(identity(backbone.digest, dtype), lengths)
         if not has_templates(path):
-            lm = load(
-                backbone, dtype=config.dtype, device=config.device, device_map=config.device_map
-            )
+            lm = load(backbone, dtype=dtype, device=device, device_map=device_map)
             context_templates(lm, lengths)
         return path
 

@@ -14,7 +14,7 @@ from bench.core.names import editor_keys, in_paper
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import TimingCell, identity_of
 from bench.runner.kinds import KINDS
-from bench.runner.planning import Planner, check_taken, points
+from bench.runner.planning import Planner, check_hparams, check_taken, points
 from bench.store.query import (
     missing_cells,
     missing_commands,
@@ -98,9 +98,8 @@ def _cells(table: Table, config: RunConfig, records: Sequence[Record]) -> list[I
     config = replace(config, seeds=config.seeds or tuple(seeds) or None)
     config = with_own_editors(table, config, records)
     here, gone = split_points(points(config))
-    planner = Planner(config)
-    planner.check_hparams(here)
-    planned = [job.cell for job in planner.plan(here, named=named).jobs] if here else []
+    check_hparams(config, here)
+    planned = [job.cell for job in Planner(config).plan(here, named=named).jobs] if here else []
     return with_recorded(
         planned,
         gone,

@@ -15,7 +15,7 @@ from bench.cli import main as cli
 from bench.cli.arguments import assignment
 from bench.core.grids import variant
 from bench.datasets import get_dataset
-from bench.runner.planning import check_hparams, hparam_changes, points
+from bench.runner.planning import check_hparams, points
 from editors import registry
 from tests.support.pages import FENCE, HEADING, LINK, PAGES, ROOT, RUN, commands
 
@@ -32,7 +32,7 @@ def every_command(mark: str | None = None) -> list[Any]:
 def check_cells(args: argparse.Namespace) -> None:
     """What `run` and `tables` refuse before they read a file."""
     config = arguments.config_of(args)
-    check_hparams(points(config), hparam_changes(config))
+    check_hparams(config, points(config))
 
 
 def check_training(args: argparse.Namespace) -> None:

@@ -108,7 +108,7 @@ def estimate(request: Request) -> list[Row]:
     chosen, changes = points(request.config), hparam_changes(request.config)
     if request.config.measure:
         raise ValueError("plan has no estimate of metric sets; leave --measure out.")
-    check_hparams(chosen, changes)
+    check_hparams(request.config, chosen)
     rows: list[Row] = []
     for backbone, some in _grouped(chosen, lambda point: point.backbone).items():
         part = _Backbone(request, backbone, some, changes)
