@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from bench.cli.arguments import PROTOCOL, Option, add, one_of, whole
 from bench.core.config import RESULTS
-from bench.core.console import say, warn
+from bench.core.console import say
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table, get_table
 from bench.core.published import all_numbers
-from bench.store.query import records_of_protocol, split_stale, stale_warning
+from bench.store.inventory import records_of_protocol, split_stale, warn_of_stale
 from bench.store.reference import has_reference
 from bench.store.results import ResultStore, is_complete
 from editors import registry
@@ -105,8 +105,7 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Compar
 
     store = ResultStore(args.out or RESULTS)
     records, stale = split_stale(record for record in store.records() if is_complete(record))
-    if warning := stale_warning(stale):
-        warn(warning)
+    warn_of_stale(stale)
     if args.protocol is not None:
         records = records_of_protocol(records, args.protocol)
     editing = [table for table in tables if table.measures == "editing"]

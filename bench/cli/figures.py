@@ -15,7 +15,7 @@ from bench.core.names import in_paper
 from bench.datasets.plugins import is_own
 from bench.models.backbones import EMBEDDED
 from bench.report.plots import FIGURES, resolve
-from bench.store.query import records_of_protocol
+from bench.store.inventory import records_of_protocol
 from bench.store.reference import FIGURE_3, MAP, reference_folder
 
 if TYPE_CHECKING:

@@ -17,8 +17,15 @@ from bench.core.progress import counted, show_count
 from bench.datasets import dataset_keys
 from bench.evaluation.record_kinds import identity_of
 from bench.store import inventory
-from bench.store.inventory import STATES, Entry, Wanted, entries, path_of, set_aside_files
-from bench.store.query import stale_reason
+from bench.store.inventory import (
+    STATES,
+    Entry,
+    Wanted,
+    entries,
+    path_of,
+    set_aside_files,
+    stale_reason,
+)
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, protocol_of, read_file
 from bench.store.running import PATIENCE, Leases

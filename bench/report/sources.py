@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.core.cells import Cell, Identity, canonical
-from bench.core.console import warn
 from bench.core.grids import TABLES, Table, ablation_of
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of
-from bench.store.query import split_stale, stale_warning
+from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact, reference_folder, table_files
 from bench.store.results import Record
 from bench.tables.figure_data import records_by_file
@@ -77,8 +76,7 @@ def read(directory: Path) -> Records:
         usable, old = split_stale(records)
         current[stem] = [compact(record) for record in usable]
         stale += old
-    if warning := stale_warning(stale):
-        warn(warning)
+    warn_of_stale(stale)
     if not any(current.values()):
         raise ValueError(f"No complete record in {directory}.")
     return Records(directory, current)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.core.cells import stream_of
+from bench.core.cells import Cell, of_protocol, stream_of
+from bench.core.console import warn
 from bench.core.files import PARTIAL, SET_ASIDE
-from bench.store.query import stale_reason
+from bench.datasets import EDITOR_SOURCE
+from bench.evaluation.record_kinds import (
+    OUR_WORDING,
+    TIMING_VERSION,
+    AbilityCell,
+    TimingCell,
+    identity_of,
+)
 from bench.store.results import (
     DamagedRecordError,
     OtherSchemaError,
@@ -22,7 +30,10 @@ from bench.store.results import (
     protocol_of,
     read_file,
 )
-from bench.store.running import Leases
+from editors import registry
+
+if TYPE_CHECKING:
+    from bench.store.running import Leases
 
 State = Literal["complete", "failed", "stale", "corrupt"]
 STATES: tuple[State, ...] = get_args(State)
@@ -207,3 +218,79 @@ def _is_done(path: Path) -> bool:
         return is_complete(read_file(path))
     except (FileNotFoundError, ValueError):
         return False
+
+
+# ---- stale records ---------------------------------------------------------------------------
+
+
+def stale_reason(record: Record) -> str | None:
+    """Why the present code would not compute a record, None of a current one."""
+    cell = record["cell"]
+    versions = (*_protocol_versions(cell), *_editor_versions(stream_of(cell)))
+    return next((f"{name} {was}, now {now}" for name, was, now in versions if was != now), None)
+
+
+def split_stale(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """(current records, stale ones)."""
+    current: list[Record] = []
+    stale: list[Record] = []
+    for record in records:
+        (current if stale_reason(record) is None else stale).append(record)
+    return current, stale
+
+
+def warn_of_stale(stale: Sequence[Record]) -> None:
+    """One line about records that are left out, if there are any."""
+    if stale:
+        count = "1 stale record is" if len(stale) == 1 else f"{len(stale):,} stale records are"
+        warn(
+            f"warning: {count} left out ({stale_reason(stale[0])}); python -m bench results list "
+            "--state stale names them."
+        )
+
+
+def records_of_protocol(records: Sequence[Record], wanted: str) -> list[Record]:
+    """The records that follow a protocol; never none."""
+    by_key = {record["key"]: record for record in records}
+    identities = [identity_of(record["cell"]) for record in by_key.values()]
+    return [by_key[identity.key()] for identity in of_protocol(identities, wanted)]
+
+
+def _protocol_versions(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """(name, version of the cell, present version) of what its numbers mean."""
+    from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION as ABILITY_VERSION
+    from bench.evaluation.metrics import PROTOCOL_VERSION
+
+    kind = cell.get("kind")
+    if kind == Cell.kind:
+        yield "metric protocol", cell["metric_version"], PROTOCOL_VERSION
+        yield from _set_versions(cell)
+    if kind == TimingCell.kind:
+        yield "timing protocol", cell["timing_version"], TIMING_VERSION
+    if kind == AbilityCell.kind:
+        yield "ability protocol", cell["protocol_version"], ABILITY_VERSION
+        if cell["scoring"] == "paper":
+            yield "wording", cell["wording"], OUR_WORDING
+
+
+def _set_versions(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Of optional metric sets; what an identity has of one begins with its version."""
+    from bench.evaluation.metric_sets import available, get_set
+
+    for name, text in cell.get("measures", {}).items():
+        now = f"v{get_set(name).version}" if name in available() else "gone"
+        yield f"metric set {name}", text.partition(" ")[0], now
+
+
+def _editor_versions(stream: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    name = stream.get("editor")
+    if name is None:
+        return
+    there = name in registry.available()
+    if EDITOR_SOURCE in stream["inputs"]:  # a user's own: its version says less than its source
+        if there:
+            source = registry.source_of(name) or ""
+            yield f"source of {name}", stream["inputs"][EDITOR_SOURCE][:8], source[:8]
+        return
+    now = registry.editor_class(name).version if there else "gone"
+    yield f"{name} version", stream["editor_version"], now

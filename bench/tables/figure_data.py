@@ -11,14 +11,13 @@ from statistics import fmean
 from typing import Any
 
 from bench.core.cells import Cell, check_one_way, joined
-from bench.core.console import warn
 from bench.core.files import write_text
 from bench.core.grids import RECIPE, TABLES, Table
 from bench.core.names import row_order
 from bench.core.numerics import Spread, spread
 from bench.datasets import dataset_keys
 from bench.datasets.plugins import remember
-from bench.store.query import split_stale, stale_warning
+from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse
 from bench.tables.table import METRICS, TOKEN_ACCURACY
@@ -77,8 +76,7 @@ def read_records(directory: Path) -> list[Record]:
     editing = [r for own in files.values() for r in own if r["cell"].get("kind") == Cell.kind]
     if "" in files:  # committed records are never stale
         editing, stale = split_stale(editing)
-        if warning := stale_warning(stale):
-            warn(warning)
+        warn_of_stale(stale)
     records = {record["key"]: compact(record) for record in editing}
     if not records:
         raise ValueError(f"No complete record of an editing run in {directory}.")

@@ -12,8 +12,8 @@ import pytest
 from bench.cli.main import main
 from bench.core.cells import Cell
 from bench.core.grids import TABLES
+from bench.runner.stored import stored_with_sets
 from bench.store.exchange import problems_in
-from bench.store.query import stored_with_sets
 from bench.store.results import Record, ResultStore
 from bench.tables.metric_sets import merged, view
 from bench.tables.render import to_csv

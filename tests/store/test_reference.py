@@ -132,7 +132,10 @@ def test_later_editors_have_a_file_of_their_own_and_rows_on_request(
     assert main(show) == 0
     assert capsys.readouterr().out == default
     assert main([*show, "--with-recent"]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 10 ")]
+    captured = capsys.readouterr()
+    command = "python -m bench run --table 1 --editors grace --datasets zsre --edits 10"
+    assert f"not run at 10 edits: {command}" in captured.err
+    rows = [line for line in captured.out.splitlines() if line.startswith("| 10 ")]
     assert [row.split(" | ")[2] for row in rows] == ["FT", "GRACE", "WISE \u00a7"]
     assert rows[1].split(" | ")[3].startswith("- (")  # GRACE has a record of 1 edit alone
     assert main([*show, "--editors", "wise"]) == 0
