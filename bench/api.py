@@ -6,15 +6,15 @@ ends the process or changes its environment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bench.core.config import RESULTS, RunConfig
 from bench.core.console import warn
-from bench.core.grids import Preset
 from bench.core.names import unknown_name
 from bench.datasets.plugins import remember
 from bench.runner.observers import Display, Observer
@@ -65,8 +65,7 @@ def run(
     Args:
         config: all options at once; the other arguments but `progress` are not read then.
         table: number of a table.
-        editors: names, or paths of Python files with a user's own editor.
-        datasets: likewise.
+        editors, datasets: names, or paths of Python files with a user's own.
         edits: numbers of sequential edits.
         seeds: of the draws of samples.
         backbone: a name, or the path of a Hugging Face model directory.
@@ -80,8 +79,7 @@ def run(
         dtype: of the backbone.
         jobs: worker processes.
         out: directory of the records.
-        retry_failed: whether cells are run again that failed earlier.
-        overwrite: whether cells are run again that have a record.
+        retry_failed, overwrite: whether cells are run again that failed, or that have a record.
         progress: whether a line is written for each cell that ends, to standard error.
 
     Returns:
@@ -92,26 +90,7 @@ def run(
         OSError: files that are missing, or records that cannot be written.
         KeyboardInterrupt: a signal stopped it; the same call continues.
     """
-    config = config or RunConfig(
-        table=table,
-        preset=cast("Preset", preset),
-        backbone=None if backbone is None else str(backbone),
-        editors=_names(editors),
-        recent=recent,
-        datasets=_names(datasets),
-        edits=_numbers(edits),
-        seeds=_numbers(seeds),
-        limit=limit,
-        metrics=metrics,
-        hparams=hparams or {},
-        data_dir=None if data_dir is None else Path(data_dir),
-        dtype=dtype,
-        device=device or "",
-        out=None if out is None else Path(out),
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        jobs=jobs,
-    )
+    config = config or _config(locals())
     with _settings_restored():
         ran = run_cells(config, [Display(), *([_Lines()] if progress else [])])
     if ran.exit_code is not None:
@@ -149,18 +128,7 @@ def table(
 
     if metric not in METRIC_OPTIONS:
         raise unknown_name("metric", metric, METRIC_OPTIONS)
-    config = RunConfig(
-        table=number,
-        backbone=None if backbone is None else str(backbone),
-        editors=_names(editors),
-        recent=recent,
-        datasets=_names(datasets),
-        edits=_numbers(edits),
-        seeds=_numbers(seeds),
-        limit=limit,
-        metrics=metrics,
-        out=None if out is None else Path(out),
-    )
+    config = _config({**locals(), "table": number})
     selected = stored(config, reference=reference, views=() if metric == MAIN else ("metric",))
     shown = view(selected.table, selected.cells, selected.records, metric)
     return pd.read_csv(StringIO(to_csv(shown)))
@@ -196,19 +164,30 @@ class _Lines(Observer):
         warn(f"{self._count}: {cell.name}: {cell.error or f'{cell.seconds:.1f} s'}")
 
 
-def _names(names: Names | None) -> tuple[str, ...] | None:
+def _config(given: Mapping[str, Any]) -> RunConfig:
+    """Of those arguments that are its fields, in its types."""
+    types: dict[str, Callable[[Any], Any]] = {
+        "editors": _names,
+        "datasets": _names,
+        "edits": _numbers,
+        "seeds": _numbers,
+        "backbone": str,
+        "data_dir": Path,
+        "out": Path,
+    }
+    values = {f.name: given[f.name] for f in fields(RunConfig) if given.get(f.name) is not None}
+    return RunConfig(**{name: types[name](v) if name in types else v for name, v in values.items()})
+
+
+def _names(names: Names) -> tuple[str, ...]:
     """Names, each once; a text may hold several, separated by commas."""
-    if names is None:
-        return None
     parts = names.split(",") if isinstance(names, str) else names
     parts = [parts] if isinstance(parts, Path) else parts
     stripped = [str(part).strip() for part in parts]
     return tuple(dict.fromkeys(part for part in stripped if part))
 
 
-def _numbers(numbers: Numbers | None) -> tuple[Any, ...] | None:
-    if numbers is None:
-        return None
+def _numbers(numbers: Numbers) -> tuple[Any, ...]:
     return tuple(numbers) if isinstance(numbers, Iterable) else (numbers,)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from bench.core.cells import Cell, Identity
-from bench.core.config import RunConfig, Scoring
+from bench.core.config import RunConfig
 from bench.core.grids import Measured
 from bench.evaluation.context import Context
 from bench.evaluation.general_ability.loading import Source, holds_a_set
@@ -30,13 +29,8 @@ PROMPTED_QUESTIONS = 50  # of each set with PromptBench, which has 20 prompts fo
 QUERIES = 100  # inferences that are timed (ours)
 NEW_TOKENS = 20  # of the longer inference, as long as an answer may be
 
-_UNEDITED: dict[str, Any] = {
-    "editor": None,
-    "editor_version": None,
-    "hparams": {},
-    "inputs": {},
-    "n_edits": 0,
-}
+_NO_EDITS: dict[str, Any] = {"hparams": {}, "inputs": {}, "n_edits": 0}
+_UNEDITED = _NO_EDITS | {"editor": None, "editor_version": None}
 
 _MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
 _NO_QUESTIONS = "it asks no questions of general ability"
@@ -72,21 +66,17 @@ def ability_source(config: RunConfig) -> Source:
     Files that were named come first, then those beside real edit sets. Else the paper preset takes
     the hub's, and the embedded preset the embedded world's, unless its edits are real.
     """
-    beside = config.data_dir
-    if config.ability_dir is not None:
-        return _files(config.ability_dir)
+    files, beside = config.ability_dir, config.data_dir
     if beside is not None and (config.preset != "paper" or holds_a_set(beside)):
-        return _files(beside)
+        files = files or beside
+    if files is not None:
+        return Source(kind="files", directory=files, name="local files")
     if config.preset == "paper":
         return Source(kind="hub", name="the hub")
     from bench.world.store import data_dir
 
     seed = config.world_seed
     return Source(kind="embedded", directory=data_dir(seed), name=f"embedded world {seed}")
-
-
-def _files(directory: Path) -> Source:
-    return Source(kind="files", directory=directory, name="local files")
 
 
 def _harness(config: RunConfig) -> str:
@@ -100,18 +90,14 @@ def _harness(config: RunConfig) -> str:
     return "ours"
 
 
-def _wording(scoring: Scoring, source: Source) -> str:
-    """The prompts' wording; lm-eval's own prompts know the published sets only."""
-    if scoring == "promptbench":
-        return PROMPT_SETS
-    return BUILT_IN if scoring == "lm-eval" and source.kind != "embedded" else OUR_WORDING
-
-
 def _ability_jobs(
     streams: Sequence[EditJob], config: RunConfig, context: Context
 ) -> list[AbilityJob]:
     """The job of the unedited model, then one for every stream of edits."""
     source, scoring, harness = ability_source(config), config.ability_scoring, _harness(config)
+    wording = PROMPT_SETS if scoring == "promptbench" else OUR_WORDING
+    if scoring == "lm-eval" and source.kind != "embedded":  # it knows the published sets only
+        wording = BUILT_IN
     digests = {key: loaded.digest for key, loaded in context.ability_sets(source).items()}
 
     def job(model: EditJob, stream: EditJob | None) -> AbilityJob:
@@ -124,7 +110,7 @@ def _ability_jobs(
                 edits=None if stream is None else EditStream(**_shared(stream.cell, EditStream)),
                 harness=harness,
                 scoring=scoring,
-                wording=_wording(scoring, source),
+                wording=wording,
                 task_limit=task_limit(config),
                 tasks=digests,
                 protocol_version=PROTOCOL_VERSION,

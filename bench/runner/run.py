@@ -192,10 +192,9 @@ def _is_free(key: str, leases: Leases) -> bool:
     The process that has watched it for long enough does so: a fresh worker would start watching.
     """
     lease = leases.acquire(key)
-    if lease is None:
-        return False
-    lease.release()
-    return True
+    if lease is not None:
+        lease.release()
+    return lease is not None
 
 
 def _sorted_out(

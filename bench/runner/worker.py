@@ -23,14 +23,7 @@ from bench.evaluation.driver import run_cell
 from bench.evaluation.jobs import Job
 from bench.runner.executors.base import PAUSE, Finished, Outcome, Site
 from bench.store import results
-from bench.store.results import (
-    Record,
-    ResultStore,
-    encoded,
-    failure_of,
-    is_complete,
-    mark_of,
-)
+from bench.store.results import Record, ResultStore, encoded, failure_of, is_complete, mark_of
 from bench.store.running import CheckpointFile, Leases
 from editors import registry
 
@@ -58,11 +51,8 @@ class Worker:
         context: Context | None = None,
         leases: Leases | None = None,
     ) -> None:
-        self._store = store
-        self._options = options
-        self._stop = stop or StopFlag()
-        self._leases = leases or Leases(store.leases)
-        self._context = context or Context()
+        self._store, self._options, self._stop = store, options, stop or StopFlag()
+        self._leases, self._context = leases or Leases(store.leases), context or Context()
 
     def run(self, job: Job) -> Finished:
         """Run a job and write its record; an exception of the job becomes a failed record.
@@ -75,8 +65,7 @@ class Worker:
             OSError: the record cannot be written, or the disk has no room for the job's files.
             StoppedEarly: a stop was requested; there is a checkpoint and no record.
         """
-        known = outcome_in(self._store, job)
-        if known is not None:
+        if known := outcome_in(self._store, job):
             return known
         checkpointer, key = self._checkpointer(job), job.cell.key()
         checkpointer.check()
@@ -84,8 +73,7 @@ class Worker:
         if lease is None:
             return finished_as(job, "elsewhere")
         with lease:
-            known = outcome_in(self._store, job)  # of who held the lease until now
-            if known is not None:
+            if known := outcome_in(self._store, job):  # of who held the lease until now
                 return known
             lease.report(lambda: checkpointer.count)
             start, started = time.perf_counter(), now()
@@ -97,7 +85,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - whatever an editor raises: the grid goes on
                 record = self._failed(job, started, error, checkpointer)
                 content, edits = encoded(record), 0
-            if lease.is_lost() and (known := outcome_in(self._store, job)) is not None:
+            if lease.is_lost() and (known := outcome_in(self._store, job)):
                 return known
             self._store.put(key, content)
             if is_complete(record):
@@ -123,11 +111,9 @@ class Worker:
         return _record_of(job, job.device, started, error)
 
     def _checkpointer(self, job: Job) -> Checkpointer:
-        file = CheckpointFile(
-            directory=self._store.checkpoints,
-            key=job.cell.key(),
-            numerics=numerics(torch.device(job.device)),
-        )
+        here = numerics(torch.device(job.device))
+        folder, key = self._store.checkpoints, job.cell.key()
+        file = CheckpointFile(directory=folder, key=key, numerics=here)
         return Checkpointer(file, self._options, self._stop)
 
 
@@ -136,9 +122,7 @@ def outcome_in(store: ResultStore, job: Job) -> Finished | None:
     record = store.read(job.cell.key())
     if record is None or mark_of(record) == job.replaces:
         return None
-    if is_complete(record):
-        return finished_as(job, "found")
-    return finished_as(job, "failed", failure_of(record))
+    return finished_by(job, record, "found")
 
 
 def finished_as(job: Job, outcome: Outcome, error: str | None = None) -> Finished:
@@ -146,18 +130,17 @@ def finished_as(job: Job, outcome: Outcome, error: str | None = None) -> Finishe
     return Finished(key=job.cell.key(), name=job.cell.describe(), outcome=outcome, error=error)
 
 
-def finished_by(job: Job, record: Record) -> Finished:
-    """What became of a job's cell, by its new record."""
+def finished_by(job: Job, record: Record, outcome: Outcome = "done") -> Finished:
+    """What became of a job's cell, by its record; `outcome` is that of a complete one."""
     if is_complete(record):
-        return finished_as(job, "done")
+        return finished_as(job, outcome)
     return finished_as(job, "failed", failure_of(record))
 
 
 def lost(job: Job, directory: Path, seconds: float) -> Finished:
     """Record a cell as failed whose process was killed, and so could write no record itself."""
     store = ResultStore(directory)
-    known = outcome_in(store, job)  # another run may have taken the cell over, and ended it
-    if known is not None:
+    if known := outcome_in(store, job):  # of another run that has taken the cell over
         return known
     error = KilledError("worker process was killed, out of memory?")
     record = _record_of(job, "cpu", now(), error)
@@ -178,18 +161,17 @@ def _record_of(
     """The record of a job's results, or of what it raised."""
     origin = provenance(torch.device(device), started=started, seconds=seconds or {})
     origin |= dict(job.paths)
-    facts = _editor_facts(CellKey.of(job.cell.to_dict()).editor)
+    facts: dict[str, Any] = {
+        "label": None,
+        "family": None,
+        "retrieves_text": False,
+    }  # of the unedited model
+    if editor := CellKey.of(job.cell.to_dict()).editor:
+        cls = registry.editor_class(editor)
+        facts = {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}
     if isinstance(outcome, Exception):
         return results.failed(job.cell, facts, origin, outcome)
     return results.complete(job.cell, facts, origin, outcome)
-
-
-def _editor_facts(editor: str | None) -> dict[str, Any]:
-    """What tables need to know of an editor; of the unedited model there is nothing."""
-    if editor is None:
-        return {"label": None, "family": None, "retrieves_text": False}
-    cls = registry.editor_class(editor)
-    return {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}
 
 
 # The worker of a process that serves an engine (a process pool, Ray, Slurm); at most one, as a

@@ -40,40 +40,24 @@ class OtherSchemaError(ValueError):
     """A record that another version of this package has written."""
 
 
-def complete(
-    cell: Identity,
-    editor: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    body: Mapping[str, Any],
-) -> Record:
+Facts = Mapping[str, Any]
+
+
+def complete(cell: Identity, editor: Facts, provenance: Facts, body: Facts) -> Record:
     """The record of a finished cell. `body` holds `data`, `summary`, `health` and `rows`."""
     return _record(cell, editor, provenance, {"state": "complete"}) | dict(body)
 
 
-def failed(
-    cell: Identity, editor: Mapping[str, Any], provenance: Mapping[str, Any], error: BaseException
-) -> Record:
+def failed(cell: Identity, editor: Facts, provenance: Facts, error: BaseException) -> Record:
     """The record of a cell that raised: no results, the error instead."""
-    status = {
-        "state": "failed",
-        "error": type(error).__name__,
-        "message": _printable(str(error)),
-        "traceback": _printable("".join(traceback.format_exception(error))),
-    }
+    texts = {"message": str(error), "traceback": "".join(traceback.format_exception(error))}
+    # Half a character, as in odd file names, is written as its number.
+    texts = {k: text.encode("utf-8", "backslashreplace").decode() for k, text in texts.items()}
+    status = {"state": "failed", "error": type(error).__name__, **texts}
     return _record(cell, editor, provenance, status)
 
 
-def _printable(text: str) -> str:
-    """The same where half a character, as in odd file names, is written as its number."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _record(
-    cell: Identity,
-    editor: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    status: Mapping[str, Any],
-) -> Record:
+def _record(cell: Identity, editor: Facts, provenance: Facts, status: Facts) -> Record:
     return {
         "schema": SCHEMA_VERSION,
         "key": cell.key(),
@@ -153,24 +137,29 @@ def parse(content: str | bytes, place: str) -> Record:
         raise DamagedRecordError(f"{place} is larger than any result record.")
     try:
         record = dict(_loads(content))
-        _check_schema(record["schema"], place)
-        identity = identity_of(record["cell"])
-        matches = record["key"] == identity.key()
-        named = record.get("protocol", identity.protocol_id) == identity.protocol_id
-        shaped = all(isinstance(record[name], dict) for name in _PARTS)
-        known_state = record["status"]["state"] in {"complete", "failed"}
+        schema = record["schema"]
+        if type(schema) is int and schema not in SCHEMAS:
+            raise OtherSchemaError(
+                f"{place} has record schema {schema}, expected {' or '.join(map(str, SCHEMAS))}."
+            )
+        identity, states = identity_of(record["cell"]), {"complete", "failed"}
+        shaped = type(schema) is int and record["status"]["state"] in states
+        shaped &= all(isinstance(record[name], dict) for name in _PARTS)
+        protocol, digest = identity.protocol_id, record.get("digest")
+        checks = {
+            "is no result record": shaped,
+            "names another protocol than its cell's": record.get("protocol", protocol) == protocol,
+            "holds another cell than its key says": record["key"] == identity.key(),
+            "is not what was written: its digest is another": digest == digest_of(record)
+            or ("digest" not in record and schema < SEALED_SINCE),
+        }
     except OtherSchemaError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedRecordError(f"{place} is no result record.") from error
-    if not (shaped and known_state):
-        raise DamagedRecordError(f"{place} is no result record.")
-    if not named:
-        raise DamagedRecordError(f"{place} names another protocol than its cell's.")
-    if not matches:
-        raise DamagedRecordError(f"{place} holds another cell than its key says.")
-    if not _holds(record):
-        raise DamagedRecordError(f"{place} is not what was written: its digest is another.")
+    for sentence, holds in checks.items():
+        if not holds:
+            raise DamagedRecordError(f"{place} {sentence}.")
     return record
 
 
@@ -196,22 +185,6 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         raise ValueError("A JSON object has a name twice.")
     return values
-
-
-def _check_schema(schema: object, place: str) -> None:
-    if type(schema) is not int:
-        raise DamagedRecordError(f"{place} has no record schema.")
-    if schema not in SCHEMAS:
-        raise OtherSchemaError(
-            f"{place} has record schema {schema}, expected {' or '.join(map(str, SCHEMAS))}."
-        )
-
-
-def _holds(record: Mapping[str, Any]) -> bool:
-    """Whether a record is as it was sealed; earlier schemas have no seal to break."""
-    if "digest" not in record:
-        return bool(record["schema"] < SEALED_SINCE)
-    return bool(record["digest"] == digest_of(record))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from bench.core.grids import get_table
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.jobs import Job
 from bench.evaluation.record_kinds import edits_in
-from bench.runner.executors.base import Executor, Finished, FinishedCells, Site, require
+from bench.runner.executors.base import PAUSE, Executor, Finished, FinishedCells, Site, require
 from bench.runner.kinds import KINDS
 from bench.store.results import Record, ResultStore, is_complete
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 MINUTES = 240  # of a job, after which it is queued again, and goes on
 GRACE = 60.0  # seconds for a cell to come to a stop; Slurm gives 90 unless configured otherwise
 _LOOK = 2.0  # seconds between two looks at the records
-_PAUSE = 1.0  # seconds between two tries of a worker
 _SETTLING = 10.0  # seconds at most in which workers end when all is done
 # How often a job is queued again that ran out of time: a long stream needs many (ours).
 _TIMEOUTS = 1000
@@ -181,7 +181,7 @@ class Pull:
             elif time.monotonic() >= end:
                 return
             elif left:
-                time.sleep(_PAUSE)
+                time.sleep(PAUSE)
 
     def _pass(self, worker: Worker, jobs: Sequence[Job]) -> tuple[int, list[Job]]:
         """Take what is free; how many that were, and which are held elsewhere."""
@@ -202,12 +202,9 @@ class Pull:
 def written_at(directory: Path, jobs: Sequence[Job]) -> dict[str, int]:
     """When each record there is was written, by the file system's clock; no record is read."""
     written = {}
-    for job in jobs:
-        key = job.cell.key()
-        try:
+    for key in (job.cell.key() for job in jobs):
+        with suppress(FileNotFoundError):
             written[key] = (directory / f"{key}.json").stat().st_mtime_ns
-        except FileNotFoundError:
-            continue
     return written
 
 
@@ -267,14 +264,10 @@ def _finished(job: Job, record: Record) -> Finished:
     from bench.runner.worker import finished_by
 
     seconds = sum(record["provenance"]["seconds"].values())
-    return replace(finished_by(job, record), edits=_edits(job, record), seconds=seconds)
-
-
-def _edits(job: Job, record: Record) -> int:
-    """How many edits a record is of; rows of other kinds than the first are no samples."""
-    if isinstance(job.cell, Cell):
-        return len(record.get("rows", ()))
-    return (edits_in(job.cell) or 0) if is_complete(record) else 0
+    edits = (edits_in(job.cell) or 0) if is_complete(record) else 0
+    if isinstance(job.cell, Cell):  # rows of other kinds are no samples
+        edits = len(record.get("rows", ()))
+    return replace(finished_by(job, record), edits=edits, seconds=seconds)
 
 
 def _first_error(submitted: Sequence[submitit.Job[None]]) -> str | None:

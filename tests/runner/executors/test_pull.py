@@ -72,7 +72,7 @@ def test_stamps_tell_what_was_written_since(site: Site, jobs: list[MarkingJob]) 
 def test_cells_held_elsewhere_are_asked_for_again_while_patience_lasts(
     site: Site, jobs: list[MarkingJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.01)
+    monkeypatch.setattr(module, "PAUSE", 0.01)
     worker = Answering("done", "elsewhere", "elsewhere", "elsewhere", "found", "done")
     monkeypatch.setattr(serving, "worker_at", lambda *_: worker)
     Pull(jobs=jobs, site=site, patience=60.0)()
@@ -80,7 +80,7 @@ def test_cells_held_elsewhere_are_asked_for_again_while_patience_lasts(
 
 
 def test_patience_ends(site: Site, jobs: list[MarkingJob], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.01)
+    monkeypatch.setattr(module, "PAUSE", 0.01)
     held: list[Outcome] = ["elsewhere"] * 10_000
     worker = Answering(*held)
     monkeypatch.setattr(serving, "worker_at", lambda *_: worker)
