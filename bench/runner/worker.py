@@ -161,11 +161,8 @@ def _record_of(
     """The record of a job's results, or of what it raised."""
     origin = provenance(torch.device(device), started=started, seconds=seconds or {})
     origin |= dict(job.paths)
-    facts: dict[str, Any] = {
-        "label": None,
-        "family": None,
-        "retrieves_text": False,
-    }  # of the unedited model
+    # What tables need to know of an editor; of the unedited model there is nothing.
+    facts: dict[str, Any] = {"label": None, "family": None, "retrieves_text": False}
     if editor := CellKey.of(job.cell.to_dict()).editor:
         cls = registry.editor_class(editor)
         facts = {"label": cls.label, "family": cls.family, "retrieves_text": cls.retrieves_text}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from tests.faults.grid import Home, create_home
+from tests.faults.grid import Home, Trial, create_home
 from tests.faults.tally import Count
 
 SEED = "EDIT_BENCH_FAULT_SEED"
@@ -37,25 +37,6 @@ def pytest_terminal_summary(
         terminalreporter.line(count.line(name))
 
 
-@pytest.fixture(scope="session")
-def tally(pytestconfig: pytest.Config) -> defaultdict[str, Count]:
-    """By the class of faults, in the order in which they are tried."""
-    return pytestconfig.stash[_tally]
-
-
-@pytest.fixture
-def count(request: pytest.FixtureRequest, tally: defaultdict[str, Count]) -> Count:
-    """Of the class of faults that the test's module names."""
-    name: str = request.module.FAULTS
-    return tally[name]
-
-
-@pytest.fixture
-def chance(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> random.Random:
-    """Random instants and places, the same for a test whichever others are run."""
-    return random.Random(f"{pytestconfig.stash[_seed]} {request.node.name}")  # noqa: S311
-
-
 @pytest.fixture(scope="session", autouse=True)
 def quiet_libraries() -> None:
     """As a process of its own configures them when they are first imported."""
@@ -69,9 +50,24 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(autouse=True)
-def at_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
+def trial(
+    request: pytest.FixtureRequest,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Trial:
     """Runs start in the home folder, which has their trained weights and caches."""
     monkeypatch.chdir(home.directory)
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(home.cache))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    return home.directory
+    tally, seed = request.config.stash[_tally], request.config.stash[_seed]
+    return Trial(
+        home=home,
+        folder=tmp_path,
+        tally=tally,
+        count=tally[request.module.FAULTS],
+        chance=random.Random(f"{seed} {request.node.name}"),  # noqa: S311
+        patch=monkeypatch,
+        capsys=capsys,
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bench.checks.contract.tiny import tiny_llama
 from bench.cli.main import main
@@ -17,6 +20,7 @@ from editors.parts.recipe.hparams import RecipeHparams
 from editors.recipe import RecipeEditor
 from editors.registry import hparams_for
 from tests.datasets.example_rows import write, zsre_row
+from tests.faults.tally import Count
 from tests.support.plans import edit_jobs
 from tests.support.tiny_files import resources, save_tiny
 
@@ -72,6 +76,23 @@ class Home:
         out = self.directory / "whole"
         assert main(self.arguments(out)) == 0
         return results(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a test of faults works with."""
+
+    home: Home
+    folder: Path  # its own
+    tally: Mapping[str, Count]  # by the class of faults, in the order in which they are tried
+    count: Count  # of the class that the test's module names
+    chance: random.Random  # the same for a test whichever others are run
+    patch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def printed(self) -> str:
+        """What was printed since the last call."""
+        return "".join(self.capsys.readouterr())
 
 
 def create_home(directory: Path) -> Home:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +15,8 @@ import pytest
 from bench.cli.main import main
 from tests.faults import crowd
 from tests.faults.crowd import ended, forked_run, written
-from tests.faults.grid import Home, assert_tidy, results
-from tests.faults.tally import Count, SilentError
+from tests.faults.grid import Home, Trial, assert_tidy, results
+from tests.faults.tally import SilentError
 
 pytestmark = pytest.mark.faults
 
@@ -52,31 +50,27 @@ def assert_whole(home: Home, out: Path, log: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_crowds_of_which_two_are_killed(
-    processes: int, home: Home, count: Count, chance: random.Random, tmp_path: Path
-) -> None:
+def test_crowds_of_which_two_are_killed(processes: int, trial: Trial) -> None:
     for number in range(ROUNDS):
-        out, log = tmp_path / f"out-{number}", tmp_path / f"log-{number}"
-        arguments = home.arguments(out, EDITORS)
+        out, log = trial.folder / f"out-{number}", trial.folder / f"log-{number}"
+        arguments = trial.home.arguments(out, EDITORS)
         children = [forked_run(arguments, log) for _ in range(processes)]
         for child in children[:KILLED]:
-            time.sleep(chance.uniform(0, 0.5 * processes))
+            time.sleep(trial.chance.uniform(0, 0.5 * processes))
             os.kill(child, signal.SIGKILL)
         killed = [ended(child) for child in children[:KILLED]]
-        with count.trying(f"{killed} of {processes} forked runs, round {number}"):
+        with trial.count.trying(f"{killed} of {processes} forked runs, round {number}"):
             assert [ended(child) for child in children[KILLED:]] == [0] * (processes - KILLED)
             if processes == KILLED:
                 assert ended(forked_run(arguments, log)) == 0
-            assert_whole(home, out, log)
-    count.settle(ROUNDS)
+            assert_whole(trial.home, out, log)
+    trial.count.settle(ROUNDS)
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_crowds_of_whole_processes(
-    processes: int, home: Home, count: Count, chance: random.Random, tmp_path: Path
-) -> None:
-    out, log = tmp_path / "out", tmp_path / "log"
-    arguments = home.arguments(out, EDITORS)
+def test_crowds_of_whole_processes(processes: int, trial: Trial) -> None:
+    out, log = trial.folder / "out", trial.folder / "log"
+    arguments = trial.home.arguments(out, EDITORS)
     command = [sys.executable, "-m", "tests.faults.crowd", str(log), *arguments]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     runs = [
@@ -86,44 +80,38 @@ def test_crowds_of_whole_processes(
         assert runs[0].poll() is None
         time.sleep(0.01)
     for run in runs[:KILLED]:
-        time.sleep(chance.uniform(0, 1))
+        time.sleep(trial.chance.uniform(0, 1))
         run.kill()
-    with count.trying(f"two of {processes} processes"):
+    with trial.count.trying(f"two of {processes} processes"):
         for run in runs[:KILLED]:
             run.wait()
         assert [run.wait(timeout=200) for run in runs[KILLED:]] == [0] * (processes - KILLED)
         if processes == KILLED:
             assert ended(forked_run(arguments, log)) == 0
-        assert_whole(home, out, log)
-    count.settle(1)
+        assert_whole(trial.home, out, log)
+    trial.count.settle(1)
 
 
 @pytest.mark.parametrize("kind", ["backwards", "wild", "ahead"])
-def test_clocks_that_jump(
-    kind: str,
-    home: Home,
-    tally: defaultdict[str, Count],
-    chance: random.Random,
-    tmp_path: Path,
-) -> None:
-    count = tally["clock"]
+def test_clocks_that_jump(kind: str, trial: Trial) -> None:
+    count = trial.tally["clock"]
     jumps: dict[str, Callable[[], crowd.Jump]] = {
         "backwards": crowd.backwards,
-        "wild": lambda: crowd.wild(chance),
+        "wild": lambda: crowd.wild(trial.chance),
         "ahead": crowd.ahead,
     }
     for number in range(ROUNDS):
-        out, log = tmp_path / f"out-{number}", tmp_path / f"log-{number}"
-        arguments = home.arguments(out, EDITORS)
+        out, log = trial.folder / f"out-{number}", trial.folder / f"log-{number}"
+        arguments = trial.home.arguments(out, EDITORS)
         children = [forked_run(arguments, log, jump) for jump in (jumps[kind](), None)]
-        end = time.monotonic() + chance.uniform(0.2, 1.5)
+        end = time.monotonic() + trial.chance.uniform(0.2, 1.5)
         while time.monotonic() < end:
-            crowd.disturb(out / "claims", chance)
-            crowd.disturb(out / "checkpoints", chance)
+            crowd.disturb(out / "claims", trial.chance)
+            crowd.disturb(out / "checkpoints", trial.chance)
             time.sleep(0.02)
         os.kill(children[number % 2], signal.SIGKILL)
         ended(children[number % 2])
         with count.trying(f"a clock that goes {kind}, round {number}"):
             assert ended(children[1 - number % 2]) == 0
-            assert_whole(home, out, log)
+            assert_whole(trial.home, out, log)
     count.settle(ROUNDS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from bench.cli.main import main
 from editors import registry
 from editors.base import EditRequest
 from editors.parts.fast_paths import FastPaths
-from tests.faults.grid import Home, results
-from tests.faults.tally import Count, SilentError
+from tests.faults.grid import Trial, results
+from tests.faults.tally import SilentError
 
 pytestmark = pytest.mark.faults
 
@@ -114,22 +113,20 @@ FAULTY: dict[str, tuple[Patch, str]] = {
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_faulty_editors(
-    key: str, home: Home, count: Count, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_faulty_editors(key: str, trial: Trial) -> None:
     cls, other = registry.editor_class(key), KEYS[KEYS.index(key) - 1]
     for name, (fault, wanted) in FAULTY.items():
-        out = tmp_path / name
-        arguments = home.arguments(out, (key, other))
-        with count.trying(f"{key}: {name}"):
-            capsys.readouterr()
+        out = trial.folder / name
+        arguments = trial.home.arguments(out, (key, other))
+        with trial.count.trying(f"{key}: {name}"):
+            trial.capsys.readouterr()
             with pytest.MonkeyPatch.context() as patch:
                 fault(cls, patch)
                 code = main(arguments)
-            keys = judge(key, wanted, results(out), home.whole, code)
+            keys = judge(key, wanted, results(out), trial.home.whole, code)
             assert main([*arguments, "--overwrite"]) == 0
-            assert results(out) == {cell: home.whole[cell] for cell in keys}
-    count.settle(len(FAULTY))
+            assert results(out) == {cell: trial.home.whole[cell] for cell in keys}
+    trial.count.settle(len(FAULTY))
 
 
 def judge(

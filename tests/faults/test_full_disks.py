@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,7 @@ from safetensors import SafetensorError
 
 from bench.cli.main import main
 from bench.evaluation import caches
-from tests.faults.grid import Home, assert_tidy, results
-from tests.faults.tally import Count
+from tests.faults.grid import Home, Trial, assert_tidy, results
 from tests.store.test_small_disk import mounted
 
 pytestmark = pytest.mark.faults
@@ -72,30 +70,23 @@ class Full:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
-def test_writes_that_fail(
-    number: int,
-    home: Home,
-    count: Count,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert home.whole
+def test_writes_that_fail(number: int, trial: Trial) -> None:
+    assert trial.home.whole
     every = range(1, WRITES + 1, 1 if number == errno.ENOSPC else 5)
     for first in every:
-        monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / f"cache-{first}"))
+        trial.patch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(trial.folder / f"cache-{first}"))
         caches._opened.cache_clear()
-        out, full = tmp_path / f"out-{first}", Full(first, number)
-        with count.trying(f"{os.strerror(number)} from write {first} on"):
-            capsys.readouterr()
-            with monkeypatch.context() as patch:
+        out, full = trial.folder / f"out-{first}", Full(first, number)
+        with trial.count.trying(f"{os.strerror(number)} from write {first} on"):
+            trial.capsys.readouterr()
+            with trial.patch.context() as patch:
                 patch.setattr(os, "fsync", full.standing_in(os.fsync, "file"))
                 real = safetensors.torch.save_file
                 patch.setattr(safetensors.torch, "save_file", full.standing_in(real, "tensors"))
-                code = main(home.arguments(out, EDITORS))
-            stopped(code, capsys)
-            assert_continues(home, out, results(out))
-    count.settle(len(every))
+                code = main(trial.home.arguments(out, EDITORS))
+            stopped(code, trial.capsys)
+            assert_continues(trial.home, out, results(out))
+    trial.count.settle(len(every))
 
 
 @pytest.fixture
@@ -108,55 +99,44 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_small_disks(
-    home: Home,
-    count: Count,
-    chance: random.Random,
-    disk: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert home.whole
+def test_small_disks(disk: Path, trial: Trial) -> None:
+    assert trial.home.whole
     ended = set()
     for size in SIZES:
         place = disk / f"of-{size}"
         place.mkdir()
-        assert mounted("-t", "tmpfs", "-o", f"size={size + chance.randrange(8)}k", "tmpfs", place)
-        monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(place / "cache"))
+        assert mounted(
+            "-t", "tmpfs", "-o", f"size={size + trial.chance.randrange(8)}k", "tmpfs", place
+        )
+        trial.patch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(place / "cache"))
         caches._opened.cache_clear()
-        with count.trying(f"a disk of {size} KiB"):
-            capsys.readouterr()
-            code = main(home.arguments(place / "out", EDITORS))
+        with trial.count.trying(f"a disk of {size} KiB"):
+            trial.capsys.readouterr()
+            code = main(trial.home.arguments(place / "out", EDITORS))
             ended.add(code)
             if code:
-                stopped(code, capsys)
+                stopped(code, trial.capsys)
             before = results(place / "out")
             assert mounted("-o", f"remount,size={ENOUGH}", place)
-            assert_continues(home, place / "out", before)
+            assert_continues(trial.home, place / "out", before)
         subprocess.run(["umount", str(place)], check=True)
     assert 2 in ended
-    count.settle(len(SIZES))
+    trial.count.settle(len(SIZES))
 
 
-def test_read_only_disks(
-    home: Home,
-    count: Count,
-    disk: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_read_only_disks(disk: Path, trial: Trial) -> None:
     out = disk / "out"
-    keys = sorted(key for key, r in home.whole.items() if r["cell"]["editor"] in EDITORS)
-    monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(disk / "cache"))
+    keys = sorted(key for key, r in trial.home.whole.items() if r["cell"]["editor"] in EDITORS)
+    trial.patch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(disk / "cache"))
     for missing in keys:
         caches._opened.cache_clear()
-        assert main(home.arguments(out, EDITORS)) == 0
+        assert main(trial.home.arguments(out, EDITORS)) == 0
         (out / f"{missing}.json").unlink()
         before = results(out)
-        with count.trying(f"a read-only disk without {missing}"):
+        with trial.count.trying(f"a read-only disk without {missing}"):
             assert mounted("-o", "remount,ro", disk)
-            capsys.readouterr()
-            stopped(main(home.arguments(out, EDITORS)), capsys)
+            trial.capsys.readouterr()
+            stopped(main(trial.home.arguments(out, EDITORS)), trial.capsys)
             assert mounted("-o", "remount,rw", disk)
-            assert_continues(home, out, before)
-    count.settle(len(keys))
+            assert_continues(trial.home, out, before)
+    trial.count.settle(len(keys))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import threading
 import time
 import traceback
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,8 +24,7 @@ from bench.evaluation.jobs import EditJob
 from bench.runner.run import site_of
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
-from tests.faults.grid import EDITORS, Home, assert_tidy, results
-from tests.faults.tally import Count
+from tests.faults.grid import EDITORS, Trial, assert_tidy, results
 
 pytestmark = pytest.mark.faults
 
@@ -80,58 +77,62 @@ def warm(jobs: Sequence[EditJob], out: Path) -> tuple[Context, float]:
     return context, time.monotonic() - start
 
 
-def test_killed_workers(home: Home, count: Count, chance: random.Random, tmp_path: Path) -> None:
-    jobs, whole = home.jobs(), home.whole
-    context, seconds = warm(jobs, tmp_path / "warm")
+def test_killed_workers(trial: Trial) -> None:
+    jobs, whole = trial.home.jobs(), trial.home.whole
+    context, seconds = warm(jobs, trial.folder / "warm")
     grids = 0
-    while count.tried < FORKED:
-        out, finished = tmp_path / f"out-{grids}", 0
+    while trial.count.tried < FORKED:
+        out, finished = trial.folder / f"out-{grids}", 0
         out.mkdir()
         done = None
-        while done is None and count.tried < FORKED:
-            done = killed_after(forked(jobs, context, out), chance.uniform(0, SHARE * seconds))
+        while done is None and trial.count.tried < FORKED:
+            done = killed_after(
+                forked(jobs, context, out), trial.chance.uniform(0, SHARE * seconds)
+            )
             if done is None:
-                with count.trying(f"kill {count.tried} of grid {grids}"):
+                with trial.count.trying(f"kill {trial.count.tried} of grid {grids}"):
                     now = results(out)
                     assert now == {key: whole[key] for key in now}
                     assert len(now) >= finished
                     finished = len(now)
-        with count.checking(f"grid {grids}"):
+        with trial.count.checking(f"grid {grids}"):
             assert done in {0, None}
-            assert main(home.arguments(out)) == 0
+            assert main(trial.home.arguments(out)) == 0
             assert results(out) == whole
             assert_tidy(out)
         grids += 1
     assert grids > 3
-    count.settle(FORKED)
+    trial.count.settle(FORKED)
 
 
-def test_killed_runs(home: Home, count: Count, chance: random.Random, tmp_path: Path) -> None:
-    whole, out = home.whole, tmp_path / "out-0"
-    before, seconds = count.tried, 3.0
+def test_killed_runs(trial: Trial) -> None:
+    whole, out = trial.home.whole, trial.folder / "out-0"
+    before, seconds = trial.count.tried, 3.0
     command = [sys.executable, "-m", "bench"]
-    while count.tried < before + WHOLE:
-        with subprocess.Popen([*command, *home.arguments(out)], stdout=-3, stderr=-3) as process:
-            if chance.random() < 0.7:  # else anywhere, mostly before the first edit
+    while trial.count.tried < before + WHOLE:
+        with subprocess.Popen(
+            [*command, *trial.home.arguments(out)], stdout=-3, stderr=-3
+        ) as process:
+            if trial.chance.random() < 0.7:  # else anywhere, mostly before the first edit
                 wait_for_work(out, process)
             started = time.monotonic()
-            delay = chance.uniform(0, SHARE * seconds)
+            delay = trial.chance.uniform(0, SHARE * seconds)
             ended = killed(process, started + delay)
         if not ended:
-            with count.trying(f"kill of a run in {out.name}"):
+            with trial.count.trying(f"kill of a run in {out.name}"):
                 now = results(out)
                 assert now == {key: whole[key] for key in now}
             continue
-        with count.checking(f"the run in {out.name}"):
+        with trial.count.checking(f"the run in {out.name}"):
             assert process.returncode == 0
             assert results(out) == whole
             assert_tidy(out)
-        out = tmp_path / f"out-{count.tried}"
-    with count.checking(f"the run in {out.name}"):
-        assert main(home.arguments(out)) == 0
+        out = trial.folder / f"out-{trial.count.tried}"
+    with trial.count.checking(f"the run in {out.name}"):
+        assert main(trial.home.arguments(out)) == 0
         assert results(out) == whole
         assert_tidy(out)
-    count.settle(WHOLE)
+    trial.count.settle(WHOLE)
 
 
 def wait_for_work(out: Path, process: subprocess.Popen[bytes]) -> None:
@@ -157,13 +158,11 @@ def killed(process: subprocess.Popen[bytes], instant: float) -> bool:
     return process.wait() != -signal.SIGKILL
 
 
-def test_ray_workers(
-    home: Home, tally: defaultdict[str, Count], chance: random.Random, tmp_path: Path
-) -> None:
+def test_ray_workers(trial: Trial) -> None:
     pytest.importorskip("ray", reason="ray is not installed: its workers cannot be killed")
     from bench.runner.executors.ray_cluster import RayExecutor
 
-    count, out, whole = tally["ray"], tmp_path / "out", home.whole
+    count, out, whole = trial.tally["ray"], trial.folder / "out", trial.home.whole
     out.mkdir()
     killed: dict[str, int] = {}
     over = threading.Event()
@@ -178,7 +177,7 @@ def test_ray_workers(
                     continue
                 if lease.stem in killed or process in killed.values():
                     continue
-                time.sleep(chance.uniform(0, 0.1))
+                time.sleep(trial.chance.uniform(0, 0.1))
                 os.kill(process, signal.SIGKILL)
                 killed[lease.stem] = process
                 break
@@ -188,7 +187,7 @@ def test_ray_workers(
     killer.start()
     try:
         executor = RayExecutor(RunConfig(executor="ray", jobs=1))
-        finished = [*executor.run(home.jobs(EDITORS), site_of(out, EVERY_EDIT), StopFlag())]
+        finished = [*executor.run(trial.home.jobs(EDITORS), site_of(out, EVERY_EDIT), StopFlag())]
     finally:
         over.set()
         killer.join()

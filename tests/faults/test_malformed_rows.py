@@ -16,7 +16,8 @@ from bench.datasets import SPLITS, available, get_dataset
 from bench.evaluation.general_ability.loading import load_sets
 from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES
 from tests.evaluation.general_ability.tiny_items import ROWS, write_sets
-from tests.faults.tally import Count, SilentError
+from tests.faults.grid import Trial
+from tests.faults.tally import SilentError
 
 pytestmark = pytest.mark.faults
 
@@ -134,20 +135,20 @@ def every(directory: Path) -> list[Loading]:
     return [*sets, *(questions(name, directory / name) for name in ROWS)]
 
 
-def test_rows(count: Count, tmp_path: Path) -> None:
+def test_rows(trial: Trial) -> None:
     tries = 0
-    for loading in every(tmp_path):
+    for loading in every(trial.folder):
         for field in loading.good:
             for name, value in VALUES.items():
                 tries += 1
-                with count.trying(f"{loading.path.name}, {field}: {name}"):
+                with trial.count.trying(f"{loading.path.name}, {field}: {name}"):
                     loading.judge(field, value)
     assert tries > 900
-    count.settle(tries)
+    trial.count.settle(tries)
 
 
-def test_rows_of_any_values(count: Count, tmp_path: Path) -> None:
-    sets = every(tmp_path)
+def test_rows_of_any_values(trial: Trial) -> None:
+    sets = every(trial.folder)
 
     @settings(
         max_examples=EXAMPLES,
@@ -160,8 +161,8 @@ def test_rows_of_any_values(count: Count, tmp_path: Path) -> None:
         loading = data.draw(st.sampled_from(sets))
         field = data.draw(st.sampled_from(sorted(loading.good)))
         value = data.draw(json_values)
-        with count.trying(f"{loading.path.name}, {field}: {value!r:.100}"):
+        with trial.count.trying(f"{loading.path.name}, {field}: {value!r:.100}"):
             loading.judge(field, value)
 
     try_value()
-    count.settle(EXAMPLES)
+    trial.count.settle(EXAMPLES)
