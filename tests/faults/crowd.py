@@ -74,8 +74,8 @@ def written(log: Path) -> list[str]:
     return [line.split()[0] for line in lines]
 
 
-def forked_run(arguments: Sequence[str], log: Path, jump: Jump | None = None) -> int:
-    """The id of a process that runs a command with the libraries that are loaded here."""
+def forked(work: Callable[[], int]) -> int:
+    """The id of a process that works with what is loaded here, and ends with what that returns."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
         child = os.fork()
@@ -85,12 +85,21 @@ def forked_run(arguments: Sequence[str], log: Path, jump: Jump | None = None) ->
     try:
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             sys.stdout = sys.stderr = nowhere
-            log_records(log)
-            run.EVERY = 0.05
-            with jumping(jump):
-                code = main(arguments)
+            code = work()
     finally:
         os._exit(code)
+
+
+def forked_run(arguments: Sequence[str], log: Path, jump: Jump | None = None) -> int:
+    """The id of a process that runs a command."""
+
+    def work() -> int:
+        log_records(log)
+        run.EVERY = 0.05
+        with jumping(jump):
+            return main(arguments)
+
+    return forked(work)
 
 
 def ended(child: int, seconds: float = 120.0) -> int:

@@ -105,9 +105,8 @@ def test_small_disks(disk: Path, trial: Trial) -> None:
     for size in SIZES:
         place = disk / f"of-{size}"
         place.mkdir()
-        assert mounted(
-            "-t", "tmpfs", "-o", f"size={size + trial.chance.randrange(8)}k", "tmpfs", place
-        )
+        options = f"size={size + trial.chance.randrange(8)}k"
+        assert mounted("-t", "tmpfs", "-o", options, "tmpfs", place)
         trial.patch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(place / "cache"))
         caches._opened.cache_clear()
         with trial.count.trying(f"a disk of {size} KiB"):

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
-import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from bench.evaluation.jobs import EditJob
 from bench.runner.run import site_of
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
+from tests.faults.crowd import forked
 from tests.faults.grid import EDITORS, Trial, assert_tidy, results
 
 pytestmark = pytest.mark.faults
@@ -35,23 +35,10 @@ SHARE = 0.5  # of the seconds of a grid, within which a worker is killed
 EVERY_EDIT = RunOptions(checkpoint_seconds=0.0, checkpoint_edits=1)
 
 
-def forked(jobs: Sequence[EditJob], context: Context, out: Path) -> int:
-    """The id of a process that works on a grid with the model that is loaded here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
-        child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        worker = Worker(ResultStore(out), EVERY_EDIT, context=context)
-        outcomes = {worker.run(job).outcome for job in jobs}
-        code = int(not outcomes <= {"done", "found"})
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        os._exit(code)
+def worked(jobs: Sequence[EditJob], context: Context, out: Path) -> int:
+    """0 where a worker, with the model that is loaded here, has done a grid."""
+    worker = Worker(ResultStore(out), EVERY_EDIT, context=context)
+    return int(not {worker.run(job).outcome for job in jobs} <= {"done", "found"})
 
 
 def killed_after(child: int, seconds: float) -> int | None:
@@ -86,9 +73,8 @@ def test_killed_workers(trial: Trial) -> None:
         out.mkdir()
         done = None
         while done is None and trial.count.tried < FORKED:
-            done = killed_after(
-                forked(jobs, context, out), trial.chance.uniform(0, SHARE * seconds)
-            )
+            child = forked(partial(worked, jobs, context, out))
+            done = killed_after(child, trial.chance.uniform(0, SHARE * seconds))
             if done is None:
                 with trial.count.trying(f"kill {trial.count.tried} of grid {grids}"):
                     now = results(out)
@@ -110,9 +96,8 @@ def test_killed_runs(trial: Trial) -> None:
     before, seconds = trial.count.tried, 3.0
     command = [sys.executable, "-m", "bench"]
     while trial.count.tried < before + WHOLE:
-        with subprocess.Popen(
-            [*command, *trial.home.arguments(out)], stdout=-3, stderr=-3
-        ) as process:
+        words = [*command, *trial.home.arguments(out)]
+        with subprocess.Popen(words, stdout=-3, stderr=-3) as process:
             if trial.chance.random() < 0.7:  # else anywhere, mostly before the first edit
                 wait_for_work(out, process)
             started = time.monotonic()

@@ -81,10 +81,8 @@ def test_files_that_are_not_text(trial: Trial) -> None:
     for content in (not_utf8, b"\xff", b"\0" * 100, '[{"subject": "ü"}]'.encode("utf-16")):
         with trial.count.trying(f"data {content[:20]!r}"):
             data.write_bytes(content)
-            arguments = home.arguments(
-                trial.folder / "out", ("ft",), "--data-dir", str(data.parent)
-            )
-            refused(arguments, trial, str(data))
+            more = "--data-dir", str(data.parent)
+            refused(home.arguments(trial.folder / "out", ("ft",), *more), trial, str(data))
         for name in ("corpus.txt", "corpus.jsonl"):
             corpus = trial.folder / name
             corpus.write_bytes(content)
