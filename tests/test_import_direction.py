@@ -1,18 +1,10 @@
-"""Imports go one way: from the command line down to `core`, and never from `editors` to `bench`."""
+"""Imports that no room may have; that they go one way is measured by `benchmarks.structure`."""
 
 from __future__ import annotations
 
-from graphlib import CycleError, TopologicalSorter
-
-import pytest
-
+from benchmarks.structure import ROOMS
 from tests.support.source import imports, modules
 
-# From the ground up: a room imports only rooms that stand before it here.
-ROOMS = (
-    "core", "datasets", "world", "models", "evaluation", "store", "tables", "runner", "checks",
-    "report", "cli",
-)  # fmt: skip
 FLAT = {"bench", "bench.__main__", "bench.api"}  # the Python API and its door
 
 SOURCES = modules("bench", "editors")
@@ -51,18 +43,6 @@ def test_every_module_of_the_benchmark_is_in_a_room() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_a_room_imports_only_rooms_below_it(name: str) -> None:
-    upward = {
-        (module, imported)
-        for module, found in EVERY.items()
-        if room(module) == name
-        for imported in found
-        if (above := room(imported)) is not None and ROOMS.index(above) > ROOMS.index(name)
-    }
-    assert upward == set()
-
-
 def test_no_room_imports_the_python_api_nor_does_it_import_the_command_line() -> None:
     assert {name for name in importers("bench.api") if room(name) is not None} == set()
     assert not {name for name in EVERY["bench.api"] if room(name) == "cli"}
@@ -89,10 +69,3 @@ def test_parts_never_import_editors() -> None:
         and (above := {f for f in found if not under("editors.parts", f)} - {BORDER, "editors"})
     }
     assert wrong == {}
-
-
-def test_no_import_goes_in_a_circle() -> None:
-    try:
-        TopologicalSorter(RUNNING).prepare()
-    except CycleError as error:
-        pytest.fail(f"circle: {' <- '.join(error.args[1])}")

@@ -1,21 +1,36 @@
-"""Progress of long work: rates and times that make sense, and few lines in a pipe."""
+"""Long work: rates and times that make sense, few lines in a pipe, and stops that are requested."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 
 from bench.core.progress import (
+    SIGNALS,
     Pace,
+    StopFlag,
+    StoppedEarly,
     counted,
     heartbeat,
     in_words,
     show_busy,
     show_count,
     show_steps,
+    stopped_by_signals,
 )
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rich take any stream for a terminal."""
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
 
 
 def test_rate_and_time_left() -> None:
@@ -41,7 +56,12 @@ def test_times_in_words(seconds: float, words: str) -> None:
 
 def test_a_heart_beats_until_the_end_and_not_after_it() -> None:
     beats: list[float] = []
-    with heartbeat(lambda: beats.append(time.monotonic()), 0.01):
+
+    def beat() -> None:
+        beats.append(time.monotonic())
+        raise OSError("no room")  # which ends no later beat
+
+    with heartbeat(beat, 0.01):
         end = time.monotonic() + 20
         while len(beats) < 3 and time.monotonic() < end:
             time.sleep(0.01)
@@ -49,20 +69,6 @@ def test_a_heart_beats_until_the_end_and_not_after_it() -> None:
     assert count >= 3
     time.sleep(0.05)
     assert len(beats) == count
-
-
-def test_a_beat_that_cannot_write_does_not_end_the_others() -> None:
-    beats = []
-
-    def beat() -> None:
-        beats.append(1)
-        raise OSError("no room")
-
-    with heartbeat(beat, 0.01):
-        end = time.monotonic() + 20
-        while len(beats) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
-    assert len(beats) >= 2
 
 
 def test_a_pipe_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,9 +91,7 @@ def test_quick_work_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -
 def test_a_terminal_gets_a_bar(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+    on_terminal(monkeypatch)
     with show_count("[bold]\x1bmaps", 2) as more:
         more(2)
         time.sleep(0.2)
@@ -97,7 +101,9 @@ def test_a_terminal_gets_a_bar(
     assert "2/2" in captured.err
 
 
-def test_work_of_unknown_length_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_work_of_unknown_length_shows_now_and_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with show_busy("reading \x1bmodels", every=0.05):
         time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()
@@ -110,8 +116,7 @@ def test_work_of_unknown_length_is_told_now_and_then(capsys: pytest.CaptureFixtu
 def test_work_of_unknown_length_leaves_nothing_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
+    on_terminal(monkeypatch)
     with show_busy("reading"):
         time.sleep(0.2)
     captured = capsys.readouterr()
@@ -130,17 +135,76 @@ def test_a_pipe_gets_held_out_scores_and_not_the_loss_terms_of_the_same_name(
     with show_steps() as step:
         step({"iteration": 1, "iterations": 2, "running_loss": 2.0, "reliability": 2.5})
         assert capsys.readouterr().err == ""
-        step(
-            {
-                "iteration": 2,
-                "iterations": 2,
-                "running_loss": 1.5,
-                "reliability": 2.5,
-                "held_out_loss": 1.25,
-                "zsre.reliability": 0.5,
-                "zsre.hit_reliability": 0.75,
-            }
-        )
+        numbers = {"running_loss": 1.5, "reliability": 2.5, "held_out_loss": 1.25}
+        scores = {"zsre.reliability": 0.5, "zsre.hit_reliability": 0.75}
+        step({"iteration": 2, "iterations": 2, **numbers, **scores})
     captured = capsys.readouterr()
     assert captured.err == "2: running_loss 1.500, held_out_loss 1.250, zsre.reliability 50.0\n"
     assert captured.out == ""
+
+
+def test_a_flag_is_raised_once_and_passed_on() -> None:
+    stop, calls = StopFlag(), []
+    stop.passed_on(lambda: calls.append("early"))
+    assert not stop.stop_requested()
+    stop.request_stop()
+    stop.request_stop()
+    assert stop.stop_requested()
+    stop.passed_on(lambda: calls.append("late"))
+    assert calls == ["early", "late"]
+
+
+def test_a_flag_can_be_raised_elsewhere() -> None:
+    raised = [False]
+    stop = StopFlag(lambda: raised[0])
+    assert not stop.stop_requested()
+    raised[0] = True
+    assert stop.stop_requested()
+
+
+def test_stopping_is_no_exception_that_jobs_catch() -> None:
+    assert not issubclass(StoppedEarly, Exception)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_raises_the_flag_and_handlers_come_back(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, stop = [*map(signal.getsignal, SIGNALS)], StopFlag()
+    with stopped_by_signals(stop) as caught:
+        assert not stop.stop_requested()
+        os.kill(os.getpid(), number)
+        assert stop.stop_requested()
+    assert caught.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert [*map(signal.getsignal, SIGNALS)] == before
+    assert "a second signal ends at once" in capsys.readouterr().err
+
+
+def test_other_threads_catch_nothing() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with stopped_by_signals(StopFlag()):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    program = """
+import os, signal, time
+from bench.core.progress import StopFlag, stopped_by_signals
+with stopped_by_signals(StopFlag()):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("and here")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 143
+    assert done.stdout == "still here\n"

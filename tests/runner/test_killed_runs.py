@@ -1,4 +1,4 @@
-"""Runs that get real signals, and what the same command makes of what they left."""
+"""Runs that get real signals, and how the same command continues from what they left."""
 
 from __future__ import annotations
 
@@ -128,51 +128,57 @@ def _untimed(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def assert_the_same_command_continues(
+@pytest.fixture
+def assert_continues(
     home: Path, out: Path, whole: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    assert main(arguments(home, out)) == 0
-    assert without_next_steps(capsys.readouterr().err) == ""
-    assert results(out) == whole
-    assert [*(out / "checkpoints").iterdir()] == []
+) -> Callable[[], None]:
+    """That the same command continues, and ends as a run that nothing happened to."""
+
+    def check() -> None:
+        capsys.readouterr()
+        assert main(arguments(home, out)) == 0
+        assert without_next_steps(capsys.readouterr().err) == ""
+        assert results(out) == whole
+        assert [*(out / "checkpoints").iterdir()] == []
+
+    return check
 
 
 def test_a_killed_run_leaves_no_worker_and_goes_on(
-    home: Path, out: Path, whole: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    home: Path, out: Path, assert_continues: Callable[[], None]
 ) -> None:
     code, _, workers = signalled(home, out, signal.SIGKILL)
     assert code == -signal.SIGKILL
     wait_for(lambda: not any(map(is_alive, workers)))
     assert checkpoints(out)
     assert results(out) == []
-    assert_the_same_command_continues(home, out, whole, capsys)
+    assert_continues()
 
 
-def test_workers_of_a_terminated_run_keep_their_last_edit(
-    home: Path, out: Path, whole: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+def test_workers_of_a_terminated_run_store_their_last_edit(
+    home: Path, out: Path, assert_continues: Callable[[], None]
 ) -> None:
     code, err, _ = signalled(home, out, signal.SIGTERM)
     assert code == 143
     assert "stopped: 0 of 2 cells are done" in err
     assert "the same command continues." in err
     assert results(out) == []
-    assert_the_same_command_continues(home, out, whole, capsys)
+    assert_continues()
 
 
-def test_an_interrupted_run_in_this_process_keeps_its_last_edit(
+def test_an_interrupted_run_in_this_process_stores_its_last_edit(
     home: Path,
     out: Path,
-    whole: list[dict[str, Any]],
+    assert_continues: Callable[[], None],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before, edit, made = signal.getsignal(signal.SIGINT), FtEditor.edit, []
+    before, edit, edits = signal.getsignal(signal.SIGINT), FtEditor.edit, []
 
     def interrupted(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
         edit(editor, requests)
-        made.append(requests)
-        if len(made) == 5:
+        edits.append(requests)
+        if len(edits) == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(FtEditor, "edit", interrupted)
@@ -180,11 +186,11 @@ def test_an_interrupted_run_in_this_process_keeps_its_last_edit(
     assert "stopped: 0 of 2 cells are done" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) == before
     assert (len(checkpoints(out)), results(out)) == (1, [])
-    assert_the_same_command_continues(home, out, whole, capsys)
-    assert len(made) == 2 * EDITS
+    assert_continues()
+    assert len(edits) == 2 * EDITS
 
 
-def test_a_spoilt_checkpoint_is_named_and_its_cell_begins_anew(
+def test_a_damaged_checkpoint_is_named_and_its_cell_begins_anew(
     home: Path, out: Path, whole: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell = Cell.from_dict(whole[0]["cell"])
@@ -204,6 +210,6 @@ def test_deterministic_arithmetic_is_recorded_and_ends_with_the_run(
 ) -> None:
     assert main([*arguments(home, out), "--deterministic"]) == 0
     assert results(out) == whole
-    made = [json.loads(path.read_text())["provenance"] for path in out.glob("*.json")]
-    assert [one["deterministic"] for one in made] == [True, True]
+    records = [json.loads(path.read_text()) for path in out.glob("*.json")]
+    assert [record["provenance"]["deterministic"] for record in records] == [True, True]
     assert not torch.are_deterministic_algorithms_enabled()

@@ -12,6 +12,7 @@ from bench.runner.executors.base import Finished
 from bench.runner.observers import CellProgress, Display
 from bench.store.results import ResultStore
 from bench.store.running import Lease, Leases
+from tests.core.test_progress import on_terminal
 from tests.runner.executors.marking_jobs import MarkingJob, job
 
 
@@ -25,30 +26,34 @@ class Clock:
 
 
 def jobs(folder: Path, limit: int | None = 100, number: int = 4) -> list[MarkingJob]:
-    made = [job(folder, seed) for seed in range(number)]
-    for one in made:
-        object.__setattr__(one, "cell", replace(one.cell, limit=limit, n_edits=1))
-    return made
+    cells = [job(folder, seed) for seed in range(number)]
+    for cell in cells:
+        object.__setattr__(cell, "cell", replace(cell.cell, limit=limit, n_edits=1))
+    return cells
 
 
-def ended(one: MarkingJob, edits: int, **how: object) -> Finished:
+def ended(of: MarkingJob, edits: int, **how: object) -> Finished:
     facts = {"seconds": 1.5, "error": None, "outcome": "done"} | how
-    return Finished(key=one.cell.key(), name="ft on zsre", edits=edits, **facts)  # type: ignore[arg-type]
+    return Finished(key=of.cell.key(), name="ft on zsre", edits=edits, **facts)  # type: ignore[arg-type]
 
 
-def leased(folder: Path, one: MarkingJob, edits: int, earlier: int = 0) -> Lease:
+def leased(folder: Path, of: MarkingJob, edits: int, earlier: int = 0) -> Lease:
     """A cell that is being computed, and has just shown that it lives."""
-    lease = Leases(folder, every=3600.0).acquire(one.cell.key())
+    lease = Leases(folder, every=3600.0).acquire(of.cell.key())
     assert lease is not None
     lease.report(lambda: EditCount(edits, earlier))
     lease._write()
     return lease
 
 
+def following(folder: Path, number: int) -> tuple[Clock, Path, list[MarkingJob], CellProgress]:
+    """A clock, the folder of leases, cells and their progress."""
+    clock, store, cells = Clock(), ResultStore(folder), jobs(folder, number=number)
+    return clock, store.leases, cells, CellProgress(cells, store, clock)
+
+
 def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
-    clock, leases = Clock(), ResultStore(tmp_path).leases
-    first, second, *_ = cells = jobs(tmp_path)
-    progress = CellProgress(cells, ResultStore(tmp_path), clock)
+    clock, leases, (first, second, *_), progress = following(tmp_path, number=4)
     assert progress.now().in_words() == "0 of 4"
     clock.now = 60.0
     with leased(leases, first, 25), leased(leases, second, 50):
@@ -66,9 +71,7 @@ def test_a_running_cell_counts_by_its_edits(tmp_path: Path) -> None:
 
 
 def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
-    clock, leases = Clock(), ResultStore(tmp_path).leases
-    cells = jobs(tmp_path, number=1)
-    progress = CellProgress(cells, ResultStore(tmp_path), clock)
+    clock, leases, cells, progress = following(tmp_path, number=1)
     clock.now = 10.0
     with leased(leases, cells[0], 60, earlier=60):
         now = progress.now()
@@ -96,10 +99,8 @@ def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
     assert progress.now().edits == 7
 
 
-def test_behind_all_edits_nothing_is_said_of_the_time_left(tmp_path: Path) -> None:
-    clock, leases = Clock(), ResultStore(tmp_path).leases
-    cells = jobs(tmp_path, number=1)
-    progress = CellProgress(cells, ResultStore(tmp_path), clock)
+def test_after_all_edits_no_time_left_is_shown(tmp_path: Path) -> None:
+    clock, leases, cells, progress = following(tmp_path, number=1)
     clock.now = 1000.0
     with leased(leases, cells[0], 100):
         now = progress.now()
@@ -126,8 +127,7 @@ def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
 
 
 def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> None:
-    clock, cells = Clock(), jobs(tmp_path, number=3)
-    progress = CellProgress(cells, ResultStore(tmp_path), clock)
+    clock, _, cells, progress = following(tmp_path, number=3)
     clock.now = 10.0
     progress.ended(ended(cells[0], 100, earlier=80))
     assert progress.now().edits_rate == pytest.approx(2.0)
@@ -138,7 +138,7 @@ def test_a_cell_of_an_earlier_run_that_ends_soon_or_fails(tmp_path: Path) -> Non
     assert now.rate == pytest.approx(0.12)
 
 
-def test_a_keeper_counts_edits_and_a_lease_tells_them(tmp_path: Path) -> None:
+def test_a_checkpointer_counts_edits_and_a_lease_reports_them(tmp_path: Path) -> None:
     checkpointer, leases = Checkpointer(), Leases(tmp_path, every=3600.0)
     key, nothing = "a" * 64, Checkpoint(progress={}, state={})
     assert leases.progress(key) == EditCount()
@@ -180,9 +180,7 @@ def test_a_pipe_has_a_line_now_and_then(
 def test_a_terminal_shows_cells_rate_and_failures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes any stream for a terminal then
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "200")
+    on_terminal(monkeypatch)
     cells = jobs(tmp_path, number=3)
     progress, display = CellProgress(cells, ResultStore(tmp_path)), Display()
     display.started(progress)

@@ -15,10 +15,10 @@ import pytest
 
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.runner import run
-from bench.runner import worker as module
 from bench.runner.executors.base import Finished
 from bench.runner.worker import Worker
-from bench.store.results import ResultStore, encoded, is_complete
+from bench.store import results
+from bench.store.results import ResultStore, is_complete
 from bench.store.running import Leases
 from tests.support.fake_jobs import executed, fake_job, runs
 from tests.support.source import ROOT
@@ -39,25 +39,14 @@ store = ResultStore(records)
 (log.parent / f"ready.{os.getpid()}").touch()
 while len(list(log.parent.glob("ready.*"))) < int(sys.argv[5]):
     time.sleep(0.01)
-found = executed(jobs, store)
-print(",".join(one.outcome for one in found), flush=True)
+cells = executed(jobs, store)
+print(",".join(cell.outcome for cell in cells), flush=True)
 """
 
 
 @pytest.fixture(autouse=True)
-def no_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
+def quick(no_provenance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "EVERY", 0.05)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ResultStore:
-    return ResultStore(tmp_path / "records")
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "log"
 
 
 def start(
@@ -86,10 +75,10 @@ def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 3, ended
     assert sorted(runs(log)) == list(range(12))  # each once
     outcomes = [out.strip().split(",") for out, _ in ended]
-    assert [len(found) for found in outcomes] == [12] * 3  # and all complete in every process
-    assert sum(found.count("done") for found in outcomes) == 12
-    assert sum("done" in found for found in outcomes) > 1  # they did share it
-    assert {one for found in outcomes for one in found} <= {"done", "found"}
+    assert [len(of_one) for of_one in outcomes] == [12] * 3  # and all complete in every process
+    assert sum(of_one.count("done") for of_one in outcomes) == 12
+    assert sum("done" in of_one for of_one in outcomes) > 1  # they did share it
+    assert {outcome for of_one in outcomes for outcome in of_one} <= {"done", "found"}
     assert len([record for record in store.records() if is_complete(record)]) == 12
     assert not store.leases.exists()
 
@@ -102,9 +91,9 @@ def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, 
         assert Worker(store).run(fake_job(log)).outcome == "elsewhere"
     finally:
         victim.send_signal(signal.SIGKILL)  # and nobody has asked for its end yet: a zombie
-    (one,) = executed([fake_job(log)], store)
+    (cell,) = executed([fake_job(log)], store)
     victim.communicate()
-    assert one.outcome == "done"
+    assert cell.outcome == "done"
     assert runs(log) == [0, 0]
     assert not store.leases.exists()
 
@@ -120,12 +109,12 @@ def test_waiting_is_said_and_ends_with_the_record(
     def end_the_other(cell: Finished) -> None:
         ended.append(cell)
         if len(ended) == 2:  # while this process waits
-            store.put(jobs[1].cell.key(), _record(jobs[1].cell))
+            store.write(results.complete(jobs[1].cell, {}, {}, {"summary": {}}))
             lease.release()
 
-    found = executed(jobs, store, then=end_the_other)
-    assert [one.outcome for one in found] == ["done", "done", "found"]
-    assert found[-1].key == jobs[1].cell.key()
+    cells = executed(jobs, store, then=end_the_other)
+    assert [cell.outcome for cell in cells] == ["done", "done", "found"]
+    assert cells[-1].key == jobs[1].cell.key()
     assert runs(log) == [0, 2]
 
 
@@ -137,7 +126,7 @@ def test_who_is_waited_for_is_named(
     assert lease is not None
     timer = threading.Timer(0.3, lease.release)
     timer.start()
-    assert [one.outcome for one in executed([job], store)] == ["done"]
+    assert [cell.outcome for cell in executed([job], store)] == ["done"]
     timer.join()
     assert f"1 cell is being computed by process {os.getpid()} on" in capsys.readouterr().err
     assert runs(log) == [0]
@@ -156,10 +145,10 @@ def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
     assert runs(log) == []
 
 
-def test_a_cell_that_failed_elsewhere_is_told(store: ResultStore, log: Path) -> None:
+def test_a_cell_that_failed_elsewhere_is_reported(store: ResultStore, log: Path) -> None:
     Worker(store).run(fake_job(log, error="no"))
-    (one,) = executed([fake_job(log)], store)
-    assert (one.outcome, one.error) == ("failed", "RuntimeError: no")
+    (cell,) = executed([fake_job(log)], store)
+    assert (cell.outcome, cell.error) == ("failed", "RuntimeError: no")
     assert runs(log) == [0]
 
 
@@ -173,7 +162,7 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
     monkeypatch.setattr("bench.store.running.Leases", patient)
     monkeypatch.setattr("bench.runner.worker.Leases", patient)
     start = time.monotonic()
-    assert [one.outcome for one in executed([job], store)] == ["done"]
+    assert [cell.outcome for cell in executed([job], store)] == ["done"]
     assert time.monotonic() - start > 0.2
     assert not store.leases.exists()
 
@@ -183,11 +172,3 @@ def test_nothing_to_wait_for_is_silent(
 ) -> None:
     assert executed([], store) == []
     assert capsys.readouterr().err == ""
-
-
-def _record(cell: object) -> bytes:
-    from bench.core.cells import Cell
-    from bench.store import results
-
-    assert isinstance(cell, Cell)
-    return encoded(results.complete(cell, {}, {}, {"summary": {}}))

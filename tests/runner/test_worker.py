@@ -1,36 +1,23 @@
-"""What a worker makes of a job: a record, or the word that somebody has it."""
+"""What a worker writes of a job: a record, unless somebody else has it."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.core.files import UnwritableError
-from bench.runner import worker as module
 from bench.runner.worker import Worker
 from bench.store.results import Record, ResultStore, is_complete, mark_of
 from bench.store.running import Leases
 from tests.support.fake_jobs import FakeJob, fake_job, runs
 
-
-@pytest.fixture(autouse=True)
-def no_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks git and the processor, which is not the matter here."""
-    monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ResultStore:
-    return ResultStore(tmp_path / "records")
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "log"
+pytestmark = pytest.mark.usefixtures("no_provenance")
 
 
 def record_of(store: ResultStore, job: FakeJob) -> Record:
@@ -53,8 +40,8 @@ def test_a_job_is_run_once(store: ResultStore, log: Path) -> None:
 def test_a_job_that_fails_is_recorded_and_not_run_again(store: ResultStore, log: Path) -> None:
     job = fake_job(log, error="out of\nmemory")
     for _ in range(2):
-        one = Worker(store).run(job)
-        assert (one.outcome, one.error) == ("failed", "RuntimeError: out of memory")
+        ended = Worker(store).run(job)
+        assert (ended.outcome, ended.error) == ("failed", "RuntimeError: out of memory")
     assert runs(log) == [0]
     status = record_of(store, job)["status"]
     assert status["message"] == "out of\nmemory"
@@ -63,10 +50,10 @@ def test_a_job_that_fails_is_recorded_and_not_run_again(store: ResultStore, log:
 
 def test_numbers_that_are_none_are_a_failure(store: ResultStore, log: Path) -> None:
     job = fake_job(log, score=float("nan"))
-    one = Worker(store).run(job)
-    assert one.outcome == "failed"
-    assert "not JSON compliant" in str(one.error)
-    assert "NaN" not in store.path(one.key).read_text()
+    ended = Worker(store).run(job)
+    assert ended.outcome == "failed"
+    assert "not JSON compliant" in str(ended.error)
+    assert "NaN" not in store.path(ended.key).read_text()
 
 
 @pytest.mark.parametrize("error", [None, "no"])
@@ -86,8 +73,8 @@ def test_a_cell_of_another_process_is_elsewhere(store: ResultStore, log: Path) -
     job = fake_job(log)
     other = Leases(store.leases).acquire(job.cell.key())
     assert other is not None
-    one = Worker(store).run(job)
-    assert (one.outcome, one.error) == ("elsewhere", None)
+    ended = Worker(store).run(job)
+    assert (ended.outcome, ended.error) == ("elsewhere", None)
     assert runs(log) == []
     other.release()
     assert Worker(store).run(job).outcome == "done"
@@ -110,23 +97,27 @@ def test_who_lost_its_lease_leaves_the_record_of_the_other(store: ResultStore, l
 
     class Taken(FakeJob):
         def results(self, loaded, checkpointer):  # type: ignore[no-untyped-def]
-            found = super().results(loaded, checkpointer)
+            ran = super().results(loaded, checkpointer)
             (store.leases / f"{self.cell.key()}.json").unlink()
             Worker(store).run(job)
-            return found
+            return ran
 
     slow = Taken(**{**vars(job), "score": 0.1})
     assert Worker(store).run(slow).outcome == "found"
     assert record_of(store, job)["summary"] == {"score": 0.5}
 
 
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
 def test_an_interrupted_job_gives_its_lease_back(
     store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(FakeJob, "results", interrupt)
+    monkeypatch.setattr(FakeJob, "results", raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         Worker(store).run(fake_job(log))
     assert list(store.directory.iterdir()) == []
@@ -135,10 +126,8 @@ def test_an_interrupted_job_gives_its_lease_back(
 def test_a_record_that_cannot_be_written_ends_the_run_and_frees_the_cell(
     store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("bench.store.results.write_bytes", full)
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("bench.store.results.write_bytes", raising(full))
     with pytest.raises(OSError, match=r"No space left on device: .*json"):
         Worker(store).run(fake_job(log))
     assert list(store.directory.iterdir()) == []
@@ -160,11 +149,9 @@ def test_the_lease_of_a_running_cell_is_there(store: ResultStore, log: Path) -> 
 def test_a_job_that_finds_no_room_ends_the_run_and_has_not_failed(
     number: int, store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(number, os.strerror(number), "statistics")
-
+    full = OSError(number, os.strerror(number), "statistics")
     with monkeypatch.context() as patch:
-        patch.setattr(FakeJob, "results", full)
+        patch.setattr(FakeJob, "results", raising(full))
         with pytest.raises(UnwritableError, match=f"{os.strerror(number)}: statistics; "):
             Worker(store).run(fake_job(log))
     assert store.paths() == []
@@ -175,8 +162,6 @@ def test_a_job_that_finds_no_room_ends_the_run_and_has_not_failed(
 def test_a_job_whose_file_is_missing_has_failed(
     store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_: object) -> None:
-        raise FileNotFoundError(errno.ENOENT, "No such file", "corpus")
-
-    monkeypatch.setattr(FakeJob, "results", gone)
+    gone = FileNotFoundError(errno.ENOENT, "No such file", "corpus")
+    monkeypatch.setattr(FakeJob, "results", raising(gone))
     assert Worker(store).run(fake_job(log)).outcome == "failed"

@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 
 from bench.core.files import UnwritableError
-from bench.runner import worker as module
+from bench.runner import worker
 from bench.runner.worker import Worker
 from bench.store.results import Record, ResultStore, is_complete
 from tests.support.fake_jobs import fake_job
 from tests.support.stored_records import editing
 
 SIZE = 64  # KiB
+
+
+@pytest.fixture(autouse=True)
+def no_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "provenance", lambda *_, **__: {})
 
 
 @pytest.fixture
@@ -38,16 +43,12 @@ def mounted(*arguments: object) -> bool:
 
 def fill(store: ResultStore, written: list[Record]) -> None:
     """Write records as long as there is room."""
-    for seed in range(SIZE):
-        record = editing(seed)
+    for record in map(editing, range(SIZE)):
         store.write(record)
         written.append(record)
 
 
-def test_a_full_disk_keeps_what_is_finished(
-    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
+def test_a_full_disk_leaves_what_is_finished(disk: Path, tmp_path: Path) -> None:
     store = ResultStore(disk)
     written: list[Record] = []
     with pytest.raises(UnwritableError, match="No space left on device"):
@@ -67,12 +68,8 @@ def test_a_full_disk_keeps_what_is_finished(
 
 
 def test_a_read_only_disk_is_read_and_names_what_is_damaged(
-    disk: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "provenance", lambda *_, **__: {})
     store = ResultStore(disk)
     store.write(editing())
     store.path("0" * 64).write_text("damaged")
