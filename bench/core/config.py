@@ -48,17 +48,12 @@ _LEAST = {  # of whole numbers
     "edits": 1, "seeds": 0, "limit": 1, "task_limit": 1, "documents": 1, "world_seed": 0,
     "jobs": 1, "slurm_workers": 1, "slurm_time": 1, "slurm_gpus": 0,
 }  # fmt: skip
-_EXECUTOR_OF = {  # options of one executor; none of them has a default
-    "ray_address": "ray",
-    "gpus_per_cell": "ray",
-    "slurm_workers": "slurm",
-    "slurm_partition": "slurm",
-    "slurm_time": "slurm",
-    "slurm_gpus": "slurm",
-    "slurm_option": "slurm",
-    "slurm_folder": "slurm",
-    "slurm_cluster": "slurm",
-    "detach": "slurm",
+_OF_EXECUTOR = {  # options of one executor; none of them has a default
+    "ray": ("ray_address", "gpus_per_cell"),
+    "slurm": (
+        *("slurm_workers", "slurm_partition", "slurm_time", "slurm_gpus", "slurm_option"),
+        *("slurm_folder", "slurm_cluster", "detach"),
+    ),
 }
 
 
@@ -169,7 +164,10 @@ class RunConfig:
         for name in ("editors", "datasets", "edits", "seeds"):
             if vars(self)[name] == ():
                 raise ValueError(f"{option(name)}: expected at least one, got none.")
-        self._check_device_map()
+        if self.weights == "random" and self.device_map is not None:
+            raise ValueError(
+                "Random weights are drawn on one device: --weights random takes no --device-map."
+            )
         self._check_executor()
 
     @property
@@ -202,12 +200,6 @@ class RunConfig:
         """The directory of tables: in that of the records, where this is named."""
         return self.out / "tables" if self.out else TABLES_FOLDER
 
-    def _check_device_map(self) -> None:
-        if self.weights == "random" and self.device_map is not None:
-            raise ValueError(
-                "Random weights are drawn on one device: --weights random takes no --device-map."
-            )
-
     def _check_executor(self) -> None:
         share = self.gpus_per_cell
         if share is not None and not (0 < share <= 1 or (share > 1 and float(share).is_integer())):
@@ -215,8 +207,11 @@ class RunConfig:
                 "--gpus-per-cell: expected a fraction of one GPU or a whole number of them, "
                 f"got {share:g}."
             )
-        for name, executor in _EXECUTOR_OF.items():
-            if vars(self)[name] not in (None, False) and executor != self.executor:
+        others = {
+            engine: names for engine, names in _OF_EXECUTOR.items() if engine != self.executor
+        }
+        for executor, name in ((engine, name) for engine in others for name in others[engine]):
+            if vars(self)[name] not in (None, False):
                 raise ValueError(
                     f"{option(name)} goes with --executor {executor}, got --executor "
                     f"{self.executor}."

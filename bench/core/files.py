@@ -177,10 +177,7 @@ def digest_of_files(paths: Sequence[Path]) -> str:
 
 
 def check_model(directory: Path, remedy: str) -> None:
-    """Compare a model's files with the manifest in the folder above, where that names them.
-
-    `remedy` is for the message: what brings the files back.
-    """
+    """Compare a model's files with the manifest above, if it names them; `remedy` is a sentence."""
     manifest = directory.parent / MANIFEST
     if manifest.exists():
         files = _json(manifest).get("models", {}).get(directory.name, {}).get("files", {})
@@ -262,10 +259,7 @@ def read_sealed(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and facts of a safetensors file; copies, so that the file may be replaced meanwhile.
-
-    An OSError, SafetensorError, ValueError or KeyError is raised for one that cannot be read.
-    """
+    """Tensors and facts of a safetensors file; copies, so that the file may be replaced meanwhile."""
     from safetensors import safe_open
 
     path.open("rb").close()  # the error of a file that is not there is an OSError for sure

@@ -72,14 +72,10 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def fix_arithmetic() -> None:
-    """Only deterministic kernels and no TF32, as long as this process lives.
-
-    This costs some speed on a GPU. cuBLAS reads its part when CUDA is first used, so this comes
-    before.
-    """
+    """Only deterministic kernels and no TF32, as long as this process lives: slower on a GPU."""
     import torch
 
-    if os.environ.get(_WORKSPACE) not in {_FIXED, ":16:8"}:
+    if os.environ.get(_WORKSPACE) not in {_FIXED, ":16:8"}:  # read when CUDA is first used
         os.environ[_WORKSPACE] = _FIXED
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
@@ -230,8 +226,6 @@ def hardware(device: torch.device) -> dict[str, str]:
 def _processor() -> str:
     """The processor's name; `platform` leaves it empty on Linux."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

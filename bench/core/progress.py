@@ -96,15 +96,12 @@ def in_words(seconds: float) -> str:
 
 @contextmanager
 def heartbeat(beat: Callable[[], None], seconds: float = SECONDS) -> Iterator[None]:
-    """Call `beat` every so many seconds, from a thread of its own, until the block ends.
-
-    An error in writing is left to the main thread, which will meet it too.
-    """
+    """Call `beat` every so many seconds, from a thread of its own, until the block ends."""
     over = threading.Event()
 
     def keep_on() -> None:
         while not over.wait(seconds):
-            with suppress(OSError):
+            with suppress(OSError):  # in writing: the main thread will meet it too
                 beat()
 
     thread = threading.Thread(target=keep_on, name="heartbeat", daemon=True)
@@ -161,10 +158,7 @@ def show_bytes(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
 @contextmanager
 def show_documents(total: int, log: EventLog = SILENT) -> Iterator[Callable[[KeyMoments], None]]:
-    """A function to call with what has been read of a corpus.
-
-    A corpus may hold fewer documents than the `total` that is read at most.
-    """
+    """A function to call with what has been read of a corpus, which may hold fewer documents."""
     with _Counter(Pace(total), "documents", log=log, left="at most").shown() as counter:
         first: list[int] = []  # tokens of an earlier run
 

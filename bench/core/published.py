@@ -59,9 +59,6 @@ def load(table: int) -> list[dict[str, str]]:
     Columns: `table`, `backbone`, `n_edits`, `type` (MP, AP, RB or empty), `editor` (as printed;
     `N/A` is the unedited model), `dataset`, `metric`, `value` and `std` (as printed: percent in
     Tables 1, 2 and 4 to 6, seconds in Table 3; empty where the paper prints nothing).
-
-    Raises:
-        ValueError: there is no such table.
     """
     if table not in TABLES:
         raise ValueError(f"No published table {table!r}. Available: {', '.join(map(str, TABLES))}.")

@@ -229,11 +229,7 @@ def largest_first(jobs: Iterable[Job]) -> list[Job]:
 
 
 def executor_for(config: RunConfig, context: Context) -> Executor:
-    """The executor of a configuration; `context` is for cells that run in this process.
-
-    Raises:
-        ValueError: an engine that would disturb what is measured, or is not installed.
-    """
+    """The executor of a configuration; `context` is for cells that run in this process."""
     if config.executor == "ray":
         from bench.runner.executors.ray_cluster import RayExecutor
 

@@ -46,16 +46,10 @@ def stored(
     protocol: str | None = None,
     views: Sequence[str] = (),
 ) -> Stored:
-    """What is stored of a selection; without seeds, all stored ones are taken.
+    """What is stored of a selection, or of the committed `reference`; without seeds, of all seeds.
 
-    Args:
-        config: the selection, as of the run.
-        reference: whether of the committed reference results.
-        protocol: only records of this one.
-        views: names of options of `tables` that were given.
-
-    Raises:
-        ValueError: no record at all, or a selection that the table does not take.
+    With a `protocol` only its records are taken; `views` are options of `tables` that were given.
+    A ValueError is raised for no record at all, or a selection that the table does not take.
     """
     table = get_table(config.table)
     check_taken(table, config, views)

@@ -108,10 +108,9 @@ def _read(path: Path) -> tuple[Entry, Record | None]:
     size = path.stat().st_size
     try:
         record = read_file(path)
-    except DamagedRecordError as error:
-        return Entry(path=path, state="corrupt", bytes=size, problem=str(error)), None
-    except OtherSchemaError as error:
-        return Entry(path=path, state="stale", bytes=size, problem=str(error)), None
+    except (DamagedRecordError, OtherSchemaError) as error:
+        broken: State = "stale" if isinstance(error, OtherSchemaError) else "corrupt"
+        return Entry(path=path, state=broken, bytes=size, problem=str(error)), None
     cell = record["cell"]
     stream = stream_of(cell)
     if not all(isinstance(stream.get(name), str | None) for name in ("editor", "dataset")):
@@ -124,10 +123,7 @@ def _read(path: Path) -> tuple[Entry, Record | None]:
         bytes=size,
         problem=reason,
         kind=cell.get("kind") or EDITING,
-        editor=stream.get("editor"),
-        dataset=stream.get("dataset"),
-        n_edits=stream.get("n_edits"),
-        seed=stream.get("seed"),
+        **{name: stream.get(name) for name in ("editor", "dataset", "n_edits", "seed")},
         backbone=cell["backbone"],
         protocol=protocol_of(record),
         measures=tuple(cell.get("measures", ())),

@@ -51,11 +51,7 @@ def has_reference(name: str) -> bool:
 
 
 def reference_records(name: str) -> list[Record]:
-    """The committed records of `table1` and its like, in the order of the file.
-
-    Raises:
-        FileNotFoundError: none are committed under that name.
-    """
+    """The committed records of `table1` and its like, in the order of the file."""
     if not has_reference(name):
         raise FileNotFoundError(f"There are no reference results of {name}.")
     return _records(_file(name), f"tables/reference/{name}.jsonl")
@@ -101,32 +97,23 @@ def compact(record: Record) -> Record:
     if "rows" not in record:
         return record
     provenance = {k: v for k, v in record["provenance"].items() if k not in _LOCAL}
-    derived = {"provenance": provenance, "health": record.get("health", [])}
+    summary, health = record["summary"], record.get("health", [])
+    derived = {"provenance": provenance, "health": health, "summary": summary}
     if record["cell"].get("kind") == Cell.kind:
-        derived |= {"summary": _summary(record["summary"]), **_of_edits(record)}
-    else:
-        derived |= {"summary": record["summary"]}
+        rows: Sequence[SampleRow] = record["rows"]
+        # Scores of both phases; those by type after editing alone.
+        derived["summary"] = {**summary, "kinds": {"after": summary["kinds"]["after"]}}
+        derived |= {
+            "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
+            "by_age": list(by_age(rows, record["cell"]["n_edits"])),
+            "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
+        }
     return {**{name: record[name] for name in _WHOLE if name in record}, **_rounded(derived)}
-
-
-def _of_edits(record: Record) -> dict[str, Any]:
-    rows: Sequence[SampleRow] = record["rows"]
-    return {
-        "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
-        "by_age": list(by_age(rows, record["cell"]["n_edits"])),
-        "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
-    }
 
 
 def line(record: Record) -> str:
     """A compact record as one line of JSON, sealed without its rows."""
     return canonical(sealed(compact(record)))
-
-
-def _summary(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores of both phases; those by type after editing alone."""
-    kinds = {"after": summary["kinds"]["after"]}
-    return {**summary, "kinds": kinds}
 
 
 def _quartiles(values: Sequence[float]) -> list[float]:

@@ -59,11 +59,9 @@ def layout(request: Request, rows: Sequence[Row], memory: GpuMemory) -> TextTabl
     """One row for each backbone and editor, then the sum."""
     lines = [*rows, totals(rows)]
     breaks = [i for i, (a, b) in enumerate(pairwise(lines), 1) if a.backbone != b.backbone]
+    about = f"Plan of table {request.table.number}: {request.table.title}; nothing was loaded."
     return TextTable(
-        caption=(
-            f"Plan of table {request.table.number}: {request.table.title}; nothing was loaded.",
-            *assumptions(request, rows, memory),
-        ),
+        caption=(about, *assumptions(request, rows, memory)),
         groups=(("", ("Backbone", "Editor")), ("", COLUMNS)),
         rows=tuple((row.backbone, row.editor, *_texts(row, memory)) for row in lines),
         breaks=tuple(breaks),
@@ -115,6 +113,11 @@ def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Ite
 
 def to_json(request: Request, rows: Sequence[Row], memory: GpuMemory) -> str:
     """Everything in hours and bytes."""
+
+    def fits(row: Row) -> dict[str, str]:
+        edit, train = memory.fits(row.edit_bytes), memory.fits(row.train_bytes)
+        return {"edit_fits": edit, "train_fits": train}
+
     value = {
         "schema": SCHEMA,
         "table": request.table.number,
@@ -122,30 +125,18 @@ def to_json(request: Request, rows: Sequence[Row], memory: GpuMemory) -> str:
         "dtype": request.config.dtype,
         "gpu_gib": list(memory.sizes),
         "assumptions": list(assumptions(request, rows, memory)),
-        "rows": [
-            row.to_dict()
-            | {"edit_fits": memory.fits(row.edit_bytes), "train_fits": memory.fits(row.train_bytes)}
-            for row in rows
-        ],
+        "rows": [row.to_dict() | fits(row) for row in rows],
         "total": totals(rows).to_dict(),
     }
     return json.dumps(value, indent=2) + "\n"
 
 
 def _texts(row: Row, memory: GpuMemory) -> tuple[str, ...]:
-    return (
-        f"{row.cells:,}",
-        f"{row.edits:,}",
-        _time(row.editing_hours),
-        _time(row.asking_hours),
-        _time(row.training_hours),
-        _time(row.hours),
-        _gib(row.edit_bytes),
-        memory.fits(row.edit_bytes),
-        _gib(row.train_bytes),
-        memory.fits(row.train_bytes),
-        f"{row.disk_bytes / 1e9:,.2f}",
-    )
+    hours = row.editing_hours, row.asking_hours, row.training_hours, row.hours
+    sizes = row.edit_bytes, row.train_bytes
+    fitting = (text for size in sizes for text in (_gib(size), memory.fits(size)))
+    disk = f"{row.disk_bytes / 1e9:,.2f}"
+    return f"{row.cells:,}", f"{row.edits:,}", *map(_time, hours), *fitting, disk
 
 
 def _time(hours: float | None) -> str:

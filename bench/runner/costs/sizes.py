@@ -24,12 +24,7 @@ _PUBLISHED = json.loads(Path(__file__).with_name("configs.json").read_text(encod
 
 
 def shape_of_backbone(name: str) -> Shape:
-    """The sizes of a backbone: an embedded one, one of the paper's, or a local directory.
-
-    Raises:
-        ValueError: an unknown name, or a configuration that describes no known model.
-        OSError: a directory without a readable configuration.
-    """
+    """The sizes of a backbone: an embedded one, one of the paper's, or a local directory."""
     if name in _PUBLISHED["backbones"]:
         return shape_of(_PUBLISHED["backbones"][name], name)
     if name in EMBEDDED:
@@ -51,12 +46,7 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
 
 
 def encoder_shape(name: str | None, *, hub: bool) -> EncoderShape:
-    """The sizes of an encoder of a name or directory; by default that of the backbones' kind.
-
-    Raises:
-        ValueError: no such encoder.
-        OSError: a directory without a readable configuration.
-    """
+    """The sizes of an encoder of a name or directory; by default that of the backbones' kind."""
     import torch
     from transformers import RobertaConfig, RobertaModel
 
