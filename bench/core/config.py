@@ -207,13 +207,11 @@ class RunConfig:
                 "--gpus-per-cell: expected a fraction of one GPU or a whole number of them, "
                 f"got {share:g}."
             )
-        others = {
-            engine: names for engine, names in _OF_EXECUTOR.items() if engine != self.executor
-        }
-        for executor, name in ((engine, name) for engine in others for name in others[engine]):
-            if vars(self)[name] not in (None, False):
+        for executor, names in _OF_EXECUTOR.items():
+            given = [name for name in names if vars(self)[name] not in (None, False)]
+            if given and executor != self.executor:
                 raise ValueError(
-                    f"{option(name)} goes with --executor {executor}, got --executor "
+                    f"{option(given[0])} goes with --executor {executor}, got --executor "
                     f"{self.executor}."
                 )
         if self.jobs is not None and self.executor == "slurm":

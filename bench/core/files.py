@@ -259,7 +259,7 @@ def read_sealed(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and facts of a safetensors file; copies, so that the file may be replaced meanwhile."""
+    """Tensors and facts of a safetensors file: copies, so that it may be replaced meanwhile."""
     from safetensors import safe_open
 
     path.open("rb").close()  # the error of a file that is not there is an OSError for sure
