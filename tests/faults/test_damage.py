@@ -21,8 +21,8 @@ from bench.core.files import DamagedFileError, check_model, digest_of_file
 from bench.core.progress import StoppedEarly
 from bench.evaluation import caches
 from bench.evaluation.caches import CachedEdits, numerics
-from bench.evaluation.context import Context, run_cell
 from bench.evaluation.context import Context
+from bench.evaluation.driver import run_cell
 from bench.models import resources
 from bench.models.backbones import load, locate
 from bench.runner.worker import Worker
