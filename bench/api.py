@@ -154,8 +154,6 @@ def records(place: str | Path = RESULTS) -> pd.DataFrame:
 
 
 class _Lines(Observer):
-    """Writes a line for each cell that ends."""
-
     def __init__(self) -> None:
         self._count = 0
 

@@ -112,13 +112,11 @@ class Cell(Identity):
 
     @property
     def protocol_id(self) -> str:
-        """`zsre/blocks/v1`."""
         unusual = departures(vars(self), _USUAL)
         guided = (_GUIDED,) if self.generation == _GUIDED else ()
         return protocol_id(self.dataset, self.protocol, self.metric_version, *unusual, *guided)
 
     def describe(self) -> str:
-        """A short human name, for progress and messages."""
         edits = "edit" if self.n_edits == 1 else "edits"
         beside = f", with {', '.join(self.measures)}" if self.measures else ""
         return (

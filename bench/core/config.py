@@ -177,7 +177,6 @@ class RunConfig:
 
     @property
     def generation(self) -> Generation:
-        """How answers are generated."""
         return "none" if self.metrics == "teacher_forced" else self.generation_prompt
 
     @property
@@ -192,7 +191,6 @@ class RunConfig:
 
     @property
     def records(self) -> Path:
-        """The directory of the records."""
         return self.out or RESULTS
 
     @property

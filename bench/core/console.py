@@ -88,7 +88,6 @@ def markdown_cell(text: str) -> str:
 
 
 def markdown_line(texts: Iterable[str]) -> str:
-    """One line of a Markdown table."""
     return "| " + " | ".join(map(markdown_cell, texts)) + " |"
 
 

@@ -117,7 +117,6 @@ class EventLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether events go anywhere."""
         return self.file is not None
 
     def write(self, event: Event) -> None:

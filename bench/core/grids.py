@@ -92,17 +92,14 @@ class Table:
 
     @property
     def backbones(self) -> Mapping[Preset, str]:
-        """The backbone of each preset."""
         return {"embedded": self.names[0], "paper": self.names[1]}
 
     @property
     def published_backbone(self) -> str:
-        """As the published table names it."""
         return self.names[2]
 
     @property
     def edits(self) -> Mapping[Preset, tuple[int, ...]]:
-        """The numbers of edits of each preset."""
         return {"embedded": self.embedded, "paper": self.paper}
 
 
@@ -165,7 +162,6 @@ class GridPoint:
 
 
 def get_table(number: int) -> Table:
-    """The grid of a table of the paper."""
     if number not in TABLES:
         raise unknown_name("table", str(number), map(str, TABLES))
     return TABLES[number]

@@ -197,8 +197,6 @@ def _checkpoint_line(numbers: Mapping[str, float]) -> str:
 
 
 class _Rate(ProgressColumn):
-    """Things a second."""
-
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
@@ -241,13 +239,11 @@ class _Counter:
 
     @contextmanager
     def shown(self) -> Iterator[_Counter]:
-        """While the work goes on."""
         silent = not self.bar.disable and not self._log.is_on
         with self.bar, nullcontext() if silent else heartbeat(self._beat, self._every):
             yield self
 
     def more(self, count: int) -> None:
-        """So many more are done."""
         self._begun = True
         self.at(self.pace.done + count)
 
@@ -308,7 +304,6 @@ class StopFlag:
                 follow()
 
     def stop_requested(self) -> bool:
-        """Whether a stop was requested."""
         if not self._asked and self._elsewhere is not None:
             self._asked = self._elsewhere()
         return self._asked
@@ -377,7 +372,6 @@ class WorkerSignals:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """While a job is done."""
         self._busy = True
         try:
             yield

@@ -49,7 +49,6 @@ class PublishedCell(NamedTuple):
         return float(f"1e-{self.decimals}")
 
     def text(self, value: float) -> str:
-        """A value as the paper would print it here."""
         return f"{value:.{self.decimals}f}"
 
 
@@ -77,7 +76,6 @@ def numbers(table: int) -> dict[PublishedCell, Published]:
 
 
 def all_numbers() -> dict[PublishedCell, Published]:
-    """The printed numbers of all tables."""
     return {cell: number for table in TABLES for cell, number in numbers(table).items()}
 
 

@@ -80,7 +80,6 @@ def ability_source(config: RunConfig) -> Source:
 
 
 def _harness(config: RunConfig) -> str:
-    """The harness with its version."""
     if config.ability_scoring == "lm-eval":
         return f"lm-eval {metadata.version('lm_eval')}"
     if config.ability_scoring == "promptbench":

@@ -101,7 +101,6 @@ class CellProgress:
         self._before = {key: count.edits for key, count in self._running().items()}
 
     def ended(self, cell: Finished) -> None:
-        """Count a cell that has ended."""
         with self._lock:
             elsewhere = cell.outcome == "found" and cell.key in self._seen
             self._ended[cell.key] = self._seen[cell.key].edits if elsewhere else cell.edits
@@ -109,7 +108,6 @@ class CellProgress:
             self.done = len(self._ended)
 
     def running(self) -> list[str]:
-        """The keys of cells that are being computed."""
         return [key for key in self._leases.held() if key in self._sizes]
 
     def now(self) -> Snapshot:

@@ -299,7 +299,6 @@ class Planner:
         )
 
     def _train(self, point: GridPoint) -> None:
-        """Train the weights that the point's editor lacks."""
         config, hparams = self._config, self.hparams(point)
         lm = load(self.backbone(point.backbone), dtype=config.dtype, device=config.device)
         directory, encoder = self._weights_of_first_use(point), self._encoder(point)
@@ -316,7 +315,6 @@ class Planner:
         )
 
     def _encoder(self, point: GridPoint) -> Path | None:
-        """The sentence encoder of an editor that has one."""
         if not registry.editor_class(point.editor).uses_encoder:
             return None
         hub = self.backbone(point.backbone).name in HUB_IDS

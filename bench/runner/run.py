@@ -49,12 +49,10 @@ class Ran:
 
     @property
     def complete(self) -> list[Record]:
-        """The records with results."""
         return [record for record in self.records if is_complete(record)]
 
     @property
     def failed(self) -> list[Record]:
-        """The records of failures, now or earlier."""
         return [record for record in self.records if not is_complete(record)]
 
 

@@ -126,7 +126,6 @@ def outcome_in(store: ResultStore, job: Job) -> Finished | None:
 
 
 def finished_as(job: Job, outcome: Outcome, error: str | None = None) -> Finished:
-    """What became of a job's cell."""
     return Finished(key=job.cell.key(), name=job.cell.describe(), outcome=outcome, error=error)
 
 

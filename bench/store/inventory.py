@@ -67,7 +67,6 @@ class Entry:
         return self.path.name.partition(".")[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
         return vars(self) | {"path": str(self.path), "key": self.key}
 
 

@@ -348,7 +348,6 @@ class CheckpointFile:
 
     @property
     def path(self) -> Path:
-        """The file."""
         return self.directory / f"{self.key}.safetensors"
 
     def write(self, checkpoint: Checkpoint) -> None:

@@ -17,7 +17,6 @@ import torch
 from transformers.utils import logging
 
 from bench.cli.main import main
-from bench.core.cells import Cell
 from editors.base import EditRequest
 from editors.ft import FtEditor
 from tests.datasets.example_rows import write, zsre_row
@@ -188,21 +187,6 @@ def test_an_interrupted_run_in_this_process_stores_its_last_edit(
     assert (len(checkpoints(out)), results(out)) == (1, [])
     assert_continues()
     assert len(edits) == 2 * EDITS
-
-
-def test_a_damaged_checkpoint_is_named_and_its_cell_begins_anew(
-    home: Path, out: Path, whole: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    cell = Cell.from_dict(whole[0]["cell"])
-    damaged = out / "checkpoints" / f"{cell.key()}.safetensors"
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"\0" * 100)
-    assert main(arguments(home, out)) == 0
-    assert capsys.readouterr().err.startswith(
-        f"The checkpoint {damaged} is damaged; it is set aside as"
-    )
-    assert results(out) == whole
-    assert [path.name for path in damaged.parent.iterdir()] == [f"{damaged.name}.corrupt"]
 
 
 def test_deterministic_arithmetic_is_recorded_and_ends_with_the_run(

@@ -172,3 +172,8 @@ def test_nothing_to_wait_for_is_silent(
 ) -> None:
     assert executed([], store) == []
     assert capsys.readouterr().err == ""
+
+
+def test_the_largest_cells_come_first(log: Path) -> None:
+    jobs = [fake_job(log, seed, n_edits=n) for seed, n in enumerate((2, 1, 3))]
+    assert run.largest_first(jobs) == [jobs[i] for i in (2, 0, 1)]

@@ -50,24 +50,6 @@ def test_what_is_written_is_read(file: CheckpointFile) -> None:
     assert [path.name for path in file.directory.iterdir()] == [f"{file.key}.safetensors"]
 
 
-def test_a_checkpoint_that_cannot_be_put_in_place_leaves_the_last_one(
-    file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file.write(CHECKPOINT)
-
-    def fail(*_: object) -> None:
-        raise OSError("no room")
-
-    with monkeypatch.context() as context:
-        context.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="no room"):
-            file.write(dataclasses.replace(CHECKPOINT, progress={"block": 2}))
-    stored = file.read()
-    assert stored is not None
-    assert stored.progress == CHECKPOINT.progress
-    assert len([*file.directory.iterdir()]) == 1
-
-
 def test_discarding_removes_it_and_what_killed_writers_left(file: CheckpointFile) -> None:
     other = dataclasses.replace(file, key="o" * 64)
     file.write(CHECKPOINT)
@@ -102,16 +84,6 @@ def test_a_damaged_file_is_named_set_aside_and_not_read(
     assert aside(file) == [f"{file.key}.safetensors.corrupt"]
     assert (file.directory / aside(file)[0]).read_bytes() == damaged
     assert not file.path.exists()
-
-
-def test_nothing_that_was_set_aside_is_lost(file: CheckpointFile) -> None:
-    for content in (b"1", b"2"):
-        file.directory.mkdir(exist_ok=True)
-        file.path.write_bytes(content)
-        assert file.read() is None
-    assert [(file.directory / name).read_bytes() for name in aside(file)] == [b"1", b"2"]
-    file.discard()
-    assert len(aside(file)) == 2
 
 
 @pytest.mark.parametrize(

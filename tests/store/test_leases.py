@@ -158,34 +158,6 @@ def test_a_process_of_this_machine_that_has_ended_is_known_at_once(folder: Path)
     held(leases.acquire(KEY)).release()
 
 
-def test_of_several_takers_one_wins(folder: Path) -> None:
-    for _ in range(20):
-        foreign(folder)
-        clock = Clock()
-        takers = [Leases(folder, clock=clock) for _ in range(8)]
-        assert [taker.acquire(KEY) for taker in takers] == [None] * 8
-        clock.now = 100
-        start = threading.Barrier(8)
-        won: list[Lease] = []
-
-        def take(taker: Leases, start: threading.Barrier, won: list[Lease]) -> None:
-            start.wait()
-            lease = taker.acquire(KEY)
-            if lease is not None:
-                won.append(lease)
-
-        threads = [threading.Thread(target=take, args=(taker, start, won)) for taker in takers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(won) <= 1  # none where all met at the mark; the next try has it
-        lease = won[0] if won else held(takers[0].acquire(KEY))
-        assert not lease.is_lost()
-        assert [path.name for path in folder.iterdir()] == [f"{KEY}.json"]
-        lease.release()
-
-
 def stale(leases: Leases, clock: Clock, folder: Path) -> bytes:
     """The content of a lease that has been silent for too long, as seen by this observer."""
     path = foreign(folder)

@@ -59,9 +59,9 @@ class FakeJob(SelfRunningJob):
         return Results(body=body, seconds={}, edits=1)
 
 
-def fake_job(log: Path, seed: int = 0, **changes: Any) -> FakeJob:
+def fake_job(log: Path, seed: int = 0, n_edits: int = 10, **changes: Any) -> FakeJob:
     """A job of its own cell."""
-    cell = dataclasses.replace(CELL, seed=seed)
+    cell = dataclasses.replace(CELL, seed=seed, n_edits=n_edits)
     return FakeJob(cell=cell, backbone=NOWHERE, device="cpu", log=log, **changes)
 
 

@@ -70,7 +70,6 @@ class Row:
         return self.editing_hours + self.asking_hours + self.training_hours
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, for a file."""
         return asdict(self) | {"hours": self.hours}
 
 
@@ -83,7 +82,6 @@ class Request:
 
     @property
     def table(self) -> Table:
-        """Whose cells they are."""
         return get_table(self.config.table)
 
     def seconds(self, operations: float) -> float:
@@ -93,7 +91,6 @@ class Request:
         return operations / (1e12 * (self.teraflops or usual))
 
     def work_of(self, point: GridPoint) -> Work:
-        """The work of a cell."""
         limit, embedded = task_limit(self.config), self.config.embedded_data
         return work_of(point, self.table.measures, embedded=embedded, task_limit=limit)
 
@@ -119,8 +116,6 @@ def estimate(request: Request) -> list[Row]:
 
 
 class _Backbone:
-    """The points of one backbone."""
-
     def __init__(
         self, request: Request, name: str, points: Sequence[GridPoint], changes: Changes
     ) -> None:
@@ -195,7 +190,6 @@ class _Backbone:
         )
 
     def editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
-        """The row of an editor."""
         ways = self._ways + registry.editor_class(editor).retrieves_text
         work = [self._request.work_of(point) for point in points]
         pairs = [*zip(points, work, strict=True)]

@@ -147,7 +147,6 @@ class PublishedRates:
         return work.edits * self._seconds(needs.edit_operations), answers
 
     def unedited(self, items: float, questions: int, ways: int) -> float:
-        """Seconds of the unedited model's answers."""
         return (items * ways + questions) * self._unedited_inference()
 
     def _unedited_inference(self) -> float:

@@ -109,7 +109,6 @@ class _Lanes:
         return lost(job, self._site.records, time.perf_counter() - start)
 
     def close(self) -> None:
-        """End all processes."""
         for lane in self._of_thread.values():
             lane.shutdown(wait=True, cancel_futures=True)
 

@@ -35,7 +35,6 @@ class RayExecutor(Executor):
     """One task for each cell; Ray's workers stay, each with the model that it has loaded."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Read where Ray is, and how much of it cells take."""
         require("ray", extra="ray")
         if KINDS[get_table(config.table).measures].alone:
             raise ValueError(
@@ -85,7 +84,6 @@ class RayExecutor(Executor):
             raise StoppedEarly
 
     def _gpus(self, job: Job) -> float:
-        """What a cell takes of the cluster's GPUs."""
         return self._gpus_per_cell if job.device.startswith("cuda") else 0.0
 
     @contextmanager

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import submitit
     from submitit.helpers import DelayedSubmission
 
-    from bench.runner.worker import Worker
-
 MINUTES = 240  # of a job, after which it is queued again, and goes on
 GRACE = 60.0  # seconds for a cell to come to a stop; Slurm gives 90 unless configured otherwise
 _LOOK = 2.0  # seconds between two looks at the records
@@ -43,7 +41,6 @@ class SlurmExecutor(Executor):
     """As many jobs as there are workers, of what a configuration requests for each."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Read the options of Slurm."""
         require("submitit", extra="slurm")
         self._config = config
         self._folder = (config.slurm_folder or SLURM_FOLDER).absolute()
@@ -75,7 +72,6 @@ class SlurmExecutor(Executor):
             raise OSError(f"Slurm took no job: {error}") from error
 
     def _engine(self) -> submitit.AutoExecutor:
-        """The executor of submitit, with what is requested."""
         import submitit
 
         config = self._config
@@ -175,25 +171,16 @@ class Pull:
         worker, left = worker_at(self.site, self._stop), list(self.jobs)
         end = time.monotonic() + patience
         while left and not self._is_stopping():
-            taken, left = self._pass(worker, left)
-            if taken:
+            held = [
+                job for job in left if self._is_stopping() or worker.run(job).outcome == "elsewhere"
+            ]
+            if len(held) < len(left):
                 end = time.monotonic() + patience
             elif time.monotonic() >= end:
                 return
-            elif left:
-                time.sleep(PAUSE)
-
-    def _pass(self, worker: Worker, jobs: Sequence[Job]) -> tuple[int, list[Job]]:
-        """Take what is free; how many that were, and which are held elsewhere."""
-        taken, held = 0, []
-        for job in jobs:
-            if self._is_stopping():
-                break
-            if worker.run(job).outcome == "elsewhere":
-                held.append(job)
             else:
-                taken += 1
-        return taken, held
+                time.sleep(PAUSE)
+            left = held
 
     def _is_stopping(self) -> bool:
         return self._stop is not None and self._stop.stop_requested()

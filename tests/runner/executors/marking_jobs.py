@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,9 +15,9 @@ from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Results
-from bench.models.backbones import Backbone
 from bench.store.results import Record
-from tests.support.fake_jobs import SelfRunningJob
+from tests.core.test_cells import CELL
+from tests.support.fake_jobs import NOWHERE, SelfRunningJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +50,9 @@ class MarkingJob(SelfRunningJob):
 
 def job(marks: Path, seed: int, **how: Any) -> MarkingJob:
     """A job that its seed identifies; higher seeds are larger jobs."""
-    cell = Cell(
-        backbone="none",
-        backbone_digest="0",
-        dtype="float32",
-        dataset="zsre",
-        dataset_revision="made",
-        dataset_digest="0",
-        editor="ft",
-        editor_version=1,
-        hparams={},
-        inputs={},
-        n_edits=seed + 1,
-        seed=seed,
-        limit=None,
-        metric_version=1,
-        generation="none",
-    )
+    cell = dataclasses.replace(CELL, n_edits=seed + 1, seed=seed, limit=None, inputs={})
     marks.mkdir(exist_ok=True)
-    backbone = Backbone(name="none", directory=marks, digest="0")
-    return MarkingJob(cell=cell, backbone=backbone, device="cpu", marks=marks, **how)
+    return MarkingJob(cell=cell, backbone=NOWHERE, device="cpu", marks=marks, **how)
 
 
 def tries(job: MarkingJob) -> list[Path]:
@@ -82,11 +66,7 @@ def process_of(mark: Path) -> int:
 
 
 def wait_for(mark: Path, seconds: float = 240.0) -> int:
-    """The process that leaves a mark, as soon as it has.
-
-    Raises:
-        TimeoutError: nobody does.
-    """
+    """The process that leaves a mark, as soon as it has; a TimeoutError where nobody does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if mark.exists() and mark.read_text():
