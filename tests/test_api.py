@@ -60,12 +60,12 @@ def test_a_run_gives_a_row_for_each_number(frame: Any) -> None:
     assert set(locality.before) == {1.0}
 
 
-def test_numbers_of_several_protocols_can_be_told_apart() -> None:
-    cells = [replace(CELL, generation=one) for one in ("context_free", "context_guided")]
+def test_numbers_of_several_protocols_are_distinct() -> None:
+    cells = [replace(CELL, generation=name) for name in ("context_free", "context_guided")]
     facts = {"label": "FT", "family": "MP"}
-    free, guided = (failed(one, facts, {"seconds": {}}, ValueError("no")) for one in cells)
-    found = frame_of([free, guided])
-    assert dict(zip(found.key, found.protocol, strict=True)) == {
+    free, guided = (failed(cell, facts, {"seconds": {}}, ValueError("no")) for cell in cells)
+    frame = frame_of([free, guided])
+    assert dict(zip(frame.key, frame.protocol, strict=True)) == {
         free["key"]: "zsre/blocks/v1",
         guided["key"]: "zsre/blocks+context_guided/v1",
     }
@@ -83,9 +83,8 @@ def test_it_is_the_command_lines_run(
 
 
 def test_records_and_tables_are_frames(frame: Any, out: Path) -> None:
-    found = bench.records(out)
-    assert set(found.key) == set(frame.key)
-    assert len(found) == len(frame)
+    there = bench.records(out)
+    assert (set(there.key), len(there)) == (set(frame.key), len(frame))
     shown = bench.table(1, **ASKED, out=out)
     average = shown[(shown.editor == "AnswerMemory") & (shown.metric == "Avg")]
     ours = frame[
@@ -152,16 +151,16 @@ def test_a_failed_cell_has_a_row_with_its_error(tmp_path: Path) -> None:
     failing = source.replace(place, f"        raise RuntimeError('not today')\n{place}")
     (tmp_path / "failing.py").write_text(failing)
     asked = {**ASKED, "editors": tmp_path / "failing.py", "edits": 1}
-    found = bench.run(**asked, out=tmp_path / "out")
-    assert list(found.error) == ["RuntimeError: not today"]
-    assert found.value.isna().all()
+    rows = bench.run(**asked, out=tmp_path / "out")
+    assert list(rows.error) == ["RuntimeError: not today"]
+    assert rows.value.isna().all()
     assert len(bench.records(tmp_path / "out")) == 0
 
 
 def test_hyper_parameters_are_taken(out: Path) -> None:
     asked = {**ASKED, "editors": [EDITOR], "edits": 1}
-    found = bench.run(**asked, hparams={"my_editor.threshold": 1.0}, out=out)
-    assert set(found.key).isdisjoint(bench.run(**asked, out=out).key)
+    rows = bench.run(**asked, hparams={"my_editor.threshold": 1.0}, out=out)
+    assert set(rows.key).isdisjoint(bench.run(**asked, out=out).key)
 
 
 def test_progress_is_a_line_for_each_cell(
@@ -207,5 +206,5 @@ def test_importing_it_is_light() -> None:
 
 @pytest.mark.slow
 def test_several_jobs_run_in_processes(tmp_path: Path) -> None:
-    found = bench.run(**ASKED, out=tmp_path, jobs=2)
-    assert found.key.nunique() == 4
+    rows = bench.run(**ASKED, out=tmp_path, jobs=2)
+    assert rows.key.nunique() == 4

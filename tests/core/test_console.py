@@ -13,16 +13,8 @@ from bench.core.console import csv_cell, markdown_cell, markdown_line, one_line,
 from bench.tables.render import csv_of, latex, markdown, terminal
 from bench.tables.table import TextTable
 
-ATTACKS = [
-    "\x1b[31mred",
-    "\x1b]0;title\x07",
-    "a\rb",
-    "a\x08b",
-    "\x9b2J",
-    "\u202etxt",
-    "\x00",
-    "\x7f",
-]
+ATTACKS = ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "a\x08b", "\x9b2J", "\u202etxt"]
+ATTACKS += ["\x00", "\x7f"]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -49,14 +49,11 @@ def test_the_paper_preset_takes_all_samples_and_leaves_ripple_edits_out_at_10000
     assert {p.backbone for p in listed} == {"llama-2-7b"}
 
 
-@pytest.mark.parametrize(
-    ("number", "embedded", "paper"),
-    [
-        (1, "mini-llama", "llama-2-7b"),
-        (5, "mini-gptj", "gpt-j-6b"),
-        (6, "mini-gpt2", "gpt2-xl"),
-    ],
-)
+BACKBONES = [(1, "mini-llama", "llama-2-7b"), (5, "mini-gptj", "gpt-j-6b")]
+BACKBONES += [(6, "mini-gpt2", "gpt2-xl")]
+
+
+@pytest.mark.parametrize(("number", "embedded", "paper"), BACKBONES)
 def test_each_table_has_its_backbone_and_its_published_numbers(
     number: int, embedded: str, paper: str
 ) -> None:

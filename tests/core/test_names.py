@@ -18,20 +18,8 @@ from editors import registry
 from editors.parts.artefact import artefact_path
 from editors.parts.checks import LONGEST, check_file_name
 
-BAD = [
-    "../x",
-    "..",
-    ".",
-    "",
-    " ",
-    "/etc/passwd",
-    "a/b",
-    "a\\b",
-    "a\0b",
-    "a\nb",
-    "\ud800",
-    "x" * 500,
-]
+BAD = ["../x", "..", ".", "", " ", "/etc/passwd", "a/b", "a\\b", "a\0b", "a\nb"]
+BAD += ["\ud800", "x" * 500]
 
 
 @pytest.mark.parametrize("name", BAD)

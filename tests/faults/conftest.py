@@ -12,8 +12,7 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from tests.faults.grid import Home, Trial, create_home
-from tests.faults.tally import Count
+from tests.faults.grid import Count, Home, Trial, create_home
 
 SEED = "EDIT_BENCH_FAULT_SEED"
 _tally = pytest.StashKey[defaultdict[str, Count]]()

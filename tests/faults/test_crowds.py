@@ -15,8 +15,7 @@ import pytest
 from bench.cli.main import main
 from tests.faults import crowd
 from tests.faults.crowd import ended, forked_run, written
-from tests.faults.grid import Home, Trial, assert_tidy, results
-from tests.faults.tally import SilentError
+from tests.faults.grid import Home, SilentError, Trial, assert_tidy, results
 
 pytestmark = pytest.mark.faults
 

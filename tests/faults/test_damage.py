@@ -33,8 +33,7 @@ from bench.world import store as world
 from editors import registry
 from editors.parts.artefact import artefact_path
 from tests.conftest import ARCHITECTURES
-from tests.faults.grid import EDITS, Trial, results, untimed
-from tests.faults.tally import SilentError
+from tests.faults.grid import EDITS, SilentError, Trial, results, untimed
 from tests.support.stopping_checkpointer import StoppingCheckpointer
 from tests.support.tiny_files import save_tiny
 

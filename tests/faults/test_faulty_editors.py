@@ -14,8 +14,7 @@ from bench.cli.main import main
 from editors import registry
 from editors.base import EditRequest
 from editors.parts.fast_paths import FastPaths
-from tests.faults.grid import Trial, results
-from tests.faults.tally import SilentError
+from tests.faults.grid import SilentError, Trial, results
 
 pytestmark = pytest.mark.faults
 

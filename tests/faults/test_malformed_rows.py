@@ -16,8 +16,7 @@ from bench.datasets import SPLITS, available, get_dataset
 from bench.evaluation.general_ability.loading import load_sets
 from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES
 from tests.evaluation.general_ability.tiny_items import ROWS, write_sets
-from tests.faults.grid import Trial
-from tests.faults.tally import SilentError
+from tests.faults.grid import SilentError, Trial
 
 pytestmark = pytest.mark.faults
 

@@ -18,19 +18,10 @@ import pytest
 
 from bench.core.files import UnwritableError
 from bench.store.running import Lease, Leases
+from tests.runner.test_progress import Clock
 from tests.support.source import ROOT
 
 KEY = "a" * 64
-
-
-class Clock:
-    """Seconds of one observer."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -1,13 +1,20 @@
-"""The options that choose an executor, through the command line."""
+"""Options that choose an executor, and what is asked of Ray without starting it."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.cli.main import main
+from bench.core.config import RunConfig
+from bench.runner.executors import ray_cluster
+from bench.runner.executors.ray_cluster import RayExecutor
+from tests.runner.executors.marking_jobs import job
 
 RUN = ("run", "--table", "1", "--editors", "ft", "--datasets", "zsre", "--edits", "1")
 
@@ -68,3 +75,45 @@ def code(arguments: list[str]) -> int:
         sys.exit(main(arguments))
     assert isinstance(end.value.code, int)
     return end.value.code
+
+
+def test_only_cells_on_a_gpu_take_one(tmp_path: Path) -> None:
+    on_cpu = job(tmp_path / "marks", 0)
+    executor = RayExecutor(RunConfig(executor="ray", gpus_per_cell=0.5))
+    assert executor._gpus(on_cpu) == 0
+    assert executor._gpus(replace(on_cpu, device="cuda")) == 0.5
+
+
+def test_a_ray_of_our_own_reports_nothing_and_a_cluster_keeps_its_resources(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    own = RayExecutor(RunConfig(executor="ray", jobs=3))._options()
+    assert own["num_cpus"] == 3
+    assert own["include_dashboard"] is False
+    assert own["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+    assert own["runtime_env"]["env_vars"]["HF_HUB_OFFLINE"] == "1"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert "num_cpus" not in RayExecutor(RunConfig(executor="ray", jobs=3))._options()
+
+
+def test_a_process_that_is_lent_another_gpu_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(ray_cluster, "_gpu", [])
+    monkeypatch.setattr(os, "kill", lambda number, _: ended.append(number))
+    for lent in ("", "", "0", "0"):  # cells on the CPU may come before
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", lent)
+        ray_cluster._stay_on_gpu()
+    assert ended == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    ray_cluster._stay_on_gpu()
+    assert ended == [os.getpid()]
+
+
+def test_engines_are_imported_only_when_they_run() -> None:
+    names = "bench.cli.tables, bench.runner.run, bench.runner.executors.local, "
+    names += "bench.runner.executors.ray_cluster, bench.runner.executors.slurm_jobs"
+    code = f"import sys, {names}; print({{'ray', 'submitit', 'torch'}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
