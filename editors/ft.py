@@ -22,14 +22,7 @@ from editors.parts.fast_paths import Stopping, enough
 from editors.parts.language_model import LanguageModel, block_number, parameter_names
 from editors.parts.needs import Needs, Setting
 from editors.parts.suffixes import Suffixes
-from editors.parts.tokens import (
-    TokenBatch,
-    batch_of_ids,
-    pad_id,
-    placed,
-    prompt_ids,
-    target_ids,
-)
+from editors.parts.tokens import TokenBatch, placed, prompt_ids, target_ids
 
 # `prompt_last`: every target token is trained as the token right after the prompt; `target_new`:
 # the target is trained token by token. `bos_label` is `prompt_last` with EasyEdit's defect that the
@@ -215,13 +208,9 @@ class FtEditor(WeightEditor[FtHparams]):
         if self.hparams.objective == "bos_label":
             leading = prompt_ids(tokenizer, "")
             targets = [[*leading, *target] for target in targets]
-        return batch_of_ids(
-            [prompt_ids(tokenizer, request.prompt) for request in requests],
-            targets,
-            [request.prompt for request in requests],
-            padding=pad_id(tokenizer),
-            device=self.lm.device,
-        )
+        texts = [request.prompt for request in requests]
+        prompts = [prompt_ids(tokenizer, text) for text in texts]
+        return self.lm.batch_of_pairs([*zip(prompts, targets, strict=True)], texts)
 
     @classmethod
     def needs(cls, hparams: FtHparams, on: Setting) -> Needs:

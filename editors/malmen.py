@@ -23,13 +23,11 @@ from editors.parts.hypernetwork.network import Hypernetwork, HypernetworkHparams
 from editors.parts.hypernetwork.projections import (
     DenseShift,
     Projection,
-    Row,
     deltas_of,
     gradient_factors,
     group_means,
     request_rows,
     shaped_projections,
-    token_batch,
 )
 from editors.parts.hypernetwork.training import (
     HypernetworkEditor,
@@ -41,6 +39,7 @@ from editors.parts.hypernetwork.training import (
 )
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
+from editors.parts.tokens import Pair
 
 # `original` has the defects of the released code's running statistics: too much spread for each
 # batch of rows, and no statistics at all after a batch of one row. In both modes statistics are
@@ -216,7 +215,7 @@ class Cache:
 def cached(
     lm: LanguageModel,
     network: NormalNetwork,
-    micro_batches: Sequence[Sequence[Row]],
+    micro_batches: Sequence[Sequence[Pair]],
     systems: int,
 ) -> dict[str, Cache]:
     """Keys and gradients at the answers, by path.
@@ -226,7 +225,7 @@ def cached(
     """
     caches: dict[str, list[Cache]] = {projection.path: [] for projection in network.projections}
     for rows in micro_batches:
-        batch = token_batch(lm, rows)
+        batch = lm.batch_of_pairs(rows)
         weights = group_means(batch, systems)
         factors = gradient_factors(lm, network.projections, batch, weights)
         at = batch.scored_positions

@@ -24,12 +24,10 @@ from editors.parts.hypernetwork.projections import (
     Factors,
     LowRankShift,
     Projection,
-    Row,
     deltas_of,
     gradient_factors,
     group_means,
     request_rows,
-    token_batch,
 )
 from editors.parts.hypernetwork.training import (
     HypernetworkEditor,
@@ -41,6 +39,7 @@ from editors.parts.hypernetwork.training import (
     locality_kl,
 )
 from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import Pair
 from editors.parts.training.loop import Selection
 
 # `live_rate` trains the edit rates with `edit_rate_learning_rate`. In `original` they move with the
@@ -144,13 +143,13 @@ def pseudo_gradient_shift(
 
 
 def pseudo_gradient_shifts(
-    lm: LanguageModel, network: Hypernetwork, edits: Sequence[Row], systems: int
+    lm: LanguageModel, network: Hypernetwork, edits: Sequence[Pair], systems: int
 ) -> dict[str, LowRankShift]:
     """Changes of all projections for the edits of each system, one loss over a system's tokens.
 
     The gradient reaches the network through the pseudo-factors; the factors are constants.
     """
-    batch = token_batch(lm, edits)
+    batch = lm.batch_of_pairs(edits)
     factors = gradient_factors(lm, network.projections, batch, group_means(batch, systems))
     shifts = {}
     for number, path in enumerate(projection.path for projection in network.projections):

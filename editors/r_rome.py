@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editors.base import EditRequest, Resources
-from editors.parts.artefact import required_artefact, required_encoder
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
@@ -46,7 +45,7 @@ from editors.parts.r_rome.retrieval import (
     fact_text,
     rank_units,
 )
-from editors.parts.r_rome.training import RaseTrainable, load_retriever
+from editors.parts.r_rome.training import RaseTrainable
 from editors.parts.retrieving import Candidate, Explanation, RetrievingEditor
 from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
 from editors.rome import RankOneUpdate, RomeEditor, RomeHparams
@@ -201,11 +200,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
         """
         super().__init__(lm, hparams, resources)
         self._rome = RomeEditor(lm, hparams, resources)
-        if retriever is None:
-            encoder = required_encoder(resources, label=self.label)
-            artefact = required_artefact(resources, key="r_rome", label=self.label)
-            retriever = load_retriever(artefact, lm, encoder, hparams)
-        self.retriever = retriever
+        self.retriever = self.trained_retriever() if retriever is None else retriever
         self.memory = EditMemory()
 
     @property

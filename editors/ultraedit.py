@@ -32,15 +32,14 @@ from editors.parts.deltas import WeightEditor
 from editors.parts.hypernetwork.network import RunningStatistics
 from editors.parts.hypernetwork.projections import (
     Projection,
-    Row,
     deltas_of,
     gradient_factors,
     projections_of,
     request_rows,
-    token_batch,
 )
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import EDIT_TOKENS, FORWARD, Needs, Setting
+from editors.parts.tokens import Pair
 
 # Relative depths of the first and last edited block where none are named: Mistral-7B's 29 and 30
 # of 32.
@@ -170,7 +169,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         """Features of each forward batch, by path, on the model as it is."""
         features: dict[str, list[Features]] = {p.path: [] for p in self.projections}
         for rows in self.batches(requests):
-            batch = token_batch(self.lm, rows)
+            batch = self.lm.batch_of_pairs(rows)
             count = len(batch.labels)
             weights = torch.full((count,), 1 / count, dtype=self._dtype, device=self.lm.device)
             factors = gradient_factors(self.lm, self.projections, batch, weights, self._dtype)
@@ -179,7 +178,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
                 features[path].append(Features(factor.inputs[at], factor.gradients[at]))
         return features
 
-    def batches(self, requests: Sequence[EditRequest]) -> Iterator[list[Row]]:
+    def batches(self, requests: Sequence[EditRequest]) -> Iterator[list[Pair]]:
         """Forward batches of a turn: the longest rows first (original)."""
         rows = request_rows(requests, self.lm.tokenizer)
         rows.sort(key=lambda row: len(row[0]) + len(row[1]), reverse=True)

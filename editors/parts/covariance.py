@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
+from editors.parts.tokens import TokenBatch, prompt_ids
 
 # Tokens of one forward, as multiples of the longest text (the originals: 3 x max positions).
 BATCH_TEXTS = 3
@@ -151,13 +151,7 @@ def _batches(lm: LanguageModel, texts: Sequence[str], max_length: int) -> Iterat
         while count < len(rows) and len(rows[count]) * (count + 1) <= BATCH_TEXTS * max_length:
             count += 1
         taken, rows = rows[:count], rows[count:]
-        yield batch_of_ids(
-            taken,
-            [()] * count,
-            [""] * count,
-            padding=pad_id(lm.tokenizer),
-            device=lm.device,
-        )
+        yield lm.batch_of_pairs([(row, ()) for row in taken])
 
 
 def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:

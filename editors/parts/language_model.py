@@ -6,13 +6,14 @@ names or shapes. Adding a model family is adding a row to `ARCHITECTURES`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import Pair, TokenBatch, batch_of_ids, pad_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -57,6 +58,14 @@ class LanguageModel:
     def module(self, path: str, layer: int | None = None) -> nn.Module:
         """The sub-module at a path of the architecture table, `{}` filled with `layer`."""
         return self.model.get_submodule(path if layer is None else path.format(layer))
+
+    def batch_of_pairs(
+        self, pairs: Sequence[Pair], texts: Sequence[str] | None = None
+    ) -> TokenBatch:
+        """Padded batch of (prompt, target) ids; without texts nothing looks its rows up."""
+        prompts, targets = zip(*pairs, strict=True)
+        texts, padding = texts or [""] * len(pairs), pad_id(self.tokenizer)
+        return batch_of_ids(prompts, targets, texts, padding=padding, device=self.device)
 
     def hidden_states(self, batch: TokenBatch) -> Tensor:
         """Final hidden states [B, T, d] (after the last norm) of a right-padded batch."""

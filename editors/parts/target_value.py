@@ -30,9 +30,7 @@ from editors.parts.needs import Setting
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import (
     TokenBatch,
-    batch_of_ids,
     occurrences,
-    pad_id,
     placed,
     prompt_ids,
     subject_last,
@@ -101,12 +99,8 @@ class TargetRows:
     ) -> TargetRows:
         """Rows of each request under each context template, and its essence row."""
         rows = [row for request in requests for row in _rows_of(lm, request, templates)]
-        batch = batch_of_ids(
-            [row.prompt for row in rows],
-            [row.target for row in rows],
-            [row.text for row in rows],
-            padding=pad_id(lm.tokenizer),
-            device=lm.device,
+        batch = lm.batch_of_pairs(
+            [(row.prompt, row.target) for row in rows], [row.text for row in rows]
         )
         return cls(batch, placed([row.lookup for row in rows], lm.device), len(requests))
 

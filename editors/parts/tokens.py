@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+Ids = Sequence[int]
+Pair = tuple[Ids, Ids]  # (prompt, target) ids of the language model
+
 SENTENCEPIECE_SPACE = "\u2581"
 
 RetrievalText = Literal["teacher_forced", "prompt_only"]

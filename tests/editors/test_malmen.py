@@ -26,22 +26,13 @@ from editors.malmen import (
 )
 from editors.parts.artefact import read_header
 from editors.parts.hypernetwork.projections import DenseShift, request_rows
-from editors.parts.hypernetwork.training import (
-    MetaBatch,
-    MetaSampler,
-    answer_nll,
-    locality_kl,
-    tokenise,
-)
+from editors.parts.hypernetwork.training import MetaBatch, answer_nll, locality_kl
 from editors.parts.language_model import LanguageModel
+from editors.parts.training.examples import ProbeSampler, examples_of
 from tests.support.tiny_files import samples
 
 DATA = {"tiny": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)
-
-
-class KilledError(Exception):
-    """Ends a training in the middle."""
 
 
 def fit(out: Path, hparams: MalmenHparams = QUICK, **more: Any) -> Path:
@@ -106,8 +97,8 @@ def network(lm: LanguageModel) -> NormalNetwork:
 
 
 def batch(lm: LanguageModel, systems: int) -> MetaBatch:
-    examples = tokenise(SAMPLES, lm.tokenizer)
-    return MetaSampler({"tiny": examples}, 0).batch(examples, systems)
+    examples = examples_of(SAMPLES, lm.tokenizer)
+    return MetaBatch.of(ProbeSampler({"tiny": examples}, 0).probes(examples), systems)
 
 
 def test_rows_are_laid_out_by_system() -> None:

@@ -27,10 +27,6 @@ DATA = {"tiny": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)
 
 
-class KilledError(Exception):
-    """Ends a training in the middle."""
-
-
 def fit(
     out: Path, hparams: MendHparams = QUICK, *, lm: LanguageModel | None = None, **more: Any
 ) -> Path:

@@ -128,10 +128,11 @@ def test_plus_prompt_edits_and_answers_after_the_fact(vectors: TextVectors) -> N
 
 def test_resources_are_wanted(vectors: TextVectors, tmp_path: Path) -> None:
     covariance = Resources(covariance=lambda _: torch.eye(INNER))
+    encoder = write_encoder(tmp_path / "encoder")
     with pytest.raises(ValueError, match="R-ROME needs the directory of a sentence encoder"):
         RRomeEditor(tiny_llama(), HPARAMS, covariance)
     with pytest.raises(ValueError, match="R-ROME needs trained weights for this backbone"):
-        RRomeEditor(tiny_llama(), HPARAMS, replace(covariance, encoder=tmp_path))
+        RRomeEditor(tiny_llama(), HPARAMS, replace(covariance, encoder=encoder))
     with pytest.raises(ValueError, match="needs the covariance"):
         RRomeEditor(tiny_llama(), HPARAMS, Resources(encoder=tmp_path))
 

@@ -25,10 +25,10 @@ from editors.malmen import (
     shift_of,
 )
 from editors.parts.hypernetwork.network import RunningStatistics
-from editors.parts.hypernetwork.projections import DenseShift, Projection, Row, shifted
+from editors.parts.hypernetwork.projections import DenseShift, Projection, shifted
 from editors.parts.hypernetwork.training import MetaBatch
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch
+from editors.parts.tokens import Pair, TokenBatch
 from tests.parity.loading import (
     COMPACT,
     Case,
@@ -218,7 +218,7 @@ def batch_of(case: Case) -> MetaBatch:
     )
 
 
-def recorded_rows(case: Case, stem: str) -> list[Row]:
+def recorded_rows(case: Case, stem: str) -> list[Pair]:
     rows = []
     for ids, mask, labels in zip(
         *(case[stem + name] for name in ("input_ids", "attention_mask", "labels")), strict=True

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from editors.base import EditRequest, Resources
-from editors.parts.hypernetwork.projections import token_batch
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
 from editors.ultraedit import UltraEditEditor, UltraEditHparams
@@ -90,7 +89,7 @@ def run_turn(editor: UltraEditEditor, turn: dict[str, Any]) -> Iterator[tuple[st
     features = editor.features(requests)
     editor.edit(requests)
     for number, part in enumerate(rows):
-        batch = token_batch(editor.lm, part)
+        batch = editor.lm.batch_of_pairs(part)
         yield f"batch{number}_input_ids", batch.input_ids * batch.attention_mask
         yield f"batch{number}_attention_mask", batch.attention_mask
         yield f"batch{number}_labels", labels_of(batch)

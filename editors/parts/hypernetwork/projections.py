@@ -21,19 +21,10 @@ from editors.parts.deltas import WeightDelta
 from editors.parts.hooks import OutputFunction, changed_output, hidden_of
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Shape
-from editors.parts.tokens import (
-    TokenBatch,
-    batch_of_ids,
-    occurrences,
-    pad_id,
-    prompt_ids,
-    target_ids,
-)
+from editors.parts.tokens import Pair, TokenBatch, occurrences, prompt_ids, target_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Row = tuple[Sequence[int], Sequence[int]]  # ids of (prompt, target)
 
 
 @dataclass(frozen=True)
@@ -109,16 +100,9 @@ def _numbered(sizes: Sequence[tuple[str, int, int]]) -> tuple[Projection, ...]:
     return tuple(projections)
 
 
-def request_rows(requests: Sequence[EditRequest], tokenizer: PreTrainedTokenizerBase) -> list[Row]:
+def request_rows(requests: Sequence[EditRequest], tokenizer: PreTrainedTokenizerBase) -> list[Pair]:
     """Rows of the requests alone."""
     return [(prompt_ids(tokenizer, r.prompt), target_ids(tokenizer, r.target)) for r in requests]
-
-
-def token_batch(lm: LanguageModel, rows: Sequence[Row]) -> TokenBatch:
-    """Padded batch of (prompt, target) rows."""
-    prompts, targets = zip(*rows, strict=True)
-    padding = pad_id(lm.tokenizer)
-    return batch_of_ids(prompts, targets, [""] * len(rows), padding=padding, device=lm.device)
 
 
 @dataclass(frozen=True)

@@ -7,37 +7,26 @@ forwards of a batch: its rows belong to the systems in order, the same number of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from editors.base import EditSample, Resources, TrainableEditor
-from editors.parts.artefact import (
-    artefact_path,
-    backbone_facts,
-    check_fits,
-    data_facts,
-    read_artefact,
-    required_artefact,
-)
+from editors.base import Resources
 from editors.parts.deltas import WeightEditor
 from editors.parts.hypernetwork.network import HypernetworkHparams, RunningStatistics
 from editors.parts.hypernetwork.projections import (
     Projection,
-    Row,
     Shift,
     group_means,
     last_blocks,
     projections_of,
     shaped_projections,
     shifted,
-    token_batch,
 )
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import (
@@ -50,21 +39,12 @@ from editors.parts.needs import (
     Setting,
     parameters_of,
 )
-from editors.parts.tokens import TokenBatch, occurrences, prompt_ids, target_ids
-from editors.parts.training.examples import PoolSampler, by_kind, pick, split_pools, usable
-from editors.parts.training.loop import (
-    LoopSettings,
-    Selection,
-    trained_artefact,
-    untrained_artefact,
-)
-from editors.parts.training.task import HELD_OUT_SEED
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from editors.parts.tokens import Pair, TokenBatch, occurrences
+from editors.parts.training.examples import Drawn, Example, ProbeSampler, examples_of, split_pools
+from editors.parts.training.loop import LoopSettings, Selection
+from editors.parts.training.task import HELD_OUT_SEED, Samples, TrainedEditor, Training
 
 _ASPECTS = ("reliability", "generality", "locality")
-ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
 
 Shifts = Mapping[str, Shift]
 # Where the locality loss compares: at all positions of the text, or where its answer is predicted.
@@ -72,44 +52,27 @@ Positions = Literal["all", "answer"]
 HyperT = TypeVar("HyperT", bound=HypernetworkHparams)
 
 
-# ---- examples --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Example:
-    """One edit sample, tokenised; probes are grouped by type."""
-
-    edit: Row
-    generality: tuple[tuple[Row, ...], ...]
-    locality: tuple[tuple[Row, ...], ...]
-
-
-def tokenise(samples: Sequence[EditSample], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
-    """Examples of all samples with at least one generality and one locality probe."""
-
-    def row(prompt: str, target: str) -> Row:
-        return prompt_ids(tokenizer, prompt), target_ids(tokenizer, target)
-
-    return [
-        Example(
-            edit=row(sample.request.prompt, sample.request.target),
-            generality=by_kind(
-                sample.generality, [row(p.prompt, p.target) for p in sample.generality]
-            ),
-            locality=by_kind(sample.locality, [row(p.prompt, p.target) for p in sample.locality]),
-        )
-        for sample in usable(samples)
-    ]
+# ---- batches ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class MetaBatch:
     """Edits with drawn probes; they form `systems` systems of as many edits each, in order."""
 
-    edits: Sequence[Row]
-    rephrases: Sequence[Row]
-    unrelated: Sequence[Row]
+    edits: Sequence[Pair]
+    rephrases: Sequence[Pair]
+    unrelated: Sequence[Pair]
     systems: int  # divides the number of edits
+
+    @classmethod
+    def of(cls, drawn: Sequence[Drawn], systems: int) -> MetaBatch:
+        """Examples with drawn probes, as many to each system."""
+        return cls(
+            edits=[each.example.reliability.pair for each in drawn],
+            rephrases=[each.generality.pair for each in drawn],
+            unrelated=[each.locality.pair for each in drawn],
+            systems=systems,
+        )
 
     @property
     def n_edits(self) -> int:
@@ -138,31 +101,12 @@ class MetaBatch:
         )
 
 
-class MetaSampler(PoolSampler[Example]):
-    """Draws batches without end; probes are drawn uniformly over types, then inside the type."""
-
-    def draw_systems(self, systems: int, n_edits: int) -> MetaBatch:
-        """The next systems of `n_edits` edits each."""
-        return self.batch(self.draw(systems * n_edits), systems)
-
-    def batch(self, examples: Sequence[Example], systems: int) -> MetaBatch:
-        """A batch of these examples, their probes drawn."""
-        chances = torch.rand(len(examples), 4, generator=self.generator).tolist()
-        pairs = list(zip(examples, chances, strict=True))
-        return MetaBatch(
-            edits=[example.edit for example in examples],
-            rephrases=[pick(example.generality, *chance[:2]) for example, chance in pairs],
-            unrelated=[pick(example.locality, *chance[2:]) for example, chance in pairs],
-            systems=systems,
-        )
-
-
 # ---- losses and scores under shifted weights -------------------------------------------------
 
 
-def answer_nll(lm: LanguageModel, rows: Sequence[Row], shifts: Shifts, systems: int) -> Tensor:
+def answer_nll(lm: LanguageModel, rows: Sequence[Pair], shifts: Shifts, systems: int) -> Tensor:
     """Sum over systems of the mean negative log-likelihood of the system's target tokens."""
-    batch = token_batch(lm, rows)
+    batch = lm.batch_of_pairs(rows)
     with shifted(lm, shifts):
         logits = lm.target_logits(batch).float()  # [N, V]
     losses = functional.cross_entropy(logits, batch.labels, reduction="none")
@@ -170,10 +114,10 @@ def answer_nll(lm: LanguageModel, rows: Sequence[Row], shifts: Shifts, systems: 
 
 
 def locality_kl(
-    lm: LanguageModel, rows: Sequence[Row], shifts: Shifts, systems: int, positions: Positions
+    lm: LanguageModel, rows: Sequence[Pair], shifts: Shifts, systems: int, positions: Positions
 ) -> Tensor:
     """Sum over systems of the mean KL(unedited || edited) at the system's positions."""
-    batch = token_batch(lm, rows)
+    batch = lm.batch_of_pairs(rows)
     with torch.no_grad():
         before = _log_probabilities(lm, batch, positions)  # [N, V]
     with shifted(lm, shifts):
@@ -199,8 +143,8 @@ def accuracies(lm: LanguageModel, batch: MetaBatch, shifts: Shifts) -> dict[str,
 
     Locality compares with the unedited model's argmax.
     """
-    unrelated = token_batch(lm, batch.unrelated)
-    edits, rephrases = token_batch(lm, batch.edits), token_batch(lm, batch.rephrases)
+    unrelated = lm.batch_of_pairs(batch.unrelated)
+    edits, rephrases = lm.batch_of_pairs(batch.edits), lm.batch_of_pairs(batch.rephrases)
     plain = lm.target_logits(unrelated).argmax(-1)
     with shifted(lm, shifts):
         return {
@@ -269,15 +213,15 @@ class HypernetworkTask:
         self.network: nn.Module = objective.network
         self.optimiser = optimiser
         self._held_out = held_out
-        self._sampler = MetaSampler(training, seed)
+        self._sampler = ProbeSampler(training, seed)
 
     def step(self, iteration: int) -> dict[str, float]:
         """One optimiser step on `batch_size` systems."""
         objective, hparams = self.objective, self.objective.hparams
         self.network.train()
         self.optimiser.zero_grad()
-        batch = self._sampler.draw_systems(hparams.batch_size, objective.n_edits)
-        edit, locality = objective.backward(batch)
+        drawn = self._sampler.draw_probes(hparams.batch_size * objective.n_edits)
+        edit, locality = objective.backward(MetaBatch.of(drawn, hparams.batch_size))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), hparams.max_grad_norm)
         finite = bool(norm.isfinite())
         if finite:
@@ -331,16 +275,13 @@ class HypernetworkTask:
         """Systems of `n_edits` examples, as many at once as fit; an incomplete last one is left."""
         n_edits = min(self.objective.n_edits, len(examples))
         systems = len(examples) // n_edits
-        sampler = MetaSampler({"held_out": examples}, HELD_OUT_SEED)
-        whole = sampler.batch(examples[: systems * n_edits], systems)
+        sampler = ProbeSampler({"held_out": examples}, HELD_OUT_SEED)
+        whole = MetaBatch.of(sampler.probes(examples[: systems * n_edits]), systems)
         return whole.chunks(self.objective.systems_at_once)
 
 
-class HypernetworkEditor(WeightEditor[HyperT], TrainableEditor[HyperT]):
-    """An editor whose changes a trained network computes.
-
-    Subclasses name the parts; here they are trained, stored and loaded.
-    """
+class HypernetworkEditor(WeightEditor[HyperT], TrainedEditor[HyperT]):
+    """An editor whose changes a trained network computes; subclasses name its parts."""
 
     key: ClassVar[str]  # of artefacts
     last_blocks: ClassVar[int]  # how many are edited where no layers are named
@@ -382,18 +323,10 @@ class HypernetworkEditor(WeightEditor[HyperT], TrainableEditor[HyperT]):
             FileNotFoundError: it is not there.
         """
         super().__init__(lm, hparams, resources)
-        path = required_artefact(resources, key=self.key, label=self.label)
-        tensors, header = read_artefact(path)
-        check_fits(
-            path,
-            header,
-            self._identity(lm, hparams),
-            facts=("editor", "format", "projections"),
-            hparams=("rank", "n_blocks"),
-        )
+        weights = self.trained_weights()
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
             network = self.new_network(self.projections(lm, hparams), hparams)
-        network.load_state_dict(tensors)
+        network.load_state_dict(weights)
         self.network = network.to(lm.device).eval().requires_grad_(False)
 
     @classmethod
@@ -419,75 +352,42 @@ class HypernetworkEditor(WeightEditor[HyperT], TrainableEditor[HyperT]):
         )
 
     @classmethod
-    def fit(
-        cls,
-        lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
-        hparams: HyperT,
-        resources: Resources,
-        *,
-        out: Path,
-        progress: Callable[[Mapping[str, float]], None] | None = None,
-    ) -> Path:
-        """Train on samples of one or several data sets and write the artefact.
+    def training(cls, lm: LanguageModel, hparams: HyperT, resources: Resources) -> Training:
+        """The network; untrained it is what training starts from, and normalises nothing."""
+        seed, projections = resources.seed, cls.projections(lm, hparams)
 
-        Samples without a generality or without a locality probe cannot train.
+        def drawn() -> nn.Module:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return cls.new_network(projections, hparams)
 
-        Raises:
-            ValueError: too few usable samples, or the artefact or checkpoint of another run is
-                there.
-        """
-        seed = resources.seed
-
-        def task() -> HypernetworkTask:
+        def task(samples: Samples) -> HypernetworkTask:
             training, held_out = split_pools(
-                samples, lambda rows: tokenise(rows, lm.tokenizer), hparams.held_out, seed
+                samples, lambda rows: examples_of(rows, lm.tokenizer), hparams.held_out, seed
             )
-            network = cls._drawn(lm, hparams, seed).to(lm.device)
+            network = drawn().to(lm.device)
             objective = cls.objective(lm, network, hparams)
-            return HypernetworkTask(
-                objective, cls.optimiser(network, hparams), training, held_out, seed
-            )
+            optimiser = cls.optimiser(network, hparams)
+            return HypernetworkTask(objective, optimiser, training, held_out, seed)
 
-        settings = LoopSettings(
-            iterations=hparams.iterations,
-            checkpoint_interval=hparams.checkpoint_interval,
-            selection=cls.selection(hparams),
-            patience=hparams.patience,
+        def initial_weights() -> Mapping[str, Tensor]:
+            network = drawn()
+            for module in network.modules():
+                if isinstance(module, RunningStatistics):
+                    module.standardise()
+            return network.state_dict()
+
+        return Training(
+            key=cls.key,
+            hparams=hparams.to_dict(),
+            model_hparams=("rank", "n_blocks"),
+            facts={"projections": [projection.path for projection in projections]},
+            learner=task,
+            initial_weights=initial_weights,
+            loop=LoopSettings(
+                iterations=hparams.iterations,
+                checkpoint_interval=hparams.checkpoint_interval,
+                selection=cls.selection(hparams),
+                patience=hparams.patience,
+            ),
         )
-        identity = cls._identity(lm, hparams) | {"seed": seed, "data": data_facts(samples)}
-        path = artefact_path(out, cls.key, lm.name, list(samples))
-        return trained_artefact(path, identity, task, settings, progress=progress)
-
-    @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: HyperT, resources: Resources, *, out: Path
-    ) -> Path:
-        """Write the network that training starts from, with statistics that change nothing."""
-        network = cls._drawn(lm, hparams, resources.seed)
-        for module in network.modules():
-            if isinstance(module, RunningStatistics):
-                module.standardise()
-        return untrained_artefact(
-            artefact_path(out, cls.key, lm.name, []),
-            network.state_dict(),
-            cls._identity(lm, hparams) | {"seed": resources.seed},
-            dtype="float32",
-        )
-
-    @classmethod
-    def _drawn(cls, lm: LanguageModel, hparams: HyperT, seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return cls.new_network(cls.projections(lm, hparams), hparams)
-
-    @classmethod
-    def _identity(cls, lm: LanguageModel, hparams: HyperT) -> dict[str, Any]:
-        """What an artefact or a checkpoint must agree on with the run that reads it."""
-        return {
-            "editor": cls.key,
-            "format": ARTEFACT_FORMAT,
-            "hparams": hparams.to_dict(),
-            "projections": [projection.path for projection in cls.projections(lm, hparams)],
-            **backbone_facts(lm),
-        }

@@ -19,16 +19,13 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.lte.follower import PREFIX, FollowerWeights, copy_to_train
 from editors.parts.lte.hparams import LteHparams
 from editors.parts.recipe.losses import kl_divergence
-from editors.parts.tokens import prompt_ids
+from editors.parts.tokens import Ids, Pair, prompt_ids
 from editors.parts.training.examples import (
+    Drawn,
     Example,
-    Ids,
-    Pair,
-    PoolSampler,
+    ProbeSampler,
     Question,
-    batch_of_pairs,
     examples_of,
-    pick,
     split_pools,
 )
 from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, decayed
@@ -48,31 +45,6 @@ def prefix_ids(tokenizer: PreTrainedTokenizerBase, fact: str) -> list[int]:
 def tokenise(samples: Sequence[EditSample], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
     """Examples whose `fact_ids` are those of the prefix that states the fact."""
     return examples_of(samples, tokenizer, fact_ids=lambda fact: prefix_ids(tokenizer, fact))
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """An example with the probes of one training step."""
-
-    example: Example
-    generality: Question
-    locality: Question
-
-
-class LteSampler(PoolSampler[Example]):
-    """Draws examples, and their probes uniformly over types, then inside the type."""
-
-    def draw_probes(self, count: int) -> list[Drawn]:
-        """The next `count` examples, with probes."""
-        return self.probes(self.draw(count))
-
-    def probes(self, examples: Sequence[Example]) -> list[Drawn]:
-        """These examples with probes drawn."""
-        chances = torch.rand(len(examples), 4, generator=self.generator).tolist()
-        return [
-            Drawn(e, pick(e.generality, *chance[0:2]), pick(e.locality, *chance[2:4]))
-            for e, chance in zip(examples, chances, strict=True)
-        ]
 
 
 # ---- The loss -----------------------------------------------------------------------------------
@@ -116,14 +88,14 @@ class LteObjective:
         rows += [d.generality.after(d.example.fact_ids, self.leading) for d in drawn]
         rows += plain
         rows += [d.locality.after(d.example.fact_ids, self.leading) for d in drawn]
-        batch = batch_of_pairs(self.pristine, rows)
+        batch = self.pristine.batch_of_pairs(rows)
         logits = self.follower.target_logits(batch).float()  # [N, V]
         lengths = [len(target) for target in batch.target_ids]
         counts = [sum(lengths[i * b : (i + 1) * b]) for i in range(4)]
         reliability, generality, alone, with_fact = logits.split(counts)
         own_labels, rephrase_labels, _, _ = batch.labels.split(counts)
         with torch.no_grad():
-            reference = self.pristine.target_logits(batch_of_pairs(self.pristine, plain)).float()
+            reference = self.pristine.target_logits(self.pristine.batch_of_pairs(plain)).float()
         divergence = kl_divergence(reference, alone) + kl_divergence(reference, with_fact)
         return LteTerms(
             reliability=functional.cross_entropy(reliability, own_labels),
@@ -176,7 +148,7 @@ class LteTask(TrainingTask[HeldOut]):
         network = FollowerWeights(lm.model, calibrated)
         objective = LteObjective(lm, copy_to_train(lm))
         threshold = hparams.threshold_in_use(calibrated)
-        sampler = LteSampler(training, seed)
+        sampler = ProbeSampler(training, seed)
         super().__init__(
             network,
             sampler,
@@ -207,7 +179,7 @@ class LteTask(TrainingTask[HeldOut]):
     def held_out_loss(self, pool: HeldOut) -> float:
         """Mean total loss over the held-out examples."""
         size, totals = self._hparams.batch_size, []
-        drawn = LteSampler({"held_out": pool.examples}, HELD_OUT_SEED).probes(pool.examples)
+        drawn = ProbeSampler({"held_out": pool.examples}, HELD_OUT_SEED).probes(pool.examples)
         for start in range(0, len(drawn), size):
             part = drawn[start : start + size]
             totals.append(self._objective.terms(part).total(self._hparams).item() * len(part))
@@ -301,7 +273,7 @@ def _predicted(lm: LanguageModel, pairs: Sequence[Pair]) -> list[list[int]]:
     """The argmax at each target token of (prompt, target) rows."""
     predicted: list[list[int]] = []
     for start in range(0, len(pairs), _CHUNK):
-        batch = batch_of_pairs(lm, pairs[start : start + _CHUNK])
+        batch = lm.batch_of_pairs(pairs[start : start + _CHUNK])
         counts = [len(target) for target in batch.target_ids]
         parts = lm.target_logits(batch).argmax(-1).split(counts)
         predicted += [part.tolist() for part in parts]

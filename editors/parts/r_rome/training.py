@@ -9,24 +9,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editors.base import EditSample, Resources, TrainableEditor
-from editors.parts.artefact import (
-    artefact_path,
-    backbone_facts,
-    check_fits,
-    check_identity,
-    data_facts,
-    read_artefact,
-    read_header,
-    required_encoder,
-    write_artefact,
-)
+from editors.base import Resources
+from editors.parts.artefact import check_identity, read_header, required_encoder, write_artefact
 from editors.parts.encoder import TextVectors, vectors_digest
 from editors.parts.language_model import LanguageModel
 from editors.parts.r_rome.calibration import (
@@ -46,10 +36,15 @@ from editors.parts.r_rome.retrieval import (
     trained_values,
 )
 from editors.parts.training.examples import PoolSampler, index_at, split_pools
-from editors.parts.training.loop import LoopSettings, Progress, trained_artefact, untrained_artefact
-from editors.parts.training.task import GeneratorScope, TrainingTask, cosine_decay
-
-ARTEFACT_FORMAT = 1  # raised when older files can no longer be read
+from editors.parts.training.loop import LoopSettings, Progress
+from editors.parts.training.task import (
+    GeneratorScope,
+    Samples,
+    TrainedEditor,
+    Training,
+    TrainingTask,
+    cosine_decay,
+)
 
 RaseT = TypeVar("RaseT", bound=RaseHparams)
 
@@ -193,11 +188,16 @@ class RaseTask(TrainingTask[HeldOut]):
         self,
         vectors: Vectorise,
         network: RaseNetwork,
-        training: Mapping[str, Sequence[Example]],
-        held_out: Mapping[str, Sequence[Example]],
+        samples: Samples,
         hparams: RaseHparams,
         seed: int,
     ) -> None:
+        """Encode all texts.
+
+        Raises:
+            ValueError: too few usable samples.
+        """
+        training, held_out = split_pools(samples, examples_of, hparams.held_out, seed)
         texts = (t for pool in training.values() for example in pool for t in example.texts)
         self._vectors = KnownVectors(vectors, texts)
         self._hparams, self._batches = hparams, RaseSampler(training, seed)
@@ -233,119 +233,85 @@ class RaseTask(TrainingTask[HeldOut]):
         return rates(self.network, pool)
 
 
-# ---- artefacts -------------------------------------------------------------------------------
+# ---- the editor's part -----------------------------------------------------------------------
 
 
-class RaseTrainable(TrainableEditor[RaseT]):
+class RaseTrainable(TrainedEditor[RaseT]):
     """An editor with RASE's retrieval, which is trained here; the language model takes no part."""
 
     quick = True
     uses_encoder = True
 
     @classmethod
+    def training(cls, lm: LanguageModel, hparams: RaseT, resources: Resources) -> Training:
+        """The heads, with calibrated gates; untrained, a gate that every query passes."""
+        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
+
+        def initial() -> tuple[TextVectors, RaseNetwork]:
+            vectors = TextVectors.from_directory(encoder, lm.device)
+            return vectors, new_network(vectors, hparams, seed).to(lm.device)
+
+        def initial_weights() -> Mapping[str, Tensor]:
+            _, network = initial()
+            for two_way in (False, True):
+                network.set_gate(_OPEN, two_way=two_way)
+            return network.state_dict()
+
+        return Training(
+            key="r_rome",
+            hparams=trained_values(hparams),
+            model_hparams=_MODEL_FIELDS,
+            facts={"encoder_digest": vectors_digest(encoder)},
+            learner=lambda samples: RaseTask(*initial(), samples, hparams, seed),
+            initial_weights=initial_weights,
+            loop=LoopSettings(
+                iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
+            ),
+            dtype=hparams.artefact_dtype,
+        )
+
+    @classmethod
     def fit(
         cls,
         lm: LanguageModel,
-        samples: Mapping[str, Sequence[EditSample]],
+        samples: Samples,
         hparams: RaseT,
         resources: Resources,
         *,
         out: Path,
         progress: Progress | None = None,
     ) -> Path:
-        """Train the heads on samples of one or several data sets, and calibrate the gates.
-
-        Samples without a generality or without a locality probe cannot train. Without trained heads
-        only the gates are calibrated. The seed is that of initial weights, held-out choice, batch
-        order, draws and dropout.
-
-        Raises:
-            ValueError: too few usable samples, or the artefact or checkpoint of another run is
-                there.
-        """
-        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
-        run = identity(lm, encoder, hparams) | {"seed": seed, "data": data_facts(samples)}
-        path = artefact_path(out, "r_rome", lm.name, list(samples))
+        """See the base class; without trained heads only the gates are calibrated."""
+        if hparams.heads == "trained":
+            return super().fit(lm, samples, hparams, resources, out=out, progress=progress)
+        training = cls.training(lm, hparams, resources)
+        path, run = training.run(lm, samples, resources.seed, out)
         if path.exists():
             check_identity(path, read_header(path), run)
             return path
-        vectors = TextVectors.from_directory(encoder, lm.device)
-        network = _network(vectors, hparams, seed).to(lm.device)
-        training, held_out = split_pools(samples, examples_of, hparams.held_out, seed)
-        if hparams.heads == "untrained":
-            pools = {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()}
-            calibrate(network, pools)
-            validation = {name: rates(network, pool) for name, pool in pools.items()}
-            facts = {"selected_iteration": 0, "validation": validation}
-            write_artefact(path, network.state_dict(), {**run, **facts})
-            return path
-        return trained_artefact(
-            path,
-            run,
-            lambda: RaseTask(vectors, network, training, held_out, hparams, seed),
-            LoopSettings(
-                iterations=hparams.iterations, checkpoint_interval=hparams.checkpoint_interval
-            ),
-            dtype=hparams.artefact_dtype,
-            progress=progress,
+        vectors = TextVectors.from_directory(
+            required_encoder(resources, label=cls.label), lm.device
         )
+        network = new_network(vectors, hparams, resources.seed).to(lm.device)
+        _, held_out = split_pools(samples, examples_of, hparams.held_out, resources.seed)
+        pools = {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()}
+        calibrate(network, pools)
+        validation = {name: rates(network, pool) for name, pool in pools.items()}
+        facts = {"selected_iteration": 0, "validation": validation}
+        write_artefact(path, network.state_dict(), {**run, **facts})
+        return path
 
-    @classmethod
-    def untrained(
-        cls, lm: LanguageModel, hparams: RaseT, resources: Resources, *, out: Path
-    ) -> Path:
-        """Write initial heads, and a gate that every query passes."""
-        encoder, seed = required_encoder(resources, label=cls.label), resources.seed
-        network = _network(TextVectors.from_directory(encoder, lm.device), hparams, seed)
-        for two_way in (False, True):
-            network.set_gate(_OPEN, two_way=two_way)
-        return untrained_artefact(
-            artefact_path(out, "r_rome", lm.name, []),
-            network.state_dict(),
-            identity(lm, encoder, hparams) | {"seed": seed},
-            dtype=hparams.artefact_dtype,
-        )
-
-
-def load_retriever(
-    path: Path, lm: LanguageModel, encoder: Path, hparams: RaseHparams
-) -> FactRetriever:
-    """The retriever of an artefact.
-
-    Raises:
-        FileNotFoundError: artefact or encoder is not there.
-        ValueError: the weights were trained for something else; the sentence says what.
-    """
-    tensors, header = read_artefact(path)
-    check_fits(
-        path,
-        header,
-        identity(lm, encoder, hparams),
-        facts=("editor", "format", "encoder_digest"),
-        hparams=_MODEL_FIELDS,
-    )
-    vectors = TextVectors.from_directory(encoder, lm.device)
-    network = _network(vectors, hparams, seed=0)
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return FactRetriever(vectors, network.to(lm.device).eval().requires_grad_(False))
+    def trained_retriever(self) -> FactRetriever:
+        """The retriever of the artefact that the resources name."""
+        weights = self.trained_weights()
+        encoder = required_encoder(self.resources, label=self.label)
+        vectors = TextVectors.from_directory(encoder, self.lm.device)
+        network = new_network(vectors, self.hparams, seed=0)
+        network.load_state_dict(weights)
+        return FactRetriever(vectors, network.to(self.lm.device).eval().requires_grad_(False))
 
 
-def identity(lm: LanguageModel, encoder: Path, hparams: RaseHparams) -> dict[str, Any]:
-    """What an artefact or a checkpoint must agree on with the run that reads it.
-
-    Raises:
-        FileNotFoundError: there is no encoder.
-    """
-    return {
-        "editor": "r_rome",
-        "format": ARTEFACT_FORMAT,
-        "hparams": trained_values(hparams),
-        **backbone_facts(lm),
-        "encoder_digest": vectors_digest(encoder),
-    }
-
-
-def _network(vectors: TextVectors, hparams: RaseHparams, seed: int) -> RaseNetwork:
+def new_network(vectors: TextVectors, hparams: RaseHparams, seed: int) -> RaseNetwork:
     """Initial heads and the original's gates."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -19,7 +19,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.network import Trained, similarity
-from editors.parts.training.examples import Ids, Pair, batch_of_pairs
+from editors.parts.tokens import Ids, Pair
 
 Reduction = Literal["token_mean", "seq_sum"]
 
@@ -119,7 +119,7 @@ class Objective:
     ) -> list[tuple[Tensor, Tensor]]:
         """(logits [N, V], labels [N]) of the first `parts` thirds of the rows, with prompts."""
         size = len(batch)
-        tokens = batch_of_pairs(self.lm, batch.rows[: parts * size])
+        tokens = self.lm.batch_of_pairs(batch.rows[: parts * size])
         hits = torch.ones(len(tokens), dtype=torch.bool, device=self.lm.device)
         with prefixed(
             self.lm,
@@ -145,7 +145,7 @@ class Objective:
 
     def _kl(self, batch: RecipeBatch, logits: Tensor) -> Tensor:
         with torch.no_grad():
-            rows = batch_of_pairs(self.lm, batch.rows[2 * len(batch) :])
+            rows = self.lm.batch_of_pairs(batch.rows[2 * len(batch) :])
             plain = self.lm.target_logits(rows).float()
         return kl_divergence(plain, logits, reduction=self.hparams.kl, rows=len(batch))
 

@@ -17,12 +17,11 @@ from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.losses import Objective, RecipeBatch
 from editors.parts.recipe.network import RecipeNetwork, fresh_network
 from editors.parts.recipe.repository import PromptRepository
+from editors.parts.tokens import Ids
 from editors.parts.training.examples import (
     Example,
-    Ids,
     PoolSampler,
     Question,
-    batch_of_pairs,
     examples_of,
     pick,
     split_pools,
@@ -223,7 +222,7 @@ def _scored(
     pooled = trained.pooled([question.encoded for _, question in owned], lm.device)
     retrieved = repository.retrieve(trained.network.queries(pooled))  # [B]
     own = torch.tensor([k for k, _ in owned], device=lm.device)
-    tokens = batch_of_pairs(lm, [question.pair for _, question in owned])
+    tokens = lm.batch_of_pairs([question.pair for _, question in owned])
     counts = [len(target) for target in tokens.target_ids]
     plain = lm.target_logits(tokens).argmax(-1)  # [N]
     unrelated = (own == _NONE).repeat_interleave(torch.tensor(counts, device=lm.device))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids
+from editors.parts.tokens import TokenBatch, prompt_ids
 
 # A line counts if it has this many words or more and is no heading (` = Title = `), which is how
 # qizhou000/UniEdit picks lines of WikiText-103.
@@ -66,10 +66,8 @@ class MemoryText:
         cached = self._cache.get(line, self._dtype)
         if cached is not None:
             return cached
-        tokenizer, context = self._lm.tokenizer, self._lm.model.config.max_position_embeddings
-        ids = prompt_ids(tokenizer, line)[:context]
-        row = batch_of_ids([ids], [[]], [""], padding=pad_id(tokenizer), device=self._lm.device)
-        inputs = mlp_inputs(self._lm, row, dtype=self._dtype)
+        ids = prompt_ids(self._lm.tokenizer, line)[: self._lm.model.config.max_position_embeddings]
+        inputs = mlp_inputs(self._lm, self._lm.batch_of_pairs([(ids, ())]), dtype=self._dtype)
         self._cache.put(line, inputs)
         return inputs
 

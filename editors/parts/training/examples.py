@@ -10,15 +10,12 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.tokens import Ids, Pair, prompt_ids, target_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 T = TypeVar("T")
-Ids = Sequence[int]
-Pair = tuple[Ids, Ids]  # (prompt, target) ids of the language model
 Pools = dict[str, list[T]]  # by data set
 Mix = Literal["batch", "rows"]
 
@@ -106,13 +103,6 @@ def examples_of(
     return [example(sample) for sample in usable(samples)]
 
 
-def batch_of_pairs(lm: LanguageModel, pairs: Sequence[Pair]) -> TokenBatch:
-    """Padded batch of (prompt, target) ids, which nothing looks up by its text."""
-    prompts, targets = zip(*pairs, strict=True)
-    texts, padding = [""] * len(pairs), pad_id(lm.tokenizer)
-    return batch_of_ids(prompts, targets, texts, padding=padding, device=lm.device)
-
-
 def usable(samples: Sequence[EditSample]) -> list[EditSample]:
     """Samples with at least one generality and one locality probe; the others cannot train."""
     return [sample for sample in samples if sample.generality and sample.locality]
@@ -186,6 +176,31 @@ class PoolSampler(Generic[T]):
         """Continue from what `state_dict` returned."""
         self.generator.set_state(state["generator"])
         self._order = state["order"].clone()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An example with the probes of one training step."""
+
+    example: Example
+    generality: Question
+    locality: Question
+
+
+class ProbeSampler(PoolSampler[Example]):
+    """Draws examples, and their probes uniformly over types, then inside the type."""
+
+    def draw_probes(self, count: int) -> list[Drawn]:
+        """The next `count` examples, with probes."""
+        return self.probes(self.draw(count))
+
+    def probes(self, examples: Sequence[Example]) -> list[Drawn]:
+        """These examples with probes drawn."""
+        chances = torch.rand(len(examples), 4, generator=self.generator).tolist()
+        return [
+            Drawn(e, pick(e.generality, *chance[0:2]), pick(e.locality, *chance[2:4]))
+            for e, chance in zip(examples, chances, strict=True)
+        ]
 
 
 def by_kind(probes: Sequence[Probe], rows: Sequence[T]) -> tuple[tuple[T, ...], ...]:

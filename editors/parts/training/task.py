@@ -62,6 +62,13 @@ class Training:
             **self.facts,
         }
 
+    def run(
+        self, lm: LanguageModel, samples: Samples, seed: int, out: Path
+    ) -> tuple[Path, dict[str, Any]]:
+        """Where a training on these samples is stored, and all that its weights depend on."""
+        identity = self.identity(lm) | {"seed": seed, "data": data_facts(samples)}
+        return artefact_path(out, self.key, lm.name, list(samples)), identity
+
 
 class TrainedEditor(TrainableEditor[HparamsT]):
     """An editor whose weights are trained as its `training` says, and stored in an artefact."""
@@ -92,10 +99,8 @@ class TrainedEditor(TrainableEditor[HparamsT]):
                 there.
         """
         training = cls.training(lm, hparams, resources)
-        run = {"seed": resources.seed, "data": data_facts(samples)}
         return trained_artefact(
-            artefact_path(out, training.key, lm.name, list(samples)),
-            training.identity(lm) | run,
+            *training.run(lm, samples, resources.seed, out),
             lambda: training.learner(samples),
             training.loop,
             dtype=training.dtype,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.tokens import TokenBatch, prompt_ids, target_ids
 from editors.parts.wise.hparams import RoutedOn, WiseHparams
 
 
@@ -61,9 +61,7 @@ def training_rows(
     ]
     target = target_ids(tokenizer, request.target)
     whole = [[*prompt, *target] for prompt in prompts] + [prompt_ids(tokenizer, unrelated)]
-    batch = batch_of_ids(
-        whole, [()] * len(whole), [""] * len(whole), padding=pad_id(tokenizer), device=lm.device
-    )
+    batch = lm.batch_of_pairs([(row, ()) for row in whole])
     real = batch.attention_mask.bool()
     facts = (torch.arange(len(whole), device=lm.device) < len(prompts))[:, None]
     ends = torch.tensor([*map(len, prompts), 0], device=lm.device)[:, None]

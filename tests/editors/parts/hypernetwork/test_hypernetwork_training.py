@@ -12,18 +12,16 @@ from editors.parts.hypernetwork.projections import (
     DenseShift,
     projections_of,
     request_rows,
-    token_batch,
 )
 from editors.parts.hypernetwork.training import (
     MetaBatch,
-    MetaSampler,
     Positions,
     accuracies,
     answer_nll,
     locality_kl,
-    tokenise,
 )
 from editors.parts.language_model import LanguageModel
+from editors.parts.training.examples import ProbeSampler, examples_of
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +59,8 @@ def test_micro_batches_take_edits_of_every_system() -> None:
 
 
 def test_samples_become_rows(lm: LanguageModel) -> None:
-    examples = tokenise(SAMPLES, lm.tokenizer)
-    sampler = MetaSampler({"tiny": examples}, seed=0)
-    batch = sampler.batch(examples, systems=2)
+    examples = examples_of(SAMPLES, lm.tokenizer)
+    batch = MetaBatch.of(ProbeSampler({"tiny": examples}, seed=0).probes(examples), systems=2)
     assert list(batch.edits) == request_rows(REQUESTS, lm.tokenizer)
     decode = lm.tokenizer.decode
     assert decode(list(batch.rephrases[1][0])) == f"<s>It is said: {REQUESTS[1].prompt}"
@@ -75,10 +72,10 @@ def test_answers_are_scored_by_system(lm: LanguageModel, shifts: dict[str, Dense
     rows = request_rows(REQUESTS[:2], lm.tokenizer)
     alone = []
     for row in rows:
-        batch = token_batch(lm, [row])
+        batch = lm.batch_of_pairs([row])
         alone.append(functional.cross_entropy(lm.target_logits(batch), batch.labels))
     torch.testing.assert_close(answer_nll(lm, rows, {}, systems=2), alone[0] + alone[1])
-    batch = token_batch(lm, rows)
+    batch = lm.batch_of_pairs(rows)
     pooled = functional.cross_entropy(lm.target_logits(batch), batch.labels)
     torch.testing.assert_close(answer_nll(lm, rows, {}, systems=1), pooled)
     assert not torch.isclose(answer_nll(lm, rows, shifts, systems=1), pooled, atol=0.1)
@@ -96,10 +93,10 @@ def test_locality_is_the_divergence_from_the_unedited_model(
     alone = torch.stack([locality_kl(lm, [row], shifts, 1, where) for row in rows]).sum()
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     prompt, target = rows[0]
-    before = lm.logits(token_batch(lm, [rows[0]]))[0].double().softmax(-1)
+    before = lm.logits(lm.batch_of_pairs([rows[0]]))[0].double().softmax(-1)
     weights = EditedWeights(lm.model)
     weights.add([WeightDelta(f"{path}.weight", shifts[path].values[0].mT)])
-    after = lm.logits(token_batch(lm, [rows[0]]))[0].double().softmax(-1)
+    after = lm.logits(lm.batch_of_pairs([rows[0]]))[0].double().softmax(-1)
     weights.restore()
     divergences = (before * (before / after).log()).sum(-1)
     start = 0 if where == "all" else len(prompt) - 1
@@ -112,7 +109,7 @@ def test_accuracies_are_shares_of_each_rows_tokens(
     lm: LanguageModel, shifts: dict[str, DenseShift]
 ) -> None:
     row = request_rows(REQUESTS[:1], lm.tokenizer)[0]
-    best = lm.target_logits(token_batch(lm, [row])).argmax(-1).tolist()
+    best = lm.target_logits(lm.batch_of_pairs([row])).argmax(-1).tolist()
     right = (row[0], [*row[1][:-1], best[-1]])  # the last token is what the model says itself
     batch = MetaBatch([right], [row], [right], systems=1)
     actual = accuracies(lm, batch, {})

@@ -18,15 +18,9 @@ from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte.follower import Follower, FollowerWeights, copy_to_train
 from editors.parts.lte.hparams import PRESETS, TINY, LteHparams
-from editors.parts.lte.training import (
-    Drawn,
-    LteObjective,
-    LteSampler,
-    LteTerms,
-    tokenise,
-)
-from editors.parts.tokens import batch_of
-from editors.parts.training.examples import Pair, batch_of_pairs
+from editors.parts.lte.training import LteObjective, LteTerms, tokenise
+from editors.parts.tokens import Pair, batch_of
+from editors.parts.training.examples import Drawn, ProbeSampler
 from tests.support.tiny_files import samples
 
 
@@ -63,7 +57,7 @@ def test_a_question_follows_its_prefix_with_one_bos(bos: bool) -> None:
 
 def test_probes_are_drawn_with_their_example() -> None:
     pool = tokenise(samples(3), byte_tokenizer(bos=False))
-    drawn = LteSampler({"a": pool}, 0).draw_probes(40)
+    drawn = ProbeSampler({"a": pool}, 0).draw_probes(40)
     assert {d.example.fact for d in drawn} == {example.fact for example in pool}
     assert all(d.generality in d.example.generality[0] for d in drawn)
     assert all(d.locality in d.example.locality[0] for d in drawn)
@@ -126,8 +120,8 @@ def test_a_follower_that_is_the_model_itself_answers_plain_questions_alike(
     examples = drawn(tiny_lm)
     assert comparison.terms(examples).locality > 1e-3  # the fact in front changes it
     rows = [d.locality.pair for d in examples]
-    plain = comparison.follower.target_logits(batch_of_pairs(tiny_lm, rows))
-    assert torch.equal(plain, tiny_lm.target_logits(batch_of_pairs(tiny_lm, rows)))
+    plain = comparison.follower.target_logits(tiny_lm.batch_of_pairs(rows))
+    assert torch.equal(plain, tiny_lm.target_logits(tiny_lm.batch_of_pairs(rows)))
 
 
 def test_the_total_is_weighted() -> None:

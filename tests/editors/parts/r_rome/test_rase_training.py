@@ -26,7 +26,6 @@ from editors.parts.r_rome.retrieval import (
 from editors.parts.r_rome.training import (
     RaseSampler,
     group_loss,
-    load_retriever,
     margin_loss,
     rase_terms,
 )
@@ -37,10 +36,6 @@ from tests.support.tiny_files import samples
 HPARAMS = RRomeHparams(
     layer=1, width=8, batch_size=6, iterations=6, checkpoint_interval=3, held_out=4
 )
-
-
-class KilledError(Exception):
-    """Raised in the middle of a training."""
 
 
 def fit(directory: Path, hparams: RRomeHparams = HPARAMS, progress: Progress | None = None) -> Path:
@@ -78,18 +73,18 @@ def test_without_heads_only_the_gates_are_calibrated(tmp_path: Path) -> None:
 
 
 def test_a_retriever_is_refused_where_it_does_not_belong(tmp_path: Path) -> None:
-    path = fit(tmp_path)
-    encoder = tmp_path / "encoder"
-    retriever = load_retriever(path, tiny_llama(), encoder, HPARAMS)
+    given = Resources(encoder=tmp_path / "encoder", artefact=fit(tmp_path))
+    hparams = replace(HPARAMS, mode="easyedit")
+    retriever = RRomeEditor(tiny_llama(), hparams, given).retriever
     assert retriever.facts(["a fact", "another one"]).shape == (2, 8)
     assert not retriever.network.training
-    in_use = replace(HPARAMS, two_way=True, gate="published", iterations=1)
-    load_retriever(path, tiny_gptj(), encoder, in_use)  # any model: it takes no part
+    in_use = replace(hparams, two_way=True, gate="published", iterations=1)
+    RRomeEditor(tiny_gptj(), in_use, given)  # any model: it takes no part
     with pytest.raises(ValueError, match="do not fit: width is 8 there, wanted 9"):
-        load_retriever(path, tiny_llama(), encoder, replace(HPARAMS, width=9))
-    write_encoder(encoder, pooler=False)  # the same digest would need the same weights
+        RRomeEditor(tiny_llama(), replace(hparams, width=9), given)
+    write_encoder(tmp_path / "encoder", pooler=False)  # the same digest would need the same weights
     with pytest.raises(ValueError, match="do not fit: encoder_digest"):
-        load_retriever(path, tiny_llama(), encoder, HPARAMS)
+        RRomeEditor(tiny_llama(), hparams, given)
 
 
 FIRST = SAMPLES[0]
