@@ -21,10 +21,10 @@ from bench.evaluation.probing import BlockAnswers, Item, Prober
 from editors.base import Editor
 from editors.grace import GraceEditor
 from editors.parts.fast_paths import FastPaths, Stopping, enough
-from editors.parts.grace.values import put
+from editors.parts.grace import put
 from editors.parts.hooks import captured_input, captured_output, changed_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.t_patcher.neurons import LastBlock, Neurons
+from editors.parts.t_patcher import LastBlock, Neurons
 from editors.parts.target_value import (
     ENOUGH,
     Steered,
@@ -290,5 +290,5 @@ _REPLACED: dict[str, Any] = {
     "editors.ft.Suffixes": _WholeRows,
     "editors.t_patcher.LastBlock.of": _whole_model,
     "editors.t_patcher.TPatcherEditor.edit_row": _edit_row_steered,
-    "editors.parts.t_patcher.memory._InputCache.get": _never,
+    "editors.parts.t_patcher._InputCache.get": _never,
 }

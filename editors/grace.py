@@ -23,8 +23,14 @@ from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_at_least, check_choice
 from editors.parts.fast_paths import FastPaths
 from editors.parts.generation import text_of
-from editors.parts.grace.codebook import Codebook, TargetLabel
-from editors.parts.grace.values import Replacement, final_states, put, replaced_positions
+from editors.parts.grace import (
+    Codebook,
+    Replacement,
+    TargetLabel,
+    final_states,
+    put,
+    replaced_positions,
+)
 from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting

@@ -1,7 +1,7 @@
 """LTE: learning to edit (Jiang et al., ACL 2024), as the authors of RECIPE run it.
 
 Alignment: a copy of the model is fine-tuned once to follow facts that stand in front of a question,
-and to leave other questions alone (`lte.training`). Inference: an edit is a line in a memory, and a
+and to leave other questions alone (`parts.lte`). Inference: an edit is a line in a memory, and a
 question that is near enough to a fact is asked with that fact in front. Original code:
 YJiangcm/LTE; the default here is the variant of qizhou000/LiveEdit (`lte_vl`), the mode `original`
 retrieves as the original does.
@@ -22,9 +22,15 @@ from editors.parts.deltas import EditedWeights
 from editors.parts.encoder import TextVectors, vectors_digest
 from editors.parts.fact_memory import NONE, FactEditor, FactMemory
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.follower import PREFIX, Follower, no_increments
-from editors.parts.lte.hparams import PRESETS, LteHparams
-from editors.parts.lte.training import LteTask, prefix_ids
+from editors.parts.lte import (
+    PREFIX,
+    PRESETS,
+    Follower,
+    LteHparams,
+    LteTask,
+    no_increments,
+    prefix_ids,
+)
 from editors.parts.needs import FORWARD, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
 from editors.parts.tokens import TokenBatch

@@ -33,11 +33,6 @@ class ReadFile:
     module: ModuleType
 
 
-def is_file_name(name: str) -> bool:
-    """Whether a name is the path of a Python file rather than a key, label or alias."""
-    return name.endswith(".py")
-
-
 def digest_at(path: Path) -> str:
     """sha256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -96,14 +91,6 @@ def only_class(module: ModuleType, base: type[ClassT], *, place: str, kind: str)
         lacks = ", ".join(sorted(getattr(derived[-1], "__abstractmethods__", ())))
         raise OwnCodeError(f"{place} defines no {kind}: {derived[-1].__name__} lacks {lacks}.")
     raise OwnCodeError(f"{place} defines no {kind}: {wanted}.")
-
-
-def entry_points(group: str) -> dict[str, metadata.EntryPoint]:
-    """Entry points of the installed distributions, by name; the first of equal names."""
-    points: dict[str, metadata.EntryPoint] = {}
-    for point in metadata.entry_points(group=group):
-        points.setdefault(point.name, point)
-    return points
 
 
 def file_of(point: metadata.EntryPoint) -> Path:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import editors
 from editors import plugins
-from editors.plugins import OwnCodeError, is_file_name
+from editors.plugins import OwnCodeError
 
 if TYPE_CHECKING:
     from editors.base import Editor, Hparams, Resources
@@ -97,7 +97,7 @@ def resolve(name: str) -> str:
         ValueError: no editor of that name, and the nearest one is named; or a file with none.
         FileNotFoundError: no such file.
     """
-    if is_file_name(name):
+    if name.endswith(".py"):
         return _run(Path(name))
     keys = {alias: entry.key for entry in _known().values() for alias in entry.names}
     if name.casefold() in keys:
@@ -319,7 +319,8 @@ def _installed() -> tuple[dict[str, OwnEditor], dict[str, str]]:
     """(editors, what is wrong with others) of the entry points; none of them is imported."""
     usable: dict[str, OwnEditor] = {}
     wrong: dict[str, str] = {}
-    for name, point in plugins.entry_points(GROUP).items():
+    points = {point.name: point for point in reversed(metadata.entry_points(group=GROUP))}
+    for name, point in points.items():  # the first of equal names
         try:
             usable[name] = _installed_editor(point)
         except OwnCodeError as error:

@@ -8,7 +8,7 @@ A new neuron's key k, bias b and value v are trained to write the edit (L_e), to
 The default is the variant for decoders that the authors of RECIPE use (qizhou000/UniEdit, editor
 `tp`): one neuron an edit, which starts at zero; on LLaMA both the gate and the up projection get
 its keys. The mode `original` is the published method (ZeroYuHuang/Transformer-Patcher, in
-`parts.t_patcher.original`): one neuron for each wrong token, and only where the model is wrong.
+`parts.t_patcher`): one neuron for each wrong token, and only where the model is wrong.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
-from editors.parts.t_patcher.memory import MemoryText, long_lines
-from editors.parts.t_patcher.neurons import LastBlock, Neurons, PatchStore, activation_of
-from editors.parts.t_patcher.original import (
+from editors.parts.t_patcher import (
+    LastBlock,
+    MemoryText,
+    Neurons,
     OriginalTraining,
+    PatchStore,
+    activation_of,
     error_columns,
     initial_patch,
+    long_lines,
     train_original,
 )
 from editors.parts.tokens import TokenBatch, batch_of

@@ -41,9 +41,15 @@ from editors.parts.needs import EDIT_TOKENS, Needs, Setting
 from editors.parts.retrieving import NOTHING_STORED, Explanation
 from editors.parts.suffixes import Suffixes
 from editors.parts.tokens import TokenBatch, batch_of
-from editors.parts.wise.hparams import WiseHparams
-from editors.parts.wise.memories import Memories, SideTrained
-from editors.parts.wise.rows import SideLayer, TrainingRows, activations, training_rows
+from editors.parts.wise import (
+    Memories,
+    SideLayer,
+    SideTrained,
+    TrainingRows,
+    WiseHparams,
+    activations,
+    training_rows,
+)
 
 # Relative depth of the layer where none is named: EasyEdit's 27 of LLaMA-2-7B's 32.
 DEPTH = 27 / 32

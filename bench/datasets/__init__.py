@@ -22,7 +22,7 @@ from bench.datasets.rows import Row
 from editors import plugins as own_code
 from editors import registry
 from editors.base import EditSample
-from editors.plugins import OwnCodeError, ReadFile, is_file_name
+from editors.plugins import OwnCodeError, ReadFile
 
 __all__ = [
     "SPLITS",
@@ -73,7 +73,7 @@ def get_dataset(name: str) -> EditDataset:
     shipped = _shipped()
     if name in shipped:
         return shipped[name]
-    if is_file_name(name):
+    if name.endswith(".py"):
         name = _run(Path(name))
     datasets = {**_own(), **shipped}
     if name not in datasets and name in broken():
@@ -185,7 +185,8 @@ def _installed() -> tuple[dict[str, EditDataset], dict[str, str]]:
     """(data sets, error sentences of the unusable ones) of the entry points, imported."""
     usable: dict[str, EditDataset] = {}
     wrong: dict[str, str] = {}
-    for name, point in own_code.entry_points(GROUP).items():
+    points = {point.name: point for point in reversed(metadata.entry_points(group=GROUP))}
+    for name, point in points.items():  # the first of equal names
         try:
             dataset = _installed_dataset(point)
             usable[dataset.key] = dataset

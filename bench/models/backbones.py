@@ -217,7 +217,7 @@ def _stored_model(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from editors.parts.encoder import check_report
+    from editors.parts.language_model import check_report
 
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(

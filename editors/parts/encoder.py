@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editors.parts.artefact import files_digest
+from editors.parts.language_model import check_report
 from editors.parts.tokens import placed
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _LOCAL: dict[str, Any] = {
     "output_loading_info": True,
     "ignore_mismatched_sizes": True,
 }
-_SHOWN = 3  # missing tensors in an error
 _CHUNK = 64  # texts of one forward; results do not depend on it
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
 # Where a sentence-transformers directory says how its tokens are pooled.
@@ -280,30 +280,3 @@ def _pooling(directory: Path) -> TokenPooling:
             f"wanted one of {', '.join(_POOLING_KEYS)}."
         )
     return _POOLING_KEYS[modes[0]]
-
-
-def check_report(
-    report: Mapping[str, Any], directory: Path, *, optional: Collection[str] = ()
-) -> None:
-    """Refuse weights that lack tensors of the model, or have them in another shape.
-
-    Args:
-        report: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
-        directory: where they were read from.
-        optional: first parts of names that may be missing.
-
-    Raises:
-        ValueError: with the first tensors' names.
-    """
-    missing = sorted(
-        name for name in report["missing_keys"] if name.partition(".")[0] not in optional
-    )
-    if missing:
-        raise ValueError(
-            f"The weights in {directory} lack tensors of the model: {', '.join(missing[:_SHOWN])}."
-        )
-    for name, shape, wanted in sorted(report["mismatched_keys"], key=str):
-        raise ValueError(
-            f"The weights in {directory} have {name} in the shape {tuple(shape)}, but its "
-            f"config.json wants {tuple(wanted)}."
-        )

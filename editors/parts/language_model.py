@@ -6,9 +6,10 @@ names or shapes. Adding a model family is adding a row to `ARCHITECTURES`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from editors.parts.tokens import Pair, TokenBatch, batch_of_ids, pad_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SHOWN = 3  # missing tensors in an error
 
 
 @dataclass(frozen=True)
@@ -214,3 +217,30 @@ def parameter_names(lm: LanguageModel, path: str) -> tuple[str, ...]:
     """Full names of the parameters of the sub-module at `path`."""
     module = lm.model.get_submodule(path)
     return tuple(f"{path}.{name}" for name, _ in module.named_parameters())
+
+
+def check_report(
+    report: Mapping[str, Any], directory: Path, *, optional: Collection[str] = ()
+) -> None:
+    """Refuse weights that lack tensors of the model, or have them in another shape.
+
+    Args:
+        report: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
+        directory: where they were read from.
+        optional: first parts of names that may be missing.
+
+    Raises:
+        ValueError: with the first tensors' names.
+    """
+    missing = sorted(
+        name for name in report["missing_keys"] if name.partition(".")[0] not in optional
+    )
+    if missing:
+        raise ValueError(
+            f"The weights in {directory} lack tensors of the model: {', '.join(missing[:_SHOWN])}."
+        )
+    for name, shape, wanted in sorted(report["mismatched_keys"], key=str):
+        raise ValueError(
+            f"The weights in {directory} have {name} in the shape {tuple(shape)}, but its "
+            f"config.json wants {tuple(wanted)}."
+        )

@@ -12,8 +12,7 @@ from bench.checks.contract.tiny import REQUESTS, log_probability, logits, tiny_g
 from editors.base import EditRequest, Resources
 from editors.grace import SPLIT_GAP, GraceEditor, GraceHparams, GraceMode, update_codebook
 from editors.parts.generation import Stop, greedy
-from editors.parts.grace.codebook import Codebook, TargetLabel
-from editors.parts.grace.values import Replacement
+from editors.parts.grace import Codebook, Replacement, TargetLabel
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids

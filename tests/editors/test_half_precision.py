@@ -12,8 +12,8 @@ from bench.checks.contract.tiny import REQUESTS, Subject, leftovers, log_probabi
 from editors import registry
 from editors.base import Resources
 from editors.ft import FtEditor, FtHparams
-from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
+from editors.rome import InverseCovariance
 
 FIRST, SECOND, *_ = REQUESTS
 

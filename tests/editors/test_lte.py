@@ -12,7 +12,7 @@ from editors.base import EditRequest, Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.hparams import TINY
+from editors.parts.lte import TINY
 from editors.parts.tokens import TokenBatch, batch_of
 from tests.support.tiny_files import resources, samples
 

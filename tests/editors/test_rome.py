@@ -13,7 +13,7 @@ from editors.parts.deltas import EditedWeights
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.target_value import TargetRows
-from editors.rome import RankOneUpdate, RomeEditor, RomeHparams, RomeMode
+from editors.rome import InverseCovariance, RankOneUpdate, RomeEditor, RomeHparams, RomeMode
 
 HPARAMS = RomeHparams(layer=1, v_num_grad_steps=3)
 
@@ -73,3 +73,26 @@ def test_the_layer_then_answers_the_optimised_value(tiny_lm: LanguageModel, mode
     torch.testing.assert_close(
         output_at_subject(tiny_lm), update.target.value, atol=1e-4, rtol=1e-4
     )
+
+
+def test_the_inverse_is_computed_once_in_float64_and_stored_in_float32() -> None:
+    calls = []
+    matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
+
+    def covariance(layer: int) -> torch.Tensor:
+        calls.append(layer)
+        return matrix
+
+    inverse = InverseCovariance(covariance)
+    expected = torch.tensor([[3.0, -1.0], [-1.0, 4.0]], dtype=torch.float64) / 11
+    for _ in range(2):
+        actual = inverse(7, torch.zeros(1, dtype=torch.float64))
+        assert actual.dtype == torch.float32
+        assert torch.equal(actual, expected.float())
+    assert calls == [7]
+
+
+def test_a_singular_covariance_is_refused() -> None:
+    inverse = InverseCovariance(lambda _: torch.ones(2, 2))
+    with pytest.raises(ValueError, match="layer 3 cannot be inverted; compute it over more text"):
+        inverse(3, torch.zeros(1))

@@ -13,8 +13,7 @@ from bench.checks.contract.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny
 from editors.base import Resources
 from editors.parts.fast_paths import Stopping
 from editors.parts.language_model import LanguageModel
-from editors.parts.t_patcher.neurons import LastBlock, Neurons
-from editors.parts.t_patcher.original import OriginalTraining
+from editors.parts.t_patcher import LastBlock, Neurons, OriginalTraining
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams, TrainedNeurons
 

@@ -10,9 +10,14 @@ import torch
 from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
 from editors.base import Resources
 from editors.parts.tokens import batch_of
-from editors.parts.wise.hparams import WiseHparams
-from editors.parts.wise.memories import Memories, SideTrained, merged
-from editors.parts.wise.rows import activations, training_rows
+from editors.parts.wise import (
+    Memories,
+    SideTrained,
+    WiseHparams,
+    activations,
+    merged,
+    training_rows,
+)
 from editors.wise import WEIGHT_DECAY, WiseEditor, margin_loss
 
 HPARAMS = WiseHparams(

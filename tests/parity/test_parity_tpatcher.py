@@ -16,15 +16,16 @@ from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
-from editors.parts.t_patcher.memory import mlp_inputs
-from editors.parts.t_patcher.neurons import LastBlock, Neurons
-from editors.parts.t_patcher.original import (
+from editors.parts.t_patcher import (
+    LastBlock,
+    Neurons,
     OriginalPatch,
     OriginalTraining,
     activation_loss,
     error_columns,
     initial_patch,
     memory_loss,
+    mlp_inputs,
     original_terms,
 )
 from editors.parts.tokens import TokenBatch, batch_of_ids

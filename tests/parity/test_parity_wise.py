@@ -18,9 +18,7 @@ from bench.checks.contract.tiny import SAMPLES
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of_ids
-from editors.parts.wise.hparams import WiseHparams
-from editors.parts.wise.memories import SideTrained
-from editors.parts.wise.rows import TrainingRows
+from editors.parts.wise import SideTrained, TrainingRows, WiseHparams
 from editors.wise import WiseEditor
 from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import CONTEXT, INNER, leftovers, tiny_llama
-from editors.parts.covariance import InverseCovariance, second_moments
+from editors.parts.covariance import second_moments
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import prompt_ids
@@ -46,26 +46,3 @@ def test_it_stops_at_the_wanted_tokens_and_reads_no_further() -> None:
 def test_no_text_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs a corpus"):
         second_moments(tiny_llama(), [], (0,), max_length=8)
-
-
-def test_the_inverse_is_computed_once_in_float64_and_stored_in_float32() -> None:
-    calls = []
-    matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
-
-    def covariance(layer: int) -> torch.Tensor:
-        calls.append(layer)
-        return matrix
-
-    inverse = InverseCovariance(covariance)
-    expected = torch.tensor([[3.0, -1.0], [-1.0, 4.0]], dtype=torch.float64) / 11
-    for _ in range(2):
-        actual = inverse(7, torch.zeros(1, dtype=torch.float64))
-        assert actual.dtype == torch.float32
-        assert torch.equal(actual, expected.float())
-    assert calls == [7]
-
-
-def test_a_singular_covariance_is_refused() -> None:
-    inverse = InverseCovariance(lambda _: torch.ones(2, 2))
-    with pytest.raises(ValueError, match="layer 3 cannot be inverted; compute it over more text"):
-        inverse(3, torch.zeros(1))

@@ -19,10 +19,10 @@ from editors.parts.encoder import (
     SentenceEncoder,
     TextBatcher,
     TextVectors,
-    check_report,
     read_config,
     vectors_digest,
 )
+from editors.parts.language_model import check_report
 
 TEXTS = ["short", "a rather longer sentence", "x"]
 

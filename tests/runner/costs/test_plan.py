@@ -25,7 +25,7 @@ from editors.base import Editor, Hparams
 from editors.ft import FtEditor
 from editors.ike import IkeEditor, IkeHparams
 from editors.parts.needs import Setting
-from editors.parts.wise.hparams import WiseHparams
+from editors.parts.wise import WiseHparams
 from editors.rag import RagHparams
 from editors.ultraedit import UltraEditHparams
 

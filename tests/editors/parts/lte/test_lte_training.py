@@ -16,9 +16,17 @@ from editors.base import Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.follower import Follower, FollowerWeights, copy_to_train
-from editors.parts.lte.hparams import PRESETS, TINY, LteHparams
-from editors.parts.lte.training import LteObjective, LteTerms, tokenise
+from editors.parts.lte import (
+    PRESETS,
+    TINY,
+    Follower,
+    FollowerWeights,
+    LteHparams,
+    LteObjective,
+    LteTerms,
+    copy_to_train,
+    tokenise,
+)
 from editors.parts.tokens import Pair, batch_of
 from editors.parts.training.examples import Drawn, ProbeSampler
 from tests.support.tiny_files import samples

@@ -7,7 +7,7 @@ from math import e, exp
 import pytest
 import torch
 
-from editors.parts.t_patcher.original import shaped
+from editors.parts.t_patcher import shaped
 from editors.t_patcher import reply_loss, silence_loss
 
 EXCESS = torch.tensor([[1.0, -1.0], [3.0, 0.0]])

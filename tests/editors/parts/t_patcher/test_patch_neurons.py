@@ -8,8 +8,15 @@ import torch
 from bench.checks.contract.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.t_patcher.memory import MemoryText, long_lines, mlp_inputs
-from editors.parts.t_patcher.neurons import LastBlock, Neurons, PatchStore, activation_of
+from editors.parts.t_patcher import (
+    LastBlock,
+    MemoryText,
+    Neurons,
+    PatchStore,
+    activation_of,
+    long_lines,
+    mlp_inputs,
+)
 from editors.parts.tokens import batch_of
 
 

@@ -1,23 +1,28 @@
-"""How LTE's follower is trained: follow a fact in front of the question, change nothing else."""
+"""The parts of LTE: its hyper-parameters, the follower and how it is trained.
+
+The default is the variant of RECIPE's authors, which also works for models that were never tuned
+to chat.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from editors.base import EditSample
+from editors.base import EditSample, Hparams
+from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.deltas import WeightDelta
 from editors.parts.encoder import TextVectors
 from editors.parts.fact_memory import NONE, FactMemory, Questions, best_threshold, hit_rates
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte.follower import PREFIX, FollowerWeights, copy_to_train
-from editors.parts.lte.hparams import LteHparams
 from editors.parts.recipe.losses import kl_divergence
 from editors.parts.tokens import Ids, Pair, prompt_ids
 from editors.parts.training.examples import (
@@ -32,6 +37,169 @@ from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, decayed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+# `author`: a fact is found by prompt and target, and used above a threshold of the cosine.
+# `original`: it is found by its prompt, and the nearest one is always used.
+LteMode = Literal["author", "original"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LteHparams(Hparams):
+    """Defaults are LiveEdit's where it names one; the numbers of steps are ours."""
+
+    mode: LteMode = "author"
+    threshold: float | None = None  # of the cosine; None: as calibrated on training edits
+
+    weight_reliability: float = 1.0
+    weight_generality: float = 1.0
+    weight_locality: float = 1.0
+
+    learning_rate: float = 5e-6  # of Adam, over all weights
+    # Ours: `cosine` brings the rate down to nothing by the last iteration.
+    learning_rate_decay: Literal["none", "cosine"] = "none"
+    batch_size: int = 8
+    iterations: int = 10_000
+    checkpoint_interval: int = 1_000
+    held_out: int = 200  # training edits of each data set that select the weights
+    # Ours: length of the streams of training edits, one of each data set, that set the threshold.
+    # The more edits there are, the more questions come near one of them by chance.
+    calibration: int = 100
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, LteMode)
+        check_choice("learning_rate_decay", self.learning_rate_decay, Literal["none", "cosine"])
+        check_above("learning_rate", self.learning_rate, 0)
+        for name in ("batch_size", "iterations", "checkpoint_interval", "held_out", "calibration"):
+            check_at_least(name, vars(self)[name], 1)
+        for name in ("weight_reliability", "weight_generality", "weight_locality"):
+            check_at_least(name, vars(self)[name], 0)
+        if self.threshold is not None:
+            check_at_least("threshold", self.threshold, -1)
+
+    def threshold_in_use(self, calibrated: float) -> float | None:
+        """Cosine above which a fact is used; None uses the nearest one always."""
+        if self.mode == "original":
+            return None
+        return calibrated if self.threshold is None else self.threshold
+
+
+# LiveEdit's threshold belongs to its encoder, multi-qa-mpnet-base-dot-v1. A plain roberta-base, the
+# package's for these backbones, puts all sentences near each other, so the default calibrates.
+LIVE_EDIT = LteHparams(threshold=0.3)
+
+# Ours, set by hand: a rate and a length that suit a few million parameters.
+EMBEDDED = replace(
+    LteHparams(),
+    learning_rate=3e-4,
+    learning_rate_decay="cosine",
+    batch_size=16,
+    iterations=800,
+    checkpoint_interval=100,
+    held_out=60,
+)
+
+# Ours, for tests: seconds on any model.
+TINY = replace(
+    LteHparams(),
+    learning_rate=3e-3,
+    batch_size=4,
+    iterations=8,
+    checkpoint_interval=2,
+    held_out=4,
+    calibration=20,
+)
+
+PRESETS: dict[str, LteHparams] = {
+    **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), LteHparams()),
+    "liveedit": LIVE_EDIT,
+    "original": LteHparams(mode="original"),
+    **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), EMBEDDED),
+    "default": LteHparams(),
+    "tiny": TINY,
+}
+
+
+# ---- The follower ------------------------------------------------------------------------------
+
+# qizhou000/LiveEdit; the question follows at once.
+PREFIX = "[Updated Information]{fact}\n[Query]"
+_THRESHOLD = "threshold"
+
+
+class FollowerWeights(nn.Module):
+    """Increments of all weights of a model, zero at first, and the threshold of retrieval.
+
+    Increments are trained and stored instead of weights, because they lose little when they are
+    rounded to half precision. Names have slashes where the model's have dots; a tied weight is
+    there once.
+    """
+
+    threshold: Tensor  # cosine, calibrated for the encoder and not trained
+
+    def __init__(self, model: nn.Module, threshold: float) -> None:
+        super().__init__()
+        self.register_buffer(_THRESHOLD, torch.tensor(threshold))
+        for name, parameter in model.named_parameters():
+            increment = torch.zeros_like(parameter, dtype=torch.float32)
+            self.register_parameter(name.replace(".", "/"), nn.Parameter(increment))
+
+    @torch.no_grad()
+    def put_into(self, follower: nn.Module, pristine: nn.Module) -> None:
+        """Set a follower's weights to the pristine ones plus the increments."""
+        own = dict(pristine.named_parameters())
+        for name, parameter in follower.named_parameters():
+            parameter.copy_(own[name] + self._increment(name).to(own[name]))
+
+    def take_gradients(self, follower: nn.Module) -> None:
+        """Move the gradients of a follower's weights to their increments."""
+        for name, parameter in follower.named_parameters():
+            self._increment(name).grad = parameter.grad
+            parameter.grad = None
+
+    def _increment(self, name: str) -> nn.Parameter:
+        return self.get_parameter(name.replace(".", "/"))
+
+
+def no_increments(model: nn.Module, threshold: float) -> dict[str, Tensor]:
+    """The state of untrained `FollowerWeights`, in half precision and apart from the model."""
+    increments = {
+        name.replace(".", "/"): torch.zeros(parameter.shape, dtype=torch.float16)
+        for name, parameter in model.named_parameters()
+    }
+    return increments | {_THRESHOLD: torch.tensor(threshold)}
+
+
+def copy_to_train(lm: LanguageModel) -> LanguageModel:
+    """A second model in single precision at least, all of whose weights get gradients."""
+    follower = LanguageModel(copy.deepcopy(lm.model), lm.tokenizer, name=lm.name)
+    wide = torch.promote_types(lm.dtype, torch.float32)
+    for parameter in follower.model.parameters():
+        parameter.data = parameter.data.to(wide)
+        parameter.requires_grad_(True)
+    return follower
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A trained follower: increments by the model's names, and a threshold of retrieval."""
+
+    deltas: tuple[WeightDelta, ...]
+    threshold: float
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Follower:
+        """From the state of `FollowerWeights`."""
+        deltas = tuple(
+            WeightDelta(name.replace("/", "."), value)
+            for name, value in weights.items()
+            if name != _THRESHOLD
+        )
+        return cls(deltas, float(weights[_THRESHOLD]))
+
+
+# ---- Training ----------------------------------------------------------------------------------
+
 
 _CHUNK = 64  # rows of one forward; results do not depend on it
 _ASPECTS = ("reliability", "generality", "locality")

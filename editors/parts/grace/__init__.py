@@ -1,1 +1,0 @@
-"""The parts of GRACE: its codebook, and the forwards that train a value."""

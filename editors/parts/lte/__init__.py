@@ -1,1 +1,0 @@
-"""The parts of LTE: its hyper-parameters, memory, losses and training."""
