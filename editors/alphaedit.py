@@ -148,7 +148,6 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         self._past = {layer: GrowingRows() for layer in self.layers}
 
     def solved(self, layer: int, keys: Tensor) -> Tensor:
-        """See the base class."""
         projected = self.spaces[layer].project(keys)
         return ridge(self._past_keys(layer, projected), projected, self.hparams.L2)
 
@@ -164,7 +163,6 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         return super().state_dict() | keys
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace weights and keys by those of `state`."""
         own = {name for name in state if name.startswith(_PAST)}
         super().load_state_dict({name: state[name] for name in state if name not in own})
         self._past = {layer: GrowingRows() for layer in self.layers}

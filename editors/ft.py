@@ -58,7 +58,6 @@ class FtHparams(Hparams):
 
     @property
     def stops_early(self) -> bool:
-        """Below a loss of `ENOUGH`."""
         return True
 
 

@@ -271,7 +271,6 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the codebook and the draws by those of `state`."""
         self.codebook.load_state_dict(state, device=self.lm.device)
         self._generator.set_state(state["generator"])
         self._last_column = int(state["last_column"])
@@ -288,7 +287,6 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
 
     @property
     def edits_at_once(self) -> int:
-        """See the base class."""
         return EDITS_AT_ONCE
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:

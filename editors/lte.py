@@ -127,7 +127,6 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
         return self.hparams.threshold_in_use(self.follower.threshold)
 
     def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
-        """Retrieve once for `batch.texts`; forwards inside read the facts in front."""
         prefixes = [
             [] if row == NONE else prefix_ids(self.lm.tokenizer, self.memory.facts[row])
             for row in self.retrieve(batch.texts).tolist()
@@ -165,7 +164,6 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
 
     @property
     def steers_by_prompt(self) -> bool:
-        """See the base class."""
         return True
 
     @property

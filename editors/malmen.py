@@ -171,7 +171,6 @@ class NormalNetwork(nn.Module):
 
     @property
     def projections(self) -> tuple[Projection, ...]:
-        """What is edited."""
         return self.editors.projections
 
     def value_differences(self, number: int, keys: Tensor, gradients: Tensor) -> Tensor:
@@ -310,7 +309,6 @@ class MalmenObjective(Objective[MalmenHparams]):
 
     @property
     def n_edits(self) -> int:
-        """Edits of one system, which become one change of the weights."""
         return self.hparams.n_edits
 
     @property
@@ -324,7 +322,6 @@ class MalmenObjective(Objective[MalmenHparams]):
         return cached(self.lm, self.network, parts, batch.systems)
 
     def shifts(self, batch: MetaBatch) -> dict[str, DenseShift]:
-        """Changes of the weights for the edits of each system."""
         return normal_shifts(self.network, self.cached(batch))
 
     def losses(self, batch: MetaBatch, shifts: Shifts) -> tuple[Tensor, Tensor]:
@@ -419,7 +416,6 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
 
     @classmethod
     def objective(cls, lm: LanguageModel, network: Any, hparams: MalmenHparams) -> MalmenObjective:
-        """What the network is trained by."""
         return MalmenObjective(lm, network, hparams)
 
     @classmethod

@@ -90,7 +90,6 @@ class LayerInsertion:
     residual: Tensor  # [d, n], this layer's share of the remaining change
 
     def delta(self, lm: LanguageModel) -> WeightDelta:
-        """The increment in the layout that the model stores."""
         name = f"{lm.architecture.mlp_out.format(self.layer)}.weight"
         return WeightDelta(name, lm.architecture.as_out_in(self.residual @ self.adjusted.T))
 
@@ -184,7 +183,6 @@ class MassEditor(FastPaths, WeightEditor[MassHparamsT]):
 
     @property
     def edits_at_once(self) -> int:
-        """See the base class."""
         return requests_at_once(self.resources.templates)
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:

@@ -168,7 +168,6 @@ class MendObjective(Objective[MendHparams]):
         return self.hparams.micro_batch
 
     def shifts(self, batch: MetaBatch) -> dict[str, LowRankShift]:
-        """Changes of the weights for the edits of each system."""
         return pseudo_gradient_shifts(self.lm, self.network, batch.edits, batch.systems)
 
     def losses(self, batch: MetaBatch, shifts: Shifts) -> tuple[Tensor, Tensor]:
@@ -250,7 +249,6 @@ class MendEditor(HypernetworkEditor[MendHparams]):
 
     @classmethod
     def objective(cls, lm: LanguageModel, network: Any, hparams: MendHparams) -> MendObjective:
-        """What the network is trained by."""
         return MendObjective(lm, network, hparams)
 
     @classmethod

@@ -103,7 +103,6 @@ class EditMemory:
         return self._columns[column].rows
 
     def clear(self) -> None:
-        """Forget everything."""
         self.facts: list[str] = []
         self._row_of: dict[str, int] = {}
         self._columns = {name: GrowingRows() for name in _COLUMNS}
@@ -127,7 +126,6 @@ class EditMemory:
         return columns | pack_texts(self.facts, "facts")
 
     def load_state_dict(self, state: Mapping[str, Tensor], *, device: torch.device) -> None:
-        """Replace all edits by those of `state_dict`."""
         self.clear()
         if "key" not in state:
             return
@@ -250,7 +248,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
         return updates
 
     def reset(self) -> None:
-        """Forget all edits."""
         self.memory.clear()
 
     def search(self, texts: Sequence[str]) -> Tensor:
@@ -266,7 +263,6 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
         return rank_units(self.retriever.sentences(texts), self.memory["key"], sentences)
 
     def explain(self, texts: Sequence[str]) -> list[Explanation]:
-        """See the base class."""
         rows = self.retrieved(texts)
         if not len(self.memory):
             return [self.gate.explanation((), None)] * len(texts)
@@ -312,21 +308,17 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
         return text_prefixed(self.lm, prefixes)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All stored edits."""
         return self.memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the memory by that of `state`."""
         self.memory.load_state_dict(state, device=self.lm.device)
 
     @property
     def edits_at_once(self) -> int:
-        """See the base class."""
         return self._rome.edits_at_once
 
     @property
     def steers_by_prompt(self) -> bool:
-        """See the base class."""
         return True
 
     @classmethod

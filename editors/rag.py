@@ -67,7 +67,6 @@ class RagEditor(InContextEditor[RagHparams]):
         )
 
     def context_of(self, request: EditRequest) -> str:
-        """See the base class."""
         text = _FORMS[self.hparams.form].format(
             prompt=request.prompt.rstrip(), target=request.target.lstrip()
         )

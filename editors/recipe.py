@@ -207,7 +207,6 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
         return self.repository.state_dict() | pack_texts(self.texts, "texts")
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the repository by the rows of `state_dict`."""
         self.repository = self.network.repository(
             {name: state[name].to(self.lm.device) for name in ("keys", "prompts")},
             index=self._index(),

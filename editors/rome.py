@@ -142,7 +142,6 @@ class RankOneUpdate:
     target: TargetValue
 
     def delta(self, lm: LanguageModel) -> WeightDelta:
-        """The increment in the layout that the model stores."""
         name = f"{lm.architecture.mlp_out.format(self.layer)}.weight"
         return WeightDelta(name, lm.architecture.as_out_in(torch.outer(self.v, self.u)))
 
@@ -232,12 +231,10 @@ class RomeEditor(FastPaths, WeightEditor[RomeHparams]):
         )
 
     def insert(self, update: RankOneUpdate) -> None:
-        """Add dW to the weight."""
         self._weights.add([update.delta(self.lm)])
 
     @property
     def edits_at_once(self) -> int:
-        """See the base class."""
         return requests_at_once(self.resources.templates)
 
     def prepare(self, requests: Sequence[EditRequest]) -> list[Callable[[], None]]:

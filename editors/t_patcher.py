@@ -253,14 +253,12 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace neurons, memory and draws by those of `state`."""
         self.store.load_state_dict(state, device=self.lm.device)
         self._own_memory = state["own_memory"].to(self.lm.device)
         self._generator.set_state(state["generator"])
 
     @property
     def steers_alike(self) -> bool:
-        """See the base class."""
         return True
 
     @classmethod

@@ -210,7 +210,6 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         return super().state_dict() | self._statistics()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace weights and statistics by those of `state`."""
         own = {name for name in state if name.startswith(_STATISTICS)}
         super().load_state_dict({name: state[name] for name in state if name not in own})
         self._set_statistics({name: state[name] for name in own})

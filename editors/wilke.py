@@ -173,7 +173,6 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         return text_of(self.lm.tokenizer, ids).strip()
 
     def reset(self) -> None:
-        """Restore the pristine weights."""
         super().reset()
         self._last = None
 
@@ -187,7 +186,6 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         return weights | texts | {_LAYER: torch.tensor(self._last.layer)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore, then write the edited projections of `state`."""
         weights = {name: value for name, value in state.items() if not name.startswith("rollback_")}
         super().load_state_dict(weights)
         self._last = None

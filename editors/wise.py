@@ -100,7 +100,6 @@ class WiseEditor(Editor[WiseHparams]):
         self.memories = Memories(self.layer.original, hparams)
 
     def reset(self) -> None:
-        """Forget all memories."""
         self.memories = Memories(self.layer.original, self.hparams)
 
     # ---- Editing --------------------------------------------------------------------------------
@@ -241,11 +240,9 @@ class WiseEditor(Editor[WiseHparams]):
     # ---- State and size -------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The memories."""
         return self.memories.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the memories by those of `state`."""
         self.memories = Memories.from_state(state, self.layer.original, self.hparams)
 
     @classmethod

@@ -174,7 +174,6 @@ class WeightEditor(Editor[HparamsT]):
         self._weights = EditedWeights(lm.model)
 
     def reset(self) -> None:
-        """Restore the pristine weights."""
         self._weights.restore()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -227,7 +227,6 @@ class TextVectors:
 
     @property
     def width(self) -> int:
-        """Length of a vector."""
         weight = self._model.get_parameter("embeddings.word_embeddings.weight")
         return int(weight.shape[1])
 

@@ -90,7 +90,6 @@ class FactMemory:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace all rows by those of `state_dict`."""
         parts = state["facts"].split(state["lengths"].tolist())
         self.facts, self._rows = [], GrowingRows()
         self.append([bytes(part.tolist()).decode() for part in parts], state["keys"])
@@ -108,7 +107,6 @@ class FactEditor(RetrievingEditor[HparamsT]):
         """Cosine above which a fact is used; None uses the nearest one always."""
 
     def reset(self) -> None:
-        """Forget all facts."""
         self.memory = FactMemory(self.vectors.width, self.lm.device)
 
     def search(self, texts: Sequence[str]) -> Tensor:
@@ -122,7 +120,6 @@ class FactEditor(RetrievingEditor[HparamsT]):
         return fact
 
     def explain(self, texts: Sequence[str]) -> list[Explanation]:
-        """See the base class."""
         facts = [self.shown(fact) for fact in self.memory.facts]
         return [
             self.memory.explain(self.vectors([text]), self.threshold, row, facts)
@@ -130,11 +127,9 @@ class FactEditor(RetrievingEditor[HparamsT]):
         ]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The memory."""
         return self.memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the memory."""
         self.reset()
         self.memory.load_state_dict(state)
 

@@ -59,12 +59,10 @@ class Codebook:
         return self._radii.rows
 
     def clear(self) -> None:
-        """Forget everything."""
         self._keys, self._values, self._radii = GrowingRows(), GrowingRows(), GrowingRows()
         self.labels: list[TargetLabel] = []
 
     def append(self, key: Tensor, label: TargetLabel, value: Tensor, radius: Tensor) -> None:
-        """Add an entry."""
         self._keys.append(key)
         self._values.append(value)
         self._radii.append(radius)
@@ -117,7 +115,6 @@ class Codebook:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor], *, device: torch.device) -> None:
-        """Replace all entries by those of `state_dict`."""
         self.clear()
         if "keys" not in state:
             return

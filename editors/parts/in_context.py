@@ -81,7 +81,6 @@ class InContextEditor(FactEditor[HparamsT]):
 
     @property
     def threshold(self) -> float | None:
-        """See the base class."""
         return self._threshold
 
     def edit(self, requests: Sequence[EditRequest]) -> None:

@@ -227,7 +227,6 @@ class LteTerms:
     locality: Tensor
 
     def total(self, hparams: LteHparams) -> Tensor:
-        """Weighted sum."""
         return (
             hparams.weight_reliability * self.reliability
             + hparams.weight_generality * self.generality

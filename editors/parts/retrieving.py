@@ -35,13 +35,11 @@ class RetrievingEditor(FastPaths, Editor[HparamsT]):
         return placed([known[text] for text in texts], self.lm.device)
 
     def retrieved(self, texts: Sequence[str]) -> list[int]:
-        """See the base class."""
         rows: list[int] = self.retrieve(texts).tolist()
         return rows
 
     @contextmanager
     def caching_retrievals(self) -> Iterator[None]:
-        """See the base class."""
         self._remembered = {}
         try:
             yield

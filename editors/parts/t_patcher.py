@@ -86,15 +86,12 @@ class PatchStore:
             rows.extend(vars(neurons)[name])
 
     def clear(self) -> None:
-        """Forget all neurons."""
         self._rows = {field.name: GrowingRows() for field in fields(Neurons)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all neurons."""
         return {name: tensor.clone() for name, tensor in vars(self.neurons).items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], *, device: torch.device) -> None:
-        """Replace the neurons by those of `state_dict`."""
         self.clear()
         self.append(Neurons(**{name: state[name].to(device) for name in self._rows}))
 
@@ -299,7 +296,6 @@ class OriginalTerms:
     memory: Tensor
 
     def total(self, *, activation: float, memory: float) -> Tensor:
-        """Weighted sum."""
         return self.edit + activation * self.activation + memory * self.memory
 
 

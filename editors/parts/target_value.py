@@ -72,12 +72,10 @@ class ValueHparams(Hparams):
 
     @property
     def template_lengths(self) -> tuple[int, ...]:
-        """Lengths of the context prefixes to generate."""
         return self.context_lengths
 
     @property
     def stops_early(self) -> bool:
-        """Below a loss of `ENOUGH`."""
         return True
 
 

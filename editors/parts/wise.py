@@ -69,7 +69,6 @@ class WiseHparams(Hparams):
 
     @property
     def template_lengths(self) -> tuple[int, ...]:
-        """Lengths of the context prefixes to generate."""
         return self.context_lengths
 
     @property

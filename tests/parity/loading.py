@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,26 @@ from torch import Tensor
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
+    GPTJConfig,
+    GPTJForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from bench.checks.contract.tiny import byte_tokenizer
+from editors.base import EditRequest
+from editors.parts.hypernetwork.projections import Projection
 from editors.parts.language_model import LanguageModel
+from editors.parts.target_value import TargetValue
+from editors.parts.tokens import TokenBatch
 
 COMPACT = Path(__file__).parent / "compact"
 # Cases whose models MEND's and MALMEN's were recorded on too.
 _SHARED = {"llama": "easyedit_llama_replace_last_cold"}
 VARIABLE = "EDIT_BENCH_PARITY"
+VALUES = ("v_num_grad_steps", "v_lr", "v_weight_decay", "clamp_norm_factor", "kl_factor")
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,32 @@ class Case:
             assert name in ours, f"{self.name}: {name} was not computed"
             close(f"{self.name}: {name}", ours[name], recorded, tolerance(name))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the model, by the case's name."""
+        return torch.float64 if self.name.endswith("f64") else torch.float32
+
+    @property
+    def tolerance(self) -> float:
+        """GPT-2 1e-9 in float64; LLaMA's norms and softmax compute in float32 even then."""
+        exact = self.name.startswith("gpt2") and self.dtype == torch.float64
+        return 1e-9 if exact else 1e-5
+
+    def settings(self, *names: str) -> dict[str, Any]:
+        """Recorded hyper-parameters of these names."""
+        return {name: self.info["hyperparameters"][name] for name in names}
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Context templates, the bare one first."""
+        if "context_templates" in self.info:
+            return tuple(self.info["context_templates"])
+        return tuple(t for group in self.info["context_templates_grouped"] for t in group)
+
+    def held(self, *stems: str) -> dict[str, Any]:
+        """The arrays whose names start with one of the stems: what a test takes as given."""
+        return {name: array for name, array in self.arrays.items() if name.startswith(stems)}
+
     def require(self, *names: str) -> None:
         """Check that arrays which a test relies on are recorded at all."""
         missing = [name for name in names if name not in self.arrays]
@@ -97,6 +131,15 @@ def full_directory() -> Path:
     if directory is None:
         pytest.skip(f"{VARIABLE} names no directory of all recorded numbers")
     return Path(directory)
+
+
+def on_cases(full: Sequence[str], selected: Sequence[str]) -> pytest.MarkDecorator:
+    """Runs a test on the selected cases of the compact numbers, and (`parity`) on all cases."""
+    compact = [pytest.param("compact", name, id=name) for name in selected]
+    every = [
+        pytest.param("full", name, id=f"{name}-full", marks=pytest.mark.parity) for name in full
+    ]
+    return pytest.mark.parametrize(("root", "name"), [*compact, *every], indirect=["root"])
 
 
 def load_case(root: Path, editor: str, name: str) -> Case:
@@ -126,6 +169,14 @@ def load_common_model(root: Path, kind: str, dtype: torch.dtype) -> LanguageMode
     )
 
 
+def recorded_model(root: Path, case: Case) -> LanguageModel:
+    """The model that a case describes and holds, with a tokenizer of bytes."""
+    sizes = dict(case.info["model_config"])
+    model = build_model(sizes["model_type"], sizes)
+    weights = recorded_weights(root, case)
+    return with_weights(model, weights, byte_tokenizer(bos=False), torch.float32)
+
+
 def recorded_weights(root: Path, case: Case) -> dict[str, Tensor]:
     """Model weights of a case, `weights/*`; a compact one may share those of a GRACE case."""
     stem = "weights/"
@@ -137,9 +188,9 @@ def recorded_weights(root: Path, case: Case) -> dict[str, Tensor]:
 
 
 def build_model(kind: str, sizes: Mapping[str, Any]) -> PreTrainedModel:
-    """A randomly initialised model of a recorded configuration; the global generator is kept."""
+    """A model of a recorded configuration, drawn aside from the global generator."""
     with torch.random.fork_rng():
-        model = _gpt2(sizes) if kind == "gpt2" else _llama(sizes)
+        model = {"gpt2": _gpt2, "llama": _llama, "gptj": _gptj}[kind](sizes)
     model.set_attn_implementation("eager")  # as recorded
     return model
 
@@ -174,6 +225,10 @@ def _gpt2(sizes: Mapping[str, Any]) -> PreTrainedModel:
         eos_token_id=0,
     )
     return GPT2LMHeadModel(config)
+
+
+def _gptj(sizes: Mapping[str, Any]) -> PreTrainedModel:
+    return GPTJForCausalLM(GPTJConfig(**sizes, bos_token_id=0, eos_token_id=0))
 
 
 def _llama(sizes: Mapping[str, Any]) -> PreTrainedModel:
@@ -212,3 +267,37 @@ def recorded_logits(lm: LanguageModel, case: Case, when: str) -> dict[str, Tenso
         for name in case.arrays
         if name.startswith("eval") and name.endswith("_input_ids")
     }
+
+
+def weight(lm: LanguageModel, layer: int) -> Tensor:
+    """A copy of the weight of a block's MLP output projection."""
+    module = lm.module(lm.architecture.mlp_out, layer)
+    return module.get_parameter("weight").detach().clone()
+
+
+def request_of(row: Mapping[str, Any]) -> EditRequest:
+    """A recorded request; its prompt has a place for the subject, or has it in full."""
+    subject = row.get("subject", "")
+    return EditRequest(
+        prompt=row["prompt"].format(subject), target=row["target_new"], subject=subject
+    )
+
+
+def whole_row(prompt: Sequence[int], target: Sequence[int]) -> TokenBatch:
+    """A row with its whole target fed, as recorded; its last token influences nothing."""
+    ids = torch.tensor([[*prompt, *target]])
+    return TokenBatch(ids, torch.ones_like(ids), (len(prompt),), (tuple(target),), ("",))
+
+
+def shape_name(projection: Projection) -> str:
+    """A projection's shape as MEND and MALMEN name it."""
+    return f"({projection.d_in}, {projection.d_out})"
+
+
+def optimisation_of(target: TargetValue) -> Iterator[tuple[str, Any]]:
+    """The optimisation of a target value by its recorded names."""
+    yield "delta_final", target.delta
+    yield "delta_grads", torch.stack([step.gradient for step in target.steps])
+    unclamped = torch.stack([step.unclamped for step in target.steps])
+    yield "delta_after_adam_before_clamp", unclamped
+    yield "losses_backpropagated", [step.loss for step in target.steps]

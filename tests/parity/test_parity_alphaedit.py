@@ -9,22 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
 from editors.alphaedit import AlphaEditEditor, AlphaEditHparams
-from editors.base import EditRequest, Resources
+from editors.base import Resources
 from editors.memit import LayerInsertion
 from editors.parts.language_model import LanguageModel
 from tests.parity.loading import (
-    COMPACT,
+    VALUES,
     Case,
-    full_directory,
     load_case,
     load_common_model,
+    on_cases,
+    optimisation_of,
+    recorded_logits,
+    request_of,
+    weight,
 )
-from tests.parity.test_parity_memit import optimisation_of, rows_of, weight
+from tests.parity.test_parity_memit import rows_of
 
 FULL = (
     "gpt2_seq3_f64",
@@ -34,21 +37,10 @@ FULL = (
     "llama_batch3_f64",
 )
 SELECTED = ("gpt2_seq3_f64", "llama_batch3_f64")
-VALUES = ("v_num_grad_steps", "v_lr", "v_weight_decay", "clamp_norm_factor", "kl_factor")
 
 
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str) -> None:
-    check(COMPACT, name)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str) -> None:
-    check(full_directory(), name)
-
-
-def check(root: Path, name: str) -> None:
+@on_cases(FULL, SELECTED)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str) -> None:
     case = load_case(root, "alphaedit", name)
     lm = load_common_model(root, case.info["model"], torch.float64)
     editor = editor_for(case, lm)
@@ -56,12 +48,12 @@ def check(root: Path, name: str) -> None:
     case.require(*(f"batch{last}_layer{n}_weight_after" for n in editor.layers), "batch0_z")
     before = {n: weight(lm, n) for n in editor.layers}
     ours = {f"layer{n}_weight_before": w for n, w in before.items()} | dict(spaces_of(editor, case))
-    ours |= answers(lm, case, "before")
+    ours |= recorded_logits(lm, case, "before")
     caches = {n: torch.zeros_like(case[f"layer{n}_cov"]).double() for n in editor.layers}
     for number, recorded in enumerate(case.info["batches"]):
         actual = dict(run_batch(editor, recorded, caches))
         ours |= {f"batch{number}_{key}": value for key, value in actual.items()}
-        ours |= answers(lm, case, f"after_batch{number}")
+        ours |= recorded_logits(lm, case, f"after_batch{number}")
     # LLaMA's norms and softmax compute in float32 even in a float64 model.
     case.compare(ours, atol=1e-10 if name.startswith("gpt2") else 1e-5)
     editor.reset()
@@ -69,14 +61,12 @@ def check(root: Path, name: str) -> None:
 
 
 def editor_for(case: Case, lm: LanguageModel) -> AlphaEditEditor:
-    settings = case.info["hyperparameters"]
-    names = (*VALUES, "nullspace_threshold", "L2")
-    values = {name: settings[name] for name in names} | {"layers": case.info["layers"]}
-    templates = [template for group in case.info["context_templates_grouped"] for template in group]
+    values = case.settings(*VALUES, "nullspace_threshold", "L2")
+    hparams = AlphaEditHparams.from_dict(values | {"layers": case.info["layers"]})
     resources = Resources(
-        covariance=lambda layer: case[f"layer{layer}_cov"], templates=tuple(templates)
+        covariance=lambda layer: case[f"layer{layer}_cov"], templates=case.templates
     )
-    return AlphaEditEditor(lm, AlphaEditHparams.from_dict(values), resources)
+    return AlphaEditEditor(lm, hparams, resources)
 
 
 def spaces_of(editor: AlphaEditEditor, case: Case) -> Iterator[tuple[str, Any]]:
@@ -87,27 +77,11 @@ def spaces_of(editor: AlphaEditEditor, case: Case) -> Iterator[tuple[str, Any]]:
         yield f"layer{layer}_projection", space.project(torch.eye(len(moment)))
 
 
-@torch.no_grad()
-def answers(lm: LanguageModel, case: Case, when: str) -> dict[str, Tensor]:
-    return {
-        name.replace("input_ids", f"logits_{when}"): lm.model(input_ids=case[name][None]).logits[0]
-        for name in case.arrays
-        if name.startswith("eval") and name.endswith("_input_ids")
-    }
-
-
 def run_batch(
     editor: AlphaEditEditor, recorded: list[dict[str, Any]], caches: dict[int, Tensor]
 ) -> Iterator[tuple[str, Any]]:
     """Apply the requests of one call; yields what the recorded arrays hold, by their names."""
-    requests = [
-        EditRequest(
-            prompt=row["prompt"].format(row["subject"]),
-            target=row["target_new"],
-            subject=row["subject"],
-        )
-        for row in recorded
-    ]
+    requests = [request_of(row) for row in recorded]
     update = editor.compute(requests)
     editor.edit(requests)
     yield "z", update.z

@@ -9,21 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, Resources
+from editors.base import Resources
 from editors.ft import FtEditor, FtHparams, Lesson
 from editors.parts.language_model import parameter_names
 from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
-    COMPACT,
     Case,
-    full_directory,
     load_case,
     load_common_model,
+    on_cases,
     recorded_logits,
+    request_of,
 )
 
 RUNS = (
@@ -43,26 +42,10 @@ SELECTED = (
 )
 
 
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str) -> None:
-    check(COMPACT, name)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str) -> None:
-    check(full_directory(), name)
-
-
-def tolerance(name: str) -> float:
-    """GPT-2 1e-9 in float64; LLaMA's norms and softmax compute in float32 even then."""
-    return 1e-9 if name.startswith("gpt2") and name.endswith("f64") else 1e-5
-
-
-def check(root: Path, name: str) -> None:
+@on_cases(FULL, SELECTED)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str) -> None:
     case = load_case(root, "ft", name)
-    dtype = torch.float64 if name.endswith("f64") else torch.float32
-    lm = load_common_model(root, case.info["model"], dtype)
+    lm = load_common_model(root, case.info["model"], case.dtype)
     editor = FtEditor(lm, hparams_of(case), Resources())
     names = tuple(case.info["trained_parameters"])
     assert parameters(editor) == names
@@ -77,7 +60,7 @@ def check(root: Path, name: str) -> None:
         ours |= {f"call{number}_after|{key}": value for key, value in values(editor).items()}
     ours |= recorded_logits(lm, case, "after")
     recorded_rows = {key: case.arrays[key] for key in case.arrays if "_chunk" in key}
-    case.compare(ours | recorded_rows, atol=tolerance(name))
+    case.compare(ours | recorded_rows, atol=case.tolerance)
     check_requests(case, editor)
     editor.reset()
     assert all(torch.equal(value, before[key]) for key, value in values(editor).items())
@@ -90,14 +73,9 @@ def check_requests(case: Case, editor: FtEditor) -> None:
         return
     written = values(editor)
     editor.reset()
-    editor.edit(
-        [
-            EditRequest(prompt=request["prompt"], target=request["target_new"], subject="")
-            for request in call["requests"]
-        ]
-    )
+    editor.edit([request_of(row) for row in call["requests"]])
     for key, value in values(editor).items():
-        torch.testing.assert_close(value, written[key], rtol=0, atol=tolerance(case.name))
+        torch.testing.assert_close(value, written[key], rtol=0, atol=case.tolerance)
 
 
 def hparams_of(case: Case) -> FtHparams:
@@ -105,15 +83,9 @@ def hparams_of(case: Case) -> FtHparams:
     objective = settings["objective_optimization"]
     if "BOSQUIRK" in case.name:
         objective = "bos_label"
-    return FtHparams(
-        layer=1,
-        objective=objective,
-        num_steps=settings["num_steps"],
-        lr=settings["lr"],
-        weight_decay=settings["weight_decay"],
-        norm_constraint=settings["norm_constraint"] or None,
-        batch_size=settings["batch_size"],
-    )
+    constraint = settings["norm_constraint"] or None
+    values = case.settings("num_steps", "lr", "weight_decay", "batch_size")
+    return FtHparams(layer=1, objective=objective, norm_constraint=constraint, **values)
 
 
 def recorded_lesson(case: Case, call: int, hparams: FtHparams) -> Lesson:

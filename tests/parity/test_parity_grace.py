@@ -7,25 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import Resources
 from editors.grace import GraceEditor, GraceHparams
 from editors.parts.hooks import captured_input
-from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
-from tests.parity.loading import (
-    COMPACT,
-    Case,
-    build_model,
-    full_directory,
-    load_case,
-    with_weights,
-)
+from tests.parity.loading import Case, load_case, on_cases, recorded_model, whole_row
 
 FULL = (
     "orig_gpt2_replace_last_cold",
@@ -35,7 +25,6 @@ FULL = (
     "easyedit_llama_replace_last_cold",
 )
 SELECTED = ("orig_gpt2_replace_last_cold", "easyedit_llama_replace_last_cold")
-WEIGHTS = "weights/"
 
 
 class RecordedDraws(GraceEditor):
@@ -63,17 +52,6 @@ class RecordedDraws(GraceEditor):
         return loss[None]
 
 
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str) -> None:
-    check(COMPACT, name)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str) -> None:
-    check(full_directory(), name)
-
-
 # Cases whose values come out of a hundred steps of Adam, which divides by ever smaller gradients:
 # how far apart other kernels of one processor end, of the largest entry.
 MAGNIFIED = {"orig_gpt2_replace_last_cold": 2e-4, "orig_gpt2_replace_all_cold": 2e-3}
@@ -86,12 +64,13 @@ def tolerance(case: str, name: str) -> float:
     return MAGNIFIED[case] if name.endswith("/values") else 5e-5
 
 
-def check(root: Path, name: str) -> None:
+@on_cases(FULL, SELECTED)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str) -> None:
     case = load_case(root, "grace", name)
-    lm = model_of(case)
+    lm = recorded_model(root, case)
     editor = RecordedDraws(lm, hparams_of(case), Resources())
     rows = [row_of(recorded) for recorded in case.info["eval_prompts"]]
-    ours: dict[str, Any] = {key: case.arrays[key] for key in case.arrays if WEIGHTS in key}
+    ours: dict[str, Any] = case.held("weights/")
     ours |= {key.replace("logits", "logits_pre"): x for key, x in logits(editor, rows).items()}
     for number, recorded in enumerate(case.info["edits"]):
         editor.draw = case[f"edit{number}/value_init_draw"]
@@ -141,30 +120,15 @@ def logits(editor: GraceEditor, rows: list[TokenBatch]) -> dict[str, Tensor]:
 
 
 def row_of(recorded: Mapping[str, Any]) -> TokenBatch:
-    """A recorded prompt with its whole target fed, the last token too, as in the recorded runs."""
-    prompt, target = recorded["prompt_ids"], recorded["target_ids"]
-    ids = torch.tensor([[*prompt, *target]])
-    return TokenBatch(ids, torch.ones_like(ids), (len(prompt),), (tuple(target),), ("",))
+    return whole_row(recorded["prompt_ids"], recorded["target_ids"])
 
 
 def hparams_of(case: Case) -> GraceHparams:
     settings = case.info["hparams"]
+    names = ("eps", "n_iter", "edit_lr", "val_init", "replacement")
     return GraceHparams(
         layer=1,
         projection="mlp_in" if "c_fc" in case.info["layer"] else "mlp_out",
-        eps=settings["eps"],
-        n_iter=settings["n_iter"],
-        edit_lr=settings["edit_lr"],
-        val_init=settings["val_init"],
-        replacement=settings["replacement"],
         mode="original" if case.name.startswith("orig") else "easyedit",
+        **{name: settings[name] for name in names},
     )
-
-
-def model_of(case: Case) -> LanguageModel:
-    sizes = case.info["model_config"]
-    weights = {
-        name.removeprefix(WEIGHTS): case[name] for name in case.arrays if name.startswith(WEIGHTS)
-    }
-    model = build_model(sizes["model_type"], sizes)
-    return with_weights(model, weights, byte_tokenizer(bos=False), torch.float32)

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
-from bench.checks.contract.tiny import byte_tokenizer
 from editors.malmen import (
     Cache,
     MalmenEditor,
@@ -25,20 +23,18 @@ from editors.malmen import (
     shift_of,
 )
 from editors.parts.hypernetwork.network import RunningStatistics
-from editors.parts.hypernetwork.projections import DenseShift, Projection, shifted
+from editors.parts.hypernetwork.projections import DenseShift, shifted
 from editors.parts.hypernetwork.training import MetaBatch
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import Pair, TokenBatch
 from tests.parity.loading import (
-    COMPACT,
     Case,
-    build_model,
     close,
-    full_directory,
     load_arrays,
     load_case,
-    recorded_weights,
-    with_weights,
+    on_cases,
+    recorded_model,
+    shape_name,
 )
 
 FULL = ("gpt2_full", "llama_full")
@@ -52,29 +48,9 @@ STEP = "net_after_adam/"
 BLOCK = {"A": "down", "B": "up", "bias": "bias", "scale.weight": "scale", "shift.weight": "shift"}
 
 
-def test_compact_unit() -> None:
-    check_unit(COMPACT)
-
-
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str) -> None:
-    check(COMPACT, name)
-
-
-@pytest.mark.parity
-def test_full_unit() -> None:
-    check_unit(full_directory())
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str) -> None:
-    check(full_directory(), name)
-
-
-def check_unit(root: Path) -> None:
-    """The normal equation with its gradients, and the running statistics."""
-    arrays = load_arrays(root / "malmen" / "normal_equation_unit.npz")
+@on_cases(["normal_equation_unit"], ["normal_equation_unit"])
+def test_the_normal_equation_its_gradients_and_the_statistics(root: Path, name: str) -> None:
+    arrays = load_arrays(root / "malmen" / f"{name}.npz")
     keys, differences = arrays["keys"][None], arrays["value_diffs"][None]
     regulariser, upstream = arrays["log_lambda"].exp(), arrays["upstream_grad_wrt_shift"][None]
     shift = shift_of(keys, differences, regulariser)
@@ -87,16 +63,17 @@ def check_unit(root: Path) -> None:
     statistics = RunningStatistics(6, eps=torch.finfo(torch.float32).eps, inflated=True)
     for update in range(3):
         statistics.update(arrays[f"stats/{update}/x"])
-        for name, value in statistics_of(statistics).items():
-            close(name, value, arrays[f"stats/{update}/{name}"], EXACT)
+        for key, value in statistics_of(statistics).items():
+            close(key, value, arrays[f"stats/{update}/{key}"], EXACT)
     close("normalised", statistics(arrays["stats/norm_in"]), arrays["stats/norm_out"], EXACT)
     statistics.update(arrays["stats/0/x"][:1])
     assert bool(arrays["stats/after_single_row_update_std"].isnan().all())
     assert bool(statistics.deviation.isnan().all())
 
 
-def check(root: Path, name: str) -> None:
-    """A whole training step of four edits: cache, shift, both phases, clipping and Adam."""
+@on_cases(FULL, SELECTED)
+def test_a_whole_training_step_of_four_edits(root: Path, name: str) -> None:
+    """Cache, shift, both phases, clipping and Adam."""
     case = load_case(root, "malmen", name)
     objective = objective_of(root, case)
     lm, network, hparams = objective.lm, objective.network, objective.hparams
@@ -104,7 +81,7 @@ def check(root: Path, name: str) -> None:
     network.train()
     caches = objective.cached(batch)
     shifts = normal_shifts(network, caches)
-    ours: dict[str, Any] = {key: case.arrays[key] for key in case.arrays if key.startswith(INPUTS)}
+    ours: dict[str, Any] = case.held(*INPUTS)
     ours |= after_caching(case, network, caches, shifts)
     ours |= edited_logits(case, lm, shifts)
     gradients, terms = objective.weight_gradients(batch, shifts)
@@ -122,8 +99,7 @@ def check(root: Path, name: str) -> None:
     optimiser.step()
     for key, values in weights(network, False).items():
         check_step(case, key, values)
-    stepped = {key: case.arrays[key] for key in case.arrays if key.startswith(STEP)}
-    case.compare_scaled(ours | stepped, tolerance)
+    case.compare_scaled(ours | case.held(STEP), tolerance)
 
 
 def check_step(case: Case, key: str, ours: Tensor) -> None:
@@ -159,7 +135,9 @@ def after_caching(
         ours[f"hyper/{path}/lambda"] = network.log_lambdas[number].detach().exp()
         ours[f"param_shift_key_by_value/{path}"] = shifts[path].values[0]
         actual = statistics_of(editor.statistics)
-        ours |= {f"normalizer/{shape(projection)}/{key}": x.clone() for key, x in actual.items()}
+        ours |= {
+            f"normalizer/{shape_name(projection)}/{key}": x.clone() for key, x in actual.items()
+        }
     return ours
 
 
@@ -178,12 +156,7 @@ def edited_logits(
 
 
 def objective_of(root: Path, case: Case) -> MalmenObjective:
-    given, recorded = case.info["hparams"], recorded_weights(root, case)
-    sizes = dict(case.info["model_config"])
-    if "n_inner" in sizes:
-        sizes["n_inner"] = 4 * sizes["n_embd"]
-    model = build_model(sizes["model_type"], sizes)
-    lm = with_weights(model, recorded, byte_tokenizer(bos=False), torch.float32)
+    given, lm = case.info["hparams"], recorded_model(root, case)
     hparams = MalmenHparams(
         layers=(1, 2),
         mode="original",
@@ -234,7 +207,7 @@ def weights(network: NormalNetwork, gradients: bool) -> dict[str, Tensor]:
     """Parameters, or their gradients, by their recorded names."""
     first, *others = network.projections
     assert all(projection.shape == first.shape for projection in others)
-    editor, stem = network.editors.network_of(first), shape(first)
+    editor, stem = network.editors.network_of(first), shape_name(first)
     named = {
         f"{stem}/blocks.{number}.{name}": block.get_parameter(ours)
         for number, block in enumerate(editor.blocks)
@@ -268,7 +241,3 @@ def tolerance(key: str) -> float:
     if key.startswith(("param_shift", "edited_logits")):
         return SHIFT
     return 1e-5
-
-
-def shape(projection: Projection) -> str:
-    return f"({projection.d_in}, {projection.d_out})"

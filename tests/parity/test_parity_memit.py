@@ -13,15 +13,18 @@ from torch import Tensor
 from editors.base import EditRequest, Resources
 from editors.memit import LayerInsertion, MassEditor, MemitEditor, MemitHparams, Solver
 from editors.parts.language_model import LanguageModel
-from editors.parts.target_value import TargetRows, TargetValue
+from editors.parts.target_value import TargetRows
 from tests.parity.loading import (
-    COMPACT,
+    VALUES,
     Case,
-    full_directory,
     load_arrays,
     load_case,
     load_common_model,
+    on_cases,
+    optimisation_of,
     recorded_logits,
+    request_of,
+    weight,
 )
 
 FULL = (
@@ -38,23 +41,10 @@ SELECTED = ("gpt2_seq3_f64", "llama_batch3_f64")
 
 
 @pytest.mark.parametrize("solver", ["cached", "direct"])
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str, solver: Solver) -> None:
-    check(COMPACT, name, solver)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("solver", ["cached", "direct"])
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str, solver: Solver) -> None:
-    check(full_directory(), name, solver)
-
-
-def check(root: Path, name: str, solver: Solver) -> None:
+@on_cases(FULL, SELECTED)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str, solver: Solver) -> None:
     case = load_case(root, "memit", name)
-    lm = load_common_model(
-        root, case.info["model"], torch.float64 if name.endswith("f64") else torch.float32
-    )
+    lm = load_common_model(root, case.info["model"], case.dtype)
     moments = load_arrays(root / "common" / "covariances.npz")
     covariances = {n: moments[f"{case.info['model']}_layer{n}"] for n in case.info["layers"]}
     editor = editor_for(case, lm, covariances, solver)
@@ -67,8 +57,7 @@ def check(root: Path, name: str, solver: Solver) -> None:
         batch = run_batch(editor, recorded)
         ours |= {f"batch{number}_{key}": value for key, value in batch.items()}
     ours |= recorded_logits(lm, case, "after")
-    # LLaMA's norms and softmax compute in float32 even in a float64 model.
-    case.compare(ours, atol=1e-9 if name.startswith("gpt2") and name.endswith("f64") else 1e-5)
+    case.compare(ours, atol=case.tolerance)
     editor.reset()
     assert all(torch.equal(weight(lm, n), before[f"layer{n}_weight_before"]) for n in covariances)
 
@@ -76,25 +65,15 @@ def check(root: Path, name: str, solver: Solver) -> None:
 def editor_for(
     case: Case, lm: LanguageModel, covariances: dict[int, Tensor], solver: Solver
 ) -> MemitEditor:
-    names = ("v_num_grad_steps", "v_lr", "v_weight_decay", "clamp_norm_factor", "kl_factor")
-    settings = case.info["hyperparameters"]
-    values = {name: settings[name] for name in (*names, "mom2_update_weight")}
+    values = case.settings(*VALUES, "mom2_update_weight")
     hparams = MemitHparams.from_dict(values | {"layers": case.info["layers"], "solver": solver})
-    templates = [template for group in case.info["context_templates_grouped"] for template in group]
-    resources = Resources(covariance=covariances.__getitem__, templates=tuple(templates))
+    resources = Resources(covariance=covariances.__getitem__, templates=case.templates)
     return MemitEditor(lm, hparams, resources)
 
 
 def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, Any]:
     """Apply the requests of one call; returns what the recorded arrays hold, by their names."""
-    requests = [
-        EditRequest(
-            prompt=row["prompt"].format(row["subject"]),
-            target=row["target_new"],
-            subject=row["subject"],
-        )
-        for row in recorded
-    ]
+    requests = [request_of(row) for row in recorded]
     update = editor.compute(requests)
     editor.edit(requests)
     actual: dict[str, Any] = {"z": update.z}
@@ -112,22 +91,11 @@ def run_batch(editor: MemitEditor, recorded: list[dict[str, Any]]) -> dict[str, 
 def rows_of(editor: MassEditor[Any], request: EditRequest) -> Iterator[tuple[str, Any]]:
     rows = TargetRows.of(editor.lm, [request], editor.resources.templates)
     mask = rows.batch.attention_mask
-    yield "opt_input_ids", torch.where(mask == 1, rows.batch.input_ids, pad(editor.lm))
+    padding = int(editor.lm.tokenizer.pad_token_id)
+    yield "opt_input_ids", torch.where(mask == 1, rows.batch.input_ids, padding)
     yield "opt_attention_mask", mask
     yield "target_ids", rows.batch.target_ids[0]
     yield "lookup_idx", rows.lookups
-
-
-def pad(lm: LanguageModel) -> int:
-    return int(lm.tokenizer.pad_token_id)
-
-
-def optimisation_of(target: TargetValue) -> Iterator[tuple[str, Any]]:
-    yield "delta_final", target.delta
-    yield "delta_grads", torch.stack([step.gradient for step in target.steps])
-    unclamped = torch.stack([step.unclamped for step in target.steps])
-    yield "delta_after_adam_before_clamp", unclamped
-    yield "losses_backpropagated", [step.loss for step in target.steps]
 
 
 def insertion_of(lm: LanguageModel, insertion: LayerInsertion) -> Iterator[tuple[str, Any]]:
@@ -137,8 +105,3 @@ def insertion_of(lm: LanguageModel, insertion: LayerInsertion) -> Iterator[tuple
     yield "resid", insertion.residual
     yield "weight_update", insertion.delta(lm).value
     yield "weight_after", weight(lm, insertion.layer)
-
-
-def weight(lm: LanguageModel, layer: int) -> Tensor:
-    module = lm.module(lm.architecture.mlp_out, layer)
-    return module.get_parameter("weight").detach().clone()

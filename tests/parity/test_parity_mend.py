@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
-from bench.checks.contract.tiny import byte_tokenizer
 from editors.mend import (
     MendEditor,
     MendHparams,
@@ -32,15 +30,14 @@ from editors.parts.hypernetwork.projections import (
 )
 from editors.parts.hypernetwork.training import MetaBatch, locality_kl
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch
 from tests.parity.loading import (
     COMPACT,
     Case,
-    build_model,
-    full_directory,
     load_case,
-    recorded_weights,
-    with_weights,
+    on_cases,
+    recorded_model,
+    shape_name,
+    whole_row,
 )
 
 TOLERANCE = 2e-5  # relative to an array's largest entry, as the numbers' own description asks
@@ -55,20 +52,10 @@ STATISTICS = {
 WEIGHTS = ("u", "v", "bias", "mode_shift.weight", "mode_scale.weight")
 
 
-@pytest.mark.parametrize("check", ["unit", "whole"])
-def test_compact(check: str) -> None:
-    CHECKS[check](COMPACT)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("check", ["unit", "whole"])
-def test_full(check: str) -> None:
-    CHECKS[check](full_directory())
-
-
-def check_unit(root: Path) -> None:
-    """The editor network alone: initial state, statistics, rows left out, pseudo-factors."""
-    case = load_case(root, "mend", "editor_unit")
+@on_cases(["editor_unit"], ["editor_unit"])
+def test_the_editor_network_alone(root: Path, name: str) -> None:
+    """Its initial state, statistics, rows left out, pseudo-factors."""
+    case = load_case(root, "mend", name)
     hparams = MendHparams(rank=case.info["cfg"]["rank"])
     projections = [
         Projection(str(i), case.info["x_dim"], case.info["delta_dim"], i)
@@ -80,7 +67,7 @@ def check_unit(root: Path) -> None:
     editor = network.network_of(projections[0])
     ours = initial_state(case, editor)
     fill(editor, case, "editor_start/")
-    ours |= {key: case.arrays[key] for key in case.arrays if key.startswith("editor_start/")}
+    ours |= case.held("editor_start/")
     network.edit_rates.requires_grad_(False).fill_(1)
     for step in case.info["steps"]:
         stem = f"step{step['step']}/"
@@ -115,14 +102,14 @@ def initial_state(case: Case, editor: EditorNetwork) -> dict[str, Any]:
     return ours
 
 
-def check_whole(root: Path) -> None:
-    """Three edits of a tiny LLaMA: factors, updates, logits, losses and outer gradients."""
-    case = load_case(root, "mend", "llama_full")
-    lm = model_of(root, case)
+@on_cases(["llama_full"], ["llama_full"])
+def test_three_edits_of_a_tiny_llama(root: Path, name: str) -> None:
+    """Factors, updates, logits, losses and outer gradients."""
+    case = load_case(root, "mend", name)
+    lm = recorded_model(root, case)
     hparams = MendHparams(layers=(1, 2), rank=case.info["editor_cfg"]["rank"])
     objective = MendObjective(lm, network_of(case, lm, hparams), hparams)
-    taken = ("weights/", "editor/", "edit_lrs")
-    ours = {key: case.arrays[key] for key in case.arrays if key.startswith(taken)}
+    ours = case.held("weights/", "editor/", "edit_lrs")
     for edit in case.info["edits"]:
         objective.network.train(edit["training"])
         actual = one_edit(case, objective, edit)
@@ -147,7 +134,7 @@ def one_edit(case: Case, objective: MendObjective, edit: Mapping[str, Any]) -> d
         actual[f"update_added_to_weight/{name}"] = change
         actual[f"pseudo_grad/{name}"] = change / network.edit_rates[number]
     actual |= {
-        f"stats/{shape(p)}/{name}": value
+        f"stats/{shape_name(p)}/{name}": value
         for p in network.projections
         for name, value in statistics(network.network_of(p)).items()
         if not name.endswith("_s")
@@ -184,13 +171,13 @@ def outer(
         editor = network.network_of(projection)
         for name in (f"mlp.layers.{block}.{part}" for block in range(2) for part in WEIGHTS):
             gradient = parameter(editor, name, gradient=True)
-            actual[f"outer_grad/{shape(projection)}/{name}"] = gradient
+            actual[f"outer_grad/{shape_name(projection)}/{name}"] = gradient
     return actual
 
 
 def test_the_easyedit_mode_compares_the_locality_answer_alone() -> None:
     case = load_case(COMPACT, "mend", "llama_full")
-    lm = model_of(COMPACT, case)
+    lm = recorded_model(COMPACT, case)
     hparams = MendHparams(layers=(1, 2), rank=8, mode="easyedit", patience=None)
     objective = MendObjective(lm, network_of(case, lm, hparams), hparams)
     edit, other = ([5, 17, 80], [33, 120]), ([9, 8, 7], [150, 151])
@@ -204,32 +191,17 @@ def test_the_easyedit_mode_compares_the_locality_answer_alone() -> None:
     assert not torch.isclose(drift, everywhere, rtol=1e-3)
 
 
-CHECKS = {"unit": check_unit, "whole": check_whole}
-
-
-def whole_row(prompt: list[int], target: list[int]) -> TokenBatch:
-    """A row with its whole target fed, as recorded; its last token influences nothing."""
-    ids = torch.tensor([[*prompt, *target]])
-    return TokenBatch(ids, torch.ones_like(ids), (len(prompt),), (tuple(target),), ("",))
-
-
-def model_of(root: Path, case: Case) -> LanguageModel:
-    model = build_model("llama", case.info["model_config"])
-    weights = recorded_weights(root, case)
-    return with_weights(model, weights, byte_tokenizer(bos=False), torch.float32)
-
-
 def network_of(case: Case, lm: LanguageModel, hparams: MendHparams) -> Hypernetwork:
     projections = MendEditor.projections(lm, hparams)
     names = [f"{projection.path}.weight" for projection in projections]
     assert names == case.info["inner_params"]
-    modes = [[shape(projection), projection.index] for projection in projections]
+    modes = [[shape_name(projection), projection.index] for projection in projections]
     assert modes == [case.info["shape_key_and_mode"][name] for name in names]
     with torch.random.fork_rng():
         network = MendEditor.new_network(projections, hparams)
     network.edit_rates.data.copy_(case["edit_lrs"])
     for projection in projections:
-        fill(network.network_of(projection), case, f"editor/{shape(projection)}/")
+        fill(network.network_of(projection), case, f"editor/{shape_name(projection)}/")
     return network
 
 
@@ -259,19 +231,10 @@ def parameter(editor: EditorNetwork, name: str, *, gradient: bool = False) -> Te
 
 def statistics(editor: EditorNetwork) -> dict[str, Tensor]:
     actual = {
-        name: vars_of(editor)[ours].split(editor.widths)[side]
+        name: getattr(editor.statistics, ours).split(editor.widths)[side]
         for name, (ours, side) in STATISTICS.items()
     }
     return actual | {"k": editor.statistics.count}
-
-
-def vars_of(editor: EditorNetwork) -> dict[str, Tensor]:
-    held = editor.statistics
-    return {"mean": held.mean, "squares": held.squares, "deviation": held.deviation}
-
-
-def shape(projection: Projection) -> str:
-    return f"({projection.d_in}, {projection.d_out})"
 
 
 def array(value: Tensor) -> np.ndarray[Any, Any]:

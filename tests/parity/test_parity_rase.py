@@ -5,26 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from editors.parts.r_rome.retrieval import TOP_K, Gate, rank
-from tests.parity.loading import COMPACT, full_directory, load_case
+from tests.parity.loading import load_case, on_cases
 
-# What the gate is given, and which fact each query is about (-1: none), which it is not told.
+# What the gate is given, and which fact each query is about (-1: none), which it does not see.
 INPUTS = ("fact_keys", "edit_sentence_embeddings", "queries", "true_index")
 
 
-def test_compact() -> None:
-    check(COMPACT)
-
-
-@pytest.mark.parity
-def test_full() -> None:
-    check(full_directory())
-
-
-def check(root: Path) -> None:
-    case, gate = load_case(root, "rase", "gate"), Gate()
+@on_cases(["gate"], ["gate"])
+def test_the_gate_fires_as_recorded(root: Path, name: str) -> None:
+    case, gate = load_case(root, "rase", name), Gate()
     case.require("hard_gate", "two_gate", *INPUTS)
     settings = case.info
     assert (settings["t_max"], settings["t_diff"], settings["t_std"], settings["top_k"]) == (

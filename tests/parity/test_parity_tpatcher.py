@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
-from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedModel
 
-from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.t_patcher import (
@@ -30,21 +27,12 @@ from editors.parts.t_patcher import (
 )
 from editors.parts.tokens import TokenBatch, batch_of_ids
 from editors.t_patcher import TPatcherEditor, TPatcherHparams, TrainedNeurons, decoder_loss
-from tests.parity.loading import (
-    COMPACT,
-    Case,
-    build_model,
-    full_directory,
-    load_arrays,
-    load_case,
-    with_weights,
-)
+from tests.parity.loading import Case, load_arrays, load_case, on_cases, recorded_model
 
 DECODER = ("decoder_variant_gpt2", "decoder_variant_llama")
 WEIGHTS = "weights/"
 LAYER = 2
 RTOL, ATOL = 1e-5, 1e-6
-FULL = pytest.param(None, marks=pytest.mark.parity)  # the directory of all cases
 
 
 class Recorded(TPatcherEditor):
@@ -66,38 +54,30 @@ class Recorded(TPatcherEditor):
         return self.recorded_memory, self.recorded_memory
 
 
-@pytest.mark.parametrize("root", [COMPACT, FULL])
-def test_loss_shapes(root: Path | None) -> None:
-    recorded = load_arrays((root or full_directory()) / "tpatcher" / "loss_units.npz")
+@on_cases(["loss_units"], ["loss_units"])
+def test_loss_shapes(root: Path, name: str) -> None:
+    recorded = load_arrays(root / "tpatcher" / f"{name}.npz")
     own, memory = recorded.pop("act_val"), recorded.pop("his")
     assert recorded.pop("his_stacked_shape").tolist() == [len(memory), *own.shape]
     assert len(recorded) == 18
-    for name, loss in recorded.items():
-        kind, shape, margins = name.split("/")
+    for key, loss in recorded.items():
+        kind, shape, margins = key.split("/")
         if kind == "act_loss":
             ours = activation_loss(own, shape=shape, margin=float(margins[1:]))
         else:
             first, second = shape.split("+")
             m1, m2 = (float(margin.partition("=")[2]) for margin in margins.split("_"))
             ours = memory_loss(memory, own, shapes=(first, second), margins=(m1, m2))
-        torch.testing.assert_close(ours, loss, rtol=RTOL, atol=ATOL, msg=name)
+        torch.testing.assert_close(ours, loss, rtol=RTOL, atol=ATOL, msg=key)
 
 
-def test_decoder_variant_compact() -> None:
-    check_decoder(load_case(COMPACT, "tpatcher", "decoder_variant_llama"))
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", DECODER)
-def test_decoder_variant_full(name: str) -> None:
-    check_decoder(load_case(full_directory(), "tpatcher", name))
-
-
-def check_decoder(case: Case) -> None:
-    editor = editor_of(case, decoder_hparams(case))
+@on_cases(DECODER, DECODER[1:])
+def test_the_variant_for_decoders(root: Path, name: str) -> None:
+    case = load_case(root, "tpatcher", name)
+    editor = editor_of(root, case, decoder_hparams(case))
     lines = case.info["locality_token_ids"]
     choices = np.random.default_rng(0)  # one stream over both edits, as recorded
-    ours = unchanged(case) | logits(editor, case, "logits_pre")
+    ours = case.held(WEIGHTS) | logits(editor, case, "logits_pre")
     for number, recorded in enumerate(case.info["edits"]):
         chosen = choices.integers(len(lines), size=editor.hparams.num_steps).tolist()
         editor.texts = [memory_of(editor.lm, lines[line]) for line in chosen]
@@ -111,14 +91,14 @@ def check_decoder(case: Case) -> None:
     case.compare(ours, rtol=lambda _: RTOL, atol=ATOL)
 
 
-@pytest.mark.parity
-def test_original() -> None:
-    case = load_case(full_directory(), "tpatcher", "original_gptj")
-    editor = editor_of(case, original_hparams(case))
+@on_cases(["original_gptj"], [])
+def test_the_published_method(root: Path, name: str) -> None:
+    case = load_case(root, "tpatcher", name)
+    editor = editor_of(root, case, original_hparams(case))
     editor.recorded_memory = torch.cat(
         [memory_of(editor.lm, ids) for ids in case.info["memory_prompts"]]
     )
-    ours = unchanged(case) | {"memory_initial": editor.recorded_memory}
+    ours = case.held(WEIGHTS) | {"memory_initial": editor.recorded_memory}
     ours |= logits(editor, case, "logits_pre")
     for number, recorded in enumerate(case.info["edits"]):
         editor.draw = case[f"edit{number}/value_init"].T
@@ -240,28 +220,7 @@ def original_hparams(case: Case) -> TPatcherHparams:
     )
 
 
-def editor_of(case: Case, hparams: TPatcherHparams) -> Recorded:
-    editor = Recorded(model_of(case), hparams, Resources(corpus=lambda: ["word " * 30]))
+def editor_of(root: Path, case: Case, hparams: TPatcherHparams) -> Recorded:
+    editor = Recorded(recorded_model(root, case), hparams, Resources(corpus=lambda: ["word " * 30]))
     assert [field.name for field in fields(Neurons)] == ["keys", "biases", "values"]
     return editor
-
-
-def model_of(case: Case) -> LanguageModel:
-    sizes = case.info["model_config"]
-    weights = {
-        name.removeprefix(WEIGHTS): case[name] for name in case.arrays if name.startswith(WEIGHTS)
-    }
-    if sizes["model_type"] == "gptj":
-        with torch.random.fork_rng():
-            model: PreTrainedModel = GPTJForCausalLM(
-                GPTJConfig(**sizes, bos_token_id=0, eos_token_id=0)
-            )
-        model.set_attn_implementation("eager")  # as recorded
-    else:
-        model = build_model(sizes["model_type"], sizes)
-    return with_weights(model, weights, byte_tokenizer(bos=False), torch.float32)
-
-
-def unchanged(case: Case) -> dict[str, Any]:
-    """Weights that were loaded, and draws that were taken from the recording."""
-    return {name: case.arrays[name] for name in case.arrays if name.startswith(WEIGHTS)}

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
-from editors.base import EditRequest, Resources
+from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
 from editors.ultraedit import UltraEditEditor, UltraEditHparams
-from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
-from tests.parity.test_parity_alphaedit import answers
+from tests.parity.loading import (
+    Case,
+    load_case,
+    load_common_model,
+    on_cases,
+    recorded_logits,
+    request_of,
+)
 
 FULL = (
     "gpt2_1turn_f64",
@@ -28,18 +33,8 @@ SELECTED = ("gpt2_3turns_f64", "llama_gateup_3turns_f64")
 LAYERS = {"c_proj": "layers", "down_proj": "layers", "gate_proj": "gate_layers"}
 
 
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str) -> None:
-    check(COMPACT, name)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str) -> None:
-    check(full_directory(), name)
-
-
-def check(root: Path, name: str) -> None:
+@on_cases(FULL, SELECTED)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str) -> None:
     case = load_case(root, "ultraedit", name)
     lm = load_common_model(root, case.info["model"], torch.float64)
     editor = UltraEditEditor(lm, hparams_of(case), Resources())
@@ -49,10 +44,10 @@ def check(root: Path, name: str) -> None:
     case.require(*(f"turn{last}_{path}|weight_after" for path in paths))
     before = {path: weight(lm, path) for path in paths}
     ours: dict[str, Any] = {f"{path}|weight_before": w for path, w in before.items()}
-    ours |= answers(lm, case, "before")
+    ours |= recorded_logits(lm, case, "before")
     for number, turn in enumerate(case.info["turns"]):
         ours |= {f"turn{number}_{key}": value for key, value in run_turn(editor, turn)}
-        ours |= answers(lm, case, f"after_turn{number}")
+        ours |= recorded_logits(lm, case, f"after_turn{number}")
     # LLaMA's norms and softmax compute in float32 even in a float64 model.
     case.compare(ours, atol=1e-10 if name.startswith("gpt2") else 1e-6)
     editor.reset()
@@ -66,21 +61,12 @@ def hparams_of(case: Case) -> UltraEditHparams:
     for path in case.info["edit_modules"]:
         *_, layer, _, module = path.split(".")
         blocks[LAYERS.get(module, "up_layers")].append(int(layer))
-    return UltraEditHparams.from_dict(
-        {
-            **blocks,
-            "lr": settings["lr"],
-            "forward_batch": settings["forward_batch_size"],
-            "warm_up": 0,
-        }
-    )
+    given = {"lr": settings["lr"], "forward_batch": settings["forward_batch_size"], "warm_up": 0}
+    return UltraEditHparams.from_dict(blocks | given)
 
 
 def run_turn(editor: UltraEditEditor, turn: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    requests = [
-        EditRequest(prompt=row["prompt"], target=row["target_new"], subject="")
-        for row in turn["requests"]
-    ]
+    requests = [request_of(row) for row in turn["requests"]]
     rows = list(editor.batches(requests))
     assert len(rows) == turn["n_minibatches"]
     before = {

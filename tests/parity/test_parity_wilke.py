@@ -5,37 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
-from editors.base import EditRequest, Resources
+from editors.base import Resources
 from editors.parts.language_model import LanguageModel
 from editors.wilke import WilkeEditor, WilkeHparams
 from tests.parity.loading import (
-    COMPACT,
+    VALUES,
     Case,
-    full_directory,
     load_arrays,
     load_case,
     load_common_model,
+    on_cases,
     recorded_logits,
+    request_of,
+    weight,
 )
 
-NAME = "gpt2_seq3_f64"
+CASES = ("gpt2_seq3_f64",)
 
 
-def test_compact() -> None:
-    check(COMPACT)
-
-
-@pytest.mark.parity
-def test_full() -> None:
-    check(full_directory())
-
-
-def check(root: Path) -> None:
-    case = load_case(root, "wilke", NAME)
+@on_cases(CASES, CASES)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str) -> None:
+    case = load_case(root, "wilke", name)
     lm = load_common_model(root, case.info["model"], torch.float64)
     moments = load_arrays(root / "common" / "covariances.npz")
     # The compact selection lacks the last layer's, which lies above the ceiling.
@@ -56,21 +49,15 @@ def check(root: Path) -> None:
 
 
 def editor_for(case: Case, lm: LanguageModel, covariances: dict[int, Tensor]) -> WilkeEditor:
-    names = ("v_num_grad_steps", "v_lr", "v_weight_decay", "clamp_norm_factor", "kl_factor")
-    values = {name: case.info["hyperparameters"][name] for name in names}
-    hparams = WilkeHparams.from_dict(values | {"scanning_ceiling": case.info["scanning_ceiling"]})
-    templates = tuple(case.info["context_templates"])
-    resources = Resources(covariance=covariances.__getitem__, templates=templates)
+    ceiling = {"scanning_ceiling": case.info["scanning_ceiling"]}
+    hparams = WilkeHparams.from_dict(case.settings(*VALUES) | ceiling)
+    resources = Resources(covariance=covariances.__getitem__, templates=case.templates)
     return WilkeEditor(lm, hparams, resources)
 
 
 def run_edit(editor: WilkeEditor, recorded: dict[str, Any]) -> dict[str, Any]:
     """Apply one request; returns what the recorded arrays hold, by their names."""
-    request = EditRequest(
-        prompt=recorded["prompt"].format(recorded["subject"]),
-        target=recorded["target_new"],
-        subject=recorded["subject"],
-    )
+    request = request_of(recorded)
     lm, candidates = editor.lm, editor.scan(request)
     before = [weight(lm, n) for n in range(lm.n_layers)]
     editor.edit([request])
@@ -83,8 +70,3 @@ def run_edit(editor: WilkeEditor, recorded: dict[str, Any]) -> dict[str, Any]:
     actual |= {f"layer{n}_weight_after": value for n, value in enumerate(after)}
     scores = [candidate.score for candidate in candidates]
     return actual | {"layer_scores": scores, "chosen_layer": changed[0]}
-
-
-def weight(lm: LanguageModel, layer: int) -> Tensor:
-    module = lm.module(lm.architecture.mlp_out, layer)
-    return module.get_parameter("weight").detach().clone()

@@ -20,7 +20,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, batch_of_ids
 from editors.parts.wise import SideTrained, TrainingRows, WiseHparams
 from editors.wise import WiseEditor
-from tests.parity.loading import COMPACT, Case, full_directory, load_case, load_common_model
+from tests.parity.loading import Case, load_case, load_common_model, on_cases
 
 FULL = (
     "gpt2_one_shard_3edits_f64",
@@ -50,18 +50,8 @@ class Watched(WiseEditor):
         return chosen
 
 
-@pytest.mark.parametrize("name", SELECTED)
-def test_compact(name: str) -> None:
-    check(COMPACT, name)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", FULL)
-def test_full(name: str) -> None:
-    check(full_directory(), name)
-
-
-def check(root: Path, name: str) -> None:
+@on_cases(FULL, SELECTED)
+def test_the_numbers_are_the_recorded_ones(root: Path, name: str) -> None:
     case = load_case(root, "wise", name)
     lm = load_common_model(root, case.info["model"], torch.float64)
     lm.model.set_attn_implementation(case.info["attention"])

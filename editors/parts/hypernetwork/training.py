@@ -230,7 +230,6 @@ class HypernetworkTask:
         return {**terms, "gradient_norm": norm.item(), "skipped": float(not finite)}
 
     def evaluate(self) -> dict[str, float]:
-        """Held-out loss (the mean over data sets), and each data set's scores."""
         scores = self.validation()
         loss = fmean(values["loss"] for values in scores.values())
         return {"held_out_loss": loss} | {
@@ -243,11 +242,9 @@ class HypernetworkTask:
         return {name: self._scores(pool) for name, pool in self._held_out.items()}
 
     def draws(self) -> dict[str, Tensor]:
-        """State of the sampler."""
         return self._sampler.state_dict()
 
     def set_draws(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `draws` returned."""
         self._sampler.load_state_dict(state)
 
     @torch.no_grad()
@@ -291,7 +288,6 @@ class HypernetworkEditor(WeightEditor[HyperT], TrainedEditor[HyperT]):
 
     @classmethod
     def projections(cls, lm: LanguageModel, hparams: HyperT) -> tuple[Projection, ...]:
-        """What is edited, block by block."""
         layers = hparams.layers or last_blocks(lm, cls.last_blocks)
         return projections_of(lm, layers, inputs=cls.edits_inputs)
 

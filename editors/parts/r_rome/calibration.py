@@ -30,7 +30,6 @@ class Example:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All of them."""
         return (self.fact, *self.sentences, *self.unrelated)
 
 

@@ -210,7 +210,6 @@ class RaseTask(TrainingTask[HeldOut]):
         )
 
     def loss(self, iteration: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """See the base class."""
         batch = Encoded.of(self._vectors, self._batches.draw_batch(self._hparams))
         terms = rase_terms(self.network, batch, self._hparams)
         return terms.total(), {f"{name}_loss": value for name, value in vars(terms).items()}
@@ -220,7 +219,6 @@ class RaseTask(TrainingTask[HeldOut]):
         return cosine_decay(math.pi * (iteration / self._hparams.iterations))
 
     def calibrate(self) -> None:
-        """Set the gates."""
         calibrate(self.network, self.held_out)
 
     @torch.no_grad()
@@ -229,7 +227,6 @@ class RaseTask(TrainingTask[HeldOut]):
         return rase_terms(self.network, pool.batch, self._hparams).total().item()
 
     def scores(self, pool: HeldOut) -> dict[str, float]:
-        """Rates of a data set."""
         return rates(self.network, pool)
 
 

@@ -173,7 +173,6 @@ class PoolSampler(Generic[T]):
         return {"generator": self.generator.get_state(), "order": self._order.clone()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state_dict` returned."""
         self.generator.set_state(state["generator"])
         self._order = state["order"].clone()
 

@@ -111,7 +111,6 @@ class TrainedEditor(TrainableEditor[HparamsT]):
     def untrained(
         cls, lm: LanguageModel, hparams: HparamsT, resources: Resources, *, out: Path
     ) -> Path:
-        """See the base class."""
         training = cls.training(lm, hparams, resources)
         return untrained_artefact(
             artefact_path(out, training.key, lm.name, []),
@@ -149,7 +148,6 @@ class GeneratorScope:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Draw from this stream."""
         outside = self._global_state()
         self._set_global_state(self.state)
         try:
