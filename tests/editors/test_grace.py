@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -142,107 +141,70 @@ def test_the_sticky_position_is_easyedits_alone() -> None:
     assert scores[2] < scores[3]  # looked up where the last edited prompt ended
 
 
-def test_the_weights_never_change() -> None:
-    editor = editor_of(tiny_llama())
-    before = {n: p.detach().clone() for n, p in editor.lm.model.named_parameters()}
-    editor.edit(REQUESTS)
-    assert all(torch.equal(p, before[n]) for n, p in editor.lm.model.named_parameters())
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("replacement", "replace_lst"), ("eps", 0.0), ("eps_unit", "metres"), ("n_iter", 0)],
-)
-def test_impossible_settings_are_refused(field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"must be|eps_unit|Did you mean 'replace_last'"):
-        editor_of(tiny_llama(), **{field: value})
-
-
 # ---- Algorithm 1 by hand -----------------------------------------------------------------------
 
 HERE, THERE = TargetLabel(3, (7, 8)), TargetLabel(3, (9,))
 SWAPPED = TargetLabel(3, (8, 7))  # the same mean as HERE
 
 
-def value() -> Tensor:
-    return torch.zeros(2)
-
-
+@dataclasses.dataclass
 class Book(Codebook):
-    """A codebook that Algorithm 1 updates."""
+    """A codebook that Algorithm 1 updates, with a key at the origin in the first place."""
 
-    def __init__(self, **changes: Any) -> None:
+    hparams: GraceHparams
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.hparams = GraceHparams(layer=None, **changes)
+        assert self.insert(0.0, HERE) == "init"
 
-    def insert(
-        self, query: Tensor, label: TargetLabel, initial: Callable[[], Tensor] = value
-    ) -> str:
-        return update_codebook(self, query, label, initial, self.hparams)
+    def insert(self, x: float, label: TargetLabel) -> str:
+        return update_codebook(self, at(x), label, lambda: at(x) + 1, self.hparams)
 
 
-def codebook(mode: GraceMode = "default") -> Book:
-    """One key at the origin with radius 1."""
-    book = Book(mode=mode)
-    assert book.insert(torch.zeros(2), HERE) == "init"
-    return book
+def codebook(**changes: Any) -> Book:
+    return Book(GraceHparams(layer=None, **changes))
 
 
 def at(x: float) -> Tensor:
     return torch.tensor([x, 0.0])
 
 
-def test_beyond_both_radii_a_key_is_added() -> None:
-    book = codebook()
-    assert book.insert(at(2.1), THERE) == "new"
-    assert book.keys.tolist() == [[0.0, 0.0], at(2.1).tolist()]
-    assert book.radii.tolist() == [1.0, 1.0]
+@pytest.mark.parametrize(
+    ("mode", "edits", "events", "radii"),
+    [
+        ("default", [(2.1, THERE)], ["new"], [1.0, 1.0]),  # beyond both radii
+        ("default", [(1.5, THERE)], ["split"], [0.75 - SPLIT_GAP, 0.75]),
+        ("default", [(0.5, HERE)], ["reuse"], [1.0]),
+        ("default", [(1.5, HERE)], ["expand"], [1.5]),
+        ("original", [(0.5, SWAPPED)], ["reuse"], [1.0]),  # by the mean of the label
+        ("default", [(0.5, SWAPPED)], ["split"], [0.25 - SPLIT_GAP, 0.25]),
+        # Key 0 has the label THERE, as key N - 1 - i has it.
+        ("easyedit", [(5.0, THERE), (0.5, HERE)], ["new", "split"], [0.25, 1.0, 0.25]),
+        ("original", [(5.0, THERE), (0.5, HERE)], ["new", "reuse"], [1.0, 1.0]),
+        # The very same query: the original has a negative radius then, and loses both edits.
+        ("default", [(0.0, THERE)], ["rewrite"], [1.0]),
+        ("original", [(0.0, THERE)], ["split"], [-SPLIT_GAP, 0.0]),
+    ],
+)
+def test_algorithm_1_by_hand(
+    mode: GraceMode, edits: list[tuple[float, TargetLabel]], events: list[str], radii: list[float]
+) -> None:
+    book = codebook(mode=mode)
+    assert [book.insert(*edit) for edit in edits] == events
+    torch.testing.assert_close(book.radii, torch.tensor(radii), atol=1e-5, rtol=0)
+    if events == ["rewrite"]:
+        assert (book.labels, book.values.tolist()) == ([THERE], [[1.0, 1.0]])
+    if events == ["expand"]:
+        assert book.retrieve(at(1.5)[None])[1].tolist() == [True]
+    if radii[0] < 0:
+        assert book.retrieve(at(0.0)[None])[1].tolist() == [False]
 
 
-def test_another_label_within_reach_splits_the_distance() -> None:
-    book = codebook()
-    assert book.insert(at(1.5), THERE) == "split"
-    torch.testing.assert_close(book.radii, torch.tensor([0.75 - SPLIT_GAP, 0.75]))
-
-
-def test_the_same_label_widens_the_radius_or_is_reused() -> None:
-    book = codebook()
-    assert book.insert(at(0.5), HERE) == "reuse"
-    assert book.radii.tolist() == [1.0]
-    assert book.insert(at(1.5), HERE) == "expand"
-    assert len(book) == 1
-    assert 1.5 <= float(book.radii[0]) < 1.5 + 1e-5
-    assert book.retrieve(at(1.5)[None])[1].tolist() == [True]
-
-
-def test_targets_of_equal_mean_are_the_same_only_for_the_original() -> None:
-    assert codebook("original").insert(at(0.5), SWAPPED) == "reuse"
-    assert codebook("default").insert(at(0.5), SWAPPED) == "split"
-
-
-def test_reversed_labels_compare_with_the_wrong_key() -> None:
-    book = codebook("easyedit")
-    book.insert(at(5.0), THERE)
-    assert book.insert(at(0.5), HERE) == "split"  # key 0 is given the label THERE
-    original = codebook("original")
-    original.insert(at(5.0), THERE)
-    assert original.insert(at(0.5), HERE) == "reuse"
-
-
-def test_a_new_target_for_the_very_same_query_takes_the_key_over() -> None:
-    book = codebook()
-    assert book.insert(at(0.0), THERE, lambda: torch.ones(2)) == "rewrite"
-    assert (len(book), book.labels) == (1, [THERE])
-    assert book.radii.tolist() == [1.0]
-    assert book.values.tolist() == [[1.0, 1.0]]
-
-
-def test_the_original_loses_both_edits_of_one_query() -> None:
-    book = codebook("original")
-    assert book.insert(at(0.0), THERE) == "split"
-    torch.testing.assert_close(book.radii, torch.tensor([-SPLIT_GAP, 0.0]))
-    index, hit = book.retrieve(at(0.0)[None])
-    assert (index.tolist(), hit.tolist()) == ([0], [False])
+def test_a_relative_radius_is_in_units_of_the_new_keys_norm() -> None:
+    book = codebook(eps=0.5, eps_unit="key_norm")
+    assert book.insert(-8.0, HERE) == "new"
+    assert book.radii.tolist() == [0.0, 4.0]
+    assert book.insert(-17.0, THERE) == "new"  # 9 away, beyond 4 and its own 8.5 were it 13
 
 
 def test_retrieval_is_inclusive_and_by_row() -> None:
@@ -265,23 +227,3 @@ def test_distances_are_exact_also_among_many_keys_and_queries() -> None:
 
 def test_the_mean_of_a_label_counts_the_prompt() -> None:
     assert TargetLabel(6, (44, 45)).mean == (6 * -100 + 44 + 45) / 8
-
-
-def test_state_round_trips_and_an_empty_one_clears() -> None:
-    book, other = codebook(), codebook()
-    book.insert(at(4.0), THERE)
-    other.load_state_dict(book.state_dict(), device=torch.device("cpu"))
-    assert other.labels == [HERE, THERE]
-    for name, tensor in book.state_dict().items():
-        assert torch.equal(other.state_dict()[name], tensor)
-    other.load_state_dict({}, device=torch.device("cpu"))
-    assert len(other) == 0
-
-
-def test_a_relative_radius_is_in_units_of_the_new_key_s_norm() -> None:
-    book = Book(eps=0.5, eps_unit="key_norm")
-    for key in (at(4.0), at(-8.0)):
-        book.insert(key, HERE)
-    assert book.radii.tolist() == [2.0, 4.0]
-    assert book.insert(at(17.0), THERE) == "new"  # 13 away, beyond 2 and its own 8.5
-    assert book.insert(at(7.0), THERE) == "split"  # 3 away, within 2 and its own 3.5

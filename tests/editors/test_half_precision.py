@@ -10,9 +10,6 @@ import torch
 
 from bench.checks.contract.tiny import REQUESTS, Subject, leftovers, log_probability, weights
 from editors import registry
-from editors.base import Resources
-from editors.ft import FtEditor, FtHparams
-from editors.parts.language_model import LanguageModel
 from editors.rome import InverseCovariance
 
 FIRST, SECOND, *_ = REQUESTS
@@ -29,6 +26,7 @@ def test_edits_continue_and_are_undone(key: str, dtype: torch.dtype, directory: 
     editor = Subject(key=key, architecture="llama", directory=directory).editor(dtype=dtype)
     lm = editor.lm
     before, unedited = weights(lm.model), log_probability(editor, FIRST)
+    empty = editor.state_dict()
     editor.edit([FIRST])
     state, answer = editor.state_dict(), log_probability(editor, FIRST)
     assert math.isfinite(answer)
@@ -39,6 +37,8 @@ def test_edits_continue_and_are_undone(key: str, dtype: torch.dtype, directory: 
     assert log_probability(editor, FIRST) == unedited
     editor.load_state_dict(state)
     assert log_probability(editor, FIRST) == answer
+    editor.load_state_dict(empty)
+    assert log_probability(editor, FIRST) == unedited
     assert leftovers(lm.model) == []
 
 
@@ -51,17 +51,3 @@ def test_the_inverse_of_a_covariance_stays_in_single_precision() -> None:
     assert inverse.isfinite().all()
     identity = inverse.double() @ matrix.double()
     torch.testing.assert_close(identity, torch.eye(16).double(), atol=0.05, rtol=0)
-
-
-def test_steps_too_small_for_half_precision_add_up(tiny_lm: LanguageModel) -> None:
-    lm = LanguageModel(tiny_lm.model.bfloat16(), tiny_lm.tokenizer)
-    # Each step is a tenth of what bfloat16 can resolve in most of these weights.
-    editor = FtEditor(lm, FtHparams(layer=1, lr=1e-4, num_steps=10), Resources())
-    name = f"{lm.architecture.mlp_out.format(1)}.weight"
-    before = lm.model.get_parameter(name).detach().float().clone()
-    editor.edit([FIRST])
-    moved = (editor.state_dict()[name] - before).abs()
-    trained = moved[moved > 0]
-    assert len(trained) > moved.numel() / 2
-    # Adam moves a weight by about its rate at each of ten steps.
-    assert 2e-4 < float(trained.median()) < 2e-3

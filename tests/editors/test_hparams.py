@@ -50,13 +50,34 @@ IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
     ("malmen", {"n_edits": 0}),
     ("malmen", {"micro_batch": 0}),
     ("malmen", {"weight_locality": -1.0}),
+    ("grace", {"replacement": "replace_lst"}),
+    ("grace", {"eps": 0.0}),
+    ("grace", {"eps_unit": "metres"}),
+    ("grace", {"n_iter": 0}),
+    ("lte", {"mode": "authors"}),
+    ("lte", {"learning_rate": 0}),
+    ("lte", {"threshold": -2}),
+    ("lte", {"held_out": 0}),
+    ("lte", {"weight_locality": -1}),
+    ("t_patcher", {"mode": "decoders"}),
+    ("ike", {"demonstrations": -1}),
+    ("rag", {"form": "qb"}),
+    ("wise", {"merge_freq": 5}),  # no multiple of the edits in one memory
+    ("recipe", {"pool": "code3"}),
+    ("recipe", {"positions": "moved"}),
+    ("recipe", {"batch_size": 0}),
+    ("recipe", {"learning_rate": 0.0}),
+    ("recipe", {"edit_hinge": -1.0}),
+    ("recipe", {"weight_locality": -0.5}),
+    ("recipe", {"ramp_end": 4, "ramp_start": 5}),
+    ("recipe", {"iterations": 10, "ramp_end": 20}),
 ]
 
 
 @pytest.mark.parametrize(("key", "change"), IMPOSSIBLE)
 def test_an_impossible_value_is_refused_by_its_name(key: str, change: dict[str, Any]) -> None:
     hparams = registry.editor_class(key).presets["default"]
-    (name,) = change
+    name = next(iter(change))
     with pytest.raises(ValueError, match=name):
         type(hparams).from_dict(hparams.to_dict() | change)
 

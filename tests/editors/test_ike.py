@@ -122,5 +122,3 @@ def test_missing_resources_are_named(encoder: Path) -> None:
     resources = Resources(encoder=encoder, training=lambda: bare)
     with pytest.raises(ValueError, match="Demonstrations need edits with probes of both kinds"):
         IkeEditor(tiny_llama(), IkeHparams(threshold=0.5), resources)
-    with pytest.raises(ValueError, match="demonstrations must be a number of at least 0"):
-        IkeHparams(demonstrations=-1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.checks.contract.tiny import (
@@ -21,7 +20,7 @@ from bench.checks.contract.tiny import (
 from editors.base import EditRequest, Resources
 from editors.parts.encoder import TextVectors
 from editors.parts.r_rome.retrieval import FactRetriever, Gate, RaseHparams, RaseNetwork
-from editors.r_rome import EditMemory, RRomeEditor, RRomeHparams, updated_rows
+from editors.r_rome import RRomeEditor, RRomeHparams, updated_rows
 from editors.rome import RomeEditor
 
 FIRST, SECOND, THIRD = REQUESTS[:3]
@@ -135,48 +134,6 @@ def test_resources_are_wanted(vectors: TextVectors, tmp_path: Path) -> None:
         RRomeEditor(tiny_llama(), HPARAMS, replace(covariance, encoder=encoder))
     with pytest.raises(ValueError, match="needs the covariance"):
         RRomeEditor(tiny_llama(), HPARAMS, Resources(encoder=tmp_path))
-
-
-def test_romes_settings_are_its_own() -> None:
-    for name in ("gpt2-xl", "gpt-j-6b", "llama-2-7b", "mini-llama"):
-        rome, mine = RomeEditor.presets[name].to_dict(), RRomeEditor.presets[name].to_dict()
-        assert {field: mine[field] for field in rome} == rome
-
-
-def put(memory: EditMemory, fact: str, value: float) -> None:
-    widths = {"key": 2, "sentence": 2, "left": 3, "right": 4}
-    memory.put(fact, **{name: torch.full((n,), value) for name, n in widths.items()})
-
-
-def test_a_later_edit_of_a_fact_takes_the_earlier_ones_place() -> None:
-    memory = EditMemory()
-    for fact, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
-        put(memory, fact, value)
-    assert memory.facts == ["a", "b"]
-    for name in ("key", "sentence", "left", "right"):
-        assert memory[name][:, 0].tolist() == [3.0, 2.0]
-
-
-def test_the_state_goes_through_a_file_and_continues(tmp_path: Path) -> None:
-    memory, other = EditMemory(), EditMemory()
-    put(memory, "Żółw || is", 1.0)
-    save_file(memory.state_dict(), tmp_path / "state.safetensors")
-    put(other, "c", 9.0)
-    other.load_state_dict(load_file(tmp_path / "state.safetensors"), device=torch.device("cpu"))
-    for each in (memory, other):
-        put(each, "b", 2.0)
-    assert other.facts == ["Żółw || is", "b"]
-    assert torch.equal(other["left"], memory["left"])
-
-
-def test_an_empty_memory_has_an_empty_state() -> None:
-    memory = EditMemory()
-    put(memory, "a", 1.0)
-    memory.clear()
-    assert memory.state_dict() == {}
-    put(memory, "a", 1.0)
-    memory.load_state_dict({}, device=torch.device("cpu"))
-    assert len(memory) == 0
 
 
 def test_each_row_is_answered_by_its_own_weights() -> None:

@@ -88,5 +88,3 @@ def test_missing_resources_are_named(encoder: Path) -> None:
         RagEditor(tiny_llama(), RagHparams(), Resources())
     with pytest.raises(ValueError, match="RAG needs training edits"):
         RagEditor(tiny_llama(), RagHparams(retrieval="gated"), Resources(encoder=encoder))
-    with pytest.raises(ValueError, match="Unknown form 'qb'"):
-        RagHparams(form="qb")  # type: ignore[arg-type]

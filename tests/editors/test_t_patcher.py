@@ -222,6 +222,4 @@ def test_what_is_missing_or_cannot_be_is_named(resources: Resources) -> None:
         TPatcherEditor(tiny_gpt2(), QUICK, Resources())
     with pytest.raises(ValueError, match="llama has a gated one; use the mode 'decoder'"):
         TPatcherEditor(tiny_llama(), ORIGINAL, resources)
-    with pytest.raises(ValueError, match="Did you mean 'decoder'"):
-        TPatcherHparams.from_dict({"mode": "decoders"})
     assert QUICK.reads_corpus

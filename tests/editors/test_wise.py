@@ -180,10 +180,5 @@ def test_training_edits_with_locality_are_wanted() -> None:
         WiseEditor(tiny_llama(), HPARAMS, Resources(training=lambda: bare))
 
 
-def test_merges_happen_after_whole_memories() -> None:
-    with pytest.raises(ValueError, match="merge_freq must be a multiple of save_freq, got 5 and 2"):
-        dataclasses.replace(HPARAMS, merge_freq=5)
-
-
 def trained(value: float, activation: float, shape: tuple[int, int] = (2, 2)) -> SideTrained:
     return SideTrained(torch.full(shape, value), activation, (0.0,), (0.0,), None)

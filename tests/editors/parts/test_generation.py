@@ -21,15 +21,6 @@ def decode(
     return greedy(lm, batch, max_new_tokens=most, stop=stop)
 
 
-def test_equals_teacher_forcing_without_a_cache(tiny_lm: LanguageModel) -> None:
-    for prompt, generated in zip(PROMPTS, decode(tiny_lm, PROMPTS), strict=True):
-        ids = prompt_ids(tiny_lm.tokenizer, prompt)
-        with torch.no_grad():
-            logits = tiny_lm.model(torch.tensor([ids + generated])).logits[0]
-        assert logits[len(ids) - 1 : -1].argmax(-1).tolist() == generated
-        assert len(generated) == 6
-
-
 def test_a_row_does_not_depend_on_its_neighbours(tiny_lm: LanguageModel) -> None:
     together = decode(tiny_lm, PROMPTS)
     assert [decode(tiny_lm, (p,))[0] for p in PROMPTS] == together

@@ -16,12 +16,6 @@ def test_rows_stay_as_they_are_while_the_tensor_grows() -> None:
     assert grown.rows[3].tolist() == [7, 7]
 
 
-def test_scalars_are_rows_too() -> None:
-    grown = GrowingRows()
-    grown.append(torch.tensor(1.5))
-    assert grown.rows.tolist() == [1.5]
-
-
 def test_no_row_has_no_shape() -> None:
     with pytest.raises(ValueError, match="No row was appended"):
         _ = GrowingRows().rows

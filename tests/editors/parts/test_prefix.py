@@ -49,22 +49,6 @@ def test_hits_see_the_prompt_as_input_embeddings_in_front(
     assert not torch.allclose(ours, tiny_lm.logits(single), atol=1e-2)
 
 
-@torch.no_grad()
-def test_a_mixed_batch_equals_its_rows_alone_and_misses_equal_the_plain_model(
-    tiny_lm: LanguageModel, prompts: Tensor
-) -> None:
-    with prefixed(tiny_lm, prompts, HITS):
-        together = tiny_lm.target_logits(batch(tiny_lm, PAIRS))
-    counts = [len(target) for target in batch(tiny_lm, PAIRS).target_ids]
-    for number, part in enumerate(together.split(counts)):
-        single = batch(tiny_lm, PAIRS[number : number + 1])
-        with prefixed(tiny_lm, prompts[number : number + 1], HITS[number : number + 1]):
-            alone = tiny_lm.target_logits(single)
-        torch.testing.assert_close(part, alone, atol=1e-5, rtol=0)
-        if not HITS[number]:
-            torch.testing.assert_close(part, tiny_lm.target_logits(single), atol=1e-5, rtol=0)
-
-
 def test_cached_greedy_decoding_equals_teacher_forcing(
     tiny_lm: LanguageModel, prompts: Tensor
 ) -> None:

@@ -17,7 +17,6 @@ from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte import (
-    PRESETS,
     TINY,
     Follower,
     FollowerWeights,
@@ -158,24 +157,3 @@ def test_increments_start_at_the_model_and_take_its_gradients(tiny_lm: LanguageM
     weights.put_into(follower.model, tiny_lm.model)
     for name, parameter in follower.model.named_parameters():
         assert torch.equal(parameter, own[name] + 0.25)
-
-
-def test_only_the_preset_of_live_edit_takes_the_threshold_of_its_encoder() -> None:
-    for name in ("llama-2-7b", "gpt-j-6b", "gpt2-xl", "mini-llama"):
-        assert PRESETS[name].threshold is None
-    assert PRESETS["liveedit"].threshold == 0.3
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"mode": "authors"}, "Did you mean 'author'"),
-        ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
-        ({"threshold": -2}, "threshold must be a number of at least -1, got -2"),
-        ({"held_out": 0}, "held_out must be a number of at least 1, got 0"),
-        ({"weight_locality": -1}, "weight_locality must be a number of at least 0, got -1"),
-    ],
-)
-def test_bad_values_are_refused(values: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        LteHparams.from_dict(values)

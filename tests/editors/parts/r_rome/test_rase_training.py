@@ -10,7 +10,7 @@ import torch
 
 from bench.checks.contract.tiny import SAMPLES, tiny_gptj, tiny_llama, write_encoder
 from editors.base import EditSample, Resources
-from editors.parts.artefact import read_artefact, read_header
+from editors.parts.artefact import read_artefact
 from editors.parts.r_rome.calibration import (
     Encoded,
     Example,
@@ -21,7 +21,6 @@ from editors.parts.r_rome.retrieval import (
     RaseNetwork,
     fact_prompt,
     fact_text,
-    trained_values,
 )
 from editors.parts.r_rome.training import (
     RaseSampler,
@@ -45,22 +44,6 @@ def fit(directory: Path, hparams: RRomeHparams = HPARAMS, progress: Progress | N
     return RRomeEditor.fit(
         tiny_llama(), given, hparams, resources, out=directory / "out", progress=progress
     )
-
-
-def test_an_artefact_says_what_its_gate_does(tmp_path: Path) -> None:
-    seen: list[dict[str, float]] = []
-    before = torch.get_rng_state()
-    path = fit(tmp_path, progress=lambda numbers: seen.append(dict(numbers)))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert path.name == "r_rome-tiny-llama.safetensors"
-    header = read_header(path)
-    assert header["hparams"] == trained_values(HPARAMS)
-    assert header["validation"].keys() == {"tiny", "again"}
-    assert header["validation"]["tiny"]["edits"] == 4
-    assert 0 <= header["validation"]["tiny"]["false_hit"] <= 1
-    assert [numbers["iteration"] for numbers in seen] == [1, 2, 3, 4, 5, 6]
-    assert "tiny.reliability" in seen[2]
-    assert "sentences_loss" in seen[0]
 
 
 def test_without_heads_only_the_gates_are_calibrated(tmp_path: Path) -> None:
@@ -130,16 +113,6 @@ def test_a_draw_has_the_edited_prompt_and_at_most_so_many_others() -> None:
         assert example.sentences[0] == "edited"
         assert len(example.sentences) == len(set(example.sentences)) == 4
         assert len(example.unrelated) == 3
-
-
-def test_draws_come_from_the_seed_and_can_be_continued() -> None:
-    hparams = RaseHparams(batch_size=3)
-    first, second = (RaseSampler({"a": [MANY]}, seed) for seed in (0, 1))
-    assert first.draw_batch(hparams) != second.draw_batch(hparams)
-    state = first.state_dict()
-    expected = first.draw_batch(hparams)
-    second.load_state_dict({name: tensor.clone() for name, tensor in state.items()})
-    assert second.draw_batch(hparams) == expected
 
 
 EAST, NORTH = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])

@@ -59,16 +59,6 @@ def test_rows_stay_as_they_were_while_the_repository_grows() -> None:
     assert store.prompts[1:, 0, 0].tolist() == [float(number + 1) for number in range(300)]
 
 
-def test_the_state_restores_all_rows_and_is_a_copy() -> None:
-    store = repository([1.0, 2.0])
-    add(store, [3.0, 4.0])
-    state = store.state_dict()
-    add(store, [5.0, 6.0])
-    restored = PromptRepository(state["keys"], state["prompts"])
-    assert restored.keys.tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    assert torch.equal(restored.prompts, store.prompts[:2])
-
-
 def test_keys_and_prompts_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="one prompt for each of 2 keys, got 1"):
         repository([0.0]).append(torch.zeros(2, 1), torch.zeros(1, 2, 3))
