@@ -24,7 +24,7 @@ from bench.evaluation.timing.measure import inference_seconds
 from benchmarks.cells import cell_job, ready
 from benchmarks.measure import Line
 from editors.base import EditRequest
-from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
+from editors.parts.recipe.network import InnerProductIndex, PromptRepository
 from editors.recipe import RecipeEditor
 
 KeyT = TypeVar("KeyT")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from editors.base import EditRequest, Hparams, Resources
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_at_least, check_fields
 from editors.parts.deltas import WeightDelta, WeightEditor, thawed
 from editors.parts.fast_paths import Stopping, enough
 from editors.parts.language_model import LanguageModel, block_number, parameter_names
@@ -48,11 +48,9 @@ class FtHparams(Hparams):
     batch_size: int = 1  # requests in one step
 
     def __post_init__(self) -> None:
-        check_choice("objective", self.objective, FtObjective)
-        check_at_least("num_steps", self.num_steps, 1)
+        check_fields(self, FtHparams)
         check_above("lr", self.lr, 0)
         check_at_least("weight_decay", self.weight_decay, 0)
-        check_at_least("batch_size", self.batch_size, 1)
         if self.norm_constraint is not None:
             check_above("norm_constraint", self.norm_constraint, 0)
 

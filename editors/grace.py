@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from editors.base import Editor, EditRequest, Hparams, Resources
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_fields
 from editors.parts.fast_paths import FastPaths
 from editors.parts.generation import text_of
 from editors.parts.grace import (
@@ -72,13 +72,8 @@ class GraceHparams(Hparams):
     mode: GraceMode = "default"
 
     def __post_init__(self) -> None:
-        check_choice("projection", self.projection, Projection)
-        check_choice("eps_unit", self.eps_unit, EpsUnit)
-        check_choice("val_init", self.val_init, ValueInit)
-        check_choice("replacement", self.replacement, Replacement)
-        check_choice("mode", self.mode, GraceMode)
+        check_fields(self, GraceHparams)
         check_above("eps", self.eps, 0)
-        check_at_least("n_iter", self.n_iter, 1)
         check_above("edit_lr", self.edit_lr, 0)
 
 

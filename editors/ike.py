@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe, Resources
 from editors.parts.artefact import required_training
 from editors.parts.checks import check_at_least
 from editors.parts.encoder import TextVectors
-from editors.parts.in_context import InContextEditor, InContextHparams
+from editors.parts.fact_memory import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
 from editors.parts.tokens import joint, prompt_ids
@@ -195,23 +194,14 @@ class DemonstrationPool:
         if not count:
             return []
         query = self._vectors([f"{opening(request)} {request.prompt}"])[0]
-        ranks = _descending(self._keys @ query)[:count]
-        generator = torch.Generator().manual_seed(_seed_of(request, self._seed))
-        order = torch.randperm(count, generator=generator).tolist()
+        order = (self._keys @ query).argsort(descending=True, stable=True)  # of equals the first
+        ranks = order[:count].tolist()
+        digest = hashlib.sha256(f"{self._seed}\n{request.prompt}\n{request.target}".encode())
+        generator = torch.Generator().manual_seed(int.from_bytes(digest.digest()[:7], "big"))
+        places = torch.randperm(count, generator=generator).tolist()
         chances = torch.rand(count, generator=generator).tolist()
         kinds = kinds_of(count)
         return [
             demonstration(self._samples[rank], kinds[place], chance)
-            for rank, place, chance in zip(ranks, order, chances, strict=True)
+            for rank, place, chance in zip(ranks, places, chances, strict=True)
         ]
-
-
-def _descending(scores: Tensor) -> list[int]:
-    """Places of the scores [N], the largest first, of equals the first."""
-    places: list[int] = scores.argsort(descending=True, stable=True).tolist()
-    return places
-
-
-def _seed_of(request: EditRequest, seed: int) -> int:
-    text = f"{seed}\n{request.prompt}\n{request.target}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

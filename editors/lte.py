@@ -19,7 +19,7 @@ from torch import Tensor
 from editors.base import EditRequest, Resources
 from editors.parts.artefact import required_encoder
 from editors.parts.deltas import EditedWeights
-from editors.parts.encoder import TextVectors, vectors_digest
+from editors.parts.encoder import TextVectors, encoder_digest
 from editors.parts.fact_memory import NONE, FactEditor, FactMemory
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte import (
@@ -151,7 +151,7 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
         return Training(
             key="lte",
             hparams=hparams.to_dict(),
-            facts={"prefix": PREFIX, "encoder_digest": vectors_digest(encoder)},
+            facts={"prefix": PREFIX, "encoder_digest": encoder_digest(encoder)},
             learner=lambda samples: LteTask(lm, samples, hparams, encoder=encoder, seed=seed),
             initial_weights=lambda: no_increments(lm.model, _ALWAYS),
             loop=LoopSettings(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Literal, TypeVar
 
@@ -282,20 +282,17 @@ class MemitEditor(MassEditor[MemitHparams]):
         )
 
 
+@dataclass
 class KeySolver:
     """(lambda C + K K^T)^-1 K by layer (eq. 14), in float64, for n new keys K [m, n].
 
     The factor [m, m] of a layer stays on its device.
     """
 
-    def __init__(
-        self, covariance: Callable[[int], Tensor], weight: float, solver: Solver = "cached"
-    ) -> None:
-        """`weight` is lambda: how many old keys C stands for."""
-        self._covariance = covariance
-        self._weight = weight
-        self._solver = solver
-        self._factors: dict[int, Tensor] = {}
+    covariance: Callable[[int], Tensor]
+    weight: float  # lambda: how many old keys C stands for
+    solver: Solver = "cached"
+    _factors: dict[int, Tensor] = field(default_factory=dict, init=False)
 
     def __call__(self, layer: int, keys: Tensor) -> Tensor:
         """Solve for keys [m, n] of a layer; the result is [m, n] in float64.
@@ -304,25 +301,25 @@ class KeySolver:
             ValueError: the system is singular, which means that C saw too little text.
         """
         keys = keys.double()
-        return self._direct(layer, keys) if self._solver == "direct" else self._cached(layer, keys)
+        return self._direct(layer, keys) if self.solver == "direct" else self._cached(layer, keys)
 
     def _direct(self, layer: int, keys: Tensor) -> Tensor:
-        matrix = self._weight * self._moment(layer, keys) + keys @ keys.T
+        matrix = self.weight * self._moment(layer, keys) + keys @ keys.T
         solved: Tensor
         solved, failed = torch.linalg.solve_ex(matrix, keys)
         _check(layer, failed)
         return solved
 
     def _cached(self, layer: int, keys: Tensor) -> Tensor:
-        spread = self._inverse_times(layer, keys) / self._weight  # [m, n]
+        spread = self._inverse_times(layer, keys) / self.weight  # [m, n]
         inner = torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device) + keys.T @ spread
         solved: Tensor = torch.linalg.solve(inner, spread, left=False)
         return solved
 
     def _inverse_times(self, layer: int, keys: Tensor) -> Tensor:
         """C^-1 K [m, n]."""
-        if self._solver == "isotropic":
-            mean = self._covariance(layer).diagonal().mean().to(keys)
+        if self.solver == "isotropic":
+            mean = self.covariance(layer).diagonal().mean().to(keys)
             _check(layer, mean <= 0)
             return keys / mean
         if layer not in self._factors:
@@ -332,7 +329,7 @@ class KeySolver:
         return torch.cholesky_solve(keys, self._factors[layer])
 
     def _moment(self, layer: int, like: Tensor) -> Tensor:
-        return self._covariance(layer).to(like)
+        return self.covariance(layer).to(like)
 
 
 def _check(layer: int, failed: Tensor) -> None:

@@ -135,8 +135,9 @@ class EditMemory:
             column.extend(state[name].to(device))
 
 
-@contextmanager
-def updated_rows(module: nn.Module, left: Tensor, right: Tensor, hits: Tensor) -> Iterator[None]:
+def updated_rows(
+    module: nn.Module, left: Tensor, right: Tensor, hits: Tensor
+) -> AbstractContextManager[None]:
     """Answer each row that hits by W + left right^T of its own, at all of its positions.
 
     The weights stay as they are, and rows without a hit have the bits that they have without this.
@@ -153,8 +154,7 @@ def updated_rows(module: nn.Module, left: Tensor, right: Tensor, hits: Tensor) -
         added = output + (amounts[..., None] * left[:, None]).to(output)
         return torch.where(hits[:, None, None], added, output)
 
-    with changed_output(module, answer):
-        yield
+    return changed_output(module, answer)
 
 
 class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from editors.base import EditRequest
 from editors.parts.checks import check_choice
-from editors.parts.in_context import InContextEditor, InContextHparams, Retrieval
+from editors.parts.fact_memory import InContextEditor, InContextHparams, Retrieval
 from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
 from editors.parts.tokens import joint
 

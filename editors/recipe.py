@@ -27,18 +27,18 @@ from torch import Tensor
 
 from editors.base import EditRequest, Resources
 from editors.parts.artefact import required_encoder
+from editors.parts.encoder import encoder_digest
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import FORWARD, THROUGH, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import prefixed, text_prefixed
 from editors.parts.recipe.hparams import EDIT_TIME, PRESETS, RecipeHparams, trained_values
 from editors.parts.recipe.network import (
+    InnerProductIndex,
     Trained,
     empty_network,
-    encoder_digest,
     fresh_network,
     recipe_parameters,
 )
-from editors.parts.recipe.repository import InnerProductIndex
 from editors.parts.recipe.training import RecipeTask
 from editors.parts.retrieving import Explanation, RetrievingEditor, nearest
 from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
@@ -188,7 +188,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
                 *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
                 *("inject", "positions", "gate"),
             ),
-            facts={"encoder_digest": encoder_digest(encoder)},
+            facts={"encoder_digest": encoder_digest(encoder, weights=False)},  # trained too
             learner=lambda samples: RecipeTask(lm, samples, hparams, encoder=encoder, seed=seed),
             initial_weights=initial_weights,
             loop=LoopSettings(

@@ -13,7 +13,7 @@ implementation kmeng01/rome; the `easyedit` and `rebuilt_*` modes after zjunlp/E
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -77,12 +77,12 @@ class RomeHparams(ValueHparams):
         return "original" if self.mode == "easyedit" else self.mode
 
 
+@dataclass
 class InverseCovariance:
     """C^-1 by layer, inverted in float64 and stored in float32, as in the original ROME."""
 
-    def __init__(self, covariance: Callable[[int], Tensor]) -> None:
-        self._covariance = covariance
-        self._inverses: dict[int, Tensor] = {}
+    covariance: Callable[[int], Tensor]
+    _inverses: dict[int, Tensor] = field(default_factory=dict, init=False)
 
     def __call__(self, layer: int, like: Tensor) -> Tensor:
         """C^-1 [m, m] of a layer in single precision on the device of `like`.
@@ -93,7 +93,7 @@ class InverseCovariance:
             ValueError: C is singular, which means that it saw too little text.
         """
         if layer not in self._inverses:
-            matrix = self._covariance(layer).to(device=like.device, dtype=torch.float64)
+            matrix = self.covariance(layer).to(device=like.device, dtype=torch.float64)
             inverse, failed = torch.linalg.inv_ex(matrix)
             if failed.any() or not inverse.isfinite().all():
                 raise ValueError(

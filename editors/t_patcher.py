@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from editors.base import Editor, EditRequest, Hparams, Resources
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_at_least, check_fields
 from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
@@ -57,8 +57,7 @@ class TPatcherHparams(Hparams):
     memory_weight: float = 0.1  # of L_m: it is inactive elsewhere
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, TPatcherMode)
-        check_at_least("num_steps", self.num_steps, 1)
+        check_fields(self, TPatcherHparams)
         check_above("lr", self.lr, 0)
         for name in ("weight_decay", "activation_weight", "memory_weight"):
             check_at_least(name, vars(self)[name], 0)

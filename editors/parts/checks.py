@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from typing import Any, get_args
+from collections.abc import Collection
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def check_choice(name: str, value: Any, literal: Any) -> None:
@@ -41,6 +42,21 @@ def check_above(name: str, value: Any, bound: float) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > bound:
         raise ValueError(f"{name} must be a number above {bound}, got {value!r}.")
+
+
+def check_fields(hparams: Any, cls: type, *, other: Collection[str] = ()) -> None:
+    """Refuse values outside the `Literal` types of a class, and counts below 1.
+
+    Counts are the fields of the type `int`, but for those named in `other`.
+
+    Raises:
+        ValueError: for the first such value.
+    """
+    for name, hint in get_type_hints(cls).items():
+        if get_origin(hint) is Literal:
+            check_choice(name, vars(hparams)[name], hint)
+        elif hint is int and name not in other:
+            check_at_least(name, vars(hparams)[name], 1)
 
 
 # Ours: room for prefix, suffix and temporary name within the 255 bytes of common file systems.

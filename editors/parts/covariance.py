@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -35,7 +36,6 @@ class KeyMoments:
     Args:
         layers: block numbers.
         max_length: each document is cut at that many tokens.
-        accumulate: dtype of the sums.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class KeyMoments:
         layers: Sequence[int],
         *,
         max_length: int,
-        accumulate: torch.dtype = torch.float64,
     ) -> None:
         self.layers = tuple(layers)
         self.documents = 0  # texts taken from the corpus, empty ones too
@@ -53,7 +52,7 @@ class KeyMoments:
         self._max_length = max_length
         size = lm.architecture.as_out_in(self._projection(self.layers[0])).shape[1]
         self._sums = {
-            layer: torch.zeros(size, size, dtype=accumulate, device=lm.device)
+            layer: torch.zeros(size, size, dtype=torch.float64, device=lm.device)
             for layer in self.layers
         }
 
@@ -117,14 +116,13 @@ def second_moments(
     *,
     max_length: int,
     max_tokens: int | None = None,
-    accumulate: torch.dtype = torch.float64,
 ) -> dict[int, SecondMoment]:
     """C of the inputs of each layer's MLP output projection; arguments as of `KeyMoments`.
 
     Raises:
         ValueError: there was no text at all.
     """
-    running = KeyMoments(lm, layers, max_length=max_length, accumulate=accumulate)
+    running = KeyMoments(lm, layers, max_length=max_length)
     for _ in running.read(texts, max_tokens=max_tokens):
         pass
     return running.moments()
@@ -155,11 +153,6 @@ def _batches(lm: LanguageModel, texts: Sequence[str], max_length: int) -> Iterat
 
 
 def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    for text in texts:
-        chunk.append(text)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+    left = iter(texts)
+    while chunk := list(islice(left, size)):
         yield chunk

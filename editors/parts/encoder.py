@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -131,12 +132,12 @@ class SentenceEncoder(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
+@dataclass(frozen=True)
 class TextBatcher:
     """Strings to right-padded encoder ids, truncated to what the encoder can read."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-        self.tokenizer = tokenizer
-        self.max_length = max_length
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
 
     @classmethod
     def from_directory(cls, directory: Path, max_length: int) -> Self:
@@ -180,9 +181,7 @@ def read_config(directory: Path) -> RobertaConfig:
     """
     from transformers import RobertaConfig
 
-    path = Path(directory) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"No sentence encoder at {directory}: {path.name} is missing.")
+    check_files(directory, _FILES[:1])
     values, _ = RobertaConfig.get_config_dict(directory, local_files_only=True)
     if values.get("model_type") != "roberta":
         raise ValueError(
@@ -246,25 +245,26 @@ class TextVectors:
         return functional.normalize((states * real).sum(1) / real.sum(1), dim=-1)
 
 
-def check_files(directory: Path) -> None:
+def check_files(directory: Path, names: Sequence[str] = _FILES) -> None:
     """Refuse a directory that is no encoder.
 
     Raises:
         FileNotFoundError: by the first missing file.
     """
-    for name in _FILES:
+    for name in names:
         if not (directory / name).is_file():
             raise FileNotFoundError(f"No sentence encoder at {directory}: {name} is missing.")
 
 
-def vectors_digest(directory: Path) -> str:
-    """sha256 of configuration, tokenizer and weights of an encoder.
+def encoder_digest(directory: Path, *, weights: bool = True) -> str:
+    """sha256 of an encoder's configuration, which fixes its width, tokenizer and weights.
 
     Raises:
         FileNotFoundError: one of the files is missing.
     """
-    check_files(directory)
-    return files_digest([directory / name for name in _FILES])
+    names = _FILES if weights else _FILES[:2]
+    check_files(directory, names)
+    return files_digest([directory / name for name in names])
 
 
 def _pooling(directory: Path) -> TokenPooling:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editors.base import EditSample, Hparams
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_at_least, check_fields
 from editors.parts.deltas import WeightDelta
 from editors.parts.encoder import TextVectors
 from editors.parts.fact_memory import NONE, FactMemory, Questions, best_threshold, hit_rates
@@ -67,11 +67,8 @@ class LteHparams(Hparams):
     calibration: int = 100
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, LteMode)
-        check_choice("learning_rate_decay", self.learning_rate_decay, Literal["none", "cosine"])
+        check_fields(self, LteHparams)
         check_above("learning_rate", self.learning_rate, 0)
-        for name in ("batch_size", "iterations", "checkpoint_interval", "held_out", "calibration"):
-            check_at_least(name, vars(self)[name], 1)
         for name in ("weight_reliability", "weight_generality", "weight_locality"):
             check_at_least(name, vars(self)[name], 0)
         if self.threshold is not None:

@@ -97,10 +97,10 @@ class TargetRows:
     ) -> TargetRows:
         """Rows of each request under each context template, and its essence row."""
         rows = [row for request in requests for row in _rows_of(lm, request, templates)]
-        batch = lm.batch_of_pairs(
-            [(row.prompt, row.target) for row in rows], [row.text for row in rows]
-        )
-        return cls(batch, placed([row.lookup for row in rows], lm.device), len(requests))
+        texts, targets, lookups = zip(*rows, strict=True)
+        prompts = [prompt_ids(lm.tokenizer, text) for text in texts]
+        batch = lm.batch_of_pairs([*zip(prompts, targets, strict=True)], texts)
+        return cls(batch, placed(lookups, lm.device), len(requests))
 
     @property
     def each(self) -> int:
@@ -118,23 +118,18 @@ class TargetRows:
         return rows.view(self.requests, self.each, *rows.shape[1:])
 
 
-@dataclass(frozen=True)
-class _Row:
-    text: str
-    prompt: list[int]
-    target: list[int]  # empty in the essence row
-    lookup: int
-
-
-def _rows_of(lm: LanguageModel, request: EditRequest, templates: Sequence[str]) -> Iterator[_Row]:
+def _rows_of(
+    lm: LanguageModel, request: EditRequest, templates: Sequence[str]
+) -> Iterator[tuple[str, list[int], int]]:
+    """(text, target ids, lookup) of each row; the essence row has no target."""
     tokenizer, subject = lm.tokenizer, request.subject
     target = target_ids(tokenizer, request.target)
     for template in templates:
         text = template.replace("{}", request.prompt, 1)
         lookup = subject_last(tokenizer, request.prompt, subject, template=template)
-        yield _Row(text, prompt_ids(tokenizer, text), target, lookup)
+        yield text, target, lookup
     text = ESSENCE.format(subject)
-    yield _Row(text, prompt_ids(tokenizer, text), [], subject_last(tokenizer, text, subject))
+    yield text, [], subject_last(tokenizer, text, subject)
 
 
 @dataclass(frozen=True)

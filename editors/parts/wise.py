@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editors.base import EditRequest, Hparams
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_fields
 from editors.parts.language_model import LanguageModel
 from editors.parts.retrieving import Explanation, nearest
 from editors.parts.tokens import TokenBatch, prompt_ids, target_ids
@@ -51,14 +51,9 @@ class WiseHparams(Hparams):
     context_lengths: tuple[int, ...] = (10,) * 10  # tokens of each random prefix
 
     def __post_init__(self) -> None:
-        check_choice("projection", self.projection, Projection)
-        check_choice("mode", self.mode, WiseMode)
-        check_choice("decay", self.decay, Decay)
-        check_choice("routed_on", self.routed_on, RoutedOn)
+        check_fields(self, WiseHparams)
         for name in ("edit_lr", "act_ratio", "mask_ratio", "density"):
             check_above(name, vars(self)[name], 0)
-        for name in ("n_iter", "save_freq", "merge_freq"):
-            check_at_least(name, vars(self)[name], 1)
         if self.norm_constraint is not None:
             check_above("norm_constraint", self.norm_constraint, 0)
         if self.merge_freq % self.save_freq:

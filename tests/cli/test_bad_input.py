@@ -64,7 +64,7 @@ def test_bad_values_are_one_sentence_and_leave_nothing(
 def test_an_optional_package_that_is_missing_is_named(
     run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("editors.parts.recipe.repository.find_spec", lambda _: None)
+    monkeypatch.setattr("editors.parts.recipe.hparams.find_spec", lambda _: None)
     assert main([*run_arguments, "--editors", "recipe", "--index", "faiss"]) == 2
     assert "pip install 'lifelong-edit-bench[faiss]'" in capsys.readouterr().err
     assert not Path("out").exists()

@@ -29,7 +29,7 @@ from bench.checks.contract.tiny import (
 from editors import registry
 from editors.base import Editor, EditRequest
 from editors.by_hand import Session
-from editors.parts.in_context import InContextEditor
+from editors.parts.fact_memory import InContextEditor
 from tests.support.own_files import EDITOR
 
 TEXTS = list(LONG_LINES)  # for T-Patcher's memory

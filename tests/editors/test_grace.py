@@ -202,24 +202,25 @@ def test_algorithm_1_by_hand(
 
 def test_a_relative_radius_is_in_units_of_the_new_keys_norm() -> None:
     book = codebook(eps=0.5, eps_unit="key_norm")
-    assert book.insert(-8.0, HERE) == "new"
-    assert book.radii.tolist() == [0.0, 4.0]
-    assert book.insert(-17.0, THERE) == "new"  # 9 away, beyond 4 and its own 8.5 were it 13
+    assert [book.insert(x, HERE) for x in (4.0, -8.0)] == ["new", "new"]
+    assert book.radii.tolist() == [0.0, 2.0, 4.0]
+    assert book.insert(17.0, THERE) == "new"  # 13 away, beyond 2 and its own 8.5
+    assert book.insert(7.0, THERE) == "split"  # 3 away, within 2 and its own 3.5
 
 
 def test_retrieval_is_inclusive_and_by_row() -> None:
     book = codebook()
-    book.insert(at(4.0), THERE)
+    book.insert(4.0, THERE)
     index, hit = book.retrieve(torch.stack([at(1.0), at(1.5), at(3.0), at(5.5)]))
     assert index.tolist() == [0, 0, 1, 1]
     assert hit.tolist() == [True, False, True, False]
 
 
 def test_distances_are_exact_also_among_many_keys_and_queries() -> None:
-    book = Book(eps=1e-3)
+    book = Codebook()
     keys = 100 + torch.arange(40.0)[:, None].expand(40, 3)
     for number, key in enumerate(keys):
-        book.insert(key, TargetLabel(1, (number,)))
+        book.append(key, TargetLabel(1, (number,)), key, torch.tensor(1e-3))
     index, distance = book.nearest(keys)
     assert index.tolist() == list(range(40))
     assert distance.tolist() == [0.0] * 40

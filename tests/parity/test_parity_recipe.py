@@ -23,8 +23,7 @@ from editors.parts.recipe.losses import (
     hinged_nll,
     kl_divergence,
 )
-from editors.parts.recipe.network import RecipeNetwork, Trained, similarity
-from editors.parts.recipe.repository import PromptRepository
+from editors.parts.recipe.network import PromptRepository, RecipeNetwork, Trained, similarity
 from editors.parts.recipe.training import learning_rates
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
 from editors.parts.training.examples import statement

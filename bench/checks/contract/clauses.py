@@ -48,7 +48,7 @@ from editors import registry
 from editors.base import Editor, EditRequest
 from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import Stop, forced_and_greedy, greedy
-from editors.parts.in_context import InContextEditor
+from editors.parts.fact_memory import InContextEditor
 from editors.parts.tokens import TokenBatch, batch_of_ids
 
 BARE = [(prompt, "") for prompt, _ in PAIRS]

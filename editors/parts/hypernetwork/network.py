@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from editors.base import Hparams
-from editors.parts.checks import check_above, check_at_least
+from editors.parts.checks import check_above, check_at_least, check_fields
 from editors.parts.hypernetwork.projections import Projection
 
 Number = TypeVar("Number", float, Tensor)
-
-_COUNTS = ("rank", "n_blocks", "batch_size", "micro_batch", "iterations", "checkpoint_interval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +40,7 @@ class HypernetworkHparams(Hparams):
     held_out: int = 200  # training samples a data set that select the checkpoint
 
     def __post_init__(self) -> None:
-        for name in (*_COUNTS, "held_out"):
-            check_at_least(name, vars(self)[name], 1)
+        check_fields(self, HypernetworkHparams)
         for name in ("learning_rate", "max_grad_norm"):
             check_above(name, vars(self)[name], 0)
         for name in ("weight_edit", "weight_locality"):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -181,34 +181,18 @@ def deltas_of(
     return tuple(p.delta(lm, matrices[p.path]) for p in projections if p.path in matrices)
 
 
-class Shift(Protocol):
-    """Matrices to add to a projection's weight, one a system."""
-
-    def applied(self, inputs: Tensor) -> Tensor:
-        """What the shift adds to the output [b, S, d_out] for inputs [b, S, d_in]."""
-
-    def matrices(self) -> Tensor:
-        """The matrices [b, d_in, d_out]."""
-
-    @property
-    def systems(self) -> int:
-        """Number b of systems."""
-
-
 @dataclass(frozen=True)
 class DenseShift:
-    """Matrices as they are."""
+    """Matrices to add to a projection's weight, one a system."""
 
     values: Tensor  # [b, d_in, d_out]
 
     def applied(self, inputs: Tensor) -> Tensor:
+        """What the shift adds to the output [b, S, d_out] for inputs [b, S, d_in]."""
         return inputs @ self.values
 
-    def matrices(self) -> Tensor:
-        return self.values
-
-    @property
-    def systems(self) -> int:
+    def __len__(self) -> int:
+        """Number b of systems."""
         return len(self.values)
 
 
@@ -223,11 +207,14 @@ class LowRankShift:
         return (inputs @ self.left.mT) @ self.right
 
     def matrices(self) -> Tensor:
+        """The matrices [b, d_in, d_out]."""
         return self.left.mT @ self.right
 
-    @property
-    def systems(self) -> int:
+    def __len__(self) -> int:
         return len(self.left)
+
+
+Shift = DenseShift | LowRankShift
 
 
 @contextmanager
@@ -236,7 +223,7 @@ def shifted(lm: LanguageModel, shifts: Mapping[str, Shift]) -> Iterator[None]:
 
     def adding(shift: Shift) -> OutputFunction:
         def add(inputs: Tensor, output: Tensor) -> Tensor:
-            by_system = inputs.float().reshape(shift.systems, -1, inputs.shape[-1])
+            by_system = inputs.float().reshape(len(shift), -1, inputs.shape[-1])
             return output + shift.applied(by_system).reshape(output.shape).to(output.dtype)
 
         return add

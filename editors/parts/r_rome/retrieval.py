@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editors.base import EditRequest, Hparams
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_at_least, check_fields
 from editors.parts.encoder import TextVectors
 from editors.parts.retrieving import Candidate, Explanation
 
@@ -61,25 +61,12 @@ class RaseHparams(Hparams):
     artefact_dtype: Literal["float32", "float16"] = "float32"
 
     def __post_init__(self) -> None:
-        check_choice("heads", self.heads, Literal["trained", "untrained"])
-        check_choice("gate", self.gate, Literal["calibrated", "published"])
-        check_choice("artefact_dtype", self.artefact_dtype, Literal["float32", "float16"])
-        for name in _COUNTS:
-            check_at_least(name, vars(self)[name], 1)
+        check_fields(self, RaseHparams)
         check_above("temperature", self.temperature, 0)
         check_above("learning_rate", self.learning_rate, 0)
         check_at_least("margin", self.margin, 0)
 
 
-_COUNTS = (
-    "width",
-    "highway_layers",
-    "batch_size",
-    "sentences_per_fact",
-    "iterations",
-    "checkpoint_interval",
-    "held_out",
-)
 # How the weights are used, not how they come about; not part of an artefact's identity.
 _IN_USE = ("gate", "two_way", "plus_prompt")
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from editors.base import Resources
 from editors.parts.artefact import check_identity, read_header, required_encoder, write_artefact
-from editors.parts.encoder import TextVectors, vectors_digest
+from editors.parts.encoder import TextVectors, encoder_digest
 from editors.parts.language_model import LanguageModel
 from editors.parts.r_rome.calibration import (
     Encoded,
@@ -258,7 +258,7 @@ class RaseTrainable(TrainedEditor[RaseT]):
             key="r_rome",
             hparams=trained_values(hparams),
             model_hparams=_MODEL_FIELDS,
-            facts={"encoder_digest": vectors_digest(encoder)},
+            facts={"encoder_digest": encoder_digest(encoder)},
             learner=lambda samples: RaseTask(*initial(), samples, hparams, seed),
             initial_weights=initial_weights,
             loop=LoopSettings(

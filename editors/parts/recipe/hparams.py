@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_origin, get_type_hints
+from importlib.util import find_spec
+from typing import Any, Literal
 
 from editors.base import Hparams
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_at_least, check_fields
 from editors.parts.encoder import Pooling
 from editors.parts.prefix import Injection, Positions
-from editors.parts.recipe.repository import check_faiss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +90,7 @@ class RecipeHparams(Hparams):
     artefact_dtype: Literal["float32", "float16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(RecipeHparams).items():
-            if get_origin(hint) is Literal:
-                check_choice(name, vars(self)[name], hint)
-        for name in _COUNTS:
-            check_at_least(name, vars(self)[name], 1)
+        check_fields(self, RecipeHparams, other=("ramp_start", "ramp_end"))
         check_above("prompt_init_scale", self.prompt_init_scale, 0)
         check_above("similarity_factor", self.similarity_factor, 0)
         for name in ("learning_rate", "prompt_learning_rate", "contrastive_hinge", "edit_hinge"):
@@ -131,18 +127,6 @@ class RecipeHparams(Hparams):
         if self.index == "faiss":
             check_faiss()
 
-
-_COUNTS = (
-    "representation_width",
-    "sentinel_length",
-    "prompt_length",
-    "batch_size",
-    "iterations",
-    "checkpoint_interval",
-    "held_out",
-    "calibration",
-    "index_above",
-)
 
 # Used when editing or answering; the trained weights are the same.
 EDIT_TIME = frozenset({"prompts", "index", "index_above"})
@@ -235,3 +219,16 @@ def trained_values(hparams: RecipeHparams) -> dict[str, Any]:
 
 def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
+
+
+def check_faiss() -> None:
+    """Do nothing where FAISS can be imported.
+
+    Raises:
+        ValueError: faiss-cpu is not installed.
+    """
+    if find_spec("faiss") is None:
+        raise ValueError(
+            "The index 'faiss' wants the package faiss-cpu, which is not installed; "
+            "pip install 'lifelong-edit-bench[faiss]' adds it."
+        )

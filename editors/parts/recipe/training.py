@@ -15,8 +15,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.losses import Objective, RecipeBatch
-from editors.parts.recipe.network import RecipeNetwork, fresh_network
-from editors.parts.recipe.repository import PromptRepository
+from editors.parts.recipe.network import PromptRepository, RecipeNetwork, fresh_network
 from editors.parts.tokens import Ids
 from editors.parts.training.examples import (
     Example,

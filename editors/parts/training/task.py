@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from editors.parts.artefact import (
     required_artefact,
 )
 from editors.parts.language_model import LanguageModel
+from editors.parts.training.examples import PoolSampler
 from editors.parts.training.loop import (
     Learner,
     LoopSettings,
@@ -148,32 +149,17 @@ class GeneratorScope:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        outside = self._global_state()
-        self._set_global_state(self.state)
-        try:
-            yield
-        finally:
-            self.state = self._global_state()
-            self._set_global_state(outside)
-
-    def _global_state(self) -> Tensor:
-        if self.device.type == "cuda":
-            return torch.cuda.get_rng_state(self.device)
-        return torch.get_rng_state()
-
-    def _set_global_state(self, state: Tensor) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state, self.device)
-        else:
-            torch.set_rng_state(state)
-
-
-class Draws(Protocol):
-    """A sampler whose draws can be saved and continued."""
-
-    def state_dict(self) -> dict[str, Tensor]: ...
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
+        on_gpu = self.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if on_gpu else []):
+            if on_gpu:
+                torch.cuda.set_rng_state(self.state, self.device)
+            else:
+                torch.set_rng_state(self.state)
+            try:
+                yield
+            finally:
+                own = torch.cuda.get_rng_state(self.device) if on_gpu else torch.get_rng_state()
+                self.state = own
 
 
 class TrainingTask(ABC, Generic[PoolT]):
@@ -188,7 +174,7 @@ class TrainingTask(ABC, Generic[PoolT]):
     def __init__(
         self,
         network: nn.Module,
-        sampler: Draws,
+        sampler: PoolSampler[Any],
         held_out: Mapping[str, PoolT],
         *,
         rates: list[tuple[Any, float]],

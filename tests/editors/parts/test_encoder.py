@@ -19,8 +19,8 @@ from editors.parts.encoder import (
     SentenceEncoder,
     TextBatcher,
     TextVectors,
+    encoder_digest,
     read_config,
-    vectors_digest,
 )
 from editors.parts.language_model import check_report
 
@@ -242,7 +242,7 @@ def test_a_bert_directory_without_a_pooler_loads_and_leaves_global_draws(tmp_pat
 
 
 def test_a_directory_that_lacks_a_file_is_refused(directory: Path) -> None:
-    digest = vectors_digest(directory)
+    digest = encoder_digest(directory)
     assert len(digest) == 64
     (directory / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"No sentence encoder at .*model\.safetensors"):

@@ -13,7 +13,6 @@ from editors.parts.hypernetwork.projections import (
     DenseShift,
     LowRankShift,
     Projection,
-    Shift,
     deltas_of,
     gradient_factors,
     group_means,
@@ -100,7 +99,7 @@ def test_a_shifted_forward_is_that_of_changed_weights(lm: LanguageModel) -> None
     batch = rows(lm)
     projections = projections_of(lm, (1, 2), inputs=True)
     draws = torch.Generator().manual_seed(1)
-    shifts: dict[str, Shift] = {}
+    shifts: dict[str, LowRankShift] = {}
     for p in projections:
         left = torch.randn(1, 3, p.d_in, generator=draws) / 4
         shifts[p.path] = LowRankShift(left, torch.randn(1, 3, p.d_out, generator=draws) / 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.recipe.repository import InnerProductIndex, PromptRepository
+from editors.parts.recipe.network import InnerProductIndex, PromptRepository
 
 
 def repository(sentinel: list[float], threshold: float | None = None) -> PromptRepository:
