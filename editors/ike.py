@@ -1,6 +1,6 @@
 """IKE: in-context editing by demonstrations (Zheng et al., EMNLP 2023).
 
-Written after the paper's section 4 and the original implementation Zce1112zslx/IKE: demonstrations
+Written after the paper and the original implementation Zce1112zslx/IKE: demonstrations
 show how a fact is copied, reworded and left alone. They come from training edits that are near the
 new fact, the nearest last, then the fact's own. There an oracle puts the right fact in front of
 every question, so that it edits once. Here facts lie in a memory, and a question retrieves the

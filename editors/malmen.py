@@ -302,7 +302,7 @@ class MalmenObjective(Objective[MalmenHparams]):
 
     No graph leads through the language model into the network: phase one takes the gradient of the
     outer loss with respect to each shift, phase two carries it through the normal equation in
-    closed form and then into the networks, a chunk of tokens at a time (section 4.3).
+    closed form and then into the networks, a chunk of tokens at a time.
     """
 
     network: NormalNetwork

@@ -48,7 +48,7 @@ from editors.parts.training.loop import Selection
 # compares the locality answer alone, and selects the last checkpoint without ever stopping early.
 MendMode = Literal["live_rate", "original", "easyedit"]
 
-LAST_BLOCKS = 3  # edited where no layers are named: the paper's choice (appendix C)
+LAST_BLOCKS = 3  # edited where no layers are named: the paper's choice
 _EPS = 1e-7  # beside the standard deviations (released code)
 
 

@@ -1,4 +1,4 @@
-"""The uncentred second moment C = E[k k^T] of MLP keys over a corpus (ROME, appendix E.5)."""
+"""The uncentred second moment C = E[k k^T] of MLP keys over a corpus, as ROME takes it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _OUT_OF_RANGE = 999_999.0
 
 
 class SentenceEncoder(nn.Module):
-    """RoBERTa with RECIPE's pooling (paper section 4.2; the released code adds the pooler output).
+    """RoBERTa with RECIPE's pooling (the released code adds the pooler output).
 
     `code4` concatenates pooler output, mean, maximum and minimum over the tokens of a row, in this
     order; `paper3` leaves the pooler output out. `<s>` and `</s>` count as tokens, padding never.

@@ -1,6 +1,6 @@
 """How RASE's heads are trained: three contrastive losses, then the artefact with calibrated gates.
 
-Losses: paper section 3, and sev777/RASE, its training model. Settings are ours where it names none.
+Losses: the paper, and sev777/RASE, its training model. Settings are ours where it names none.
 """
 
 from __future__ import annotations

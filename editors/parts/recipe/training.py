@@ -66,7 +66,7 @@ class BatchSampler(PoolSampler[Example]):
 
 
 class RecipeTask(TrainingTask[Sequence[Example]]):
-    """Algorithm 1: encoder, projections, sentinel and prompt MLP on batches of edit samples."""
+    """Trains encoder, projections, sentinel and prompt MLP on batches of edit samples."""
 
     logged = tuple(
         f"{kind}{aspect}"
