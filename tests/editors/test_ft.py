@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-
-from bench.checks.contract.tiny import REQUESTS, tiny_gptj, tiny_llama
+from bench.checks.contract.tiny import REQUESTS, tiny_llama
 from editors.base import EditRequest, Resources
-from editors.ft import FtEditor, FtHparams, Lesson
+from editors.ft import FtEditor, FtHparams
 from editors.parts.language_model import LanguageModel, parameter_names
-from editors.parts.tokens import batch_of
 
 
 def editor_of(lm: LanguageModel, **values: object) -> FtEditor:
@@ -19,31 +16,6 @@ def parameters(editor: FtEditor) -> tuple[str, ...]:
     """Names of what is trained."""
     lm = editor.lm
     return parameter_names(lm, lm.architecture.mlp_out.format(editor.layer))
-
-
-@torch.no_grad()
-def test_prompt_last_teaches_every_target_token_after_the_prompt() -> None:
-    lm = tiny_llama()
-    batch = batch_of(lm.tokenizer, [("Ada is", "in"), ("So he is", "off")], device=lm.device)
-    logits = lm.logits(batch).log_softmax(-1)
-    (a, b), (n, m) = batch.target_ids, batch.prompt_lengths
-    last = -logits[0, n - 1, list(a)].mean() / 2 - logits[1, m - 1, list(b)].mean() / 2
-    torch.testing.assert_close(
-        Lesson.of(batch, "prompt_last").loss(lm, lm.hidden_states(batch)), last
-    )
-    rows = [(0, n, a), (1, m, b)]
-    new = sum(-logits[i, k - 1 + j, t] / len(y) for i, k, y in rows for j, t in enumerate(y)) / 2
-    torch.testing.assert_close(
-        Lesson.of(batch, "target_new").loss(lm, lm.hidden_states(batch)), new
-    )
-
-
-def test_bos_becomes_a_label_only_in_its_mode_and_only_where_there_is_one() -> None:
-    request = REQUESTS[0]
-    for lm, leading in ((tiny_llama(), (1,)), (tiny_gptj(), ())):
-        plain = editor_of(lm)._batch([request]).target_ids[0]
-        quirk = editor_of(lm, objective="bos_label")._batch([request]).target_ids[0]
-        assert quirk == leading + plain
 
 
 def test_trained_are_the_projections_weight_and_its_bias(tiny_lm: LanguageModel) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import REQUESTS, tiny_llama
-from editors.base import EditRequest, Resources
+from editors.base import Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
@@ -113,10 +113,3 @@ def test_the_original_finds_facts_by_their_prompts_and_always_one(trained: Resou
     author.edit(REQUESTS[:1])
     fact = f"{REQUESTS[0].prompt} {REQUESTS[0].target}"
     assert torch.equal(author.memory.keys, author.vectors([fact]))
-
-
-def test_the_newest_of_equal_facts_is_used(trained: Resources) -> None:
-    editor = LteEditor(tiny_llama(), OPEN, trained)
-    request = EditRequest(prompt="A", target="B", subject="A")
-    editor.edit([request, REQUESTS[0], request])
-    assert editor.retrieve(["A B"]).tolist() == [2]

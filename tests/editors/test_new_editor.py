@@ -20,8 +20,8 @@ import torch
 from dataclasses import dataclass
 from torch.nn.functional import cross_entropy
 
-from editors.base import Editor, Hparams
-from editors.parts.deltas import EditedWeights, WeightDelta
+from editors.base import Hparams
+from editors.parts.deltas import WeightDelta, WeightEditor, thawed
 from editors.parts.needs import Needs
 from editors.parts.tokens import batch_of
 
@@ -31,7 +31,7 @@ class OneStepHparams(Hparams):
     lr: float = 0.02
 
 
-class OneStepEditor(Editor[OneStepHparams]):
+class OneStepEditor(WeightEditor[OneStepHparams]):
     """One step along the sign of the gradient of the last MLP."""
 
     family = "MP"
@@ -41,37 +41,20 @@ class OneStepEditor(Editor[OneStepHparams]):
     hparams_class = OneStepHparams
     presets = {"default": OneStepHparams()}
 
-    def __init__(self, lm, hparams, resources):
-        super().__init__(lm, hparams, resources)
-        self._weights = EditedWeights(lm.model)
-        self._name = f"{lm.architecture.mlp_out.format(lm.n_layers - 1)}.weight"
-
     @torch.enable_grad()
     def edit(self, requests):
-        weight = self.lm.model.get_parameter(self._name)
+        name = f"{self.lm.architecture.mlp_out.format(self.lm.n_layers - 1)}.weight"
         for request in requests:
             pair = (request.prompt, request.target)
             batch = batch_of(self.lm.tokenizer, [pair], device=self.lm.device)
-            weight.requires_grad_(True)
-            try:
+            with thawed(self.lm.model, [name]) as parameters:
                 loss = cross_entropy(self.lm.target_logits(batch), batch.labels)
-                (gradient,) = torch.autograd.grad(loss, weight)
-            finally:
-                weight.requires_grad_(False)
-            self._weights.add([WeightDelta(self._name, -self.hparams.lr * gradient.sign())])
+                (gradient,) = torch.autograd.grad(loss, parameters[name])
+            self._weights.add([WeightDelta(name, -self.hparams.lr * gradient.sign())])
 
     @classmethod
     def needs(cls, hparams, on):
         return Needs(held=on.copies(on.shape.matrix), edit_operations=1.0)
-
-    def reset(self):
-        self._weights.restore()
-
-    def state_dict(self):
-        return self._weights.state_dict()
-
-    def load_state_dict(self, state):
-        self._weights.load_state_dict(state)
 '''
 
 

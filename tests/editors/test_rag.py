@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import REQUESTS, SAMPLES, logits, tiny_llama, write_encoder
-from editors.base import EditRequest, Resources
+from editors.base import Resources
 from editors.parts.fact_memory import NONE
 from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
@@ -72,15 +72,6 @@ def test_a_threshold_is_chosen_between_related_and_unrelated_questions(encoder: 
     }
     unrelated = SAMPLES[0].locality[0].prompt
     assert scores[unrelated] < editor.threshold < scores[FIRST.prompt]
-
-
-def test_the_newest_of_equal_prompts_answers(encoder: Path) -> None:
-    editor = editor_of(encoder)
-    newer = EditRequest(prompt=FIRST.prompt, target="Brenn", subject=FIRST.subject)
-    editor.edit([FIRST, SECOND])
-    editor.edit([newer])
-    assert editor.search([FIRST.prompt]).tolist() == [2]
-    assert "Brenn" in editor.memory.facts[2]
 
 
 def test_missing_resources_are_named(encoder: Path) -> None:

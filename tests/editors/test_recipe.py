@@ -42,45 +42,6 @@ def batch(lm: LanguageModel, texts: list[str]) -> TokenBatch:
     return batch_of(lm.tokenizer, [(text, "") for text in texts], device=lm.device)
 
 
-def test_edits_grow_the_repository_and_one_by_one_equals_all_at_once(editor: RecipeEditor) -> None:
-    start = editor.state_dict()
-    editor.edit(REQUESTS)
-    together = editor.state_dict()
-    editor.load_state_dict(start)
-    for request in REQUESTS:
-        editor.edit([request])
-    alone = editor.state_dict()
-    assert len(editor.repository) == len(REQUESTS)
-    for name, tensor in together.items():
-        torch.testing.assert_close(alone[name], tensor, atol=1e-5, rtol=0)
-
-
-def test_a_hit_is_steered_and_a_reset_forgets_it(editor: RecipeEditor) -> None:
-    lm = editor.lm
-    rows = batch(lm, [REQUESTS[0].prompt])
-    before = lm.logits(rows)
-    editor.edit(REQUESTS[:1])
-    assert editor.retrieve(rows.texts).tolist() == [1]
-    with editor.steering(rows):
-        assert not torch.allclose(lm.logits(rows), before, atol=1e-3)
-    assert torch.equal(lm.logits(rows), before)
-    editor.reset()
-    with editor.steering(rows):
-        assert torch.equal(lm.logits(rows), before)
-
-
-def test_the_retrieval_text_decides_not_the_ids(editor: RecipeEditor) -> None:
-    editor.edit(REQUESTS)
-    rows = batch(editor.lm, [REQUESTS[0].prompt])
-    asked_otherwise = dataclasses.replace(rows, texts=(REQUESTS[2].prompt,))
-    with editor.steering(rows):
-        own = editor.lm.logits(rows)
-    with editor.steering(asked_otherwise):
-        other = editor.lm.logits(rows)
-    changed = editor.retrieve(rows.texts) != editor.retrieve(asked_otherwise.texts)
-    assert bool(changed) != torch.equal(own, other)
-
-
 def test_the_same_request_twice_stays_two_rows(editor: RecipeEditor) -> None:
     request = EditRequest(prompt="A", target="B", subject="A")
     editor.edit([request, request])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from editors.base import EditRequest, Hparams, Resources, TrainableEditor
 from editors.parts.deltas import WeightDelta, WeightEditor, thawed
 from editors.parts.fast_paths import FastPaths
-from editors.parts.hooks import changed_output
+from editors.parts.hooks import OutputFunction, changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.retrieving import Candidate, Explanation
 from editors.parts.tokens import TokenBatch, batch_of
@@ -51,6 +51,10 @@ class Sound(WeightEditor[StepHparams]):
             loss = cross_entropy(self.lm.target_logits(batch), batch.labels)
             (gradient,) = torch.autograd.grad(loss, parameters[self.name])
         return WeightDelta(self.name, -self.hparams.lr * gradient.sign())
+
+    def steered(self, function: OutputFunction) -> AbstractContextManager[None]:
+        """Change the final norm's output."""
+        return changed_output(self.lm.module(self.lm.architecture.final_norm), function)
 
     def noise(self, size: float = 0.1) -> WeightDelta:
         weight = self.lm.model.get_parameter(self.name)
@@ -157,11 +161,8 @@ class DrawsGlobally(Sound):
 
 
 class SeesTheBatch(Sound):
-    @contextmanager
-    def steering(self, batch: TokenBatch) -> Iterator[None]:
-        norm = self.lm.module(self.lm.architecture.final_norm)
-        with changed_output(norm, lambda _, hidden: hidden * (1 + 0.1 * len(batch))):
-            yield
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        return self.steered(lambda _, hidden: hidden * (1 + 0.1 * len(batch)))
 
 
 class PreparesOneForAll(FastPaths, Sound):
@@ -180,11 +181,8 @@ class LosesItsState(Sound):
 
 
 class SteersPromptsAlone(Sound):
-    @contextmanager
-    def steering(self, batch: TokenBatch) -> Iterator[None]:
-        norm = self.lm.module(self.lm.architecture.final_norm)
-        with changed_output(norm, lambda _, h: h if h.shape[1] > 1 else -h):
-            yield
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        return self.steered(lambda _, hidden: hidden if hidden.shape[1] > 1 else -hidden)
 
 
 class DeclaresSteersAlike(FastPaths, Sound):
@@ -192,11 +190,8 @@ class DeclaresSteersAlike(FastPaths, Sound):
     def steers_alike(self) -> bool:
         return True
 
-    @contextmanager
-    def steering(self, batch: TokenBatch) -> Iterator[None]:
-        norm = self.lm.module(self.lm.architecture.final_norm)
-        with changed_output(norm, lambda _, h: -h if any(batch.target_ids) else h):
-            yield
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
+        return self.steered(lambda _, hidden: -hidden if any(batch.target_ids) else hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,12 +231,9 @@ class AcceptsAnyModel(Sound):
 
 
 class UndeclaredRetrieval(Sound):
-    @contextmanager
-    def steering(self, batch: TokenBatch) -> Iterator[None]:
-        norm = self.lm.module(self.lm.architecture.final_norm)
+    def steering(self, batch: TokenBatch) -> AbstractContextManager[None]:
         sizes = torch.tensor([[[1 + 0.1 * len(text)]] for text in batch.texts])
-        with changed_output(norm, lambda _, hidden: hidden * sizes):
-            yield
+        return self.steered(lambda _, hidden: hidden * sizes)
 
 
 class ExplainsWrongly(Sound):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,100 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 from bench.checks.contract.tiny import CONTEXT, HIDDEN, INNER, LAYERS
 from editors.parts.language_model import LanguageModel
 
-# What every LLaMA-like configuration has, at the values that most of them share.
-_LLAMA_LIKE = {
-    "hidden_act": "silu",
-    "initializer_range": 0.02,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 1e6,
-    "tie_word_embeddings": False,
-    "use_cache": True,
-    "attention_dropout": 0.0,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-}
-
 # The fields of published `config.json` files that decide about the computation.
-CONFIGS: dict[str, dict[str, Any]] = {
-    "llama-3-8b": _LLAMA_LIKE
-    | {"model_type": "llama", "attention_bias": False, "rope_theta": 5e5, "rope_scaling": None},
-    "llama-3.2-1b": _LLAMA_LIKE
-    | {
-        "model_type": "llama",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": True,
-        "rope_theta": 5e5,
-        "rope_scaling": {
-            "rope_type": "llama3",
-            "factor": 32.0,
-            "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 8192,
-        },
-    },
-    "mistral-7b-v0.1": _LLAMA_LIKE
-    | {"model_type": "mistral", "rope_theta": 1e4, "sliding_window": 4096},
-    "mistral-7b-v0.3": _LLAMA_LIKE | {"model_type": "mistral", "sliding_window": None},
-    "qwen2-7b": _LLAMA_LIKE
-    | {
-        "model_type": "qwen2",
-        "rms_norm_eps": 1e-6,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "use_sliding_window": False,
-        "sliding_window": 131072,
-        "max_window_layers": 28,
-    },
-    "qwen2.5-0.5b": _LLAMA_LIKE
-    | {
-        "model_type": "qwen2",
-        "rms_norm_eps": 1e-6,
-        "num_attention_heads": 14,
-        "num_key_value_heads": 2,
-        "use_sliding_window": False,
-        "sliding_window": 32768,
-        "max_window_layers": 24,
-        "tie_word_embeddings": True,
-    },
-    "qwen3-0.6b": _LLAMA_LIKE
-    | {
-        "model_type": "qwen3",
-        "rms_norm_eps": 1e-6,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "attention_bias": False,
-        "use_sliding_window": False,
-        "sliding_window": None,
-        "max_window_layers": 28,
-        "tie_word_embeddings": True,
-    },
-    "pythia-160m": {
-        "model_type": "gpt_neox",
-        "hidden_act": "gelu",
-        "initializer_range": 0.02,
-        "layer_norm_eps": 1e-5,
-        "rotary_pct": 0.25,
-        "rotary_emb_base": 10000,
-        "tie_word_embeddings": False,
-        "use_cache": True,
-        "use_parallel_residual": True,
-        "num_attention_heads": 12,
-    },
-    "gpt-neox-20b": {
-        "model_type": "gpt_neox",
-        "hidden_act": "gelu_fast",
-        "initializer_range": 0.02,
-        "layer_norm_eps": 1e-5,
-        "rotary_pct": 0.25,
-        "rotary_emb_base": 10000,
-        "tie_word_embeddings": False,
-        "use_cache": True,
-        "use_parallel_residual": True,
-        "num_attention_heads": 64,
-    },
-}
+CONFIGS: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("configs.json").read_text("utf-8")
+)
 
 _GPT_SIZES = {
     "n_embd": HIDDEN,

@@ -42,23 +42,6 @@ def load(directory: Path, pool: str = "code4") -> SentenceEncoder:
 
 
 @torch.no_grad()
-def test_pooling_is_pooler_mean_maximum_and_minimum_of_each_rows_own_tokens(
-    directory: Path, batcher: TextBatcher
-) -> None:
-    encoder = load(directory)
-    rows = batcher.ids(TEXTS)
-    ids, mask = batcher.pad(rows, torch.device("cpu"))
-    pooled = encoder(ids, mask)
-    output = encoder.roberta(input_ids=ids, attention_mask=mask)
-    for number, row in enumerate(rows):
-        states = output.last_hidden_state[number, : len(row)]
-        by_hand = torch.cat(
-            [output.pooler_output[number], states.mean(0), states.amax(0), states.amin(0)]
-        )
-        torch.testing.assert_close(pooled[number], by_hand)
-
-
-@torch.no_grad()
 def test_paper_pooling_is_the_released_one_without_the_pooler(
     directory: Path, batcher: TextBatcher
 ) -> None:

@@ -36,19 +36,6 @@ def prompts(tiny_lm: LanguageModel) -> Tensor:
     return torch.randn(len(PAIRS), LENGTH, tiny_lm.hidden_size, generator=generator)
 
 
-@torch.no_grad()
-def test_hits_see_the_prompt_as_input_embeddings_in_front(
-    tiny_lm: LanguageModel, prompts: Tensor
-) -> None:
-    single = batch(tiny_lm, PAIRS[:1])
-    words = tiny_lm.module(tiny_lm.architecture.embeddings)(single.input_ids)
-    textbook = tiny_lm.model(inputs_embeds=torch.cat([prompts[:1], words], dim=1)).logits
-    with prefixed(tiny_lm, prompts[:1], HITS[:1]):
-        ours = tiny_lm.logits(single)
-    torch.testing.assert_close(ours, textbook[:, LENGTH:], atol=1e-5, rtol=0)
-    assert not torch.allclose(ours, tiny_lm.logits(single), atol=1e-2)
-
-
 def test_cached_greedy_decoding_equals_teacher_forcing(
     tiny_lm: LanguageModel, prompts: Tensor
 ) -> None:
@@ -152,28 +139,6 @@ def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
         with prefixed(lm, prompts, hit, inject=mode):  # type: ignore[arg-type]
             before, after = (lm.logits(rows)[:, 4] for rows in (first, changed))
         assert torch.allclose(before, after, atol=1e-6) != leaks
-
-
-@torch.no_grad()
-def test_released_gpt2_positions_leave_the_query_where_it_was() -> None:
-    lm = tiny_gpt2()
-    prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
-    single = batch(lm, [("abcdefgh", "")])
-    positions = lm.module("transformer.wpe").get_parameter("weight")
-    length = single.input_ids.shape[1]
-    words = lm.module("transformer.wte")(single.input_ids)
-    moved = torch.cat(
-        [
-            prompts - positions[:LENGTH],
-            words + positions[:length] - positions[LENGTH : LENGTH + length],
-        ],
-        dim=1,
-    )
-    with prefixed(lm, prompts, torch.tensor([True]), positions="code"):
-        ours = lm.logits(single)
-    torch.testing.assert_close(
-        ours, lm.model(inputs_embeds=moved).logits[:, LENGTH:], atol=1e-4, rtol=0
-    )
 
 
 @torch.no_grad()

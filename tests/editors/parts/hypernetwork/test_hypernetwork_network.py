@@ -8,24 +8,10 @@ import torch
 from editors.parts.hypernetwork.network import (
     Hypernetwork,
     Modulation,
-    RunningStatistics,
 )
 from editors.parts.hypernetwork.projections import Projection
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
-
-
-def test_statistics_are_mean_and_unbiased_deviation_however_rows_come() -> None:
-    whole, parts = RunningStatistics(2, eps=1e-7), RunningStatistics(2, eps=1e-7)
-    whole.update(ROWS)
-    for row in ROWS:
-        parts.update(row[None])
-    parts.update(ROWS[:0])
-    for statistics in (whole, parts):
-        assert statistics.mean.tolist() == pytest.approx([3, 4])
-        assert statistics.deviation.tolist() == pytest.approx([2, 12**0.5])
-        assert float(statistics.count) == 3
-    assert whole(ROWS[:1]).tolist() == [pytest.approx([-1, -(3**-0.5)])]
 
 
 @pytest.mark.parametrize("modulation", ["before_clamp", "after_clamp"])

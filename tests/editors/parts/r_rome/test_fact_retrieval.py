@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.r_rome.retrieval import Gate, HighwayHead, RaseHparams, RaseNetwork, rank
+from editors.parts.r_rome.retrieval import Gate, HighwayHead, RaseHparams, RaseNetwork
 
 GATE = Gate(maximum=0.9, difference=0.15, spread=0.05)
 
@@ -25,29 +25,6 @@ GATE = Gate(maximum=0.9, difference=0.15, spread=0.05)
 def test_both_rules_by_hand(scores: tuple[float, ...], fires: bool) -> None:
     top = torch.tensor([scores], dtype=torch.float64)
     assert GATE.fires(top).tolist() == [fires]
-
-
-def test_a_spread_that_is_too_small_does_not_fire() -> None:
-    top = torch.tensor([[0.5, 0.3, 0.3, 0.3]])  # deviation 0.0866
-    assert Gate(maximum=0.9, difference=0.15, spread=0.08).fires(top).tolist() == [True]
-    assert Gate(maximum=0.9, difference=0.15, spread=0.09).fires(top).tolist() == [False]
-
-
-def test_ranking_is_by_cosine_and_of_six_at_most() -> None:
-    keys = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 4.0]])
-    actual = rank(torch.tensor([[10.0, 0.0], [0.0, 0.5]]), keys)
-    assert actual.index.tolist() == [[0, 2, 1], [1, 2, 0]]
-    torch.testing.assert_close(actual.scores, torch.tensor([[1.0, 0.6, 0.0], [1.0, 0.8, 0.0]]))
-    assert actual.best.tolist() == [0, 1]
-    assert rank(torch.ones(1, 2), torch.rand(9, 2)).scores.shape == (1, 6)
-
-
-def test_two_way_re_ranks_by_the_mean_of_both_cosines() -> None:
-    keys = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
-    sentences = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    actual = rank(torch.tensor([[1.0, 0.0]]), keys, sentences)
-    assert actual.index.tolist() == [[1, 0]]
-    torch.testing.assert_close(actual.scores, torch.tensor([[0.9, 0.5]]))
 
 
 def network(**changes: str) -> RaseNetwork:

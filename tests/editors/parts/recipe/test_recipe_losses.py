@@ -57,11 +57,6 @@ def test_hinged_likelihood_is_a_mean_over_contested_tokens_or_a_sum_per_answer()
     assert float(total) == pytest.approx((contested_sum - log(0.5)) / 2)
 
 
-def test_hinged_likelihood_of_no_contested_token_is_zero() -> None:
-    sure = logits_of([0.9, 0.1])
-    assert float(hinged_nll(sure, torch.tensor([0]), hinge=1.2, eps=1e-8)) == 0
-
-
 def test_eps_bounds_the_loss_of_an_impossible_label() -> None:
     impossible = torch.tensor([[0.0, -200.0]])
     label = torch.tensor([1])
@@ -99,19 +94,6 @@ def plain(**changes: object) -> RecipeHparams:
     return RecipeHparams.from_dict(PAPER.to_dict() | free | changes)
 
 
-def test_released_contrastive_terms_use_each_edit_query_once() -> None:
-    first = torch.tensor([False, True])  # sample 0: reliability finds its key; sample 1: generality
-    neighbour, edit, locality = contrastive_terms(representations(), first, plain())
-    # Scores of a query: key 0, key 1, sentinel.
-    own = [nll([2, 0, 2], 0), nll([0, 3, 3], 1)]
-    # With the own key replaced by the sentinel: generality of sample 0, reliability of sample 1.
-    removed = [nll([1, 0], 0), nll([0, 1], 1)]
-    local = [nll([1, 1, 2], 2), nll([-1, -1, -2], 2)]
-    assert float(neighbour) == pytest.approx(sum(own) / 2)
-    assert float(edit) == pytest.approx(sum(removed) / 2)
-    assert float(locality) == pytest.approx(sum(local) / 2)
-
-
 def test_paper_contrastive_terms_use_both_edit_queries_in_both() -> None:
     unused = torch.zeros(2, dtype=torch.bool)
     neighbour, edit, _ = contrastive_terms(representations(), unused, PAPER_LOSSES)
@@ -140,14 +122,6 @@ def test_without_a_sentinel_each_query_finds_its_key_among_the_keys() -> None:
     generality = [nll([1, 0], 0), nll([0, 3], 1)]
     assert float(neighbour) == pytest.approx(sum(reliability + generality) / 2)
     assert float(edit) == float(locality) == 0
-
-
-def test_the_scale_is_the_root_of_the_width() -> None:
-    first = torch.tensor([False, False])
-    neighbour, _, _ = contrastive_terms(representations(), first, plain(sim="scaled"))
-    root = 2**0.5
-    own = [nll([2 / root, 0, 2 / root], 0), nll([0, 1 / root, 1 / root], 1)]
-    assert float(neighbour) == pytest.approx(sum(own) / 2)
 
 
 def test_the_similarity_factor_multiplies_scores() -> None:

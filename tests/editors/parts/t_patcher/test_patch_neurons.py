@@ -12,7 +12,6 @@ from editors.parts.t_patcher import (
     LastBlock,
     MemoryText,
     Neurons,
-    PatchStore,
     activation_of,
     long_lines,
     mlp_inputs,
@@ -24,23 +23,6 @@ def neurons(projections: int, count: int = 2) -> Neurons:
     generator = torch.Generator().manual_seed(1)
     shapes = ((count, projections, HIDDEN), (count, projections), (count, HIDDEN))
     return Neurons(*(torch.randn(*shape, generator=generator) for shape in shapes))
-
-
-def test_a_store_is_in_order_and_goes_through_its_state() -> None:
-    store, other = (PatchStore(2, HIDDEN, dtype=torch.float32) for _ in range(2))
-    assert store.neurons.keys.shape == (0, 2, HIDDEN)
-    first, both = neurons(2, 1), neurons(2, 2)
-    store.append(first)
-    store.append(both)
-    assert torch.equal(store.neurons.values, torch.cat([first.values, both.values]))
-    other.load_state_dict(store.state_dict(), device=torch.device("cpu"))
-    assert len(other) == 3
-    assert torch.equal(other.neurons.keys, store.neurons.keys)
-    empty = PatchStore(2, HIDDEN, dtype=torch.float32).state_dict()
-    other.load_state_dict(empty, device=torch.device("cpu"))
-    assert len(other) == 0
-    other.append(first)
-    assert len(other) == 1
 
 
 @torch.no_grad()
