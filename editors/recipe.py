@@ -6,7 +6,7 @@ query is answered by the model as it is. The language model's weights never chan
 
 The three algorithms of the paper, in the order of this file: editing (section 4.1), inference
 (4.2, 4.3) and training (4.4). Their parts: `recipe.network` has the encoder with MLP_K, MLP_Q,
-MLP_P and the sentinel, `recipe.repository` the retrieval decision, `recipe.losses` equations 10-17.
+MLP_P, the sentinel and the retrieval decision, `recipe.losses` equations 10-17.
 
 Original code: github.com/qizhou000/RECIPE at b8ff1fc2. The defaults are that code's, but the
 prompt goes into the residual stream of every backbone and the query's positions follow it (the code

@@ -230,47 +230,26 @@ def test_an_edit_that_fails_leaves_those_before_it(session: Session) -> None:
     assert_same(facts(session.editor), before)
 
 
-def test_an_undo_that_is_interrupted_leaves_all_edits(
-    ft: Session, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("call", "method"), [("undo", "edit"), ("reset", "reset")])
+def test_what_is_interrupted_leaves_all_edits(
+    ft: Session, call: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for request in (FIRST, SECOND, THIRD):
-        ft.edit(request)
-    before, edit = facts(ft.editor), ft.editor.edit
-    left = [SECOND]  # what Ctrl-C ends, the first time that it is applied again
-
-    def interrupted(requests: Sequence[EditRequest]) -> None:
-        if [*requests] == left:
-            left.clear()
-            raise KeyboardInterrupt
-        edit(requests)
-
-    monkeypatch.setattr(ft.editor, "edit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        ft.undo()
-    assert ft.edits == (FIRST, SECOND, THIRD)
-    assert_same(facts(ft.editor), before)
-    assert ft.undo() == THIRD
-
-
-def test_a_reset_that_is_interrupted_leaves_all_edits(
-    ft: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ft.edit(FIRST)
-    before, reset = facts(ft.editor), ft.editor.reset
+    ft.edit([FIRST, SECOND, THIRD])
+    before, original = facts(ft.editor), getattr(ft.editor, method)
     calls: list[int] = []
 
-    def interrupted() -> None:
-        reset()
+    def interrupted(*requests: Sequence[EditRequest]) -> None:
         calls.append(1)
-        if len(calls) == 1:
+        original(*requests)
+        if len(calls) == 1:  # the first of the calls that take edits back
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ft.editor, "reset", interrupted)
+    monkeypatch.setattr(ft.editor, method, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ft.reset()
-    assert ft.edits == (FIRST,)
+        getattr(ft, call)()
+    assert ft.edits == (FIRST, SECOND, THIRD)
     assert_same(facts(ft.editor), before)
-    assert ft.reset() == 1
+    assert getattr(ft, call)() == (THIRD if call == "undo" else 3)
 
 
 def test_a_question_that_does_not_fit_leaves_the_edits(ft: Session) -> None:

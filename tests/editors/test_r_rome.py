@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from bench.checks.contract.tiny import (
     HIDDEN,
@@ -20,7 +19,7 @@ from bench.checks.contract.tiny import (
 from editors.base import EditRequest, Resources
 from editors.parts.encoder import TextVectors
 from editors.parts.r_rome.retrieval import FactRetriever, Gate, RaseHparams, RaseNetwork
-from editors.r_rome import RRomeEditor, RRomeHparams, updated_rows
+from editors.r_rome import RRomeEditor, RRomeHparams
 from editors.rome import RomeEditor
 
 FIRST, SECOND, THIRD = REQUESTS[:3]
@@ -134,31 +133,3 @@ def test_resources_are_wanted(vectors: TextVectors, tmp_path: Path) -> None:
         RRomeEditor(tiny_llama(), HPARAMS, replace(covariance, encoder=encoder))
     with pytest.raises(ValueError, match="needs the covariance"):
         RRomeEditor(tiny_llama(), HPARAMS, Resources(encoder=tmp_path))
-
-
-def test_each_row_is_answered_by_its_own_weights() -> None:
-    generator = torch.Generator().manual_seed(1)
-    module = nn.Linear(3, 2).requires_grad_(False)
-    inputs, left, right = (
-        torch.randn(*shape, generator=generator) for shape in ((3, 4, 3), (3, 2), (3, 3))
-    )
-    hits = torch.tensor([True, False, True])
-    plain = module(inputs)
-    with updated_rows(module, left, right, hits):
-        actual = module(inputs)
-    for row in (0, 2):
-        weight = module.weight + torch.outer(left[row], right[row])
-        torch.testing.assert_close(actual[row], inputs[row] @ weight.T + module.bias)
-    assert torch.equal(actual[1], plain[1])
-    assert torch.equal(module(inputs), plain)
-
-
-def test_half_precision_comes_back_as_it_went_in() -> None:
-    module = nn.Linear(3, 2).half().requires_grad_(False)
-    left, right = torch.full((1, 2), 3.0), torch.tensor([[1.0, 0.0, 0.0]])
-    inputs = torch.tensor([[[1.0, 5.0, 5.0]]], dtype=torch.float16)
-    plain = module(inputs)
-    with updated_rows(module, left, right, torch.tensor([True])):
-        actual = module(inputs)
-    assert actual.dtype == torch.float16
-    torch.testing.assert_close(actual, plain + 3)

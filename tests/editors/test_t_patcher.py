@@ -13,7 +13,7 @@ from bench.checks.contract.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny
 from editors.base import Resources
 from editors.parts.fast_paths import Stopping
 from editors.parts.language_model import LanguageModel
-from editors.parts.t_patcher import LastBlock, Neurons, OriginalTraining
+from editors.parts.t_patcher import Neurons, OriginalTraining
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams
 
@@ -86,53 +86,6 @@ def test_neurons_answer_as_columns_and_rows_of_the_mlp(
     extend(tiny_lm, neurons)
     torch.testing.assert_close(ours, tiny_lm.target_logits(rows), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(ours, before, atol=1e-2)
-
-
-def test_gradients_are_those_of_the_extended_weights(tiny_lm: LanguageModel) -> None:
-    """Of the target's loss, through the cached last block and through the whole model."""
-    neurons, row = random_neurons(tiny_lm), batch(tiny_lm, PAIRS[:1])
-    block = LastBlock.of(tiny_lm, row, dtype=torch.float32)
-    leaves = Neurons(*(part.clone().requires_grad_() for part in vars(neurons).values()))
-    block.target_loss(leaves).backward()
-    *inner, last = extend(tiny_lm, neurons)
-    logits = tiny_lm.target_logits(row)
-    nn.functional.cross_entropy(logits, row.labels).backward()
-    as_out_in = tiny_lm.architecture.as_out_in
-    count = len(neurons.values)
-    for number, module in enumerate(inner):
-        grown = as_out_in(gradient(module, "weight"))[-count:]
-        close(leaves.keys.grad, grown, number)
-        close(leaves.biases.grad, gradient(module, "bias")[-count:], number)
-    grown = as_out_in(gradient(last, "weight"))[:, -count:].T
-    assert leaves.values.grad is not None
-    torch.testing.assert_close(leaves.values.grad, grown, atol=1e-5, rtol=1e-4)
-
-
-def gradient(module: nn.Module, name: str) -> Tensor:
-    grad = module.get_parameter(name).grad
-    assert grad is not None
-    return grad
-
-
-def close(ours: Tensor | None, grown: Tensor, projection: int) -> None:
-    assert ours is not None
-    torch.testing.assert_close(ours[:, projection], grown, atol=1e-5, rtol=1e-4)
-    assert grown.abs().max() > 1e-4
-
-
-def test_a_gated_neuron_by_hand() -> None:
-    neurons = Neurons(
-        torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]),  # gate and up
-        torch.tensor([[0.5, -1.0]]),
-        torch.tensor([[3.0, -2.0]]),
-    )
-    inputs = torch.tensor([[1.0, 2.0], [-4.0, 1.0]])
-    torch.testing.assert_close(
-        neurons.responses(inputs), torch.tensor([[[1.5, 3.0]], [[-3.5, 1.0]]])
-    )
-    # relu(1.5) * 3 = 4.5, times the value; the second gate is shut
-    expected = torch.tensor([[13.5, -9.0], [0.0, 0.0]])
-    torch.testing.assert_close(neurons.contribution(inputs, torch.relu), expected)
 
 
 def test_the_first_step_moves_the_keys_alone(resources: Resources) -> None:

@@ -36,13 +36,6 @@ def test_projections_of_one_shape_share_their_statistics() -> None:
     assert counts == {"16x24": 2 * tokens, "24x16": 2 * tokens}
 
 
-def test_the_longest_rows_come_first() -> None:
-    batches = list(editor_of().batches(REQUESTS))
-    lengths = [len(prompt) + len(target) for rows in batches for prompt, target in rows]
-    assert lengths == sorted(lengths, reverse=True)
-    assert [len(rows) for rows in batches] == [2, 2]
-
-
 def test_statistics_start_from_training_edits_and_a_reset_returns_to_them() -> None:
     editor = editor_of(warm_up=3)
     started = editor.state_dict()
@@ -84,7 +77,3 @@ def test_projections_are_named_by_depth_or_by_number() -> None:
         edited_projections(tiny_gpt2(), UltraEditHparams(up_layers=(1,)))
     with pytest.raises(ValueError, match="at least one projection"):
         edited_projections(tiny_gpt2(), UltraEditHparams(layers=()))
-
-
-def weight(editor: UltraEditEditor, path: str) -> torch.Tensor:
-    return editor.lm.module(path).get_parameter("weight").detach().clone()

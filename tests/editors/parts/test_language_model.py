@@ -88,10 +88,14 @@ def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None
 @pytest.mark.parametrize("layer", [0, LAYERS - 1])
 def test_a_resumed_forward_is_a_whole_one_to_the_bit(lm: LanguageModel, layer: int) -> None:
     batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    names, lowest = list(weights(lm.model)), lm.module(lm.architecture.block, 0)
     with captured_input(lm.module(lm.architecture.block, layer)) as entering:
         whole = lm.logits(batch)
-    with resumed(lm, layer, entering.value):
+    with resumed(lm, layer, entering.value), captured_output(lowest) as ran:
         assert torch.equal(lm.logits(batch), whole)
+    assert (ran._value is None) == (layer > 0)
+    assert list(weights(lm.model)) == names
+    assert leftovers(lm.model) == []
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bench.checks.contract.tiny import LAYERS, REQUESTS, leftovers, weights
-from editors.parts.hooks import captured_input, captured_output, changed_output
+from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.suffixes import Suffixes, resumed
 from editors.parts.tokens import TokenBatch, batch_of
@@ -77,24 +77,6 @@ def test_a_second_step_is_not_changed_by_the_first(lm: LanguageModel, batch: Tok
     first = suffixes.final(suffixes.entering[1], 1)
     suffixes.final(suffixes.entering[1] * 3, 1)
     assert torch.equal(suffixes.final(suffixes.entering[1], 1), first)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("layer", range(LAYERS))
-def test_a_resumed_forward_is_a_whole_one_to_the_bit(tiny_lm: LanguageModel, layer: int) -> None:
-    batch = batch_of(tiny_lm.tokenizer, PAIRS, device=tiny_lm.device)
-    whole, names = tiny_lm.logits(batch), list(weights(tiny_lm.model))
-    with captured_input(tiny_lm.module(tiny_lm.architecture.block, layer)) as entering:
-        tiny_lm.logits(batch)
-    below = tiny_lm.module(tiny_lm.architecture.block, 0)
-    with resumed(tiny_lm, layer, entering.value), captured_output(below) as ran:
-        assert torch.equal(tiny_lm.logits(batch), whole)
-    if layer:
-        with pytest.raises(RuntimeError, match="has not run"):
-            _ = ran.value
-    assert torch.equal(tiny_lm.logits(batch), whole)
-    assert list(weights(tiny_lm.model)) == names
-    assert leftovers(tiny_lm.model) == []
 
 
 def test_the_model_is_whole_again_after_an_exception(tiny_lm: LanguageModel) -> None:

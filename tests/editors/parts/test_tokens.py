@@ -81,12 +81,6 @@ def test_texts_go_through_a_file(texts: list[str], tmp_path: Path) -> None:
     assert unpack_texts(load_file(path), "facts") == texts
 
 
-def test_bytes_are_counted_not_characters() -> None:
-    packed = pack_texts(["é", "e"], "facts")
-    assert packed["facts.bytes"].tolist() == [0xC3, 0xA9, 0x65]
-    assert packed["facts.lengths"].tolist() == [2, 1]
-
-
 GPT, LLAMA = byte_tokenizer(bos=False), byte_tokenizer(bos=True)
 
 

@@ -1,6 +1,8 @@
-"""The store of neurons, the last block that they are trained on, and the memory text."""
+"""The last block that neurons are trained on, the memory text, and the losses by hand."""
 
 from __future__ import annotations
+
+from math import e, exp
 
 import pytest
 import torch
@@ -15,8 +17,10 @@ from editors.parts.t_patcher import (
     activation_of,
     long_lines,
     mlp_inputs,
+    shaped,
 )
 from editors.parts.tokens import batch_of
+from editors.t_patcher import reply_loss, silence_loss
 
 
 def neurons(projections: int, count: int = 2) -> Neurons:
@@ -79,3 +83,34 @@ def test_short_lines_and_headings_are_left_out() -> None:
 def test_a_corpus_without_running_text_is_refused() -> None:
     with pytest.raises(ValueError, match="has no line of at least 21 words"):
         long_lines(["Too short."])
+
+
+EXCESS = torch.tensor([[1.0, -1.0], [3.0, 0.0]])
+
+
+def test_no_positive_excess_costs_nothing_and_has_a_gradient() -> None:
+    excess = torch.tensor([-1.0, -2.0], requires_grad=True)
+    loss = shaped(excess, "margin")
+    loss.backward()
+    assert loss.item() == 0
+    assert excess.grad is not None
+    assert not excess.grad.any()
+
+
+def test_an_unknown_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="Unknown loss shape 'top_exp'"):
+        shaped(EXCESS, "top_exp")
+
+
+def test_reply_and_silence_sum_over_projections_and_average_over_positions() -> None:
+    responses = torch.tensor([[[0.0, 1.0]], [[2.0, -1.0]]])  # [T, N, M] = [2, 1, 2]
+    assert float(reply_loss(responses)) == pytest.approx((1 + exp(-2)) / 2 + (1 / e + e) / 2)
+    assert float(silence_loss(responses)) == pytest.approx((1 + exp(2)) / 2 + (e + 1) / 2)
+    assert float(silence_loss(-responses.abs())) == 2  # the floor: one for each projection
+
+
+def test_silence_has_no_gradient_at_zero() -> None:
+    responses = torch.zeros(3, 1, 2, requires_grad=True)
+    silence_loss(responses).backward()
+    assert responses.grad is not None
+    assert not responses.grad.any()
