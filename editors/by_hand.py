@@ -154,11 +154,11 @@ class Session:
     def _unedited_answer(self, question: str) -> str:
         """The answer without edits, which are in force again afterwards, exactly."""
         if not self._edits:
-            return self.answer(question, _unsteered)
+            return self.answer(question, lambda _: nullcontext())
         with self._restored_on_failure():
             state = self.editor.state_dict()
             self.editor.reset()
-            answer = self.answer(question, _unsteered)
+            answer = self.answer(question, lambda _: nullcontext())
             self.editor.load_state_dict(state)
         return answer
 
@@ -175,10 +175,6 @@ class Session:
         self.editor.reset()
         for request in requests:
             self.editor.edit([request])
-
-
-def _unsteered(_: TokenBatch) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 def get_editor(

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from editors.base import EditRequest
 from editors.parts.checks import check_at_least, check_choice
-from editors.parts.hypernetwork.network import Hypernetwork, HypernetworkHparams
-from editors.parts.hypernetwork.projections import (
+from editors.parts.hypernetwork.networks import (
     DenseShift,
+    Hypernetwork,
+    HypernetworkHparams,
     Projection,
     deltas_of,
     gradient_factors,

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from editors.base import EditRequest
 from editors.parts.checks import check_above, check_choice
-from editors.parts.hypernetwork.network import Hypernetwork, HypernetworkHparams
-from editors.parts.hypernetwork.projections import (
+from editors.parts.hypernetwork.networks import (
     Factors,
+    Hypernetwork,
+    HypernetworkHparams,
     LowRankShift,
     Projection,
     deltas_of,

@@ -29,9 +29,9 @@ from editors.malmen import shift_of
 from editors.parts.artefact import required_training
 from editors.parts.checks import check_above, check_at_least
 from editors.parts.deltas import WeightEditor
-from editors.parts.hypernetwork.network import RunningStatistics
-from editors.parts.hypernetwork.projections import (
+from editors.parts.hypernetwork.networks import (
     Projection,
+    RunningStatistics,
     deltas_of,
     gradient_factors,
     projections_of,

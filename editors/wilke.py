@@ -81,14 +81,6 @@ class Candidate:
         return math.inf if math.isnan(self.score) else self.score
 
 
-@dataclass(frozen=True)
-class _Written:
-    """The last edit, as `rollback` undoes it: to `request.target`, the model's former answer."""
-
-    request: EditRequest
-    layer: int
-
-
 class WilkeEditor(WeightEditor[WilkeHparams]):
     """Computes the ROME update of every candidate layer and writes the relatively smallest one.
 
@@ -119,7 +111,8 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
             raise ValueError("WILKE needs the covariances of its layers' keys in its resources.")
         self.layers = hparams.covariance_layers(lm.n_layers)
         self._inverse = InverseCovariance(resources.covariance)
-        self._last: _Written | None = None
+        # The last edit, as `rollback` undoes it: to the model's former answer, in its layer.
+        self._last: tuple[EditRequest, int] | None = None
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Write the requests one after another."""
@@ -130,7 +123,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
             self._weights.add([best.update.delta(self.lm)])
             if answer:
                 former = EditRequest(prompt=request.prompt, target=answer, subject=request.subject)
-                self._last = _Written(former, best.update.layer)
+                self._last = former, best.update.layer
 
     def scan(self, request: EditRequest) -> tuple[Candidate, ...]:
         """The candidate of every layer on the model as it is now; nothing is written."""
@@ -161,7 +154,8 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
     def _roll_back(self) -> None:
         if self._last is None:
             return
-        (update,) = self._updates(self._last.request, [self._last.layer])
+        former, layer = self._last
+        (update,) = self._updates(former, [layer])
         self._weights.add([update.delta(self.lm)])
         self._last = None
 
@@ -181,9 +175,9 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         weights = super().state_dict()
         if self._last is None:
             return weights
-        request = self._last.request
+        request, layer = self._last
         texts = pack_texts([request.prompt, request.target, request.subject], _TEXTS)
-        return weights | texts | {_LAYER: torch.tensor(self._last.layer)}
+        return weights | texts | {_LAYER: torch.tensor(layer)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         weights = {name: value for name, value in state.items() if not name.startswith("rollback_")}
@@ -192,7 +186,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         if _LAYER in state:
             prompt, target, subject = unpack_texts(state, _TEXTS)
             request = EditRequest(prompt=prompt, target=target, subject=subject)
-            self._last = _Written(request, int(state[_LAYER]))
+            self._last = request, int(state[_LAYER])
 
     @classmethod
     def needs(cls, hparams: WilkeHparams, on: Setting) -> Needs:

@@ -283,8 +283,9 @@ class Memories:
         state = {"count": torch.tensor(self.count)}
         if not self.count:
             return state
-        state |= {"side": _copied(self.side), "least": _numbers([self.least])}
-        state |= {"finished_least": _numbers(self.finished_least)}
+        for name, numbers in (("least", [self.least]), ("finished_least", self.finished_least)):
+            state[name] = torch.tensor(numbers, dtype=torch.float64)
+        state["side"] = _copied(self.side)
         state |= {f"finished.{i}": _copied(weight) for i, weight in enumerate(self.finished)}
         return state | ({} if self.joined is None else {"joined": _copied(self.joined)})
 
@@ -326,10 +327,6 @@ class Memories:
             shares.append(earlier)
         self.joined = merged(self.original, weights, shares, hparams.density)
         self.finished = []
-
-
-def _numbers(values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def _copied(weight: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from editors.malmen import (
     shift_of,
 )
 from editors.parts.artefact import read_header
-from editors.parts.hypernetwork.projections import DenseShift, request_rows
+from editors.parts.hypernetwork.networks import DenseShift, request_rows
 from editors.parts.hypernetwork.training import MetaBatch, answer_nll, locality_kl
 from editors.parts.language_model import LanguageModel
 from editors.parts.training.examples import ProbeSampler, examples_of

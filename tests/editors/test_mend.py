@@ -19,7 +19,7 @@ from editors.mend import (
     MendHparams,
 )
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
-from editors.parts.hypernetwork.projections import LowRankShift
+from editors.parts.hypernetwork.networks import LowRankShift
 from editors.parts.language_model import LanguageModel
 from tests.support.tiny_files import samples
 

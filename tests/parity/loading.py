@@ -31,7 +31,7 @@ from transformers import (
 
 from bench.checks.contract.tiny import byte_tokenizer
 from editors.base import EditRequest
-from editors.parts.hypernetwork.projections import Projection
+from editors.parts.hypernetwork.networks import Projection
 from editors.parts.language_model import LanguageModel
 from editors.parts.target_value import TargetValue
 from editors.parts.tokens import TokenBatch

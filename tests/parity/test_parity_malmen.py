@@ -22,8 +22,7 @@ from editors.malmen import (
     shift_gradients,
     shift_of,
 )
-from editors.parts.hypernetwork.network import RunningStatistics
-from editors.parts.hypernetwork.projections import DenseShift, shifted
+from editors.parts.hypernetwork.networks import DenseShift, RunningStatistics, shifted
 from editors.parts.hypernetwork.training import MetaBatch
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import Pair, TokenBatch

@@ -20,9 +20,10 @@ from editors.mend import (
     MendObjective,
     pseudo_gradient_shift,
 )
-from editors.parts.hypernetwork.network import EditorNetwork, Hypernetwork
-from editors.parts.hypernetwork.projections import (
+from editors.parts.hypernetwork.networks import (
+    EditorNetwork,
     Factors,
+    Hypernetwork,
     LowRankShift,
     Projection,
     gradient_factors,

@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from editors.base import Resources
 from editors.parts.deltas import WeightEditor
-from editors.parts.hypernetwork.network import HypernetworkHparams, RunningStatistics
-from editors.parts.hypernetwork.projections import (
+from editors.parts.hypernetwork.networks import (
+    HypernetworkHparams,
     Projection,
+    RunningStatistics,
     Shift,
     group_means,
-    last_blocks,
     projections_of,
     shaped_projections,
     shifted,
@@ -288,7 +288,8 @@ class HypernetworkEditor(WeightEditor[HyperT], TrainedEditor[HyperT]):
 
     @classmethod
     def projections(cls, lm: LanguageModel, hparams: HyperT) -> tuple[Projection, ...]:
-        layers = hparams.layers or last_blocks(lm, cls.last_blocks)
+        last = range(max(lm.n_layers - cls.last_blocks, 0), lm.n_layers)
+        layers = hparams.layers or tuple(last)
         return projections_of(lm, layers, inputs=cls.edits_inputs)
 
     @classmethod

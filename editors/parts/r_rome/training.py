@@ -19,20 +19,18 @@ from editors.base import Resources
 from editors.parts.artefact import check_identity, read_header, required_encoder, write_artefact
 from editors.parts.encoder import TextVectors, encoder_digest
 from editors.parts.language_model import LanguageModel
-from editors.parts.r_rome.calibration import (
+from editors.parts.r_rome.retrieval import (
     Encoded,
     Example,
-    HeldOut,
-    calibrate,
-    examples_of,
-    rates,
-)
-from editors.parts.r_rome.retrieval import (
     FactRetriever,
     Gate,
+    HeldOut,
     RaseHparams,
     RaseNetwork,
     Vectorise,
+    calibrate,
+    examples_of,
+    rates,
     trained_values,
 )
 from editors.parts.training.examples import PoolSampler, index_at, split_pools

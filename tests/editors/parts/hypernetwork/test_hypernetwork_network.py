@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.parts.hypernetwork.network import (
+from editors.parts.hypernetwork.networks import (
     Hypernetwork,
     Modulation,
+    Projection,
 )
-from editors.parts.hypernetwork.projections import Projection
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
 

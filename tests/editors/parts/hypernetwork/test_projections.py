@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, TINY, leftovers
+from editors.malmen import MalmenEditor, MalmenHparams
 from editors.parts.deltas import EditedWeights
-from editors.parts.hypernetwork.projections import (
+from editors.parts.hypernetwork.networks import (
     DenseShift,
     LowRankShift,
     Projection,
     deltas_of,
     gradient_factors,
     group_means,
-    last_blocks,
     projections_of,
     shifted,
 )
@@ -78,8 +78,8 @@ def test_projections_are_counted_by_shape(lm: LanguageModel) -> None:
 
 
 def test_the_last_blocks_are_all_where_there_are_fewer(lm: LanguageModel) -> None:
-    assert last_blocks(lm, 2) == (1, 2)
-    assert last_blocks(lm, 6) == (0, 1, 2)
+    paths = [projection.path for projection in MalmenEditor.projections(lm, MalmenHparams())]
+    assert paths == [lm.architecture.mlp_out.format(layer) for layer in range(3)]  # not 6
     with pytest.raises(ValueError, match=r"Layer 3 .* blocks 0 to 2"):
         projections_of(lm, (3,), inputs=True)
 

@@ -7,15 +7,16 @@ import torch
 
 from bench.checks.contract.tiny import HIDDEN, write_encoder
 from editors.parts.encoder import TextVectors
-from editors.parts.r_rome.calibration import (
+from editors.parts.r_rome.retrieval import (
     Example,
     HeldOut,
     Queries,
+    RaseHparams,
+    RaseNetwork,
     calibrate,
     calibrated_gate,
     rates,
 )
-from editors.parts.r_rome.retrieval import RaseHparams, RaseNetwork
 from editors.parts.r_rome.training import KnownVectors
 
 RIGHT = torch.ones(4, dtype=torch.bool)

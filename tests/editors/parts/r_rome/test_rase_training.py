@@ -11,14 +11,12 @@ import torch
 from bench.checks.contract.tiny import SAMPLES, tiny_gptj, tiny_llama, write_encoder
 from editors.base import EditSample, Resources
 from editors.parts.artefact import read_artefact
-from editors.parts.r_rome.calibration import (
+from editors.parts.r_rome.retrieval import (
     Encoded,
     Example,
-    examples_of,
-)
-from editors.parts.r_rome.retrieval import (
     RaseHparams,
     RaseNetwork,
+    examples_of,
     fact_prompt,
     fact_text,
 )
