@@ -356,23 +356,19 @@ def _entry_in_source(point: metadata.EntryPoint) -> EditorEntry | None:
         return None
     if entry is None or point.attr not in {"", entry.class_name}:
         return None
-    return _as_own(replace(entry, key=point.name))
+    # Rows of a user's own editors stand below the others.
+    return replace(entry, key=point.name, in_paper=False, table_row=None, mark=None)
 
 
 def _entry_of(key: str, cls: type[Editor[Any]]) -> EditorEntry:
-    entry = EditorEntry(
+    return EditorEntry(
         key=key,
         class_name=cls.__name__,
         label=cls.label,
         family=cls.family,
         aliases=tuple(cls.aliases),
+        in_paper=False,
     )
-    return _as_own(entry)
-
-
-def _as_own(entry: EditorEntry) -> EditorEntry:
-    """Rows of a user's own editors stand below the others."""
-    return replace(entry, in_paper=False, table_row=None, mark=None)
 
 
 def _checked(cls: type[Editor[Any]], place: str) -> type[Editor[Any]]:
