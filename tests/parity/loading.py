@@ -64,7 +64,7 @@ class Case:
         """Check every recorded array but the prompts' ids; one that `ours` lacks is a failure.
 
         `rtol` gives by name a tolerance relative to the array's largest entry: entries that cancel
-        to almost nothing carry the rounding of what they were made of, which differs from one
+        to almost nothing carry the rounding of what they were computed from, which differs from one
         processor to another.
         """
         for name, recorded in self.arrays.items():

@@ -16,7 +16,7 @@ import numpy as np
 
 from tests.parity.loading import COMPACT
 
-# Case -> pattern of the arrays that stay behind, because others imply them.
+# Case -> pattern of the arrays that are left out, because others imply them.
 _ROME = r"eval.*|weight_before|.*weight_update|cov|inv_cov_used|.*k_mean"
 _MEMIT = r"eval.*|.*weight_(before|update)|layer\d_cov|batch[01]_layer\d_weight_after"
 _MEMIT_LLAMA = r"eval.*|.*weight_(before|update)|layer\d_cov|.*_delta_(grads|after.*)"
@@ -27,7 +27,7 @@ _WILKE = (
 _FT = r"eval.*|before\|.*"
 _GRACE_LLAMA = r"edit[0-3]/logits.*|edit4/logits/[23]|logits_pre/[1-3]"
 _GRACE_GPT2 = rf"{_GRACE_LLAMA}|weights/lm_head.*"
-# GRACE's LLaMA case has the same weights; what edit 1 and the first halves imply stays behind.
+# GRACE's LLaMA case has the same weights; what edit 1 and the first halves imply is left out.
 _MEND = (
     r"weights/.*|.*/pseudo_grad/.*|edit1/(raw|factor|outer).*|edit[01]/(update|logits).*"
     r"|edit0/outer.*|edit2/(raw.*|logits_loc_pre)"
@@ -39,7 +39,7 @@ _ALPHAEDIT = (
 )
 _ALPHAEDIT_LLAMA = _ALPHAEDIT.replace("batch[01]", "batch1")
 _ULTRAEDIT = r"eval.*|.*weight_before|.*shift.*|turn[01]_.*(weight_after|keys|output_grads)"
-# What an edit trained is in its memory, or in what that was merged into; all routes are kept.
+# What an edit trained is in its memory, or in what that was merged into; all routes stay.
 _WISE = r"eval\d_logits.*|edit\d_eval[1-8].*|edit[01]_eval0.*|.*_(masked_grad.*|last_trained.*)"
 _WISE_MERGE = rf"{_WISE}|weight_original|edit2_eval0.*|edit[0-2]_(side|main|memory).*weight.*"
 _WISE_RETRIEVE = rf"{_WISE}|weight_original|edit[01]_(side|main|memory).*weight.*"
@@ -87,18 +87,18 @@ def main(source: Path) -> None:
         shutil.copyfile(source / f"{name}.json", COMPACT / f"{name}.json")
     for name in PLAIN:
         _copy_arrays(source, name, r".*")
-    for name, kept in COMMON.items():
-        _copy_arrays(source, f"common/{name}", kept)
+    for name, chosen in COMMON.items():
+        _copy_arrays(source, f"common/{name}", chosen)
     for name in ("model_configs.json", "tokenizer_gpt2", "tokenizer_llama"):
         _copy(source / "common" / name, COMPACT / "common" / name)
 
 
-def _copy_arrays(source: Path, name: str, kept: str) -> None:
+def _copy_arrays(source: Path, name: str, chosen: str) -> None:
     target = COMPACT / f"{name}.npz"
     target.parent.mkdir(parents=True, exist_ok=True)
     with np.load(source / f"{name}.npz") as arrays:
         np.savez_compressed(
-            target, **{key: arrays[key] for key in arrays.files if re.fullmatch(kept, key)}
+            target, **{key: arrays[key] for key in arrays.files if re.fullmatch(chosen, key)}
         )
 
 
