@@ -213,10 +213,7 @@ class Cache:
 
 
 def cached(
-    lm: LanguageModel,
-    network: NormalNetwork,
-    micro_batches: Sequence[Sequence[Pair]],
-    systems: int,
+    lm: LanguageModel, network: NormalNetwork, micro_batches: Sequence[Sequence[Pair]], systems: int
 ) -> dict[str, Cache]:
     """Keys and gradients at the answers, by path.
 

@@ -30,12 +30,7 @@ from torch import Tensor
 from editors.base import Editor, EditRequest, Resources
 from editors.parts.artefact import required_training
 from editors.parts.fast_paths import enough
-from editors.parts.hooks import (
-    captured_input,
-    captured_output,
-    changed_output,
-    watched_prefill,
-)
+from editors.parts.hooks import captured_input, captured_output, changed_output, watched_prefill
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import EDIT_TOKENS, Needs, Setting
 from editors.parts.retrieving import NOTHING_STORED, Explanation

@@ -38,13 +38,7 @@ class KeyMoments:
         max_length: each document is cut at that many tokens.
     """
 
-    def __init__(
-        self,
-        lm: LanguageModel,
-        layers: Sequence[int],
-        *,
-        max_length: int,
-    ) -> None:
+    def __init__(self, lm: LanguageModel, layers: Sequence[int], *, max_length: int) -> None:
         self.layers = tuple(layers)
         self.documents = 0  # texts taken from the corpus, empty ones too
         self.tokens = 0  # that the sums hold

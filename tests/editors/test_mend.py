@@ -13,11 +13,7 @@ from torch import Tensor
 
 from bench.checks.contract.tiny import REQUESTS, tiny_gptj, tiny_llama
 from editors.base import Resources
-from editors.mend import (
-    TINY,
-    MendEditor,
-    MendHparams,
-)
+from editors.mend import TINY, MendEditor, MendHparams
 from editors.parts.artefact import checkpoint_path, read_artefact, read_header
 from editors.parts.hypernetwork.networks import LowRankShift
 from editors.parts.language_model import LanguageModel

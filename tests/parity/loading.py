@@ -55,11 +55,7 @@ class Case:
         return torch.from_numpy(self.arrays[name])
 
     def compare(
-        self,
-        ours: Mapping[str, Any],
-        *,
-        atol: float,
-        rtol: Callable[[str], float] = lambda _: 0.0,
+        self, ours: Mapping[str, Any], *, atol: float, rtol: Callable[[str], float] = lambda _: 0.0
     ) -> None:
         """Check every recorded array but the prompts' ids; one that `ours` lacks is a failure.
 

@@ -72,11 +72,7 @@ CASES = {
     "wise/llama_earlystop_f64": _WISE_STOP,
 }
 # Arrays of the shared inputs that the cases above need.
-COMMON = {
-    "gpt2_weights": r".*",
-    "llama_weights": r".*",
-    "covariances": r"(gpt2|llama)_layer[01]",
-}
+COMMON = {"gpt2_weights": r".*", "llama_weights": r".*", "covariances": r"(gpt2|llama)_layer[01]"}
 PLAIN = ("malmen/normal_equation_unit", "tpatcher/loss_units")  # arrays without a description
 
 

@@ -14,12 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editors.mend import (
-    MendEditor,
-    MendHparams,
-    MendObjective,
-    pseudo_gradient_shift,
-)
+from editors.mend import MendEditor, MendHparams, MendObjective, pseudo_gradient_shift
 from editors.parts.hypernetwork.networks import (
     EditorNetwork,
     Factors,

@@ -16,13 +16,7 @@ from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.hparams import RecipeHparams
-from editors.parts.recipe.losses import (
-    Objective,
-    RecipeBatch,
-    Terms,
-    hinged_nll,
-    kl_divergence,
-)
+from editors.parts.recipe.losses import Objective, RecipeBatch, Terms, hinged_nll, kl_divergence
 from editors.parts.recipe.network import PromptRepository, RecipeNetwork, Trained, similarity
 from editors.parts.recipe.training import learning_rates
 from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
@@ -345,11 +339,7 @@ def decode(lm: LanguageModel, ids: Tensor, *, steps: int) -> tuple[list[int], Te
 
 
 def terms_of(
-    numbers: Numbers,
-    lm: LanguageModel,
-    network: RecipeNetwork,
-    hparams: RecipeHparams,
-    step: int,
+    numbers: Numbers, lm: LanguageModel, network: RecipeNetwork, hparams: RecipeHparams, step: int
 ) -> Terms:
     """Our loss terms of a recorded training batch."""
     encoder = {name: encoder_rows(numbers, f"train{step}.enc.{name}") for name in _ENCODER_ROWS}

@@ -112,10 +112,7 @@ class RecipeNetwork(nn.Module):
         return self.knowledge(self.encoder.forward_hidden(self.sentinel))
 
     def repository(
-        self,
-        state: Mapping[str, Tensor] | None = None,
-        *,
-        index: InnerProductIndex | None = None,
+        self, state: Mapping[str, Tensor] | None = None, *, index: InnerProductIndex | None = None
     ) -> PromptRepository:
         """A repository with the sentinel alone, or with the rows of its `state_dict`."""
         if state is None:

@@ -203,9 +203,7 @@ def _filled_repository(objective: Objective, knowledge: Sequence[Ids]) -> Prompt
     return repository
 
 
-def _chunks(
-    owned: Sequence[tuple[int, Question]],
-) -> Iterator[Sequence[tuple[int, Question]]]:
+def _chunks(owned: Sequence[tuple[int, Question]]) -> Iterator[Sequence[tuple[int, Question]]]:
     for start in range(0, len(owned), _CHUNK):
         yield owned[start : start + _CHUNK]
 

@@ -36,10 +36,7 @@ def test_captures_what_a_module_takes_and_gives() -> None:
 
 
 def test_what_never_ran_was_not_captured() -> None:
-    with (
-        captured_input(chain()[0]) as taken,
-        pytest.raises(RuntimeError, match="has not run"),
-    ):
+    with captured_input(chain()[0]) as taken, pytest.raises(RuntimeError, match="has not run"):
         _ = taken.value
 
 

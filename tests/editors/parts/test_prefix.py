@@ -11,14 +11,7 @@ from bench.checks.contract.tiny import CONTEXT, tiny_gpt2, tiny_gptj, tiny_llama
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed, text_prefixed
-from editors.parts.tokens import (
-    TokenBatch,
-    batch_of,
-    batch_of_ids,
-    pad_id,
-    prompt_ids,
-    target_ids,
-)
+from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, pad_id, prompt_ids, target_ids
 
 LENGTH = 3
 PAIRS = [("The sky is", "blue"), ("A", "letter"), ("Ina works in the old city of", "Brenn")]

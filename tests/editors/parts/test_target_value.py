@@ -5,12 +5,7 @@ from typing import Any
 
 import torch
 
-from bench.checks.contract.tiny import (
-    REQUESTS,
-    TEMPLATES,
-    tiny_gpt2,
-    tiny_llama,
-)
+from bench.checks.contract.tiny import REQUESTS, TEMPLATES, tiny_gpt2, tiny_llama
 from editors.parts.language_model import LanguageModel
 from editors.parts.target_value import (
     Steered,

@@ -8,11 +8,7 @@ from torch.nn import functional
 
 from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, SAMPLES, tiny_llama
 from editors.parts.deltas import EditedWeights, WeightDelta
-from editors.parts.hypernetwork.networks import (
-    DenseShift,
-    projections_of,
-    request_rows,
-)
+from editors.parts.hypernetwork.networks import DenseShift, projections_of, request_rows
 from editors.parts.hypernetwork.training import (
     MetaBatch,
     Positions,

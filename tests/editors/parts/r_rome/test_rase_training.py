@@ -20,12 +20,7 @@ from editors.parts.r_rome.retrieval import (
     fact_prompt,
     fact_text,
 )
-from editors.parts.r_rome.training import (
-    RaseSampler,
-    group_loss,
-    margin_loss,
-    rase_terms,
-)
+from editors.parts.r_rome.training import RaseSampler, group_loss, margin_loss, rase_terms
 from editors.parts.training.loop import Progress
 from editors.r_rome import RRomeEditor, RRomeHparams
 from tests.support.tiny_files import samples

@@ -16,11 +16,7 @@ import torch
 from bench.checks.contract.tiny import tiny_llama
 from editors.parts.artefact import read_artefact
 from editors.parts.recipe.hparams import TINY, RecipeHparams
-from editors.parts.recipe.training import (
-    BatchSampler,
-    calibrated_threshold,
-    ramp_at,
-)
+from editors.parts.recipe.training import BatchSampler, calibrated_threshold, ramp_at
 from editors.parts.training.examples import Example, Question
 from editors.recipe import RecipeEditor
 from tests.support.tiny_files import resources, samples
