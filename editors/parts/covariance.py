@@ -44,7 +44,8 @@ class KeyMoments:
         self.tokens = 0  # that the sums hold
         self._lm = lm
         self._max_length = max_length
-        size = lm.architecture.as_out_in(self._projection(self.layers[0])).shape[1]
+        weight = lm.module(lm.architecture.mlp_out, self.layers[0]).get_parameter("weight")
+        size = lm.architecture.as_out_in(weight).shape[1]
         self._sums = {
             layer: torch.zeros(size, size, dtype=torch.float64, device=lm.device)
             for layer in self.layers
@@ -98,9 +99,6 @@ class KeyMoments:
             rows = keys[layer][real].to(total)
             total.addmm_(rows.T, rows)
         self.tokens += len(real[0])
-
-    def _projection(self, layer: int) -> Tensor:
-        return self._lm.module(self._lm.architecture.mlp_out, layer).get_parameter("weight")
 
 
 def second_moments(

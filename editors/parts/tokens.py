@@ -261,9 +261,5 @@ def pack_texts(texts: Sequence[str], name: str) -> dict[str, Tensor]:
 
 def unpack_texts(state: Mapping[str, Tensor], name: str) -> list[str]:
     """The texts that `pack_texts` put into a state under `name`."""
-    whole = bytes(state[f"{name}.bytes"].tolist())
-    texts, start = [], 0
-    for length in state[f"{name}.lengths"].tolist():
-        texts.append(whole[start : start + length].decode())
-        start += length
-    return texts
+    parts = state[f"{name}.bytes"].split(state[f"{name}.lengths"].tolist())
+    return [bytes(part.tolist()).decode() for part in parts]

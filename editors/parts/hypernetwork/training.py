@@ -216,7 +216,6 @@ class HypernetworkTask:
         self._sampler = ProbeSampler(training, seed)
 
     def step(self, iteration: int) -> dict[str, float]:
-        """One optimiser step on `batch_size` systems."""
         objective, hparams = self.objective, self.objective.hparams
         self.network.train()
         self.optimiser.zero_grad()

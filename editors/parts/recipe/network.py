@@ -135,15 +135,8 @@ def recipe_parameters(hparams: RecipeHparams, on: Setting) -> int:
     """Parameters that training changes: encoder, both projections, prompt MLP and sentinel."""
     width, code, encoder = hparams.representation_width, hparams.pool == "code4", on.encoder
     pooled = encoder.hidden * (4 if code else 3)
-    mlps = parameters_of(
-        lambda: nn.ModuleList(
-            [
-                RepresentationMLP(pooled, width),
-                RepresentationMLP(pooled, width),
-                PromptMLP(width, hparams.prompt_length, on.shape.hidden),
-            ]
-        )
-    )
+    mlps = 2 * parameters_of(lambda: RepresentationMLP(pooled, width))
+    mlps += parameters_of(lambda: PromptMLP(width, hparams.prompt_length, on.shape.hidden))
     sentinel = hparams.sentinel_length * encoder.hidden
     return encoder.parameters + (encoder.pooler if code else 0) + mlps + sentinel
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -184,7 +184,8 @@ def validation_scores(objective: Objective, examples: Sequence[Example]) -> dict
     }
     scores: dict[str, float] = {}
     for aspect, owned in aspects.items():
-        rows = [row for chunk in _chunks(owned) for row in _scored(objective, repository, chunk)]
+        chunks = [owned[start : start + _CHUNK] for start in range(0, len(owned), _CHUNK)]
+        rows = [row for chunk in chunks for row in _scored(objective, repository, chunk)]
         accuracies, hits, own_prompt = zip(*rows, strict=True)
         scores |= {aspect: fmean(accuracies), f"hit_{aspect}": fmean(hits)}
         if aspect != "locality":
@@ -201,11 +202,6 @@ def _filled_repository(objective: Objective, knowledge: Sequence[Ids]) -> Prompt
         keys = network.knowledge(objective.trained.pooled(rows, objective.lm.device))
         repository.append(keys, network.prompts(keys))
     return repository
-
-
-def _chunks(owned: Sequence[tuple[int, Question]]) -> Iterator[Sequence[tuple[int, Question]]]:
-    for start in range(0, len(owned), _CHUNK):
-        yield owned[start : start + _CHUNK]
 
 
 def _scored(

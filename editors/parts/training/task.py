@@ -214,7 +214,6 @@ class TrainingTask(ABC, Generic[PoolT]):
         """Set what belongs to the weights without being trained, before an evaluation."""
 
     def step(self, iteration: int) -> dict[str, float]:
-        """One optimiser step; returns the loss and its terms."""
         self.enter(training=True)
         with nullcontext() if self._dropout is None else self._dropout.active():
             loss, terms = self.loss(iteration)
@@ -236,7 +235,6 @@ class TrainingTask(ABC, Generic[PoolT]):
         return numbers
 
     def validation(self) -> dict[str, dict[str, float]]:
-        """Scores of each data set's held-out examples, edited all at once."""
         self.enter(training=False)
         return {name: self.scores(pool) for name, pool in self.held_out.items()}
 
