@@ -149,7 +149,9 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
 
     def solved(self, layer: int, keys: Tensor) -> Tensor:
         projected = self.spaces[layer].project(keys)
-        return ridge(self._past_keys(layer, projected), projected, self.hparams.L2)
+        past = self._past[layer]  # of the edits so far
+        earlier = past.rows.to(projected).T if len(past) else projected[:, :0]  # [m, N]
+        return ridge(earlier, projected, self.hparams.L2)
 
     def reset(self) -> None:
         """Restore the pristine weights and forget all keys."""
@@ -176,11 +178,6 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         for insertion in update.insertions:
             projected = self.spaces[insertion.layer].project(insertion.keys.T)
             self._past[insertion.layer].extend(projected.T.to(self._dtype))
-
-    def _past_keys(self, layer: int, like: Tensor) -> Tensor:
-        """Projected keys [m, N] of the edits so far."""
-        rows = self._past[layer]
-        return rows.rows.to(like).T if len(rows) else like[:, :0]
 
     @classmethod
     def needs(cls, hparams: AlphaEditHparams, on: Setting) -> Needs:

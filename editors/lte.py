@@ -50,7 +50,6 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
     """
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
-    version = 1
     label = "LTE"
     table_row = 10
     mark = ("#E69F00", "h")

@@ -401,14 +401,9 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
         cls, projections: Sequence[Projection], hparams: MalmenHparams
     ) -> NormalNetwork:
         """Networks that leave factors as they are, but for normalisation; every lambda is 1."""
+        inflated = hparams.mode == "original"
         editors = Hypernetwork(
-            projections,
-            rank=hparams.rank,
-            n_blocks=hparams.n_blocks,
-            edit_rate=hparams.edit_rate,
-            modulation="after_clamp",
-            eps=_EPS,
-            inflated=hparams.mode == "original",
+            projections, hparams, modulation="after_clamp", eps=_EPS, inflated=inflated
         )
         return NormalNetwork(editors)
 

@@ -239,14 +239,7 @@ class MendEditor(HypernetworkEditor[MendHparams]):
     @classmethod
     def new_network(cls, projections: Sequence[Projection], hparams: MendHparams) -> Hypernetwork:
         """Networks that leave factors as they are, but for their normalisation."""
-        return Hypernetwork(
-            projections,
-            rank=hparams.rank,
-            n_blocks=hparams.n_blocks,
-            edit_rate=hparams.edit_rate,
-            modulation="before_clamp",
-            eps=_EPS,
-        )
+        return Hypernetwork(projections, hparams, modulation="before_clamp", eps=_EPS)
 
     @classmethod
     def objective(cls, lm: LanguageModel, network: Any, hparams: MendHparams) -> MendObjective:

@@ -51,7 +51,6 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
     """Retrieves a continuous prompt for each query; see the module's docstring."""
 
     family: ClassVar[Literal["MP", "AP", "RB"]] = "RB"
-    version = 1
     label = "RECIPE"
     table_row = 11
     mark = ("#000000", "*")

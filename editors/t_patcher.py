@@ -134,7 +134,11 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
         self.store = PatchStore(projections, lm.hidden_size, dtype=self._dtype)
         self._mlp = lm.module(lm.architecture.mlp, lm.n_layers - 1)
         self._activation = activation_of(lm)
-        self._memory = MemoryText(lm, _lines(resources), dtype=self._dtype)
+        if resources.corpus is None:
+            raise ValueError(
+                "T-Patcher needs a corpus of plain text to draw memory from, got none."
+            )
+        self._memory = MemoryText(lm, long_lines(resources.corpus()), dtype=self._dtype)
         self._generator = torch.Generator()
         self.reset()
 
@@ -290,9 +294,3 @@ def reply_loss(responses: Tensor) -> Tensor:
 def silence_loss(responses: Tensor) -> Tensor:
     """L_m: sum over M projections of the mean exp(relu(x)) of responses [T, N, M]; at least M."""
     return torch.relu(responses).exp().mean(dim=(0, 1)).sum()
-
-
-def _lines(resources: Resources) -> tuple[str, ...]:
-    if resources.corpus is None:
-        raise ValueError("T-Patcher needs a corpus of plain text to draw memory from, got none.")
-    return long_lines(resources.corpus())

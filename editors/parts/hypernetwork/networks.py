@@ -365,9 +365,7 @@ class EditorNetwork(nn.Module):
         self,
         projection: Projection,
         n_layers: int,
-        *,
-        rank: int,
-        n_blocks: int,
+        hparams: HypernetworkHparams,
         modulation: Modulation,
         statistics: RunningStatistics,
     ) -> None:
@@ -376,7 +374,7 @@ class EditorNetwork(nn.Module):
         self.widths = (projection.d_in, projection.d_out)
         self.statistics = statistics
         self.blocks = nn.ModuleList(
-            Block(width, rank, n_layers, modulation) for _ in range(n_blocks)
+            Block(width, hparams.rank, n_layers, modulation) for _ in range(hparams.n_blocks)
         )
 
     def observe(self, inputs: Tensor, gradients: Tensor) -> None:
@@ -398,17 +396,15 @@ class Hypernetwork(nn.Module):
     def __init__(
         self,
         projections: Sequence[Projection],
+        hparams: HypernetworkHparams,
         *,
-        rank: int,
-        n_blocks: int,
-        edit_rate: float,
         modulation: Modulation,
         eps: float,
         inflated: bool = False,
     ) -> None:
         super().__init__()
         self.projections = tuple(projections)
-        self.edit_rates = nn.Parameter(torch.full((len(self.projections),), edit_rate))
+        self.edit_rates = nn.Parameter(torch.full((len(self.projections),), hparams.edit_rate))
         self._by_shape: dict[str, EditorNetwork] = {}
         for projection in self.projections:
             if projection.index == 0:
@@ -416,10 +412,9 @@ class Hypernetwork(nn.Module):
                 self._by_shape[projection.shape] = EditorNetwork(
                     projection,
                     sum(p.shape == projection.shape for p in self.projections),
-                    rank=rank,
-                    n_blocks=n_blocks,
-                    modulation=modulation,
-                    statistics=RunningStatistics(width, eps=eps, inflated=inflated),
+                    hparams,
+                    modulation,
+                    RunningStatistics(width, eps=eps, inflated=inflated),
                 )
         self.networks = nn.ModuleDict(self._by_shape)
 

@@ -94,8 +94,13 @@ def trained_artefact(
     loop.run(checkpoint_path(path), identity, progress)
     best = rounded(loop.best, dtype)
     learner.network.load_state_dict({name: tensor.float() for name, tensor in best.items()})
-    validation = {"validation": learner.validation()}
-    write_artefact(path, best, {**identity, **loop.summary(), **validation})
+    course = {
+        "selected_iteration": loop.best_iteration,
+        "selected_loss": loop.best_loss,
+        "history": loop.history,
+        "validation": learner.validation(),
+    }
+    write_artefact(path, best, {**identity, **course})
     checkpoint_path(path).unlink()
     return path
 
@@ -141,14 +146,6 @@ class TrainingLoop:
                 f"The training diverged: none of its {len(self.history)} checkpoints has a finite "
                 f"loss. A smaller learning rate may help; {checkpoint} is to be deleted first."
             )
-
-    def summary(self) -> dict[str, Any]:
-        """How a finished training went, for its artefact's header."""
-        return {
-            "selected_iteration": self.best_iteration,
-            "selected_loss": self.best_loss,
-            "history": self.history,
-        }
 
     def _ended(self) -> bool:
         patience = self.settings.patience

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from editors.mend import MendHparams
 from editors.parts.hypernetwork.networks import Hypernetwork, Modulation, Projection
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
@@ -14,9 +15,8 @@ ROWS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
 def test_a_new_network_normalises_and_can_learn(modulation: Modulation) -> None:
     projections = [Projection("a", 2, 1, 0), Projection("b", 1, 2, 0), Projection("c", 2, 1, 1)]
     with torch.random.fork_rng():
-        network = Hypernetwork(
-            projections, rank=9, n_blocks=2, edit_rate=0.5, modulation=modulation, eps=1e-7
-        )
+        hparams = MendHparams(rank=9, edit_rate=0.5)
+        network = Hypernetwork(projections, hparams, modulation=modulation, eps=1e-7)
     assert network.edit_rates.tolist() == [0.5] * 3
     editor = network.network_of(projections[0])
     assert network.network_of(projections[2]) is editor
