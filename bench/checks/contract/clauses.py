@@ -46,9 +46,9 @@ from bench.checks.contract.tiny import (
 )
 from editors import registry
 from editors.base import Editor, EditRequest
+from editors.parts.fact_memory import InContextEditor
 from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import Stop, forced_and_greedy, greedy
-from editors.parts.fact_memory import InContextEditor
 from editors.parts.tokens import TokenBatch, batch_of_ids
 
 BARE = [(prompt, "") for prompt, _ in PAIRS]
