@@ -41,9 +41,7 @@ def digest_at(path: Path) -> str:
 def run_file(path: Path, *, kind: str) -> ReadFile:
     """Run a file as a module of its own and return it.
 
-    Args:
-        path: of the file.
-        kind: what the file should define, for error sentences: `editor`, `data set`.
+    `kind` is what the file should define, for error sentences: `editor`, `data set`.
 
     Raises:
         FileNotFoundError: no such file.

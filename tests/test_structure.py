@@ -12,7 +12,6 @@ from benchmarks.structure import Measure, counted, private_words, short_files, t
 # Not there yet: what was reached so far, which must not grow.
 REACHED = {
     "source lines of bench": 30_500,
-    "source lines of editors": 14_100,
     "source lines of tests": 33_600,
     "project files entered by one cell": 67,
 }

@@ -67,10 +67,6 @@ _SEPARATORS = "/\\"
 def check_file_name(kind: str, name: str) -> str:
     """The name, if it is one part of a path and nothing but a name.
 
-    Args:
-        kind: what it is the name of, for the sentence.
-        name: as a user or a file gave it.
-
     Raises:
         ValueError: empty, a dot or two, a separator, a control character, or too long.
     """

@@ -33,9 +33,7 @@ class KeyMoments:
 
     Stopped after any chunk and continued from its state, they end in the same bits.
 
-    Args:
-        layers: block numbers.
-        max_length: each document is cut at that many tokens.
+    Each document is cut at `max_length` tokens.
     """
 
     def __init__(self, lm: LanguageModel, layers: Sequence[int], *, max_length: int) -> None:

@@ -224,10 +224,8 @@ def check_report(
 ) -> None:
     """Refuse weights that lack tensors of the model, or have them in another shape.
 
-    Args:
-        report: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
-        directory: where they were read from.
-        optional: first parts of names that may be missing.
+    `report` is what `from_pretrained(..., output_loading_info=True)` returns beside the model;
+    `optional` are first parts of names that may be missing.
 
     Raises:
         ValueError: with the first tensors' names.

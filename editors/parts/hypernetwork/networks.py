@@ -57,10 +57,7 @@ def projections_of(
 ) -> tuple[Projection, ...]:
     """The projections of these blocks' MLPs, block by block.
 
-    Args:
-        lm: the model.
-        layers: block numbers.
-        inputs: whether the input projections are meant too, in front of the output projection.
+    With `inputs` the input projections too, in front of the output projection.
 
     Raises:
         ValueError: the model has no such block.
@@ -81,10 +78,7 @@ def shaped_projections(
 ) -> tuple[Projection, ...]:
     """As `projections_of`, of a model of which only the sizes are known, without paths.
 
-    Args:
-        shape: of the model.
-        layers: block numbers, or how many of the last blocks.
-        inputs: as of `projections_of`.
+    `layers` are block numbers, or how many of the last blocks.
     """
     count = min(layers, shape.layers) if isinstance(layers, int) else len(layers)
     block = [("", shape.hidden, shape.inner)] * (shape.inputs if inputs else 0)
@@ -127,14 +121,10 @@ def gradient_factors(
     token_weights: Tensor,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Factors]:
-    """Factors of each projection, by path, for one loss over a batch.
+    """Factors of each projection, by path, for one loss over a batch with targets.
 
-    Args:
-        lm: the model; no parameter of it needs a gradient.
-        projections: where to look.
-        batch: rows with targets.
-        token_weights: [N] weight of each target token's negative log-likelihood in the loss.
-        dtype: of the loss and of the factors.
+    `token_weights` [N] are those of the target tokens' negative log-likelihoods in the loss;
+    `dtype` is that of the loss and of the factors. No parameter of the model needs a gradient.
     """
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
