@@ -52,9 +52,7 @@ def test_only_a_collapsed_model_may_magnify_rounding() -> None:
             cells.agreement("mend", [{cells.AVERAGE: ours}], {cells.AVERAGE: theirs})
 
 
-def test_starting_is_measured_with_commands_that_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_starting_is_measured_with_commands_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "REPEATS", 1)
     lines = list(commands.startup())
     assert [line.subject.split()[-1] for line in lines] == ["bench'", "list", "--reference"]

@@ -61,13 +61,9 @@ class Identity(ABC):
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return kind | values
 
-    def canonical(self) -> str:
-        """The one JSON text of this identity: sorted names, no white space, no NaN."""
-        return canonical(self.to_dict())
-
     def key(self) -> str:
         """sha256 of the canonical JSON, in hexadecimal."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
+        return hashlib.sha256(canonical(self.to_dict()).encode()).hexdigest()
 
 
 IdentityT = TypeVar("IdentityT", bound=Identity)

@@ -81,10 +81,7 @@ class CellProgress:
     """Follows the cells of some jobs by their leases, whichever processes compute them."""
 
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        store: ResultStore,
-        clock: Callable[[], float] = time.monotonic,
+        self, jobs: Sequence[Job], store: ResultStore, clock: Callable[[], float] = time.monotonic
     ) -> None:
         from bench.store.running import Leases  # with torch, which a finished run needs not
 

@@ -10,15 +10,7 @@ from typing import Any
 
 from bench.core.cells import Cell, check_counts
 from bench.core.config import RunConfig, option
-from bench.core.grids import (
-    RECIPE,
-    UNDEFINED,
-    GridPoint,
-    Table,
-    default_limit,
-    get_table,
-    variant,
-)
+from bench.core.grids import RECIPE, UNDEFINED, GridPoint, Table, default_limit, get_table, variant
 from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
 from bench.datasets import dataset_keys, get_dataset, source_digests

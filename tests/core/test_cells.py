@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.cells import Cell, CellKey, check_one_way, joined, of_protocol
+from bench.core.cells import Cell, CellKey, canonical, check_one_way, joined, of_protocol
 
 CELL = Cell(
     backbone="mini-llama",
@@ -34,16 +34,16 @@ def test_key_is_stable() -> None:
 
 
 def test_canonical_json_has_sorted_names_and_no_white_space() -> None:
-    text = CELL.canonical()
+    text = canonical(CELL.to_dict())
     assert " " not in text.replace("embedded world 0", "")
     names = sorted(field.name for field in dataclasses.fields(Cell))
     assert list(json.loads(text)) == [name for name in names if name != "measures"]
     measured = dataclasses.replace(CELL, measures={"retention": "v1"})
-    assert list(json.loads(measured.canonical())) == names
+    assert list(json.loads(canonical(measured.to_dict()))) == names
 
 
 def test_a_record_gives_the_cell_back() -> None:
-    again = Cell.from_dict(json.loads(CELL.canonical()))
+    again = Cell.from_dict(json.loads(canonical(CELL.to_dict())))
     assert again == CELL
     assert again.key() == CELL.key()
 

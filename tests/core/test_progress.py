@@ -101,9 +101,7 @@ def test_a_terminal_gets_a_bar(
     assert "2/2" in captured.err
 
 
-def test_work_of_unknown_length_shows_now_and_then(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_work_of_unknown_length_shows_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     with show_busy("reading \x1bmodels", every=0.05):
         time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.core.cells import canonical
 from bench.evaluation.record_kinds import KINDS, AbilityCell, EditStream, identity_of
 from bench.store import results
 from bench.store.results import ResultStore
@@ -48,7 +49,7 @@ def test_key_is_stable() -> None:
 
 @pytest.mark.parametrize("cell", [CELL, UNEDITED, EDITING])
 def test_a_record_gives_its_identity_back_by_its_kind(cell: Any) -> None:
-    again = identity_of(json.loads(cell.canonical()))
+    again = identity_of(json.loads(canonical(cell.to_dict())))
     assert type(again) is type(cell)
     assert again == cell
     assert again.key() == cell.key()

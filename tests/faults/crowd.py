@@ -115,8 +115,3 @@ def ended(child: int, seconds: float = 120.0) -> int:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.01)
     raise TimeoutError(f"Process {child} did not end in {seconds} s.")
-
-
-if __name__ == "__main__":
-    log_records(Path(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,31 +62,6 @@ def test_crowds_of_which_two_are_killed(processes: int, trial: Trial) -> None:
                 assert ended(forked_run(arguments, log)) == 0
             assert_whole(trial.home, out, log)
     trial.count.settle(ROUNDS)
-
-
-@pytest.mark.parametrize("processes", [2, 4])
-def test_crowds_of_whole_processes(processes: int, trial: Trial) -> None:
-    out, log = trial.folder / "out", trial.folder / "log"
-    arguments = trial.home.arguments(out, EDITORS)
-    command = [sys.executable, "-m", "tests.faults.crowd", str(log), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    runs = [
-        subprocess.Popen(command, env=environment, stdout=-3, stderr=-3) for _ in range(processes)
-    ]
-    while not list((out / "claims").glob("*.json")):
-        assert runs[0].poll() is None
-        time.sleep(0.01)
-    for run in runs[:KILLED]:
-        time.sleep(trial.chance.uniform(0, 1))
-        run.kill()
-    with trial.count.trying(f"two of {processes} processes"):
-        for run in runs[:KILLED]:
-            run.wait()
-        assert [run.wait(timeout=200) for run in runs[KILLED:]] == [0] * (processes - KILLED)
-        if processes == KILLED:
-            assert ended(forked_run(arguments, log)) == 0
-        assert_whole(trial.home, out, log)
-    trial.count.settle(1)
 
 
 @pytest.mark.parametrize("kind", ["backwards", "wild", "ahead"])

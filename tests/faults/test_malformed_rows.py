@@ -150,10 +150,7 @@ def test_rows_of_any_values(trial: Trial) -> None:
     sets = every(trial.folder)
 
     @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        database=None,
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     @given(data=st.data())
     def try_value(data: st.DataObject) -> None:

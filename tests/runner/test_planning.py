@@ -22,12 +22,7 @@ from bench.models.key_statistics import read_templates
 from bench.runner import planning
 from bench.runner.planning import Planner, plan, points
 from bench.runner.run import run
-from bench.runner.stored import (
-    missing_cells,
-    other_protocols,
-    stored_by_protocol,
-    with_recorded,
-)
+from bench.runner.stored import missing_cells, other_protocols, stored_by_protocol, with_recorded
 from bench.runner.worker import Worker
 from bench.store.inventory import records_of_protocol
 from bench.store.results import Record, ResultStore

@@ -73,11 +73,7 @@ def test_every_architecture_has_its_sizes(
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [
-        ("llama-2-7b", 6_738_415_616),
-        ("gpt-j-6b", 6_050_882_784),
-        ("gpt2-xl", 1_557_611_200),
-    ],
+    [("llama-2-7b", 6_738_415_616), ("gpt-j-6b", 6_050_882_784), ("gpt2-xl", 1_557_611_200)],
 )
 def test_the_papers_backbones_have_their_known_totals(name: str, parameters: int) -> None:
     assert shape_of_backbone(name).parameters == parameters
@@ -275,19 +271,3 @@ def test_capacity_grows_as_real_rows_do(rows: int) -> None:
     for _ in range(rows):
         growing.append(torch.zeros(3))
     assert growing.allocated == capacity(rows) * 3 * 4
-
-
-def test_half_precision_has_masters_beside_copies() -> None:
-    setting = setting_of(TINY["llama"]())
-    assert setting.copies(10) == 40  # a float32 copy
-    half = dataclasses.replace(setting, dtype="bfloat16")
-    assert half.copies(10) == 60  # a copy of half precision, and a float32 master
-    assert half.weights == setting.weights / 2
-
-
-def test_activations_grow_with_rows_and_blocks() -> None:
-    setting = setting_of(TINY["llama"]())
-    last = setting.shape.layers - 1
-    single = setting.backward(1, last)
-    assert setting.backward(4, last) == 4 * single
-    assert single < setting.backward(1, last - 2) < 3 * single  # the head is there once

@@ -72,9 +72,7 @@ def test_a_cell_that_another_run_has_ended_is_not_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_error_lets_no_cell_run_to_its_end(
-    tmp_path: Path,
-) -> None:
+def test_an_error_lets_no_cell_run_to_its_end(tmp_path: Path) -> None:
     marks, out = tmp_path / "marks", tmp_path / "out"
     out.mkdir()
     quick, slow = job(marks, 0), job(marks, 1, seconds=300.0, heeds=True)
