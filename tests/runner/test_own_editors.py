@@ -191,7 +191,7 @@ def test_an_installed_editor_is_listed_without_being_imported(
     modules = {"tiny_editors/__init__.py": "", "tiny_editors/small.py": SMALL}
     install(tmp_path / "site", monkeypatch, entries, modules)
     assert main(["list"]) == 0
-    (line,) = [one for one in capsys.readouterr().out.splitlines() if "Small" in one]
+    (line,) = [row for row in capsys.readouterr().out.splitlines() if "Small" in row]
     assert line.split() == ["small", "Small", "MP", "not", "in", "the", "paper's", "tables"]
     assert "tiny_editors.small" not in sys.modules
     assert registry.editor_class("small").label == "Small"

@@ -29,8 +29,8 @@ def small_gpt2(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     config = GPT2Config(n_embd=16, n_layer=3, n_head=2, n_positions=256)
     GPT2LMHeadModel(config).save_pretrained(directory)
     for source, name in (("encoder.json", "vocab.json"), ("vocab.bpe", "merges.txt")):
-        (found,) = data_dir.rglob(source)
-        shutil.copy(found, directory / name)
+        (file,) = data_dir.rglob(source)
+        shutil.copy(file, directory / name)
     return directory
 
 

@@ -27,8 +27,8 @@ def test_one_process_is_this_one_and_takes_cells_in_order(tmp_path: Path) -> Non
     executor: Executor = LocalExecutor(1)
     (tmp_path / "out").mkdir()
     finished = list(executor.run(jobs, site_of(tmp_path / "out"), StopFlag()))
-    assert [one.key for one in finished] == [one.cell.key() for one in jobs]
-    assert {one.outcome for one in finished} == {"done"}
+    assert [end.key for end in finished] == [each.cell.key() for each in jobs]
+    assert {end.outcome for end in finished} == {"done"}
     assert states(tmp_path / "out") == dict.fromkeys(range(3), "complete")
 
 
@@ -55,19 +55,19 @@ def test_a_killed_process_takes_no_other_cell_with_it(tmp_path: Path) -> None:
     assert finished[failing.cell.key()].error == "RuntimeError: no such luck"
     (record,) = [r for r in all_records(out) if r["cell"]["seed"] == 2]
     assert record["status"]["message"] == "worker process was killed, out of memory?"
-    processes = {process_of(mark) for one in (once, always, well, failing) for mark in tries(one)}
+    processes = {process_of(mark) for each in (once, always, well, failing) for mark in tries(each)}
     assert not (out / "claims").exists()
     assert len(processes) <= 2 + 1 + ATTEMPTS  # two that serve, and a new one after each death
 
 
 def test_a_cell_that_another_run_has_ended_is_not_lost(tmp_path: Path) -> None:
-    one, out = job(tmp_path / "marks", 0), tmp_path / "out"
+    cell, out = job(tmp_path / "marks", 0), tmp_path / "out"
     out.mkdir()
-    assert lost(one, out, 1.0).outcome == "failed"
-    again = replace(one, replaces=mark_of(all_records(out)[0]))
+    assert lost(cell, out, 1.0).outcome == "failed"
+    again = replace(cell, replaces=mark_of(all_records(out)[0]))
     list(LocalExecutor(1).run([again], site_of(out), StopFlag()))
     assert states(out) == {0: "complete"}
-    assert lost(one, out, 1.0).outcome == "found"
+    assert lost(cell, out, 1.0).outcome == "found"
     assert states(out) == {0: "complete"}
 
 

@@ -84,7 +84,7 @@ def test_only_cells_on_a_gpu_take_one(tmp_path: Path) -> None:
     assert executor._gpus(replace(on_cpu, device="cuda")) == 0.5
 
 
-def test_a_ray_of_our_own_reports_nothing_and_a_cluster_keeps_its_resources(
+def test_a_ray_of_our_own_reports_nothing_and_a_cluster_has_its_own_resources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -62,7 +62,7 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
     killer = threading.Thread(target=kill)
     killer.start()
     running = at(address).run([cut, always, *others], site_of(out), StopFlag())
-    finished = {one.key: one for one in running}
+    finished = {end.key: end for end in running}
     killer.join()
     assert len(finished) == 4
     assert states(out) == {0: "complete", 1: "complete", 2: "failed", 3: "complete"}
@@ -71,13 +71,13 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
     assert finished[always.cell.key()].error == (
         "KilledError: worker process was killed, out of memory?"
     )
-    every = [mark for one in (cut, always, *others) for mark in tries(one)]
+    every = [mark for each in (cut, always, *others) for mark in tries(each)]
     nodes = {int(mark.read_text().split()[1]) for mark in every}
     assert len(nodes) == 2  # a worker's parent is its node
     assert len({process_of(mark) for mark in every}) < len(every)  # workers serve again
 
 
-def test_asked_to_stop_workers_keep_what_they_do_and_begin_nothing(
+def test_asked_to_stop_workers_store_what_they_do_and_begin_nothing(
     address: str, tmp_path: Path, out: Path
 ) -> None:
     marks, stop = tmp_path / "marks", StopFlag()
@@ -103,7 +103,7 @@ def test_an_interrupt_cancels_what_waits_and_lets_what_runs_end(
     with pytest.raises(KeyboardInterrupt):
         running.throw(KeyboardInterrupt())
     assert "workers stop after their present edit or batch" in capsys.readouterr().err
-    begun = {one.cell.seed for one in jobs if tries(one)}
+    begun = {each.cell.seed for each in jobs if tries(each)}
     assert 1 <= len(begun) < len(jobs)
     assert states(out) == dict.fromkeys(begun, "complete")
 

@@ -36,16 +36,16 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def results(out: Path) -> dict[str, Any]:
-    """By key, records without the circumstances in which they were made."""
-    found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
-    assert len(found) == 2
-    for record in found.values():
+    """By key, records without the circumstances of their runs."""
+    records = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    assert len(records) == 2
+    for record in records.values():
         assert record["status"] == {"state": "complete"}
         assert record.pop("provenance")["threads"] == 1
         del record["digest"]
         for row in record["rows"]:
             assert row.pop("edit_seconds") > 0
-    return found
+    return records
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -55,18 +55,18 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
     ender = threading.Thread(target=end)
     ender.start()
     running = executor.run([failing, first, cut, last], site_of(out), StopFlag())
-    finished = {one.key: one for one in running}
+    finished = {end.key: end for end in running}
     ender.join()
     assert states(out) == {3: "failed", 2: "complete", 1: "complete", 0: "complete"}
     failure = finished.pop(failing.cell.key())
     assert (failure.outcome, failure.error) == ("failed", "RuntimeError: no such luck")
     assert len(finished) == 3
-    assert {(one.outcome, one.error) for one in finished.values()} == {("done", None)}
+    assert {(end.outcome, end.error) for end in finished.values()} == {("done", None)}
     log = logs(tmp_path / "folder")
     assert "this job is preempted" in log
     assert log.count("Requeued job") == 1
     # The one that was cut had time to end, and the one that failed is not tried in vain again.
-    assert [len(tries(one)) for one in (failing, first, cut, last)] == [1, 1, 1, 1]
+    assert [len(tries(each)) for each in (failing, first, cut, last)] == [1, 1, 1, 1]
     assert process_of(tries(last)[0]) != process_of(tries(first)[0])
 
 
@@ -83,16 +83,16 @@ def test_a_worker_that_breaks_is_named_with_its_log(tmp_path: Path, out: Path) -
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for Slurm's commands: sbatch keeps what it is given and numbers it 17."""
+    """Stand-ins for Slurm's commands: sbatch stores what it is given and numbers it 17."""
     commands = tmp_path / "commands"
     commands.mkdir()
-    kept = tmp_path / "sbatch.sh"
+    stored = tmp_path / "sbatch.sh"
     for name in ("srun", "sbatch", "sacct"):
-        body = f'cp "$1" {kept}\necho Submitted batch job 17' if name == "sbatch" else "exit 0"
+        body = f'cp "$1" {stored}\necho Submitted batch job 17' if name == "sbatch" else "exit 0"
         (commands / name).write_text(f"#!/bin/sh\n{body}\n")
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
-    return kept
+    return stored
 
 
 def test_slurm_gets_what_was_asked_for(slurm: Path, tmp_path: Path, out: Path) -> None:
@@ -190,7 +190,7 @@ def test_everything_is_taken_once_failures_too(site: Site, jobs: list[MarkingJob
     again = replace(jobs[0], replaces=mark_of(old))
     for _ in range(2):  # a worker that is queued again has the same list
         Pull(jobs=[again, *jobs[1:], failing], site=site)()
-        assert [len(tries(one)) for one in (*jobs, failing)] == [2, 1, 1, 1]
+        assert [len(tries(each)) for each in (*jobs, failing)] == [2, 1, 1, 1]
 
 
 def test_stamps_tell_what_was_written_since(site: Site, jobs: list[MarkingJob]) -> None:
