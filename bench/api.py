@@ -66,19 +66,15 @@ def run(
         config: all options at once; the other arguments but `progress` are not read then.
         table: number of a table.
         editors, datasets: names, or paths of Python files with a user's own.
-        edits: numbers of sequential edits.
-        seeds: of the draws of samples.
+        edits, seeds, limit: sequential edits; seeds of the draws; samples drawn for each cell.
         backbone: a name, or the path of a Hugging Face model directory.
-        limit: samples drawn for each cell.
         hparams: `{"rome.layer": 7}`, or `{"rome": "llama-2-7b"}` for a preset.
         metrics: `all`, or `teacher_forced`, which skips generation.
         preset: `embedded` or `paper`.
         recent: whether all editors include those of later papers.
-        data_dir: real data files.
-        device: `cpu`, `cuda`, `cuda:N`.
-        dtype: of the backbone.
+        data_dir, out: the directories of real data files, and of the records.
+        device, dtype: `cpu`, `cuda` or `cuda:N`, and the backbone's type of numbers.
         jobs: worker processes.
-        out: directory of the records.
         retry_failed, overwrite: whether cells are run again that failed, or that have a record.
         progress: whether a line is written for each cell that ends, to standard error.
 

@@ -287,11 +287,10 @@ def _agrees(cell: Mapping[str, Any], planned: Sequence[Identity]) -> bool:
     stream = stream_of(cell)
     for other in (identity.to_dict() for identity in planned):
         theirs = stream_of(other)
-        same_data = (
-            theirs.get("dataset") != stream["dataset"]
-            or theirs["dataset_digest"] == stream["dataset_digest"]
-        )
-        if other["backbone_digest"] != cell["backbone_digest"] or not same_data:
+        same = theirs.get("dataset") == stream["dataset"]
+        if other["backbone_digest"] != cell["backbone_digest"] or (
+            same and theirs["dataset_digest"] != stream["dataset_digest"]
+        ):
             return False
     return True
 

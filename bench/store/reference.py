@@ -52,9 +52,9 @@ def has_reference(name: str) -> bool:
 
 def reference_records(name: str) -> list[Record]:
     """The committed records of `table1` and its like, in the order of the file."""
-    if not has_reference(name):
-        raise FileNotFoundError(f"There are no reference results of {name}.")
-    return _records(_file(name), f"tables/reference/{name}.jsonl")
+    if has_reference(name):
+        return _records(_file(name), f"tables/reference/{name}.jsonl")
+    raise FileNotFoundError(f"There are no reference results of {name}.")
 
 
 def table_records(number: int) -> list[Record]:

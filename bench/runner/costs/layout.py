@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, Row, totals
@@ -17,6 +18,7 @@ COLUMNS = (
     "edit GiB", "edits on", "train GiB", "trains on", "disk GB",
 )  # fmt: skip
 _UNITS = ((3600.0, "h"), (60.0, "min"))
+_TEXTS = Path(__file__).with_name("assumptions.json")
 SCHEMA = 1
 
 GIB = 2.0**30
@@ -70,45 +72,20 @@ def layout(request: Request, rows: Sequence[Row], memory: GpuMemory) -> TextTabl
 
 def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Iterator[str]:
     """What the numbers rest on, a sentence or two each."""
+    texts, dtype = json.loads(_TEXTS.read_text("utf-8")), request.config.dtype
     if request.config.embedded_data:
-        yield (
-            "Hours of miniature backbones: seconds of the committed reference, one thread of a "
-            "CPU, by the nearest number of edits, and where a backbone has none mini-llama's in "
-            "proportion to the parameters; trainings as reported with the shipped weights."
-        )
+        yield texts["embedded"]
     else:
-        rate = request.teraflops or TERAFLOPS[request.config.dtype]
-        yield (
-            "Hours: the paper's seconds per edit and per inference on LLaMA-2-7B after 10,000 "
-            "edits (its Table 3; it does not name the hardware), in proportion to the parameters "
-            "for other backbones; every way of asking a question counts as one inference."
-        )
-        yield (
-            f"Hours of training and covariance: operations at {rate:g} TFLOP/s "
-            "(--tflops; ours), trainings to their last iteration, one for each data set, articles "
-            "of 1,000 tokens. Statistics and weights that are there already cost nothing again."
-        )
+        yield texts["published"]
+        yield texts["training"].format(rate=request.teraflops or TERAFLOPS[dtype])
         if counted := [label for label in recent_labels() if any(r.editor == label for r in rows)]:
-            yield (
-                f"Hours of {', '.join(counted)}, which Table 3 does not hold: operations of rows "
-                "of 40 tokens at the same rate; an inference as the unedited model's, longer by "
-                "the tokens in front."
-            )
-    yield (
-        f"Memory at {request.config.dtype}: weights, the editor's own and what one forward or "
-        "backward stores (rough: rows of 32 to 64 tokens); after the largest number of edits. "
-        f"Compared with {memory.about}; {USABLE:.0%} of it is taken as usable."
-    )
-    yield (
-        "Disk: records, trained weights, an unfinished training and covariance, cached edits; "
-        "without the backbones themselves. Samples of real sets by their published rows."
-    )
-    unknown = sorted({row.editor for row in rows if not row.known})
-    if unknown:
-        yield f"Memory of {', '.join(unknown)} is that of the model alone: its own is not known."
-    untimed = sorted({row.editor for row in rows if row.hours is None})
-    if untimed:
-        yield f"Hours of {', '.join(untimed)} are not known and not in the sum."
+            yield texts["counted"].format(names=", ".join(counted))
+    yield texts["memory"].format(dtype=dtype, about=memory.about, usable=USABLE)
+    yield texts["disk"]
+    if unknown := sorted({row.editor for row in rows if not row.known}):
+        yield texts["unknown"].format(names=", ".join(unknown))
+    if untimed := sorted({row.editor for row in rows if row.hours is None}):
+        yield texts["untimed"].format(names=", ".join(untimed))
 
 
 def to_json(request: Request, rows: Sequence[Row], memory: GpuMemory) -> str:
