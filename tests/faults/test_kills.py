@@ -23,8 +23,8 @@ from bench.evaluation.jobs import EditJob
 from bench.runner.run import site_of
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
-from tests.faults.crowd import forked
 from tests.faults.grid import EDITORS, Trial, assert_tidy, results
+from tests.faults.test_crowds import forked
 
 pytestmark = pytest.mark.faults
 

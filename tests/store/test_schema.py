@@ -72,39 +72,10 @@ def test_full_records_of_every_kind_hold() -> None:
 
 def measured() -> Record:
     """An editing record with all optional metric sets."""
+    sets = json.loads(Path(__file__).with_name("measured.json").read_text("utf-8"))
     record = editing()
-    score, verdicts = {"generality": 0.5}, {"request": {"newest": 0.5}, "rephrase": {"older": 1}}
-    retained = {"age": 0, "samples": 2, "token_accuracy": score, "exact": score}
-    fluency = {"perplexity": 2.0, "nats": 0.5, "repetition": 0.1, "entropy": 1.0}
-    group = {"source": "world", "items": 1, "token_accuracy": 0.5, "exact": 0.1}
-    record["summary"]["measures"] = {
-        "retention": {
-            "by_age": [{"from": 0, "to": 1, "samples": 2, "reliability": 1, "generality": None}],
-            "cohort": 1,
-            "curve": [retained],
-            "end": retained,
-        },
-        "collapse": {
-            "blocks": 1,
-            "before": fluency,
-            "after": fluency,
-            "ratio": 1.0,
-            "alarms": {"perplexity": True, "repetition": False, "entropy": True, "more": True},
-            "alarm": True,
-        },
-        "conflicts": {
-            "pairs": 1,
-            "likeness": {"a": 1},
-            "stream": verdicts,
-            "forward": verdicts | {"more": {"neither": 0}},
-            "reverse": verdicts,
-            "gap": -0.5,
-        },
-        "distance": {"groups": {"same_pair": group}},
-        "own": {"anything": 1},
-    }
-    record["measured"] = {"own": {"before": None, "blocks": [{"stages": [], "end": 1, "more": 2}]}}
-    return record
+    record["summary"]["measures"] = sets["measures"]
+    return record | {"measured": sets["measured"]}
 
 
 BROKEN: dict[str, Callable[[Record], Any]] = {
