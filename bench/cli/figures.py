@@ -97,12 +97,11 @@ def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
 def _export(args: argparse.Namespace, keys: Sequence[str], source: Source) -> int:
     """Figure 3's records."""
     from bench.store.reference import write_reference
-    from bench.tables.figure_data import LENGTH_EDITS, recipe_by_length
+    from bench.tables.figure_data import recipe_by_length
 
     if keys != ["3"]:
         raise ValueError("--export is for figure 3 alone: --figure 3 --export FILE.")
-    n_edits = source.edits or LENGTH_EDITS
-    chosen = recipe_by_length(source.records(), source.backbone, n_edits)
+    chosen = recipe_by_length(source.records(), source.backbone, source.edits)
     path = write_reference(args.export, chosen.records)
     say(f"written: {path}, {len(chosen.records):,} records")
     return 0

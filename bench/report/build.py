@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench import __version__
-from bench.core.cells import Cell
+from bench.core.cells import Cell, stream_of
 from bench.core.grids import TABLES, Table
 from bench.core.names import editor_keys
 from bench.datasets import dataset_keys, get_dataset
 from bench.report import judged
-from bench.report.cells import cell_view, stream_of
+from bench.report.cells import cell_view
 from bench.report.figures import LIBRARY, figure_pages, library, style_marks
 from bench.report.grid import Grid
 from bench.report.pages import MARK, Page, assets, render, script, tables_page
 from bench.report.paper_tables import headline, loss_grid, table_part
-from bench.report.sources import Records, home_table
+from bench.report.sources import Records, backbones_of, home_table
 from bench.store.results import Record
 from bench.tables.metric_loss import losses
 from bench.tables.metric_loss import to_csv as loss_csv
@@ -62,7 +62,7 @@ def contents(records: Records) -> dict[str, bytes]:
     _add_beyond(parts, records, stored)
     _add_losses(parts, stored)
     _add_figures(parts, records)
-    cell = Page(file="cell.html", title="A cell", template="cell.html", values={})
+    cell = Page("cell.html", "A cell", "cell.html", {})
     parts.pages += [judged.claims_page(records), judged.audit_page(), cell]
     pages = (_home(parts, stored), *parts.pages)
     footer = f"Written by python -m bench report, version {__version__}, of {records.place}."
@@ -71,12 +71,12 @@ def contents(records: Records) -> dict[str, bytes]:
         **{page.file: render(page, pages, footer) for page in pages},
         **assets(),
         **parts.files,
-        **cell_files(stored),
+        **_cell_files(stored),
         MARK: (json.dumps(mark, indent=1) + "\n").encode(),
     }
 
 
-def cell_files(records: Sequence[Record]) -> dict[str, bytes]:
+def _cell_files(records: Sequence[Record]) -> dict[str, bytes]:
     """Data of all cells, in files by the beginning of their keys."""
     shards: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -85,20 +85,17 @@ def cell_files(records: Sequence[Record]) -> dict[str, bytes]:
 
 
 def _add_table(parts: Parts, table: Table, records: Records, stored: Sequence[Record]) -> None:
-    csv = f"csv/table{table.number}.csv"
+    name = f"table{table.number}"
     try:
-        part = table_part(table, records.cells(table), stored, csv=csv)
+        part = table_part(table, records.cells(table), stored, name)
     except ValueError as error:
         parts.gaps.append(f"Table {table.number} ({table.title}): {error}")
         return
+    grid = part.grid
     parts.headline = parts.headline or headline(part.views)
-    parts.files[csv] = part.csv.encode()
-    parts.pages.append(
-        tables_page(
-            f"table{table.number}.html", [part.grid], title=part.grid.title,
-            label=f"Table {table.number}", about=f"{len(part.grid.rows):,} rows",
-        )
-    )  # fmt: skip
+    parts.files[grid.csv] = part.csv.encode()
+    label, about = f"Table {table.number}", f"{len(grid.rows):,} rows"
+    parts.pages.append(tables_page(f"{name}.html", grid.title, [grid], about, label=label))
 
 
 def _add_beyond(parts: Parts, records: Records, stored: Sequence[Record]) -> None:
@@ -108,16 +105,15 @@ def _add_beyond(parts: Parts, records: Records, stored: Sequence[Record]) -> Non
         by_table.setdefault(home_table(cell).number, []).append(cell)
     grids = []
     for number, own in sorted(by_table.items()):
-        key, csv = f"beyond{number}", f"csv/beyond{number}.csv"
-        part = table_part(
-            TABLES[number], own, stored, key=key, title=f"Beside Table {number}", csv=csv
-        )
+        title = f"Beside Table {number}"
+        part = table_part(TABLES[number], own, stored, f"beyond{number}", title)
         grids.append(part.grid)
-        parts.files[csv] = part.csv.encode()
+        parts.files[part.grid.csv] = part.csv.encode()
     if grids:
+        title, about = "Cells beside the tables", "cells with other settings than the presets"
         page = tables_page(
-            "beyond.html", grids, lines=[_BEYOND], title="Cells beside the tables",
-            label="Other cells", about=f"{len(cells):,} cells with other settings than the presets",
+            "beyond.html", title, grids, f"{len(cells):,} {about}", label="Other cells",
+            lines=[_BEYOND],
         )  # fmt: skip
         parts.pages.append(page)
 
@@ -128,60 +124,47 @@ def _add_losses(parts: Parts, stored: Sequence[Record]) -> None:
         parts.gaps.append("What the metric hides: no record of editing.")
         return
     parts.files[csv] = loss_csv(lines).encode()
+    title, values = "What the metric hides", {"table": loss_grid(lines, csv=csv)}
+    about = "accuracy drop from the printed number to a decoded answer"
     parts.pages.append(
-        Page(
-            file="metric-loss.html",
-            title="What the metric hides",
-            template="loss.html",
-            values={"table": loss_grid(lines, csv=csv)},
-            label="Metric loss",
-            about="accuracy drop from the printed number to a decoded answer",
-        )
+        Page("metric-loss.html", title, "loss.html", values, label="Metric loss", about=about)
     )
 
 
 def _add_figures(parts: Parts, records: Records) -> None:
     figures, missing = figure_pages(records)
+    values = {"figures": figures, "missing": missing}
+    about = f"{len(figures)} figures, interactive and as drawings"
     parts.pages.append(
-        Page(
-            file="figures.html",
-            title="Figures",
-            template="figures.html",
-            values={"figures": figures, "missing": missing},
-            label="Figures",
-            about=f"{len(figures)} figures, interactive and as drawings",
-        )
+        Page("figures.html", "Figures", "figures.html", values, label="Figures", about=about)
     )
     if not figures:
         return
     parts.files[f"assets/{LIBRARY}"] = library()
     marks = style_marks(library())
     for figure in figures:
-        parts.files |= {f"figures/{name}": content for name, content in figure.files.items()}
+        parts.files[f"figures/{figure.key}.svg"] = figure.drawing.svg()
+        parts.files[f"figures/{figure.key}.csv"] = figure.drawing.csv()
         parts.files[f"data/figures/{figure.key}.js"] = script("figure", figure.spec)
-        parts.pages.append(
-            Page(
-                file=f"{figure.key}.html",
-                title=f"{figure.title}, {figure.backbone}",
-                template="figure.html",
-                values={"figure": figure, "style_marks": marks},
-            )
-        )
+        title = f"{figure.title}, {figure.backbone}"
+        values = {"figure": figure, "style_marks": marks}
+        parts.pages.append(Page(f"{figure.key}.html", title, "figure.html", values))
 
 
 def _home(parts: Parts, stored: Sequence[Record]) -> Page:
     """The first page: what was measured, on what, when, and the table that sums it up."""
-    streams = [stream for record in stored if (stream := stream_of(record)).get("editor")]
-    embedded = any(world.startswith("embedded") for world in _worlds(stored))
+    streams = [stream_of(record["cell"]) for record in stored]
+    edits = [stream for stream in streams if stream.get("editor")]
+    worlds = sorted({str(own["dataset_revision"]) for own in streams if own.get("dataset")})
+    embedded = any(world.startswith("embedded") for world in worlds)
     values: Mapping[str, Any] = {
-        "about": [_what(streams), _where(stored, streams), _when(stored)],
+        "about": [_what(edits), _where(stored, edits, worlds), _when(stored)],
         "notice": _EMBEDDED if embedded else _REAL,
         "headline": parts.headline,
         "contents": [page for page in parts.pages if page.label],
         "gaps": parts.gaps,
     }
-    title = "Lifelong knowledge editing"
-    return Page(file=HOME, title=title, template="index.html", values=values, label="Home")
+    return Page(HOME, "Lifelong knowledge editing", "index.html", values, label="Home")
 
 
 def _what(streams: Sequence[Mapping[str, Any]]) -> str:
@@ -195,35 +178,26 @@ def _what(streams: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _where(stored: Sequence[Record], streams: Sequence[Mapping[str, Any]]) -> str:
-    order = [name for table in TABLES.values() for name in table.backbones.values()]
-    there = {str(record["cell"]["backbone"]) for record in stored}
-    backbones = sorted(there, key=lambda b: (order.index(b) if b in order else len(order), b))
+def _where(
+    stored: Sequence[Record], streams: Sequence[Mapping[str, Any]], worlds: Sequence[str]
+) -> str:
     seeds = {stream["seed"] for stream in streams}
     return (
-        f"Measured on {_names(backbones)}, data: {_names(_worlds(stored))}; "
+        f"Measured on {_names(backbones_of(stored))}, data: {_names(worlds)}; "
         f"{_counted(len(stored), 'cell')}, {_counted(len(seeds), 'seed')}."
     )
-
-
-def _worlds(stored: Iterable[Record]) -> list[str]:
-    streams = map(stream_of, stored)
-    return sorted({str(own["dataset_revision"]) for own in streams if own.get("dataset")})
 
 
 def _when(stored: Sequence[Record]) -> str:
     provenance = [record["provenance"] for record in stored]
     days = sorted({str(own.get("started", ""))[:10] for own in provenance} - {""})
     commits = {own["git"]["commit"] for own in provenance if own.get("git")}
-    machines = list(dict.fromkeys(_machine(own.get("hardware", {})) for own in provenance))
+    hardware = (own.get("hardware", {}) for own in provenance)
+    named = (own.get("accelerator") or own.get("processor") for own in hardware)
+    machines = list(dict.fromkeys(str(name or "a machine without a name") for name in named))
     first, last = (days[0], days[-1]) if days else (EMPTY, EMPTY)
     when = first if first == last else f"{first} to {last}"
     return f"Run {when} on {_names(machines)}, with {_counted(len(commits), 'commit')} of the code."
-
-
-def _machine(hardware: Mapping[str, Any]) -> str:
-    device = hardware.get("accelerator") or hardware.get("processor")
-    return str(device or "a machine without a name")
 
 
 def _names(names: Sequence[str]) -> str:

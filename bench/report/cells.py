@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.core.cells import Identity, plain
+from bench.core.cells import Identity, plain, stream_of
 from bench.core.published import edits
 from bench.datasets import get_dataset
 from bench.evaluation.record_kinds import identity_of
@@ -32,17 +32,11 @@ _MEASURES = {"token_accuracy": "tokens", "exact": "exact", "generated_exact": "e
 
 def cell_view(record: Record) -> dict[str, Any]:
     """What the page of one cell shows."""
-    cell, stream = identity_of(record["cell"]), stream_of(record)
+    cell, stream = identity_of(record["cell"]), stream_of(record["cell"])
     return {
         "key": record["key"], "title": _title(record, stream), "short": _short(stream),
         "protocol": cell.protocol_id, "sections": list(_sections(record, cell, stream)),
     }  # fmt: skip
-
-
-def stream_of(record: Record) -> Mapping[str, Any]:
-    """The part of a cell that has the editor and its edits; empty for an unedited model."""
-    cell: Mapping[str, Any] = record["cell"]
-    return cell.get("edits", cell) or {}
 
 
 def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iterator[Section]:
@@ -54,8 +48,7 @@ def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iter
         yield _table("Scores by type of probe", *_kinds(summary["kinds"].get("after", {})))
     if record.get("by_age"):
         yield _table("By the age of the edit", *_ages(record["by_age"]))
-    known = _KNOWN if "scores" in summary else set()
-    yield from _unknown("Summary", {k: v for k, v in summary.items() if k not in known})
+    yield from _unknown("Summary", _but(summary, *(_KNOWN if "scores" in summary else ())))
     if record.get("worst"):
         yield {"title": "Worst samples", "samples": list(map(_sample, record["worst"]))}
     if stream.get("editor"):
@@ -64,7 +57,7 @@ def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iter
     yield _facts("Time", _times(record))
     yield _facts("Provenance", _flat(_but(record["provenance"], "seconds")))
     yield _facts("Identity", _flat(_but(record["cell"], "hparams", "edits")))
-    yield from _unknown("Further parts", {k: v for k, v in record.items() if k not in _SEEN})
+    yield from _unknown("Further parts", _but(record, *_SEEN))
 
 
 def _facts(title: str, pairs: Sequence[tuple[str, str]]) -> Section:
@@ -164,15 +157,12 @@ Rows = tuple[list[str], list[list[str]]]  # columns, rows
 
 def _scores(phases: Mapping[str, Any]) -> Rows:
     """A row for each phase, channel and measure, in percent."""
-    rows = [
-        [
-            f"{_PHASES.get(phase, phase)}, {_CHANNELS.get(channel, channel)}",
-            _MEASURES.get(measure, measure),
-            *(_percent(values.get(name)) for name in METRICS.values()),
-        ]
-        for phase in _ordered(phases, _PHASES)
-        for channel, measure, values in _measured(phases[phase])
-    ]
+    rows = []
+    for phase in _ordered(phases, _PHASES):
+        for channel, measure, values in _measured(phases[phase]):
+            asked = f"{_PHASES.get(phase, phase)}, {_CHANNELS.get(channel, channel)}"
+            scores = (_percent(values.get(name)) for name in METRICS.values())
+            rows.append([asked, _MEASURES.get(measure, measure), *scores])
     return ["How it was asked", "Measure", *METRICS], rows
 
 
@@ -183,9 +173,10 @@ def _kinds(channels: Mapping[str, Any]) -> Rows:
         for channel, measure, by_kind in _measured(channels)
     }
     names = dict.fromkeys(kind for by_kind in columns.values() for kind in by_kind)
-    rows = [[_words(name.replace("/", ": ")),
-             *(_percent(own.get(name)) for own in columns.values())]
-            for name in names]  # fmt: skip
+    rows = []
+    for name in names:
+        scores = (_percent(own.get(name)) for own in columns.values())
+        rows.append([_words(name.replace("/", ": ")), *scores])
     return ["Type of probe", *columns], rows
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, resources
 
 from bench.core.cells import Cell
-from bench.core.grids import TABLES
 from bench.report.grid import Column, Grid, GridRow, plain
 from bench.report.plots import FIGURES
 from bench.report.plots.drawing import Drawing, Field, Source
 from bench.report.plots.interactive import Spec
-from bench.report.sources import Records
+from bench.report.sources import CONTROLS, Records, backbones_of
 from bench.store.reference import MAP
-from bench.store.results import Record
 from bench.tables.figure_data import read_map
 
 MOST_ROWS = 500  # ours: a longer table of numbers is left to its CSV
@@ -31,9 +28,7 @@ class FigurePage:
     key: str  # of its files
     title: str
     backbone: str
-    caption: str
-    notes: tuple[str, ...]
-    files: dict[str, bytes]  # its SVG and CSV by name
+    drawing: Drawing
     spec: Spec
     numbers: Grid | None  # None where there are too many
 
@@ -42,7 +37,9 @@ def figure_pages(records: Records) -> tuple[list[FigurePage], list[str]]:
     """Every figure that the records can show, and why others cannot be drawn."""
     editing = [r for r in records.all.values() if r["cell"].get("kind") == Cell.kind]
     pages, missing = [], []
-    for backbone in _backbones(editing):
+    for backbone in backbones_of(editing):
+        if backbone in CONTROLS:  # compared in Table 4 alone
+            continue
         source = Source(
             records=lambda: editing,
             prompt_map=lambda: read_map(records.directory / MAP),
@@ -55,8 +52,14 @@ def figure_pages(records: Records) -> tuple[list[FigurePage], list[str]]:
             except (ValueError, OSError) as error:
                 missing.append(f"{entry.title}, {backbone}: {error}")
                 continue
-            spec: Spec = module.interactive(drawing.lines)
-            pages.append(_page(key, entry.title, backbone, drawing, spec))
+            name = f"{drawing.stem}-{_file_part(backbone)}"
+            number = f"Figure {key}: " if key.isdigit() else ""
+            page = FigurePage(
+                key=name, title=f"{number}{entry.title[0].upper()}{entry.title[1:]}",
+                backbone=backbone, drawing=drawing, spec=module.interactive(drawing.lines),
+                numbers=_numbers(name, drawing),
+            )  # fmt: skip
+            pages.append(page)
     return pages, missing
 
 
@@ -86,29 +89,6 @@ def style_marks(script: bytes) -> list[str]:
     return ["plotly.js-style-global", *(digest.decode() for digest in digests)]
 
 
-def _backbones(records: Sequence[Record]) -> list[str]:
-    """Those of tables first, in their order; backbones of controls have no figures."""
-    controls = {table.control for table in TABLES.values()}
-    order = [name for table in TABLES.values() for name in table.backbones.values()]
-    there = {str(record["cell"]["backbone"]) for record in records} - controls
-    return sorted(there, key=lambda b: (order.index(b) if b in order else len(order), b))
-
-
-def _page(key: str, title: str, backbone: str, drawing: Drawing, spec: Spec) -> FigurePage:
-    name = f"{drawing.stem}-{_file_part(backbone)}"
-    number = f"Figure {key}: " if key.isdigit() else ""
-    return FigurePage(
-        key=name,
-        title=f"{number}{title[0].upper()}{title[1:]}",
-        backbone=backbone,
-        caption=drawing.caption,
-        notes=drawing.notes,
-        files={f"{name}.svg": drawing.svg(), f"{name}.csv": drawing.csv()},
-        spec=spec,
-        numbers=_numbers(name, drawing),
-    )
-
-
 def _file_part(text: str) -> str:
     """A name as part of a file's: letters, digits, hyphens, and a digest where it has others."""
     plain_text = "".join(c if c.isascii() and c.isalnum() else "-" for c in text)
@@ -118,33 +98,20 @@ def _file_part(text: str) -> str:
 
 
 def _numbers(name: str, drawing: Drawing) -> Grid | None:
-    if len(drawing.lines) > MOST_ROWS:
+    """A row for each line; columns without any value are left out."""
+    lines = drawing.lines
+    if len(lines) > MOST_ROWS:
         return None
-    columns = list(_columns(drawing))
+    values = {column: [line.get(column) for line in lines] for column in drawing.columns}
+    values = {n: own for n, own in values.items() if set(own) != {None}}
+    words = {n for n, own in values.items() if any(isinstance(value, str) for value in own)}
     return Grid(
-        key=f"{name}-numbers",
-        title="Numbers of the figure",
-        caption=(),
-        columns=tuple(
-            Column(
-                name=column.replace("_", " "),
-                number=all(isinstance(line.get(column), int | float | None)
-                           for line in drawing.lines),
-            )
-            for column in columns
-        ),
+        key=f"{name}-numbers", title="Numbers of the figure", caption=(),
+        columns=tuple(Column(n.replace("_", " "), number=n not in words) for n in values),
         rows=tuple(
-            GridRow(values=tuple(plain(_text(line.get(c)), line.get(c)) for c in columns))
-            for line in drawing.lines
+            GridRow(tuple(plain(_text(line.get(n)), line.get(n)) for n in values)) for line in lines
         ),
     )  # fmt: skip
-
-
-def _columns(drawing: Drawing) -> Iterator[str]:
-    """Those that have a value somewhere."""
-    for column in drawing.columns:
-        if any(line.get(column) is not None for line in drawing.lines):
-            yield column
 
 
 def _text(field: Field) -> str:

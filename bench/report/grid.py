@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from typing import Literal
 
 from bench.tables.table import Number
 
-Trend = Literal["", "above", "below", "same"]
 KEY_LENGTH = 12  # of a cell's key in links: a prefix that is unique among any sensible records
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """A column; numbers are aligned right and sort by value."""
 
@@ -36,13 +34,12 @@ class Value:
     published: str = ""  # as the paper prints it
     source: str = ""  # of the published value: its backbone
     difference: str = ""  # from the published value, in the table's unit
-    trend: Trend = ""
     href: str = ""
     best: bool = False
     verdict: str = ""  # a word that gets a mark of its own
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GridRow:
     """A line; `starts` a new group."""
 
@@ -70,33 +67,21 @@ class Grid:
         return value.verdict or value.text
 
     @cached_property
-    def choices(self) -> dict[str, tuple[str, ...]]:
-        """The values of each filter, in the order of the rows."""
+    def choices(self) -> dict[str, dict[str, int]]:
+        """The values of each filter, numbered in the order of the rows."""
+        texts = {name: [self.choice(row, name) for row in self.rows] for name in self.filters}
         return {
-            name: tuple(dict.fromkeys(self.choice(row, name) for row in self.rows))
-            for name in self.filters
-        }
-
-    @cached_property
-    def _numbers(self) -> dict[str, dict[str, int]]:
-        return {
-            name: {value: i for i, value in enumerate(own)} for name, own in self.choices.items()
+            name: {text: i for i, text in enumerate(dict.fromkeys(own))}
+            for name, own in texts.items()
         }
 
     def places(self, row: GridRow) -> str:
         """Which choice of each filter a row has, by number."""
-        return ",".join(str(self._numbers[name][self.choice(row, name)]) for name in self.filters)
+        return ",".join(str(own[self.choice(row, name)]) for name, own in self.choices.items())
 
     def hidden(self, row: GridRow) -> bool:
         """Whether the filters leave a row out at first."""
-        return any(
-            self.choice(row, name) != value for name, value in self.defaults.items() if value
-        )
-
-    @property
-    def described(self) -> tuple[Column, ...]:
-        """The columns whose names need words."""
-        return tuple(column for column in self.columns if column.about)
+        return any(value not in ("", self.choice(row, n)) for n, value in self.defaults.items())
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
@@ -114,44 +99,17 @@ def plain(text: str, sort: float | str | None = None, *, href: str = "") -> Valu
 def measured(number: Number, *, source: str = "", link: str = "") -> Value:
     """Our number, linked to its cells, with the published one and the difference."""
     text, spread = number.parts
-    published, ours = number.published_text, number.ours
+    ours, theirs, decimals = number.ours, number.published, number.decimals
+    value = Value(text=text, published=number.published_text, source=source, href=link)
     if ours is None:
-        href = "" if number.value is None else link
-        return Value(text=text, published=published, source=source, href=href)
-    gap, decimals = None, number.decimals
-    if number.published is not None:
-        gap = round(ours.mean, decimals) - round(number.published.value, decimals)
-    return Value(
-        text=text,
-        sort=round(ours.mean, 6),
-        spread=spread,
-        marks=number.marks,
-        published=published,
-        source=source,
+        return replace(value, href="") if number.value is None else value
+    gap = theirs and round(ours.mean, decimals) - round(theirs.value, decimals)
+    return replace(
+        value, sort=round(ours.mean, 6), spread=spread, marks=number.marks, best=number.best,
         difference="" if gap is None else f"{gap:+.{decimals}f}".replace("-", "\u2212"),
-        trend=_trend(gap, decimals),
-        href=link,
-        best=number.best,
-    )
-
-
-def _trend(gap: float | None, decimals: int) -> Trend:
-    if gap is None:
-        return ""
-    if abs(gap) < 0.5 * 10**-decimals:
-        return "same"
-    return "above" if gap > 0 else "below"
+    )  # fmt: skip
 
 
 def cell_link(keys: Sequence[str]) -> str:
     """Where the cells of a number are shown; empty for none."""
     return "cell.html#" + ",".join(key[:KEY_LENGTH] for key in keys) if keys else ""
-
-
-def on_page(caption: Sequence[str]) -> tuple[str, ...]:
-    """A caption of the terminal without what it says of the terminal's layout."""
-    sentences = (
-        line.replace("In parentheses the published value", "The published value is")
-        for line in caption
-    )
-    return tuple(dict.fromkeys(sentences))

@@ -15,11 +15,11 @@ from bench.checks.regression.evidence import (
     values,
     verdicts,
 )
-from bench.core.cells import Cell, Identity
+from bench.core.cells import Cell, Identity, stream_of
 from bench.core.grids import TABLES, Table
 from bench.core.names import in_paper
 from bench.core.published import PublishedCell, all_numbers
-from bench.evaluation.record_kinds import AbilityCell, TimingCell, names_of
+from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.report.grid import Column, Grid, GridRow, Value, plain
 from bench.report.pages import Page, tables_page
 from bench.report.paper_tables import asked_alike, chosen_times
@@ -39,35 +39,30 @@ ABOUT_AUDIT = (
 def audit_page() -> Page:
     """A table for each check, under what the verdicts mean."""
     sections = audit(all_numbers())
+    columns = Column("Verdict"), Column("Finding", words=True), Column("Id", words=True)
     grids = [
         Grid(
-            key=f"check-{section.check.key}", title=section.check.title,
+            key=f"check-{section.check.key}", title=section.check.title, columns=columns,
             caption=(section.check.rule,), filters=("Verdict",),
-            columns=(
-                Column(name="Verdict"), Column(name="Finding", words=True),
-                Column(name="Id", words=True),
-            ),
             rows=tuple(
-                GridRow(values=(_verdict(own.verdict), plain(own.sentence), plain(name)))
+                GridRow((_verdict(own.verdict), plain(own.sentence), plain(name)))
                 for name, own in section.named()
             ),
         )
         for section in sections
     ]  # fmt: skip
     return tables_page(
-        "audit.html", grids, title="Audit", lines=(ABOUT_AUDIT, summary(sections)),
+        "audit.html", "Audit", grids, "the published tables checked against themselves",
+        lines=(ABOUT_AUDIT, summary(sections)),
         terms=[(str(verdict), meaning) for verdict, meaning in MEANINGS.items()],
-        about="the published tables checked against themselves",
     )  # fmt: skip
 
 
 def claims_page(records: Records) -> Page:
     """The paper's claims, and cells of the paper's backbones beside the published ones."""
     grids = [claims_grid(judged(records)), *_compared(records)]
-    return tables_page(
-        "claims.html", grids, title="Claims", lines=[ABOUT_CLAIMS],
-        about="the paper's claims on its numbers and on ours",
-    )  # fmt: skip
+    about = "the paper's claims on its numbers and on ours"
+    return tables_page("claims.html", "Claims", grids, about, lines=[ABOUT_CLAIMS])
 
 
 def judged(records: Records) -> list[Verdicts]:
@@ -87,8 +82,8 @@ def judged(records: Records) -> list[Verdicts]:
 
 def _comparable(table: Table, cells: Sequence[Identity]) -> Sequence[Identity]:
     """The cells of the paper's editors with their presets, measured alike, in the table's order."""
-    editors = [(cell, names_of(cell)["editor"]) for cell in cells]
-    own = [cell for cell, editor in editors if editor is None or in_paper(str(editor))]
+    editors = [(cell, stream_of(cell.to_dict()).get("editor")) for cell in cells]
+    own = [cell for cell, editor in editors if editor is None or in_paper(editor)]
     if table.measures == "ablation":
         return own
     there = {cell.backbone for cell in own}
@@ -109,17 +104,17 @@ def claims_grid(claims: Sequence[Verdicts]) -> Grid:
     for claim in claims:
         (theirs, ours), pair = claim.pair, known.get(claim.key)
         changed = "" if pair in (None, claim.pair) else " (changed)"
-        texts = (claim.ours.figures, claim.published.figures, claim.published.claim.source)
-        lead = (plain(str(claim.published.exhibit)), plain(claim.published.claim.text))
+        lead = (str(claim.published.exhibit), claim.published.claim.text)
         both = (_verdict(theirs), _verdict(ours, changed))
-        rows.append(GridRow(values=(*lead, *both, *map(plain, texts))))
+        texts = (claim.ours.figures, claim.published.figures, claim.published.claim.source)
+        rows.append(GridRow((*map(plain, lead), *both, *map(plain, texts))))
     return Grid(
         key="claims", title="The paper's claims",
         caption=("Each claim is put to the published numbers and to ours, in the same words.",),
         columns=(
-            Column(name="Where"), Column(name="Claim", words=True), Column(name="Published"),
-            Column(name="Ours"), Column(name="Our figures", words=True),
-            Column(name="Published figures", words=True), Column(name="Source", words=True),
+            Column("Where"), Column("Claim", words=True), Column("Published"),
+            Column("Ours"), Column("Our figures", words=True),
+            Column("Published figures", words=True), Column("Source", words=True),
         ),
         rows=tuple(rows), filters=("Where", "Published", "Ours"),
     )  # fmt: skip
@@ -134,14 +129,14 @@ def _compared(records: Records) -> list[Grid]:
         lead = (own.cell.editor, f"Table {own.cell.table}, {own.cell.where}", own.cell.metric)
         numbers = (own.ours.mean, own.published.value, own.allowed)
         texts = (plain(f"{number:.2f}", number) for number in numbers)
-        rows.append(GridRow(values=(*map(plain, lead), *texts, _verdict(own.verdict))))
+        rows.append(GridRow((*map(plain, lead), *texts, _verdict(own.verdict))))
     grid = Grid(
         key="published-cells", title="Cells of the paper's backbones",
         caption=("Records without a limit of samples, against what the paper prints.",),
         columns=(
-            *(Column(name=name) for name in ("Editor", "Where", "Metric")),
-            *(Column(name=name, number=True) for name in ("Ours", "Published", "Allowed")),
-            Column(name="Verdict"),
+            *(Column(name) for name in ("Editor", "Where", "Metric")),
+            *(Column(name, number=True) for name in ("Ours", "Published", "Allowed")),
+            Column("Verdict"),
         ),
         rows=tuple(rows), filters=("Verdict",),
     )  # fmt: skip

@@ -28,7 +28,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 MARK = "report.json"  # its presence says that a folder is a report, which a new one may replace
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Page:
     """A page by its file, with what fills its template."""
 
@@ -41,32 +41,19 @@ class Page:
 
 
 def tables_page(
-    file: str, grids: Sequence[Grid], *, title: str, about: str, label: str = "",
+    file: str, title: str, grids: Sequence[Grid], about: str, *, label: str = "",
     lines: Sequence[str] = (), terms: Sequence[tuple[str, str]] = (),
 ) -> Page:  # fmt: skip
     """A page of tables, under lines of text and explained terms."""
     values = {"lines": lines, "terms": terms, "grids": grids}
-    return Page(
-        file=file, title=title, template="tables.html", values=values, label=label or title,
-        about=about,
-    )  # fmt: skip
+    return Page(file, title, "tables.html", values, label or title, about)
 
 
 def render(page: Page, pages: tuple[Page, ...], footer: str) -> bytes:
     """A page as HTML."""
-    text = (
-        environment()
-        .get_template(page.template)
-        .render(
-            **page.values,
-            file=page.file,
-            title=page.title,
-            policy=POLICY,
-            navigation=[other for other in pages if other.label],
-            footer=footer,
-        )
-    )
-    return text.encode()
+    navigation = [other for other in pages if other.label]
+    shared = {"page": page, "policy": POLICY, "navigation": navigation, "footer": footer}
+    return environment().get_template(page.template).render(**page.values, **shared).encode()
 
 
 def assets() -> dict[str, bytes]:

@@ -7,22 +7,21 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from bench.core.cells import Cell, Identity
-from bench.core.grids import TABLES, Table
+from bench.core.cells import Cell, CellKey, Identity
+from bench.core.grids import Table
 from bench.core.names import row_order
-from bench.core.numerics import Spread
 from bench.core.published import PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
-from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, on_page, plain
-from bench.report.sources import layers
+from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, plain
+from bench.report.sources import NAMED, layers
 from bench.store.results import Record
 from bench.tables import metric_loss, view
 from bench.tables.editing import LED, PROMPT_ONLY, EditingView, row_of
 from bench.tables.metric_loss import Loss
 from bench.tables.render import to_csv
-from bench.tables.table import EMPTY, METRICS, PRESET, Number, View, notes, settings_of
+from bench.tables.table import EMPTY, METRICS, PRESET, Number, Row, View, notes, settings_of
 
 _GAP = (
     "above (\u25b2) or below (\u25bc) the published value, which a number shows under the "
@@ -31,13 +30,13 @@ _GAP = (
 _SHORT = f"In percent, with the standard deviation over seeds. Small: points {_GAP}"
 
 
+def _link(number: Number) -> str:
+    return cell_link([cell.key() for cell in number.cells])
+
+
 def _first(number: Number) -> Any:
     """Any cell of the number; those of one line differ in their seed or data set alone."""
     return number.cells[0]
-
-
-def _link(number: Number) -> str:
-    return cell_link([cell.key() for cell in number.cells])
 
 
 def _count(number: Number) -> Value:
@@ -74,11 +73,11 @@ class Layout:
         """All columns of a table, those of its numbers in the middle."""
         groups = {n.column: n.group for n in shown.numbers if n.column}
         counts = ("Edits", "Seeds", "Cells", *groups)
+        headed = shown.table.measures == "times"
         return tuple(
             Column(
-                name=name, number=name in counts, about=self.about.get(name, ""),
-                group=groups.get(name, "") if shown.table.measures == "times"
-                and name != "Trained" else "",
+                name, number=name in counts, about=self.about.get(name, ""),
+                group=groups.get(name, "") if headed and name != "Trained" else "",
             )
             for name in (*self.before, *groups, *self.after)
         )  # fmt: skip
@@ -133,18 +132,16 @@ class TablePart:
 
 
 def table_part(
-    table: Table, cells: Sequence[Identity], records: Sequence[Record], *, csv: str,
-    key: str = "", title: str = "",
-) -> TablePart:  # fmt: skip
+    table: Table, cells: Sequence[Identity], records: Sequence[Record], key: str, title: str = ""
+) -> TablePart:
     """A table of these cells, in as many views as there are kinds of measurement.
 
     Args:
         table: the one that they belong to, or stand beside.
         cells: of one kind.
         records: theirs, and any others.
-        csv: the name of the table's file.
-        key: of the table in its page, by default of the table itself.
-        title: likewise.
+        key: of the table in its page, and the name of its CSV.
+        title: by default that of the table itself.
 
     Raises:
         ValueError: there are no cells, or ones that no table can be computed of.
@@ -153,14 +150,16 @@ def table_part(
         raise ValueError("no record.")
     layout = LAYOUTS[table.measures]
     views = [view(table, part, records) for part in _parts(table, cells)]
-    rows = (row for own in views for row in _lines(own, layout.columns(views[0])))
-    caption = on_page(views[0].caption)
-    if table.measures == "editing" and not _usual(views[0]):
-        caption = tuple(line for line in caption if not line.startswith("Bold"))
+    columns = layout.columns(views[0])
+    best_first = table.measures != "editing" or _usual(views[0])
+    # On a page the published value does not stand in parentheses.
+    replaced = "In parentheses the published value", "The published value is"
+    lines = (line.replace(*replaced) for line in views[0].caption)
     grid = Grid(
-        key=key or f"table{table.number}", title=title or f"Table {table.number}: {table.title}",
-        caption=caption, columns=layout.columns(views[0]), rows=tuple(rows),
-        filters=layout.filters, csv=csv, short=layout.short,
+        key=key, title=title or f"Table {table.number}: {table.title}", columns=columns,
+        caption=tuple(line for line in lines if best_first or not line.startswith("Bold")),
+        rows=tuple(row for own in views for row in _lines(own, columns)),
+        filters=layout.filters, csv=f"csv/{key}.csv", short=layout.short,
     )  # fmt: skip
     texts = [to_csv(own).splitlines(keepends=True) for own in views]
     joined = "".join([*texts[0][:1], *(line for text in texts for line in text[1:])])
@@ -173,27 +172,23 @@ def _parts(table: Table, cells: Sequence[Any]) -> Sequence[Sequence[Any]]:
     It is presets alone whose best numbers are marked.
     """
     if table.measures == "general_ability":
-        return layers(sorted(cells, key=_ability_order), lambda cell: cell.row, asked_alike)
+        return layers(sorted(cells, key=_order), lambda cell: cell.row, asked_alike)
     if table.measures == "times":
         return [chosen_times(cells)]
     if table.measures == "ablation":
         return [cells]
-    ordered = sorted(cells, key=lambda c: (settings_of(c) != PRESET, _edit_order(c)))
+    ordered = sorted(cells, key=lambda c: (settings_of(c) != PRESET, _order(c)))
     return layers(ordered, lambda c: (row_of(c), c.dataset), _measured_alike)
 
 
-def _edit_order(stream: Any) -> tuple[object, ...]:
-    return stream.n_edits, row_order(stream.editor, stream.dataset), stream.seed
-
-
-def _ability_order(cell: AbilityCell) -> tuple[object, ...]:
-    return (0,) if cell.edits is None else (1, _edit_order(cell.edits))
+def _order(cell: Identity) -> tuple[object, ...]:
+    return CellKey.of(cell.to_dict()).order
 
 
 def chosen_times(cells: Sequence[TimingCell]) -> list[TimingCell]:
     """In the order of the table; times of random weights only where there are no others."""
     trained = [cell for cell in cells if cell.weights == "trained"]
-    return sorted(trained or cells, key=lambda c: (1, _edit_order(c)) if c.editor else (0,))
+    return sorted(trained or cells, key=_order)
 
 
 def asked_alike(cell: AbilityCell) -> tuple[object, ...]:
@@ -214,7 +209,7 @@ def _usual(shown: View) -> bool:
 
 def _lines(shown: View, columns: Sequence[Column]) -> Iterator[GridRow]:
     """A line for each row of a table; of editing, for each of its data sets that has cells."""
-    editing = shown.table.measures == "editing"
+    editing, source = shown.table.measures == "editing", shown.table.published_backbone
     best = not editing or _usual(shown)
     before = None
     groups = groupby(shown.numbers, key=lambda n: (n.row, n.dataset if editing else ""))
@@ -223,14 +218,14 @@ def _lines(shown: View, columns: Sequence[Column]) -> Iterator[GridRow]:
         first = next(iter(numbers.values()))
         if editing and not first.cells:
             continue
-        link, source = _link(first), shown.table.published_backbone
-        values = (
+        link = _link(first)
+        values = tuple(
             _FACTS[column.name](first)
             if column.name in _FACTS
             else measured(numbers[column.name], source=source, link=link)
             for column in columns
         )
-        yield GridRow(values=tuple(values), starts=before not in (None, row.block))
+        yield GridRow(values, starts=before not in (None, row.block))
         before = row.block
 
 
@@ -239,8 +234,7 @@ def headline(views: Sequence[View]) -> Grid | None:
 
     Of the first view on a backbone of a table, else of the first one.
     """
-    named = {name for table in TABLES.values() for name in table.backbones.values()}
-    known = (own for own in views if own.rows[0].backbone in named)
+    known = (own for own in views if own.rows[0].backbone in NAMED)
     shown = next(known, views[0] if views else None)
     if not isinstance(shown, EditingView):
         return None
@@ -250,10 +244,10 @@ def headline(views: Sequence[View]) -> Grid | None:
     places = [(dataset, n) for dataset in dict.fromkeys(d for _, d, _ in at) for n in counts]
     printed = published_numbers(table.number)
 
-    def value(editor: str | None, dataset: str, n_edits: int) -> Value:
-        place = PublishedCell(table.number, n_edits, rows[editor].label, dataset, LED)
-        own = at.get((editor, dataset, n_edits), Number(row=rows[editor]))
-        bare = Number(row=own.row, ours=own.ours, spread="", published=printed.get(place))
+    def value(row: Row, dataset: str, n_edits: int) -> Value:
+        place = PublishedCell(table.number, n_edits, row.label, dataset, LED)
+        own = at.get((row.editor, dataset, n_edits), Number(row=row))
+        bare = Number(row=row, ours=own.ours, spread="", published=printed.get(place))
         return measured(bare, source=table.published_backbone, link=_link(own))
 
     return Grid(
@@ -265,28 +259,28 @@ def headline(views: Sequence[View]) -> Grid | None:
             *notes([Number(row=row) for row in rows.values()]),
         ),
         columns=(
-            Column(name="Editor"),
-            *(Column(name=f"{n:,}", number=True, group=dataset) for dataset, n in places),
+            Column("Editor"),
+            *(Column(f"{n:,}", number=True, group=dataset) for dataset, n in places),
         ),
         rows=tuple(
-            GridRow(values=(plain(row.name), *(value(row.editor, *place) for place in places)))
+            GridRow((plain(row.name), *(value(row, *place) for place in places)))
             for row in rows.values()
         ),
     )
 
 
-_LOSS_FILTERS = ("Backbone", "Metric", "Editor", "Data set", "Edits", "Settings")
-_TOKENS_LEAK = "token accuracy that is lost where retrieval sees the prompt alone"
-# Column -> (level or step, what it means).
-_LOSS_NUMBERS = {
-    "Tokens": (metric_loss.TOKENS, "teacher-forced token accuracy: the printed number"),
-    "lost: exact": ("exact", "where all tokens of a target must be hit"),
-    "lost: leak": ("leak", "where retrieval sees the prompt alone"),
-    "lost: stop": ("stop", "where an answer is decoded to its natural end"),
-    "Decoded": (metric_loss.GENERATED, "exact match of decoded answers: what is left"),
-    "lost: total": ("total", "from tokens to decoded"),
-    "lost: leak of tokens": (metric_loss.LEAK_OF_TOKENS, _TOKENS_LEAK),
-}
+_ABOUT_LOSSES = {
+    "tokens": ("Tokens", "teacher-forced token accuracy: the printed number"),
+    "lost_exact": ("lost: exact", "where all tokens of a target must be hit"),
+    "lost_leak": ("lost: leak", "where retrieval sees the prompt alone"),
+    "lost_stop": ("lost: stop", "where an answer is decoded to its natural end"),
+    "generated": ("Decoded", "exact match of decoded answers: what is left"),
+    "lost_total": ("lost: total", "from tokens to decoded"),
+    "lost_leak_of_tokens": (
+        "lost: leak of tokens",
+        "token accuracy that is lost where retrieval sees the prompt alone",
+    ),
+}  # (column, what it means)
 _SAME = (
     f"{metric_loss.EQUAL}: the editor looks no text up, so that nothing can leak and the two "
     "numbers are one measurement."
@@ -303,49 +297,40 @@ def loss_grid(losses: Sequence[Loss], *, csv: str) -> Grid:
         ),
     )  # fmt: skip
     there = {loss.row.backbone for loss in ordered}
-    named = (name for table in TABLES.values() for name in table.backbones.values())
     usual = any(loss.settings == PRESET for loss in ordered)
     return Grid(
         key="metric-loss",
         title="What the metric hides",
         caption=(_SAME, *notes([Number(row=loss.row) for loss in ordered])),
         columns=(
-            Column(name="Editor"), Column(name="Edits", number=True, about=_EDITS["Edits"]),
-            Column(name="Data set"), Column(name="Metric"),
-            *(Column(name=n, number=True, about=about) for n, (_, about) in _LOSS_NUMBERS.items()),
-            Column(name="Type"), Column(name="Backbone"), Column(name="Settings"),
+            Column("Editor"), Column("Edits", number=True, about=_EDITS["Edits"]),
+            Column("Data set"), Column("Metric"),
+            *(Column(name, number=True, about=about) for name, about in _ABOUT_LOSSES.values()),
+            Column("Type"), Column("Backbone"), Column("Settings"),
         ),
         rows=tuple(map(_loss_row, ordered)),
-        filters=_LOSS_FILTERS,
+        filters=("Backbone", "Metric", "Editor", "Data set", "Edits", "Settings"),
         csv=csv,
         short="In percent, and in points lost; above zero where something is lost",
         defaults={
             "Metric": metric_loss.METRIC,
-            "Backbone": next((name for name in named if name in there), ""),
+            "Backbone": next((name for name in NAMED if name in there), ""),
             "Settings": PRESET if usual else "",
         },
     )  # fmt: skip
 
 
 def _loss_row(loss: Loss) -> GridRow:
-    row, link = loss.row, cell_link(loss.keys)
-    equal = not loss.retrieves and metric_loss.PROMPT_ONLY in loss.levels
-
-    def value(name: str) -> Value:
-        if equal and name in ("leak", metric_loss.LEAK_OF_TOKENS):
-            return Value(text=metric_loss.EQUAL, sort=0.0)
-        if name in (metric_loss.TOKENS, metric_loss.GENERATED):
-            return measured(Number(row=row, ours=loss.levels.get(name)), link=link)
-        points = loss.lost.get(name)
-        if points is not None:  # without a minus in front of zero
-            points = Spread(round(points.mean, 6) + 0.0, points.std, points.n)
-        return measured(Number(row=row, ours=points), link=link)
-
-    return GridRow(
-        values=(
-            plain(row.name), plain(f"{row.n_edits:,}", row.n_edits),
-            plain(get_dataset(loss.dataset).label), plain(loss.metric),
-            *(value(name) for name, _ in _LOSS_NUMBERS.values()),
-            plain(row.family), plain(row.backbone), plain(loss.settings),
-        )
-    )  # fmt: skip
+    row, numbers = loss.row, []
+    for name in _ABOUT_LOSSES:
+        ours = loss.numbers.get(name)
+        if name in metric_loss.LEAKS and not loss.retrieves and "prompt_only" in loss.numbers:
+            numbers.append(Value(text=metric_loss.EQUAL, sort=0.0))
+            continue
+        if name in metric_loss.STEPS and ours is not None:  # no minus in front of zero
+            ours = replace(ours, mean=round(ours.mean, 6) + 0.0)
+        numbers.append(measured(Number(row=row, ours=ours), link=cell_link(loss.keys)))
+    lead = plain(row.name), plain(f"{row.n_edits:,}", row.n_edits)
+    data = get_dataset(loss.dataset).label
+    tail = map(plain, (row.family, row.backbone, loss.settings))
+    return GridRow((*lead, plain(data), plain(loss.metric), *numbers, *tail))

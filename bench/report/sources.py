@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bench.core.cells import Cell, Identity, canonical
 from bench.core.grids import TABLES, Table, ablation_of
+from bench.core.names import position
 from bench.datasets.plugins import remember
 from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of
 from bench.store.inventory import split_stale, warn_of_stale
@@ -17,6 +18,8 @@ from bench.store.reference import compact, reference_folder, table_files
 from bench.store.results import Record
 from bench.tables.figure_data import records_by_file
 
+NAMED = [name for table in TABLES.values() for name in table.backbones.values()]  # backbones
+CONTROLS = {table.control for table in TABLES.values()}
 CellT = TypeVar("CellT", bound=Identity)
 
 
@@ -122,12 +125,14 @@ def _belongs(cell: Identity, table: Table, others: Sequence[Identity]) -> bool:
         return False
     if table.measures == "ablation":
         return _is_ablation(cell, table, others)
-    controls = {other.control for other in TABLES.values()}
-    return (
-        home_table(cell) is table
-        and cell.backbone not in controls
-        and ablation_of(cell.hparams) is None
-    )
+    usual = cell.backbone not in CONTROLS and ablation_of(cell.hparams) is None
+    return usual and home_table(cell) is table
+
+
+def backbones_of(records: Iterable[Record]) -> list[str]:
+    """Those of tables first, in their order."""
+    there = {str(record["cell"]["backbone"]) for record in records}
+    return sorted(there, key=lambda name: (position(NAMED, name), name))
 
 
 def home_table(cell: Cell) -> Table:
@@ -140,13 +145,10 @@ def _is_ablation(cell: Cell, table: Table, others: Sequence[Identity]) -> bool:
     """RECIPE without a part, or the whole of it where the same was run without one."""
     if cell.editor not in (table.editors or ()):
         return False
-    if ablation_of(cell.hparams) is not None:
-        return True
-    return any(
-        isinstance(other, Cell)
-        and ablation_of(other.hparams) is not None
-        and _stream(other) == _stream(cell)
+    return ablation_of(cell.hparams) is not None or any(
+        ablation_of(other.hparams) is not None and _stream(other) == _stream(cell)
         for other in others
+        if isinstance(other, Cell)
     )
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Iterable, Sequence
 
 from bench.core.cells import Cell, joined
 from bench.core.grids import ABLATIONS, CONTROLLED, RECIPE, Table, ablation_of
 from bench.core.names import row_order
-from bench.core.numerics import Spread, spread
 from bench.core.published import UNEDITED, PublishedCell
-from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.store.results import Record
 from bench.tables.table import (
@@ -23,6 +20,7 @@ from bench.tables.table import (
     Row,
     View,
     caption_of,
+    over_datasets,
     with_best,
 )
 
@@ -61,25 +59,27 @@ def view(
     main, *controls = sorted({c.backbone for c in cells}, key=lambda b: b == table.control)
     datasets = dict.fromkeys(cell.dataset for cell in cells)
     labels = ", ".join(get_dataset(key).label for key in datasets)
-    printed = published_numbers(table.number) if metric.published else {}
+    printed = metric.published(table)
     numbers: list[Number] = []
     blocks = itertools.product(dict.fromkeys(c.n_edits for c in cells), (main, *controls))
     for n_edits, backbone in blocks:
         control = backbone != main
         for part in CONTROL_ROWS if control else ROWS:
+            edited, (label, printed_as) = part != "unedited", ROWS[part]
             row = Row(
-                backbone=backbone, n_edits=n_edits, label=ROWS[part][0], control=control,
-                editor=None if part == "unedited" else RECIPE,
+                backbone=backbone, n_edits=n_edits, label=label, control=control,
+                editor=RECIPE if edited else None,
             )  # fmt: skip
             own = _cells_of(cells, row, part)
-            values = _values(part, own, stored, datasets, metric)
+            done = [record for cell in own if (record := stored.get(cell.key()))]
+            values = over_datasets(done, datasets, metric, "after" if edited else "before")
             for column in METRICS:
-                place = PublishedCell(table.number, n_edits, ROWS[part][1], MEAN, column)
+                place = PublishedCell(table.number, n_edits, printed_as, MEAN, column)
                 number = Number(
                     row=row, dataset=MEAN, group=f"mean over {labels}", column=column,
                     metric=column, ours=values.get(column), place=None if control else place,
                     published=None if control else printed.get(place), protocol=protocol,
-                    cells=tuple(own), competes=part != "unedited" and not control,
+                    cells=tuple(own), competes=edited and not control,
                 )  # fmt: skip
                 numbers.append(number)
     seeds = {cell.seed for cell in cells if cell.key() in stored} or {0}
@@ -107,23 +107,3 @@ def _cells_of(cells: Iterable[Cell], row: Row, part: str) -> list[Cell]:
 
     own = filter(is_own, cells)
     return sorted(own, key=lambda cell: (row_order(cell.editor, cell.dataset), cell.seed))
-
-
-def _values(
-    part: str, cells: Iterable[Cell], stored: Mapping[str, Record], datasets: Iterable[str],
-    metric: Metric,
-) -> dict[str, Spread]:  # fmt: skip
-    """Column -> spread over the seeds that have all data sets."""
-    by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
-    for cell in cells:
-        record = stored.get(cell.key())
-        phase = "before" if part == "unedited" else "after"
-        scores = record["summary"]["scores"][phase] if record else {}
-        if metric.channel in scores:
-            by_seed.setdefault(cell.seed, {})[cell.dataset] = scores[metric.channel][metric.measure]
-    whole = [scores for scores in by_seed.values() if scores.keys() >= set(datasets)]
-    means = {
-        column: [100 * fmean(own[name] for own in scores.values()) for scores in whole]
-        for column, name in METRICS.items()
-    }
-    return {column: spread(values) for column, values in means.items() if values}

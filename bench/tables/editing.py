@@ -9,7 +9,6 @@ from bench.core.cells import Cell, check_one_way
 from bench.core.grids import Table, row_variant
 from bench.core.numerics import Spread
 from bench.core.published import PublishedCell
-from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
 from bench.store.results import Record
@@ -39,8 +38,6 @@ HONEST = (
     "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
     f"tokens. {UNDEFINED}"
 )
-KINDS = (*(f"generality/{kind}" for kind in GENERALITY_TYPES),
-         *(f"locality/{kind}" for kind in LOCALITY_TYPES))  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +75,13 @@ def view(
         kinds += _by_kind(row, scored.get(RippleEdits.key, []), metric)
     averages = [n for n in numbers if n.metric == LED and n.ours and not n.row.variant]
     compared = comparisons({(n.row.n_edits, n.row.label, n.dataset): n.by_seed for n in averages})
-    leads = ahead_of_the_best(compared)
-    done = [cell for cell in cells if cell.key() in stored]
-    about = caption_of(table, cells, seeds={cell.seed for cell in done or cells}, metric=metric)
+    leads = {(n_edits, FAVOURITE, data, LED) for n_edits, data in ahead_of_the_best(compared)}
     marked = (
-        replace(n, significant=(n.row.n_edits, n.dataset) in leads)
-        if (n.row.label, n.metric) == (FAVOURITE, LED)
-        else n
+        replace(n, significant=(n.row.n_edits, n.row.label, n.dataset, n.metric) in leads)
         for n in with_best(numbers)
     )
+    done = [cell for cell in cells if cell.key() in stored]
+    about = caption_of(table, cells, seeds={cell.seed for cell in done or cells}, metric=metric)
     return EditingView(
         table=table, caption=tuple(_caption(about, cells, numbers, compared)), about=about,
         numbers=tuple(marked), kinds=tuple(kinds), comparisons=compared,
@@ -96,13 +91,11 @@ def view(
 def row_of(cell: Cell) -> Row:
     """The line of a cell's editor, or of its variant."""
     entry, variant = registry.describe(cell.editor), row_variant(cell.editor, cell.hparams)
-    row = Row(
-        backbone=cell.backbone, n_edits=cell.n_edits, editor=cell.editor, label=entry.label,
-        family=entry.family,
+    return Row(
+        backbone=cell.backbone, n_edits=cell.n_edits, family=entry.family,
+        editor=f"{cell.editor}/{variant.key}" if variant else cell.editor,
+        label=(variant or entry).label, variant=variant is not None,
     )  # fmt: skip
-    if variant is None:
-        return row
-    return replace(row, editor=f"{cell.editor}/{variant.key}", label=variant.label, variant=True)
 
 
 def _numbers(
@@ -112,7 +105,7 @@ def _numbers(
     scores = [r["summary"]["scores"]["after"][metric.channel][metric.measure] for r in records]
     by_seed = [(r["cell"]["seed"], own) for r, own in zip(records, scores, strict=True)]
     spreads, remarks, row = over_seeds(scores), remarks_of(records), blank.row
-    printed = published_numbers(table.number) if metric.published else {}
+    printed = metric.published(table)
     for column, name in METRICS.items():
         place = PublishedCell(table.number, row.n_edits, row.label, blank.dataset, column)
         yield replace(
@@ -138,9 +131,10 @@ def _prompt_only(records: Sequence[Record], metric: Metric) -> Spread | None:
 def _by_kind(row: Row, records: Sequence[Record], metric: Metric) -> Iterator[Number]:
     kinds = [record["summary"]["kinds"]["after"] for record in records]
     spreads = over_seeds([channels[metric.channel][metric.measure] for channels in kinds])
-    for kind in KINDS:
-        column = kind.partition("/")[2].replace("_", " ")
-        yield Number(row=row, group=RippleEdits.label, column=column, ours=spreads.get(kind))
+    for aspect, types in (("generality", GENERALITY_TYPES), ("locality", LOCALITY_TYPES)):
+        for name in types:
+            column, ours = name.replace("_", " "), spreads.get(f"{aspect}/{name}")
+            yield Number(row=row, group=RippleEdits.label, column=column, ours=ours)
 
 
 def _caption(
@@ -171,14 +165,8 @@ def averages(whole: EditingView) -> TextTable:
 
 def by_kind(whole: EditingView) -> TextTable:
     """Scores on RippleEdits by its six types of probe."""
-    about = whole.about
-    mean = "mean over the samples that have the type, in percent."
-    caption = (
-        f"{RippleEdits.label} by type of probe: {mean}",
-        about.measured,
-        about.protocol,
-        about.seeds,
-        *filter(None, [about.changes]),
-        *notes(whole.numbers),
-    )
+    about, mean = whole.about, "mean over the samples that have the type, in percent."
+    title = f"{RippleEdits.label} by type of probe: {mean}"
+    measured = filter(None, (about.measured, about.protocol, about.seeds, about.changes))
+    caption = (title, *measured, *notes(whole.numbers))
     return replace(whole, caption=caption, numbers=whole.kinds).text

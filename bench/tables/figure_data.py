@@ -7,20 +7,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from bench.core.cells import Cell, check_one_way, joined
 from bench.core.files import write_text
 from bench.core.grids import RECIPE, TABLES, Table
 from bench.core.names import row_order
-from bench.core.numerics import Spread, spread
+from bench.core.numerics import Spread
 from bench.datasets import dataset_keys
 from bench.datasets.plugins import remember
 from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse
-from bench.tables.table import METRICS, TOKEN_ACCURACY
+from bench.tables.table import over_datasets
 from editors import registry
 
 LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
@@ -88,12 +87,17 @@ def read_records(directory: Path) -> list[Record]:
 class Comparable:
     """Records that were measured alike, in the order of tables, one for each cell."""
 
-    records: tuple[Record, ...]
+    pairs: tuple[tuple[Record, Cell], ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records alone."""
+        return tuple(record for record, _ in self.pairs)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The cells of `records`, in their order."""
-        return tuple(Cell.from_dict(record["cell"]) for record in self.records)
+        """The cells alone."""
+        return tuple(cell for _, cell in self.pairs)
 
     @property
     def backbone(self) -> str:
@@ -116,23 +120,13 @@ class Comparable:
         return dataset_keys({cell.dataset for cell in self.cells})
 
     @property
-    def protocols(self) -> Mapping[str, str]:
-        """Data set key -> id of the protocol."""
-        return {cell.dataset: cell.protocol_id for cell in self.cells}
-
-    @property
     def protocol(self) -> str:
         """The id of a number over all data sets."""
         return joined(self.cells)
 
-    @property
-    def pairs(self) -> list[tuple[Record, Cell]]:
-        """Each record with its cell."""
-        return list(zip(self.records, self.cells, strict=True))
-
-    def at(self, n_edits: int) -> Comparable:
-        """Those at a number of edits, which may be none."""
-        return Comparable(tuple(record for record, cell in self.pairs if cell.n_edits == n_edits))
+    def of(self, **names: object) -> Comparable:
+        """Those whose cells have these values, as `n_edits=10`; they may be none."""
+        return Comparable(tuple(p for p in self.pairs if names.items() <= vars(p[1]).items()))
 
 
 def comparable(
@@ -171,7 +165,7 @@ def comparable(
     _check_alike([cell for _, cell in chosen])
     # Of a cell with and without further metric sets the plain one counts, which comes first.
     ordered = sorted(chosen, key=lambda pair: (_place(pair[1]), len(pair[1].measures)))
-    once = {_place(cell): record for record, cell in reversed(ordered)}
+    once = {_place(pair[1]): pair for pair in reversed(ordered)}
     return Comparable(tuple(reversed(once.values())))
 
 
@@ -222,33 +216,15 @@ def common_edits(cells: Sequence[Cell]) -> int:
     return max(shared or set.union(*by_editor.values()))
 
 
-def over_datasets(records: Sequence[Record], datasets: Sequence[str]) -> Mapping[str, Spread]:
-    """Column -> mean over the data sets in percent, one value per seed that has all of them.
-
-    Empty where no seed does: a mean over fewer data sets is another quantity.
-    """
-    channel, measure = TOKEN_ACCURACY.channel, TOKEN_ACCURACY.measure
-    by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
-    for record in records:
-        cell, scores = record["cell"], record["summary"]["scores"]["after"]
-        own = by_seed.setdefault(cell["seed"], {})
-        own[cell["dataset"]] = scores[channel][measure]
-    whole = [scores for scores in by_seed.values() if set(datasets) <= set(scores)]
-    return {
-        column: spread([fmean(100 * scores[key][name] for key in datasets) for scores in whole])
-        for column, name in METRICS.items()
-        if whole and all(name in scores[key] for scores in whole for key in datasets)
-    }
-
-
 def recipe_by_length(
-    records: Iterable[Record], backbone: str, n_edits: int = LENGTH_EDITS
+    records: Iterable[Record], backbone: str, n_edits: int | None = None
 ) -> Comparable:
     """RECIPE's records with continuous prompts of any length, otherwise as in its preset.
 
     Raises:
         ValueError: there are none, or they were not measured alike.
     """
+    n_edits = n_edits or LENGTH_EDITS
     own = [record for record in records if record["cell"]["n_edits"] == n_edits]
     if not own:
         raise ValueError(f"Figure 3 needs records at {n_edits:,} edits, there are none.")
@@ -257,12 +233,11 @@ def recipe_by_length(
 
 def length_means(chosen: Comparable, datasets: Sequence[str]) -> LengthMeans:
     """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other."""
-    stored = sorted({int(cell.hparams[LENGTH]) for cell in chosen.cells})
-    means = {
-        length: over_datasets([r for r, c in chosen.pairs if c.hparams[LENGTH] == length], datasets)
-        for length in stored
-    }
-    return {length: own for length, own in means.items() if own}
+    by_length: dict[int, list[Record]] = {}
+    for record, cell in chosen.pairs:
+        by_length.setdefault(int(cell.hparams[LENGTH]), []).append(record)
+    means = ((length, over_datasets(own, datasets)) for length, own in sorted(by_length.items()))
+    return {length: own for length, own in means if own}
 
 
 def write_map(data: Mapping[str, Any], path: Path) -> Path:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from bench.core.cells import check_one_way
 from bench.core.grids import Table
 from bench.core.numerics import Spread
-from bench.core.published import UNEDITED, Published, PublishedCell
-from bench.core.published import numbers as published_numbers
+from bench.core.published import UNEDITED, PublishedCell
 from bench.datasets import get_dataset
 from bench.evaluation.general_ability.sets import SETS
 from bench.evaluation.record_kinds import BUILT_IN, PROMPT_SETS, AbilityCell
 from bench.store.results import Record
 from bench.tables.table import (
     CSV_COLUMNS,
+    TOKEN_ACCURACY,
     UNDEFINED,
     Metric,
     Number,
@@ -33,20 +33,16 @@ from bench.tables.table import (
 )
 from editors import registry
 
-# Column -> (task, or None for the mean over tasks; name in its summary).
-COLUMNS: dict[str, tuple[str | None, str]] = {
-    **{task.label: (key, "score") for key, task in SETS.items()},
-    "Avg": (None, "average"),
-    "SQUAD-2 F1": ("squad2", "f1"),
-    "SQUAD-2 EM": ("squad2", "exact"),
-    "MMLU macro": ("mmlu", "macro"),
+# Column -> (task, or None for the mean over tasks; name in its summary; data set and metric of the
+# published table, where it has them).
+COLUMNS: dict[str, tuple[str | None, str, tuple[str, str] | None]] = {
+    **{t.label: (key, "score", (t.label, t.measure)) for key, t in SETS.items()},
+    "Avg": (None, "average", ("ALL4", "mean")),
+    "SQUAD-2 F1": ("squad2", "f1", None),
+    "SQUAD-2 EM": ("squad2", "exact", None),
+    "MMLU macro": ("mmlu", "macro", None),
 }
 CSV_ONLY = "MMLU macro"
-# Column -> (data set, metric) of the published table.
-PUBLISHED_NAMES = {
-    **{task.label: (task.label, task.measure) for task in SETS.values()},
-    "Avg": ("ALL4", "mean"),
-}
 _SCORING = {
     "paper": "options by the largest logit of their first token at the prompt's last position",
     "lm-eval": "options by the log-likelihood of their text",
@@ -67,13 +63,11 @@ def view(
     planned: dict[Row, list[AbilityCell]] = {}
     for cell in cells:
         planned.setdefault(_row(cell), []).append(cell)
-    # What PromptBench scores is not what the paper printed.
-    published = {} if cells[0].scoring == "promptbench" else published_numbers(table.number)
     numbers: list[Number] = []
     done: list[Record] = []
     for row, own in planned.items():
         answered = [record for cell in own if (record := stored.get(cell.key()))]
-        numbers += _numbers(table, row, own, answered, published)
+        numbers += _numbers(table, row, own, answered)
         done += answered
     return View(
         table=table, caption=tuple(_caption(table, cells, done, numbers)),
@@ -85,7 +79,7 @@ def view(
 def _row(cell: AbilityCell) -> Row:
     edits = cell.edits
     if edits is None:
-        return Row(backbone=cell.backbone, n_edits=0, editor=None, label="unedited")
+        return Row(backbone=cell.backbone, n_edits=0)
     entry = registry.describe(edits.editor)
     return Row(
         backbone=cell.backbone, n_edits=edits.n_edits, editor=edits.editor, label=entry.label,
@@ -94,10 +88,11 @@ def _row(cell: AbilityCell) -> Row:
 
 
 def _numbers(
-    table: Table, row: Row, cells: Sequence[AbilityCell], records: Sequence[Record],
-    published: Mapping[PublishedCell, Published],
-) -> Iterator[Number]:  # fmt: skip
+    table: Table, row: Row, cells: Sequence[AbilityCell], records: Sequence[Record]
+) -> Iterator[Number]:
     cell, label = cells[-1], UNEDITED if row.editor is None else row.label
+    # What PromptBench scores is not what the paper printed.
+    printed = {} if cell.scoring == "promptbench" else TOKEN_ACCURACY.published(table)
     blank = Number(
         row=row, protocol=cell.protocol_id, cells=tuple(cells), remarks=remarks_of(records),
         competes=row.editor is not None,
@@ -106,20 +101,18 @@ def _numbers(
             "task_limit": "" if cell.task_limit is None else cell.task_limit,
         },
     )  # fmt: skip
-    for column, (_, metric) in COLUMNS.items():
-        names = PUBLISHED_NAMES.get(column)
-        place = names and PublishedCell(table.number, row.n_edits, label, *names)
+    for column, (task, metric, names) in COLUMNS.items():
+        place = PublishedCell(table.number, row.n_edits, label, *names) if names else None
         yield replace(
-            blank, dataset=column.partition(" ")[0], metric=metric,
+            blank, dataset=column.partition(" ")[0], metric=metric, place=place,
             column="" if column == CSV_ONLY else column,
-            ours=_spread(records, column) if records else None, place=place,
-            published=published.get(place) if place else None,
+            ours=_spread(records, task, metric) if records else None,
+            published=printed.get(place) if place else None,
         )  # fmt: skip
 
 
-def _spread(records: Sequence[Record], column: str) -> Spread:
+def _spread(records: Sequence[Record], task: str | None, name: str) -> Spread:
     """Over the seeds; over the prompts, its mean over the seeds, where there are several."""
-    task, name = COLUMNS[column]
     scores = [r["summary"] if task is None else r["summary"]["tasks"][task] for r in records]
     seeds = over_seeds([{name: float(own[name])} for own in scores])[name]
     if name != "score" or "spread" not in scores[0]:

@@ -18,7 +18,7 @@ The chain of measures, each stricter or more honest than the one before it:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.core.cells import Cell, canonical
 from bench.core.grids import Table
@@ -42,22 +42,28 @@ from bench.tables.table import (
     settings_of,
 )
 
-TOKENS, EXACT, PROMPT_ONLY, GENERATED = "tokens", "exact", "prompt_only", "generated"
+# Level -> what is scored; `tokens_by_prompt` is no part of the chain.
 LEVELS: Mapping[str, tuple[Channel, Measure]] = {
-    TOKENS: ("teacher_forced", "token_accuracy"),
-    EXACT: ("teacher_forced", "exact"),
-    PROMPT_ONLY: ("prompt_only", "exact"),
-    GENERATED: ("generated", "generated_exact"),
+    "tokens": ("teacher_forced", "token_accuracy"),
+    "exact": ("teacher_forced", "exact"),
+    "prompt_only": ("prompt_only", "exact"),
+    "generated": ("generated", "generated_exact"),
+    "tokens_by_prompt": ("prompt_only", "token_accuracy"),
 }
-LEAK_OF_TOKENS = "leak_of_tokens"  # from `tokens` to the same measure by the prompt alone
-# Step -> (level before, level after); the last two are no part of the chain.
+# Points lost -> (level before, level after); the last two are no part of the chain.
 STEPS: Mapping[str, tuple[str, str]] = {
-    "exact": (TOKENS, EXACT),
-    "leak": (EXACT, PROMPT_ONLY),
-    "stop": (PROMPT_ONLY, GENERATED),
-    "total": (TOKENS, GENERATED),
-    LEAK_OF_TOKENS: (TOKENS, LEAK_OF_TOKENS),
+    "lost_exact": ("tokens", "exact"),
+    "lost_leak": ("exact", "prompt_only"),
+    "lost_stop": ("prompt_only", "generated"),
+    "lost_total": ("tokens", "generated"),
+    "lost_leak_of_tokens": ("tokens", "tokens_by_prompt"),
 }
+LEAKS = ("lost_leak", "lost_leak_of_tokens")  # nothing, for editors that look no text up
+WRITTEN = (*(level for level in LEVELS if level != "tokens_by_prompt"), *STEPS)  # in the CSV
+SHOWN = {  # in the text
+    "tokens": "tokens", "-exact": "lost_exact", "-leak": "lost_leak", "-stop": "lost_stop",
+    "decoded": "generated",
+}  # fmt: skip
 METRIC = "Avg"  # what the text shows; the CSV has all of them
 EQUAL = "="  # nothing is lost, by construction
 HOW = (
@@ -78,10 +84,10 @@ class Loss:
     editor: str  # key
     dataset: str  # key
     settings: str  # `preset`, or what differs from it
-    retrieves: bool  # whether it looks a text up; if not, `leak` is nothing by construction
+    retrieves: bool  # whether it looks a text up
     metric: str  # of METRICS
-    levels: Mapping[str, Spread]  # of LEVELS; absent where it was not measured
-    lost: Mapping[str, Spread]  # by step; above 0 where something is lost
+    # Of LEVELS and STEPS, absent where it was not measured; points are above 0 where some are lost.
+    numbers: Mapping[str, Spread]
     seeds: tuple[int, ...]
     keys: tuple[str, ...]  # of the cells
 
@@ -102,36 +108,31 @@ def losses(records: Sequence[Record]) -> list[Loss]:
 def _of_cells(records: Sequence[Record]) -> Iterator[Loss]:
     cell = Cell.from_dict(records[0]["cell"])
     for metric, name in METRICS.items():
-        chains = [(int(record["cell"]["seed"]), _levels(record, name)) for record in records]
-        by_seed = {seed: levels for seed, levels in chains if levels}
-        lost = [
-            {
-                step: levels[before] - levels[after]
-                for step, (before, after) in STEPS.items()
-                if before in levels and after in levels
-            }
-            for levels in by_seed.values()
-        ]
+        chains = [(int(record["cell"]["seed"]), _chain(record, name)) for record in records]
+        by_seed = {seed: chain for seed, chain in chains if chain}
         if by_seed:
             yield Loss(
                 row=row_of(cell), editor=cell.editor, dataset=cell.dataset,
                 settings=settings_of(cell), metric=metric, seeds=tuple(sorted(by_seed)),
                 retrieves=bool(records[0]["editor"]["retrieves_text"]),
-                levels=over_seeds([*by_seed.values()], unit=1), lost=over_seeds(lost, unit=1),
+                numbers=over_seeds([*by_seed.values()], unit=1),
                 keys=tuple(record["key"] for record in records),
             )  # fmt: skip
 
 
-def _levels(record: Record, name: str) -> dict[str, float]:
-    """Level -> percent of one record, and the tokens that are hit with honest retrieval."""
+def _chain(record: Record, name: str) -> dict[str, float]:
+    """The levels of one record in percent, then the points that each step loses."""
     after = record["summary"]["scores"]["after"]
-    wanted = {**LEVELS, LEAK_OF_TOKENS: ("prompt_only", "token_accuracy")}
-    if record["cell"]["generation"] != "context_free":
-        del wanted[GENERATED]
-    return {
+    guided = record["cell"]["generation"] != "context_free"
+    levels = {
         level: 100 * after[channel][measure][name]
-        for level, (channel, measure) in wanted.items()
-        if name in after.get(channel, {}).get(measure, {})
+        for level, (channel, measure) in LEVELS.items()
+        if name in after.get(channel, {}).get(measure, {}) and not (guided and level == "generated")
+    }
+    return levels | {
+        step: levels[before] - levels[after]
+        for step, (before, after) in STEPS.items()
+        if before in levels and after in levels
     }
 
 
@@ -150,10 +151,10 @@ def by_step(table: Table, lines: Sequence[Loss]) -> TextTable:
     stored = {(loss.row, loss.dataset): loss for loss in averages}
     datasets = dataset_keys({loss.dataset for loss in averages})
     numbers = [
-        number
+        _number(row, dataset, column, stored.get((row, dataset)))
         for row in dict.fromkeys(loss.row for loss in averages)
         for dataset in datasets
-        for number in _numbers(row, dataset, stored.get((row, dataset)))
+        for column in SHOWN
     ]
     seeds = {seed for loss in averages for seed in loss.seeds}
     backbones = ", ".join(dict.fromkeys(loss.row.backbone for loss in averages))
@@ -166,22 +167,17 @@ def by_step(table: Table, lines: Sequence[Loss]) -> TextTable:
     return View(table=table, caption=caption, numbers=tuple(numbers)).text
 
 
-def _numbers(row: Row, dataset: str, loss: Loss | None) -> Iterator[Number]:
-    levels, lost = (loss.levels, loss.lost) if loss else ({}, {})
-    columns = {
-        "tokens": levels.get(TOKENS), "-exact": lost.get("exact"), "-leak": lost.get("leak"),
-        "-stop": lost.get("stop"), "decoded": levels.get(GENERATED),
-    }  # fmt: skip
-    for column, ours in columns.items():
-        number = Number(row=row, group=get_dataset(dataset).label, column=column, ours=ours)
-        equal = loss is not None and column == "-leak" and not loss.retrieves
-        yield replace(number, ours=None, value=EQUAL) if equal else number
+def _number(row: Row, dataset: str, column: str, loss: Loss | None) -> Number:
+    name, label = SHOWN[column], get_dataset(dataset).label
+    if loss is not None and name in LEAKS and not loss.retrieves:
+        return Number(row=row, group=label, column=column, value=EQUAL)
+    ours = None if loss is None else loss.numbers.get(name)
+    return Number(row=row, group=label, column=column, ours=ours)
 
 
 def to_csv(lines: Sequence[Loss]) -> str:
     """One line for each metric of each cell, all levels and all losses with their spreads."""
-    numbers = [name for each in (*LEVELS, *(f"lost_{step}" for step in STEPS))
-               for name in (each, f"{each}_std")]  # fmt: skip
+    numbers = [name for each in WRITTEN for name in (each, f"{each}_std")]
     columns = ("backbone", "n_edits", "type", "editor", "in_paper", "dataset", "metric",
                "settings", "retrieves_text", "seeds", *numbers)  # fmt: skip
     return csv_of(columns, map(_csv_row, lines))
@@ -189,9 +185,9 @@ def to_csv(lines: Sequence[Loss]) -> str:
 
 def _csv_row(loss: Loss) -> tuple[str | int, ...]:
     row, yes = loss.row, {True: "yes", False: "no"}
-    values = (*map(loss.levels.get, LEVELS), *map(loss.lost.get, STEPS))
     return (
         row.backbone, row.n_edits, row.family, row.label, yes[in_paper(loss.editor)],
         get_dataset(loss.dataset).label, loss.metric, loss.settings, yes[loss.retrieves],
-        len(loss.seeds), *(text for value in values for text in decimals(value)),
+        len(loss.seeds),
+        *(text for name in WRITTEN for text in decimals(loss.numbers.get(name))),
     )  # fmt: skip

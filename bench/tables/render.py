@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,21 +35,24 @@ def write_table(stem: str, view: View, directory: Path) -> list[Path]:
         OSError: the directory cannot be written.
     """
     contents = {"md": markdown(view.text), "csv": to_csv(view), "tex": latex(view.text)}
-    return [
-        write_text(directory / f"{stem}.{suffix}", content) for suffix, content in contents.items()
-    ]
+    return [write_text(directory / f"{stem}.{kind}", text) for kind, text in contents.items()]
 
 
 def markdown(table: TextTable) -> str:
     """A GitHub table under its caption; the leading columns are aligned left, numbers right."""
     rule = ["---"] * table.lead + ["---:"] * (len(table.columns) - table.lead)
-    lines = (markdown_line(texts) for texts in (table.columns, rule, *_marked(table, "**{}**")))
+    lines = map(markdown_line, (table.columns, rule, *_marked(table, str, "**{}**")))
     return "\n".join((*map(one_line, table.caption), "", *lines, ""))
 
 
 def latex(table: TextTable) -> str:
     """A `table*` that needs the booktabs package."""
     width = len(table.columns)
+    cells, rules, end = [], [], 0
+    for heading, names in table.groups:
+        start, end = end + 1, end + len(names)
+        cells.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_escape(heading)}}}")
+        rules += [rf"\cmidrule(lr){{{start}-{end}}}"] if heading else []
     lines = [
         r"\begin{table*}",
         r"\centering\scriptsize",
@@ -57,27 +60,16 @@ def latex(table: TextTable) -> str:
         rf"\caption{{{_escape(' '.join(table.caption))}}}",
         rf"\begin{{tabular}}{{{'l' * table.lead}{'r' * (width - table.lead)}}}",
         r"\toprule",
-        *_latex_head(table),
+        " & ".join(cells) + r" \\",
+        " ".join(rules),
+        " & ".join(_escape(name) for _, names in table.groups for name in names) + r" \\",
         r"\midrule",
     ]
-    escaped = replace(table, rows=tuple(tuple(map(_escape, row)) for row in table.rows))
-    for i, row in enumerate(_marked(escaped, r"\textbf{{{}}}")):
+    for i, row in enumerate(_marked(table, _escape, r"\textbf{{{}}}")):
         lines += [r"\midrule"] if i in table.breaks else []
         lines.append(" & ".join(row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     return "\n".join(lines)
-
-
-def _latex_head(table: TextTable) -> Iterator[str]:
-    cells, rules, start = [], [], 1
-    for heading, names in table.groups:
-        end = start + len(names) - 1
-        cells.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_escape(heading)}}}")
-        rules += [rf"\cmidrule(lr){{{start}-{end}}}"] if heading else []
-        start = end + 1
-    yield " & ".join(cells) + r" \\"
-    yield " ".join(rules)
-    yield " & ".join(_escape(name) for _, names in table.groups for name in names) + r" \\"
 
 
 def _escape(text: str) -> str:
@@ -90,8 +82,7 @@ def terminal(table: TextTable) -> Iterator[RichTable]:
     from rich.table import Table
 
     lead = start = table.lead
-    plain = tuple(tuple(escape(one_line(text)) for text in row) for row in table.rows)
-    rows = _marked(replace(table, rows=plain), "[bold]{}[/bold]")
+    rows = _marked(table, lambda text: escape(one_line(text)), "[bold]{}[/bold]")
     for heading, columns in table.groups[1:]:
         rich = Table(title=heading or None, title_justify="left")
         for i, name in enumerate((*table.groups[0][1], *columns)):
@@ -106,30 +97,30 @@ def terminal(table: TextTable) -> Iterator[RichTable]:
         yield rich
 
 
-def _marked(table: TextTable, form: str) -> list[list[str]]:
-    """The rows, with `form` around the best numbers."""
+def _marked(table: TextTable, escape: Callable[[str], str], form: str) -> list[list[str]]:
+    """The rows, escaped, with `form` around the best numbers."""
     return [
-        [form.format(text) if (i, j) in table.best else text for j, text in enumerate(row)]
-        for i, row in enumerate(table.rows)
+        [form.format(text) if (i, j) in table.best else text for j, text in enumerate(own)]
+        for i, own in enumerate(map(escape, row) for row in table.rows)
     ]
 
 
 def to_csv(view: View) -> str:
     """One line per number, in the form of the published tables, both values side by side."""
     facts = (_facts(view, number) for number in view.numbers if number.metric)
-    return csv_of(view.csv_columns, ([own[name] for name in view.csv_columns] for own in facts))
+    return csv_of(view.csv_columns, map(itemgetter(*view.csv_columns), facts))
 
 
 def _facts(view: View, number: Number) -> Mapping[str, str | int]:
-    row, ours, theirs = number.row, number.ours, number.published
+    row, ours = number.row, number.ours
     value, std = decimals(ours)
+    published_value, _, published_std = number.published_text.partition("±")
     return {
         "table": view.table.number, "backbone": row.backbone, "n_edits": row.n_edits,
         "type": row.family, "editor": row.label, "dataset": number.dataset,
         "metric": number.metric, "value": value, "std": std, "seeds": ours.n if ours else 0,
         "published_backbone": view.table.published_backbone,
-        "published_value": f"{theirs.value:.{number.decimals}f}" if theirs else "",
-        "published_std": _decimal(theirs.std if theirs else None),
+        "published_value": published_value, "published_std": published_std,
         "remark": "; ".join(number.remarks), "protocol": number.protocol, **number.extra,
     }  # fmt: skip
 
@@ -145,8 +136,6 @@ def csv_of(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
 
 def decimals(value: Spread | None) -> tuple[str, str]:
     """Mean and spread with two decimals; empty for no number."""
-    return _decimal(value.mean if value else None), _decimal(value.std if value else None)
-
-
-def _decimal(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    if value is None:
+        return "", ""
+    return f"{value.mean:.2f}", "" if value.std is None else f"{value.std:.2f}"

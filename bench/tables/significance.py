@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -28,15 +27,17 @@ Averages = Mapping[tuple[int, str, str], Mapping[int, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Welch:
-    """Welch's t of first minus second, its degrees of freedom and the two-sided p."""
+class TTest:
+    """Student's t of first minus second, its degrees of freedom and the two-sided p."""
 
     t: float
     df: float
     p: float
+    effect: float = 0.0  # paired: Cohen's d_z, mean difference over the differences' deviation
+    adjusted: float | None = None  # p after Holm
 
 
-def welch(first: Spread, second: Spread) -> Welch | None:
+def welch(first: Spread, second: Spread) -> TTest | None:
     """Welch's unequal-variances t-test of two means; None where it is not defined.
 
     It is not where a mean has no spread, and where neither has any variance.
@@ -51,20 +52,10 @@ def welch(first: Spread, second: Spread) -> Welch | None:
     # Welch and Satterthwaite's degrees of freedom, which SciPy does not return here.
     errors = [first.std**2 / first.n, second.std**2 / second.n]
     parts = [errors[0] ** 2 / (first.n - 1), errors[1] ** 2 / (second.n - 1)]
-    degrees = sum(errors) ** 2 / sum(parts)
-    return Welch(t=float(test.statistic), df=degrees, p=float(test.pvalue))
+    return TTest(t=float(test.statistic), df=sum(errors) ** 2 / sum(parts), p=float(test.pvalue))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """Student's paired t of first minus second, the two-sided p, and the effect size."""
-
-    t: float
-    p: float
-    effect: float  # Cohen's d_z: mean difference over the standard deviation of the differences
-
-
-def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
+def paired(first: Sequence[float], second: Sequence[float]) -> TTest | None:
     """The paired t-test of values that belong together one by one; None where it is not defined.
 
     It is not with fewer than two pairs, and where all differences are equal.
@@ -76,7 +67,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
 
     test = ttest_rel(first, second)
     effect = fmean(differences) / stdev(differences)
-    return Paired(t=float(test.statistic), p=float(test.pvalue), effect=effect)
+    return TTest(t=float(test.statistic), df=test.df, p=float(test.pvalue), effect=effect)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -99,15 +90,14 @@ class Comparison:
     best_other: bool  # no other editor has a higher mean
     seeds: int  # that both have
     difference: float
-    paired: Paired | None
-    welch: Welch | None
-    adjusted_paired: float | None = None  # p after Holm
-    adjusted_welch: float | None = None
+    paired: TTest | None
+    welch: TTest | None
 
     @property
     def significant(self) -> bool:
         """Whether the paired test finds a difference, of either sign, after Holm's correction."""
-        return self.adjusted_paired is not None and self.adjusted_paired < LEVEL
+        p = None if self.paired is None else self.paired.adjusted
+        return p is not None and p < LEVEL
 
     @property
     def untested(self) -> str:
@@ -119,17 +109,22 @@ class Comparison:
 
 def comparisons(averages: Averages) -> tuple[Comparison, ...]:
     """Every other editor beside the favourite, per number of edits and data set."""
-    pairs = list(_pairs(averages))
-    by_paired = iter(holm([pair.paired.p for pair in pairs if pair.paired]))
-    by_welch = iter(holm([pair.welch.p for pair in pairs if pair.welch]))
+    by_place: dict[tuple[int, str], dict[str, Mapping[int, float]]] = {}
+    for (n_edits, editor, dataset), values in averages.items():
+        by_place.setdefault((n_edits, dataset), {})[editor] = values
+    pairs = [pair for place in sorted(by_place) for pair in _pairs(place, by_place[place])]
+    by_paired = _adjusted([pair.paired for pair in pairs])
+    by_welch = _adjusted([pair.welch for pair in pairs])
     return tuple(
-        replace(
-            pair,
-            adjusted_paired=next(by_paired) if pair.paired else None,
-            adjusted_welch=next(by_welch) if pair.welch else None,
-        )
-        for pair in pairs
+        replace(pair, paired=t, welch=w)
+        for pair, t, w in zip(pairs, by_paired, by_welch, strict=True)
     )
+
+
+def _adjusted(tests: Sequence[TTest | None]) -> Iterator[TTest | None]:
+    """The same with Holm's p of all of them."""
+    adjusted = iter(holm([test.p for test in tests if test]))
+    return (replace(test, adjusted=next(adjusted)) if test else None for test in tests)
 
 
 def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[tuple[int, str]]:
@@ -141,25 +136,23 @@ def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[tuple[int, st
     )
 
 
-def _pairs(averages: Averages) -> Iterator[Comparison]:
-    def cell(place: tuple[int, str, str]) -> tuple[int, str]:
-        return place[0], place[2]
-
-    for (n_edits, dataset), places in groupby(sorted(averages, key=cell), key=cell):
-        others = {editor: averages[n, editor, data] for n, editor, data in places}
-        ours = others.pop(FAVOURITE, None)
-        if not ours or not others:
-            continue
-        highest = max(fmean(values.values()) for values in others.values())
-        for editor, theirs in others.items():
-            seeds = sorted(ours.keys() & theirs.keys())
-            yield Comparison(
-                n_edits=n_edits, dataset=dataset, other=editor, seeds=len(seeds),
-                best_other=fmean(theirs.values()) == highest,
-                difference=fmean(ours.values()) - fmean(theirs.values()),
-                paired=paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]),
-                welch=welch(spread([*ours.values()]), spread([*theirs.values()])),
-            )  # fmt: skip
+def _pairs(
+    place: tuple[int, str], editors: Mapping[str, Mapping[int, float]]
+) -> Iterator[Comparison]:
+    ours = editors.get(FAVOURITE)
+    others = {editor: values for editor, values in editors.items() if editor != FAVOURITE}
+    if not ours or not others:
+        return
+    highest = max(fmean(values.values()) for values in others.values())
+    for editor, theirs in others.items():
+        seeds = sorted(ours.keys() & theirs.keys())
+        yield Comparison(
+            n_edits=place[0], dataset=place[1], other=editor, seeds=len(seeds),
+            best_other=fmean(theirs.values()) == highest,
+            difference=fmean(ours.values()) - fmean(theirs.values()),
+            paired=paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]),
+            welch=welch(spread([*ours.values()]), spread([*theirs.values()])),
+        )  # fmt: skip
 
 
 _COLUMNS = ("difference", "seeds", "paired t", "p", "Holm", "d_z", "Welch t", "p", "Holm", "")
@@ -191,12 +184,12 @@ def _texts(pair: Comparison) -> tuple[str, ...]:
     t, w = pair.paired, pair.welch
     return (
         f"{pair.n_edits:,}", pair.dataset, pair.other, f"{pair.difference:+.2f}", str(pair.seeds),
-        f"{t.t:+.2f}" if t else EMPTY, _p(t.p if t else None), _p(pair.adjusted_paired),
-        f"{t.effect:+.2f}" if t else EMPTY,
-        f"{w.t:+.2f}" if w else EMPTY, _p(w.p if w else None), _p(pair.adjusted_welch),
+        *_test(t), f"{t.effect:+.2f}" if t else EMPTY, *_test(w),
         ", ".join(filter(None, ["best" if pair.best_other else "", pair.untested])),
     )  # fmt: skip
 
 
-def _p(value: float | None) -> str:
-    return EMPTY if value is None else f"{value:.2g}"
+def _test(test: TTest | None) -> tuple[str, str, str]:
+    if test is None:
+        return EMPTY, EMPTY, EMPTY
+    return f"{test.t:+.2f}", f"{test.p:.2g}", f"{test.adjusted:.2g}"

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from bench.core.cells import Cell, Identity, plain
@@ -17,6 +18,7 @@ from bench.core.grids import Table, row_variant
 from bench.core.names import RECENT, in_paper
 from bench.core.numerics import Spread, spread
 from bench.core.published import Published, PublishedCell
+from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.evaluation.metrics import Channel, Measure
 from bench.evaluation.record_kinds import EditStream, TimingCell
@@ -37,28 +39,25 @@ ROUNDING = 1e-4  # ours: a smaller change of a target's log-probability is round
 PRESET, UNKNOWN = "preset", "no preset to compare with"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
     """Which scores of a record a table shows."""
 
     name: str  # in captions
     channel: Channel
     measure: Measure
-    published: bool = False  # whether the paper prints it
+
+    def published(self, table: Table) -> Mapping[PublishedCell, Published]:
+        """What the paper prints: token accuracy, and no other metric."""
+        return published_numbers(table.number) if self == TOKEN_ACCURACY else {}
 
 
-MAIN = "token_accuracy"  # what the paper's released code measures
-TOKEN_ACCURACY = Metric(
-    name="Teacher-forced token accuracy", channel="teacher_forced", measure="token_accuracy",
-    published=True,
-)  # fmt: skip
-# By the name on the command line.
-METRIC_OPTIONS = {
+MAIN = "token_accuracy"
+TOKEN_ACCURACY = Metric("Teacher-forced token accuracy", "teacher_forced", "token_accuracy")
+METRIC_OPTIONS = {  # by the name on the command line
     MAIN: TOKEN_ACCURACY,
-    "exact": Metric(name="Teacher-forced exact match", channel="teacher_forced", measure="exact"),
-    "generated": Metric(
-        name="Exact match of greedy answers", channel="generated", measure="generated_exact"
-    ),
+    "exact": Metric("Teacher-forced exact match", "teacher_forced", "exact"),
+    "generated": Metric("Exact match of greedy answers", "generated", "generated_exact"),
 }
 
 
@@ -68,8 +67,8 @@ class Row:
 
     backbone: str
     n_edits: int
-    editor: str | None  # key, with `/variant` for a variant of RECIPE; None: the unedited model
-    label: str
+    editor: str | None = None  # key, `key/variant` for a variant; None: the unedited model
+    label: str = "unedited"
     family: str = ""
     edit_set: str = ""  # label, in tables whose columns are not data sets
     variant: bool = False  # has no published numbers, and competes with nobody
@@ -199,21 +198,17 @@ class View:
         groups: dict[str, list[str]] = {}
         for group, column in columns:
             groups.setdefault(group, []).append(column)
-        lines = [[shown.get((row, *column)) for column in columns] for row in self.rows]
+        rows, best = [], set()
+        for i, row in enumerate(self.rows):
+            line = [shown.get((row, *column)) for column in columns]
+            best |= {(i, j) for j, n in enumerate(line, start=len(self.lead)) if n and n.best}
+            rows.append((*map(row.lead, self.lead), *(n.text if n else EMPTY for n in line)))
         return TextTable(
             caption=self.caption,
             groups=(("", self.lead), *((name, tuple(own)) for name, own in groups.items())),
-            rows=tuple(
-                (*map(row.lead, self.lead), *(n.text if n else EMPTY for n in line))
-                for row, line in zip(self.rows, lines, strict=True)
-            ),
+            rows=tuple(rows),
             breaks=breaks([row.block for row in self.rows]),
-            best=frozenset(
-                (i, j)
-                for i, line in enumerate(lines)
-                for j, n in enumerate(line, start=len(self.lead))
-                if n and n.best
-            ),
+            best=frozenset(best),
         )
 
 
@@ -241,15 +236,32 @@ def breaks(blocks: Sequence[object]) -> tuple[int, ...]:
     return tuple(i for i, (first, second) in enumerate(pairwise(blocks), 1) if first != second)
 
 
-def number(value: Spread | None) -> str:
-    """A mean with its spread, where there is one; a dash for none."""
-    return "".join(_parts(value, 2))
-
-
 def over_seeds(scores: Sequence[Mapping[str, float]], *, unit: float = 100) -> dict[str, Spread]:
     """Name -> spread over the seeds that have it; of shares in percent."""
     names = dict.fromkeys(name for own in scores for name in own)
     return {name: spread([unit * own[name] for own in scores if name in own]) for name in names}
+
+
+def over_datasets(
+    records: Iterable[Record], datasets: Collection[str], metric: Metric = TOKEN_ACCURACY,
+    phase: str = "after",
+) -> dict[str, Spread]:  # fmt: skip
+    """Column -> mean over the data sets in percent, one value per seed that has all of them.
+
+    Empty where no seed does: a mean over fewer data sets is another quantity.
+    """
+    by_seed: dict[int, dict[str, Mapping[str, float]]] = {}
+    for record in records:
+        cell, scores = record["cell"], record["summary"]["scores"][phase]
+        if metric.channel in scores:
+            own = by_seed.setdefault(cell["seed"], {})
+            own[cell["dataset"]] = scores[metric.channel][metric.measure]
+    whole = [own.values() for own in by_seed.values() if own.keys() >= set(datasets)]
+    return {
+        column: spread([100 * fmean(scores[name] for scores in own) for own in whole])
+        for column, name in METRICS.items()
+        if whole and all(name in scores for own in whole for scores in own)
+    }
 
 
 def with_best(numbers: Iterable[Number]) -> tuple[Number, ...]:
@@ -297,12 +309,14 @@ def caption_of(
     data = ", ".join(dict.fromkeys(map(origin, cells)))
     protocols = ", ".join(dict.fromkeys(cell.protocol_id for cell in cells))
     presets = {c.editor: c.hparams for c in cells if row_variant(c.editor, c.hparams) is None}
-    published = published_sentence(table, first.backbone)
+    printed = metric == TOKEN_ACCURACY
     return Caption(
         title=f"Table {table.number}: {table.title}; reliability, generality, locality, average, "
         "in percent.",
         measured=f"Measured on {first.backbone} ({first.dtype}), data: {data}.",
-        published=published if metric.published else "The paper prints no such numbers.",
+        published=published_sentence(table, first.backbone)
+        if printed
+        else "The paper prints no such numbers.",
         protocol=f"{metric.name}, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}. Protocols: {protocols}.",
@@ -337,13 +351,15 @@ def seeds_sentence(seeds: Collection[int]) -> str:
 
 def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) -> str:
     """`GRACE with mode=easyedit.`: what differs from the presets; empty where nothing does."""
-    parts = []
-    for editor in filter(registry.is_present, hparams):
-        preset = plain(registry.hparams_for(editor, backbone).to_dict())
-        changed = [f"{k}={v}" for k, v in hparams[editor].items() if preset.get(k) != v]
-        if changed:
-            parts.append(f"{registry.describe(editor).label} with {', '.join(changed)}.")
-    return " ".join(parts)
+    changed = {editor: _changes(editor, backbone, own) for editor, own in hparams.items()}
+    return " ".join(f"{registry.describe(e).label} with {c}." for e, c in changed.items() if c)
+
+
+def _changes(editor: str, backbone: str, hparams: Mapping[str, Any]) -> str:
+    if not registry.is_present(editor):  # a user's own, whose presets are not here
+        return ""
+    preset = plain(registry.hparams_for(editor, backbone).to_dict())
+    return ", ".join(f"{k}={v}" for k, v in hparams.items() if preset.get(k) != v)
 
 
 def settings_of(cell: Cell) -> str:
@@ -354,10 +370,9 @@ def settings_of(cell: Cell) -> str:
     if row_variant(cell.editor, cell.hparams) is not None:
         return PRESET
     try:
-        sentence = changes_sentence(cell.backbone, {cell.editor: cell.hparams})
+        return _changes(cell.editor, cell.backbone, cell.hparams) or PRESET
     except ValueError:  # no preset for this backbone
         return UNKNOWN
-    return sentence.partition(" with ")[2].removesuffix(".") or PRESET
 
 
 def notes(numbers: Sequence[Number]) -> Iterator[str]:

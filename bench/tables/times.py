@@ -55,6 +55,7 @@ RANDOM = (
     "run to their last step."
 )
 
+_DIGITS = ("value", "lower_quartile", "upper_quartile")  # six in the CSV
 Quartiles = tuple[float, float, float]  # median, lower, upper
 
 
@@ -92,30 +93,36 @@ def _numbers(
         place = PublishedCell(table.number, _published_edits(table), label, "", metric)
         blank = Number(
             row=row, group=GROUP, column=column, metric=metric, protocol=cell.protocol_id,
-            cells=(cell,), extra=_extra(None), published=printed.get(place),
+            cells=(cell,), extra=dict.fromkeys(_DIGITS, ""), published=printed.get(place),
             place=place if column in PRINTED else None,
             value=EMPTY if column == "Trained" else None,
         )  # fmt: skip
-        least, quartiles = summary.get("edit_least"), _quartiles(column, summary)
+        least, quartiles = _quartiles("edit_least", summary), _of_column(column, summary)
         if column == "Edit" and least:
-            bounds = least["median"], least["lower"], least["upper"]
-            yield replace(
-                blank, column="", metric="edit_time_lower_bound_s", published=None,
-                ours=Spread(bounds[0], None, 1), extra=_extra(bounds),
-            )  # fmt: skip
+            bound = replace(blank, column="", metric="edit_time_lower_bound_s", published=None)
+            yield _measured(bound, least)
         if quartiles is not None:
             value, spread = _texts(column, quartiles, summary)
-            ours = Spread(quartiles[0], None, 1)
-            blank = replace(blank, ours=ours, value=value, spread=spread, extra=_extra(quartiles))
+            blank = replace(_measured(blank, quartiles), value=value, spread=spread)
         yield blank
 
 
-def _quartiles(column: str, summary: Mapping[str, Any]) -> Quartiles | None:
-    """Of a plain number and of a sum of medians, which have no quartiles, it three times."""
-    if column == "Total":
-        edit, inference = _quartiles("Edit", summary), _quartiles("Inference", summary)
-        return (edit[0] + inference[0],) * 3 if edit and inference else None
-    value = summary.get(COLUMNS[column][0])
+def _measured(blank: Number, quartiles: Quartiles) -> Number:
+    """With its median, which has more digits in the CSV than in the text, and quartiles."""
+    extra = dict(zip(_DIGITS, (f"{q:.6f}" for q in quartiles), strict=True))
+    return replace(blank, ours=Spread(quartiles[0], None, 1), extra=extra)
+
+
+def _of_column(column: str, summary: Mapping[str, Any]) -> Quartiles | None:
+    if column != "Total":
+        return _quartiles(COLUMNS[column][0], summary)
+    edit, inference = _quartiles("edit", summary), _quartiles("forward", summary)
+    return (edit[0] + inference[0],) * 3 if edit and inference else None
+
+
+def _quartiles(name: str, summary: Mapping[str, Any]) -> Quartiles | None:
+    """Of a plain number, which has no quartiles, it three times."""
+    value = summary.get(name)
     if isinstance(value, Mapping):
         return value["median"], value["lower"], value["upper"]
     return None if value is None else (value,) * 3
@@ -131,12 +138,6 @@ def _texts(column: str, quartiles: Quartiles, summary: Mapping[str, Any]) -> tup
         bound = least["median"] + (summary["forward"]["median"] if column == "Total" else 0.0)
         return f"{bound:.4f} - {median:.4f}", ""
     return f"{median:.4f}", "" if lower == upper else f" [{lower:.4f}, {upper:.4f}]"
-
-
-def _extra(quartiles: Quartiles | None) -> dict[str, str]:
-    """Numbers in the CSV have more digits than the text, and quartiles beside them."""
-    names, texts = ("value", "lower_quartile", "upper_quartile"), [""] * 3
-    return dict(zip(names, [f"{q:.6f}" for q in quartiles] if quartiles else texts, strict=True))
 
 
 def _published_edits(table: Table) -> int:

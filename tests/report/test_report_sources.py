@@ -34,7 +34,7 @@ def filed(small_records: Path) -> Records:
 
 def grid_of(number: int, records: Records) -> Grid:
     table, stored = TABLES[number], list(records.all.values())
-    return table_part(table, records.cells(table), stored, csv="").grid
+    return table_part(table, records.cells(table), stored, "t").grid
 
 
 def test_both_hold_the_same_records(stored: Records, filed: Records) -> None:
@@ -66,7 +66,7 @@ def test_a_line_never_mixes_what_was_measured_otherwise() -> None:
     (one, *_) = small_tables()["table1"]
     changed = with_cell(one, limit=7 + one["cell"]["n_edits"])
     cells = [Cell.from_dict(record["cell"]) for record in (one, changed)]
-    views = table_part(TABLES[1], cells, [one, changed], csv="").views
+    views = table_part(TABLES[1], cells, [one, changed], "t").views
     assert [shown.numbers[0].cells for shown in views] == [(cells[0],), (cells[1],)]
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from bench.cli import main as cli
-from bench.core.numerics import Spread
-from bench.core.published import UNEDITED, numbers
+from bench.core.published import UNEDITED, Published, numbers
 from bench.report.grid import Grid
-from bench.tables.table import METRICS, number
+from bench.tables.table import METRICS
 from tests.report.html import Page, pages
 
 LABELS = {"unedited": UNEDITED, "- CPT": "minus_CPT", "- KS": "minus_KS", "- BOTH": "minus_BOTH"}
@@ -39,7 +38,11 @@ def grid_of(table: int) -> Grid:
     name = f"table{table}"
     found = Records(reference_folder(), {name: reference_records(name)})
     cells, records = found.cells(TABLES[table]), list(found.all.values())
-    return table_part(TABLES[table], cells, records, csv="").grid
+    return table_part(TABLES[table], cells, records, "t").grid
+
+
+def text_of(number: Published) -> str:
+    return f"{number.value:.2f}" + ("" if number.std is None else f"±{number.std:.2f}")
 
 
 def shown(grid: Grid) -> Iterator[tuple[dict[str, str], str, Any]]:
@@ -93,7 +96,7 @@ def test_ablation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", [1, 2, 4, 6])
 def test_published_values_are_the_papers(table: int) -> None:
-    printed = {number(Spread(one.value, one.std, 0)) for one in numbers(table).values()}
+    printed = {text_of(published) for published in numbers(table).values()}
     beside = [value for _, _, value in shown(grid_of(table)) if value.published]
     assert beside
     assert {value.published for value in beside} <= printed
@@ -105,8 +108,8 @@ def test_a_page_has_the_published_value_in_the_place_of_ours(small_report: Path)
     theirs = numbers(1)[place]
     head, *rows = page.rows["table1-table"]
     names = [name.strip() for name in head]
-    (row,) = [one for one in rows if one[:3] == ["RECIPE", "10", "ZSRE"]]
+    (row,) = [row for row in rows if row[:3] == ["RECIPE", "10", "ZSRE"]]
     text = row[names.index("Avg")]
-    assert f"published {number(Spread(theirs.value, theirs.std, 0))} on LLAMA-2-7B" in text
+    assert f"published {text_of(theirs)} on LLAMA-2-7B" in text
     ours = float(text.partition("±")[0])
     assert f"ours {ours - theirs.value:+.2f}".replace("-", "\u2212") in text

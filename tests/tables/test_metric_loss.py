@@ -28,15 +28,15 @@ TABLE = get_table(1)
 
 def scored(editor: str, seed: int, *chain: float, retrieves: bool = True) -> Record:
     """A record with (tokens, exact, tokens by the prompt, exact by the prompt, decoded) as Rel."""
-    made = record(editor, seed=seed)
-    made["editor"]["retrieves_text"] = retrieves
-    tokens, exact, honest_tokens, honest, decoded = ({"reliability": one} for one in chain)
-    made["summary"]["scores"]["after"] = {
+    new = record(editor, seed=seed)
+    new["editor"]["retrieves_text"] = retrieves
+    tokens, exact, honest_tokens, honest, decoded = ({"reliability": score} for score in chain)
+    new["summary"]["scores"]["after"] = {
         "teacher_forced": {"token_accuracy": tokens, "exact": exact},
         "prompt_only": {"token_accuracy": honest_tokens, "exact": honest},
         "generated": {"generated_exact": decoded},
     }
-    return made
+    return new
 
 
 def test_each_step_loses_what_it_takes_away() -> None:
@@ -44,58 +44,54 @@ def test_each_step_loses_what_it_takes_away() -> None:
         scored("recipe", 0, 0.90, 0.80, 0.85, 0.70, 0.60),
         scored("recipe", 1, 0.80, 0.60, 0.79, 0.56, 0.58),
     ]
-    (one,) = losses(two)
-    assert (one.row.label, one.metric, one.seeds, one.row.n_edits) == ("RECIPE", "Rel", (0, 1), 10)
-    means = {step: round(spread.mean, 6) for step, spread in one.lost.items()}
-    assert means == {"exact": 15, "leak": 7, "stop": 4, "total": 26, "leak_of_tokens": 3}
-    assert one.lost["exact"].std == pytest.approx(50**0.5)  # of 10 and 20
-    assert one.lost["stop"].std == pytest.approx(72**0.5)  # of 10 and -2, where a little is gained
-    chain = sum(means[step] for step in ("exact", "leak", "stop"))
-    assert chain == means["total"]
-    assert {name: round(spread.mean, 6) for name, spread in one.levels.items()} == {
-        "tokens": 85, "exact": 70, "prompt_only": 63, "generated": 59, "leak_of_tokens": 82
+    (loss,) = losses(two)
+    assert (loss.row.label, loss.metric, loss.seeds) == ("RECIPE", "Rel", (0, 1))
+    assert loss.row.n_edits == 10
+    assert {name: round(spread.mean, 6) for name, spread in loss.numbers.items()} == {
+        "tokens": 85, "exact": 70, "prompt_only": 63, "generated": 59, "tokens_by_prompt": 82,
+        "lost_exact": 15, "lost_leak": 7, "lost_stop": 4, "lost_total": 15 + 7 + 4,
+        "lost_leak_of_tokens": 3,
     }  # fmt: skip
+    assert loss.numbers["lost_exact"].std == pytest.approx(50**0.5)  # of 10 and 20
+    assert loss.numbers["lost_stop"].std == pytest.approx(72**0.5)  # of 10 and -2: a little is won
 
 
 def test_other_settings_are_another_line() -> None:
     usual = scored("ft", 0, 0.5, 0.5, 0.5, 0.5, 0.5, retrieves=False)
     changed = record("ft", hparams={"lr": 0.5})
     changed["summary"] = usual["summary"]
-    found = losses([usual, changed])
-    assert [one.settings for one in found] == ["preset", "lr=0.5"]
+    assert [loss.settings for loss in losses([usual, changed])] == ["preset", "lr=0.5"]
 
 
 def test_what_was_not_asked_is_not_there() -> None:
     bare = record("ft")  # token accuracy alone
     bare["cell"]["generation"] = "none"
     (rel, *_) = losses([bare])
-    assert rel.levels.keys() == {"tokens", "leak_of_tokens"}
-    assert rel.lost.keys() == {"leak_of_tokens"}
+    assert rel.numbers.keys() == {"tokens", "tokens_by_prompt", "lost_leak_of_tokens"}
 
 
 def test_answers_to_another_prompt_take_no_part() -> None:
     guided = scored("ft", 0, 0.5, 0.5, 0.5, 0.5, 0.1)
     guided["cell"]["generation"] = "context_guided"
-    (one,) = losses([guided])
-    assert "generated" not in one.levels
-    assert "total" not in one.lost
+    (loss,) = losses([guided])
+    assert not {"generated", "lost_total"} & loss.numbers.keys()
 
 
-def average(made: Record) -> Record:
+def average(record: Record) -> Record:
     """The same with Rel as Avg, which is what the text shows."""
-    for channel in made["summary"]["scores"]["after"].values():
+    for channel in record["summary"]["scores"]["after"].values():
         for values in channel.values():
             values["average"] = values["reliability"]
-    return made
+    return record
 
 
 def test_the_text_marks_what_is_equal_by_construction() -> None:
-    made = [
+    records = [
         average(scored("recipe", 0, 0.9, 0.8, 0.85, 0.7, 0.6)),
         average(scored("ft", 0, 0.9, 0.8, 0.9, 0.8, 0.8, retrieves=False)),
         average(scored("alphaedit", 0, 0.9, 0.8, 0.9, 0.8, 0.8, retrieves=False)),
     ]
-    text = by_step(TABLE, losses(made))
+    text = by_step(TABLE, losses(records))
     rows = {row[2]: row[3:] for row in text.rows}
     assert rows["RECIPE"] == ("90.00", "10.00", "10.00", "10.00", "60.00")
     assert rows["FT"] == ("90.00", "10.00", EQUAL, "0.00", "80.00")
@@ -104,8 +100,8 @@ def test_the_text_marks_what_is_equal_by_construction() -> None:
 
 
 def test_the_csv_has_every_number() -> None:
-    made = [average(scored("recipe", 0, 0.9, 0.8, 0.85, 0.7, 0.6))]
-    rows = list(csv.DictReader(io.StringIO(to_csv(losses(made)))))
+    records = [average(scored("recipe", 0, 0.9, 0.8, 0.85, 0.7, 0.6))]
+    rows = list(csv.DictReader(io.StringIO(to_csv(losses(records)))))
     assert [row["metric"] for row in rows] == ["Rel", "Avg"]
     assert {name: rows[0][name] for name in ("tokens", "lost_leak", "lost_leak_of_tokens")} == {
         "tokens": "90.00", "lost_leak": "10.00", "lost_leak_of_tokens": "5.00"

@@ -14,7 +14,7 @@ from bench.core.names import DATASETS
 from bench.core.numerics import Spread
 from bench.core.published import Published, PublishedCell, rivals
 from bench.datasets import get_dataset
-from bench.tables.significance import LEVEL, Welch, holm, welch
+from bench.tables.significance import LEVEL, TTest, holm, welch
 
 SEEDS = 5  # the paper's number of runs
 AVERAGE = "Avg"  # the only metric with a printed spread
@@ -37,7 +37,7 @@ class _Test:
 
     cell: PublishedCell  # RECIPE's
     rival: PublishedCell
-    welch: Welch
+    welch: TTest
     corrected: float  # Holm's p over the table
 
     @property

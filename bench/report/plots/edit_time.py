@@ -20,7 +20,8 @@ from bench.report.plots.drawing import (
 )
 from bench.report.plots.interactive import Spec, by, editor_groups, panel, series
 from bench.report.plots.style import COLUMN, marks, paper_style
-from bench.tables.figure_data import Comparable, common_edits, comparable, over_datasets
+from bench.tables.figure_data import Comparable, common_edits, comparable
+from bench.tables.table import over_datasets
 from bench.tables.times import machine_of
 from editors import registry
 
@@ -44,7 +45,7 @@ def build(source: Source) -> Drawing:
     """
     whole = comparable(source.records(), source.backbone)
     n_edits = source.edits or common_edits(whole.cells)
-    chosen = whole.at(n_edits)
+    chosen = whole.of(n_edits=n_edits)
     points = {editor: line for editor in chosen.editors for line in _lines(chosen, editor, n_edits)}
     if not points:
         raise ValueError(
@@ -62,7 +63,7 @@ def build(source: Source) -> Drawing:
 
 def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
     """An editor's mean Avg in percent, and quartiles of the seconds of one edit, if it has all."""
-    records = [record for record, cell in chosen.pairs if cell.editor == editor]
+    records = chosen.of(editor=editor).records
     entry = registry.describe(editor)
     average = over_datasets(records, chosen.datasets).get(METRIC)
     if average is not None:

@@ -10,12 +10,7 @@ from bench.datasets import get_dataset
 from bench.report.plots.drawing import Drawing, Line, Source, caption, new_figure
 from bench.report.plots.interactive import Spec, group, panel, series
 from bench.report.plots.style import BLACK, BLUE, COLUMN, ORANGE, VERMILLION, paper_style
-from bench.tables.figure_data import (
-    LENGTH_EDITS,
-    LengthMeans,
-    length_means,
-    recipe_by_length,
-)
+from bench.tables.figure_data import LengthMeans, length_means, recipe_by_length
 from bench.tables.table import METRICS
 
 if TYPE_CHECKING:
@@ -41,8 +36,8 @@ def build(source: Source) -> Drawing:
     Raises:
         ValueError: no length has records of all data sets at this number of edits.
     """
-    n_edits = source.edits or LENGTH_EDITS
-    chosen = recipe_by_length(source.records(), source.backbone, n_edits)
+    chosen = recipe_by_length(source.records(), source.backbone, source.edits)
+    n_edits = chosen.cells[0].n_edits
     means = length_means(chosen, chosen.datasets)
     if not means:
         raise ValueError(

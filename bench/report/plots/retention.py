@@ -52,7 +52,7 @@ def build(source: Source) -> Drawing:
     """
     whole = comparable(source.records(), source.backbone)
     n_edits = source.edits or common_edits(whole.cells)
-    chosen = whole.at(n_edits)
+    chosen = whole.of(n_edits=n_edits)
     if n_edits == 1:
         raise ValueError("The figure of retention needs records at more than one edit.")
     if not chosen.records:
@@ -75,20 +75,18 @@ def build(source: Source) -> Drawing:
 def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
     """Groups of each data set over all seeds, then their mean where an editor has several."""
     entry = registry.describe(editor)
-    by_dataset = {
-        key: _ages(r for r, c in chosen.pairs if (c.editor, c.dataset) == (editor, key))
-        for key in chosen.datasets
-    }
-    protocols = {get_dataset(key).label: chosen.protocols[key] for key in chosen.datasets}
-    groups = {get_dataset(key).label: ages for key, ages in by_dataset.items()}
+    groups: dict[str, tuple[str, Ages]] = {}  # label -> protocol, groups
+    for key in chosen.datasets:
+        own = chosen.of(dataset=key)
+        groups[get_dataset(key).label] = own.protocol, _ages(own.of(editor=editor).records)
     if len(groups) > 1:
-        groups[MEAN], protocols[MEAN] = _mean(list(by_dataset.values())), chosen.protocol
-    for name, ages in groups.items():
+        groups[MEAN] = chosen.protocol, _mean([ages for _, ages in groups.values()])
+    for name, (protocol, ages) in groups.items():
         for (first, last), (samples, value) in ages.items():
             yield {
                 "backbone": chosen.backbone, "n_edits": n_edits, "type": entry.family,
                 "editor": entry.label, "dataset": name, "age_from": first, "age_to": last,
-                "samples": samples, "rel": value, "protocol": protocols[name],
+                "samples": samples, "rel": value, "protocol": protocol,
             }  # fmt: skip
 
 
