@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +133,7 @@ def _chosen(records: Iterable[Record], args: argparse.Namespace) -> list[Record]
 
 
 def _build(key: str, source: Source) -> Drawing:
-    drawing: Drawing = import_module(FIGURES[key].module).build(source)
+    drawing: Drawing = FIGURES[key].module().build(source)
     return drawing
 
 

@@ -33,51 +33,42 @@ _MEASURES = {"token_accuracy": "tokens", "exact": "exact", "generated_exact": "e
 def cell_view(record: Record) -> dict[str, Any]:
     """What the page of one cell shows."""
     cell, stream = identity_of(record["cell"]), stream_of(record["cell"])
+    title, short = _names(record["cell"], stream)
     return {
-        "key": record["key"], "title": _title(record, stream), "short": _short(stream),
-        "protocol": cell.protocol_id, "sections": list(_sections(record, cell, stream)),
+        "key": record["key"], "title": title, "short": short, "protocol": cell.protocol_id,
+        "sections": list(_sections(record, cell, stream)),
     }  # fmt: skip
 
 
 def _sections(record: Record, cell: Identity, stream: Mapping[str, Any]) -> Iterator[Section]:
     summary = record.get("summary", {})
-    yield _facts("What was measured", _identity(record, cell))
+    yield {"title": "What was measured", "facts": _identity(record, cell)}
     if "scores" in summary:
-        yield _table("Scores", *_scores(summary["scores"]))
+        yield {"title": "Scores", "table": _scores(summary["scores"])}
     if "kinds" in summary:
-        yield _table("Scores by type of probe", *_kinds(summary["kinds"].get("after", {})))
+        yield {"title": "Scores by type of probe", "table": _kinds(summary["kinds"])}
     if record.get("by_age"):
-        yield _table("By the age of the edit", *_ages(record["by_age"]))
+        yield {"title": "By the age of the edit", "table": _ages(record["by_age"])}
     yield from _unknown("Summary", _but(summary, *(_KNOWN if "scores" in summary else ())))
     if record.get("worst"):
         yield {"title": "Worst samples", "samples": list(map(_sample, record["worst"]))}
     if stream.get("editor"):
-        yield _table("Hyper-parameters", *_hparams(stream, record["cell"]["backbone"]))
-    yield _facts("Health", _health(record.get("health", [])))
-    yield _facts("Time", _times(record))
-    yield _facts("Provenance", _flat(_but(record["provenance"], "seconds")))
-    yield _facts("Identity", _flat(_but(record["cell"], "hparams", "edits")))
+        yield {"title": "Hyper-parameters", "table": _hparams(stream, record["cell"]["backbone"])}
+    yield {"title": "Health", "facts": _health(record.get("health", []))}
+    yield {"title": "Time", "facts": _times(record)}
+    yield {"title": "Provenance", "facts": _flat(_but(record["provenance"], "seconds"))}
+    yield {"title": "Identity", "facts": _flat(_but(record["cell"], "hparams", "edits"))}
     yield from _unknown("Further parts", _but(record, *_SEEN))
-
-
-def _facts(title: str, pairs: Sequence[tuple[str, str]]) -> Section:
-    """A section of names with their values."""
-    return {"title": title, "facts": [list(pair) for pair in pairs]}
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
-    """A section with a table; the first column names the rows."""
-    return {"title": title, "table": {"columns": list(columns), "rows": [[*r] for r in rows]}}
 
 
 def _unknown(title: str, parts: Mapping[str, Any]) -> Iterator[Section]:
     """Parts of a record that this page has no form for, a section each where they have parts."""
     single = [(_words(name), _text(value)) for name, value in parts.items() if not _nested(value)]
     if single:
-        yield _facts(title, single)
+        yield {"title": title, "facts": single}
     for name, value in parts.items():
         if _nested(value):
-            yield _facts(f"{title}: {_words(name)}", _flat(value))
+            yield {"title": f"{title}: {_words(name)}", "facts": _flat(value)}
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -122,37 +113,29 @@ def _but(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
-def _title(record: Record, stream: Mapping[str, Any]) -> str:
-    kind = {"ability": ", general ability", "timing": ", times"}.get(record["cell"].get("kind"), "")
+def _names(cell: Mapping[str, Any], stream: Mapping[str, Any]) -> tuple[str, str]:
+    """The title, and what distinguishes the cells of one number."""
+    kind = {"ability": ", general ability", "timing": ", times"}.get(cell.get("kind", ""), "")
     if not stream.get("editor"):
-        return f"Unedited {record['cell']['backbone']}{kind}"
-    label = registry.describe(stream["editor"]).label
-    where = f"{get_dataset(stream['dataset']).label}, {edits(stream['n_edits'])}"
-    return f"{label} on {where}, {record['cell']['backbone']}, seed {stream['seed']}{kind}"
-
-
-def _short(stream: Mapping[str, Any]) -> str:
-    """What distinguishes the cells of one number."""
-    if not stream.get("editor"):
-        return "unedited"
-    return f"{get_dataset(stream['dataset']).label}, seed {stream['seed']}"
+        return f"Unedited {cell['backbone']}{kind}", "unedited"
+    label, data = registry.describe(stream["editor"]).label, get_dataset(stream["dataset"]).label
+    where, seed = f"{data}, {edits(stream['n_edits'])}", f"seed {stream['seed']}"
+    return f"{label} on {where}, {cell['backbone']}, {seed}{kind}", f"{data}, {seed}"
 
 
 def _identity(record: Record, cell: Identity) -> list[tuple[str, str]]:
     summary, editor = record.get("summary", {}), record["editor"]
-    counts = [(name.capitalize(), _text(summary[name])) for name in ("samples", "blocks", "items")
-              if name in summary]  # fmt: skip
-    label = editor.get("label")
+    label, counts = editor.get("label"), [n for n in ("samples", "blocks", "items") if n in summary]
     return [
         ("Protocol", cell.protocol_id),
         ("Backbone", f"{cell.backbone} ({cell.dtype})"),
         ("Editor", f"{label} ({editor.get('family')})" if label else "none"),
-        *counts,
+        *((name.capitalize(), _text(summary[name])) for name in counts),
         ("Remark", remark(record.get("health", [])) or "none"),
     ]
 
 
-Rows = tuple[list[str], list[list[str]]]  # columns, rows
+Rows = dict[str, list[Any]]  # columns, rows
 
 
 def _scores(phases: Mapping[str, Any]) -> Rows:
@@ -163,21 +146,21 @@ def _scores(phases: Mapping[str, Any]) -> Rows:
             asked = f"{_PHASES.get(phase, phase)}, {_CHANNELS.get(channel, channel)}"
             scores = (_percent(values.get(name)) for name in METRICS.values())
             rows.append([asked, _MEASURES.get(measure, measure), *scores])
-    return ["How it was asked", "Measure", *METRICS], rows
+    return {"columns": ["How it was asked", "Measure", *METRICS], "rows": rows}
 
 
-def _kinds(channels: Mapping[str, Any]) -> Rows:
+def _kinds(phases: Mapping[str, Any]) -> Rows:
     """A row for each type of probe after editing, a column for each channel and measure."""
     columns = {
         _MEASURES.get(measure, measure) + _SHORT.get(channel, f", {channel}"): by_kind
-        for channel, measure, by_kind in _measured(channels)
+        for channel, measure, by_kind in _measured(phases.get("after", {}))
     }
     names = dict.fromkeys(kind for by_kind in columns.values() for kind in by_kind)
     rows = []
     for name in names:
         scores = (_percent(own.get(name)) for own in columns.values())
         rows.append([_words(name.replace("/", ": ")), *scores])
-    return ["Type of probe", *columns], rows
+    return {"columns": ["Type of probe", *columns], "rows": rows}
 
 
 def _ages(groups: Sequence[Mapping[str, Any]]) -> Rows:
@@ -188,7 +171,7 @@ def _ages(groups: Sequence[Mapping[str, Any]]) -> Rows:
         ages = f"{first:,}" if first == last else f"{first:,} to {last:,}"
         scores = (_percent(group[name]) for name in ("reliability", "generality"))
         rows.append([ages, f"{group['samples']:,}", *scores])
-    return ["Edits that came after", "Samples", "Rel", "Gen"], rows
+    return {"columns": ["Edits that came after", "Samples", "Rel", "Gen"], "rows": rows}
 
 
 def _measured(channels: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float]]]:
@@ -219,7 +202,7 @@ def _hparams(stream: Mapping[str, Any], backbone: str) -> Rows:
         usual = _text(preset[name]) if name in preset else EMPTY
         same = not preset or preset.get(name) == value
         rows.append([name, _text(value), usual, "as the preset" if same else "changed"])
-    return ["Name", "Value", "Preset", "Difference"], rows
+    return {"columns": ["Name", "Value", "Preset", "Difference"], "rows": rows}
 
 
 def _health(blocks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -227,9 +210,10 @@ def _health(blocks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         return [("Blocks", "not recorded")]
     effects = [block["effect"] for block in blocks if block["effect"] is not None]
     low, high = (f"{end(effects):.4g}" if effects else EMPTY for end in (min, max))
-    texts = (_text(len(blocks)), remark(blocks) or "all is well", low, high)
-    names = ("Blocks looked at", "Remark", "Smallest effect", "Largest effect")
-    return list(zip(names, texts, strict=True))
+    return [
+        ("Blocks looked at", _text(len(blocks))), ("Remark", remark(blocks) or "all is well"),
+        ("Smallest effect", low), ("Largest effect", high),
+    ]  # fmt: skip
 
 
 def _times(record: Record) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, resources
+from importlib import resources
 
 from bench.core.cells import Cell
 from bench.report.grid import Column, Grid, GridRow, plain
@@ -46,7 +46,7 @@ def figure_pages(records: Records) -> tuple[list[FigurePage], list[str]]:
             backbone=backbone,
         )
         for key, entry in FIGURES.items():
-            module = import_module(entry.module)
+            module = entry.module()
             try:
                 drawing: Drawing = module.build(source)
             except (ValueError, OSError) as error:

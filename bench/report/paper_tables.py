@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from bench.core.cells import Cell, CellKey, Identity
@@ -18,7 +20,7 @@ from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured,
 from bench.report.sources import NAMED, layers
 from bench.store.results import Record
 from bench.tables import metric_loss, view
-from bench.tables.editing import LED, PROMPT_ONLY, EditingView, row_of
+from bench.tables.editing import LED, EditingView, row_of
 from bench.tables.metric_loss import Loss
 from bench.tables.render import to_csv
 from bench.tables.table import EMPTY, METRICS, PRESET, Number, Row, View, notes, settings_of
@@ -27,7 +29,6 @@ _GAP = (
     "above (\u25b2) or below (\u25bc) the published value, which a number shows under the "
     "pointer, tap or focus."
 )
-_SHORT = f"In percent, with the standard deviation over seeds. Small: points {_GAP}"
 
 
 def _link(number: Number) -> str:
@@ -59,67 +60,7 @@ _FACTS: Mapping[str, Callable[[Number], Value]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Columns of a page's table beside its numbers, by their names."""
-
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    filters: tuple[str, ...]
-    about: Mapping[str, str]  # columns whose names need words
-    short: str = _SHORT
-
-    def columns(self, shown: View) -> tuple[Column, ...]:
-        """All columns of a table, those of its numbers in the middle."""
-        groups = {n.column: n.group for n in shown.numbers if n.column}
-        counts = ("Edits", "Seeds", "Cells", *groups)
-        headed = shown.table.measures == "times"
-        return tuple(
-            Column(
-                name, number=name in counts, about=self.about.get(name, ""),
-                group=groups.get(name, "") if headed and name != "Trained" else "",
-            )
-            for name in (*self.before, *groups, *self.after)
-        )  # fmt: skip
-
-
-_EDITS = {"Edits": "number of sequential edits"}
-LAYOUTS = {
-    "editing": Layout(
-        before=("Editor", "Edits", "Data set"),
-        after=("Seeds", "Type", "Backbone", "Settings", "Protocol"),
-        filters=("Editor", "Data set", "Edits", "Backbone", "Settings", "Protocol"),
-        about=_EDITS | {
-            "Rel": "reliability: the edited prompt",
-            "Gen": "generality: other questions with the same answer",
-            "Loc": "locality: unrelated questions, compared with the unedited model",
-            "Avg": "mean of the three",
-            PROMPT_ONLY: "Avg where retrieval sees the prompt alone",
-            "Type": "MP modifies parameters, AP adds some, RB retrieves",
-            "Settings": "what differs from the editor's preset",
-            "Protocol": "data set, protocol, version of the definitions",
-        },
-    ),
-    "general_ability": Layout(
-        before=("Editor", "Edits", "Edit set"),
-        after=("Type", "Backbone", "Scoring", "Protocol"),
-        filters=("Editor", "Edit set", "Edits", "Backbone", "Scoring", "Protocol"),
-        about=_EDITS,
-    ),
-    "times": Layout(
-        before=("Editor", "Edits"),
-        after=("Type", "Data set", "Backbone", "Protocol"),
-        filters=("Editor", "Edits", "Data set", "Backbone", "Protocol"),
-        about=_EDITS | {"Trained": "numbers in the editor's own weights"},
-        short=f"In seconds, but for overhead and trained numbers. Small: {_GAP}",
-    ),
-    "ablation": Layout(
-        before=("Editor", "Edits"),
-        after=("Cells", "Backbone", "Protocol"),
-        filters=("Editor", "Edits", "Backbone", "Protocol"),
-        about=_EDITS | {"Cells": "records averaged in each number"},
-    ),
-}  # fmt: skip
+LAYOUTS = tomllib.loads(Path(__file__).with_name("layouts.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +91,7 @@ def table_part(
         raise ValueError("no record.")
     layout = LAYOUTS[table.measures]
     views = [view(table, part, records) for part in _parts(table, cells)]
-    columns = layout.columns(views[0])
+    columns = _columns(layout, views[0])
     best_first = table.measures != "editing" or _usual(views[0])
     # On a page the published value does not stand in parentheses.
     replaced = "In parentheses the published value", "The published value is"
@@ -159,11 +100,22 @@ def table_part(
         key=key, title=title or f"Table {table.number}: {table.title}", columns=columns,
         caption=tuple(line for line in lines if best_first or not line.startswith("Bold")),
         rows=tuple(row for own in views for row in _lines(own, columns)),
-        filters=layout.filters, csv=f"csv/{key}.csv", short=layout.short,
+        filters=layout["filters"], csv=f"csv/{key}.csv", short=f"{layout['short']} {_GAP}",
     )  # fmt: skip
     texts = [to_csv(own).splitlines(keepends=True) for own in views]
     joined = "".join([*texts[0][:1], *(line for text in texts for line in text[1:])])
     return TablePart(grid=grid, csv=joined, views=views)
+
+
+def _columns(layout: Mapping[str, Any], shown: View) -> tuple[Column, ...]:
+    """All columns of a table, those of its numbers in the middle."""
+    groups = {n.column: n.group for n in shown.numbers if n.column}
+    counts, about = ("Edits", "Seeds", "Cells", *groups), layout["about"]
+    headed = {**groups, "Trained": ""} if shown.table.measures == "times" else {}
+    return tuple(
+        Column(name, number=name in counts, about=about.get(name, ""), group=headed.get(name, ""))
+        for name in (*layout["before"], *groups, *layout["after"])
+    )
 
 
 def _parts(table: Table, cells: Sequence[Any]) -> Sequence[Sequence[Any]]:
@@ -269,18 +221,6 @@ def headline(views: Sequence[View]) -> Grid | None:
     )
 
 
-_ABOUT_LOSSES = {
-    "tokens": ("Tokens", "teacher-forced token accuracy: the printed number"),
-    "lost_exact": ("lost: exact", "where all tokens of a target must be hit"),
-    "lost_leak": ("lost: leak", "where retrieval sees the prompt alone"),
-    "lost_stop": ("lost: stop", "where an answer is decoded to its natural end"),
-    "generated": ("Decoded", "exact match of decoded answers: what is left"),
-    "lost_total": ("lost: total", "from tokens to decoded"),
-    "lost_leak_of_tokens": (
-        "lost: leak of tokens",
-        "token accuracy that is lost where retrieval sees the prompt alone",
-    ),
-}  # (column, what it means)
 _SAME = (
     f"{metric_loss.EQUAL}: the editor looks no text up, so that nothing can leak and the two "
     "numbers are one measurement."
@@ -303,9 +243,9 @@ def loss_grid(losses: Sequence[Loss], *, csv: str) -> Grid:
         title="What the metric hides",
         caption=(_SAME, *notes([Number(row=loss.row) for loss in ordered])),
         columns=(
-            Column("Editor"), Column("Edits", number=True, about=_EDITS["Edits"]),
+            Column("Editor"), Column("Edits", number=True, about="number of sequential edits"),
             Column("Data set"), Column("Metric"),
-            *(Column(name, number=True, about=about) for name, about in _ABOUT_LOSSES.values()),
+            *(Column(name, number=True, about=about) for name, about in LAYOUTS["losses"].values()),
             Column("Type"), Column("Backbone"), Column("Settings"),
         ),
         rows=tuple(map(_loss_row, ordered)),
@@ -322,7 +262,7 @@ def loss_grid(losses: Sequence[Loss], *, csv: str) -> Grid:
 
 def _loss_row(loss: Loss) -> GridRow:
     row, numbers = loss.row, []
-    for name in _ABOUT_LOSSES:
+    for name in LAYOUTS["losses"]:
         ours = loss.numbers.get(name)
         if name in metric_loss.LEAKS and not loss.retrieves and "prompt_only" in loss.numbers:
             numbers.append(Value(text=metric_loss.EQUAL, sort=0.0))

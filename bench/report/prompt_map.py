@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.spatial.distance import cdist
 
 from bench.core.cells import plain
 from bench.core.config import RunConfig
@@ -82,7 +83,7 @@ def compute(
     requests = [s.request for s in draw(samples, seed=chosen.seed, limit=chosen.edits)]
     lm = load(job.backbone, dtype=job.cell.dtype, device=job.device, device_map=job.device_map)
     names = names_in(requests)
-    words = name_vectors(lm, names)
+    words = name_vectors(lm, [name["text"] for name in names])
     prompts = {length: prompt_vectors(lm, own, requests) for length, own in jobs.items()}
     placed_words, placed_prompts, ratios = _mapped(words, prompts, chosen, report_progress)
     return {
@@ -92,8 +93,7 @@ def compute(
         "missing": [length for length in chosen.lengths if length not in jobs],
         "versions": {name: metadata.version(name) for name in _LIBRARIES},
         "names": [
-            {**asdict(name), "at": _rounded(at)}
-            for name, at in zip(names, placed_words, strict=True)
+            name | {"at": _rounded(at)} for name, at in zip(names, placed_words, strict=True)
         ],
         "prompts": {str(length): _rounded(at) for length, at in placed_prompts.items()},
         "nearness": ratios,
@@ -107,14 +107,10 @@ def _jobs(config: RunConfig, chosen: MapSettings) -> dict[int, EditJob]:
     for length in chosen.lengths:
         changes = variant(f"cpt={length}").hparams
         wanted = replace(
-            config,
-            editors=(RECIPE,),
-            datasets=(chosen.dataset,),
-            edits=(chosen.edits,),
-            seeds=(chosen.seed,),
-            limit=chosen.edits,
+            config, editors=(RECIPE,), datasets=(chosen.dataset,), edits=(chosen.edits,),
+            seeds=(chosen.seed,), limit=chosen.edits,
             hparams={f"{RECIPE}.{name}": value for name, value in changes.items()},
-        )
+        )  # fmt: skip
         try:
             (jobs[length],), _ = Planner(wanted).edit_jobs(points(wanted), named=True)
         except UntrainedEditorError as error:
@@ -127,31 +123,28 @@ def _jobs(config: RunConfig, chosen: MapSettings) -> dict[int, EditJob]:
 # What is mapped.
 
 
-@dataclass(frozen=True)
-class Name:
-    """The text of a subject, of an object (an edit's target), or of both."""
+def names_in(requests: Sequence[EditRequest]) -> list[dict[str, Any]]:
+    """Each name once, subjects first, in the order of the edits.
 
-    text: str
-    subject: bool
-    object: bool
-
-
-def names_in(requests: Sequence[EditRequest]) -> list[Name]:
-    """Each name once, subjects first, in the order of the edits."""
+    A name is the `text` of a `subject`, of an `object` (an edit's target), or of both.
+    """
     subjects = dict.fromkeys(request.subject for request in requests)
     objects = dict.fromkeys(request.target for request in requests)
-    return [Name(text, text in subjects, text in objects) for text in {**subjects, **objects}]
+    return [
+        {"text": text, "subject": text in subjects, "object": text in objects}
+        for text in subjects | objects
+    ]
 
 
 @torch.no_grad()
-def name_vectors(lm: LanguageModel, names: Sequence[Name]) -> Vectors:
+def name_vectors(lm: LanguageModel, names: Sequence[str]) -> Vectors:
     """Word embeddings [N, d]; a name of several tokens is the mean of its rows.
 
     Names are tokenised as inside a sentence, after a space.
     """
     embed = lm.module(lm.architecture.embeddings)
     rows = [
-        embed(torch.tensor(target_ids(lm.tokenizer, name.text), device=lm.device)).mean(dim=0)
+        embed(torch.tensor(target_ids(lm.tokenizer, name), device=lm.device)).mean(dim=0)
         for name in names
     ]
     vectors: Vectors = torch.stack(rows).float().cpu().numpy()
@@ -172,11 +165,9 @@ def prompt_vectors(lm: LanguageModel, job: EditJob, requests: Sequence[EditReque
 
 
 def _mapped(
-    words: Vectors,
-    prompts: Mapping[int, Vectors],
-    chosen: MapSettings,
+    words: Vectors, prompts: Mapping[int, Vectors], chosen: MapSettings,
     report_progress: Callable[[int], None],
-) -> tuple[Positions, dict[int, Positions], list[dict[str, Any]]]:
+) -> tuple[Positions, dict[int, Positions], list[dict[str, Any]]]:  # fmt: skip
     """Positions of names [N, 2] and prompts [E, l, 2] in the drawn map, and all ratios."""
     flat = {length: own.reshape(-1, own.shape[-1]) for length, own in prompts.items()}
     ratios = [{"space": "embeddings", **own} for own in _nearness(words, flat)]
@@ -213,33 +204,18 @@ def tsne(vectors: Vectors, *, perplexity: float, start: Start) -> Positions:
         raise ValueError(
             f"A map with perplexity {perplexity:g} needs more points, got {len(vectors)}."
         )
-    model = TSNE(
-        n_components=2,
-        perplexity=perplexity,
-        init="pca" if start == "pca" else "random",
-        random_state=0 if start == "pca" else start,
-        n_jobs=1,
-    )
+    init, state = ("pca", 0) if start == "pca" else ("random", start)
+    model = TSNE(perplexity=perplexity, init=init, random_state=state, n_jobs=1)
     with threadpool_limits(limits=1):
         placed: Positions = model.fit_transform(vectors).astype(np.float64)
     return placed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Nearness:
-    """Distances of points to their nearest name, over the distance `within` between names.
+def nearness(points: Vectors, names: Vectors) -> dict[str, float]:
+    """Quartiles of the Euclidean distances of points [P, d] to their nearest of names [N, d].
 
-    A ratio of 1: as near to a name as names are to each other.
-    """
-
-    within: float  # median over names of the distance to the nearest other name
-    lower_quartile: float
-    median: float
-    upper_quartile: float
-
-
-def nearness(points: Vectors, names: Vectors) -> Nearness:
-    """Quartiles of the ratios of points [P, d] to names [N, d], Euclidean.
+    They are ratios to the distance `within` names, the median over names of that to the nearest
+    other one: a ratio of 1 is as near to a name as names are to each other.
 
     Raises:
         ValueError: no points, fewer than two names, or names that coincide.
@@ -248,28 +224,21 @@ def nearness(points: Vectors, names: Vectors) -> Nearness:
         raise ValueError(
             f"Nearness needs points and at least two names, got {len(points)} and {len(names)}."
         )
-    between = _distances(names, names)
+    between = cdist(names, names)
     np.fill_diagonal(between, np.inf)
     within = float(np.median(between.min(axis=1)))
     if within == 0:
         raise ValueError("Half of the names coincide with another one; no distance compares.")
-    ratios = _distances(points, names).min(axis=1) / within
+    ratios = cdist(points, names).min(axis=1) / within
     low, middle, high = map(float, np.quantile(ratios, (0.25, 0.5, 0.75)))
-    return Nearness(within=within, lower_quartile=low, median=middle, upper_quartile=high)
+    return {"within": within, "lower_quartile": low, "median": middle, "upper_quartile": high}
 
 
 def _nearness(words: Vectors, prompts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
     for length, vectors in prompts.items():
-        ratios = asdict(nearness(vectors, words)).items()
+        ratios = nearness(vectors, words).items()
         rounded = {name: float(f"{value:.{_RATIO_DIGITS}g}") for name, value in ratios}
         yield {"prompt_length": length, **rounded}
-
-
-def _distances(rows: Vectors, columns: Vectors) -> npt.NDArray[np.float64]:
-    """Euclidean distances [R, C]."""
-    difference = rows[:, None].astype(np.float64) - columns[None].astype(np.float64)
-    distances: npt.NDArray[np.float64] = np.linalg.norm(difference, axis=2)
-    return distances
 
 
 def _rounded(positions: Vectors) -> Any:

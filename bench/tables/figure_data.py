@@ -14,7 +14,7 @@ from bench.core.files import write_text
 from bench.core.grids import RECIPE, TABLES, Table
 from bench.core.names import row_order
 from bench.core.numerics import Spread
-from bench.datasets import dataset_keys
+from bench.datasets import dataset_keys, get_dataset
 from bench.datasets.plugins import remember
 from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact
@@ -118,6 +118,11 @@ class Comparable:
     def datasets(self) -> tuple[str, ...]:
         """Keys, in the paper's column order."""
         return dataset_keys({cell.dataset for cell in self.cells})
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the data sets, in that order."""
+        return tuple(get_dataset(key).label for key in self.datasets)
 
     @property
     def protocol(self) -> str:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from bench.core.cells import Cell, Identity, plain
+from bench.core.cells import Cell, Identity, plain, stream_of
 from bench.core.grids import Table, row_variant
 from bench.core.names import RECENT, in_paper
 from bench.core.numerics import Spread, spread
@@ -391,10 +391,9 @@ def notes(numbers: Sequence[Number]) -> Iterator[str]:
 
 def remarks_of(records: Sequence[Record]) -> tuple[str, ...]:
     """`diverged at edit 37 (seed 1)`: what is wrong with records of one number, if anything."""
-    stored = [(record["cell"].get("edits") or record["cell"], record) for record in records]
     return tuple(
-        text + (f" (seed {stream['seed']})" if len(records) > 1 else "")
-        for stream, record in stored
+        text + (f" (seed {stream_of(record['cell'])['seed']})" if len(records) > 1 else "")
+        for record in records
         if (text := remark(record.get("health", ())))
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cells import Cell
+from bench.core.cells import Cell, stream_of
 from bench.evaluation.record_kinds import identity_of
 from bench.store.results import Record, failure_of, is_complete
 
@@ -53,7 +53,7 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
 def _shared(record: Record) -> dict[str, Any]:
     """What all rows of a record have in common."""
     cell, facts = record["cell"], record["editor"]
-    stream: Mapping[str, Any] = cell.get("edits", cell) or {}
+    stream = stream_of(cell)
     return {
         "backbone": cell["backbone"], "dtype": cell["dtype"], "editor": stream.get("editor"),
         "label": facts["label"], "family": facts["family"], "dataset": stream.get("dataset"),

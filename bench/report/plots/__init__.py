@@ -7,47 +7,38 @@ imported to list them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from importlib import import_module
+from types import ModuleType
 
 from bench.core.names import resolve_name
 
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure by its module."""
+    """A figure by the name of its module here."""
 
-    module: str
+    name: str
     title: str
-    aliases: tuple[str, ...] = ()
+
+    def module(self) -> ModuleType:
+        """The module, imported."""
+        return import_module(f"{__name__}.{self.name}")
 
 
-FIGURES: Mapping[str, FigureEntry] = MappingProxyType(
-    {
-        "3": FigureEntry(
-            "bench.report.plots.prompt_lengths",
-            "RECIPE against the number of continuous prompt tokens",
-            ("figure3",),
-        ),
-        "4": FigureEntry(
-            "bench.report.plots.prompt_map",
-            "map of continuous prompt tokens among word embeddings",
-            ("figure4",),
-        ),
-        "edits": FigureEntry("bench.report.plots.edits", "all editors against the number of edits"),
-        "time": FigureEntry("bench.report.plots.edit_time", "time of an edit against quality"),
-        "retention": FigureEntry(
-            "bench.report.plots.retention", "reliability by the age of the edit"
-        ),
-    }
-)
+FIGURES = {
+    "3": FigureEntry("prompt_lengths", "RECIPE against the number of continuous prompt tokens"),
+    "4": FigureEntry("prompt_map", "map of continuous prompt tokens among word embeddings"),
+    "edits": FigureEntry("edits", "all editors against the number of edits"),
+    "time": FigureEntry("edit_time", "time of an edit against quality"),
+    "retention": FigureEntry("retention", "reliability by the age of the edit"),
+}
 
 
 def resolve(name: str) -> str:
-    """The key of a figure.
+    """The key of a figure; 3 and 4 are `figure3` and `figure4` too.
 
     Raises:
         ValueError: no figure of that name; the nearest is named.
     """
-    return resolve_name("figure", name, {key: entry.aliases for key, entry in FIGURES.items()})
+    return resolve_name("figure", name, {k: [f"figure{k}"] * k.isdigit() for k in FIGURES})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import textwrap
@@ -11,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.console import csv_cell
 from bench.core.files import write_bytes
 from bench.core.grids import TABLES
 from bench.core.names import RECENT, in_paper
 from bench.report.plots.style import DPI, GREY, SMALL, paper_style
 from bench.store.results import Record
 from bench.tables.figure_data import Comparable
+from bench.tables.render import csv_of
 from bench.tables.table import RECENT_MARK, caption_of, marked
 from editors import registry
 
@@ -62,14 +61,13 @@ class Drawing:
 
     stem: str  # of its files
     figure: Figure
-    columns: tuple[str, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()  # what is missing, a sentence each
 
     @property
-    def rows(self) -> list[list[Field]]:
-        """The fields of each line, by column."""
-        return [[line.get(column) for column in self.columns] for line in self.lines]
+    def columns(self) -> tuple[str, ...]:
+        """Those of all lines."""
+        return tuple(dict.fromkeys(column for line in self.lines for column in line))
 
     @property
     def caption(self) -> str:
@@ -78,11 +76,9 @@ class Drawing:
 
     def contents(self) -> dict[str, bytes]:
         """File name -> content of the PNG, the SVG and the CSV, the same for the same input."""
-        return {
-            f"{self.stem}.png": self._image("png", {"Software": None}),
-            f"{self.stem}.svg": self.svg(),
-            f"{self.stem}.csv": self.csv(),
-        }
+        png = self._image("png", {"Software": None})
+        contents = {"png": png, "svg": self.svg(), "csv": self.csv()}
+        return {f"{self.stem}.{kind}": content for kind, content in contents.items()}
 
     def svg(self) -> bytes:
         """The drawing."""
@@ -97,11 +93,8 @@ class Drawing:
 
     def csv(self) -> bytes:
         """Its numbers."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([_text(field) for field in row] for row in self.rows)
-        return buffer.getvalue().encode()
+        rows = ([_text(line.get(column)) for column in self.columns] for line in self.lines)
+        return csv_of(self.columns, rows).encode()
 
 
 def _settle(figure: Figure) -> None:
@@ -121,7 +114,7 @@ def _text(field: Field) -> str:
     """Empty for nothing; scores and seconds in six digits, which is more than anyone draws."""
     if field is None:
         return ""
-    return f"{field:.6g}" if isinstance(field, float) else csv_cell(str(field))
+    return f"{field:.6g}" if isinstance(field, float) else str(field)
 
 
 def write(drawing: Drawing, directory: Path) -> list[Path]:

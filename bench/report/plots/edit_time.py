@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.datasets import get_dataset
 from bench.report.plots.drawing import (
     Drawing,
     Line,
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
 METRIC = "Avg"
 HEIGHT = 2.8  # inches
 NAME_SIZE = 7.0  # points
-COLUMNS = (
-    "backbone", "n_edits", "type", "editor", "edit_seconds", "lower_quartile", "upper_quartile",
-    "avg", "std", "seeds", "datasets", "protocol",
-)  # fmt: skip
 
 
 def build(source: Source) -> Drawing:
@@ -46,7 +41,8 @@ def build(source: Source) -> Drawing:
     whole = comparable(source.records(), source.backbone)
     n_edits = source.edits or common_edits(whole.cells)
     chosen = whole.of(n_edits=n_edits)
-    points = {editor: line for editor in chosen.editors for line in _lines(chosen, editor, n_edits)}
+    lines = {editor: _line(chosen, editor, n_edits) for editor in chosen.editors}
+    points = {editor: line for editor, line in lines.items() if line is not None}
     if not points:
         raise ValueError(
             f"The figure of times needs records of all data sets at {n_edits:,} edits for one "
@@ -57,25 +53,23 @@ def build(source: Source) -> Drawing:
     with paper_style():
         figure = new_figure(COLUMN, HEIGHT, (*_caption(chosen, n_edits), *missing))
         _draw(figure, points)
-    lines = tuple(points.values())
-    return Drawing(stem="time", figure=figure, columns=COLUMNS, lines=lines, notes=missing)
+    return Drawing(stem="time", figure=figure, lines=tuple(points.values()), notes=missing)
 
 
-def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
+def _line(chosen: Comparable, editor: str, n_edits: int) -> dict[str, Any] | None:
     """An editor's mean Avg in percent, and quartiles of the seconds of one edit, if it has all."""
-    records = chosen.of(editor=editor).records
-    entry = registry.describe(editor)
+    records, entry = chosen.of(editor=editor).records, registry.describe(editor)
     average = over_datasets(records, chosen.datasets).get(METRIC)
-    if average is not None:
-        # Each the median over data sets and seeds.
-        low, middle, high = (median(r["edit_seconds"][i] for r in records) for i in range(3))
-        yield {
-            "backbone": chosen.backbone, "n_edits": n_edits, "type": entry.family,
-            "editor": entry.label, "edit_seconds": middle, "lower_quartile": low,
-            "upper_quartile": high, "avg": average.mean, "std": average.std, "seeds": average.n,
-            "datasets": " ".join(get_dataset(key).label for key in chosen.datasets),
-            "protocol": chosen.protocol,
-        }  # fmt: skip
+    if average is None:
+        return None
+    # Each the median over data sets and seeds.
+    low, middle, high = (median(r["edit_seconds"][i] for r in records) for i in range(3))
+    return {
+        "backbone": chosen.backbone, "n_edits": n_edits, "type": entry.family,
+        "editor": entry.label, "edit_seconds": middle, "lower_quartile": low,
+        "upper_quartile": high, "avg": average.mean, "std": average.std, "seeds": average.n,
+        "datasets": " ".join(chosen.labels), "protocol": chosen.protocol,
+    }  # fmt: skip
 
 
 def _draw(figure: Figure, points: dict[str, dict[str, Any]]) -> None:
@@ -102,10 +96,9 @@ def _draw(figure: Figure, points: dict[str, dict[str, Any]]) -> None:
 
 
 def _caption(chosen: Comparable, n_edits: int) -> tuple[str, ...]:
-    names = ", ".join(get_dataset(key).label for key in chosen.datasets)
     title = (
         f"Average of reliability, generality and locality after {n_edits:,} edits (mean over "
-        f"{names}) against the time of one edit."
+        f"{', '.join(chosen.labels)}) against the time of one edit."
     )
     machines = "; ".join(dict.fromkeys(map(machine_of, chosen.records)))
     note = recent_note(chosen.editors, "hollow")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.grids import TABLES
 from bench.core.published import numbers as published_numbers
-from bench.datasets import get_dataset
 from bench.report.plots.drawing import (
     Drawing,
     Line,
@@ -35,10 +34,6 @@ ROW_HEIGHT, LEGEND_HEIGHT = 1.95, 0.25  # inches, of a row of panels and of name
 ACROSS = 6  # names in a row of the legend
 MARGIN = 1.6  # factor, left and right of the points
 MEASURED, PUBLISHED = "measured", "published"
-COLUMNS = (
-    "source", "backbone", "dataset", "type", "editor", "n_edits", "avg", "std", "seeds", "remark",
-    "protocol",
-)  # fmt: skip
 
 
 def build(source: Source) -> Drawing:
@@ -49,13 +44,13 @@ def build(source: Source) -> Drawing:
     """
     chosen = comparable(source.records(), source.backbone)
     lines = tuple(_lines(chosen))
-    sources = list(dict.fromkeys(line["source"] for line in lines))
+    sources = dict(by(lines, "source"))
     with paper_style():
         names = max(2, -(-len(chosen.editors) // ACROSS))
         height = ROW_HEIGHT * len(sources) + LEGEND_HEIGHT * names
         figure = new_figure(WIDTH, height, tuple(_caption(chosen, lines)))
-        _draw(figure, chosen, lines)
-    return Drawing(stem="edits", figure=figure, columns=COLUMNS, lines=lines)
+        _draw(figure, chosen, sources)
+    return Drawing(stem="edits", figure=figure, lines=lines)
 
 
 def _lines(chosen: Comparable) -> Iterator[dict[str, Any]]:
@@ -84,21 +79,18 @@ def _lines(chosen: Comparable) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _draw(figure: Figure, chosen: Comparable, lines: Sequence[Line]) -> None:
-    sources = list(dict.fromkeys(line["source"] for line in lines))
-    datasets = [get_dataset(key).label for key in chosen.datasets]
-    panels = figure.subplots(len(sources), len(datasets), sharex=True, sharey=True, squeeze=False)
-    styles = marks(chosen.editors)
-    edits = [line["n_edits"] for line in lines]
+def _draw(figure: Figure, chosen: Comparable, sources: Mapping[str, Sequence[Line]]) -> None:
+    shape = len(sources), len(chosen.labels)
+    panels = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False)
+    edits = [line["n_edits"] for lines in sources.values() for line in lines]
     limits = min(edits) / MARGIN, max(edits) * MARGIN
-    for i, source in enumerate(sources):
-        for j, dataset in enumerate(datasets):
-            here = [p for p in lines if (p["source"], p["dataset"]) == (source, dataset)]
-            _draw_panel(panels[i, j], here, styles, limits)
-            if i == 0:
-                panels[i, j].set_title(dataset)
-        backbone = next(line["backbone"] for line in lines if line["source"] == source)
-        panels[i, 0].set_ylabel(f"{source}, {backbone}\nAvg (%)")
+    for row, (source, lines) in zip(panels, sources.items(), strict=True):
+        for axes, dataset in zip(row, chosen.labels, strict=True):
+            here = [line for line in lines if line["dataset"] == dataset]
+            _draw_panel(axes, here, marks(chosen.editors), limits)
+        row[0].set_ylabel(f"{source}, {lines[0]['backbone']}\nAvg (%)")
+    for axes, dataset in zip(panels[0], chosen.labels, strict=True):
+        axes.set_title(dataset)
     for axes in panels[-1]:
         axes.set_xlabel("sequential edits")
     handles, names = panels[0, 0].get_legend_handles_labels()
@@ -120,11 +112,8 @@ def _draw_panel(
         if any(spreads):
             axes.errorbar(edits, values, spreads, fmt="none", ecolor=mark.colour, elinewidth=0.6)
         hollow = [p for p in own if p["remark"]]
-        axes.plot(
-            [p["n_edits"] for p in hollow], [p["avg"] for p in hollow], linestyle="none",
-            marker=mark.marker, markersize=mark.size, markerfacecolor="white",
-            markeredgecolor=mark.colour, zorder=4,
-        )  # fmt: skip
+        looks = mark.line | {"linestyle": "none", "markerfacecolor": "white", "zorder": 4}
+        axes.plot([p["n_edits"] for p in hollow], [p["avg"] for p in hollow], **looks)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.minorticks_off()
 
@@ -149,8 +138,8 @@ def interactive(lines: Sequence[Line]) -> Spec:
     ticks = list(dict.fromkeys(line["n_edits"] for line in lines))
     x = {"title": "sequential edits", "type": "log", "ticks": ticks}
     panels = []
-    for source, dataset in dict.fromkeys((line["source"], line["dataset"]) for line in lines):
-        here = [line for line in lines if (line["source"], line["dataset"]) == (source, dataset)]
-        own = [series(name, points, "n_edits", "avg") for name, points in by(here, "editor")]
-        panels.append(panel(f"{dataset}, {source} ({here[0]['backbone']})", x, own, "Avg, %"))
+    for source, whole in by(lines, "source"):
+        for dataset, here in by(whole, "dataset"):
+            own = [series(name, points, "n_edits", "avg") for name, points in by(here, "editor")]
+            panels.append(panel(f"{dataset}, {source} ({here[0]['backbone']})", x, own, "Avg, %"))
     return {"groups": editor_groups(lines), "panels": panels}

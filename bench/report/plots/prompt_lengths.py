@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.core.grids import LENGTHS
-from bench.datasets import get_dataset
 from bench.report.plots.drawing import Drawing, Line, Source, caption, new_figure
 from bench.report.plots.interactive import Spec, group, panel, series
 from bench.report.plots.style import BLACK, BLUE, COLUMN, ORANGE, VERMILLION, paper_style
@@ -24,10 +23,6 @@ _LINES = {
     "Loc": (ORANGE, "^", "triangle-up", "-.", 1.1),
     "Avg": (BLACK, "D", "diamond", "-", 1.6),
 }
-COLUMNS = (
-    "backbone", "n_edits", "prompt_length", "metric", "value", "std", "seeds", "datasets",
-    "protocol",
-)  # fmt: skip
 
 
 def build(source: Source) -> Drawing:
@@ -44,12 +39,11 @@ def build(source: Source) -> Drawing:
             f"Figure 3 needs records of all data sets at {n_edits:,} edits for one length of "
             "continuous prompts at least."
         )
-    labels = [get_dataset(key).label for key in chosen.datasets]
     absent = ", ".join(str(length) for length in LENGTHS if length not in means)
     notes = (f"No record of all data sets for {absent} CPTs.",) if absent else ()
     title = (
         f"Figure 3: RECIPE after {n_edits:,} edits against the length of its continuous prompts, "
-        f"mean over {', '.join(labels)}."
+        f"mean over {', '.join(chosen.labels)}."
     )
     about = (*caption(title, chosen), "Each length has weights of its own, trained with one seed.")
     with paper_style():
@@ -59,13 +53,14 @@ def build(source: Source) -> Drawing:
         {
             "backbone": chosen.backbone, "n_edits": n_edits, "prompt_length": length,
             "metric": metric, "value": own[metric].mean, "std": own[metric].std,
-            "seeds": own[metric].n, "datasets": " ".join(labels), "protocol": chosen.protocol,
+            "seeds": own[metric].n, "datasets": " ".join(chosen.labels),
+            "protocol": chosen.protocol,
         }
         for length, own in means.items()
         for metric in METRICS
         if metric in own
     )  # fmt: skip
-    return Drawing(stem="figure3", figure=figure, columns=COLUMNS, lines=lines, notes=notes)
+    return Drawing(stem="figure3", figure=figure, lines=lines, notes=notes)
 
 
 def _draw(axes: Axes, means: LengthMeans) -> None:

@@ -57,8 +57,8 @@ def build(source: Source) -> Drawing:
         _draw_map(left, data)
         _draw_nearness(right, data)
     ours = {"backbone": cells[0].backbone, "protocol": joined(cells)}
-    lines = tuple(line | ours for line in _lines(data))
-    return Drawing(stem="figure4", figure=figure, columns=COLUMNS, lines=lines, notes=notes)
+    lines = tuple(dict.fromkeys(COLUMNS) | line | ours for line in _lines(data))
+    return Drawing(stem="figure4", figure=figure, lines=lines, notes=notes)
 
 
 def _draw_map(axes: Axes, data: Data) -> None:
@@ -170,7 +170,7 @@ def _lines(data: Data) -> Iterator[dict[str, Any]]:
 
 def interactive(lines: Sequence[Line]) -> Spec:
     """Names, and tokens of prompts of each length, in one map."""
-    names = [line for line in lines if "name" in line]
+    names = [line for line in lines if line["name"] is not None]
     groups = [group(part, *_SYMBOLS[part]) for part, _ in by(names, "part") if part in _SYMBOLS]
     own = [points(part, placed, "name") for part, placed in by(names, "part")]
     prompts = by((line for line in lines if line["part"] == "prompt"), "prompt_length")

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.datasets import get_dataset
 from bench.report.plots.drawing import (
     Drawing,
@@ -30,10 +32,6 @@ ASPECT = "reliability"
 ACROSS = 4  # panels in a row
 ROW_HEIGHT, LEGEND_HEIGHT = 1.25, 0.25  # inches
 MEAN = "mean"
-COLUMNS = (
-    "backbone", "n_edits", "type", "editor", "dataset", "age_from", "age_to", "samples", "rel",
-    "protocol",
-)  # fmt: skip
 _LINES: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o", "linestyle": "-"},
     {"color": VERMILLION, "marker": "s", "linestyle": "--"},
@@ -69,7 +67,7 @@ def build(source: Source) -> Drawing:
         height = ROW_HEIGHT * rows + 0.2 + (0.0 if spare else LEGEND_HEIGHT)
         figure = new_figure(WIDTH, height, (*_caption(chosen, n_edits), *missing))
         _draw(figure, chosen, lines, rows)
-    return Drawing(stem="retention", figure=figure, columns=COLUMNS, lines=lines, notes=missing)
+    return Drawing(stem="retention", figure=figure, lines=lines, notes=missing)
 
 
 def _lines(chosen: Comparable, editor: str, n_edits: int) -> Iterator[dict[str, Any]]:
@@ -106,32 +104,32 @@ def _ages(records: Iterable[Record]) -> Ages:
 
 def _mean(by_dataset: Sequence[Ages]) -> Ages:
     """Over the data sets, of ages that all of them have."""
-    shared = [age for age in dict.fromkeys(a for ages in by_dataset for a in ages)
-              if all(age in ages for ages in by_dataset)]  # fmt: skip
-    return {
-        age: (sum(ages[age][0] for ages in by_dataset), fmean(ages[age][1] for ages in by_dataset))
-        for age in shared
-    }
+    means = {}
+    for age in by_dataset[0]:
+        samples, values = zip(*(ages[age] for ages in by_dataset if age in ages), strict=True)
+        if len(values) == len(by_dataset):
+            means[age] = sum(samples), fmean(values)
+    return means
 
 
 def _draw(figure: Figure, chosen: Comparable, lines: Sequence[Line], rows: int) -> None:
     panels = figure.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False)
-    for key, axes in zip(chosen.editors, panels.flat, strict=False):
+    used, spare = np.split(panels.ravel(), [len(chosen.editors)])
+    for key, axes in zip(chosen.editors, used, strict=True):
         entry = registry.describe(key)
         own = [line for line in lines if line["editor"] == entry.label]
-        _draw_panel(axes, own, [get_dataset(dataset).label for dataset in chosen.datasets])
+        _draw_panel(axes, own, chosen.labels)
         axes.set_title(f"{label(key)} ({entry.family})")
     handles, names = panels[0, 0].get_legend_handles_labels()
-    spare = list(panels.flat)[len(chosen.editors) :]
     for axes in spare:
         axes.set_axis_off()
-    if spare:
+    if spare.size:
         spare[-1].legend(handles, names, loc="center", handlelength=3.0)
     else:
         figure.legend(handles, names, loc="outside upper center", ncols=4, handlelength=3.0)
     for axes in panels[:, 0]:
         axes.set_ylabel("Rel (%)")
-    for axes in list(panels.flat)[: len(chosen.editors)][-ACROSS:]:  # the lowest of each column
+    for axes in used[-ACROSS:]:  # the lowest of each column
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("edits that came after")
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 from bench.core.grids import RECIPE
@@ -30,29 +31,6 @@ WIDTH = 6.3  # inches: the text width of a page of the ACL proceedings
 COLUMN = 4.4  # inches: wider than one of its columns, for one panel with its caption
 SMALL = 6.0  # points, of the caption and of labels inside a panel
 DPI = 300  # of the PNG
-_RC = {
-    "text.parse_math": False,  # words of the data may hold dollar signs
-    "font.family": "DejaVu Sans",  # it comes with matplotlib, so every machine draws the same
-    "font.size": 7.5,
-    "axes.titlesize": 8.0,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-    "legend.fontsize": 7.0,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.5,
-    "axes.axisbelow": True,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 4.0,
-    "svg.hashsalt": "lifelong-edit-bench",  # ids of the SVG's parts, else drawn at random
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +48,9 @@ class Mark:
     def line(self) -> dict[str, Any]:
         """Keywords of a line."""
         return {
-            "color": self.colour,
-            "marker": self.marker,
-            "linestyle": self.dashes,
-            "linewidth": self.width,
-            "markersize": self.size,
-            "markeredgecolor": self.colour,
-        }
+            "color": self.colour, "marker": self.marker, "linestyle": self.dashes,
+            "linewidth": self.width, "markersize": self.size, "markeredgecolor": self.colour,
+        }  # fmt: skip
 
 
 def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
@@ -87,23 +61,19 @@ def marks(editors: Sequence[str] = ()) -> dict[str, Mark]:
         entry, old, main = registry.describe(key), in_paper(key), key == RECIPE
         colour, marker = entry.mark or next(others)
         styles[key] = Mark(
-            colour=colour,
-            marker=marker,
-            dashes=DASHES[entry.family] if old else DOTTED,
-            width=1.6 if main else 1.0,
-            size=6.5 if main else 4.0,
-            hollow=not old,
-        )
+            colour=colour, marker=marker, dashes=DASHES[entry.family] if old else DOTTED,
+            width=1.6 if main else 1.0, size=6.5 if main else 4.0, hollow=not old,
+        )  # fmt: skip
     return {key: styles[key] for key in editors or styles}
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Context in which figures are drawn and written: matplotlib's defaults and these.
+    """Context in which figures are drawn and written: matplotlib's defaults and `paper.mplstyle`.
 
     A user's own matplotlibrc changes nothing, so that equal input gives equal files.
     """
     import matplotlib.style
 
-    with matplotlib.style.context(["default", _RC]):
+    with matplotlib.style.context(["default", Path(__file__).with_name("paper.mplstyle")]):
         yield

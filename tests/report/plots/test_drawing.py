@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -27,7 +26,7 @@ def built(key: str) -> Drawing:
         for seed, score in enumerate((0.25, 0.5))
     ]
     chosen = source(records, edits=10, prompt_map=map_data())
-    drawing: Drawing = import_module(FIGURES[key].module).build(chosen)
+    drawing: Drawing = FIGURES[key].module().build(chosen)
     return drawing
 
 
@@ -129,6 +128,6 @@ def test_dollar_signs_in_texts_are_no_formulas() -> None:
     with paper_style():
         figure = new_figure(3.0, 1.0, ["costs $x_{$ or $5"])
         figure.text(0.5, 0.5, "a word, $^$")
-    drawn = Drawing(stem="x", figure=figure, columns=("a",), lines=({"a": "=1+1"},)).contents()
+    drawn = Drawing(stem="x", figure=figure, lines=({"a": "=1+1"},)).contents()
     assert len(drawn["x.svg"]) > 1_000
     assert drawn["x.csv"].decode().splitlines() == ["a", "'=1+1"]

@@ -15,8 +15,6 @@ from bench.models.resources import UntrainedEditorError
 from bench.report.plots import prompt_map
 from bench.report.prompt_map import (
     MapSettings,
-    Name,
-    Nearness,
     compute,
     name_vectors,
     names_in,
@@ -45,15 +43,9 @@ NAMES = np.array([[0.0, 0.0], [0.0, 2.0], [0.0, 6.0]])
 def test_nearness_by_hand() -> None:
     points = np.array([[0.0, 0.0], [3.0, 2.0], [0.0, 7.0], [4.0, 6.0], [0.0, 16.0]])
     # Nearest names at 0, 3, 1, 4 and 10; over 2: 0, 0.5, 1.5, 2, 5 in order.
-    assert nearness(points, NAMES) == Nearness(
-        within=2.0, lower_quartile=0.5, median=1.5, upper_quartile=2.0
-    )
-
-
-def test_nearness_does_not_change_with_the_scale() -> None:
-    points = np.array([[1.0, 1.0], [3.0, 5.0]])
-    small, large = nearness(points, NAMES), nearness(points * 8, NAMES * 8)
-    assert dataclasses.replace(large, within=small.within) == small
+    ratios = {"lower_quartile": 0.5, "median": 1.5, "upper_quartile": 2.0}
+    assert nearness(points, NAMES) == {"within": 2.0, **ratios}
+    assert nearness(points * 8, NAMES * 8) == {"within": 16.0, **ratios}  # whatever the scale
 
 
 @pytest.mark.parametrize(
@@ -74,9 +66,9 @@ def test_maps_from_principal_components_are_the_same_and_from_noise_are_not() ->
     assert np.array_equal(
         tsne(vectors, perplexity=3, start="pca"), tsne(vectors, perplexity=3, start="pca")
     )
-    one, two = (tsne(vectors, perplexity=3, start=seed) for seed in (0, 1))
-    assert one.shape == (12, 2)
-    assert not np.allclose(one, two)
+    first, second = (tsne(vectors, perplexity=3, start=seed) for seed in (0, 1))
+    assert first.shape == (12, 2)
+    assert not np.allclose(first, second)
 
 
 def test_maps_need_more_points_than_their_perplexity() -> None:
@@ -90,9 +82,9 @@ def test_names_are_taken_once_and_know_what_they_are() -> None:
         for subject, target in (("Ada", "Bo"), ("Bo", "Cy"), ("Ada", "Cy"))
     ]
     assert names_in(requests) == [
-        Name("Ada", subject=True, object=False),
-        Name("Bo", subject=True, object=True),
-        Name("Cy", subject=False, object=True),
+        {"text": "Ada", "subject": True, "object": False},
+        {"text": "Bo", "subject": True, "object": True},
+        {"text": "Cy", "subject": False, "object": True},
     ]
 
 
@@ -100,7 +92,7 @@ def test_a_name_of_several_tokens_is_their_mean(tiny_lm: LanguageModel) -> None:
     ids = target_ids(tiny_lm.tokenizer, "Ada Pohl")
     assert len(ids) > 1
     table = tiny_lm.module(tiny_lm.architecture.embeddings).get_parameter("weight").numpy()
-    (vector,) = name_vectors(tiny_lm, [Name("Ada Pohl", subject=True, object=False)])
+    (vector,) = name_vectors(tiny_lm, ["Ada Pohl"])
     assert vector == pytest.approx(table[ids].mean(axis=0), abs=1e-6)
 
 
@@ -121,8 +113,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     path = write(tmp_path / "data", "counterfact", "test", rows)
     resources = tiny_files.resources(tmp_path)
     lm = load(locate(backbone))
-    made = {"counterfact": tiny_files.samples()}
-    RecipeEditor.fit(lm, made, hparams, resources, out=tmp_path / "artefacts")
+    samples = {"counterfact": tiny_files.samples()}
+    RecipeEditor.fit(lm, samples, hparams, resources, out=tmp_path / "artefacts")
     return RunConfig(
         backbone=backbone,
         data_dir=path.parent,
@@ -138,7 +130,7 @@ def test_data_of_the_lengths_that_have_weights(world: RunConfig, tmp_path: Path)
     assert set(data["cells"]["2"]["inputs"]) == {"artefact", "encoder"}
     assert len(data["names"]) == 6
     assert np.shape(data["prompts"]["2"]) == (3, 2, 2)
-    spaces = [(one["space"], one.get("start")) for one in data["nearness"]]
+    spaces = [(ratio["space"], ratio.get("start")) for ratio in data["nearness"]]
     assert spaces == [("embeddings", None), ("map", "pca"), ("map", 0)]
     path = write_map(data, tmp_path / "map.json")
     assert read_map(path) == data
