@@ -284,7 +284,7 @@ def show_measures(
     markdown: bool = False,
 ) -> tuple[str, ...]:
     """A table for each optional metric set; the files that were written."""
-    from bench.tables.metric_sets import view as view_of_set
+    from bench.tables.editing import view_of_set
 
     paths: tuple[str, ...] = ()
     for name in config.measure:

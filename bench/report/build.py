@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ from bench.report.sources import Records, backbones_of, home_table
 from bench.store.results import Record
 from bench.tables.metric_loss import losses
 from bench.tables.metric_loss import to_csv as loss_csv
-from bench.tables.table import EMPTY
 from editors import registry
 
 SCHEMA = 1
@@ -31,16 +30,6 @@ HOME = "index.html"
 _BEYOND = (
     "Cells of editing that no table has: other hyper-parameters than the presets', as for Figure 3 "
     "and for what the covariance of keys does."
-)
-_EMBEDDED = (
-    "These are embedded miniatures: models of 1 to 3 million parameters in an invented world. "
-    "They test the code and the protocol, not the paper's claims. The published values beside "
-    "them are of real models of 1.5 to 7 billion parameters on real data: compare shapes, never "
-    "values."
-)
-_REAL = (
-    "The published values stand beside ours where the paper has the same editor, data set and "
-    "number of edits; other samples, texts and versions are enough for them to differ."
 )
 
 
@@ -154,56 +143,26 @@ def _add_figures(parts: Parts, records: Records) -> None:
 def _home(parts: Parts, stored: Sequence[Record]) -> Page:
     """The first page: what was measured, on what, when, and the table that sums it up."""
     streams = [stream_of(record["cell"]) for record in stored]
-    edits = [stream for stream in streams if stream.get("editor")]
+    edited = [stream for stream in streams if stream.get("editor")]
+    provenance = [record["provenance"] for record in stored]
+    hardware = [own.get("hardware", {}) for own in provenance]
     worlds = sorted({str(own["dataset_revision"]) for own in streams if own.get("dataset")})
-    embedded = any(world.startswith("embedded") for world in worlds)
-    values: Mapping[str, Any] = {
-        "about": [_what(edits), _where(stored, edits, worlds), _when(stored)],
-        "notice": _EMBEDDED if embedded else _REAL,
+    editors = editor_keys({stream["editor"] for stream in edited})
+    datasets = dataset_keys({stream["dataset"] for stream in edited})
+    values = {
+        "editors": [registry.describe(key).label for key in editors],
+        "datasets": [get_dataset(key).label for key in datasets],
+        "edits": [f"{n:,}" for n in sorted({stream["n_edits"] or 0 for stream in edited} - {0})],
+        "backbones": backbones_of(stored),
+        "worlds": worlds,
+        "embedded": any(world.startswith("embedded") for world in worlds),
+        "cells": len(stored),
+        "seeds": len({stream["seed"] for stream in edited}),
+        "days": sorted({str(own.get("started", ""))[:10] for own in provenance} - {""}),
+        "machines": [own.get("accelerator") or own.get("processor") for own in hardware],
+        "commits": len({own["git"]["commit"] for own in provenance if own.get("git")}),
         "headline": parts.headline,
         "contents": [page for page in parts.pages if page.label],
         "gaps": parts.gaps,
     }
     return Page(HOME, "Lifelong knowledge editing", "index.html", values, label="Home")
-
-
-def _what(streams: Sequence[Mapping[str, Any]]) -> str:
-    labels = [registry.describe(key).label for key in editor_keys({s["editor"] for s in streams})]
-    datasets = [get_dataset(key).label for key in dataset_keys({s["dataset"] for s in streams})]
-    edits = sorted({stream["n_edits"] for stream in streams if stream["n_edits"]})
-    return (
-        f"{_counted(len(labels), 'editor')} ({', '.join(labels)}) write "
-        f"{_names([f'{n:,}' for n in edits])} facts of {_names(datasets)} into a language model, "
-        "one after another; then all are asked for."
-    )
-
-
-def _where(
-    stored: Sequence[Record], streams: Sequence[Mapping[str, Any]], worlds: Sequence[str]
-) -> str:
-    seeds = {stream["seed"] for stream in streams}
-    return (
-        f"Measured on {_names(backbones_of(stored))}, data: {_names(worlds)}; "
-        f"{_counted(len(stored), 'cell')}, {_counted(len(seeds), 'seed')}."
-    )
-
-
-def _when(stored: Sequence[Record]) -> str:
-    provenance = [record["provenance"] for record in stored]
-    days = sorted({str(own.get("started", ""))[:10] for own in provenance} - {""})
-    commits = {own["git"]["commit"] for own in provenance if own.get("git")}
-    hardware = (own.get("hardware", {}) for own in provenance)
-    named = (own.get("accelerator") or own.get("processor") for own in hardware)
-    machines = list(dict.fromkeys(str(name or "a machine without a name") for name in named))
-    first, last = (days[0], days[-1]) if days else (EMPTY, EMPTY)
-    when = first if first == last else f"{first} to {last}"
-    return f"Run {when} on {_names(machines)}, with {_counted(len(commits), 'commit')} of the code."
-
-
-def _names(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -119,7 +119,13 @@ def write_folder(out: Path, contents: Mapping[str, bytes]) -> Path:
             path = partial / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        _exchange(partial, place, earlier)
+        if place.exists():
+            place.rename(earlier)
+        partial.rename(place)
+    except OSError:
+        if earlier.exists():
+            earlier.rename(place)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(earlier, ignore_errors=True)
@@ -140,16 +146,3 @@ def check_place(out: Path) -> None:
             )
     elif out.exists() or out.is_symlink():
         raise ValueError(f"{out} is a file; name a folder with --out.")
-
-
-def _exchange(partial: Path, place: Path, earlier: Path) -> None:
-    """Put the new folder in the place of the earlier one, which comes back if that fails."""
-    there = place.exists()
-    if there:
-        place.rename(earlier)
-    try:
-        partial.rename(place)
-    except OSError:
-        if there:
-            earlier.rename(place)
-        raise

@@ -15,7 +15,7 @@ from bench.core.grids import TABLES
 from bench.runner.stored import stored_with_sets
 from bench.store.exchange import problems_in
 from bench.store.results import Record, ResultStore
-from bench.tables.metric_sets import merged, view
+from bench.tables.editing import merged, view_of_set
 from bench.tables.render import to_csv
 from tests.cli.commands import tables_arguments
 from tests.report.plots.records import record
@@ -136,7 +136,7 @@ def with_distance(seed: int, value: float, **changes: str) -> Record:
 def test_a_table_has_mean_and_spread_over_seeds_and_whole_counts() -> None:
     records = [with_distance(0, 0.5), with_distance(1, 1.0)]
     cells = [Cell.from_dict(one["cell"]) for one in records]
-    found = view("distance", TABLES[1], cells, records)
+    found = view_of_set("distance", TABLES[1], cells, records)
     text = found.text
     (row,) = text.rows
     shown = dict(zip(text.columns, row, strict=True))
@@ -151,7 +151,7 @@ def test_sets_of_other_protocols_share_no_table() -> None:
     cells = [Cell.from_dict(one["cell"]) for one in records]
     cells[1] = dataclasses.replace(cells[1], metric_version=2)
     with pytest.raises(ValueError, match="never share a column"):
-        view("distance", TABLES[1], cells, records)
+        view_of_set("distance", TABLES[1], cells, records)
 
 
 def test_the_record_with_the_fewest_sets_is_taken() -> None:
