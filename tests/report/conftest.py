@@ -38,6 +38,13 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(folder, tmp_path_factory.mktemp("reports") / "hostile")
 
 
+@pytest.fixture(params=["small_report", "hostile_report"])
+def each_report(request: pytest.FixtureRequest) -> Path:
+    """Either of them."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
 def built(records: Path, out: Path) -> Path:
     """`out`, with the report of a folder of records."""
     assert cli.main(["report", "--from", str(records), "--out", str(out)]) == 0
@@ -48,11 +55,11 @@ def built(records: Path, out: Path) -> Path:
 def chromium() -> Iterator[Any]:
     """A browser of this machine; without the library that drives it, its tests are left out."""
     playwright = pytest.importorskip("playwright.sync_api", reason="it is in the group `browser`")
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
         pytest.fail(f"no browser on the path: {', '.join(NAMES)}")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-_SCRIPT = re.compile(r"^report\.(\w+)\((.*)\);\n$", re.DOTALL)
+_SCRIPT = re.compile(r"report\.\w+\((.*)\);\n", re.DOTALL)
 _VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
@@ -35,10 +35,8 @@ class Page(HTMLParser):
         self.tags.append((tag, values))
         if values.get("id"):
             self.ids.add(str(values["id"]))
-        if tag in {"script", "img"} and "src" in values:
-            self.loaded.append(str(values["src"]))
-        if tag in {"link", "a"} and "href" in values:
-            (self.links if tag == "a" else self.loaded).append(str(values["href"]))
+        for name in {"src", "href"} & values.keys():
+            (self.links if tag == "a" else self.loaded).append(str(values[name]))
         if tag == "table":
             self._table = str(values.get("id", ""))
             self.rows[self._table] = []
@@ -78,9 +76,9 @@ def pages(report: Path) -> dict[str, Page]:
 
 def data(path: Path) -> Any:
     """The argument of a data file's one call."""
-    found = _SCRIPT.fullmatch(path.read_text(encoding="utf-8"))
-    assert found is not None
-    return json.loads(found[2])
+    call = _SCRIPT.fullmatch(path.read_text(encoding="utf-8"))
+    assert call is not None
+    return json.loads(call[1])
 
 
 def views(report: Path) -> dict[str, Any]:

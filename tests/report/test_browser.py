@@ -1,4 +1,7 @@
-"""The report in a browser without a head: it works by mouse and by keyboard, and runs no text."""
+"""The report in a browser without a head: it works by mouse and by keyboard, and runs no text.
+
+Every page is for a phone, for print, and for all who read it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.browser import PHONE, Seen
+from tests.report.browser import PHONE, Place, Seen, opened
 from tests.report.hostile import SCRIPT, TEXTS
 from tests.report.html import pages, views
 
@@ -23,19 +26,13 @@ def column(page: Any, table: str, number: int) -> list[str]:
 def sorted_by(page: Any, table: str, number: int) -> list[float]:
     """The values of a column, as the rows stand."""
     cells = page.locator(f"#{table} tbody tr:visible > :nth-child({number})")
-    found = cells.evaluate_all("cells => cells.map(cell => cell.dataset.s)")
-    return [float(value) for value in found]
+    return [float(v) for v in cells.evaluate_all("cells => cells.map(cell => cell.dataset.s)")]
 
 
-@pytest.mark.parametrize("report", ["small_report", "hostile_report"])
-def test_every_page_opens_without_a_complaint(
-    report: str, seen: Seen, request: pytest.FixtureRequest
-) -> None:
-    folder: Path = request.getfixturevalue(report)
-    for page in seen.each([(folder / name, "") for name in pages(folder)]):
+def test_every_page_opens_without_a_complaint(each_report: Path, seen: Seen) -> None:
+    bare = each_report / "cell.html", ""
+    for page in seen.each([*places(each_report), bare]):
         assert page.locator("h1").count() == 1
-    key = next(iter(views(folder)))
-    seen.open(folder / "cell.html", f"#{key}")
 
 
 def test_tables_sort_by_mouse_and_by_keyboard(small_report: Path, seen: Seen) -> None:
@@ -167,7 +164,7 @@ def test_a_number_leads_to_its_cells_and_their_worst_samples(
         assert "RECIPE" in view["title"]
         worst = next(s["samples"] for s in view["sections"] if s["title"] == "Worst samples")
         shown = page.locator(".samples td:nth-child(2)").all_text_contents()
-        assert shown == [item[1] for one in worst for item in one["items"]]
+        assert shown == [item[1] for sample in worst for item in sample["items"]]
 
 
 def test_a_cell_that_is_not_there_is_said(small_report: Path, seen: Seen) -> None:
@@ -200,3 +197,76 @@ def test_figures_come_alive_and_editors_can_be_switched_off(small_report: Path, 
         "document.querySelector('.plot').querySelectorAll('.scatterlayer .trace').length === 1"
     )
     assert page.locator("img.drawing").evaluate("image => image.naturalWidth") > 100
+
+
+RULES = {
+    "light": {
+        "type": "tag",
+        "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+    },
+    "dark": {"type": "rule", "values": ["color-contrast"]},  # nothing else is another
+}
+
+
+def places(folder: Path) -> list[Place]:
+    """Every page, that of a cell with one."""
+    key = next(iter(views(folder)))
+    return [(folder / name, f"#{key}" if name == "cell.html" else "") for name in pages(folder)]
+
+
+def test_no_page_is_wider_than_a_phone(each_report: Path, phone: Seen) -> None:
+    for page in phone.each(places(each_report)):
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], page.url
+
+
+def test_the_first_column_stays_in_sight(small_report: Path, phone: Seen) -> None:
+    page = phone.open(small_report / "table1.html")
+    page.locator(".scroll").first.evaluate("box => { box.scrollLeft = 300; }")
+    first = page.locator("#table1-table tbody th").first.bounding_box()
+    assert 0 <= first["x"] < 40
+
+
+def test_everything_can_be_reached_by_keyboard(small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "table3.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.tagName"))
+        visible = page.evaluate("getComputedStyle(document.activeElement).outlineStyle !== 'none'")
+        assert visible
+    assert {"SELECT", "BUTTON", "DIV", "A"} <= reached
+
+
+@pytest.mark.parametrize("scheme", RULES)
+def test_no_page_breaks_a_rule_of_accessibility(
+    scheme: str, small_report: Path, chromium: Any
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="it is in the group `browser`")
+    source = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+    broken = []
+    for page in opened(context, places(small_report)):
+        page.evaluate(source)
+        result = page.evaluate("rules => axe.run({runOnly: rules})", RULES[scheme])
+        broken += [
+            f"{page.url}: {rule['id']}: {node['html'][:160]}"
+            for rule in result["violations"]
+            for node in rule["nodes"][:2]
+        ]
+    context.close()
+    assert broken == []
+
+
+def test_print_has_whole_tables_and_no_controls(small_report: Path, seen: Seen) -> None:
+    page = seen.open(small_report / "table1.html")
+    page.emulate_media(media="print")
+    assert page.locator("form.filters select").first.is_hidden()
+    assert page.locator(".scroll").first.evaluate("box => getComputedStyle(box).overflow") == (
+        "visible"
+    )
+    assert page.locator("td .pub b").first.is_visible()

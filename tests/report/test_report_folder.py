@@ -15,8 +15,7 @@ def names(place: Path) -> list[str]:
 
 def test_a_folder_appears_whole_and_alone(tmp_path: Path) -> None:
     out = write_folder(tmp_path / "deep" / "report", REPORT)
-    found = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    assert found == REPORT
+    assert {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.*")} == REPORT
     assert names(out.parent) == ["report"]
 
 
@@ -30,19 +29,21 @@ def test_an_earlier_report_and_an_empty_folder_are_replaced(tmp_path: Path) -> N
     assert names(tmp_path) == ["report"]
 
 
-def test_a_folder_that_is_no_report_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"is no report that could be replaced: it holds files"):
-        write_folder(tmp_path, REPORT)
-    assert names(tmp_path) == ["thesis.tex"]
-
-
-def test_a_file_is_refused(tmp_path: Path) -> None:
-    out = tmp_path / "report"
-    out.write_text("mine")
-    with pytest.raises(ValueError, match=r"is a file; name a folder with --out"):
-        write_folder(out, REPORT)
-    assert out.read_text() == "mine"
+@pytest.mark.parametrize(
+    ("mine", "sentence"),
+    [
+        ("report/thesis.tex", r"is no report that could be replaced: it holds files"),
+        ("report", r"is a file; name a folder with --out"),
+    ],
+)
+def test_what_is_no_report_is_refused(mine: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / mine
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("years of work")
+    with pytest.raises(ValueError, match=sentence):
+        write_folder(tmp_path / "report", REPORT)
+    assert path.read_text() == "years of work"
+    assert names(path.parent) == [path.name]
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.cli import main as cli
 from bench.core.console import visible
 from bench.report.grid import KEY_LENGTH
+from bench.report.pages import safe_json, script
 from bench.report.sources import read as read_records
 from tests.report.hostile import BACKBONE, SCRIPT, TEXTS
 from tests.report.html import Page, data, pages, views
@@ -40,14 +44,10 @@ def test_every_page_is_there(small: dict[str, Page]) -> None:
     )
 
 
-@pytest.mark.parametrize("report", ["small_report", "hostile_report"])
-def test_the_folder_holds_all_that_it_loads_and_links_to(
-    report: str, request: pytest.FixtureRequest
-) -> None:
-    folder: Path = request.getfixturevalue(report)
-    found, keys = pages(folder), {key[:KEY_LENGTH] for key in views(folder)}
+def test_the_folder_holds_all_that_it_loads_and_links_to(each_report: Path) -> None:
+    folder, keys = each_report, {key[:KEY_LENGTH] for key in views(each_report)}
     linked = 0
-    for page in found.values():
+    for page in pages(folder).values():
         for target in (*page.loaded, *page.links):
             assert not _REMOTE.match(target), target
             place, _, anchor = target.partition("#")
@@ -94,9 +94,9 @@ def test_every_record_has_its_cell(small_report: Path, small_records: Path) -> N
         assert {"What was measured", "Health", "Time", "Provenance", "Identity"} <= sections.keys()
         worst = records[key].get("worst", [])
         samples = sections["Worst samples"]["samples"] if worst else []
-        assert [one["id"] for one in samples] == [one["id"] for one in worst]
-        assert [item[1] for one in samples for item in one["items"]] == [
-            visible(item["prompt"]) for one in worst for item in one["items"]
+        assert [(sample["id"], [item[1] for item in sample["items"]]) for sample in samples] == [
+            (sample["id"], [visible(item["prompt"]) for item in sample["items"]])
+            for sample in worst
         ]
 
 
@@ -161,9 +161,9 @@ def test_the_command_says_where_the_report_is(
     (tmp_path / "notes.txt").write_text("mine")
     arguments = ["report", "--from", str(small_records), "--out", str(tmp_path)]
     assert cli.main(arguments) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith(f"error: {tmp_path} is no report that could be replaced")
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {tmp_path} is no report that could be replaced")
+    assert printed.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -172,3 +172,36 @@ def test_records_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["report", "--from", str(tmp_path / "none"), "--out", str(out)]) == 2
     assert "No records at" in capsys.readouterr().err
     assert not out.exists()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.text())
+def test_texts_stay_texts(text: str) -> None:
+    written = safe_json([text])
+    assert json.loads(written) == [visible(text)]
+    assert not set(written) & set("<>&\u2028\u2029\u202e\x00")
+
+
+@given(VALUES)
+def test_any_value_can_stand_in_a_script(value: object) -> None:
+    assert not set(safe_json(value)) & set("<>&\u2028\u2029")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_attacks_end_no_script(text: str) -> None:
+    written = script("cells", {"title": text}).decode()
+    assert written.startswith('report.cells({"title":"')
+    assert written.endswith('"});\n')
+    assert written.count("\n") == 1
+    assert "<" not in written
+
+
+def test_no_number_that_json_has_not() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        safe_json({"loss": float("nan")})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,56 +39,43 @@ def grid_of(number: int, records: Records) -> Grid:
     return table_part(table, records.cells(table), stored, "t").grid
 
 
-def test_both_hold_the_same_records(stored: Records, filed: Records) -> None:
-    assert stored.all.keys() == filed.all.keys()
-
-
 @pytest.mark.parametrize("number", [2, 3, 4, 6])
 def test_a_table_is_the_same_from_both(number: int, stored: Records, filed: Records) -> None:
-    more, fewer = (
-        {row.values for row in grid_of(number, records).rows} for records in (stored, filed)
-    )
+    assert stored.all.keys() == filed.all.keys()
+    more, fewer = ({row.values for row in grid_of(number, some).rows} for some in (stored, filed))
     assert fewer
     assert fewer <= more
 
 
 def test_other_settings_stand_beside_the_presets(stored: Records, filed: Records) -> None:
-    settings = set()
-    for number in (1, 5, 6):
-        if stored.cells(TABLES[number]):
-            settings |= {*grid_of(number, stored).choices["Settings"]}
+    settings = {name for n in (1, 6) for name in grid_of(n, stored).choices["Settings"]}
     assert "preset" in settings
     assert settings & {"mode=easyedit", "solver=isotropic"}
-    assert {cell.key() for cell in filed.beyond()} == {
-        record["key"] for record in small_tables()["covariance"]
-    }
+    others = small_tables()["covariance"]
+    assert {cell.key() for cell in filed.beyond()} == {record["key"] for record in others}
 
 
 def test_a_line_never_mixes_what_was_measured_otherwise() -> None:
-    (one, *_) = small_tables()["table1"]
-    changed = with_cell(one, limit=7 + one["cell"]["n_edits"])
-    cells = [Cell.from_dict(record["cell"]) for record in (one, changed)]
-    views = table_part(TABLES[1], cells, [one, changed], "t").views
+    usual = small_tables()["table1"][0]
+    changed = with_cell(usual, limit=7 + usual["cell"]["n_edits"])
+    cells = [Cell.from_dict(record["cell"]) for record in (usual, changed)]
+    views = table_part(TABLES[1], cells, [usual, changed], "t").views
     assert [shown.numbers[0].cells for shown in views] == [(cells[0],), (cells[1],)]
 
 
 def test_seeds_of_one_line_stay_together() -> None:
-    cells = [
-        CELL,
-        Cell.from_dict(CELL.to_dict() | {"seed": CELL.seed + 1}),
-        Cell.from_dict(CELL.to_dict() | {"hparams": {"lr": 7}}),
-    ]
+    changes: tuple[dict[str, Any], ...] = ({}, {"seed": CELL.seed + 1}, {"hparams": {"lr": 7}})
+    cells = [dataclasses.replace(CELL, **change) for change in changes]
     parts = layers(cells, lambda cell: cell.editor, lambda cell: cell.backbone)
     assert parts == [cells[:2], cells[2:]]
 
 
 def test_full_records_of_every_kind_make_a_report(tmp_path: Path) -> None:
-    kinds = [one for one in everything() if one["cell"].get("kind") != "ability"]
+    kinds = [record for record in everything() if record["cell"].get("kind") != "ability"]
     store_of(tmp_path, *kinds, small_tables()["table2"][0])
-    found = read(tmp_path)
-    assert failure()["key"] not in found.all
-    files = contents(found)
-    assert {"index.html", "table1.html", "cell.html", "claims.html"} <= files.keys()
+    records = read(tmp_path)
+    assert failure()["key"] not in records.all
+    assert {"index.html", "table1.html", "cell.html", "claims.html"} <= contents(records).keys()
 
 
 def test_a_directory_without_a_complete_record_is_refused(tmp_path: Path) -> None:
@@ -96,17 +85,17 @@ def test_a_directory_without_a_complete_record_is_refused(tmp_path: Path) -> Non
 
 
 def test_editors_of_later_papers_stand_in_their_table(tmp_path: Path) -> None:
-    (one, *_) = small_tables()["table1"]
-    later = with_cell(one, editor="rag")
-    for name, record in (("table1", one), ("table1-recent", later)):
-        write_reference(tmp_path / f"{name}.jsonl", [record])
-    found = read(tmp_path)
-    assert {cell.key() for cell in found.cells(TABLES[1])} == {one["key"], later["key"]}
-    assert found.beyond() == []
+    first = small_tables()["table1"][0]
+    later = with_cell(first, editor="rag")
+    write_reference(tmp_path / "table1.jsonl", [first])
+    write_reference(tmp_path / "table1-recent.jsonl", [later])
+    records = read(tmp_path)
+    assert {cell.key() for cell in records.cells(TABLES[1])} == {first["key"], later["key"]}
+    assert records.beyond() == []
 
 
 def test_an_own_editor_that_is_not_loaded_is_shown(tmp_path: Path) -> None:
-    (one, *_) = small_tables()["table1"]
-    store_of(tmp_path, with_cell(one, editor="mine", inputs={EDITOR_SOURCE: "0" * 64}))
+    record = small_tables()["table1"][0]
+    store_of(tmp_path, with_cell(record, editor="mine", inputs={EDITOR_SOURCE: "0" * 64}))
     page = contents(read(tmp_path))["table1.html"]
-    assert one["editor"]["label"] in str(page)
+    assert record["editor"]["label"] in str(page)

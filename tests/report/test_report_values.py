@@ -1,4 +1,4 @@
-"""The report shows the numbers that `tables` writes, and the paper's beside them."""
+"""The report shows the numbers that `tables` writes, the paper's beside them, and the verdicts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from typing import Any
 
 import pytest
 
+from bench.checks.audit import audit
+from bench.checks.audit.findings import summary
+from bench.checks.regression.evidence import pinned
 from bench.cli import main as cli
-from bench.core.published import UNEDITED, Published, numbers
+from bench.core.grids import TABLES
+from bench.core.published import Published, all_numbers, numbers
+from bench.report import judged
 from bench.report.grid import Grid
+from bench.report.paper_tables import table_part
+from bench.report.sources import Records, read
+from bench.store.reference import reference_folder, reference_records
 from bench.tables.table import METRICS
 from tests.report.html import Page, pages
-
-LABELS = {"unedited": UNEDITED, "- CPT": "minus_CPT", "- KS": "minus_KS", "- BOTH": "minus_BOTH"}
 
 
 def written(table: int, folder: Path) -> list[dict[str, str]]:
@@ -30,14 +36,9 @@ def written(table: int, folder: Path) -> list[dict[str, str]]:
 
 def grid_of(table: int) -> Grid:
     """The report's table of the committed records, without pages."""
-    from bench.core.grids import TABLES
-    from bench.report.paper_tables import table_part
-    from bench.report.sources import Records
-    from bench.store.reference import reference_folder, reference_records
-
     name = f"table{table}"
-    found = Records(reference_folder(), {name: reference_records(name)})
-    cells, records = found.cells(TABLES[table]), list(found.all.values())
+    read = Records(reference_folder(), {name: reference_records(name)})
+    cells, records = read.cells(TABLES[table]), list(read.all.values())
     return table_part(TABLES[table], cells, records, "t").grid
 
 
@@ -113,3 +114,32 @@ def test_a_page_has_the_published_value_in_the_place_of_ours(small_report: Path)
     assert f"published {text_of(theirs)} on LLAMA-2-7B" in text
     ours = float(text.partition("±")[0])
     assert f"ours {ours - theirs.value:+.2f}".replace("-", "\u2212") in text
+
+
+def test_claims_on_the_committed_results_are_the_known_ones() -> None:
+    claims = judged.judged(read(reference_folder()))
+    assert {claim.key: claim.pair for claim in claims} == pinned()
+    rows = [row.values for row in judged.claims_grid(claims).rows]
+    assert [(row[2].text, row[3].text) for row in rows] == [claim.pair for claim in claims]
+
+
+def test_a_verdict_that_is_not_the_known_one_is_marked(small_report: Path) -> None:
+    rows = pages(small_report)["claims.html"].rows["claims-table"]
+    known = pinned() or {}
+    changed = set()
+    for row, pair in zip(rows[1:], known.values(), strict=True):
+        verdict = row[3].removesuffix(" (changed)")
+        changed.add(verdict != row[3])
+        assert (verdict != row[3]) == (verdict != pair[1])
+    assert True in changed  # few records: less can be tested
+
+
+def test_the_audit_has_every_finding(small_report: Path) -> None:
+    sections = audit(all_numbers())
+    page = pages(small_report)["audit.html"]
+    assert summary(sections) in page.text
+    tables = [rows[1:] for name, rows in page.rows.items() if name.startswith("check-")]
+    shown = [row for rows in tables for row in rows]
+    findings = [finding for section in sections for finding in section.findings]
+    assert [row[0] for row in shown] == [finding.verdict for finding in findings]
+    assert all(own.sentence in row[1] for row, own in zip(shown, findings, strict=True))

@@ -1,19 +1,23 @@
-"""Tables 1, 5 and 6 from records, with means worked out by hand."""
+"""Tables 1, 5 and 6 from records, with means worked out by hand; every format of one."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import io
+import subprocess
+from pathlib import Path
+from shutil import which
 
 import pytest
 
+from bench.core.cells import Cell
 from bench.core.config import RunConfig
 from bench.core.grids import get_table
 from bench.runner.planning import points
 from bench.tables.editing import EditingView, averages, by_kind, view
-from bench.tables.render import latex, markdown, to_csv
-from bench.tables.table import METRIC_OPTIONS, TextTable
+from bench.tables.render import latex, markdown, terminal, to_csv, write_table
+from bench.tables.table import CSV_COLUMNS, METRIC_OPTIONS, TextTable
 from tests.tables.records import cell, record
 
 TABLE = get_table(1)
@@ -40,16 +44,12 @@ def texts(table: TextTable, row: int) -> dict[str, str]:
 
 def over_seeds(**scores: tuple[float, ...]) -> EditingView:
     """Editors on ZSRE at 10 edits, one score in [0, 1] per seed."""
-    cells = {
-        (editor, seed): cell(editor, "zsre", 10, seed)
-        for editor, values in scores.items()
-        for seed in range(len(values))
-    }
     done = [
-        record(of, rel=scores[e][seed], gen=scores[e][seed], loc=scores[e][seed])
-        for (e, seed), of in cells.items()
+        record(cell(editor, "zsre", 10, seed), rel=score, gen=score, loc=score)
+        for editor, values in scores.items()
+        for seed, score in enumerate(values)
     ]
-    return view(TABLE, [*cells.values()], done)
+    return view(TABLE, [Cell.from_dict(record["cell"]) for record in done], done)
 
 
 def test_mean_and_sample_deviation_over_seeds_in_percent(shown: EditingView) -> None:
@@ -80,10 +80,7 @@ def test_what_was_not_run_is_a_dash_beside_the_published_value(shown: EditingVie
     assert texts(shown.text, 1)["RIPE Gen"].startswith("- (")
     assert texts(shown.text, 2)["ZSRE Rel"].startswith("- (")
     assert texts(shown.text, 2)["RIPE P-only"] == "-"
-
-
-def test_prompt_only_is_shown_for_retrieval_editors_alone(shown: EditingView) -> None:
-    assert texts(shown.text, 0)["ZSRE P-only"] == "-"
+    assert texts(shown.text, 0)["ZSRE P-only"] == "-"  # it looks no text up
     assert texts(shown.text, 1)["ZSRE P-only"] == "87.50"
 
 
@@ -158,11 +155,8 @@ def test_the_best_numbers_are_bold_and_a_significant_lead_is_marked() -> None:
     assert "| **71.20±15.97 (99.11)** |" in markdown(table)
     assert r"$\ddagger$" in latex(table)
     assert "Holm's correction of 1 tests" in " ".join(table.caption)
-
-
-def test_a_lead_that_may_be_chance_is_not() -> None:
-    shown = over_seeds(ft=(0.5, 0.9, 0.7), recipe=(0.6, 0.8, 0.9))
-    assert "\u2021" not in texts(shown.text, 1)["ZSRE Avg"]
+    chance = over_seeds(ft=(0.5, 0.9, 0.7), recipe=(0.6, 0.8, 0.9))
+    assert "\u2021" not in texts(chance.text, 1)["ZSRE Avg"]
 
 
 def test_equal_numbers_are_best_together_and_a_single_editor_is_not() -> None:
@@ -178,15 +172,10 @@ def test_another_metric_stands_without_published_numbers() -> None:
     scores = scored["summary"]["scores"]["after"]["teacher_forced"]
     scores["exact"] = dict.fromkeys(scores["token_accuracy"], 0.25)
     scored["summary"]["kinds"]["after"]["teacher_forced"]["exact"] = {}
-    shown = view(TABLE, [of], [scored], METRIC_OPTIONS["exact"])
-    assert texts(shown.text, 0)["ZSRE Rel"] == "25.00"
-    assert METRIC_OPTIONS["exact"].name in " ".join(shown.caption)
-
-
-def test_records_without_generated_answers_count_as_missing() -> None:
-    of = cell("ft", "zsre", 1, 0)
-    shown = view(TABLE, [of], [record(of, rel=1, gen=1, loc=1)], METRIC_OPTIONS["generated"])
-    assert texts(shown.text, 0)["ZSRE Rel"] == "-"
+    for name, text in (("exact", "25.00"), ("generated", "-")):  # it has no generated answers
+        shown = view(TABLE, [of], [scored], METRIC_OPTIONS[name])
+        assert texts(shown.text, 0)["ZSRE Rel"] == text
+        assert METRIC_OPTIONS[name].name in " ".join(shown.caption)
 
 
 def test_a_variant_has_a_row_beside_its_editor_and_competes_with_nobody() -> None:
@@ -207,3 +196,67 @@ def test_table_5_has_both_injections_of_recipe_alone() -> None:
     assert [(point.editor, point.variant) for point in grid] == [
         ("ft", None), ("recipe", None), ("recipe", "gptj-ln1"),
     ]  # fmt: skip
+
+
+# Every format.
+
+
+def test_markdown_is_a_rectangle(shown: EditingView) -> None:
+    lines = [line for line in markdown(shown.text).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3
+    assert {line.count("|") for line in lines} == {3 + 2 * 5 + 1}
+    assert "| 1 | MP | FT | 60.00±14.14 (47.86) |" in lines[2]
+
+
+def test_latex_is_balanced_and_escaped(shown: EditingView) -> None:
+    text = latex(shown.text)
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert text.count(r"\midrule") == 2  # below the head, and between the numbers of edits
+    assert r"60.00$\pm$14.14 (47.86)" in text
+    rows = [
+        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    ]
+    assert {row.count("&") for row in rows} == {3 + 2 * 5 - 1}
+
+
+TEX = next((name for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if which(name)), None)
+
+
+@pytest.mark.skipif(TEX is None, reason="no TeX engine")
+def test_latex_compiles(shown: EditingView, tmp_path: Path) -> None:
+    parts = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}")
+    document = "\n".join((*parts, latex(shown.text), r"\end{document}"))
+    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
+    options = [] if TEX == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run(
+        [str(TEX), *options, "table.tex"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "table.pdf").stat().st_size > 1000
+
+
+def test_csv_has_one_line_per_number(shown: EditingView) -> None:
+    head, first, *others = csv.reader(io.StringIO(to_csv(shown)))
+    assert head == list(CSV_COLUMNS)
+    assert len(others) == 3 * 2 * 5 - 1
+    assert first == [
+        "1", "mini-llama", "1", "MP", "FT", "ZSRE", "Rel", "60.00", "14.14", "2",
+        "LLAMA-2-7B", "47.86", "", "", "zsre/blocks/v1",
+    ]  # fmt: skip
+    assert others[-1][7] == ""
+
+
+def test_terminal_tables_hold_every_text(shown: EditingView) -> None:
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    for table in terminal(shown.text):
+        console.print(table)
+    printed = console.export_text()
+    assert all(text in printed for row in shown.text.rows for text in row)
+
+
+def test_three_files_are_written_and_nothing_else(shown: EditingView, tmp_path: Path) -> None:
+    paths = write_table("table1", shown, tmp_path / "tables")
+    assert sorted(p.name for p in paths) == ["table1.csv", "table1.md", "table1.tex"]
+    assert sorted((tmp_path / "tables").iterdir()) == sorted(paths)

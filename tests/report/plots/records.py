@@ -1,4 +1,4 @@
-"""Records made by hand, compact ones of editors with their presets."""
+"""Records written by hand, compact ones of editors with their presets."""
 
 from __future__ import annotations
 
@@ -55,21 +55,22 @@ def record(
 
 
 def source(records: Iterable[Record], edits: int | None = None, prompt_map: Any = None) -> Source:
-    found = list(records)
+    listed = list(records)
     return Source(
-        records=lambda: found, prompt_map=lambda: prompt_map, backbone="mini-llama", edits=edits
+        records=lambda: listed, prompt_map=lambda: prompt_map, backbone="mini-llama", edits=edits
     )
 
 
 def write_lines(path: Path, records: Iterable[Record]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(sealed(one)) + "\n" for one in records), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(sealed(record)) + "\n" for record in records), encoding="utf-8"
+    )
     return path
 
 
 def csv_lines(drawing: Any) -> list[str]:
-    name = f"{drawing.stem}.csv"
-    lines: list[str] = drawing.contents()[name].decode().splitlines()
+    lines: list[str] = drawing.csv().decode().splitlines()
     return lines
 
 

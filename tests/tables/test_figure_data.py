@@ -1,13 +1,20 @@
-"""Which records a figure may show together."""
+"""Records to draw from: which are read, and which a figure may show together."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.tables.figure_data import changes, common_edits, comparable
-from tests.report.plots.records import record
+from bench.store.results import ResultStore, failed, sealed
+from bench.tables.figure_data import changes, common_edits, comparable, read_records
+from tests.core.test_cells import CELL
+from tests.evaluation.timing.test_time_table import cell as timing_cell
+from tests.evaluation.timing.test_time_table import record as timing_record
+from tests.report.plots.records import PROVENANCE, record, write_lines
+from tests.store.test_reference import ROWS, full
 
 
 def test_the_order_is_that_of_tables() -> None:
@@ -18,19 +25,13 @@ def test_the_order_is_that_of_tables() -> None:
         for n_edits in (10, 1)
         for seed in (1, 0)
     ]
-    found = [
-        (c.n_edits, c.editor, c.dataset, c.seed) for c in comparable(records, "mini-llama").cells
-    ]
-    assert found[:3] == [
-        (1, "ft", "zsre", 0),
-        (1, "ft", "zsre", 1),
-        (1, "ft", "counterfact", 0),
-    ]
-    assert [place[:2] for place in found[::4]] == [
-        (1, "ft"),
-        (1, "recipe"),
-        (10, "ft"),
-        (10, "recipe"),
+    cells = comparable(records, "mini-llama").cells
+    assert [(c.n_edits, c.editor, c.dataset, c.seed) for c in cells] == [
+        (n_edits, editor, dataset, seed)
+        for n_edits in (1, 10)
+        for editor in ("ft", "recipe")
+        for dataset in ("zsre", "counterfact")
+        for seed in (0, 1)
     ]
 
 
@@ -90,3 +91,43 @@ def test_the_most_edits_that_all_editors_have() -> None:
     assert common_edits([*cells, *more]) == 10
     single = comparable([record("rome", n_edits=1000)], "mini-llama").cells
     assert common_edits([*cells, *single]) == 1000
+
+
+def test_a_store_of_full_records_is_read_compact(tmp_path: Path) -> None:
+    ResultStore(tmp_path).write(full(ROWS, 3))
+    (compact,) = read_records(tmp_path)
+    assert "rows" not in compact
+    assert compact["edit_seconds"] == [0.5, 1.0, 1.5]
+
+
+def test_lines_are_read_once_per_cell_and_other_kinds_left_out(tmp_path: Path) -> None:
+    ft, rome = record("ft"), record("rome")
+    write_lines(tmp_path / "a.jsonl", [ft, rome, timing_record(timing_cell("recipe"))])
+    write_lines(tmp_path / "b.jsonl", [rome])
+    keys = [record["key"] for record in read_records(tmp_path)]
+    assert keys == sorted([ft["key"], rome["key"]])
+
+
+def test_failed_cells_are_left_out(tmp_path: Path) -> None:
+    error = failed(CELL, {"label": "FT"}, PROVENANCE, RuntimeError("no"))
+    write_lines(tmp_path / "a.jsonl", [error])
+    with pytest.raises(ValueError, match="No complete record of an editing run"):
+        read_records(tmp_path)
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No records at"):
+        read_records(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ['{"cell"', "[1]", '{"status": {}, "cell": {"n_edits": 1}}'])
+def test_a_damaged_line_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(sealed(record())) + "\n" + text + "\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2 is no result record"):
+        read_records(tmp_path)
+
+
+def test_a_line_with_another_key_is_named(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [record() | {"key": "0" * 64}])
+    with pytest.raises(ValueError, match="line 1 holds another cell"):
+        read_records(tmp_path)
