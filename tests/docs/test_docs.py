@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ from editors import registry
 from tests.support.pages import FENCE, HEADING, LINK, PAGES, ROOT, RUN, commands
 
 
-def numbered(found: Iterator[list[str]], page: Path) -> Iterator[Any]:
-    where = page.relative_to(ROOT)
-    yield from (pytest.param(one, id=f"{where}: {' '.join(one)[:90]}") for one in found)
-
-
 def every_command(mark: str | None = None) -> list[Any]:
-    return [one for page in PAGES for one in numbered(commands(page, mark), page)]
+    return [
+        pytest.param(command, id=f"{page.relative_to(ROOT)}: {' '.join(command)[:90]}")
+        for page in PAGES
+        for command in commands(page, mark)
+    ]
 
 
 def check_cells(args: argparse.Namespace) -> None:
@@ -63,7 +61,7 @@ def test_every_command_is_one_that_the_parser_and_the_selection_take(
 
 def test_the_commands_are_found() -> None:
     assert len(every_command()) > 70
-    assert {one.values[0][0] for one in every_command()} == set(cli.COMMANDS)
+    assert {command.values[0][0] for command in every_command()} == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("command", every_command(RUN))
@@ -80,9 +78,8 @@ def test_marked_commands_run(
 
 def anchors(page: Path) -> set[str]:
     """Names of a page's headings in links, as GitHub makes them."""
-    headings = HEADING.findall(page.read_text("utf-8"))
-    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
-    return {heading.strip().replace(" ", "-") for heading in kept}
+    headings = HEADING.findall(page.read_text("utf-8").lower())
+    return {re.sub(r"[^\w\- ]", "", text).strip().replace(" ", "-") for text in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -104,13 +101,9 @@ def test_the_index_has_every_page() -> None:
     assert wanted <= linked
 
 
-def marked(page: Path) -> Sequence[str]:
-    return [b["mark"].strip() for b in FENCE.finditer(page.read_text("utf-8")) if b["mark"]]
-
-
 def test_marks_are_known_ones() -> None:
-    known = re.compile(
-        rf"{RUN}|<!-- example: (nudge|places|python|frame|by-hand) -->|<!-- table 1: begin -->"
-    )
+    known = {RUN, "<!-- table 1: begin -->"}
+    known |= {f"<!-- example: {n} -->" for n in ("nudge", "places", "python", "frame", "by-hand")}
     for page in PAGES:
-        assert [mark for mark in marked(page) if not known.fullmatch(mark)] == []
+        blocks = FENCE.finditer(page.read_text("utf-8"))
+        assert {block["mark"].strip() for block in blocks if block["mark"]} <= known, page

@@ -20,6 +20,13 @@ from editors import registry
 from tests.support.pages import ROOT, commands, example, table_under
 
 
+def executed(page: str, name: str) -> dict[str, Any]:
+    """The names that a marked block binds."""
+    names: dict[str, Any] = {}
+    exec(compile(example(page, name), page, "exec"), names)  # noqa: S102 - our own page
+    return names
+
+
 @pytest.fixture
 def nudge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The key of the worked example, which lies among the editors for the while."""
@@ -62,16 +69,13 @@ def test_the_example_of_a_data_set_reads_its_rows(
         sys.modules.pop("bench.datasets.places", None)
     (sample,) = loaded.samples
     assert (sample.request.target, sample.request.subject) == ("in Veltria", "Brenn")
-    assert [probe.target for probe in (*sample.generality, *sample.locality)] == [
-        "in Veltria",
-        "in Italy",
-    ]
+    targets = [probe.target for probe in (*sample.generality, *sample.locality)]
+    assert targets == ["in Veltria", "in Italy"]
 
 
 def test_the_example_in_python_edits_a_model() -> None:
-    made: dict[str, Any] = {}
-    exec(compile(example("faq.md", "python"), "faq.md", "exec"), made)  # noqa: S102 - our own page
-    assert made["answer"].strip().startswith(made["fact"].target)
+    names = executed("faq.md", "python")
+    assert names["answer"].strip().startswith(names["fact"].target)
 
 
 def test_the_example_of_a_run_gives_a_data_frame(
@@ -79,10 +83,8 @@ def test_the_example_of_a_run_gives_a_data_frame(
 ) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    made: dict[str, Any] = {}
-    text = example("add_your_own.md", "frame")
-    exec(compile(text, "add_your_own.md", "exec"), made)  # noqa: S102 - our own page
-    numbers, wide = made["numbers"], made["wide"]
+    names = executed("add_your_own.md", "frame")
+    numbers, wide = names["numbers"], names["wide"]
     assert wide.loc[(2, "AnswerMemory"), "reliability"] == 1.0
     _, rows = table_under(ROOT / "docs" / "add_your_own.md", "column")
     named = [name.strip("` ") for row in rows for name in row[0].strip("| ").split(",")]
@@ -90,11 +92,9 @@ def test_the_example_of_a_run_gives_a_data_frame(
 
 
 def test_the_example_of_editing_by_hand_edits() -> None:
-    made: dict[str, Any] = {}
-    text = example("add_your_own.md", "by-hand")
-    exec(compile(text, "add_your_own.md", "exec"), made)  # noqa: S102 - our own page
-    assert made["answer"].startswith("Brimere")
-    assert not made["editor"].generate("Luktex is based in").startswith("Brimere")
+    names = executed("add_your_own.md", "by-hand")
+    assert names["answer"].startswith("Brimere")
+    assert not names["editor"].generate("Luktex is based in").startswith("Brimere")
 
 
 def test_the_example_of_an_editor_is_one_by_its_path(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from dataclasses import fields
@@ -11,8 +10,10 @@ from statistics import fmean
 import pytest
 
 from bench.core.names import in_paper
+from bench.core.published import PublishedCell, numbers
 from bench.datasets import get_dataset
 from bench.store.reference import table_records
+from bench.tables.table import METRICS
 from editors import registry
 from tests.support.pages import DESCRIBED, EDITOR_PAGES, ROOT, table_under
 
@@ -48,10 +49,7 @@ def test_hyper_parameter_tables_are_those_of_the_presets(key: str) -> None:
 
 
 def published_times(metric: str) -> dict[str, float]:
-    with (ROOT / "tables/published/table3.csv").open(encoding="utf-8") as file:
-        return {
-            r["editor"]: float(r["value"]) for r in csv.DictReader(file) if r["metric"] == metric
-        }
+    return {at.editor: own.value for at, own in numbers(3).items() if at.metric == metric}
 
 
 @pytest.mark.parametrize("key", DESCRIBED)
@@ -76,10 +74,10 @@ SECTIONS = ("Modes", "Hyper-parameters", "Where papers and code differ", "Costs"
 @pytest.mark.parametrize("key", DESCRIBED)
 def test_pages_have_the_same_sections(key: str) -> None:
     text = (EDITOR_PAGES / f"{key}.md").read_text("utf-8")
-    found = text.replace("Where paper and code", "Where papers and code")  # of one paper
-    assert tuple(re.findall(r"^## (.+)$", found, re.MULTILINE)) == SECTIONS
-    said = "It is not in the paper's tables." in text
-    assert said == (not in_paper(key))
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    usual = [h.replace("Where paper and code", "Where papers and code") for h in headings]
+    assert tuple(usual) == SECTIONS
+    assert ("It is not in the paper's tables." in text) == (not in_paper(key))
 
 
 @pytest.mark.parametrize("key", [key for key in DESCRIBED if not in_paper(key)])
@@ -107,33 +105,22 @@ def test_days_are_the_published_seconds_times_the_edits() -> None:
 
 
 def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:
-    with (ROOT / "tables/published/table1.csv").open(encoding="utf-8") as file:
-        values = {
-            (row["editor"], row["metric"]): float(row["value"])
-            for row in csv.DictReader(file)
-            if (row["n_edits"], row["dataset"]) == ("100", "CF")
-        }
     _, rows = table_under(ROOT / "docs" / "first_real_run.md", "editor | published Rel")
     assert len(rows) == 6
     for label, *scores in rows:
-        wanted = [values[label, metric] for metric in ("Rel", "Gen", "Loc", "Avg")]
-        assert list(map(float, scores)) == wanted
+        places = [PublishedCell(1, 100, label, "CF", metric) for metric in METRICS]
+        assert list(map(float, scores)) == [numbers(1)[place].value for place in places]
 
 
 def test_what_wise_forgets_is_what_the_reference_says() -> None:
-    found = {
-        record["cell"]["n_edits"]: record
-        for record in table_records(1)
-        if (record["cell"]["editor"], record["cell"]["dataset"], record["cell"]["seed"])
-        == ("wise", "zsre", 0)
-    }
-    scores = {
-        n: round(100 * one["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"][
-            "reliability"
-        ])
-        for n, one in found.items()
-    }  # fmt: skip
-    youngest, *older = (100 * one["reliability"] for one in found[100]["by_age"])
+    cells = [(record["cell"], record) for record in table_records(1)]
+    asked = {"editor": "wise", "dataset": "zsre", "seed": 0}.items()
+    records = {cell["n_edits"]: record for cell, record in cells if asked <= cell.items()}
+    scores = {}
+    for n_edits, record in records.items():
+        accuracy = record["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
+        scores[n_edits] = round(100 * accuracy["reliability"])
+    youngest, *older = (100 * group["reliability"] for group in records[100]["by_age"])
     text = " ".join((EDITOR_PAGES / "wise.md").read_text("utf-8").split())
     assert f"is {scores[1]}, {scores[10]} and {scores[100]} at 1, 10 and 100 edits" in text
     assert f"{youngest:.0f} % is left, of the ninety older ones {fmean(older):.0f} %" in text

@@ -1,11 +1,13 @@
-"""The examples: an editor and a data set of one's own, by file and as an installed distribution."""
+"""The examples: an editor and a data set of one's own, by file and installed; the notebook."""
 
 from __future__ import annotations
 
+import ast
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,8 +17,9 @@ from bench.cli.main import main
 from editors import registry
 from tests.docs.test_docs import CHECKS
 from tests.support.own_files import DATASET, EDITOR, EXAMPLES, forget_installed, install
-from tests.support.pages import commands
+from tests.support.pages import ROOT, commands
 
+NOTEBOOK = EXAMPLES / "quickstart.ipynb"
 LINES = 120
 
 
@@ -31,15 +34,14 @@ def scores(folder: Path, editor: str, edits: int) -> dict[str, float]:
     for path in folder.glob("*.json"):
         record = json.loads(path.read_text())
         if (record["cell"]["editor"], record["cell"]["n_edits"]) == (editor, edits):
-            found: dict[str, Any] = record["summary"]["scores"]["after"]
-            return dict(found["teacher_forced"]["token_accuracy"])
+            return dict(record["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"])
     raise AssertionError(f"no record of {editor} at {edits}")
 
 
 def test_the_editor_is_short_and_holds_the_contract(tmp_path: Path) -> None:
     assert len(EDITOR.read_text("utf-8").splitlines()) < LINES
-    found = list(verdicts(registry.resolve(str(EDITOR)), tmp_path))
-    assert [line for one in found if not one.holds for line in one.lines()] == []
+    clauses = verdicts(registry.resolve(str(EDITOR)), tmp_path)
+    assert [line for own in clauses if not own.holds for line in own.lines()] == []
 
 
 @pytest.mark.slow
@@ -100,3 +102,34 @@ def test_the_commands_of_the_page_are_ones_that_there_are(
     registry.resolve(str(EDITOR))  # of which there are records, by then
     args = cli._parser(command).parse_args(command)
     CHECKS.get(args.command, lambda _: None)(args)
+
+
+def test_the_notebook_is_plain_and_holds_no_outputs() -> None:
+    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    for cell in code:
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)
+        ast.parse("".join(cell["source"]))
+
+
+@pytest.mark.notebook
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    shutil.copy(NOTEBOOK.parent / "my_editor.py", tmp_path)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    read = nbformat.read(NOTEBOOK, as_version=4)
+    done = client.NotebookClient(read, timeout=900, resources={"metadata": {"path": tmp_path}})
+    done.execute()
+    texts = [
+        output["data"]["text/plain"]
+        for cell in read.cells
+        for output in cell.get("outputs", ())
+        if "text/plain" in output.get("data", {})
+    ]
+    assert any("AnswerMemory" in text for text in texts)
+    assert texts[-1] == "('New Geanholm.', 'Brimere.', 'New Geanholm.')"  # before, after, again

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from bench.store.reference import reference_records
 from bench.store.results import Record
 from bench.tables.metric_loss import EQUAL, by_step, losses, to_csv
 from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of
 from tests.report.plots.records import record
 
@@ -40,11 +38,8 @@ def scored(editor: str, seed: int, *chain: float, retrieves: bool = True) -> Rec
 
 
 def test_each_step_loses_what_it_takes_away() -> None:
-    two = [
-        scored("recipe", 0, 0.90, 0.80, 0.85, 0.70, 0.60),
-        scored("recipe", 1, 0.80, 0.60, 0.79, 0.56, 0.58),
-    ]
-    (loss,) = losses(two)
+    first = scored("recipe", 0, 0.90, 0.80, 0.85, 0.70, 0.60)
+    (loss,) = losses([first, scored("recipe", 1, 0.80, 0.60, 0.79, 0.56, 0.58)])
     assert (loss.row.label, loss.metric, loss.seeds) == ("RECIPE", "Rel", (0, 1))
     assert loss.row.n_edits == 10
     assert {name: round(spread.mean, 6) for name, spread in loss.numbers.items()} == {
@@ -132,21 +127,17 @@ def test_other_tables_refuse_it(capsys: pytest.CaptureFixture[str]) -> None:
 LENGTH = 8  # of decoded answers: at least that of any target
 
 
-def decoded(lm: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
-    """Greedy answers of `LENGTH` tokens, whatever is in them; a shorter one is their beginning."""
-    batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
-    return greedy(lm, batch, max_new_tokens=LENGTH, stop=Stop())
-
-
 def test_all_forced_tokens_hit_exactly_where_the_decoded_answer_of_that_length_does() -> None:
     """On questions of a shipped model, with targets that are right, wrong, and right at first."""
     lm = load(locate("mini-llama"))
-    asked = questions(reference_records("figure3")[0])
-    free = decoded(lm, [prompt for prompt, _ in asked])
+    worst = reference_records("figure3")[0]["worst"]
+    asked = [(item["prompt"], item["target"]) for sample in worst for item in sample["items"]]
+    batch = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in asked], device=lm.device)
+    free = greedy(lm, batch, max_new_tokens=LENGTH, stop=Stop())  # whatever is in them
     items, answers = [], []
     for (prompt, target), ids in zip(asked, free, strict=True):
-        said = text_of(lm.tokenizer, ids[:3]).strip()
-        for answer in (target, said, f"{said} {target}"):
+        start = text_of(lm.tokenizer, ids[:3]).strip()
+        for answer in (target, start, f"{start} {target}"):
             items.append(Item(aspect="reliability", kind="request", prompt=prompt, target=answer))
             answers.append(ids)
     hits = []
@@ -156,8 +147,3 @@ def test_all_forced_tokens_hit_exactly_where_the_decoded_answer_of_that_length_d
         assert hits[-1] == (tuple(ids[: len(forced.target_ids)]) == forced.target_ids)
     assert hits.count(True) >= 10
     assert hits.count(False) >= 10
-
-
-def questions(one: Record) -> list[tuple[str, str]]:
-    """Prompts with their targets, of the worst samples of a record."""
-    return [(item["prompt"], item["target"]) for sample in one["worst"] for item in sample["items"]]

@@ -22,24 +22,21 @@ def of(mean: float, std: float | None) -> Spread:
     return Spread(mean, std, 5)
 
 
-def test_equal_spreads_by_hand() -> None:
-    test = welch(of(12.306, 5**0.5), of(10.0, 5**0.5))
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        # The variance of each mean is 1: t = 2.306 / sqrt(2); equal variances leave 4 + 4 degrees.
+        (of(12.306, 5**0.5), of(10.0, 5**0.5), (1.6306, 8.0, 0.1416)),
+        # One side without variance: the five per cent point of 4 degrees.
+        (of(2.7764, 5**0.5), of(0.0, 0.0), (2.7764, 4.0, 0.05)),
+    ],
+)
+def test_welch_by_hand(first: Spread, second: Spread, expected: tuple[float, float, float]) -> None:
+    test, other = welch(first, second), welch(second, first)  # the order changes the sign alone
     assert test is not None
-    # The variance of each mean is 1: t = 2.306 / sqrt(2); equal variances leave 4 + 4 degrees.
-    assert (test.t, test.df, test.p) == pytest.approx((1.6306, 8.0, 0.1416), abs=1e-4)
-
-
-def test_the_five_per_cent_point_of_four_degrees() -> None:
-    test = welch(of(2.7764, 5**0.5), of(0.0, 0.0))  # one side without variance: 4 degrees
-    assert test is not None
-    assert (test.df, test.p) == pytest.approx((4.0, 0.05), abs=1e-5)
-
-
-def test_the_order_changes_the_sign_alone() -> None:
-    first, other = welch(of(1.0, 0.5), of(2.0, 0.7)), welch(of(2.0, 0.7), of(1.0, 0.5))
-    assert first is not None
     assert other is not None
-    assert (first.t, first.df, first.p) == pytest.approx((-other.t, other.df, other.p))
+    assert (test.t, test.df, test.p) == pytest.approx(expected, abs=1e-4)
+    assert (test.t, test.df, test.p) == pytest.approx((-other.t, other.df, other.p))
 
 
 @pytest.mark.parametrize(("first", "other"), [(None, 1.0), (1.0, None), (0.0, 0.0)])
@@ -64,8 +61,7 @@ def averages(**editors: Sequence[float]) -> Averages:
 
 def test_the_paired_test_sees_what_welchs_cannot() -> None:
     # Differences 1, 1, 1, 2, 1: mean 1.2, standard deviation sqrt(0.2), so t = 6.
-    compared = comparisons(averages(RECIPE=RECIPE, LTE=LTE))
-    (pair,) = compared
+    compared = (pair,) = comparisons(averages(RECIPE=RECIPE, LTE=LTE))
     assert pair.paired is not None
     assert pair.welch is not None
     assert pair.difference == pytest.approx(1.2)
@@ -79,13 +75,10 @@ def test_the_paired_test_sees_what_welchs_cannot() -> None:
 
 def test_holm_counts_all_tests_of_the_table() -> None:
     noisy = [50, 56, 74, 80, 41]  # far below on average, and far from significant
-    compared = comparisons(averages(RECIPE=RECIPE, LTE=LTE, GRACE=noisy))
-    by_other = {pair.other: pair for pair in compared}
-    test = by_other["LTE"].paired
-    assert test is not None
-    assert test.adjusted == pytest.approx(2 * 0.003883, abs=2e-6)
-    assert by_other["LTE"].best_other
-    assert not by_other["GRACE"].best_other
+    lte, grace = comparisons(averages(RECIPE=RECIPE, LTE=LTE, GRACE=noisy))
+    assert lte.paired is not None
+    assert lte.paired.adjusted == pytest.approx(2 * 0.003883, abs=2e-6)
+    assert (lte.other, lte.best_other, grace.best_other) == ("LTE", True, False)
 
 
 def test_a_loss_is_no_lead_however_significant() -> None:
@@ -95,13 +88,12 @@ def test_a_loss_is_no_lead_however_significant() -> None:
 
 
 def test_what_cannot_be_tested_has_a_reason() -> None:
-    (pair,) = comparisons(averages(RECIPE=[51.0], LTE=[50.0]))
-    assert (pair.paired, pair.welch) == (None, None)
-    assert "two seeds" in pair.untested
-    (pair,) = comparisons(averages(RECIPE=[51.0, 61.0], LTE=[50.0, 60.0]))
-    assert "same difference" in pair.untested
-    assert pair.welch is not None
-    assert not pair.significant
+    (single,) = comparisons(averages(RECIPE=[51.0], LTE=[50.0]))
+    assert (single.paired, single.welch) == (None, None)
+    assert "two seeds" in single.untested
+    (equal,) = comparisons(averages(RECIPE=[51.0, 61.0], LTE=[50.0, 60.0]))
+    assert "same difference" in equal.untested
+    assert (equal.welch is None, equal.significant) == (False, False)
 
 
 def test_without_the_favourite_there_is_nothing_to_compare() -> None:

@@ -76,24 +76,16 @@ def csv_lines(drawing: Any) -> list[str]:
 
 def map_data() -> dict[str, Any]:
     """Data of Figure 4 of two names and prompts of one and three tokens; five have no weights."""
-    cells = {
-        str(length): record(
-            "recipe", "counterfact", 2, hparams={"prompt_length": length}
-        )["cell"]
-        for length in (1, 3)
-    }  # fmt: skip
     ratios = {"within": 2.0, "lower_quartile": 0.5, "median": 1.5, "upper_quartile": 4.0}
-    numbers: list[dict[str, Any]] = []
-    for length in (1, 3):
-        numbers.append({"space": "embeddings", "prompt_length": length, **ratios})
-        numbers += [
-            {"space": "map", "perplexity": 10, "start": start, "prompt_length": length, **ratios}
-            for start in ("pca", 0)
-        ]
+    spaces: list[dict[str, Any]] = [
+        {"space": "embeddings"},
+        *({"space": "map", "perplexity": 10, "start": start} for start in ("pca", 0)),
+    ]
+    records = {n: record("recipe", "counterfact", 2, hparams={"prompt_length": n}) for n in (1, 3)}
     return {
         "schema": 1,
         "settings": {"edits": 2, "seed": 0, "starts": ["pca", 0], "drawn_perplexity": 10},
-        "cells": cells,
+        "cells": {str(length): own["cell"] for length, own in records.items()},
         "missing": [5],
         "versions": {},
         "names": [
@@ -104,5 +96,5 @@ def map_data() -> dict[str, Any]:
             "1": [[[5.0, 5.0]], [[6.0, 5.5]]],
             "3": [[[1.0, 0.0], [1.5, 0.5], [2.5, 0.25]]] * 2,
         },
-        "nearness": numbers,
+        "nearness": [s | {"prompt_length": n} | ratios for n in records for s in spaces],
     }

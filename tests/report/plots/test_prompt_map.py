@@ -69,9 +69,6 @@ def test_maps_from_principal_components_are_the_same_and_from_noise_are_not() ->
     first, second = (tsne(vectors, perplexity=3, start=seed) for seed in (0, 1))
     assert first.shape == (12, 2)
     assert not np.allclose(first, second)
-
-
-def test_maps_need_more_points_than_their_perplexity() -> None:
     with pytest.raises(ValueError, match="perplexity 3 needs more points, got 3"):
         tsne(NAMES, perplexity=3, start=0)
 
@@ -115,11 +112,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     lm = load(locate(backbone))
     samples = {"counterfact": tiny_files.samples()}
     RecipeEditor.fit(lm, samples, hparams, resources, out=tmp_path / "artefacts")
+    encoder = str(resources.encoder)
     return RunConfig(
-        backbone=backbone,
-        data_dir=path.parent,
-        encoder=str(resources.encoder),
-        metrics="teacher_forced",
+        backbone=backbone, data_dir=path.parent, encoder=encoder, metrics="teacher_forced"
     )
 
 
@@ -137,12 +132,9 @@ def test_data_of_the_lengths_that_have_weights(world: RunConfig, tmp_path: Path)
     assert write_map(compute(world, CHOSEN), tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def test_without_any_weights(world: RunConfig) -> None:
+def test_weights_of_some_length_and_the_drawn_map_are_needed(world: RunConfig) -> None:
     with pytest.raises(UntrainedEditorError, match="RECIPE has no trained weights"):
         compute(world, dataclasses.replace(CHOSEN, lengths=(1,)))
-
-
-def test_the_drawn_map_must_be_computed(world: RunConfig) -> None:
     with pytest.raises(ValueError, match="must be among those"):
         compute(world, dataclasses.replace(CHOSEN, drawn_perplexity=5))
 
