@@ -75,14 +75,9 @@ class TablePart:
 def table_part(
     table: Table, cells: Sequence[Identity], records: Sequence[Record], key: str, title: str = ""
 ) -> TablePart:
-    """A table of these cells, in as many views as there are kinds of measurement.
+    """A table of cells of one kind, in as many views as there are kinds of measurement.
 
-    Args:
-        table: the one that they belong to, or stand beside.
-        cells: of one kind.
-        records: theirs, and any others.
-        key: of the table in its page, and the name of its CSV.
-        title: by default that of the table itself.
+    They belong to `table` or stand beside it; `key` names it in its page, and its CSV.
 
     Raises:
         ValueError: there are no cells, or ones that no table can be computed of.

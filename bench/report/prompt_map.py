@@ -61,16 +61,13 @@ class MapSettings:
 
 
 def compute(
-    config: RunConfig,
-    chosen: MapSettings | None = None,
+    config: RunConfig, chosen: MapSettings | None = None,
     report_progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """The data of the figure, for every length whose weights are there.
 
-    Args:
-        config: backbone, world, data, device of a run.
-        chosen: what is mapped.
-        report_progress: is called with the number of further maps that are done.
+    Backbone, world, data and device are those of a run. `report_progress` is called with the number
+    of further maps that are done.
 
     Raises:
         UntrainedEditorError: no length has weights.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from bench.core.cells import Cell, Identity, canonical
+from bench.core.cells import Cell, Identity, canonical, stream_of
 from bench.core.grids import TABLES, Table, ablation_of
 from bench.core.names import position
 from bench.datasets.plugins import remember
@@ -90,10 +90,7 @@ def layers(
 ) -> list[list[CellT]]:
     """The cells in parts that a table can show: at one place they differ in their seed alone.
 
-    Args:
-        cells: of one kind.
-        place: the row and the column of a cell.
-        shared: what all cells of a part have in common.
+    A cell's `place` is its row and column; all cells of a part have `shared` in common.
     """
     parts: list[tuple[Hashable, dict[Hashable, str], list[CellT]]] = []
     for cell in cells:
@@ -109,10 +106,8 @@ def layers(
 
 def _but_seed(cell: Identity) -> str:
     """Everything that a cell is but its seed."""
-    values: dict[str, Any] = cell.to_dict() | {"seed": None}
-    if isinstance(cell, AbilityCell) and cell.edits is not None:
-        values["edits"] = values["edits"] | {"seed": None}
-    return canonical(values)
+    values = cell.to_dict()
+    return canonical(values | {"seed": None, "edits": {**stream_of(values), "seed": None}})
 
 
 def _belongs(cell: Identity, table: Table, others: Sequence[Identity]) -> bool:

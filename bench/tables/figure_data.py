@@ -135,19 +135,12 @@ class Comparable:
 
 
 def comparable(
-    records: Iterable[Record],
-    backbone: str,
-    *,
-    editors: Collection[str] = (),
+    records: Iterable[Record], backbone: str, *, editors: Collection[str] = (),
     free: Collection[str] = (),
-) -> Comparable:
-    """The records of a backbone whose editors have their presets.
+) -> Comparable:  # fmt: skip
+    """The compact records of a backbone whose editors, all or some, have their presets.
 
-    Args:
-        records: compact ones of any cells.
-        backbone: its name.
-        editors: keys of those that are wanted, none for all.
-        free: hyper-parameters that may differ from the preset's.
+    `free` are hyper-parameters that may differ from the preset's.
 
     Raises:
         ValueError: none are left, or they were not measured alike.
@@ -168,10 +161,11 @@ def comparable(
             f"Backbones of the records: {there or 'none'}."
         )
     _check_alike([cell for _, cell in chosen])
+    once: dict[tuple[object, ...], tuple[Record, Cell]] = {}
     # Of a cell with and without further metric sets the plain one counts, which comes first.
-    ordered = sorted(chosen, key=lambda pair: (_place(pair[1]), len(pair[1].measures)))
-    once = {_place(pair[1]): pair for pair in reversed(ordered)}
-    return Comparable(tuple(reversed(once.values())))
+    for pair in sorted(chosen, key=lambda pair: (_place(pair[1]), len(pair[1].measures))):
+        once.setdefault(_place(pair[1]), pair)
+    return Comparable(tuple(once.values()))
 
 
 def _place(cell: Cell) -> tuple[object, ...]:
@@ -217,8 +211,7 @@ def common_edits(cells: Sequence[Cell]) -> int:
     by_editor: dict[str, set[int]] = {}
     for cell in cells:
         by_editor.setdefault(cell.editor, set()).add(cell.n_edits)
-    shared = set.intersection(*by_editor.values())
-    return max(shared or set.union(*by_editor.values()))
+    return max(set.intersection(*by_editor.values()) or set.union(*by_editor.values()))
 
 
 def recipe_by_length(
@@ -262,18 +255,17 @@ def read_map(path: Path) -> dict[str, Any]:
         FileNotFoundError: no such file, with the command that computes it.
         ValueError: a file of another kind or schema.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise FileNotFoundError(
             f"No data of Figure 4 at {path}; python -m bench figures --figure 4 --compute "
             "computes them."
-        ) from None
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} holds no data of Figure 4.") from error
     if not isinstance(data, dict) or data.get("schema") != MAP_SCHEMA:
         raise ValueError(f"{path} holds no data of Figure 4 of schema {MAP_SCHEMA}.")
-    absent = [part for part in _MAP_PARTS if part not in data]
-    if absent:
+    if absent := [part for part in _MAP_PARTS if part not in data]:
         raise ValueError(f"{path} lacks {', '.join(absent)} of Figure 4.")
     return data

@@ -217,11 +217,8 @@ def view(
 ) -> View:
     """A table of a plan's cells; cells without a complete record stay empty.
 
-    Args:
-        table: one of the paper's.
-        cells: of one plan, so that they share protocol, metric version and, per n, the limit.
-        records: complete ones, of these cells and of any others.
-        metric: of `METRIC_OPTIONS`; general ability and times have only one.
+    Cells of one plan share protocol, metric version and, per n, the limit. The complete records may
+    be of other cells too. The metric is of `METRIC_OPTIONS`; general ability and times have one.
 
     Raises:
         ValueError: cells of several protocols, which no column may mix.

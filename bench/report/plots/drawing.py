@@ -190,13 +190,7 @@ def place_names(figure: Figure, axes: Axes, points: Sequence[Named], size: float
     """Write each point's name beside it, in the order given; the axes keep their limits.
 
     A name takes the nearest place inside the axes that is free of names, points and error bars,
-    else the one that covers least.
-
-    Args:
-        figure: the one of the axes.
-        axes: with all marks drawn.
-        points: what gets a name.
-        size: of the letters, in points.
+    else the one that covers least. All marks are drawn before; `size` is the letters', in points.
     """
     figure.draw_without_rendering()  # settles where the axes are
     taken = [box for point in points for box in _marks(axes, point, figure.dpi / 72)]
