@@ -255,7 +255,7 @@ def over_datasets(
             own[cell["dataset"]] = scores[metric.channel][metric.measure]
     whole = [own.values() for own in by_seed.values() if own.keys() >= set(datasets)]
     return {
-        column: spread([fmean(100 * scores[name] for scores in own) for own in whole])
+        column: spread([100 * fmean(scores[name] for scores in own) for own in whole])
         for column, name in METRICS.items()
         if whole and all(name in scores for own in whole for scores in own)
     }

@@ -165,7 +165,8 @@ def _lines(data: Data) -> Iterator[dict[str, Any]]:
                 place = {"prompt_length": length, "edit": i, "token": j}
                 yield {"part": "prompt", "x": x, "y": y, **place}
     for ratio in data["nearness"]:
-        yield {"part": f"nearness in {ratio['space']}", **ratio}
+        own = {name: value for name, value in ratio.items() if name in COLUMNS}
+        yield {"part": f"nearness in {ratio['space']}", **own}
 
 
 def interactive(lines: Sequence[Line]) -> Spec:
