@@ -27,10 +27,6 @@ def correlations(capsys: pytest.CaptureFixture[str], table: int) -> list[list[st
     return [[text.strip() for text in row] for row in rows]
 
 
-def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 150
-
-
 def test_its_averages_are_those_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "--averages", "--markdown", "--edits", "100")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| 100")]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.cli import main as cli
 from bench.store.reference import write_reference
-from tests.report.browser import NAMES, PHONE, Seen, watched
 from tests.report.hostile import hostile_records, small_tables
 
 
@@ -49,28 +45,3 @@ def built(records: Path, out: Path) -> Path:
     """`out`, with the report of a folder of records."""
     assert cli.main(["report", "--from", str(records), "--out", str(out)]) == 0
     return out
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A browser of this machine; without the library that drives it, its tests are left out."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="it is in the group `browser`")
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.fail(f"no browser on the path: {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def seen(chromium: Any) -> Iterator[Seen]:
-    """A fresh page; a test fails where it complains, asks elsewhere, or opens a dialog."""
-    yield from watched(chromium.new_context())
-
-
-@pytest.fixture
-def phone(chromium: Any) -> Iterator[Seen]:
-    """The same on a phone's screen."""
-    yield from watched(chromium.new_context(viewport=PHONE, has_touch=True))

@@ -5,16 +5,98 @@ Every page is for a phone, for print, and for all who read it.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.report.browser import PHONE, Place, Seen, opened
 from tests.report.hostile import SCRIPT, TEXTS
 from tests.report.html import pages, views
 
 pytestmark = pytest.mark.browser
+PHONE = {"width": 375, "height": 800}
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+TOGETHER = 6  # pages that are open at once; most of the time each only waits to be quiet
+
+Place = tuple[Path, str]  # a file, and the anchor after it
+
+
+@dataclass
+class Seen:
+    """A page and others like it, with what went wrong in them."""
+
+    context: Any
+    page: Any
+    troubles: list[str] = field(default_factory=list)
+
+    def open(self, place: Path, anchor: str = "") -> Any:
+        """The page of a file, when everything in it has been loaded."""
+        self.page.goto(place.as_uri() + anchor)
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def each(self, places: Sequence[Place]) -> Iterator[Any]:
+        """Pages of files, one after the other, each in a tab of its own as `open` gives it."""
+        yield from opened(self.context, places)
+
+
+def opened(context: Any, places: Sequence[Place]) -> Iterator[Any]:
+    """As `Seen.each`, in any context."""
+    for start in range(0, len(places), TOGETHER):
+        pages = []
+        for place, anchor in places[start : start + TOGETHER]:
+            pages.append(context.new_page())
+            pages[-1].goto(place.as_uri() + anchor, wait_until="commit")
+        for page in pages:
+            page.wait_for_load_state("networkidle")
+        for page in pages:
+            yield page
+            page.close()
+
+
+def watched(context: Any) -> Iterator[Seen]:
+    seen = Seen(context, context.new_page())
+    troubles = seen.troubles
+    context.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+    context.on("weberror", lambda error: troubles.append(str(error.error)))
+    context.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+    context.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
+    context.on("request", lambda request: troubles.extend(_elsewhere(request.url)))
+    yield seen
+    context.close()
+    assert troubles == []
+
+
+def _elsewhere(address: str) -> list[str]:
+    return [] if address.startswith("file://") else [f"elsewhere: {address}"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser of this machine; without the library that drives it, its tests are left out."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="it is in the group `browser`")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.fail(f"no browser on the path: {', '.join(NAMES)}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def seen(chromium: Any) -> Iterator[Seen]:
+    """A fresh page; a test fails where it complains, asks elsewhere, or opens a dialog."""
+    yield from watched(chromium.new_context())
+
+
+@pytest.fixture
+def phone(chromium: Any) -> Iterator[Seen]:
+    """The same on a phone's screen."""
+    yield from watched(chromium.new_context(viewport=PHONE, has_touch=True))
 
 
 def column(page: Any, table: str, number: int) -> list[str]:

@@ -115,11 +115,6 @@ def test_failed_cells_are_left_out(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
-def test_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="No records at"):
-        read_records(tmp_path / "nowhere")
-
-
 @pytest.mark.parametrize("text", ['{"cell"', "[1]", '{"status": {}, "cell": {"n_edits": 1}}'])
 def test_a_damaged_line_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(sealed(record())) + "\n" + text + "\n")
