@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import __version__
-from bench.core.cells import Cell, stream_of
+from bench.core.cells import stream_of
 from bench.core.grids import TABLES, Table
 from bench.core.names import editor_keys
 from bench.datasets import dataset_keys, get_dataset
@@ -54,54 +54,45 @@ def contents(records: Records) -> dict[str, bytes]:
     cell = Page("cell.html", "A cell", "cell.html", {})
     parts.pages += [judged.claims_page(records), judged.audit_page(), cell]
     pages = (_home(parts, stored), *parts.pages)
+    shards: dict[str, list[dict[str, Any]]] = {}
+    for record in stored:
+        shards.setdefault(record["key"][:PREFIX], []).append(cell_view(record))
     footer = f"Written by python -m bench report, version {__version__}, of {records.place}."
     mark = {"schema": SCHEMA, "made_by": f"bench report {__version__}", "cells": len(stored)}
     return {
         **{page.file: render(page, pages, footer) for page in pages},
         **assets(),
         **parts.files,
-        **_cell_files(stored),
+        **{f"data/cells/{prefix}.js": script("cells", views) for prefix, views in shards.items()},
         MARK: (json.dumps(mark, indent=1) + "\n").encode(),
     }
 
 
-def _cell_files(records: Sequence[Record]) -> dict[str, bytes]:
-    """Data of all cells, in files by the beginning of their keys."""
-    shards: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        shards.setdefault(record["key"][:PREFIX], []).append(cell_view(record))
-    return {f"data/cells/{prefix}.js": script("cells", views) for prefix, views in shards.items()}
-
-
 def _add_table(parts: Parts, table: Table, records: Records, stored: Sequence[Record]) -> None:
-    name = f"table{table.number}"
+    label, name = f"Table {table.number}", f"table{table.number}"
     try:
-        part = table_part(table, records.cells(table), stored, name)
+        grid, csv, views = table_part(table, records.cells(table), stored, name)
     except ValueError as error:
-        parts.gaps.append(f"Table {table.number} ({table.title}): {error}")
+        parts.gaps.append(f"{label} ({table.title}): {error}")
         return
-    grid = part.grid
-    parts.headline = parts.headline or headline(part.views)
-    parts.files[grid.csv] = part.csv.encode()
-    label, about = f"Table {table.number}", f"{len(grid.rows):,} rows"
+    parts.headline = parts.headline or headline(views)
+    parts.files[grid.csv] = csv.encode()
+    about = f"{len(grid.rows):,} rows"
     parts.pages.append(tables_page(f"{name}.html", grid.title, [grid], about, label=label))
 
 
 def _add_beyond(parts: Parts, records: Records, stored: Sequence[Record]) -> None:
-    cells = records.beyond()
-    by_table: dict[int, list[Cell]] = {}
-    for cell in cells:
-        by_table.setdefault(home_table(cell).number, []).append(cell)
-    grids = []
-    for number, own in sorted(by_table.items()):
-        title = f"Beside Table {number}"
-        part = table_part(TABLES[number], own, stored, f"beyond{number}", title)
-        grids.append(part.grid)
-        parts.files[part.grid.csv] = part.csv.encode()
+    cells, grids = records.beyond(), []
+    for number in sorted({home_table(cell).number for cell in cells}):
+        own = [cell for cell in cells if home_table(cell).number == number]
+        key, title = f"beyond{number}", f"Beside Table {number}"
+        grid, csv, _ = table_part(TABLES[number], own, stored, key, title)
+        grids.append(grid)
+        parts.files[grid.csv] = csv.encode()
     if grids:
-        title, about = "Cells beside the tables", "cells with other settings than the presets"
+        about = f"{len(cells):,} cells with other settings than the presets"
         page = tables_page(
-            "beyond.html", title, grids, f"{len(cells):,} {about}", label="Other cells",
+            "beyond.html", "Cells beside the tables", grids, about, label="Other cells",
             lines=[_BEYOND],
         )  # fmt: skip
         parts.pages.append(page)

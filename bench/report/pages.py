@@ -77,13 +77,12 @@ def environment() -> Environment:
     )
 
 
-def script(name: str, *values: Any) -> bytes:
-    """`report.NAME(value, ...);`: a page that is opened as a file cannot fetch JSON.
+def script(name: str, value: Any) -> bytes:
+    """`report.NAME(value);`: a page that is opened as a file cannot fetch JSON.
 
     Whatever a text holds, it stays a text: nothing in it ends a script or a string.
     """
-    arguments = ",".join(safe_json(value) for value in values)
-    return f"report.{name}({arguments});\n".encode()
+    return f"report.{name}({safe_json(value)});\n".encode()
 
 
 def safe_json(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,12 @@ _FACTS: Mapping[str, Callable[[Number], Value]] = {
 LAYOUTS = tomllib.loads(Path(__file__).with_name("layouts.toml").read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TablePart:
-    """One of the paper's tables, or cells beside it."""
-
-    grid: Grid
-    csv: str
-    views: Sequence[View]  # measured in one way each
-
-
 def table_part(
     table: Table, cells: Sequence[Identity], records: Sequence[Record], key: str, title: str = ""
-) -> TablePart:
-    """A table of cells of one kind, in as many views as there are kinds of measurement.
+) -> tuple[Grid, str, Sequence[View]]:
+    """A table of cells of one kind, its CSV, and its views: one for each way of measurement.
 
-    They belong to `table` or stand beside it; `key` names it in its page, and its CSV.
+    The cells belong to `table` or stand beside it; `key` names it in its page, and its CSV.
 
     Raises:
         ValueError: there are no cells, or ones that no table can be computed of.
@@ -98,8 +89,8 @@ def table_part(
         filters=layout["filters"], csv=f"csv/{key}.csv", short=f"{layout['short']} {_GAP}",
     )  # fmt: skip
     texts = [to_csv(own).splitlines(keepends=True) for own in views]
-    joined = "".join([*texts[0][:1], *(line for text in texts for line in text[1:])])
-    return TablePart(grid=grid, csv=joined, views=views)
+    csv = "".join([*texts[0][:1], *(line for text in texts for line in text[1:])])
+    return grid, csv, views
 
 
 def _columns(layout: Mapping[str, Any], shown: View) -> tuple[Column, ...]:

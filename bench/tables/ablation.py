@@ -60,6 +60,11 @@ def view(
     datasets = dict.fromkeys(cell.dataset for cell in cells)
     labels = ", ".join(get_dataset(key).label for key in datasets)
     printed = metric.published(table)
+    by_part: dict[tuple[str, int, str], list[Cell]] = {}
+    for cell in sorted(cells, key=lambda c: (row_order(c.editor, c.dataset), c.seed)):
+        variant = ablation_of(cell.hparams)
+        place = cell.backbone, cell.n_edits, variant.key if variant else "whole"
+        by_part.setdefault(place, []).append(cell)
     numbers: list[Number] = []
     blocks = itertools.product(dict.fromkeys(c.n_edits for c in cells), (main, *controls))
     for n_edits, backbone in blocks:
@@ -70,15 +75,15 @@ def view(
                 backbone=backbone, n_edits=n_edits, label=label, control=control,
                 editor=RECIPE if edited else None,
             )  # fmt: skip
-            own = _cells_of(cells, row, part)
+            own = by_part.get((backbone, n_edits, part if edited else "whole"), [])
             done = [record for cell in own if (record := stored.get(cell.key()))]
             values = over_datasets(done, datasets, metric, "after" if edited else "before")
             for column in METRICS:
-                place = PublishedCell(table.number, n_edits, printed_as, MEAN, column)
+                at = PublishedCell(table.number, n_edits, printed_as, MEAN, column)
                 number = Number(
                     row=row, dataset=MEAN, group=f"mean over {labels}", column=column,
-                    metric=column, ours=values.get(column), place=None if control else place,
-                    published=None if control else printed.get(place), protocol=protocol,
+                    metric=column, ours=values.get(column), place=None if control else at,
+                    published=None if control else printed.get(at), protocol=protocol,
                     cells=tuple(own), competes=edited and not control,
                 )  # fmt: skip
                 numbers.append(number)
@@ -94,16 +99,3 @@ def view(
         *([CONTROL] if controls else []),
     )
     return View(table=table, caption=caption, numbers=with_best(numbers), lead=("n", "Editor"))
-
-
-def _cells_of(cells: Iterable[Cell], row: Row, part: str) -> list[Cell]:
-    """The cells whose mean a row is; the unedited model answers in those of the whole."""
-
-    def is_own(cell: Cell) -> bool:
-        variant = ablation_of(cell.hparams)
-        own = variant.key if variant else "whole"
-        wanted = "whole" if part == "unedited" else part
-        return (cell.backbone, cell.n_edits, own) == (row.backbone, row.n_edits, wanted)
-
-    own = filter(is_own, cells)
-    return sorted(own, key=lambda cell: (row_order(cell.editor, cell.dataset), cell.seed))

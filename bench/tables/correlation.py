@@ -40,8 +40,7 @@ class Correlation:
     editors: int
     rho: float | None  # None: fewer than three editors, or all of them equal
     interval: tuple[float, float] | None = None  # of rho; None for fewer than four editors
-    low: float | None = None  # the middle 95 % of the permutations
-    high: float | None = None
+    chance: tuple[float, float] | None = None  # the middle 95 % of the permutations
     p: float | None = None  # share of permutations that are at least as far from 0
 
 
@@ -69,7 +68,7 @@ def correlate(
     far = np.abs(chance) >= abs(rho) - 1e-12  # equal up to rounding counts as equal
     return Correlation(
         n_edits=n_edits, dataset=dataset, editors=count, rho=rho, interval=_interval(rho, count),
-        low=float(low), high=float(high), p=float(far.mean()),
+        chance=(float(low), float(high)), p=float(far.mean()),
     )  # fmt: skip
 
 
@@ -87,10 +86,12 @@ def rank_table(view: EditingView) -> TextTable:
 
 def _texts(line: Correlation) -> tuple[str, ...]:
     lead = (f"{line.n_edits:,}", line.dataset or "all", str(line.editors))
-    if line.rho is None:
+    if line.rho is None or line.chance is None:
         return (*lead, EMPTY, EMPTY, EMPTY, EMPTY)
-    interval = "{:+.2f} to {:+.2f}".format(*line.interval) if line.interval else EMPTY
-    chance = f"{line.low:+.2f} to {line.high:+.2f}"
+    interval, chance = (
+        EMPTY if ends is None else "{:+.2f} to {:+.2f}".format(*ends)
+        for ends in (line.interval, line.chance)
+    )
     return (*lead, f"{line.rho:+.2f}", interval, chance, f"{line.p:.4f}")
 
 

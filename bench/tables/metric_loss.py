@@ -1,18 +1,10 @@
 """How much accuracy falls from teacher forcing to free generation.
 
-The chain of measures, each stricter or more honest than the one before it:
-
-1. `tokens`: teacher-forced token accuracy, the main column. Retrieval sees prompt and target.
-2. `exact`: all forced tokens are hit. This equals greedy decoding that is stopped after as many
-   tokens as the target has: as long as every forced argmax hits, what is forced is what the model
-   would have fed itself, so that the next argmax is the same in both; and where one misses, the
-   decoded answer has that wrong token in that place. So both are right of the same items, for the
-   same retrieval. (Locality compares with the unedited model's argmax after the data set's answer
-   instead of with a target; there the two may differ.)
-3. `prompt_only`: the same, where retrieval sees the prompt alone. It falls only for
-   editors that look a text up; for the others the two are one measurement.
-4. `generated`: decoded to where the answer ends by itself, compared as SQuAD compares answers. It
-   may rise too, where only case, articles or punctuation were wrong.
+`HOW` explains the chain of measures, each stricter or more honest than the one before it. That all
+forced tokens are hit equals greedy decoding that is stopped after as many tokens as the target has:
+as long as every forced argmax hits, what is forced is what the model would have fed itself; where
+one misses, the decoded answer has that wrong token in that place. (Locality compares with the
+unedited model's argmax after the data set's answer instead; there the two may differ.)
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from bench.core.cells import plain
+from bench.core.cells import CellKey, plain
 from bench.evaluation.record_kinds import identity_of
 from bench.store.reference import reference_records
 from bench.store.results import Record, sealed
@@ -27,11 +27,11 @@ CHANGED = "ft"  # has an attack among its hyper-parameters too, so that figures 
 def small_tables() -> dict[str, list[Record]]:
     """Some committed records of each table, by the name of their file."""
     return {
-        "table1": [r for r in reference_records("table1") if _is_small(r["cell"])],
+        "table1": list(filter(_is_small, reference_records("table1"))),
         "table2": _of_editors("table2"),
         "table3": _of_editors("table3"),
         "table4": [r for r in reference_records("table4") if r["cell"]["n_edits"] == 100],
-        "table6": [r for r in reference_records("table6") if _is_small(r["cell"])],
+        "table6": list(filter(_is_small, reference_records("table6"))),
         "covariance": reference_records("covariance")[:3],
     }
 
@@ -49,36 +49,32 @@ def with_cell(record: Record, **changes: Any) -> Record:
 
 
 def _attacked(record: Record) -> Record:
-    one = copy.deepcopy(record)
-    one["editor"]["label"] = SCRIPT
-    one["provenance"]["hardware"] |= {"processor": TEXTS[1], TEXTS[2]: TEXTS[3]}
-    one["summary"]["collapse"] = {TEXTS[4]: {"first": TEXTS[0]}, "share": 0.25}
-    for sample in one["worst"]:
+    new = copy.deepcopy(record)
+    new["editor"]["label"] = SCRIPT
+    new["provenance"]["hardware"] |= {"processor": TEXTS[1], TEXTS[2]: TEXTS[3]}
+    new["summary"]["collapse"] = {TEXTS[4]: {"first": TEXTS[0]}, "share": 0.25}
+    for sample in new["worst"]:
         sample["id"] = TEXTS[2]
         for i, item in enumerate(sample["items"]):
             item |= {"prompt": TEXTS[i % 5], "target": TEXTS[1], "before": TEXTS[3]}
             item["after"] = TEXTS[4]
-    editor = one["cell"]["editor"]
+    editor = new["cell"]["editor"]
     hparams = plain(registry.hparams_for(editor, BACKBONE).to_dict())
     if editor == CHANGED:
         hparams |= {TEXTS[0]: TEXTS[1]}
-    return with_cell(one, backbone=BACKBONE, dataset_revision=TEXTS[0], hparams=hparams)
+    return with_cell(new, backbone=BACKBONE, dataset_revision=TEXTS[0], hparams=hparams)
 
 
-def _is_small(cell: dict[str, Any]) -> bool:
+def _is_small(record: Record) -> bool:
+    key = CellKey.of(record["cell"])
     return (
-        cell["editor"] in EDITORS
-        and cell["n_edits"] in {1, 10}
-        and cell["dataset"] in {"zsre", "counterfact"}
-        and cell["seed"] in {0, 1}
+        key.editor in EDITORS
+        and key.n_edits in {1, 10}
+        and key.dataset in {"zsre", "counterfact"}
+        and key.seed in {0, 1}
     )
 
 
 def _of_editors(name: str) -> list[Record]:
-    found = []
-    for record in reference_records(name):
-        cell = record["cell"]
-        stream = (cell["edits"] or {}) if "edits" in cell else cell
-        if stream.get("editor") in {None, *EDITORS} and stream.get("n_edits") != 1000:
-            found.append(record)
-    return found
+    keys = [(record, CellKey.of(record["cell"])) for record in reference_records(name)]
+    return [r for r, key in keys if key.editor in {None, *EDITORS} and key.n_edits != 1000]

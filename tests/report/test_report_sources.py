@@ -36,7 +36,7 @@ def filed(small_records: Path) -> Records:
 
 def grid_of(number: int, records: Records) -> Grid:
     table, stored = TABLES[number], list(records.all.values())
-    return table_part(table, records.cells(table), stored, "t").grid
+    return table_part(table, records.cells(table), stored, "t")[0]
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 6])
@@ -59,7 +59,7 @@ def test_a_line_never_mixes_what_was_measured_otherwise() -> None:
     usual = small_tables()["table1"][0]
     changed = with_cell(usual, limit=7 + usual["cell"]["n_edits"])
     cells = [Cell.from_dict(record["cell"]) for record in (usual, changed)]
-    views = table_part(TABLES[1], cells, [usual, changed], "t").views
+    _, _, views = table_part(TABLES[1], cells, [usual, changed], "t")
     assert [shown.numbers[0].cells for shown in views] == [(cells[0],), (cells[1],)]
 
 

@@ -39,7 +39,7 @@ def grid_of(table: int) -> Grid:
     name = f"table{table}"
     read = Records(reference_folder(), {name: reference_records(name)})
     cells, records = read.cells(TABLES[table]), list(read.all.values())
-    return table_part(TABLES[table], cells, records, "t").grid
+    return table_part(TABLES[table], cells, records, "t")[0]
 
 
 def text_of(number: Published) -> str:

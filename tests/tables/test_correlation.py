@@ -18,7 +18,7 @@ def test_three_editors_by_hand() -> None:
     # The six orders have rho 1, 0.5, 0.5, -0.5, -0.5, -1.
     assert line.rho == pytest.approx(1.0)
     assert line.p == pytest.approx(2 / 6)
-    assert (line.low, line.high) == pytest.approx((-0.9375, 0.9375))
+    assert line.chance == pytest.approx((-0.9375, 0.9375))
 
 
 def test_the_interval_of_rho_by_hand() -> None:
@@ -41,7 +41,7 @@ def test_eleven_editors_draw_the_same_permutations_each_time() -> None:
     line = correlate(1, None, ours, theirs)
     assert line == correlate(1, None, ours, theirs)
     # Of 11 values, 0.618 is the two-sided five per cent point of Spearman's rho.
-    assert (line.low, line.high) == pytest.approx((-0.6, 0.6), abs=0.03)
+    assert line.chance == pytest.approx((-0.6, 0.6), abs=0.03)
     assert correlate(1, None, ours, ours).p == pytest.approx(1 / 10_000)
 
 
