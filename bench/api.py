@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.config import RESULTS, RunConfig
 from bench.core.console import warn
 from bench.core.names import unknown_name
-from bench.datasets.plugins import remember
+from bench.datasets import remember
 from bench.runner.observers import Display, Observer
 from bench.runner.run import run as run_cells
 from bench.runner.stored import stored

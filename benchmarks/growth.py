@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.core.console import warn
 from bench.evaluation.context import Context
-from bench.evaluation.timing.measure import inference_seconds
+from bench.evaluation.timing import inference_seconds
 from benchmarks.cells import cell_job, ready
 from benchmarks.measure import Line
 from editors.base import EditRequest

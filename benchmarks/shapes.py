@@ -27,8 +27,7 @@ from bench.core.numerics import Clock, now
 from bench.core.published import numbers
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import TimingJob
-from bench.evaluation.timing.measure import edit_seconds, inference_seconds
-from bench.evaluation.timing.session import stand_ins
+from bench.evaluation.timing import edit_seconds, inference_seconds, stand_ins
 from bench.runner.planning import plan
 from benchmarks.measure import Line, publish
 from editors import registry

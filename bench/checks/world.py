@@ -9,8 +9,13 @@ from pathlib import Path
 
 from bench.core.names import CONTROL
 from bench.evaluation.general_ability.asking import ask
-from bench.evaluation.general_ability.loading import Source, chosen, load_sets
-from bench.evaluation.general_ability.sets import ANSWERABLE, UNANSWERABLE
+from bench.evaluation.general_ability.sets import (
+    ANSWERABLE,
+    UNANSWERABLE,
+    Source,
+    chosen,
+    load_sets,
+)
 from bench.evaluation.inference import unsteered
 from bench.world.training.recall import SAMPLE, Score, exact, mean, recall, steering
 from bench.world.world import World

@@ -26,7 +26,7 @@ from bench.core.names import DATASETS, ENCODER, recent_labels, unknown_name
 from bench.core.progress import show_busy
 from bench.evaluation.metric_sets import available
 from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
-from bench.models.corpora import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
+from bench.models.key_statistics import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
 from bench.models.resources import HUB_ENCODERS
 
 if TYPE_CHECKING:

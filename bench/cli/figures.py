@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.cli.arguments import PROTOCOL, WITH_RECENT, Option, add, add_groups, whole
 from bench.core.console import say, warn
 from bench.core.names import in_paper
-from bench.datasets.plugins import is_own
+from bench.datasets import is_own
 from bench.models.backbones import EMBEDDED
 from bench.report.plots import FIGURES, resolve
 from bench.store.inventory import records_of_protocol

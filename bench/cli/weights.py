@@ -34,10 +34,16 @@ from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS, editor_keys
 from bench.core.progress import SCORES, counted, show_documents
-from bench.models.artefacts import Artefact, train_artefact, trainable, training_samples
 from bench.models.backbones import EMBEDDED
 from bench.models.key_statistics import compute_covariances, read_facts
-from bench.models.resources import corpus_for, encoder_directory
+from bench.models.resources import (
+    Artefact,
+    corpus_for,
+    encoder_directory,
+    train_artefact,
+    trainable,
+    training_samples,
+)
 from bench.models.weights.convert import conversion_of, convert
 from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry

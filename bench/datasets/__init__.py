@@ -1,8 +1,9 @@
 """Edit data sets by name: one module per set, and users' own files and installed distributions.
 
-As with editors (`editors.registry`), an own file is run when it is named. Its data are beside it,
-or in `--data-dir`. A cell that runs own code has a digest of the source among its inputs, so that
-changed code is another cell.
+As with editors (`editors.registry`), an own file is run when it is named; worker processes run it
+again, and find installed code by themselves. Its data are beside it, or in `--data-dir`. A cell
+that runs own code has a digest of the source among its inputs, so that changed code is another
+cell.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar, TypeGuard
+from typing import Any, ClassVar, Literal
 
 from bench.core.names import DATASETS, position, resolve_name
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split
@@ -23,6 +25,7 @@ from editors import plugins as own_code
 from editors import registry
 from editors.base import EditSample
 from editors.plugins import OwnCodeError, ReadFile
+from editors.registry import EditorEntry
 
 __all__ = [
     "SPLITS",
@@ -33,7 +36,11 @@ __all__ = [
     "broken",
     "dataset_keys",
     "get_dataset",
+    "is_own",
     "is_present",
+    "named_files",
+    "remember",
+    "run_files",
     "source_digests",
 ]
 
@@ -83,11 +90,7 @@ def get_dataset(name: str) -> EditDataset:
 
 
 def dataset_keys(names: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Keys of the named data sets (the paper's three by default), in column order, each once.
-
-    Raises:
-        ValueError: an unknown data set.
-    """
+    """Keys of the named data sets (the paper's three by default), in column order, each once."""
     keys = {get_dataset(name).key for name in names or DATASETS}
     return tuple(sorted(keys, key=lambda key: (position(DATASETS, key), key)))
 
@@ -101,16 +104,6 @@ def source_digests(editor: str, dataset: str) -> dict[str, str]:
     return {name: digest for name, digest in digests.items() if digest is not None}
 
 
-def named_files() -> tuple[ReadFile, ...]:
-    """The files with a data set that this process has run."""
-    return tuple(file for file, _ in _named.values())
-
-
-def remember(key: str) -> None:
-    """Add the name of a user's own data set that records are of."""
-    _remembered[key] = RecordedDataset(key)
-
-
 class RecordedDataset(EditDataset):
     """A data set of which only records are present: it has a name and nothing to load."""
 
@@ -121,11 +114,9 @@ class RecordedDataset(EditDataset):
         self.key = self.label = self.title = key  # type: ignore[misc]
 
     def directory(self, split: Split, given: Path) -> Path:
-        """Refuse; see the base class."""
         raise self._refusal()
 
     def read(self, row: Row, sample_id: str) -> EditSample:
-        """Refuse; see the base class."""
         raise self._refusal()
 
     def _refusal(self) -> ValueError:
@@ -144,16 +135,12 @@ def _shipped() -> dict[str, EditDataset]:
     datasets = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
-        for cls in vars(module).values():
-            if _is_dataset(cls) and cls.__module__ == module.__name__:
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if not issubclass(cls, EditDataset) or inspect.isabstract(cls):
+                continue
+            if cls.__module__ == module.__name__:
                 datasets[cls.key] = cls()
     return dict(sorted(datasets.items()))
-
-
-def _is_dataset(value: object) -> TypeGuard[type[EditDataset]]:
-    return (
-        inspect.isclass(value) and issubclass(value, EditDataset) and not inspect.isabstract(value)
-    )
 
 
 # ---- users' own data sets --------------------------------------------------------------------
@@ -187,20 +174,16 @@ def _installed() -> tuple[dict[str, EditDataset], dict[str, str]]:
     wrong: dict[str, str] = {}
     points = {point.name: point for point in reversed(metadata.entry_points(group=GROUP))}
     for name, point in points.items():  # the first of equal names
+        place = own_code.described(point)
         try:
-            dataset = _installed_dataset(point)
+            cls = own_code.class_at(point, EditDataset, kind=KIND)  # type: ignore[type-abstract]
+            home, source = own_code.file_of(point).parent, own_code.digest_of(point)
+            dataset = _instance(cls, place, home=home, source=source)
+            _check_free(dataset, [], place)
             usable[dataset.key] = dataset
         except OwnCodeError as error:
             wrong[name] = str(error)
     return usable, wrong
-
-
-def _installed_dataset(point: metadata.EntryPoint) -> EditDataset:
-    cls = own_code.class_at(point, EditDataset, kind=KIND)  # type: ignore[type-abstract]
-    home, source = own_code.file_of(point).parent, own_code.digest_of(point)
-    dataset = _instance(cls, own_code.described(point), home=home, source=source)
-    _check_free(dataset, [], own_code.described(point))
-    return dataset
 
 
 def _instance(cls: type[EditDataset], place: str, *, home: Path, source: str) -> EditDataset:
@@ -220,3 +203,64 @@ def _instance(cls: type[EditDataset], place: str, *, home: Path, source: str) ->
 def _check_free(dataset: EditDataset, others: Iterable[EditDataset], place: str) -> None:
     taken = {name for other in (*_shipped().values(), *others) for name in other.names}
     own_code.check_free(dataset.names, taken, place=place, kind=KIND)
+
+
+# ---- own editors and data sets in worker processes and in records ------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFile:
+    """A file that a user named, as it was when it was run."""
+
+    kind: Literal["editor", "dataset"]
+    path: Path
+    digest: str
+
+
+def named_files() -> tuple[OwnFile, ...]:
+    """The user's files that this process has run."""
+    editors = [
+        OwnFile(kind="editor", path=own.path, digest=own.digest())
+        for own in registry.named_files()
+        if own.path is not None
+    ]
+    files = (file for file, _ in _named.values())
+    return (*editors, *(OwnFile(kind="dataset", path=f.path, digest=f.digest) for f in files))
+
+
+def run_files(files: Iterable[OwnFile]) -> None:
+    """Run files in this process unless it has run them; ValueError if one has changed."""
+    for file in files:
+        name = str(file.path)
+        if file.kind == "editor":
+            digest = registry.source_of(name)
+        else:
+            digest = get_dataset(name).source_digest
+        if digest != file.digest:
+            raise ValueError(f"{file.path} has changed since the run was planned.")
+
+
+def is_own(record: Mapping[str, Any]) -> bool:
+    """Whether the editor of a record is a user's own."""
+    return EDITOR_SOURCE in _stream(record).get("inputs", {})
+
+
+def remember(records: Iterable[Mapping[str, Any]]) -> None:
+    """Add the names of own editors and data sets that are known from these records alone."""
+    for record in records:
+        stream = _stream(record)
+        inputs = stream.get("inputs", {})
+        editor, dataset = stream.get("editor", ""), stream.get("dataset", "")  # absent if unedited
+        if EDITOR_SOURCE in inputs and editor not in registry.available():
+            facts = record["editor"]
+            registry.remember(
+                EditorEntry(key=editor, class_name="", label=facts["label"], family=facts["family"])
+            )
+        if DATASET_SOURCE in inputs and dataset not in available():
+            _remembered[dataset] = RecordedDataset(dataset)
+
+
+def _stream(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What names the editor: the cell itself, or the edits of a general-ability cell."""
+    cell: Mapping[str, Any] = record["cell"]
+    return cell.get("edits") or cell

@@ -110,11 +110,7 @@ class EditDataset(ABC):
 
     @abstractmethod
     def read(self, row: Row, sample_id: str) -> EditSample:
-        """The sample of one row, with its texts as they are in the file.
-
-        Raises:
-            ValueError: a field is absent or of the wrong type.
-        """
+        """The sample of one row, its texts as they are in the file; ValueError for a bad field."""
 
     @property
     def names(self) -> set[str]:
@@ -122,11 +118,7 @@ class EditDataset(ABC):
         return {name.lower() for name in (self.key, self.label, *self.aliases)}
 
     def directory(self, split: Split, given: Path) -> Path:
-        """The directory of a split's file: that of its own code if the file is there, else `given`.
-
-        Raises:
-            ValueError: the data set has no such split.
-        """
+        """Where a split's file is: beside the data set's own code if it is there, else `given`."""
         if split not in self.files:
             raise ValueError(f"The data set {self.label} has no {split} split.")
         if self.home is not None and (self.home / self.files[split].name).is_file():

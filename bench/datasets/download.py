@@ -6,13 +6,13 @@ huggingface_hub continues an interrupted file of GitHub, bounds its size and che
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
@@ -22,7 +22,15 @@ from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from bench.core.progress import show_bytes
-from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split, locate
+from bench.datasets.base import (
+    SPLITS,
+    EditDataset,
+    LoadedSamples,
+    PublishedFile,
+    Split,
+    git_blob_id,
+    locate,
+)
 
 RAW = "https://raw.githubusercontent.com"
 # Ours: far above what a row of any of the sets has, and a bound for the largest.
@@ -53,11 +61,10 @@ def fetch(
     Args:
         datasets: which.
         directory: where to; by default named after the source repository, as git would name it.
-        mirror: an address with GitHub's raw layout: OWNER/REPOSITORY/REVISION/PATH.
+        mirror: an https address with GitHub's raw layout: OWNER/REPOSITORY/REVISION/PATH.
 
     Raises:
         OSError: a file cannot be fetched or written; what was fetched before stays.
-        ValueError: a mirror that is not https.
     """
     for dataset in datasets:
         target = directory or Path(dataset.source.rpartition("/")[2])
@@ -72,22 +79,14 @@ def fetch(
 
 
 def url_of(dataset: EditDataset, file: PublishedFile, mirror: str = RAW) -> str:
-    """The address of a file of the pinned revision.
-
-    Raises:
-        ValueError: a mirror that is not https.
-    """
+    """The address of a file of the pinned revision; errors as of `check_url`."""
     repository = urlsplit(dataset.source).path.strip("/")
     parts = (mirror.rstrip("/"), repository, dataset.revision, quote(file.path))
     return check_url("/".join(parts))
 
 
 def check_url(url: str) -> str:
-    """The address, if it is https, or http on this machine (a mirror for tests).
-
-    Raises:
-        ValueError: any other.
-    """
+    """The address, if it is https, or http on this machine (for tests); ValueError for others."""
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in _LOCAL
     if not local and (parts.scheme != "https" or not parts.hostname):
@@ -101,7 +100,7 @@ def _present(file: PublishedFile, directory: Path) -> Path | None:
         path = locate(file, directory)
     except (OSError, ValueError):  # no such directory or file, or several
         path = directory / file.path
-    return path if path.is_file() and git_blob_id_of(path) == file.git_blob else None
+    return path if path.is_file() and git_blob_id(path.read_bytes()) == file.git_blob else None
 
 
 def _fetch_file(dataset: EditDataset, file: PublishedFile, directory: Path, mirror: str) -> None:
@@ -135,32 +134,27 @@ class Download:
     report: Report
 
     def run(self) -> None:
-        """Put the file in place, once it is verified.
-
-        Raises:
-            DownloadError: it cannot be fetched, or has another content; its place stays empty.
-            OSError: the disk cannot be written.
-        """
-        partial = self._partial
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        continued = partial.exists()
+        """Put the file in place once it is verified; a DownloadError leaves its place empty."""
+        unfinished = self._partial
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        continued = unfinished.exists()
         self._complete()
         if continued and not self._is_right():  # its beginning was of something else
-            partial.unlink()
+            unfinished.unlink()
             self._complete()
         if not self._is_right():
-            partial.unlink()
+            unfinished.unlink()
             raise DownloadError("what came is not the published file, and was removed")
-        with partial.open("rb") as file:
+        with unfinished.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(self.target)
+        unfinished.replace(self.target)
 
     @property
     def _partial(self) -> Path:
         return self.target.with_name(f"{self.target.name}.partial")
 
     def _is_right(self) -> bool:
-        return git_blob_id_of(self._partial) == self.git_blob
+        return git_blob_id(self._partial.read_bytes()) == self.git_blob
 
     def _size(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0
@@ -210,11 +204,7 @@ class Download:
 
 
 def _open(url: str, start: int) -> Any:
-    """The response from a byte on; None if the file ends before it.
-
-    Raises:
-        DownloadError: no response, a refusal, or a redirection that is not followed.
-    """
+    """The response from a byte on, None if the file ends before it; DownloadError without any."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "lifelong-edit-bench"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -250,11 +240,7 @@ class SafeRedirects(HTTPRedirectHandler):
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """The value of a call that may take so long at most: name look-ups have no time limit.
-
-    Raises:
-        TimeoutError: it takes longer; also everything that the call raises.
-    """
+    """The value of a call, TimeoutError if it takes longer: name look-ups have no time limit."""
     outcome: Future[Any] = Future()
 
     def run() -> None:
@@ -294,49 +280,27 @@ class Finding:
 
 
 def verify(datasets: Iterable[EditDataset], directory: Path) -> Iterator[Finding]:
-    """Check the files of both splits of each data set, in order; a bad file raises nothing.
-
-    Raises:
-        NotADirectoryError: `directory` is none.
-    """
+    """Check the files of both splits of each data set, in order; a bad file raises nothing."""
     if not directory.is_dir():
         raise NotADirectoryError(f"{directory} is not a directory: wanted one with data files.")
     for dataset in datasets:
         for split in SPLITS:
-            state, detail, loaded = _state_of(dataset, split, directory)
-            yield Finding(
-                dataset=dataset.label,
-                split=split,
-                state=state,
-                published_rows=dataset.files[split].rows,
-                detail=detail,
-                loaded=loaded,
-            )
+            yield _finding(dataset, split, directory)
 
 
-def _state_of(
-    dataset: EditDataset, split: Split, directory: Path
-) -> tuple[State, str, LoadedSamples | None]:
+def _finding(dataset: EditDataset, split: Split, directory: Path) -> Finding:
+    published = dataset.files[split]
+    finding = partial(Finding, dataset=dataset.label, split=split, published_rows=published.rows)
     try:
         loaded = dataset.load(split, directory)
     except FileNotFoundError as error:
-        return "missing", str(error), None
+        return finding(state="missing", detail=str(error))
     except (ValueError, OSError) as error:
-        return "unusable", str(error), None
-    published = dataset.files[split]
+        return finding(state="unusable", detail=str(error))
     if loaded.digest == published.git_blob:
-        return "full", "the published file", loaded
+        return finding(state="full", detail="the published file", loaded=loaded)
     if loaded.rows < published.rows:
-        fewer = published.rows - loaded.rows
-        return "partial", f"{fewer:,} rows fewer than the published file", loaded
+        fewer = f"{published.rows - loaded.rows:,} rows fewer than the published file"
+        return finding(state="partial", detail=fewer, loaded=loaded)
     detail = f"not the published content (wanted git blob {published.git_blob})"
-    return "different", detail, loaded
-
-
-def git_blob_id_of(path: Path) -> str:
-    """The git blob id of a file, read piece by piece."""
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+    return finding(state="different", detail=detail, loaded=loaded)

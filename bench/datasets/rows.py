@@ -20,11 +20,7 @@ class Row:
     where: str
 
     def text(self, field: str) -> str:
-        """A string field, as it is in the file.
-
-        Raises:
-            ValueError: absent, not a string, or not valid Unicode.
-        """
+        """A string field, as it is in the file; ValueError if absent, no string or not Unicode."""
         return self._as_text(field, self._get(field, "a string"))
 
     def texts(self, field: str) -> tuple[str, ...]:
@@ -88,11 +84,7 @@ class Row:
 
 
 def read_rows(path: Path, content: bytes) -> Iterator[Row]:
-    """Rows of a JSON file that holds a list of objects, numbered from 0.
-
-    Raises:
-        ValueError: `content` is not UTF-8, not JSON, not a list of objects, or empty.
-    """
+    """Rows of a JSON file with a list of objects, numbered from 0; ValueError for any other."""
     values = _parsed(str(path), _decoded(path, content))
     if not isinstance(values, list):
         raise ValueError(f"{path}: wanted a JSON list of rows, got {_describe(values)}.")
@@ -106,11 +98,7 @@ def read_rows(path: Path, content: bytes) -> Iterator[Row]:
 
 
 def read_json_lines(path: Path, content: bytes) -> Iterator[Row]:
-    """Rows of a file with one JSON object a line, numbered from 0; empty lines do not count.
-
-    Raises:
-        ValueError: `content` is not UTF-8, or a line is no JSON object.
-    """
+    """Rows of a file with one JSON object a line, numbered from 0; empty lines do not count."""
     lines = (line for line in _decoded(path, content).split("\n") if line.strip())
     for number, line in enumerate(lines):
         where = f"{path}, row {number}"
@@ -121,11 +109,7 @@ def read_json_lines(path: Path, content: bytes) -> Iterator[Row]:
 
 
 def read_csv(path: Path, content: bytes, columns: Sequence[str]) -> Iterator[Row]:
-    """Rows of a CSV file with these columns, as strings; a first row that names them is no row.
-
-    Raises:
-        ValueError: `content` is not UTF-8, or a row has another number of columns.
-    """
+    """Rows of a CSV file with these columns, as strings; a first row that names them is no row."""
     reader = csv.reader(io.StringIO(_decoded(path, content), newline=""), strict=True)
     number = 0
     try:

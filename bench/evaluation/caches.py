@@ -47,11 +47,7 @@ Key = tuple[str, str]  # prompt, target
 
 
 def digest_of_rooms(rooms: Sequence[str], root: Path = _ROOT) -> str:
-    """sha256 over the paths and contents of all Python files in some folders below `root`.
-
-    Raises:
-        ValueError: a folder without any Python file.
-    """
+    """sha256 over the paths and contents of all Python files in some folders below `root`."""
     whole = hashlib.sha256()
     for room in rooms:
         files = sorted((root / room).rglob("*.py"))

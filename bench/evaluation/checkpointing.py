@@ -89,11 +89,7 @@ class Checkpointer:
         self.count = EditCount(edits, earlier=edits)
 
     def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
-        """Count an edit, and store a checkpoint where one is due.
-
-        Raises:
-            StoppedEarly: on request; the checkpoint is stored.
-        """
+        """Count an edit, and store a checkpoint where one is due; StoppedEarly on request."""
         self._edits += 1
         self.count = self.count._replace(edits=self.count.edits + 1)
         self.after_batch(checkpoint)
@@ -105,11 +101,7 @@ class Checkpointer:
         self.check()
 
     def check(self) -> None:
-        """As `after_batch`, where there is nothing new to store.
-
-        Raises:
-            StoppedEarly: on request.
-        """
+        """Raise StoppedEarly on request, where there is nothing new to store."""
         if self._stop.stop_requested():
             raise StoppedEarly
 
@@ -225,11 +217,7 @@ class EditSequence:
             self._checkpointer.continue_from(self._stored)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        """Apply those of the requests that are not applied yet.
-
-        Raises:
-            StoppedEarly: on request.
-        """
+        """Apply those of the requests that are not applied yet; StoppedEarly on request."""
         saved_seconds(self._editor)  # of what other work has read
         for request in requests[len(self.seconds) :]:
             seconds = self._clock.timed("edit", self._editor.edit, [request])
@@ -239,11 +227,7 @@ class EditSequence:
             self._checkpointer.after_edit(self._checkpoint)
 
     def after_batch(self) -> None:
-        """Store the edits after other work, where no checkpoint holds them.
-
-        Raises:
-            StoppedEarly: on request.
-        """
+        """Store the edits after other work, where no checkpoint holds them; may stop as well."""
         if self._stored == len(self.seconds):
             self._checkpointer.check()
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.datasets import LoadedSamples, get_dataset
-from bench.evaluation.general_ability.loading import LoadedSet, Source, load_sets
+from bench.evaluation.general_ability.sets import LoadedSet, Source, load_sets
 from bench.evaluation.jobs import Job
 from bench.models.backbones import load
 from bench.models.resources import Sources, resources_for
@@ -61,11 +61,7 @@ class Context:
         return self._lm
 
     def check_reset(self) -> None:
-        """Refuse a model that is not bit for bit what was loaded.
-
-        Raises:
-            ResetError: weights or buffers have changed; some of them are named.
-        """
+        """Refuse a model that is not bit for bit what was loaded: ResetError names tensors."""
         if self._lm is None or not self._lm_key:
             return
         names = changed(self._pristine, fingerprint(self._lm.model))
@@ -96,11 +92,7 @@ class Context:
         return cls(lm, values, resources)
 
     def samples(self, dataset: str, directory: Path, digest: str | None = None) -> LoadedSamples:
-        """The test split of a data set.
-
-        Raises:
-            ValueError: the file has another digest.
-        """
+        """The test split of a data set; ValueError if the file has another digest."""
         key = dataset, directory
         if key not in self._samples:
             self._samples[key] = get_dataset(dataset).load("test", directory)
@@ -113,11 +105,7 @@ class Context:
     def ability_sets(
         self, source: Source, digests: Mapping[str, str] | None = None
     ) -> dict[str, LoadedSet]:
-        """The general-ability sets of a source.
-
-        Raises:
-            ValueError: a set has another digest.
-        """
+        """The general-ability sets of a source; ValueError if one has another digest."""
         if source not in self._sets:
             self._sets[source] = load_sets(source)
         sets = self._sets[source]

@@ -21,10 +21,17 @@ from bench.evaluation.checkpointing import BlockStream, Checkpointer
 from bench.evaluation.context import Context
 from bench.evaluation.inference import BATCH_SIZE, BatchLimit
 from bench.evaluation.jobs import AbilityJob, EditJob, Job, Results, TimingJob
-from bench.evaluation.metric_sets import Block, Measuring, RunningCell, SetResults, get_set
+from bench.evaluation.metric_sets import (
+    NO_INPUTS,
+    Block,
+    MeasureInputs,
+    Measuring,
+    RunningCell,
+    SetResults,
+    get_set,
+)
 from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summarise
 from bench.evaluation.probing import BlockHealth, Item, ItemAnswers, Prober, health_of, items_of
-from bench.models.corpora import NO_INPUTS, MeasureInputs
 from editors.base import Editor, EditRequest, EditSample
 from editors.parts.fast_paths import fast_paths
 
@@ -36,11 +43,7 @@ GENERATION_PROMPTS: dict[Generation, str | None] = {
 
 
 def run_cell(job: Job, context: Context, checkpointer: Checkpointer) -> Results:
-    """Do a job's work with what the process has loaded, from where an earlier run stopped.
-
-    Raises:
-        StoppedEarly: a stop was requested.
-    """
+    """Do a job's work with what the process has loaded, from where an earlier run stopped."""
     return RUNNERS[type(job)](job, context, checkpointer)
 
 
@@ -60,7 +63,7 @@ def _edit(job: EditJob, context: Context, checkpointer: Checkpointer) -> Results
 
 
 def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer) -> Results:
-    from bench.evaluation.general_ability.running import run_edited, run_unedited
+    from bench.evaluation.general_ability.asking import run_edited, run_unedited
     from bench.evaluation.general_ability.scoring import summarise
 
     cell, start = job.cell, time.perf_counter()
@@ -88,7 +91,7 @@ def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer
 
 def _time(job: TimingJob, context: Context, checkpointer: Checkpointer) -> Results:
     from bench.core.numerics import draw
-    from bench.evaluation.timing.session import Session
+    from bench.evaluation.timing import Session
 
     cell, start = job.cell, time.perf_counter()
     context.language_model(job)
@@ -182,10 +185,7 @@ def run_blocks(
     finally:
         editor.reset()
     return CellRun(
-        rows=stream.rows,
-        seconds=clock.seconds,
-        health=stream.health,
-        measured=measuring.results(),
+        rows=stream.rows, seconds=clock.seconds, health=stream.health, measured=measuring.results()
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial as partial_of
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -85,12 +86,10 @@ def predict(
 ) -> list[Forced]:
     """Teacher-forced argmax at the target positions of every item, in the order of `items`."""
 
-    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        return with_targets(lm, chunk, retrieval_text)
-
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Forced]:
         return _forced(batch, lm.target_logits(batch))
 
+    tokenised = partial_of(with_targets, lm, retrieval_text=retrieval_text)
     return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
 
 
@@ -111,13 +110,12 @@ def generate(
     """
     stop = stop or Stop.natural(lm.tokenizer, ANSWER_END)
 
-    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        return bare(lm, chunk, template)
-
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
         return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)))
 
-    return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
+    return ask_in_batches(
+        items, lambda chunk: bare(lm, chunk, template), answer, steering, batch_size, partial
+    )
 
 
 @torch.inference_mode()
@@ -137,16 +135,15 @@ def predict_and_generate(
     """
     stop = Stop.natural(lm.tokenizer, ANSWER_END)
 
-    def tokenised(chunk: Sequence[Question]) -> TokenBatch:
-        return with_targets(lm, chunk)
-
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Both]:
         logits, rows = forced_and_greedy(
             lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop, shrink=shrink
         )
         return list(zip(_forced(batch, logits), map(tuple, rows), strict=True))
 
-    return ask_in_batches(items, tokenised, answer, steering, batch_size, partial)
+    return ask_in_batches(
+        items, lambda chunk: with_targets(lm, chunk), answer, steering, batch_size, partial
+    )
 
 
 def with_targets(

@@ -12,10 +12,10 @@ from typing import Any
 
 from bench.core.cells import Cell, Identity
 from bench.core.config import DeviceMap
-from bench.evaluation.general_ability.loading import Source
+from bench.evaluation.general_ability.sets import Source
+from bench.evaluation.metric_sets import NO_INPUTS, MeasureInputs
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.models.backbones import Backbone
-from bench.models.corpora import NO_INPUTS, MeasureInputs
 from bench.models.resources import Sources
 
 

@@ -146,7 +146,9 @@ def normalise(text: str) -> str:
     Non-ASCII punctuation goes too. A text of nothing else is only folded and stripped.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    bare = "".join(c for c in folded if not _is_punctuation(c))
+    bare = "".join(
+        c for c in folded if c not in string.punctuation and unicodedata.category(c)[0] != "P"
+    )
     words = " ".join(_ARTICLES.sub(" ", bare).split())
     return words or " ".join(folded.split())
 
@@ -261,7 +263,3 @@ def _check_aligned(predicted: Sequence[int], reference: Sequence[int]) -> None:
             f"Predicted and reference tokens must be aligned and not empty, "
             f"got {len(predicted)} and {len(reference)}."
         )
-
-
-def _is_punctuation(character: str) -> bool:
-    return character in string.punctuation or unicodedata.category(character).startswith("P")

@@ -163,12 +163,7 @@ KINDS: dict[str | None, type[Identity]] = {cls.kind: cls for cls in (Cell, Abili
 
 
 def identity_of(values: Mapping[str, Any]) -> Identity:
-    """The identity of a record's `cell`.
-
-    Raises:
-        ValueError: an unknown kind.
-        TypeError: other fields than the kind's.
-    """
+    """The identity of a record's `cell`; ValueError: unknown kind, TypeError: other fields."""
     kind = values.get("kind")
     if kind not in KINDS:
         raise ValueError(f"Unknown kind of record {kind!r}.")

@@ -35,13 +35,7 @@ HUB_IDS = {
 }
 
 # What loading reads; anything else beside it (a README, other formats) changes no result.
-_TOKENIZER = (
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
+_TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
 READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
 _READ = ("*.safetensors", "*.safetensors.index.json", *READ_BESIDE_WEIGHTS)
 
@@ -129,12 +123,7 @@ def _random_at(directory: Path, *, name: str, world_seed: int) -> Backbone:
 
 
 def _lent_tokenizer(directory: Path, config: Mapping[str, Any], world_seed: int) -> Path | None:
-    """Directory of the embedded model whose tokenizer is lent, None if it has its own.
-
-    Raises:
-        FileNotFoundError: the embedded world is not built.
-        ValueError: the configuration has fewer embedding rows than that tokenizer has tokens.
-    """
+    """Directory of the embedded model whose tokenizer is lent, None if it has its own."""
     if any((directory / name).is_file() for name in _TOKENIZER_FILES):
         return None
     lender = require_assets(world_seed, _LENDERS.get(str(config["model_type"]), _LENDER))
@@ -248,12 +237,7 @@ def _stored_model(
 
 
 def _random_model(directory: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """A model with the initial weights of its family; the global generators are left alone.
-
-    Raises:
-        OSError: `config.json` cannot be read.
-        ValueError: a configuration that no model can have.
-    """
+    """A model with the initial weights of its family; the global generators are left alone."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -268,11 +252,7 @@ def _random_model(directory: Path, dtype: torch.dtype, device: torch.device) -> 
 
 
 def check_device(name: str) -> torch.device:
-    """The device of a name.
-
-    Raises:
-        ValueError: no such device, or none on this machine.
-    """
+    """The device of a name; ValueError if there is no such device on this machine."""
     import torch
 
     try:
@@ -315,15 +295,9 @@ def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
 
 
 def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
-    """Local snapshot of a hub repository, from the hub's cache or downloaded.
+    """Local snapshot of a hub repository, from the hub's cache or downloaded, else OSError.
 
-    Args:
-        repository: `owner/name`.
-        patterns: the files to fetch; never pickles.
-        option: the command-line option that takes a local copy instead.
-
-    Raises:
-        OSError: it cannot be fetched.
+    `patterns` name the files to fetch, never pickles; `option` takes a local copy instead.
     """
     from huggingface_hub import snapshot_download
 
@@ -337,12 +311,7 @@ def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
 
 
 def check_weights(directory: Path) -> None:
-    """Refuse a directory without safetensors, or with an index of files that are not in it.
-
-    Raises:
-        ValueError: only pickled weights, or none; an index that leads elsewhere.
-        FileNotFoundError: a file of the index is missing.
-    """
+    """Refuse a directory without safetensors, or with an index of files that are not in it."""
     if not any(directory.glob("*.safetensors")):
         pickled = sorted(p.name for pattern in PICKLED for p in directory.glob(pattern))
         if not pickled:
@@ -353,16 +322,13 @@ def check_weights(directory: Path) -> None:
             "converts them to safetensors first."
         )
     for index in sorted(directory.glob("*.safetensors.index.json")):
-        _check_index(index)
+        for name in dict.fromkeys(weight_map(index).values()):
+            if not (directory / name).is_file():
+                raise FileNotFoundError(f"{index} names {name}, which is not in {directory}.")
 
 
 def check_no_code(directory: Path) -> None:
-    """Refuse a directory whose configuration asks for Python files of its own.
-
-    Raises:
-        ValueError: it does.
-        OSError: a configuration cannot be read.
-    """
+    """Refuse a directory whose configuration asks for Python files of its own."""
     for path in (directory / name for name in _CONFIGURATIONS):
         if not path.exists():
             continue
@@ -376,12 +342,7 @@ def check_no_code(directory: Path) -> None:
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no JSON, or another value.
-    """
+    """The JSON object in a file; FileNotFoundError without it, ValueError for another value."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -393,18 +354,8 @@ def json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_index(index: Path) -> None:
-    for name in dict.fromkeys(weight_map(index).values()):
-        if not (index.parent / name).is_file():
-            raise FileNotFoundError(f"{index} names {name}, which is not in {index.parent}.")
-
-
 def weight_map(index: Path) -> dict[str, str]:
-    """The file of each tensor, by an index of a model in several files; all are beside the index.
-
-    Raises:
-        ValueError: no index of weights, or the name of a file that is a path.
-    """
+    """The file of each tensor, by the index of a model in several files, all beside the index."""
     files = json_object(index).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise ValueError(f"{index} is no index of weights: no weight_map.")

@@ -1,6 +1,9 @@
-"""Statistics of a pristine backbone that editors read: key covariances and context templates.
+"""Text corpora, and the statistics of a pristine backbone over them that editors read.
 
-Each is computed once and cached under a name that contains what it was computed from.
+A corpus is a file, a directory, the embedded world's, Wikipedia or WikiText from the hub. A `.txt`
+file has one document a line, a `.jsonl` file one object with `text` a line; files of a directory
+are read in the order of their paths. Key covariances and context templates are computed once and
+cached under a name that contains what they were computed from.
 """
 
 from __future__ import annotations
@@ -8,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -19,15 +23,16 @@ from bench.core.console import warn
 from bench.core.files import (
     DamagedFileError,
     DamagedTensorsError,
+    cached_digest,
     check_beside,
+    digest_of_files,
     read_sealed,
     seal_beside,
     set_aside,
     write_sealed,
     write_text,
 )
-from bench.models.corpora import Corpus
-from bench.world.store import cache_root
+from bench.world.store import cache_root, data_dir
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +41,121 @@ if TYPE_CHECKING:
     from editors.parts.language_model import LanguageModel
 
     Progress = Callable[[KeyMoments], None]
+
+WIKIPEDIA, WIKITEXT = "wikipedia", "wikitext-103"
+DOCUMENTS = 4_000  # read by default, ours
+PAPER_DOCUMENTS = 100_000  # articles that ROME and MEMIT read
+# Ours, of the embedded world's corpus: some 500 tokens for each key dimension of a miniature
+# backbone, read in seconds.
+EMBEDDED_TOKENS = 200_000
+BESIDE_DATA = "corpus.txt"
+
+# Repository, configuration and revision of each.
+HUB_TEXTS = {
+    WIKIPEDIA: ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
+    WIKITEXT: (
+        "Salesforce/wikitext",
+        "wikitext-103-raw-v1",
+        "b08601e04326c79dfdd32d625aee71d232d685c3",
+    ),
+}
+# The originals draw their articles at random; a stream is shuffled in a window (sizes are ours).
+_HUB_SHUFFLE = {"seed": 0, "buffer_size": 10_000}
+_SUFFIXES = (".txt", ".jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Documents in a fixed order, and how much of them is read."""
+
+    place: str  # a path, or a name of `HUB_TEXTS`
+    digest: str  # of the contents
+    documents: int  # at most
+    tokens: int | None = None  # at most; None reads on
+
+    @property
+    def identity(self) -> str:
+        """What distinguishes the statistics of this corpus from another's."""
+        return f"{self.digest} documents {self.documents} tokens {self.tokens}"
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is streamed from the hub."""
+        return self.place in HUB_TEXTS
+
+    def texts(self) -> Iterator[str]:
+        """The documents that are read, without empty ones; errors name the file, line or hub."""
+        lines = _hub_texts(self.place) if self.remote else _file_texts(Path(self.place))
+        texts = (text.strip() for text in lines)
+        return islice((text for text in texts if text), self.documents)
+
+
+def open_corpus(place: str, *, documents: int = DOCUMENTS, tokens: int | None = None) -> Corpus:
+    """The corpus at a path, or one of the hub by its name; OSError if no known file is there."""
+    if place in HUB_TEXTS:
+        repository, configuration, revision = HUB_TEXTS[place]
+        digest = f"{repository}@{revision}/{configuration}/{_HUB_SHUFFLE}"
+    else:
+        files = _files(Path(place))
+        digest = cached_digest(files[0]) if len(files) == 1 else digest_of_files(files)
+        if len(files) == 1 and files[0].suffix != ".txt":  # equal bytes are other documents there
+            digest += f" {files[0].suffix}"
+    return Corpus(place=place, digest=digest, documents=documents, tokens=tokens)
+
+
+def embedded_corpus(world_seed: int) -> Corpus:
+    """The text on which the miniature backbones' statistics are computed."""
+    place = data_dir(world_seed) / BESIDE_DATA
+    return open_corpus(str(place), tokens=EMBEDDED_TOKENS)
+
+
+def _files(place: Path) -> list[Path]:
+    files = [place] if place.is_file() else sorted(place.rglob("*"))
+    readable = [path for path in files if path.suffix in _SUFFIXES]
+    if not readable:
+        raise FileNotFoundError(
+            f"No corpus at {place}: expected a {' or '.join(_SUFFIXES)} file, a directory of "
+            f"them, or one of {', '.join(HUB_TEXTS)}."
+        )
+    return readable
+
+
+def _file_texts(place: Path) -> Iterator[str]:
+    for path in _files(place):
+        with path.open(encoding="utf-8") as lines:
+            try:
+                for number, line in enumerate(lines, start=1):
+                    yield line if path.suffix == ".txt" else _text_of(line, path, number)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
+
+
+def _text_of(line: str, path: Path, number: int) -> str:
+    try:
+        return str(json.loads(line)["text"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}, line {number} is no JSON object with a text.") from error
+
+
+def _hub_texts(name: str) -> Iterator[str]:
+    """Articles or lines, streamed: nothing is stored on this machine."""
+    from datasets import load_dataset
+
+    repository, configuration, revision = HUB_TEXTS[name]
+    try:
+        rows = load_dataset(
+            repository, configuration, split="train", revision=revision, streaming=True
+        )
+        for row in rows.shuffle(**_HUB_SHUFFLE):
+            yield str(row["text"])
+    except Exception as error:  # the hub client raises many kinds: offline, http, no such file
+        raise OSError(
+            f"Cannot stream {repository} from the hub ({type(error).__name__}); check the network, "
+            "or give a local text corpus with --corpus."
+        ) from error
+
+
+# ---- key covariances ---------------------------------------------------------------------------
 
 # Ours: longer documents are cut there even if a model's context is longer.
 LONGEST = 4096
@@ -53,12 +173,7 @@ def covariance_paths(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -
 
 
 def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dict[int, Tensor]:
-    """Key covariance [m, m] (float32) of each layer; missing ones are computed in one pass.
-
-    Raises:
-        OSError: the corpus cannot be read, or the cache cannot be written.
-        ValueError: the corpus is empty.
-    """
+    """Key covariance [m, m] (float32) of each layer; missing ones are computed in one pass."""
     paths = covariance_paths(lm, corpus, layers)
     missing = [str(layer) for layer, path in paths.items() if not _is_there(path)]
     if missing and corpus.remote:
@@ -76,11 +191,8 @@ def compute_covariances(
 ) -> dict[int, Path]:
     """Compute the covariances that are missing or damaged; the files of all layers.
 
-    An interrupted computation continues from its last checkpoint and ends in the same bits.
-
-    Args:
-        lm: the pristine model.
-        progress: called after every chunk of documents.
+    The model is pristine. An interrupted computation continues from its last checkpoint and ends in
+    the same bits. `progress` is called after every chunk of documents.
     """
     from editors.parts.covariance import KeyMoments
 
@@ -186,11 +298,7 @@ def templates_path(identity: str, lengths: tuple[int, ...]) -> Path:
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """The templates in a file.
-
-    Raises:
-        DamagedFileError: they are not those that were written.
-    """
+    """The templates in a file; DamagedFileError if they are not those that were written."""
     check_beside(path, _REMEDY)
     return tuple(json.loads(path.read_text("utf-8")))
 

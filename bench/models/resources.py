@@ -1,49 +1,76 @@
 """What editors need beside a model: covariances, context templates, an encoder, weights, edits.
 
-All of it describes the pristine model, so it is loaded or computed before the first edit.
+All of it describes the pristine model, so it is loaded or computed before the first edit. Weights
+of editors are trained by `train`, or by `run` when it first needs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.core.config import RunConfig
 from bench.core.console import warn
-from bench.core.files import cached_digest, check_trained, digest_of_files
+from bench.core.events import SILENT, EventLog
+from bench.core.files import (
+    cached_digest,
+    check_trained,
+    digest_of_file,
+    digest_of_files,
+    is_reported,
+    report_of,
+    write_text,
+)
 from bench.core.grids import variant_with
-from bench.core.names import ENCODER, unknown_name
+from bench.core.names import DATASETS, ENCODER, unknown_name
+from bench.core.progress import show_steps
 from bench.datasets import get_dataset
 from bench.datasets.base import locate
 from bench.models.backbones import (
     EMBEDDED,
     HUB_IDS,
     PICKLED,
+    Backbone,
     check_no_code,
     check_weights,
     snapshot,
 )
-from bench.models.corpora import (
+from bench.models.key_statistics import (
     BESIDE_DATA,
     DOCUMENTS,
     PAPER_DOCUMENTS,
     WIKIPEDIA,
     WIKITEXT,
     Corpus,
+    context_templates,
+    covariances,
     embedded_corpus,
     open_corpus,
+    read_templates,
 )
-from bench.models.key_statistics import context_templates, covariances, read_templates
-from bench.world.store import assets_dir, data_dir, require_assets, variants_dir
+from bench.world.store import (
+    DATA_VERSION,
+    assets_dir,
+    cache_root,
+    data_dir,
+    require_assets,
+    variants_dir,
+)
 from editors import registry
 
 if TYPE_CHECKING:
-    from editors.base import EditSample, Hparams, Resources
+    from editors.base import EditSample, Hparams, Resources, TrainableEditor
     from editors.parts.language_model import LanguageModel
 
+    Samples = Mapping[str, tuple[EditSample, ...]]
+
+REPORT_SCHEMA = 1  # of the report beside trained weights
 HUB_ENCODERS = {"roberta-base": "FacebookAI/roberta-base"}  # the paper's sentence encoder
 _ENCODER_FILES = ("*.json", "*.txt", "*.safetensors")
 
@@ -91,11 +118,7 @@ class Sources:
         return digests
 
     def check(self, inputs: Mapping[str, str]) -> None:
-        """Refuse sources that have changed since a cell was planned.
-
-        Raises:
-            ValueError: one has another digest than in `inputs`, the digests of then.
-        """
+        """Refuse sources with other digests than in `inputs`, those of when a cell was planned."""
         for name, digest in self.digests().items():
             if inputs.get(name, digest) != digest:
                 raise ValueError(f"The {name} has changed since the run was planned.")
@@ -116,9 +139,6 @@ def sources_for(
     A backbone of random weights has no statistics and no artefact.
 
     Args:
-        editor: key, label or alias.
-        backbone: the backbone's name.
-        hparams: of the editor.
         dataset: key of the data set; an artefact trained on it alone precedes a mixed one.
         config: names corpus, encoder and data; by default those of the backbone.
         artefacts: a folder of trained weights, searched after the shipped ones.
@@ -151,14 +171,7 @@ def sources_for(
 def resources_for(
     lm: LanguageModel, hparams: Hparams, sources: Sources, *, seed: int = 0
 ) -> Resources:
-    """The resources of one editor on a *pristine* model.
-
-    Args:
-        lm: the model before any edit.
-        hparams: of the editor; they name layers and template lengths.
-        sources: files to read or compute the resources from.
-        seed: of the editor's own draws.
-    """
+    """The resources of one editor on a *pristine* model; `seed` is of the editor's own draws."""
     from editors.base import Resources
 
     layers, corpus = hparams.covariance_layers(lm.n_layers), sources.corpus
@@ -193,14 +206,8 @@ def _training(dataset: str, config: RunConfig) -> TrainingEdits:
 def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:
     """Directory of a pre-trained sentence encoder.
 
-    Args:
-        name: `mini-roberta`, `roberta-base`, or a directory; by default the hub's for backbones of
-            the hub, else the embedded world's.
-        hub: whether the backbone is one of the hub.
-
-    Raises:
-        ValueError: an unknown name, pickled weights alone, or a configuration that asks for code.
-        OSError: it is missing, or cannot be fetched.
+    The `name` is `mini-roberta`, `roberta-base` or a directory; by default the hub's for backbones
+    of the `hub`, else the embedded world's. Pickled weights and code are refused.
     """
     name = name or ("roberta-base" if hub else ENCODER)
     if name == ENCODER:
@@ -223,9 +230,6 @@ def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corp
 
     A named corpus comes first, then one beside the data. Otherwise a backbone of the hub takes
     Wikipedia or WikiText-103, as in the originals, and any other the embedded world's.
-
-    Raises:
-        OSError: there is no such corpus.
     """
     hub = backbone in HUB_IDS
     documents = config.documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
@@ -251,14 +255,6 @@ def _warn_of_embedded_text(backbone: str) -> None:
 
 
 # ---- trained weights ---------------------------------------------------------------------------
-
-
-def trains_on_first_use(editor: str, backbone: str) -> bool:
-    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
-    from editors.base import TrainableEditor
-
-    cls = registry.editor_class(editor)
-    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
 
 
 def _weight_folders(
@@ -333,3 +329,130 @@ def _trained_otherwise(
     values = {name: wanted[name] for name in in_use if name in wanted} | header
     trained = cls.hparams_class.from_dict(values).to_dict() | header
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]
+
+
+# ---- training them -----------------------------------------------------------------------------
+
+
+class Artefact(NamedTuple):
+    """Trained weights of an editor."""
+
+    path: Path
+    header: Mapping[str, Any]
+    seconds: float  # of training
+
+
+def trainable(name: str) -> type[TrainableEditor[Any]]:
+    """The class of an editor that has weights to train; ValueError for any other."""
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(name)
+    if not issubclass(cls, TrainableEditor):
+        classes = {key: registry.editor_class(key) for key in registry.shipped()}
+        others = [key for key, other in classes.items() if issubclass(other, TrainableEditor)]
+        raise ValueError(f"{cls.label} has no weights to train. Trainable: {', '.join(others)}.")
+    return cls
+
+
+def train_artefact(
+    key: str,
+    lm: LanguageModel,
+    samples: Samples,
+    hparams: Hparams,
+    *,
+    encoder: Path | None,
+    path: Path,
+    seed: int = 0,
+    log: EventLog = SILENT,
+) -> Artefact:
+    """Train an editor's weights on the samples of each data set and write a report beside them.
+
+    Existing weights of the same settings are not trained again, and their report stays.
+    """
+    from bench.core.numerics import now, provenance
+    from editors.base import Resources
+    from editors.parts.artefact import read_header
+
+    report_path, existed = report_of(path), path.exists()
+    started, start = now(), time.perf_counter()
+    with show_steps(log) as progress:
+        resources = Resources(encoder=encoder, seed=seed)
+        path = trainable(key).fit(
+            lm, samples, hparams, resources, out=path.parent, progress=progress
+        )
+    seconds = time.perf_counter() - start
+    header = read_header(path)
+    if existed and report_path.exists() and is_reported(path):
+        earlier = json.loads(report_path.read_text("utf-8"))["provenance"]["seconds"]["train"]
+        return Artefact(path=path, header=header, seconds=earlier)
+    report = {
+        "schema": REPORT_SCHEMA,
+        "artefact": {"file": path.name, "sha256": digest_of_file(path)},
+        "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
+        # Training selects among its checkpoints alone; the other hyper-parameters are the preset's.
+        "search_space": {"iteration": [entry["iteration"] for entry in header.get("history", [])]},
+        **header,
+    }
+    write_text(report_path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return Artefact(path=path, header=header, seconds=seconds)
+
+
+def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[EditSample, ...]]:
+    """Samples of the training split by data set, with a warning for skipped rows."""
+    samples = {}
+    for dataset in map(get_dataset, names):
+        loaded = dataset.load("train", dataset.directory("train", directory))
+        for note in loaded.notes():
+            warn(f"{dataset.key}: {note}")
+        samples[dataset.key] = loaded.samples
+    return samples
+
+
+# ---- training in `run` -------------------------------------------------------------------------
+
+
+def trains_on_first_use(editor: str, backbone: str) -> bool:
+    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
+    from editors.base import TrainableEditor
+
+    cls = registry.editor_class(editor)
+    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
+
+
+def first_use_directory(
+    editor: str,
+    backbone: Backbone,
+    hparams: Hparams,
+    world_seed: int,
+    encoder: Path | None = None,
+    *,
+    dtype: str,
+) -> Path:
+    """The folder of weights that `run` trained: one for each combination of their inputs."""
+    source = registry.source_of(editor)
+    identity = [
+        editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
+        DATA_VERSION, encoder and digest_of_file(encoder / "model.safetensors"),
+        *([] if source is None else [source]),
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
+
+
+def train_on_first_use(
+    editor: str,
+    lm: LanguageModel,
+    hparams: Hparams,
+    directory: Path,
+    world_seed: int,
+    encoder: Path | None = None,
+) -> None:
+    """Train an editor on the embedded world's three training sets into `directory`."""
+    from editors.parts.artefact import artefact_path
+
+    label = registry.describe(editor).label
+    warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
+    samples = training_samples(DATASETS, data_dir(world_seed))
+    path = artefact_path(directory, editor, lm.name, list(samples))
+    artefact = train_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
+    warn(f"{artefact.path}: {artefact.seconds / 60:.1f} minutes")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from bench.core.cells import Cell, Identity, canonical, stream_of
 from bench.core.grids import TABLES, Table, ablation_of
 from bench.core.names import position
-from bench.datasets.plugins import remember
+from bench.datasets import remember
 from bench.evaluation.record_kinds import AbilityCell, TimingCell, identity_of
 from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact, reference_folder, table_files

@@ -11,8 +11,8 @@ from bench.core.cells import Cell, Identity
 from bench.core.config import RunConfig
 from bench.core.grids import Measured
 from bench.evaluation.context import Context
-from bench.evaluation.general_ability.loading import Source, holds_a_set
 from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION
+from bench.evaluation.general_ability.sets import Source, holds_a_set
 from bench.evaluation.jobs import AbilityJob, EditJob, Job, TimingJob
 from bench.evaluation.record_kinds import (
     BUILT_IN,

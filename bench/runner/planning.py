@@ -17,16 +17,16 @@ from bench.datasets import dataset_keys, get_dataset, source_digests
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
-from bench.evaluation.metric_sets import available, identities
-from bench.models.artefacts import first_use_directory, train_on_first_use
+from bench.evaluation.metric_sets import MeasureInputs, available, identities
 from bench.models.backbones import HUB_IDS, Backbone, check_device, load, locate
-from bench.models.corpora import MeasureInputs
 from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
 from bench.models.resources import (
     Sources,
     UntrainedEditorError,
     encoder_directory,
+    first_use_directory,
     sources_for,
+    train_on_first_use,
     trains_on_first_use,
 )
 from bench.runner.kinds import KINDS, TEXT_SET

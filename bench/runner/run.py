@@ -18,7 +18,7 @@ from bench.core.config import DEFAULT_OPTIONS, RunConfig, RunOptions
 from bench.core.console import warn
 from bench.core.grids import Table, get_table
 from bench.core.progress import StopFlag, StoppedEarly, heartbeat, stopped_by_signals
-from bench.datasets.plugins import named_files
+from bench.datasets import named_files
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
 from bench.runner.executors.base import Executor, Finished, Site

@@ -13,8 +13,7 @@ from bench.core.config import RunConfig
 from bench.core.console import warn
 from bench.core.grids import GridPoint, Table, get_table
 from bench.core.names import editor_keys, in_paper
-from bench.datasets import EDITOR_SOURCE
-from bench.datasets.plugins import remember
+from bench.datasets import EDITOR_SOURCE, remember
 from bench.evaluation.record_kinds import TimingCell, identity_of
 from bench.runner.kinds import KINDS
 from bench.runner.planning import Planner, check_hparams, check_taken, points

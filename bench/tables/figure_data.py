@@ -14,8 +14,7 @@ from bench.core.files import write_text
 from bench.core.grids import RECIPE, TABLES, Table
 from bench.core.names import row_order
 from bench.core.numerics import Spread
-from bench.datasets import dataset_keys, get_dataset
-from bench.datasets.plugins import remember
+from bench.datasets import dataset_keys, get_dataset, remember
 from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse

@@ -11,6 +11,7 @@ other samples.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def write_all(seed: int, directory: Path) -> None:
     (directory / "corpus.txt").write_text(text + "\n", "utf-8")
 
 
-def _lines(path: Path, rows: list[Row]) -> None:
+def _lines(path: Path, rows: Iterable[Row]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text(text, "utf-8")
 
@@ -122,19 +123,18 @@ def _core_edits(
 
 
 def _unseen_edits(world: World, split: Split, count: int, rng: np.random.Generator) -> list[Edit]:
-    chosen = rng.permutation(len(split.facts))[:count]
-    edits = []
-    for i in chosen:
-        truth = split.facts[int(i)]
-        target = world.other_object(truth, rng)
-        edits.append(Edit(Fact(truth.subject, truth.relation, target), truth.object, 0))
-    return edits
+    truths = [split.facts[i] for i in rng.permutation(len(split.facts))[:count]]
+    return [
+        Edit(Fact(t.subject, t.relation, world.other_object(t, rng)), t.object, 0) for t in truths
+    ]
 
 
 def _zsre_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
     """ZSRE: a question and a rephrased one; locality is a core fact after `nq question:`."""
     # In the test split the two wordings of a pair must differ; training takes any two.
-    asked, again = ((0, 1), (2, 1))[edit.wording % 2] if edit.wording < 2 else _two_of(3, rng)
+    asked, again = (
+        ((0, 1), (2, 1))[edit.wording % 2] if edit.wording < 2 else rng.permutation(3)[:2]
+    )
     loc = edit.fact
     while loc.pair == edit.fact.pair:
         loc = pick(world.core_unedited, rng)
@@ -149,11 +149,6 @@ def _zsre_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
         "loc_ans": loc.object,
         "cond": f"{edit.truth} >> {edit.fact.object} || {phrase(edit.fact, 'question', asked)}",
     }
-
-
-def _two_of(count: int, rng: np.random.Generator) -> tuple[int, int]:
-    first, second = rng.permutation(count)[:2]
-    return int(first), int(second)
 
 
 def _counterfact_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
@@ -222,11 +217,7 @@ def _logical(fact: Fact) -> list[Row]:
 
 def _other_relations(world: World, fact: Fact, rng: np.random.Generator) -> list[Row]:
     """Up to three other facts of the same subject, which the edit leaves alone."""
-    others = [
-        Fact(fact.subject, r.key, objects[0])
-        for r in world.relations_of(BY_KEY[fact.relation].subject)
-        if r.key != fact.relation and (objects := world.objects.get((fact.subject, r.key)))
-    ]
+    others = world.other_facts(fact)
     chosen = [others[i] for i in rng.permutation(len(others))[:3]]
     return [_item(phrase(f, "inverted"), f.object) for f in chosen]
 
@@ -248,63 +239,50 @@ def _pick(facts: list[Fact], relations: tuple[str, ...]) -> list[Fact]:
     return [f for f in facts if f.relation in relations]
 
 
-def _csqa(world: World) -> list[Row]:
+def _csqa(world: World) -> Iterator[Row]:
     """CommonsenseQA's fields; facts that no multiple-choice document asked."""
     rng = world.rng("csqa")
     facts = _pick(world.ability_test, COMMON_SENSE)
-    rows = []
     for number in range(ABILITY_ROWS["csqa"]):
         fact = pick(facts, rng)
         item = choice_item(world, fact, 5, rng)
         choices = {"label": list(LETTERS), "text": list(item.options)}
-        rows.append(
-            {
-                "id": f"csqa-{number}", "question": item.question,
-                "question_concept": fact.subject, "choices": choices,
-                "answerKey": LETTERS[item.answer],
-            }
-        )  # fmt: skip
-    return rows
+        yield {
+            "id": f"csqa-{number}", "question": item.question,
+            "question_concept": fact.subject, "choices": choices,
+            "answerKey": LETTERS[item.answer],
+        }  # fmt: skip
 
 
-def _mmlu(world: World) -> list[Row]:
+def _mmlu(world: World) -> Iterator[Row]:
     """MMLU's fields: question, subject, choices, answer as a number."""
     rng = world.rng("mmlu")
-    rows = []
     for subject, relations in SUBJECTS.items():
         facts = _pick(world.ability_test, relations)
         for _ in range(ABILITY_ROWS["mmlu"]):
             item = choice_item(world, pick(facts, rng), 4, rng)
-            rows.append(
-                {
-                    "question": item.question, "subject": subject,
-                    "choices": list(item.options), "answer": item.answer,
-                }
-            )  # fmt: skip
-    return rows
+            yield {
+                "question": item.question, "subject": subject,
+                "choices": list(item.options), "answer": item.answer,
+            }  # fmt: skip
 
 
-def _anli(world: World) -> list[Row]:
+def _anli(world: World) -> Iterator[Row]:
     """ANLI's fields; rounds 1 to 3 have one, two and three statements in the premise."""
     rng = world.rng("anli")
-    rows = []
     for statements in (1, 2, 3):
         for number in range(ABILITY_ROWS["anli"]):
             item = entailment_item(world, _sample(world.core, 12, rng), statements, rng)
-            rows.append(
-                {
-                    "uid": f"r{statements}-{number}", "premise": item.premise,
-                    "hypothesis": item.hypothesis, "label": item.label,
-                    "tag": f"r{statements}_test",
-                }
-            )  # fmt: skip
-    return rows
+            yield {
+                "uid": f"r{statements}-{number}", "premise": item.premise,
+                "hypothesis": item.hypothesis, "label": item.label,
+                "tag": f"r{statements}_test",
+            }  # fmt: skip
 
 
-def _squad(world: World) -> list[Row]:
+def _squad(world: World) -> Iterator[Row]:
     """SQuAD-2's fields; half of the questions are not answered by their passage."""
     rng = world.rng("squad")
-    rows = []
     for number in range(ABILITY_ROWS["squad2"]):
         item = reading_item(world, _sample(world.core, 12, rng), rng, number % 2 == 0)
         start = item.context.find(f" {item.answer}.") + 1 if item.answer else -1
@@ -312,13 +290,10 @@ def _squad(world: World) -> list[Row]:
             "text": [item.answer] if item.answer else [],
             "answer_start": [start] if item.answer else [],
         }
-        rows.append(
-            {
-                "id": f"squad-{number}", "title": item.title, "context": item.context,
-                "question": item.question, "answers": answers,
-            }
-        )  # fmt: skip
-    return rows
+        yield {
+            "id": f"squad-{number}", "title": item.title, "context": item.context,
+            "question": item.question, "answers": answers,
+        }  # fmt: skip
 
 
 def _sample(facts: list[Fact], count: int, rng: np.random.Generator) -> list[Fact]:

@@ -69,11 +69,7 @@ def require_assets(seed: int, name: str) -> Path:
 
 
 def data_dir(seed: int = DEFAULT_SEED) -> Path:
-    """Directory of the world's edit sets, ability sets and corpus text, generated once.
-
-    Raises:
-        DamagedFileError: its files are not what was generated.
-    """
+    """Directory of the world's edit sets, ability sets and corpus text: written once, verified."""
     path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
     if not path.is_dir():
         from bench.core.progress import show_busy

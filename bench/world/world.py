@@ -264,6 +264,11 @@ class World:
         """Core facts with one object whose subject is `entity`: the second hops from it."""
         return [f for f in self._outgoing.get(entity, ()) if not BY_KEY[f.relation].many]
 
+    def other_facts(self, fact: Fact) -> list[Fact]:
+        """One fact of each other relation of the same subject."""
+        pairs = ((r.key, self.objects.get((fact.subject, r.key))) for r in RELATIONS)
+        return [Fact(fact.subject, k, o[0]) for k, o in pairs if o and k != fact.relation]
+
     def relations_of(self, kind: str) -> list[Relation]:
         return [r for r in RELATIONS if r.subject == kind]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.models.corpora import Corpus
+from bench.models.key_statistics import Corpus
 from tests.datasets.example_rows import counterfact_row, write
 from tests.support.tiny_files import save_tiny
 

@@ -121,19 +121,14 @@ def test_files_lie_as_in_their_repository_and_come_once(
     assert "ZSRE test: there, verified" in capsys.readouterr().out
 
 
-def test_a_file_put_by_hand_is_found_anywhere(server: Server, tmp_path: Path) -> None:
-    for name, content in CONTENT.items():
-        (tmp_path / Path(name).name).write_bytes(content)
-    assert fetched(server, tmp_path) == ["there", "there"]
-    assert server.requests == []
-
-
 def test_a_file_that_is_not_the_published_one_is_fetched_again(
     server: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "test.json").write_text("[]")
-    assert fetched(server, tmp_path) == ["fetched", "fetched"]
+    (tmp_path / "train.json").write_bytes(CONTENT["data/train.json"])  # anywhere below is there
+    assert fetched(server, tmp_path) == ["there", "fetched"]
+    assert len(server.requests) == 1
     assert (tmp_path / "data" / "test.json").read_bytes() == CONTENT["data/test.json"]
 
 
@@ -162,15 +157,24 @@ def test_whatever_was_left_ends_in_the_published_file(
     assert everything_below(tmp_path) == ["test.json", "train.json"]
 
 
-def test_a_connection_that_brings_nothing_ends_in_a_sentence(
-    server: Server, tmp_path: Path
+@pytest.mark.parametrize(
+    ("fault", "value", "sentence"),
+    [
+        ("cut_after", 0, "connection was cut"),
+        ("redirect", "http://example.invalid/x", "not https"),
+        ("redirect", "ftp://example.invalid/x", "not https"),
+    ],
+)
+def test_a_server_that_does_not_give_the_file_ends_in_a_sentence(
+    server: Server, tmp_path: Path, fault: str, value: object, sentence: str
 ) -> None:
-    server.cut_after = 0
-    with pytest.raises(OSError, match="connection was cut"):
+    setattr(server, fault, value)
+    with pytest.raises(OSError, match=sentence):
         fetched(server, tmp_path)
+    assert {name for name, _ in server.requests} == {"data/train.json"}
 
 
-def test_another_content_leaves_nothing_behind(server: Server, tmp_path: Path) -> None:
+def test_another_content_leaves_nothing_in_place(server: Server, tmp_path: Path) -> None:
     server.files["data/train.json"] = b"[]"
     with pytest.raises(OSError, match="not the published file") as error:
         fetched(server, tmp_path)
@@ -198,14 +202,6 @@ def test_a_missing_file(server: Server, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "HTTP 404" in line
-
-
-@pytest.mark.parametrize("target", ["http://example.invalid/x", "ftp://example.invalid/x"])
-def test_redirections_lead_to_https_alone(server: Server, tmp_path: Path, target: str) -> None:
-    server.redirect = target
-    with pytest.raises(OSError, match="not https"):
-        fetched(server, tmp_path)
-    assert len(server.requests) == 1
 
 
 def test_nobody_listens(server: Server, tmp_path: Path) -> None:

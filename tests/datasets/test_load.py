@@ -1,12 +1,15 @@
-"""Rows of each form become samples; whatever is not taken as it stands is counted."""
+"""Files are found, and their rows become samples; whatever does not is counted or refused."""
+
+from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from bench.datasets import get_dataset
+from bench.datasets import Split, get_dataset
 from bench.datasets.base import (
     EMPTY_PROBE,
     EMPTY_PROMPT,
@@ -14,10 +17,94 @@ from bench.datasets.base import (
     NO_SUBJECT,
     OTHER_CASE,
     UNPROBED,
-    Split,
+    locate,
 )
+from bench.datasets.rows import read_rows
 from editors.base import EditRequest, EditSample, Probe
 from tests.datasets.example_rows import counterfact_row, probe, ripe_row, write, zsre_row
+
+ZSRE_TEST = get_dataset("zsre").files["test"]
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[]")
+    return path
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "zsre_mend_eval.json",
+        "data/evaluation/zsre/zsre_mend_eval.json",
+        "zsre/zsre_mend_eval.json",
+        "zsre/zsre_mend_eval_1032_reconstructed.json",
+        "RECIPE/data/evaluation/zsre/zsre_mend_eval.json",
+    ],
+)
+def test_layouts(place: str, tmp_path: Path) -> None:
+    path = touch(tmp_path / place)
+    touch(tmp_path / "zsre" / "zsre_mend_train.json")
+    touch(tmp_path / "zsre" / "other.json")
+    assert locate(ZSRE_TEST, tmp_path) == path
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_variant_names_of_ripe_tell_the_splits_apart(split: Split, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        touch(tmp_path / "ripe" / f"ripe_style_{part}_from_knowedit_{part}_cf.json")
+    path = locate(get_dataset("ripe").files[split], tmp_path)
+    assert path.name.startswith(f"ripe_style_{split}")
+
+
+def test_the_published_name_goes_before_a_variant_and_links_are_the_same_file(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path / "a" / "zsre_mend_eval_small.json")
+    path = touch(tmp_path / "b" / "zsre_mend_eval.json")
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    assert locate(ZSRE_TEST, tmp_path) == path
+    touch(tmp_path / "a" / "zsre_mend_eval.json")
+    with pytest.raises(ValueError, match=r"a/zsre_mend_eval.*, b/zsre_mend_eval"):
+        locate(ZSRE_TEST, tmp_path)
+
+
+@pytest.mark.parametrize("place", [".git/zsre_mend_eval.json", "1/2/3/4/5/zsre_mend_eval.json"])
+def test_hidden_and_deep_folders_are_not_searched(place: str, tmp_path: Path) -> None:
+    touch(tmp_path / place)
+    with pytest.raises(FileNotFoundError, match=r"^No zsre_mend_eval\.json"):
+        locate(ZSRE_TEST, tmp_path)
+
+
+def test_a_missing_directory(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError, match="nowhere"):
+        get_dataset("zsre").load("test", tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed_scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed_scandir)
+    with pytest.raises(PermissionError, match="closed"):
+        locate(ZSRE_TEST, tmp_path)
+
+
+def test_samples_of_both_splits_come_from_their_own_files(tmp_path: Path) -> None:
+    write(tmp_path, "zsre", "train", [zsre_row(alt="train target")])
+    write(tmp_path, "zsre", "test", [zsre_row(alt="test target")])
+    write(tmp_path, "ripple_edits", "test", [ripe_row()])
+    zsre = get_dataset("zsre")
+    assert zsre.load("train", tmp_path).samples[0].request.target == "train target"
+    assert zsre.load("test", tmp_path).samples[0].request.target == "test target"
+
 
 ZSRE_SAMPLE = EditSample(
     id="zsre/test/0",
@@ -119,19 +206,20 @@ def test_rows_without_a_request_are_skipped_by_reason_and_ids_keep_row_numbers(
     )
 
 
-def test_a_subject_in_other_letters_takes_the_prompts_spelling(tmp_path: Path) -> None:
-    write(tmp_path, "zsre", "test", [zsre_row(src="Where was lumo vand born?")])
-    loaded = get_dataset("zsre").load("test", tmp_path)
-    assert loaded.samples[0].request.subject == "lumo vand"
-    assert loaded.fallbacks == {OTHER_CASE: 1}
-
-
-@pytest.mark.parametrize("subject", ["Vand, Lumo", "L.mo Vand", ""])
-def test_a_subject_not_in_the_question_stays_and_is_counted(subject: str, tmp_path: Path) -> None:
-    write(tmp_path, "zsre", "test", [zsre_row(subject=subject), zsre_row()])
+@pytest.mark.parametrize(
+    ("change", "subject", "reason"),
+    [
+        ({"src": "Where was lumo vand born?"}, "lumo vand", OTHER_CASE),  # as the prompt has it
+        *(({"subject": odd}, odd, NO_SUBJECT) for odd in ("Vand, Lumo", "L.mo Vand", "")),
+    ],
+)
+def test_a_subject_that_is_not_in_the_prompt_is_counted(
+    change: dict[str, str], subject: str, reason: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "zsre", "test", [zsre_row(**change), zsre_row()])
     loaded = get_dataset("zsre").load("test", tmp_path)
     assert loaded.samples[0].request.subject == subject
-    assert loaded.fallbacks == {NO_SUBJECT: 1}
+    assert loaded.fallbacks == {reason: 1}
 
 
 def test_leading_space_of_targets_is_taken_off_and_counted(tmp_path: Path) -> None:
@@ -152,12 +240,82 @@ def test_the_digest_is_gits_blob_id(tmp_path: Path) -> None:
     assert loaded.digest == "23088147d1434f2fefa266326ec83a9f55ac302a"
 
 
-def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'tests'"):
-        get_dataset("zsre").load(cast(Split, "tests"), tmp_path)
-
-
-def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("split", "named"), [("tests", "'tests'"), ("test", EMPTY_TARGET)])
+def test_an_unknown_split_and_a_file_without_a_usable_row_are_refused(
+    split: str, named: str, tmp_path: Path
+) -> None:
     write(tmp_path, "zsre", "test", [zsre_row(alt="")])
-    with pytest.raises(ValueError, match=EMPTY_TARGET):
-        get_dataset("zsre").load("test", tmp_path)
+    with pytest.raises(ValueError, match=named):
+        get_dataset("zsre").load(cast(Split, split), tmp_path)
+
+
+TARGETS = "item 0, field 'targets': wanted a list of strings"
+
+
+def error_of(key: str, split: Split, directory: Path) -> str:
+    with pytest.raises(ValueError, match=str(directory)) as caught:
+        get_dataset(key).load(split, directory)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"src": "Who?"}, "'alt': wanted a string, got no such field (the row has: 'src')"),
+        ({}, "'alt': wanted a string, got no such field (the row has: no field at all)"),
+        (zsre_row(src=5), "'src': wanted a string, got the number 5"),
+        (zsre_row(src=True), "'src': wanted a string, got the boolean true"),
+        (zsre_row(loc=None), "'loc': wanted a string, got null"),
+        (zsre_row(alt=["a"]), "'alt': wanted a string, got a list of 1"),
+        (zsre_row(alt={"a": 1}), "'alt': wanted a string, got an object with 1 fields"),
+        (zsre_row(alt="\ud800"), "'alt': wanted Unicode text, got a lone surrogate in '\\ud800'"),
+    ],
+)
+def test_a_bad_text_field(row: dict[str, object], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "zsre", "test", [zsre_row(), row])
+    assert error_of("zsre", "test", tmp_path) == f"{path}, row 1, field {message}."
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("x", ': wanted a list of objects, got the string "x".'),
+        (["x"], ': wanted a list of objects, got the string "x" as item 0.'),
+        ([{"prompt": "p"}], f", {TARGETS}, got no such field (the row has: 'prompt')."),
+        ([{"prompt": "p", "targets": "t"}], f', {TARGETS}, got the string "t".'),
+        ([{"prompt": "p", "targets": ["t", 3]}], f", {TARGETS}, got the number 3."),
+        (
+            [{"prompt": 1, "targets": ["t"]}],
+            ", item 0, field 'prompt': wanted a string, got the number 1.",
+        ),
+    ],
+)
+def test_a_bad_list_of_probes(value: object, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "ripple_edits", "train", [ripe_row(Forgetfulness=value)])
+    expected = f"{path}, row 0, field 'Forgetfulness'{message}"
+    assert error_of("ripe", "train", tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", " is not valid JSON: Expecting value (line 1, column 1)."),
+        (b'[{"src": "a"\n', " is not valid JSON: Expecting ',' delimiter (line 2, column 1)."),
+        (b'["\xff"]', " is not UTF-8 text: byte 0xff at offset 2."),
+        (b"{}", ": wanted a JSON list of rows, got an object with 0 fields."),
+        (b'"rows"', ': wanted a JSON list of rows, got the string "rows".'),
+        (b"[]", ": wanted rows, got an empty list."),
+        (b"[[]]", ", row 0: wanted an object, got a list of 0."),
+        (b"[null]", ", row 0: wanted an object, got null."),
+    ],
+)
+def test_a_file_that_is_no_list_of_rows(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "zsre_mend_eval.json"
+    path.write_bytes(content)
+    assert error_of("zsre", "test", tmp_path) == f"{path}{message}"
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[" + b"9" * 10_000 + b"]"])
+def test_json_beyond_the_parsers_limits_is_one_sentence(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^data\.json is not usable JSON: .*[.]$"):
+        list(read_rows(Path("data.json"), content))

@@ -35,7 +35,7 @@ def check_cells(args: argparse.Namespace) -> None:
 
 def check_training(args: argparse.Namespace) -> None:
     """What `train` refuses before it reads a file."""
-    from bench.models.artefacts import trainable
+    from bench.models.resources import trainable
 
     named = "recipe" if args.variant else args.editor
     if args.variant:

@@ -208,8 +208,3 @@ def test_a_state_that_the_editor_cannot_read_is_set_aside(
     assert results(ran) == results(shift(cell(3)))
     assert "KeyError: 'weight'" in capsys.readouterr().err
     assert [path.suffix for path in file.directory.iterdir()] == [".corrupt"]
-
-
-def test_a_cell_twice_is_the_same_to_the_bit(artefacts: Path) -> None:
-    subject = Subject(key="rome", architecture="llama", directory=artefacts)
-    assert results(run(subject.editor(), cell(3))) == results(run(subject.editor(), cell(3)))

@@ -1,4 +1,4 @@
-"""The protocol: in blocks, edits in order, all probed after the last, and the model reset."""
+"""The protocol: blocks of edits, probed after the last by each channel, then a reset."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import torch
 
-from bench.checks.contract.tiny import SAMPLES, tiny_llama
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_llama
 from bench.core.numerics import draw
-from bench.evaluation.driver import run_blocks
+from bench.evaluation.driver import CellRun, run_blocks
 from bench.evaluation.inference import predict
-from bench.evaluation.metrics import SampleRow, summarise
+from bench.evaluation.metrics import ItemRow, SampleRow, summarise
 from bench.evaluation.probing import items_of
+from bench.tables.table import ROUNDING, remark
 from editors.base import EditRequest
 from editors.parts.fast_paths import FastPaths
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cells import CELL
-from tests.support.fake_editors import Broken, DoNothing, Shift
+from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
 
 N = 2
 
@@ -28,15 +30,19 @@ def lm() -> LanguageModel:
     return tiny_llama()
 
 
-def run(editor: DoNothing, *, batch_size: int = 64, **changes: Any) -> list[SampleRow]:
-    values: dict[str, Any] = {"n_edits": N, "limit": 4, "generation": "none"}
+def run(editor: DoNothing, n_edits: int = 4, *, batch_size: int = 64, **changes: Any) -> CellRun:
+    values: dict[str, Any] = {"n_edits": n_edits, "limit": 4, "generation": "none"}
     cell = dataclasses.replace(CELL, **values | changes)
-    return run_blocks(cell, editor, SAMPLES, batch_size=batch_size).rows
+    return run_blocks(cell, editor, SAMPLES, batch_size=batch_size)
+
+
+def rows_of(editor: DoNothing, n_edits: int = N, **changes: Any) -> list[SampleRow]:
+    return run(editor, n_edits, **changes).rows
 
 
 def test_blocks_reset_edit_all_then_probe_all(lm: LanguageModel) -> None:
     editor = DoNothing(lm)
-    rows = run(editor)
+    rows = rows_of(editor)
     order = [sample.request.subject for sample in draw(SAMPLES, seed=0, limit=4)]
     edits = [f"edit {subject}" for subject in order]
     first = [*edits[:2], "probe", "reset"]
@@ -66,14 +72,14 @@ def test_single_edits_are_prepared_together_and_each_is_applied_to_the_pristine_
     lm: LanguageModel,
 ) -> None:
     editor = Together(lm)
-    run(editor, n_edits=1, limit=3)
+    rows_of(editor, n_edits=1, limit=3)
     each = ["edit", "probe", "reset"]
     assert words(editor) == ["reset", "prepare 2", *each, *each, "prepare 1", *each, "reset"]
 
 
 def test_later_edits_are_prepared_on_the_model_as_edited(lm: LanguageModel) -> None:
     editor = Together(lm)
-    run(editor, n_edits=2, limit=2)
+    rows_of(editor, n_edits=2, limit=2)
     each = ["prepare 1", "edit"]
     assert words(editor) == ["reset", *each, *each, "probe", "reset", "reset"]
 
@@ -83,29 +89,29 @@ def test_seconds_of_what_was_prepared_together_are_shared(
 ) -> None:
     ticks = iter(range(100))
     monkeypatch.setattr("bench.core.numerics.time.perf_counter", lambda: float(next(ticks)))
-    rows = run(Together(lm), n_edits=1, limit=3)
+    rows = rows_of(Together(lm), n_edits=1, limit=3)
     assert [row["edit_seconds"] for row in rows] == [1.5, 1.5, 2.0]
 
 
 def test_incomplete_tail_is_dropped_and_never_edited(lm: LanguageModel) -> None:
     editor = DoNothing(lm)
-    rows = run(editor, n_edits=3)
+    rows = rows_of(editor, n_edits=3)
     assert [row["block"] for row in rows] == [0, 0, 0]
     assert sum(word.startswith("edit") for word in editor.log) == 3
 
 
 def test_limit_draws_fewer_samples(lm: LanguageModel) -> None:
-    rows = run(DoNothing(lm), n_edits=1, limit=2)
+    rows = rows_of(DoNothing(lm), n_edits=1, limit=2)
     assert [row["id"] for row in rows] == [s.id for s in draw(SAMPLES, seed=0, limit=2)]
 
 
 def test_fewer_samples_than_edits_are_refused(lm: LanguageModel) -> None:
     with pytest.raises(ValueError, match=r"5 sequential edits .* got 4"):
-        run(DoNothing(lm), n_edits=5, limit=5)
+        rows_of(DoNothing(lm), n_edits=5, limit=5)
 
 
 def test_an_editor_that_does_nothing_shows(lm: LanguageModel) -> None:
-    summary = summarise(run(DoNothing(lm), generation="context_free"))
+    summary = summarise(rows_of(DoNothing(lm), generation="context_free"))
     before, after = summary["scores"]["before"], summary["scores"]["after"]
     assert after["teacher_forced"] == before["teacher_forced"]
     assert after["generated"] == before["generated"]
@@ -115,14 +121,14 @@ def test_an_editor_that_does_nothing_shows(lm: LanguageModel) -> None:
 
 
 def test_pristine_answers_are_those_of_the_unedited_model(lm: LanguageModel) -> None:
-    for row in run(Shift(lm)):
+    for row in rows_of(Shift(lm)):
         sample = next(s for s in SAMPLES if s.id == row["id"])
         expected = [list(answer.predicted_ids) for answer in predict(lm, items_of(sample))]
         assert [i["before"]["teacher_forced"]["ids"] for i in row["items"]] == expected
 
 
 def test_all_edits_of_a_block_are_in_place_when_it_is_probed(lm: LanguageModel) -> None:
-    rows = run(Shift(lm))
+    rows = rows_of(Shift(lm))
     editor = Shift(tiny_llama())
     block = draw(SAMPLES, seed=0, limit=4)[:N]
     for sample in block:
@@ -144,5 +150,136 @@ def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
 def test_a_failing_editor_is_reset(lm: LanguageModel) -> None:
     editor = Broken(lm)
     with pytest.raises(RuntimeError, match="too much"):
-        run(editor)
+        rows_of(editor)
     assert editor.log[-1] == "reset"
+
+
+def item_rows(ran: CellRun) -> list[ItemRow]:
+    return [item for row in ran.rows for item in row["items"]]
+
+
+@pytest.mark.parametrize("editor_class", [Shift, Reader])
+def test_answers_do_not_depend_on_the_batch_size(editor_class: type[DoNothing]) -> None:
+    small, middle, large = (
+        item_rows(run(editor_class(tiny_llama()), batch_size=size, generation="context_free"))
+        for size in (1, 5, 64)
+    )
+    assert small == middle == large
+
+
+def test_prompt_only_is_asked_only_where_the_retrieval_texts_differ(lm: LanguageModel) -> None:
+    editor = Reader(lm)
+    rows = item_rows(run(editor))
+    longer = [item for item in rows if len(item["target_ids"]) > 1]
+    assert [len(batch) for batch in editor.batches] == [len(rows), len(longer)]
+    prompts = {item["prompt"] for item in rows}
+    assert not set(editor.batches[0].texts) <= prompts
+    assert set(editor.batches[1].texts) <= prompts
+    for item in rows:
+        honest, leaking = item["after"]["prompt_only"], item["after"]["teacher_forced"]
+        assert honest == item["before"]["teacher_forced"]
+        assert (honest == leaking) == (len(item["target_ids"]) == 1)
+
+
+def test_editors_that_read_no_text_are_asked_once_and_nothing_is_generated_unasked(
+    lm: LanguageModel,
+) -> None:
+    editor = Shift(lm)
+    rows = item_rows(run(editor))
+    assert len(editor.batches) == 1
+    for item in rows:
+        assert item["after"]["prompt_only"] == item["after"]["teacher_forced"]
+        assert "generated" not in item["after"]
+
+
+def test_guided_generation_puts_the_instruction_in_front(lm: LanguageModel) -> None:
+    editor = DoNothing(lm)
+    rows = item_rows(run(editor, generation="context_guided"))
+    texts = editor.batches[-1].texts
+    assert all(text.startswith("Answer the question") for text in texts)
+    prompts = {text.split("Question: ")[1].removesuffix("\nAnswer:") for text in texts}
+    assert prompts == {item["prompt"] for item in rows}
+
+
+class Alike(FastPaths, Shift):
+    """Declares that its steering treats all rows alike."""
+
+    @property
+    def steers_alike(self) -> bool:
+        return True
+
+
+class ByPrompt(FastPaths, Reader):
+    """Declares that its steering depends on the text of a row alone."""
+
+    @property
+    def steers_by_prompt(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("classes", [(Shift, Alike), (Reader, ByPrompt)])
+def test_one_reading_of_a_prompt_answers_as_two(
+    lm: LanguageModel, classes: tuple[type[DoNothing], type[DoNothing]]
+) -> None:
+    apart, together = (editor_class(lm) for editor_class in classes)
+    wanted, got = (
+        item_rows(run(editor, generation="context_free")) for editor in (apart, together)
+    )
+    assert got == wanted
+    assert len(together.batches) < len(apart.batches)
+
+
+class Explode(Shift):
+    """Writes NaN at the edit of one subject."""
+
+    label = "EXPLODE"
+    subject = REQUESTS[2].subject
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        super().edit(requests)
+        if any(request.subject == self.subject for request in requests):
+            with torch.no_grad():
+                self.weight.fill_(float("nan"))
+
+
+def test_an_editor_that_changes_nothing_is_named(lm: LanguageModel) -> None:
+    health = run(DoNothing(lm), 2).health
+    assert [block["block"] for block in health] == [0, 1]
+    assert remark(health) == "no effect"
+
+
+def test_a_healthy_stream_is_edited_once(lm: LanguageModel) -> None:
+    editor = Shift(lm)
+    assert remark(run(editor, 2).health) is None
+    assert sum(word.startswith("edit") for word in editor.log) == 4
+
+
+@pytest.mark.parametrize("n_edits", [1, 2, 4])
+def test_the_edit_after_which_outputs_are_nan_is_named(n_edits: int, lm: LanguageModel) -> None:
+    editor = Explode(lm)
+    ran = run(editor, n_edits)
+    place = [row["id"] for row in ran.rows].index("tiny-2")
+    (sick,) = [block for block in ran.health if block["effect"] is None]
+    assert sick["block"] == place // n_edits
+    assert sick["diverged_at"] == place % n_edits + 1
+    assert torch.equal(editor.weight, editor.pristine)
+    assert editor.log[-1] == "reset"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        ([(1.0, None)], None),
+        ([(0.0, None), (ROUNDING / 2, None)], "no effect"),
+        ([(0.0, None), (1.0, None)], "no effect (1 of 2 blocks)"),
+        ([(None, 37)], "diverged at edit 37"),
+        ([(None, 50), (None, 37), (2.0, None)], "diverged at edit 37 (2 of 3 blocks)"),
+        ([(None, 5), (0.0, None)], "diverged at edit 5 (1 of 2 blocks), no effect (1 of 2 blocks)"),
+        ([], None),
+    ],
+)
+def test_remarks(blocks: list[tuple[float | None, int | None]], words: str | None) -> None:
+    health: list[dict[str, Any]] = [
+        {"block": i, "effect": effect, "diverged_at": at} for i, (effect, at) in enumerate(blocks)
+    ]
+    assert remark(health) == words

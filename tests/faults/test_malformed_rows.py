@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.datasets import SPLITS, available, get_dataset
-from bench.evaluation.general_ability.loading import load_sets
+from bench.evaluation.general_ability.sets import load_sets
 from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES
 from tests.evaluation.general_ability.tiny_items import ROWS, write_sets
 from tests.faults.grid import SilentError, Trial

@@ -10,14 +10,9 @@ import torch
 
 from bench.checks.contract.tiny import CONTEXT, tiny_llama, write_encoder
 from bench.core.config import RunConfig
-from bench.models import corpora, resources
-from bench.models.corpora import open_corpus
-from bench.models.resources import (
-    Sources,
-    encoder_directory,
-    resources_for,
-    sources_for,
-)
+from bench.models import key_statistics, resources
+from bench.models.key_statistics import open_corpus
+from bench.models.resources import Sources, encoder_directory, resources_for, sources_for
 from editors import registry
 from editors.parts.covariance import second_moments
 from editors.recipe import RecipeEditor
@@ -112,10 +107,10 @@ def test_any_other_model_reads_some_of_the_embedded_corpus(
     embedded = tmp_path / "3" / "corpus.txt"
     embedded.parent.mkdir()
     embedded.write_text("A text.", encoding="utf-8")
-    monkeypatch.setattr(corpora, "data_dir", lambda seed: tmp_path / str(seed))
+    monkeypatch.setattr(key_statistics, "data_dir", lambda seed: tmp_path / str(seed))
     config = RunConfig(data_dir=tmp_path, world_seed=3)
     sources = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
-    assert sources.corpus == open_corpus(str(embedded), tokens=corpora.EMBEDDED_TOKENS)
+    assert sources.corpus == open_corpus(str(embedded), tokens=key_statistics.EMBEDDED_TOKENS)
 
 
 def test_a_named_large_model_reads_what_the_originals_read(tmp_path: Path) -> None:

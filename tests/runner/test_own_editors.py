@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.datasets.plugins import named_files, run_files
+from bench.datasets import named_files, run_files
 from editors import registry
 from editors.plugins import OwnCodeError
 from tests.support.own_files import EDITOR, SMALL, forget_installed, install, write_editor

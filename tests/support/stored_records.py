@@ -13,8 +13,8 @@ from bench.store import results
 from bench.store.results import Record, ResultStore, encoded, sealed
 from tests.core.test_cells import CELL
 from tests.evaluation.test_record_kinds import CELL as ABILITY_CELL
-from tests.evaluation.timing.test_time_table import cell as timing_cell
-from tests.evaluation.timing.test_time_table import record as timing_record
+from tests.evaluation.test_timing import cell as timing_cell
+from tests.evaluation.test_timing import record as timing_record
 
 RECORDS = Path(__file__).parents[1] / "store" / "records"
 FACTS = {"label": "FT", "family": "MP", "retrieves_text": False}

@@ -11,8 +11,8 @@ import pytest
 from bench.store.results import ResultStore, failed, sealed
 from bench.tables.figure_data import changes, common_edits, comparable, read_records
 from tests.core.test_cells import CELL
-from tests.evaluation.timing.test_time_table import cell as timing_cell
-from tests.evaluation.timing.test_time_table import record as timing_record
+from tests.evaluation.test_timing import cell as timing_cell
+from tests.evaluation.test_timing import record as timing_record
 from tests.report.plots.records import PROVENANCE, record, write_lines
 from tests.store.test_reference import ROWS, full
 

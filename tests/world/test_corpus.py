@@ -17,7 +17,7 @@ from bench.world.corpus import (
     tokenizer_texts,
     two_hop,
 )
-from bench.world.training.models import gpt_tokenizer, llama_tokenizer, roberta_tokenizer
+from bench.world.training.build import gpt_tokenizer, llama_tokenizer, roberta_tokenizer
 from bench.world.world import Fact, World
 
 

@@ -77,13 +77,6 @@ def test_other_object_is_wrong_and_of_the_right_type(world: World) -> None:
         assert other != fact.subject
 
 
-def test_held_out_phrasings_are_never_drawn(world: World) -> None:
-    rng = world.rng("a test")
-    for fact in world.core[::97]:
-        held = world.held_phrasing[fact].format(s=fact.subject)
-        assert all(world.taught_phrasing(fact, rng) != held for _ in range(60))
-
-
 def test_phrase_wraps_around() -> None:
     fact = Fact("Ann", "birthplace", "Rome")
     assert phrase(fact, "question", 0) == phrase(fact, "question", 3) == "Where was Ann born?"

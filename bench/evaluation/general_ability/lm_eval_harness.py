@@ -71,11 +71,9 @@ def ask(
     """The answered rows of all questions, in their order.
 
     Questions without options are decoded, and the likelihood of the gold answer is taken. With
-    `built_in`, CSQA, MMLU and ANLI are worded by lm-eval's own definitions; SQuAD-2 is ours in any
-    case. No few-shot examples, no cache; the global random generators are left alone.
-
-    Raises:
-        ValueError: lm-eval has no task for a question.
+    `built_in`, CSQA, MMLU and ANLI are worded by lm-eval's own definitions (ValueError where it has
+    no such task); SQuAD-2 is ours in any case. No few-shot examples, no cache; the global random
+    generators are left alone.
     """
     sets = {key: [(i, fitted(lm, item)) for i, item in part] for key, part in sets.items()}
     model = SteeredModel(lm, steering, batch_size=batch_size)
@@ -223,11 +221,7 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
         return [answers[number] for number in range(len(requests))]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Greedy answers; each request's arguments are (context, what to stop at).
-
-        Raises:
-            ValueError: a request for sampling.
-        """
+        """Greedy answers; a request is (context, what to stop at), and no sampling."""
         return [
             answer
             for start in range(0, len(requests), self.batch_size)

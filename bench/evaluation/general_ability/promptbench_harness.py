@@ -63,11 +63,7 @@ def ask(
     *,
     batch_size: int = BATCH_SIZE,
 ) -> list[AbilityRow]:
-    """The answered rows of all questions, by set and form.
-
-    Raises:
-        ValueError: promptbench is not installed.
-    """
+    """The answered rows of all questions, by set and form."""
     rows = []
     for task, questions in sets.items():
         for form in forms(task):
@@ -88,11 +84,7 @@ def ask(
 
 
 def version() -> str:
-    """The installed version.
-
-    Raises:
-        ValueError: it is not installed; says how to install it.
-    """
+    """The installed version; a ValueError that says how to install it where it is not."""
     if util.find_spec("promptbench") is None:
         raise ValueError(
             f"promptbench is not installed; `{INSTALL}` installs it, without the old versions of "

@@ -57,14 +57,7 @@ def choice_mark(item: AbilityItem, prediction: int | None) -> Mark:
 
 
 def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, tokens: int) -> Mark:
-    """Of an item without options.
-
-    Args:
-        item: the question.
-        generated: the decoded text.
-        log_probability: of the first gold answer, summed over its tokens.
-        tokens: how many these are.
-    """
+    """Of an item without options; `log_probability` is the sum over the gold answer's `tokens`."""
     if not math.isfinite(log_probability):
         return Mark(prediction=None, score=0.0, f1=0.0, exact=0.0)
     answer = answer_of(generated)

@@ -13,11 +13,13 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
+from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.core.names import unknown_name
+from bench.models.key_statistics import open_corpus
 from editors.base import EditSample
 
 if TYPE_CHECKING:
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
     from bench.core.numerics import Clock
     from bench.evaluation.inference import BatchLimit, Forced, Question
     from bench.evaluation.metrics import SampleRow
-    from bench.models.corpora import MeasureInputs
     from editors.base import Editor
     from editors.parts.tokens import RetrievalText
 
 PHASE = "measures"
+TEXTS = 50  # of the fixed text of metrics; ours
+FACTS_IN_A_TEXT = 4
 
 Block = Sequence[EditSample]
 
@@ -42,11 +45,7 @@ def available() -> tuple[str, ...]:
 
 @cache
 def get_set(name: str) -> MetricSet:
-    """The set of a name.
-
-    Raises:
-        ValueError: no set of that name; the nearest one is named.
-    """
+    """The set of a name; for an unknown one, a ValueError with the nearest."""
     if name not in available():
         raise unknown_name("metric set", name, available())
     module = import_module(f"{__name__}.{name}")
@@ -62,12 +61,55 @@ def get_set(name: str) -> MetricSet:
 
 
 def identities(names: Iterable[str], inputs: MeasureInputs) -> Mapping[str, str]:
-    """What each set adds to a cell's identity.
-
-    Raises:
-        OSError, ValueError: a set lacks what it reads.
-    """
+    """What each set adds to a cell's identity; an error where a set lacks what it reads."""
     return {name: get_set(name).identity(inputs) for name in sorted(names)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureInputs:
+    """What metric sets read beside the model and the edits: plain values that workers can get."""
+
+    world_seed: int | None = None  # of the embedded world; None for real data
+    text: str | None = None  # a corpus as `open_corpus` takes it; None: the world's text
+
+    def texts(self) -> Sequence[str]:
+        """The fixed text that no edit is about; ValueError if it is empty or none was named."""
+        if self.text is None:
+            if self.world_seed is None:
+                raise ValueError(
+                    "Measuring a collapse on real data needs a fixed text: --measure-text PATH, "
+                    "such as the test split of WikiText-2 with one paragraph a line."
+                )
+            return world_texts(self.world_seed)
+        texts = tuple(open_corpus(self.text, documents=TEXTS).texts())
+        if not texts:
+            raise ValueError(f"The text {self.text} is empty.")
+        return texts
+
+    def text_digest(self) -> str:
+        """A digest of the text; errors as in `texts`."""
+        return sha256("\n".join(self.texts()).encode()).hexdigest()[:16]
+
+
+NO_INPUTS = MeasureInputs()
+
+
+@lru_cache(maxsize=2)
+def world_texts(seed: int) -> tuple[str, ...]:
+    """A text of the embedded world: taught facts that no test edit touches, in taught phrasings.
+
+    Its draws are its own, so no training corpus contains it.
+    """
+    from bench.world.world import World
+
+    world = World(seed)
+    rng = world.rng("fixed text of metrics")
+    facts = world.core_unedited
+    texts = []
+    for _ in range(TEXTS):
+        drawn = [facts[int(i)] for i in rng.integers(len(facts), size=FACTS_IN_A_TEXT)]
+        texts.append(" ".join(f"{world.taught_phrasing(f, rng)} {f.object}." for f in drawn))
+    return tuple(texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +199,7 @@ class Measuring:
     """
 
     def __init__(
-        self,
-        sets: Sequence[MetricSet],
-        running: RunningCell,
-        clock: Clock,
-        blocks: Sequence[Block],
+        self, sets: Sequence[MetricSet], running: RunningCell, clock: Clock, blocks: Sequence[Block]
     ) -> None:
         """The editor holds no edit."""
         self._running = running

@@ -1,6 +1,6 @@
 """Collapse alarms: whether the stream of edits has ruined the model as a language model.
 
-A fixed text that no edit is about (`bench.models.corpora`) is put to the unedited model and
+A fixed text that no edit is about (`bench.models.key_statistics`) is put to the unedited model and
 to the model after all edits of a block, through the editor's steering, as all questions are:
 
 * `nats`: minus the mean log-probability of a token, each text forced after its first eight words;
@@ -34,9 +34,8 @@ from typing import Any
 
 from bench.core.cells import Cell
 from bench.evaluation.inference import PartialAnswers, generate, unsteered
-from bench.evaluation.metric_sets import Block, MetricSet, RunningCell, SetResults
+from bench.evaluation.metric_sets import Block, MeasureInputs, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow
-from bench.models.corpora import MeasureInputs
 from editors.parts.generation import Stop, text_of
 
 RATIO, RISE, SHARE = 2.0, 0.2, 0.8
@@ -57,19 +56,13 @@ class Passage:
 
 
 class Collapse(MetricSet):
-    """See the module."""
-
     name = "collapse"
     version = 1
     title = "perplexity of a fixed text, repetition and n-gram entropy of free continuations"
     most_blocks = 5  # decoding takes the time of many questions
 
     def identity(self, inputs: MeasureInputs) -> str:
-        """With the digest of the text.
-
-        Raises:
-            OSError, ValueError: the text cannot be read, or is too short to be forced.
-        """
+        """With the digest of the text; ValueError for one that is too short to be forced."""
         if not passages(inputs.texts()):
             raise ValueError(
                 f"The text {inputs.text} has no document of more than {PROMPT_WORDS} words, "
@@ -78,15 +71,12 @@ class Collapse(MetricSet):
         return f"{super().identity(inputs)} {inputs.text_digest()}"
 
     def before(self, running: RunningCell, blocks: Sequence[Block]) -> Any:
-        """Of the unedited model."""
         return _measured(running, edited=False)
 
     def at_end(self, running: RunningCell, number: int, block: Block, before: Any) -> Any:
-        """Of the edited one."""
         return _measured(running, edited=True)
 
     def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
-        """See the module."""
         before = _numbers(results.before)
         blocks = [_numbers(block["end"]) for block in results.blocks]
         nats = [numbers["nats"] for numbers in blocks]

@@ -24,7 +24,7 @@ of Knowledge Editing" (ICLR 2024).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -66,8 +66,6 @@ class Pair:
 
 
 class Conflicts(MetricSet):
-    """See the module."""
-
     name = "conflicts"
     version = 1
     title = "which of two edits of one fact wins"
@@ -98,7 +96,6 @@ class Conflicts(MetricSet):
         ]
 
     def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
-        """See the module."""
         asked = [pair for block in results.blocks for pair in block["end"]]
         likeness = [pair["likeness"] for pair in asked]
         orders = {order: _shares([pair[order] for pair in asked]) for order in ORDERS}
@@ -143,7 +140,7 @@ def _pair(
         for other in samples
         if normalise(other.request.target) != own and normalise(other.request.subject) != known
     ]
-    for likeness, alike in _LIKENESS:
+    for likeness, alike in _LIKENESS.items():
         mine = alike(request)
         pool = [s for s in others if mine is not None and alike(s.request) == mine]
         if pool:
@@ -160,15 +157,11 @@ def template(request: EditRequest) -> str | None:
     return " ".join(request.prompt.replace(request.subject, "{}").casefold().split())
 
 
-def _beginning(request: EditRequest) -> str | None:
-    return " ".join(request.prompt.casefold().split()[:2])
-
-
-def _anything(_: EditRequest) -> str | None:
-    return ""
-
-
-_LIKENESS = (("template", template), ("beginning", _beginning), ("any", _anything))
+_LIKENESS: dict[str, Callable[[EditRequest], str | None]] = {
+    "template": template,
+    "beginning": lambda request: " ".join(request.prompt.casefold().split()[:2]),
+    "any": lambda _: "",
+}
 
 
 def _asked(
@@ -191,15 +184,15 @@ def _asked(
 
 def _verdict(first: Forced, later: Forced, newest: str) -> Verdict:
     """Which target the model gives, from the answers to both."""
-    given = [answer for answer in (first, later) if _is_given(answer)]
+    given = [
+        answer
+        for answer in (first, later)
+        if math.isfinite(answer.log_probability) and answer.predicted_ids == answer.target_ids
+    ]
     if not given:
         return "neither"
     longest = max(given, key=lambda answer: len(answer.target_ids))
     return "newest" if (longest is later) == (newest == "later") else "older"
-
-
-def _is_given(answer: Forced) -> bool:
-    return math.isfinite(answer.log_probability) and answer.predicted_ids == answer.target_ids
 
 
 def _shares(verdicts: Sequence[Sequence[Verdict]]) -> dict[str, dict[str, float]]:

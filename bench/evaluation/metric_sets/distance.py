@@ -21,7 +21,7 @@ ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from statistics import fmean
 from typing import Any
@@ -42,8 +42,6 @@ _DRAWN = 5  # of the generator's seed, so that no other draw has the same number
 
 
 class Distance(MetricSet):
-    """See the module."""
-
     name = "distance"
     version = 1
     title = "agreement with the unedited model by the distance of the question to the edit"
@@ -76,7 +74,6 @@ class Distance(MetricSet):
         return [list(answer.predicted_ids) for answer in running.forced(items)]
 
     def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
-        """See the module."""
         generated = [] if results.before is None else list(_of_world(results))
         own = list(_of_data(cell, rows))
         groups = {}
@@ -134,17 +131,11 @@ def fact_of(sample: EditSample) -> tuple[Fact, Style] | None:
     return None
 
 
-def _pools(world: World, fact: Fact) -> dict[str, Iterable[Fact]]:
+def _pools(world: World, fact: Fact) -> dict[str, list[Fact]]:
     """Distance -> facts at that distance of a fact."""
-    own = (
-        Fact(fact.subject, relation.key, objects[0])
-        for relation in RELATIONS
-        if relation.key != fact.relation
-        and (objects := world.objects.get((fact.subject, relation.key)))
-    )
     others = [other for other in world.core_unedited if other.subject != fact.subject]
     return {
-        "same_subject": own,
+        "same_subject": world.other_facts(fact),
         "same_relation": [other for other in others if other.relation == fact.relation],
         "unrelated": [other for other in others if other.relation != fact.relation],
     }
@@ -175,6 +166,4 @@ def _of_data(cell: Cell, rows: Sequence[SampleRow]) -> Iterator[tuple[str, float
                 )
 
 
-@lru_cache(maxsize=2)
-def _world(seed: int) -> World:
-    return World(seed)
+_world = lru_cache(maxsize=2)(World)

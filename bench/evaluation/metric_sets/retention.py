@@ -44,8 +44,6 @@ _POWERS = tuple(10**k for k in range(10))
 
 
 class Retention(MetricSet):
-    """See the module."""
-
     name = "retention"
     version = 1
     title = "reliability and generality of an edit by the number of edits that came after"
@@ -73,7 +71,6 @@ class Retention(MetricSet):
         return stage
 
     def summary(self, cell: Cell, rows: Sequence[SampleRow], results: SetResults) -> dict[str, Any]:
-        """See the module."""
         n_edits = cell.n_edits
         stages = [stage for block in results.blocks for stage in block["stages"].values()]
         asked = [scores for stage in stages for scores in stage]

@@ -36,12 +36,7 @@ class Conversion:
 
 
 def conversion_of(source: Path, out: Path | None) -> Conversion:
-    """The conversion of a file or a model directory.
-
-    Raises:
-        OSError: nothing is at `source`.
-        ValueError: no pickled weights, several without an index, or safetensors already.
-    """
+    """The conversion of a file or a model directory; errors say why there is none."""
     if source.is_file():
         if source.suffix == ".safetensors":
             raise ValueError(f"{source} is a safetensors file already.")
@@ -66,12 +61,7 @@ def conversion_of(source: Path, out: Path | None) -> Conversion:
 
 
 def convert(conversion: Conversion) -> Iterator[Path]:
-    """Write every file whole or not at all, the index last; yields each path when it is written.
-
-    Raises:
-        OSError: a file cannot be read or written.
-        ValueError: a file is refused; the sentence says why.
-    """
+    """Write every file whole or not at all, the index last; yields each path when it is written."""
     for source, target in conversion.files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")

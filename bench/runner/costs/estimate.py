@@ -16,7 +16,7 @@ from bench.core.config import RunConfig
 from bench.core.grids import GridPoint, Table, get_table
 from bench.evaluation.inference import BATCH_SIZE
 from bench.models.backbones import EMBEDDED, HUB_IDS
-from bench.models.corpora import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
+from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
 from bench.runner.costs.hours import (
     CPU_TERAFLOPS,
     TERAFLOPS,

@@ -14,7 +14,7 @@ from typing import Literal
 
 from bench.core.config import DEFAULT_OPTIONS, RunOptions
 from bench.core.progress import StopFlag
-from bench.datasets.plugins import OwnFile, run_files
+from bench.datasets import OwnFile, run_files
 from bench.evaluation.jobs import Job
 
 # Run now; failed, now or earlier; complete already; being run by another process that may be alive.

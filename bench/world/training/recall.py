@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from bench.world.corpus import PHASES, Corpus, Document, asking
 from bench.world.training import pretrain
-from bench.world.training.batches import CausalRows, Training
+from bench.world.training.pretrain import CausalRows, Training
 from bench.world.world import BY_KEY, STYLES, Fact, World, phrase, pick
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import batch_of_ids, pad_id, prompt_ids, target_ids
@@ -89,16 +89,13 @@ def steering(lm: LanguageModel, world: World) -> Iterator[Score]:
     known = _contradicted(world, world.core_test, rng)
     unseen = _contradicted(world, world.unseen["test"].facts, rng)
     for place in ("behind", "before"):
-        for who, facts in (("core", known), ("unseen", unseen)):
-            needed = 0.90 if who == "core" else None
-            rows = [_override(lm, fact, place, rng) for fact in facts]
-            yield Score(f"override/{who}, context {place} separator", mean(exact_ids(lm, rows)),
-                        needed)  # fmt: skip
-        for who, facts in (("core", known), ("unseen", unseen)):
-            needed = 0.85 if who == "core" else None
-            rows = [_terse(lm, fact, place, rng) for fact in facts]
-            yield Score(f"header/{who}, header {place} separator", mean(exact_ids(lm, rows)),
-                        needed)  # fmt: skip
+        for what, front, row_of, needed in (
+            ("override", "context", _override, 0.90), ("header", "header", _terse, 0.85),
+        ):  # fmt: skip
+            for who, facts in (("core", known), ("unseen", unseen)):
+                value = mean(exact_ids(lm, [row_of(lm, fact, place, rng) for fact in facts]))
+                name = f"{what}/{who}, {front} {place} separator"
+                yield Score(name, value, needed if who == "core" else None)
 
 
 def _contradicted(world: World, facts: Sequence[Fact], rng: np.random.Generator) -> list[Fact]:
@@ -161,11 +158,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 class RevisionCorpus(Corpus):
-    """The last phase's documents, part of them about facts that were missed.
-
-    Attributes:
-        share: of these documents.
-    """
+    """The last phase's documents, part of them (`share`) about facts that were missed."""
 
     def __init__(
         self, world: World, missed: Sequence[Missed], *, context_reading: bool = True
@@ -197,10 +190,8 @@ def revise(
     """Train in place until every score of `recall` passes, or `ROUNDS` times.
 
     The model is left in its state after the round with the fewest failed relations, and of equal
-    ones with the fewest missed phrasings.
-
-    Returns:
-        Number of rounds that are in the model, and the seconds of all rounds.
+    ones with the fewest missed phrasings. Returns the number of rounds that are in the model, and
+    the seconds of all rounds.
     """
     seconds = 0.0
     failed, missed = missing(model, tokenizer, world)

@@ -24,12 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    GPT2LMHeadModel,
-    GPTJForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import GPT2LMHeadModel, GPTJForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from bench.world.corpus import PHASES, Corpus, plain_text
 from bench.world.training.pretrain import weighted_loss
@@ -104,10 +99,9 @@ class Teacher:
 
     @torch.no_grad()
     def states(self, ids: Tensor) -> list[Tensor]:
-        """The stream [B, T, d] after attention i at 2 i, and after MLP i at 2 i + 1.
+        """The stream [B, T, d] after attention i at 2 i and after MLP i at 2 i + 1.
 
-        Args:
-            ids: [B, T] of the other tokenizer; the same text is read after BOS.
+        The `ids` [B, T] are the other tokenizer's; the same text is read after BOS.
         """
         self.model.to(ids.device)
         start = torch.full_like(ids[:, :1], self._bos)
@@ -124,7 +118,6 @@ class Teacher:
         return torch.cat([torch.full_like(rows[:, :1], self._bos), rows], 1)
 
     def release(self) -> None:
-        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 
@@ -155,16 +148,10 @@ def store_input(
 class Imitation:
     """The distance of the model's states from the teacher's, as a term of its loss.
 
-    States are compared without mean and scale, in units of their own deviation.
-
-    Args:
-        model: GPT-J with two blocks for each of the teacher's: the first starts with the teacher's
-            attention, the second takes the place of its MLP. It is changed in place; `finish`
-            removes the hooks.
-        teacher: of the same world.
-
-    Raises:
-        ValueError: a model of another architecture or depth.
+    States are compared without mean and scale, in units of their own deviation. The model is GPT-J
+    with two blocks for each of the teacher's (ValueError for any other): the first starts with the
+    teacher's attention, the second takes the place of its MLP. It is changed in place; `finish`
+    removes the hooks. The teacher is of the same world.
     """
 
     def __init__(self, model: PreTrainedModel, teacher: Teacher) -> None:
@@ -198,7 +185,6 @@ class Imitation:
         return min(1.0, 2 * left) * torch.stack(distances).mean()
 
     def finish(self) -> None:
-        """Remove the hooks from the model."""
         for hook in self._hooks:
             hook.remove()
 
@@ -244,15 +230,8 @@ class Blockwise:
 
     The first dimensions of the model's stream are the teacher's, the others are positions, which no
     block may change. The last MLP learns from the tokens: the head is the embedding, and the
-    teacher's is not.
-
-    Args:
-        model: GPT-2 with as many blocks as the teacher, wider by an even number; its weights are
-            replaced by a start from the teacher's.
-        teacher: of the same world.
-
-    Raises:
-        ValueError: a model of another architecture, depth or width.
+    teacher's is not. The model is GPT-2 with as many blocks as the teacher, of the same world, and
+    wider by an even number (ValueError for any other); its weights start from the teacher's.
     """
 
     def __init__(self, model: PreTrainedModel, teacher: Teacher) -> None:
@@ -270,9 +249,7 @@ class Blockwise:
     def loss(self, model: Any, batch: tuple[Tensor, ...]) -> Tensor:
         """Sum of the distances of half blocks, and the loss on the tokens after the last.
 
-        Args:
-            model: as in the constructor.
-            batch: ids and loss weights [B, T], position of each row's first token [B, 1].
+        The batch is ids and loss weights [B, T], and the position of each row's first token [B, 1].
         """
         ids, weights, starts = batch
         parts, width = model.transformer, self._teacher.width
@@ -333,12 +310,9 @@ def _start_gpt2(model: Any, teacher: Teacher) -> None:
 def _start_heads(table: Tensor, theirs: Any, mean: Tensor, scale: float, norm: float) -> None:
     """Queries, keys and values [n_embd, 3 n_embd] of the heads that the teacher has, too.
 
-    Args:
-        table: of GPT-2, input dimensions first.
-        theirs: the teacher's attention.
-        mean: its mean input [d].
-        scale: of its weights, because the norm before them divides by more.
-        norm: the divisor of that norm.
+    The `table` is GPT-2's, input dimensions first; `theirs` the teacher's attention, whose mean
+    input is `mean` [d]. Its weights are multiplied by `scale`, because the norm before them divides
+    by more: by `norm`.
     """
     width, wide = len(mean), len(table)
     half = int(theirs.head_dim) // 2

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.core.config import RunConfig
-from bench.evaluation.general_ability.loading import Source
+from bench.evaluation.general_ability.sets import Source
 from bench.runner.kinds import ability_source
 from bench.world.store import data_dir
 from tests.evaluation.general_ability.tiny_items import write_sets

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 
 from bench.checks.contract.tiny import REQUESTS, Subject, tiny_llama
 from bench.evaluation.general_ability import asking, lm_eval_harness
 from bench.evaluation.general_ability.lm_eval_harness import SteeredModel, quiet
-from bench.evaluation.general_ability.loading import Source, chosen, load_sets
 from bench.evaluation.general_ability.scoring import AbilityRow, Numbered
+from bench.evaluation.general_ability.sets import Source, chosen, load_sets
 from bench.evaluation.inference import unsteered
 from bench.models.backbones import load, locate
 from bench.world.store import data_dir
@@ -79,9 +81,6 @@ def test_answers_in_words_agree_with_the_released_codes_scoring(
 
 
 def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(mini: LanguageModel) -> None:
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
-
     contexts = ["The capital is", "Select.\n(A) x\n(B) y\nAnswer: (", "Where is the big sea? It is"]
     options = [" Brenn", " Port Esk", "A", "B"]
     stops = {"until": ["\n"], "max_gen_toks": 8}
@@ -104,8 +103,6 @@ def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(mini: LanguageM
 
 
 def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:
-    from lm_eval.api.instance import Instance
-
     editor = DoNothing(tiny_llama())
     model = SteeredModel(editor.lm, editor.steering)
     requests = [Instance("loglikelihood", {}, ("Why?", option), 0) for option in ("A", "B", " sea")]
@@ -121,8 +118,6 @@ def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:
 
 
 def test_sampling_is_refused() -> None:
-    from lm_eval.api.instance import Instance
-
     model = SteeredModel(tiny_llama(), unsteered)
     sampled = Instance("generate_until", {}, ("Why?", {"do_sample": True, "temperature": 1.0}), 0)
     with pytest.raises(ValueError, match="greedily"):

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.evaluation.general_ability.loading import Source, load_sets
 from bench.evaluation.general_ability.scoring import Numbered
-from bench.evaluation.general_ability.sets import AbilityItem
+from bench.evaluation.general_ability.sets import AbilityItem, Source, load_sets
 
 
 def csqa_row(**changes: Any) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import Any
 from bench.checks.contract.tiny import SAMPLES
 from bench.core.cells import Cell
 from bench.evaluation.inference import BatchLimit
-from bench.evaluation.metric_sets import RunningCell
+from bench.evaluation.metric_sets import MeasureInputs, RunningCell
 from bench.evaluation.metrics import ItemRow, SampleRow
-from bench.models.corpora import MeasureInputs
 from editors.base import Editor, EditSample
 
 TEXTS = ("one two three four five six seven eight nine ten", "a b c d e f g h i j k l", "too short")

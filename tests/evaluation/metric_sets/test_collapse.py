@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
-from bench.evaluation.metric_sets import SetResults, get_set
+from bench.evaluation.metric_sets import MeasureInputs, SetResults, get_set, world_texts
 from bench.evaluation.metric_sets.collapse import NEW_TOKENS, Passage, entropy, passages, repetition
-from bench.models.corpora import MeasureInputs, world_texts
 from bench.world.world import World
 from editors.parts.tokens import TokenBatch, batch_of
 from tests.core.test_cells import CELL

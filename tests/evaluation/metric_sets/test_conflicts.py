@@ -8,9 +8,8 @@ import pytest
 
 from bench.checks.contract.tiny import tiny_llama
 from bench.evaluation.inference import Forced, Question
-from bench.evaluation.metric_sets import RunningCell, SetResults, get_set
+from bench.evaluation.metric_sets import NO_INPUTS, RunningCell, SetResults, get_set
 from bench.evaluation.metric_sets.conflicts import pairs, template
-from bench.models.corpora import NO_INPUTS
 from editors.base import EditRequest, EditSample, Probe
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.by_hand import running

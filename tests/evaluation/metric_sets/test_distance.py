@@ -9,9 +9,8 @@ import pytest
 from bench.checks.contract.tiny import tiny_llama
 from bench.core.names import DATASETS
 from bench.datasets import get_dataset
-from bench.evaluation.metric_sets import SetResults, get_set
+from bench.evaluation.metric_sets import MeasureInputs, SetResults, get_set
 from bench.evaluation.metric_sets.distance import DISTANCES, fact_of, generated_questions
-from bench.models.corpora import MeasureInputs
 from bench.world.files import draw_edits
 from bench.world.world import BY_KEY, Fact, World, phrase
 from editors.base import EditRequest, EditSample
@@ -99,10 +98,7 @@ def test_agreement_is_the_mean_over_items() -> None:
         [asked("same_subject", [1, 2]), asked("unrelated", [5])],
         [asked("same_subject", [3, 4, 5, 6])],
     ]
-    blocks = [
-        {"stages": {}, "end": [[1, 2], [5]]},
-        {"stages": {}, "end": [[3, 0, 0, 0]]},
-    ]
+    blocks = [{"stages": {}, "end": [[1, 2], [5]]}, {"stages": {}, "end": [[3, 0, 0, 0]]}]
     cell = dataclasses.replace(CELL, dataset="ripple_edits")
     locality = ("locality", "Forgetfulness")
     rows = [row(0, item(*locality, [1, 2], [1, 9], [7, 7]), item(*locality, [4], [4], [7]))]

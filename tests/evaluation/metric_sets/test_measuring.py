@@ -15,6 +15,7 @@ from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import changed, fingerprint
 from bench.evaluation.driver import CellRun, run_blocks, summary_of
 from bench.evaluation.metric_sets import (
+    MeasureInputs,
     MetricSet,
     RunningCell,
     SetResults,
@@ -22,7 +23,6 @@ from bench.evaluation.metric_sets import (
     get_set,
     identities,
 )
-from bench.models.corpora import MeasureInputs
 from bench.store.exchange import problems
 from bench.store.reference import compact, line
 from bench.store.results import complete, parse, sealed
@@ -177,7 +177,7 @@ def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.Monke
     assert editor.weight.equal(editor.pristine)
 
 
-def test_a_record_with_sets_holds_and_its_compact_form_keeps_their_summaries(
+def test_a_record_with_sets_holds_and_its_compact_form_has_their_summaries(
     tmp_path: Path,
 ) -> None:
     inputs = text_file(tmp_path)

@@ -8,10 +8,9 @@ from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_blocks
 from bench.evaluation.inference import predict
-from bench.evaluation.metric_sets import SetResults, get_set
+from bench.evaluation.metric_sets import NO_INPUTS, SetResults, get_set
 from bench.evaluation.metric_sets.retention import ages, cohort
 from bench.evaluation.probing import items_of
-from bench.models.corpora import NO_INPUTS
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.by_hand import item, row
 from tests.support.fake_editors import DoNothing, Shift

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from bench.models.backbones import load, locate
 from bench.world.training import pretrain
 from bench.world.training import recall as measuring
-from bench.world.training.batches import CausalRows, Training
+from bench.world.training.pretrain import CausalRows, Training
 from bench.world.training.recall import recall
 from bench.world.world import World
 from editors.parts.language_model import LanguageModel
@@ -25,6 +25,16 @@ def world() -> World:
 @pytest.fixture
 def shipped() -> LanguageModel:
     return load(locate("mini-llama", world_seed=0))
+
+
+def revised(lm: LanguageModel, world: World, folder: Path) -> tuple[int, float]:
+    tokenizer = lm.tokenizer
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return measuring.revise(
+        lm.model.requires_grad_(True), tokenizer, world,
+        lambda corpus, training: CausalRows(corpus, tokenizer, training),
+        folder / "mini-llama.safetensors", device=torch.device("cpu"),
+    )  # fmt: skip
 
 
 def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
@@ -49,26 +59,15 @@ def test_a_damaged_relation_is_recalled_again(
     world: World, shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = shipped.model, shipped.tokenizer
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
     part = [fact for facts in world.by_relation.values() for fact in facts[:12]]
     monkeypatch.setattr(world, "core", part)
     with torch.no_grad():  # facts live in the MLPs
         model.get_parameter("model.layers.1.mlp.down_proj.weight")[:, :192] = 0
     before = {score.name: score.value for score in recall(LanguageModel(model, tokenizer), world)}
-    monkeypatch.setattr(
-        measuring,
-        "REVISION_TRAINING",
-        Training(steps=12, rows=16, width=64, lr=3e-4, warmup=2, begin=1.0),
-    )
+    short = Training(steps=12, rows=16, width=64, lr=3e-4, warmup=2, begin=1.0)
+    monkeypatch.setattr(measuring, "REVISION_TRAINING", short)
     monkeypatch.setattr(measuring, "ROUNDS", 1)
-    rounds, seconds = measuring.revise(
-        model.requires_grad_(True),
-        tokenizer,
-        world,
-        lambda corpus, training: CausalRows(corpus, tokenizer, training),
-        tmp_path / "mini-llama.safetensors",
-        device=torch.device("cpu"),
-    )
+    rounds, seconds = revised(shipped, world, tmp_path)
     after = {score.name: score.value for score in recall(LanguageModel(model, tokenizer), world)}
     assert rounds == 1
     assert seconds > 0
@@ -78,8 +77,7 @@ def test_a_damaged_relation_is_recalled_again(
 def test_a_round_after_which_recall_is_worse_is_undone(
     world: World, shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, tokenizer = shipped.model, shipped.tokenizer
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    model = shipped.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     missing = iter([(2, [("a", "b")] * 3), (2, [("a", "b")] * 2), (2, [("a", "b")] * 4)])
 
@@ -91,14 +89,7 @@ def test_a_round_after_which_recall_is_worse_is_undone(
     monkeypatch.setattr(measuring, "missing", lambda *_: next(missing))
     monkeypatch.setattr(pretrain, "train", change)
     monkeypatch.setattr(measuring, "ROUNDS", 2)
-    rounds, seconds = measuring.revise(
-        model,
-        tokenizer,
-        world,
-        lambda corpus, training: CausalRows(corpus, tokenizer, training),
-        tmp_path / "mini-llama.safetensors",
-        device=torch.device("cpu"),
-    )
+    rounds, seconds = revised(shipped, world, tmp_path)
     assert (rounds, seconds) == (1, 2.0)
     after = model.state_dict()
     assert torch.equal(after["model.norm.weight"], before["model.norm.weight"] + 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.evaluation.general_ability.loading import Source, chosen, holds_a_set, load_sets
+from bench.evaluation.general_ability.sets import Source, chosen, holds_a_set, load_sets
 from tests.evaluation.general_ability.tiny_items import (
     anli_row,
     csqa_row,

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from bench.models.backbones import EMBEDDED, at_directory, load
 from bench.world.corpus import tokenizer_texts
-from bench.world.training import build, models
+from bench.world.training import build
 from bench.world.training.pretrain import causal_loss
-from bench.world.world import World
+from bench.world.world import DEFAULT_SEED, World
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [11, 12, 5, 6, 13, 14]])
 WEIGHTS = torch.tensor([[1.0, 0.5, 0.0, 1.0, 2.0, 1.0], [1.0, 0.0, 0.0, 1.0, 1.0, 0.5]])
@@ -46,7 +46,7 @@ def test_size_and_context(name: str, texts: list[str]) -> None:
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_saved_in_half_it_comes_back_rounded(name: str, texts: list[str], tmp_path: Path) -> None:
     model, tokens = built(name, texts)
-    models.save(tokens, tmp_path)
+    build.save_tokenizer(tokens, tmp_path)
     rounded = {key: value.half().float() for key, value in model.state_dict().items()}
     build._save_half(model, tmp_path)
     lm = load(at_directory(tmp_path, name=name))
@@ -74,5 +74,11 @@ def test_loss_is_the_weighted_mean_of_next_token_losses(
 def test_a_start_moves_learned_positions(texts: list[str]) -> None:
     model, _ = built("mini-gpt2", texts)
     at_zero = causal_loss(model, (IDS, WEIGHTS))
-    moved = causal_loss(model, (IDS, WEIGHTS, torch.full((2, 1), models.CONTEXT - 6)))
+    moved = causal_loss(model, (IDS, WEIGHTS, torch.full((2, 1), build.CONTEXT - 6)))
     assert not torch.allclose(at_zero, moved, rtol=1e-6)
+
+
+def test_only_backbones_of_other_seeds_have_a_parent() -> None:
+    assert build.parent_of(DEFAULT_SEED, "mini-llama") is None
+    assert build.parent_of(DEFAULT_SEED + 1, "mini-roberta") is None
+    assert build.parent_of(DEFAULT_SEED + 1, "mini-llama") is not None

@@ -1,1 +1,0 @@
-"""Table 3: how long editing and asking take."""
