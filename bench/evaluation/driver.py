@@ -63,7 +63,7 @@ def _edit(job: EditJob, context: Context, checkpointer: Checkpointer) -> Results
 
 
 def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer) -> Results:
-    from bench.evaluation.general_ability.asking import run_edited, run_unedited
+    from bench.evaluation.general_ability.running import run_edited, run_unedited
     from bench.evaluation.general_ability.scoring import summarise
 
     cell, start = job.cell, time.perf_counter()

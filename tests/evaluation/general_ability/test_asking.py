@@ -17,16 +17,8 @@ from bench.checks.contract.tiny import CONTEXT, SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.general_ability.asking import (
-    HEADROOM,
-    AbilityRun,
-    ask,
-    choices,
-    context_of,
-    fitted,
-    run_edited,
-    run_unedited,
-)
+from bench.evaluation.general_ability.asking import HEADROOM, ask, choices, context_of, fitted
+from bench.evaluation.general_ability.running import AbilityRun, run_edited, run_unedited
 from bench.evaluation.general_ability.scoring import AbilityRow, summarise
 from bench.evaluation.general_ability.sets import LoadedSet, load_sets
 from bench.evaluation.inference import unsteered
