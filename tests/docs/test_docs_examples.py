@@ -134,7 +134,7 @@ def test_the_first_real_run_works_with_the_settings_of_the_real_model(
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "first_real_run.md"
     place = str(deep_model.relative_to(tmp_path))
-    (command,) = [one for one in commands(page) if place in one]
+    (command,) = [words for words in commands(page) if place in words]
     smaller = {"cuda": "cpu", "100": "1"}
     assert cli.main([*(smaller.get(word, word) for word in command), "--jobs", "1"]) == 0
     records = [json.loads(path.read_text()) for path in (tmp_path / "runs/first").glob("*.json")]

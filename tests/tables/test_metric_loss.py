@@ -1,4 +1,4 @@
-"""What is lost from the printed metric to decoded answers, with numbers worked out by hand."""
+"""Accuracy lost from the printed metric to decoded answers, with numbers worked out by hand."""
 
 from __future__ import annotations
 
