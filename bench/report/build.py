@@ -15,8 +15,7 @@ from bench.datasets import dataset_keys, get_dataset
 from bench.report import judged
 from bench.report.cells import cell_view
 from bench.report.figures import LIBRARY, figure_pages, library, style_marks
-from bench.report.grid import Grid
-from bench.report.pages import MARK, Page, assets, render, script, tables_page
+from bench.report.pages import MARK, Grid, Page, assets, render, script, tables_page
 from bench.report.paper_tables import headline, loss_grid, table_part
 from bench.report.sources import Records, backbones_of, home_table
 from bench.store.results import Record

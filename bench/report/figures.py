@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 
 from bench.core.cells import Cell
-from bench.report.grid import Column, Grid, GridRow, plain
+from bench.report.pages import Column, Grid, GridRow, plain
 from bench.report.plots import FIGURES
 from bench.report.plots.drawing import Drawing, Field, Source
 from bench.report.plots.interactive import Spec

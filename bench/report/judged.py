@@ -20,8 +20,7 @@ from bench.core.grids import TABLES, Table
 from bench.core.names import in_paper
 from bench.core.published import PublishedCell, all_numbers
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
-from bench.report.grid import Column, Grid, GridRow, Value, plain
-from bench.report.pages import Page, tables_page
+from bench.report.pages import Column, Grid, GridRow, Page, Value, plain, tables_page
 from bench.report.paper_tables import asked_alike, chosen_times
 from bench.report.sources import Records
 from bench.tables.table import PRESET, settings_of

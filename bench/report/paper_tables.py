@@ -16,7 +16,7 @@ from bench.core.published import PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
-from bench.report.grid import Column, Grid, GridRow, Value, cell_link, measured, plain
+from bench.report.pages import Column, Grid, GridRow, Value, cell_link, measured, plain
 from bench.report.sources import NAMED, layers
 from bench.store.results import Record
 from bench.tables import metric_loss, view

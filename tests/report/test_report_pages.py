@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from bench.cli import main as cli
 from bench.core.console import visible
-from bench.report.grid import KEY_LENGTH
-from bench.report.pages import safe_json, script
+from bench.report.pages import KEY_LENGTH, safe_json, script
 from bench.report.sources import read as read_records
 from tests.report.hostile import BACKBONE, SCRIPT, TEXTS
 from tests.report.html import Page, data, pages, views

@@ -12,7 +12,7 @@ from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.datasets import EDITOR_SOURCE
 from bench.report.build import contents
-from bench.report.grid import Grid
+from bench.report.pages import Grid
 from bench.report.paper_tables import table_part
 from bench.report.sources import Records, layers, read
 from bench.store.reference import write_reference

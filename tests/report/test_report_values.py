@@ -18,7 +18,7 @@ from bench.cli import main as cli
 from bench.core.grids import TABLES
 from bench.core.published import Published, all_numbers, numbers
 from bench.report import judged
-from bench.report.grid import Grid
+from bench.report.pages import Grid
 from bench.report.paper_tables import table_part
 from bench.report.sources import Records, read
 from bench.store.reference import reference_folder, reference_records
