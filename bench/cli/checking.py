@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import PROTOCOL, Option, add, one_of, whole
 from bench.core.config import RESULTS
-from bench.core.console import say
+from bench.core.console import markdown_table, say
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table, get_table
 from bench.core.published import all_numbers
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bench.checks.regression.evidence import Comparison, Verdicts
     from bench.checks.regression.rerun import Outcome
 
+SCHEMA = 1  # of the JSON of `check`
 AGAINST = ("reference", "published")
 
 
@@ -141,14 +143,72 @@ def _write(
     claims: Sequence[Verdicts],
     comparisons: Sequence[Comparison],
 ) -> None:
-    from bench.checks.regression.report import markdown, plain
-
-    content = plain(outcomes, claims, comparisons)
+    content = _plain(outcomes, claims, comparisons)
     if args.json is not None:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         say(f"written: {write_text(args.json, text)}")
     if args.markdown is not None:
-        say(f"written: {write_text(args.markdown, markdown(content))}")
+        say(f"written: {write_text(args.markdown, _markdown(content))}")
+
+
+def _plain(
+    outcomes: Sequence[Outcome], claims: Sequence[Verdicts], comparisons: Sequence[Comparison]
+) -> dict[str, Any]:
+    """All results as plain JSON values."""
+    return {
+        "schema": SCHEMA,
+        "references": [asdict(outcome) for outcome in outcomes],
+        "claims": [
+            {
+                "claim": each.key,
+                "text": each.published.claim.text,
+                "source": each.published.claim.source,
+                **{
+                    side: {"verdict": judgement.verdict, "figures": judgement.figures}
+                    for side, judgement in (("published", each.published), ("ours", each.ours))
+                },
+            }
+            for each in claims
+        ],
+        "published": [
+            {
+                "table": each.cell.table,
+                "editor": each.cell.editor,
+                "dataset": each.cell.dataset,
+                "n_edits": each.cell.n_edits,
+                "metric": each.cell.metric,
+                "ours": each.ours.mean,
+                "published": each.published.value,
+                "allowed": each.allowed,
+                "verdict": each.verdict,
+            }
+            for each in comparisons
+        ],
+    }
+
+
+def _markdown(content: Mapping[str, Any]) -> str:
+    """A report of the values of `_plain`."""
+    parts = ["# Check", "Written by `python -m bench check`."]
+    if content["references"]:
+        names = ("verdict", "cell", "detail")
+        reruns = ([row[name] for name in names] for row in content["references"])
+        parts += ["## References, run again", markdown_table(names, reruns)]
+    if content["claims"]:
+        sides = ("published", "ours")
+        claims = (
+            [row[side]["verdict"] for side in sides]
+            + [row["text"], row["source"]]
+            + [row[side]["figures"] for side in sides]
+            for row in content["claims"]
+        )
+        columns = (*sides, "claim", "source", "published figures", "our figures")
+        parts += ["## The paper's claims", markdown_table(columns, claims)]
+    if content["published"]:
+        names = ("verdict", *(name for name in content["published"][0] if name != "verdict"))
+        cells = ([str(row[name]) for name in names] for row in content["published"])
+        parts += ["## Cells of the paper's backbones", markdown_table(names, cells)]
+    return "\n\n".join(parts) + "\n"
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:

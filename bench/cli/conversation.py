@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -164,22 +165,16 @@ class Conversation:
         show([("reset", f"{count} edit{'s' * (count != 1)} undone", "")])
 
     def _show_examples(self) -> None:
-        for sample in examples(self._samples()):
+        """The first samples with probes of both kinds, each of another form of question."""
+        by_form: dict[str, EditSample] = {}
+        for sample in self._samples():
+            if sample.generality and sample.locality:
+                form = sample.request.prompt.replace(sample.request.subject, "")
+                by_form.setdefault(form, sample)
+        for sample in islice(by_form.values(), _EXAMPLES):
             say(f"edit {edit_text(sample.request)}")
             say(f"  {sample.generality[0].prompt}")
             say(f"  {sample.locality[0].prompt}")
-
-
-def examples(samples: Iterable[EditSample]) -> list[EditSample]:
-    """The first samples with probes of both kinds, each of another form of question."""
-    by_form: dict[str, EditSample] = {}
-    for sample in samples:
-        if sample.generality and sample.locality:
-            form = sample.request.prompt.replace(sample.request.subject, "")
-            by_form.setdefault(form, sample)
-        if len(by_form) == _EXAMPLES:
-            break
-    return list(by_form.values())
 
 
 # ---- What is typed -----------------------------------------------------------------------------
@@ -207,16 +202,11 @@ def parsed_edit(line: str) -> tuple[str, str, str | None]:
 
 
 def request_of(prompt: str, target: str, subject: str | None, *, wanted: bool) -> EditRequest:
-    """The edit that was typed.
-
-    Args:
-        prompt: what the model is asked.
-        target: what it shall answer.
-        subject: whom or what the prompt is about; None looks for a name in it.
-        wanted: whether the editor depends on the subject.
+    """The edit that was typed; a subject of None is looked for, as a name in the prompt.
 
     Raises:
-        ValueError: a part is missing, or the subject is wanted and not to be found in the prompt.
+        ValueError: a part is missing, or the editor depends on the subject (`wanted`), and it is
+            not in the prompt.
     """
     prompt, target = typed(prompt, "An edit's prompt"), typed(target, "An edit's new answer")
     names = names_in(prompt)

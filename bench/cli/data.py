@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bench.cli.arguments import Option, add
 from bench.core.console import columns, say, warn
 from bench.core.grids import TABLES
 from bench.core.names import RECENT, editor_keys
@@ -17,67 +17,26 @@ from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.report.plots import FIGURES
 from editors import registry
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
-FETCH_HELP = """The files of the pinned revision, each verified by its git blob id. If interrupted,
-the same command continues. Files that are already there are not fetched again.
-
-The question sets of Table 2 are not included: `run --table 2 --preset paper` reads them from the
-hub (tau/commonsense_qa, cais/mmlu, facebook/anli, rajpurkar/squad_v2), or from a directory
-with --ability-dir.
-"""
 _HEADER = ("set", "split", "state", "rows", "published", "git blob", "file")
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """The actions of `data`: fetch, verify, show."""
-    commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
-    _add_fetch(commands)
-    check = commands.add_parser(
-        "verify",
-        help="check presence, rows, fields and git blob ids of the files under a directory",
-        description="Exit code 1 when a file is missing, unusable or different from the published "
-        "one; a part of a set (fewer rows) is reported and accepted.",
+def add_data(actions: Mapping[str, argparse.ArgumentParser]) -> None:
+    """The arguments of the actions of `data`."""
+    every, listed = ",".join(available()), ", ".join(available())
+    fetching, verifying, showing = (actions[name] for name in ("fetch", "verify", "show"))
+    fetching.add_argument("names", nargs="*", metavar="NAME", help=f"of {listed} (default: all)")
+    place = "where the files go, as in their repository (default: RECIPE, that repository's name)"
+    mirror = "https address that has OWNER/REPOSITORY/REVISION/PATH below it (default: GitHub's)"
+    add(
+        fetching, Option("--to", "DIR", place, Path), Option("--mirror", "URL", mirror, default=RAW)
     )
-    check.add_argument("directory", type=Path, metavar="DIR", help="where the files are")
-    check.add_argument(
-        "--datasets",
-        metavar="NAMES",
-        default=",".join(available()),
-        help="comma-separated data sets to check (default: %(default)s)",
-    )
-    check.set_defaults(func=run_verify)
-    show = commands.add_parser("show", help="show a data set: source, revision, licence, files")
-    show.add_argument("name", metavar="NAME", help=f"one of {', '.join(available())}, or an alias")
-    show.set_defaults(func=run_show)
-
-
-def _add_fetch(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "fetch",
-        help="download the published files, verified by their git blob ids",
-        description="Download the published files of data sets; the only command that uses the "
-        "network for them.",
-        epilog=FETCH_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(available())} (default: all)"
-    )
-    command.add_argument(
-        "--to",
-        type=Path,
-        metavar="DIR",
-        help="where the files go, as in their repository (default: RECIPE, that repository's name)",
-    )
-    command.add_argument(
-        "--mirror",
-        metavar="URL",
-        default=RAW,
-        help="https address that has OWNER/REPOSITORY/REVISION/PATH below it (default: GitHub's)",
-    )
-    command.set_defaults(func=run_fetch)
+    verifying.add_argument("directory", type=Path, metavar="DIR", help="where the files are")
+    sets = f"comma-separated data sets to check (default: {every})"
+    add(verifying, Option("--datasets", "NAMES", sets, default=every))
+    showing.add_argument("name", metavar="NAME", help=f"one of {listed}, or an alias")
+    fetching.set_defaults(func=run_fetch)
+    verifying.set_defaults(func=run_verify)
+    showing.set_defaults(func=run_show)
 
 
 def run_fetch(args: argparse.Namespace) -> int:

@@ -22,8 +22,6 @@ EXAMPLES = """examples:
   python -m bench list                     names of editors, data sets, backbones, tables
   python -m bench run --help               one command; --help-all lists all its options
 """
-
-
 # What `commands.toml` says of each, by name.
 COMMANDS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
     Path(__file__).with_name("commands.toml").read_text("utf-8")
@@ -47,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser(arguments).parse_args(arguments)
         if vars(args).get("preset") == "paper" and not offline:
-            _allow_hub()
-        return _flushed(int(args.func(args)))
+            os.environ["HF_HUB_OFFLINE"] = "0"  # its backbones may come from the hub
+        code = int(args.func(args))
+        sys.stdout.flush()  # so that a reader who has left is noticed here
     except BrokenPipeError:  # who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -58,11 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted; the same command continues.", file=sys.stderr)
         return 130
-
-
-def _flushed(code: int) -> int:
-    """Write out what is printed, so that a reader who has left is noticed here."""
-    sys.stdout.flush()
     return code
 
 
@@ -94,20 +88,19 @@ def _add_called(
     name: str,
     *,
     summary: str,
-    description: str,
+    description: str = "",
     examples: str = "",
     common: Sequence[str] = (),
+    actions: Mapping[str, Mapping[str, Any]] | None = None,
     **_: str,
-) -> Parser:
-    """A command as `commands.toml` describes it, without its arguments."""
+) -> Any:
+    """A command as `commands.toml` describes it, without its arguments; or its actions by name."""
     parser = subparsers.add_parser(
         name,
         help=summary,
-        description=description,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"examples:\n{examples}" if examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter
-        if examples
-        else argparse.HelpFormatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=not common,
     )
     if common:
@@ -115,7 +108,10 @@ def _add_called(
         text = "show the common options"
         parser.add_argument("-h", "--help", action=_Help, common=common, help=text)
         parser.add_argument("--help-all", action=_Help, help="show all options")
-    return parser
+    if actions is None:
+        return parser
+    subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    return {action: _add_called(subparsers, action, **words) for action, words in actions.items()}
 
 
 class _Brief(argparse.RawDescriptionHelpFormatter):
@@ -161,11 +157,6 @@ class _Help(argparse.Action):
         parser.formatter_class = partial(_Brief, common=self._common)
         parser.print_help()
         parser.exit()
-
-
-def _allow_hub() -> None:
-    """The paper preset's backbones may come from the hub."""
-    os.environ["HF_HUB_OFFLINE"] = "0"
 
 
 def _sentence(error: Exception) -> str:

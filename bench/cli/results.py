@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.cli.arguments import names, one_of
+from bench.cli.arguments import Option, add, names, one_of
 from bench.core.config import RESULTS
 from bench.core.console import columns, say, warn
 from bench.core.names import editor_keys
@@ -30,39 +30,37 @@ from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, protocol_of, read_file
 from bench.store.running import PATIENCE, Leases
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
 
-
-def add_results(parser: argparse.ArgumentParser) -> None:
-    """The actions of `results`."""
-    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    listing = _action(commands, "list", "one line for each record", list_records)
-    _add_choice(listing)
-    _add_json(listing)
-
-    showing = _action(commands, "show", "all about one record but its rows", show_record)
-    showing.add_argument("key", metavar="KEY", help="the key, or so much of it that it is the only")
-    _add_json(showing)
-
-    _action(commands, "verify", "check digests, keys, shapes and scores", verify)
-
-    tidying = _action(commands, "gc", "remove what nothing needs; complete records stay", gc)
-    tidying.add_argument("--stale", action="store_true", help="also records of other versions")
-    tidying.add_argument("--corrupt", action="store_true", help="also damaged files set aside")
-    tidying.add_argument("--dry-run", action="store_true", help="list it and remove nothing")
-
-    out = _action(commands, "export", "write full records as JSON lines", export_records)
-    out.add_argument("file", type=Path, metavar="FILE", help="packed where it ends in .gz")
-    _add_choice(out)
-
-    into = _action(commands, "import", "check records of other stores and take them", take)
-    into.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as export writes them")
-    help_ = "take the good records of files with bad ones"
-    into.add_argument("--partial", action="store_true", help=help_)
-    help_ = "replace other complete records of the same cells"
-    into.add_argument("--overwrite", action="store_true", help=help_)
+def add_results(actions: Mapping[str, argparse.ArgumentParser]) -> None:
+    """The arguments of the actions of `results`."""
+    for action, parser in actions.items():
+        add(parser, Option("--out", "DIR", f"the store (default: {RESULTS})", Path))
+        parser.set_defaults(func=ACTIONS[action])
+        if action in ("list", "export"):
+            for name in ("editor", "dataset"):
+                options = (f"--{name}s", f"--{name}")
+                parser.add_argument(*options, type=names, metavar="A,B", help="default: all")
+            text = f"one of {', '.join(STATES)}"
+            add(parser, Option("--state", "STATE", text, one_of("state", STATES)))
+        if action in ("list", "show"):
+            add(parser, Option("--json", "", "print JSON"))
+    text = "the key, or so much of it that it is the only"
+    actions["show"].add_argument("key", metavar="KEY", help=text)
+    add(
+        actions["gc"],
+        Option("--stale", "", "also records of other versions"),
+        Option("--corrupt", "", "also damaged files set aside"),
+        Option("--dry-run", "", "list it and remove nothing"),
+    )
+    text = "packed where it ends in .gz"
+    actions["export"].add_argument("file", type=Path, metavar="FILE", help=text)
+    text = "as export writes them"
+    actions["import"].add_argument("files", type=Path, nargs="+", metavar="FILE", help=text)
+    add(
+        actions["import"],
+        Option("--partial", "", "take the good records of files with bad ones"),
+        Option("--overwrite", "", "replace other complete records of the same cells"),
+    )
 
 
 def list_records(args: argparse.Namespace) -> int:
@@ -180,28 +178,6 @@ def take(args: argparse.Namespace) -> int:
     return int(bool(read.refused))
 
 
-def _action(
-    commands: _SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    meaning: str,
-    func: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=meaning, description=f"{meaning.capitalize()}.")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"the store (default: {RESULTS})")
-    parser.set_defaults(func=func)
-    return parser
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--editors", "--editor", type=names, metavar="A,B", help="default: all")
-    parser.add_argument("--datasets", "--dataset", type=names, metavar="A,B", help="default: all")
-    parser.add_argument("--state", type=one_of("state", STATES), help=f"one of {', '.join(STATES)}")
-
-
 def _wanted(args: argparse.Namespace, state: str | None = None) -> Wanted:
     """Which files are wanted; without `--state` those of `state`, if any."""
     editors = None if args.editors is None else editor_keys(args.editors)
@@ -277,3 +253,13 @@ def _nested(name: str, value: Any) -> Iterator[str]:
         yield f"{name}  {value}"
     else:
         yield f"{name}  {json.dumps(value, ensure_ascii=False)}"
+
+
+ACTIONS = {
+    "list": list_records,
+    "show": show_record,
+    "verify": verify,
+    "gc": gc,
+    "export": export_records,
+    "import": take,
+}

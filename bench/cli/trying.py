@@ -20,6 +20,7 @@ from bench.cli.arguments import (
     add,
     add_groups,
     config_of,
+    loaded,
 )
 from bench.core.names import DATASETS
 from editors import registry
@@ -118,16 +119,13 @@ def _opened(config: RunConfig) -> Session:
         OSError: missing files, trained weights for example; the sentence says what writes them.
     """
     from bench.cli.conversation import MeasuredSession
-    from bench.core.progress import show_busy
-    from bench.models.backbones import load
     from bench.models.resources import resources_for
     from bench.runner.planning import editor_inputs
 
     key, backbone, hparams, sources = editor_inputs(config)
-    cls = registry.editor_class(key)
-    with show_busy(f"loading {backbone.name} with {cls.label}"):
-        lm = load(backbone, dtype=config.dtype, device=config.device, device_map=config.device_map)
-        return MeasuredSession(cls(lm, hparams, resources_for(lm, hparams, sources)))
+    lm = loaded(backbone, config)
+    resources = resources_for(lm, hparams, sources)
+    return MeasuredSession(registry.editor_class(key)(lm, hparams, resources))
 
 
 def _samples(args: argparse.Namespace) -> Sequence[EditSample]:

@@ -114,21 +114,17 @@ def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
     if text == "all":
         return tuple(range(lm.n_layers))
     if text is None:
-        return _preset_layers(lm)
+        presets = [registry.hparams_for(key, lm.name) for key in editor_keys()]
+        layers = {layer for preset in presets for layer in preset.covariance_layers(lm.n_layers)}
+        if not layers:
+            raise ValueError("No editor's preset needs a key covariance; name --layers.")
+        return tuple(sorted(layers))
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) < lm.n_layers for part in parts):
         raise ValueError(
             f"--layers takes block numbers from 0 to {lm.n_layers - 1} or 'all', got {text!r}."
         )
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _preset_layers(lm: LanguageModel) -> tuple[int, ...]:
-    presets = [registry.hparams_for(key, lm.name) for key in editor_keys()]
-    layers = {layer for preset in presets for layer in preset.covariance_layers(lm.n_layers)}
-    if not layers:
-        raise ValueError("No editor's preset needs a key covariance; name --layers.")
-    return tuple(sorted(layers))
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -193,12 +189,9 @@ def _say_result(artefact: Artefact) -> None:
     say(f"{artefact.path}: iteration {step:,}, {artefact.seconds / 60:.1f} minutes")
     for name, scores in artefact.header["validation"].items():
         values = ", ".join(f"{key} {100 * scores[key]:.1f}" for key in SCORES)
-        say(f"  {name}, {scores['edits']} held-out training edits {_how(scores)}: {values}")
-
-
-def _how(scores: Mapping[str, Any]) -> str:
-    together = scores.get("together", scores["edits"])
-    return "at once" if together == scores["edits"] else f"{together} at a time"
+        together, edits = scores.get("together", scores["edits"]), scores["edits"]
+        how = "at once" if together == edits else f"{together} at a time"
+        say(f"  {name}, {edits} held-out training edits {how}: {values}")
 
 
 def _trained_changes(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.arguments import Option, add
 from bench.core.console import say
 from bench.core.names import CONTROL, MODELS, unknown_name
 from bench.core.progress import show_busy
@@ -15,40 +17,26 @@ if TYPE_CHECKING:
     from bench.world.training.recall import Score
 
 
-def add_world(parser: argparse.ArgumentParser) -> None:
-    """The actions of `world`: build, verify, write."""
-    commands = parser.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
-    build = commands.add_parser(
-        "build",
-        help="pre-train the miniature models of a seed (resumes; an hour or two each on two cores)",
+def add_world(actions: Mapping[str, argparse.ArgumentParser]) -> None:
+    """The arguments of the actions of `world`."""
+    for action, func in (("build", _build), ("verify", _verify), ("write", _write)):
+        add(actions[action], Option("--seed", "N", "of the world", int, DEFAULT_SEED))
+        actions[action].set_defaults(func=func)
+    every = ",".join(MODELS)
+    text = (
+        f"default: {every}; {CONTROL} is mini-llama without documents that teach reading a context"
     )
-    _add_seed(build)
-    build.add_argument(
-        "--models", default=",".join(MODELS), metavar="NAMES",
-        help=f"default: %(default)s; {CONTROL} is mini-llama without documents that teach reading "
-        "a context",
-    )  # fmt: skip
-    build.add_argument("--out", type=Path, metavar="DIR", help="default: where the package looks")
-    build.add_argument("--device", default="cpu")
-    build.add_argument(
-        "--from-noise", action="store_true",
-        help="do not start another seed's backbone from the shipped one",
-    )  # fmt: skip
-    build.set_defaults(func=_build)
-    verify = commands.add_parser(
-        "verify", help="measure recall, steering and abilities; exit code 1 below a threshold"
+    noise = "do not start another seed's backbone from the shipped one"
+    add(
+        actions["build"],
+        Option("--models", "NAMES", text, default=every),
+        Option("--out", "DIR", "default: where the package looks", Path),
+        Option("--device", "NAME", "default: cpu", default="cpu"),
+        Option("--from-noise", "", noise),
     )
-    _add_seed(verify)
-    verify.add_argument("--backbone", default="mini-llama", metavar="NAME")
-    verify.set_defaults(func=_verify)
-    write = commands.add_parser("write", help="write the world's data files into a directory")
-    _add_seed(write)
-    write.add_argument("directory", type=Path, metavar="DIR")
-    write.set_defaults(func=_write)
-
-
-def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, metavar="N")
+    text = "default: mini-llama"
+    add(actions["verify"], Option("--backbone", "NAME", text, default="mini-llama"))
+    actions["write"].add_argument("directory", type=Path, metavar="DIR")
 
 
 def _build(args: argparse.Namespace) -> int:

@@ -41,8 +41,8 @@ def audit_page() -> Page:
     columns = Column("Verdict"), Column("Finding", words=True), Column("Id", words=True)
     grids = [
         Grid(
-            key=f"check-{section.check.key}", title=section.check.title, columns=columns,
-            caption=(section.check.rule,), filters=("Verdict",),
+            key=f"check-{section.key}", title=section.title, columns=columns,
+            caption=(section.rule,), filters=("Verdict",),
             rows=tuple(
                 GridRow((_verdict(own.verdict), plain(own.sentence), plain(name)))
                 for name, own in section.named()

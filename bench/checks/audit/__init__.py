@@ -6,10 +6,8 @@ import tomllib
 from pathlib import Path
 
 from bench.checks.audit import arithmetic, comparisons, spreads
-from bench.checks.audit.findings import Check, Finding, Numbers, Section
+from bench.checks.audit.findings import Numbers, Section
 from bench.tables.significance import LEVEL
-
-__all__ = ["CHECKS", "Check", "Finding", "Numbers", "Section", "audit"]
 
 _FIND = {
     "averages": arithmetic.averages,
@@ -30,12 +28,16 @@ _NUMBERS = {
     "level": LEVEL,
     "seeds": spreads.SEEDS,
 }
-CHECKS = tuple(
-    Check(key=key, title=words["title"], rule=words["rule"].format(**_NUMBERS), find=_FIND[key])
-    for key, words in _WORDS.items()
-)
 
 
 def audit(numbers: Numbers) -> tuple[Section, ...]:
     """Every check over all published tables; the same numbers give the same findings."""
-    return tuple(Section(check=check, findings=tuple(check.find(numbers))) for check in CHECKS)
+    return tuple(
+        Section(
+            key=key,
+            title=words["title"],
+            rule=words["rule"].format(**_NUMBERS),
+            findings=tuple(_FIND[key](numbers)),
+        )
+        for key, words in _WORDS.items()
+    )

@@ -7,15 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from bench.checks import claims as paper
 from bench.checks.audit.findings import Finding, Numbers, Verdict
-from bench.checks.claims.claim import EDITING_TABLES, RECIPE
-from bench.checks.claims.judging import (
-    ABILITY_TABLE,
-    ABLATION_TABLE,
-    LLAMA_TABLE,
-    MEAN,
-    TOTAL,
-)
 from bench.core.names import DATASETS
 from bench.core.published import UNEDITED, PublishedCell, distinct
 from bench.datasets import get_dataset
@@ -81,7 +74,7 @@ def averages(numbers: Numbers) -> Iterator[Finding]:
     by_table: dict[int, list[_Derived]] = {}
     for cell, parts in _with_parts(numbers):
         values = [numbers[part].value for part in parts]
-        total = cell.metric == TOTAL
+        total = cell.metric == paper.TOTAL
         derived = _Derived(
             cell=cell,
             printed=numbers[cell].value,
@@ -102,9 +95,9 @@ def _with_parts(numbers: Numbers) -> Iterator[tuple[PublishedCell, list[Publishe
     for row in rows.values():
         for cell in row:
             others = [other for other in row if other != cell]
-            if cell.metric == MEAN:  # over the tasks
+            if cell.metric == paper.MEAN:  # over the tasks
                 yield cell, others
-            elif cell.metric in ("Avg", TOTAL):  # on one data set
+            elif cell.metric in ("Avg", paper.TOTAL):  # on one data set
                 yield cell, [other for other in others if other.dataset == cell.dataset]
 
 
@@ -112,7 +105,7 @@ def _summary(table: int, in_table: Sequence[_Derived]) -> Finding:
     exact = sum(within_rounding(derived.off, derived.cell.unit / 2) for derived in in_table)
     explained = [abs(derived.off) for derived in in_table if derived.explained]
     outside, worst = len(in_table) - len(explained), max(explained, default=0.0)
-    kind = "sums" if in_table[0].cell.metric == TOTAL else "means"
+    kind = "sums" if in_table[0].cell.metric == paper.TOTAL else "means"
     return Finding(
         f"table{table}",
         "differs" if outside else "holds",
@@ -138,10 +131,10 @@ def _unexplained(derived: _Derived) -> Finding:
 def ablation(numbers: Numbers) -> Iterator[Finding]:
     """RECIPE's row of Table 4 number by number, then what must hold of the unedited model."""
     for cell in numbers:
-        if (cell.table, cell.editor) == (ABLATION_TABLE, RECIPE):
+        if (cell.table, cell.editor) == (paper.ABLATION_TABLE, paper.RECIPE):
             yield _against_table_1(numbers, cell)
     for metric in ("Rel", "Gen", "Loc"):
-        row = (ABLATION_TABLE, UNEDITED, metric)
+        row = (paper.ABLATION_TABLE, UNEDITED, metric)
         values = [n.value for c, n in numbers.items() if (c.table, c.editor, c.metric) == row]
         same = set(values) == {100.0 if metric == "Loc" else values[0]}
         listed = " and ".join(f"{value:.2f}" for value in values)
@@ -155,7 +148,7 @@ def ablation(numbers: Numbers) -> Iterator[Finding]:
 
 
 def _against_table_1(numbers: Numbers, cell: PublishedCell) -> Finding:
-    same = (LLAMA_TABLE, cell.n_edits, RECIPE, cell.metric)
+    same = (paper.LLAMA_TABLE, cell.n_edits, paper.RECIPE, cell.metric)
     parts = [number.value for c, number in numbers.items() if (*c[:3], c.metric) == same]
     derived = _Derived(
         cell=cell, printed=numbers[cell].value, computed=fmean(parts), allowance=cell.unit
@@ -194,8 +187,8 @@ def rows(numbers: Numbers) -> Iterator[Finding]:
 
 def _needed(numbers: Numbers, label: str, available: int) -> Finding:
     """A cell of n edits needs n rows, and one that is left empty should lack them."""
-    counts = {n for t in EDITING_TABLES for n in distinct(numbers, t, lambda cell: cell.n_edits)}
-    printed = {c.n_edits for c in numbers if c.table in EDITING_TABLES and c.dataset == label}
+    counts = {n for t in paper.EDITING_TABLES for n in distinct(numbers, t, lambda c: c.n_edits)}
+    printed = {c.n_edits for c in numbers if c.table in paper.EDITING_TABLES and c.dataset == label}
     allowed = sorted(n for n in counts if n <= available)
     wrong = ", ".join(f"{n:,}" for n in sorted(printed.symmetric_difference(allowed)))
     largest = max(printed)
@@ -212,7 +205,7 @@ def _needed(numbers: Numbers, label: str, available: int) -> Finding:
 def tasks(numbers: Numbers) -> Iterator[Finding]:
     """Each task: whether the unedited accuracy is a count over its rows, how far from chance."""
     for label, candidates in CANDIDATES.items():
-        cell = PublishedCell(ABILITY_TABLE, 0, UNEDITED, label, "accuracy")
+        cell = PublishedCell(paper.ABILITY_TABLE, 0, UNEDITED, label, "accuracy")
         for described, parts in candidates.items():
             yield _as_count(cell, numbers[cell].value, described, parts)
         scored = sum(next(iter(candidates.values())))

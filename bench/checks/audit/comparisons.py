@@ -6,21 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from bench.checks import claims as paper
 from bench.checks.audit.findings import Finding, Numbers
-from bench.checks.claims import PRINTED, Evidence, judge
-from bench.checks.claims.claim import EDITING_TABLES, RECIPE
-from bench.checks.claims.judging import (
-    EDIT,
-    INFERENCE,
-    TASK_METRICS,
-    TIMES_TABLE,
-    plain_inference,
-)
 from bench.core.published import Published, PublishedCell, distinct, edits, rivals
 
 # Losses. In Table 4 RECIPE is compared with its own parts.
-SINGLE = ("Rel", "Gen", "Loc", *TASK_METRICS, EDIT, INFERENCE)
-LESS_IS_BETTER = (EDIT, INFERENCE)
+SINGLE = ("Rel", "Gen", "Loc", *paper.TASK_METRICS, paper.EDIT, paper.INFERENCE)
+LESS_IS_BETTER = (paper.EDIT, paper.INFERENCE)
 TABLES = (1, 2, 3, 5, 6)
 # Rises.
 STDS = 2.0  # of the difference, where a spread is printed
@@ -29,9 +21,9 @@ POINTS = 1.0  # where none is
 
 def claims(numbers: Numbers) -> Iterator[Finding]:
     """Each claim of the paper in each of its tables."""
-    printed = Evidence(tables={cell: number.value for cell, number in numbers.items()})
-    for claim in PRINTED:
-        for judgement in judge(claim, printed):
+    printed = paper.Evidence(tables={cell: number.value for cell, number in numbers.items()})
+    for claim in paper.PRINTED:
+        for judgement in paper.judge(claim, printed):
             nearest = judgement.nearest
             yield Finding(
                 f"{claim.key}/{judgement.exhibit.key}",
@@ -51,7 +43,7 @@ def losses(numbers: Numbers) -> Iterator[Finding]:
         contests = {
             cell: _ahead(numbers, cell)
             for cell in numbers
-            if (cell.table, cell.editor) == (table, RECIPE) and cell.metric in SINGLE
+            if (cell.table, cell.editor) == (table, paper.RECIPE) and cell.metric in SINGLE
         }
         lost = {cell: ahead for cell, ahead in contests.items() if ahead}
         yield Finding(
@@ -85,7 +77,7 @@ def _loss(numbers: Numbers, cell: PublishedCell, ahead: Sequence[PublishedCell])
         "noted",
         f"Table {cell.table}, {cell.where}: {cell.metric} of RECIPE is {cell.text(ours)}; as good "
         f"or better: {listed}.",
-        {RECIPE: ours, **values},
+        {paper.RECIPE: ours, **values},
     )
 
 
@@ -94,7 +86,7 @@ def times(numbers: Numbers) -> Iterator[Finding]:
     values = {cell: number.value for cell, number in numbers.items()}
     edit, inference = (
         {cell: value for cell, value in values.items() if cell.metric == metric}
-        for metric in (EDIT, INFERENCE)
+        for metric in (paper.EDIT, paper.INFERENCE)
     )
     if edit:
         ordered = sorted(edit, key=edit.__getitem__)
@@ -105,7 +97,7 @@ def times(numbers: Numbers) -> Iterator[Finding]:
             f"Table 3, seconds of an edit, the fastest first: {listed}.",
             {cell.editor: edit[cell] for cell in ordered},
         )
-    plain = plain_inference(values, TIMES_TABLE)
+    plain = paper.plain_inference(values, paper.TIMES_TABLE)
     if plain:
         overheads = {cell.editor: value / plain - 1 for cell, value in inference.items()}
         listed = ", ".join(f"{editor} {share:+.1%}" for editor, share in overheads.items())
@@ -119,7 +111,7 @@ def times(numbers: Numbers) -> Iterator[Finding]:
 
 def rises(numbers: Numbers) -> Iterator[Finding]:
     """Numbers that rise with more edits, by editor, data set and neighbouring numbers of edits."""
-    for table in EDITING_TABLES:
+    for table in paper.EDITING_TABLES:
         counts = distinct(numbers, table, lambda cell: cell.n_edits)
         series = distinct(numbers, table, lambda cell: (cell.editor, cell.dataset))
         metrics = distinct(numbers, table, lambda cell: cell.metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -42,38 +42,31 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """A kind of question to the published tables."""
+class Section:
+    """A kind of question to the published tables, with its findings in the order of the tables."""
 
     key: str
     title: str
-    rule: str  # what is compared and what counts, for all its findings
-    find: Callable[[Numbers], Iterator[Finding]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A check with its findings, in the order of the tables."""
-
-    check: Check
+    rule: str  # what is compared and what counts, for all findings
     findings: tuple[Finding, ...]
 
     def named(self) -> Iterator[tuple[str, Finding]]:
         """Each finding under its id, which stays the same from version to version."""
         for finding in self.findings:
-            yield f"{self.check.key}/{finding.name}", finding
+            yield f"{self.key}/{finding.name}", finding
 
-    def counts(self) -> dict[str, int]:
-        """How many findings have each verdict, in the order of the verdicts."""
-        counter = Counter(finding.verdict for finding in self.findings)
-        return {verdict: counter[verdict] for verdict in VERDICTS}
+
+def counts(sections: Sequence[Section]) -> dict[str, int]:
+    """How many findings have each verdict, in the order of the verdicts."""
+    counter = Counter(finding.verdict for section in sections for finding in section.findings)
+    return {verdict: counter[verdict] for verdict in VERDICTS}
 
 
 def lines(sections: Sequence[Section]) -> Iterator[str]:
     """A line for each finding under its check, then how many there are of each verdict."""
     width = max(map(len, VERDICTS))
     for section in sections:
-        yield section.check.title
+        yield section.title
         yield from (
             f"  {finding.verdict:<{width}}  {finding.sentence}" for finding in section.findings
         )
@@ -83,18 +76,18 @@ def lines(sections: Sequence[Section]) -> Iterator[str]:
 
 def summary(sections: Sequence[Section]) -> str:
     """`181 findings: 107 holds, 12 fails, ...`."""
-    counts = _total(sections)
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{sum(counts.values())} findings: {listed}."
+    total = counts(sections)
+    listed = ", ".join(f"{count} {verdict}" for verdict, count in total.items() if count)
+    return f"{sum(total.values())} findings: {listed}."
 
 
 def markdown(sections: Sequence[Section]) -> str:
     """A report: counts by check, what verdicts mean, then each check's rule and findings."""
-    counts = ((s.check.title, *(str(n or "") for n in s.counts().values())) for s in sections)
+    table = ((s.title, *(str(n or "") for n in counts([s]).values())) for s in sections)
     parts = [
         "# Audit of the published tables",
         _ABOUT,
-        markdown_table(("check", *VERDICTS), counts),
+        markdown_table(("check", *VERDICTS), table),
         "\n".join(f"* **{verdict}**: {meaning}" for verdict, meaning in MEANINGS.items()),
     ]
     for section in sections:
@@ -102,8 +95,8 @@ def markdown(sections: Sequence[Section]) -> str:
             (finding.verdict, finding.sentence, f"`{name}`") for name, finding in section.named()
         )
         parts += [
-            f"## {section.check.title}",
-            section.check.rule,
+            f"## {section.title}",
+            section.rule,
             markdown_table(("verdict", "finding", "id"), rows),
         ]
     return "\n\n".join(parts) + "\n"
@@ -128,14 +121,9 @@ def to_json(sections: Sequence[Section]) -> str:
         for name, finding in section.named()
     )
     findings = ",\n".join(entries)
-    head = f'"schema": {SCHEMA},\n"counts": {json.dumps(_total(sections))}'
+    head = f'"schema": {SCHEMA},\n"counts": {json.dumps(counts(sections))}'
     return f'{{\n{head},\n"findings": [\n{findings}\n]\n}}\n'
 
 
 def _rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{round(value, 9):.6g}")
-
-
-def _total(sections: Sequence[Section]) -> dict[str, int]:
-    counts = [section.counts() for section in sections]
-    return {verdict: sum(count[verdict] for count in counts) for verdict in VERDICTS}

@@ -9,10 +9,10 @@ from statistics import fmean
 
 from bench.checks.audit.comparisons import shown
 from bench.checks.audit.findings import Finding, Numbers
-from bench.checks.claims.claim import EDITING_TABLES, RECIPE
+from bench.checks.claims import EDITING_TABLES, RECIPE
 from bench.core.names import DATASETS
 from bench.core.numerics import Spread
-from bench.core.published import Published, PublishedCell, rivals
+from bench.core.published import PublishedCell, rivals
 from bench.datasets import get_dataset
 from bench.tables.significance import LEVEL, TTest, holm, welch
 
@@ -31,7 +31,7 @@ MIDDLE, EDGE, WIDE = (30.0, 70.0), (90.0, 98.0), (10.0, 90.0)
 Stds = dict[PublishedCell, float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Test:
     """RECIPE against another editor in one cell."""
 
@@ -45,17 +45,11 @@ class _Test:
         """RECIPE is better, at the captions' level."""
         return self.welch.t > 0 and self.welch.p < LEVEL
 
-    @property
-    def survives(self) -> bool:
-        """It is still so when all tests of the table are counted."""
-        return self.welch.t > 0 and self.corrected < LEVEL
-
 
 def significance(numbers: Numbers) -> Iterator[Finding]:
     """Each table cell by cell, then over all its tests, then for the other meaning of `±`."""
     for table in dict.fromkeys(cell.table for cell in numbers):
-        bare = all(number.std is None for c, number in numbers.items() if c.table == table)
-        if bare:
+        if all(number.std is None for c, number in numbers.items() if c.table == table):
             yield Finding(
                 f"table{table}",
                 "not tested",
@@ -77,25 +71,20 @@ def _table(numbers: Numbers, table: int) -> Iterator[Finding]:
 def _tests(numbers: Numbers, cells: Sequence[PublishedCell], *, scale: float = 1.0) -> list[_Test]:
     """Every defined test of one table, against each other editor; `scale` widens the spreads."""
 
-    def spread(number: Published) -> Spread:
-        return Spread(number.value, None if number.std is None else number.std * scale, SEEDS)
+    def spread(cell: PublishedCell) -> Spread:
+        std = numbers[cell].std
+        return Spread(numbers[cell].value, None if std is None else std * scale, SEEDS)
 
     pairs = [(cell, rival) for cell in cells for rival in rivals(numbers, cell)]
-    tested = [(*pair, welch(*(spread(numbers[cell]) for cell in pair))) for pair in pairs]
-    defined = [(cell, rival, test) for cell, rival, test in tested if test is not None]
-    corrected = holm([test.p for *_, test in defined])
-    return [
-        _Test(cell=cell, rival=rival, welch=test, corrected=p)
-        for (cell, rival, test), p in zip(defined, corrected, strict=True)
-    ]
+    tested = [(*pair, test) for pair in pairs if (test := welch(*map(spread, pair)))]
+    corrected = holm([test.p for *_, test in tested])
+    return [_Test(*test, p) for test, p in zip(tested, corrected, strict=True)]
 
 
 def _in_cell(numbers: Numbers, cell: PublishedCell, tests: Sequence[_Test]) -> Finding:
     """RECIPE against the best other editor, and how many of the others it is better than."""
-    name, where = (
-        f"table{cell.table}/{cell.dataset}/{cell.n_edits}",
-        f"Table {cell.table}, {cell.where}",
-    )
+    name = f"table{cell.table}/{cell.dataset}/{cell.n_edits}"
+    where = f"Table {cell.table}, {cell.where}"
     other = max(rivals(numbers, cell), key=lambda rival: numbers[rival].value)
     best = next((test for test in tests if test.rival == other), None)
     if best is None:
@@ -105,10 +94,8 @@ def _in_cell(numbers: Numbers, cell: PublishedCell, tests: Sequence[_Test]) -> F
             f"{where}: RECIPE and the best other, {other.editor}, have no spreads to test with.",
         )
     weak = [test.rival.editor for test in tests if not test.significant]
-    if weak:
-        rest = f"not significant against {', '.join(weak)}"
-    else:
-        rest = f"significant against all {len(tests)}"
+    listed = ", ".join(weak)
+    rest = f"not significant against {listed}" if weak else f"significant against all {len(tests)}"
     t, df, p = best.welch.t, best.welch.df, best.welch.p
     return Finding(
         name,
@@ -121,7 +108,7 @@ def _in_cell(numbers: Numbers, cell: PublishedCell, tests: Sequence[_Test]) -> F
 
 
 def _corrected(table: int, tests: Sequence[_Test]) -> Finding:
-    lost = [test for test in tests if test.significant and not test.survives]
+    lost = [test for test in tests if test.significant and test.corrected >= LEVEL]
     listed = "; ".join(
         f"{test.rival.editor}, {test.cell.where}, {test.welch.p:.2g} to {test.corrected:.2g}"
         for test in lost
@@ -209,6 +196,11 @@ def _from_order(numbers: Numbers, table: int, label: str, rows: int) -> Iterator
         number = numbers.get(cell)
         if number is None or number.std is None:
             continue
+        source = "it has another source, such as training again"
+        why = (
+            f"every run edits and asks for all {rows:,} test rows, and what {editor} retrieves "
+            "does not depend on their order"
+        )
         if editor == DETERMINISTIC:
             most = most_samples(number.value, number.std) if number.std else rows
             drawn = f"at most {most:,.0f}" if most < rows else "some"
@@ -216,12 +208,6 @@ def _from_order(numbers: Numbers, table: int, label: str, rows: int) -> Iterator
             why = (
                 f"{editor} trains and draws nothing and edits each sample alone, so runs over all "
                 f"{rows:,} test rows have the same Avg"
-            )
-        else:
-            source = "it has another source, such as training again"
-            why = (
-                f"every run edits and asks for all {rows:,} test rows, and what {editor} retrieves "
-                "does not depend on their order"
             )
         printed = f"±{number.std:.2f} is printed" + (f"; {source}" if number.std else "")
         yield Finding(

@@ -37,13 +37,7 @@ class Verdict:
 def verdicts(
     key: str, directory: Path, architectures: Sequence[str] = tuple(TINY)
 ) -> Iterator[Verdict]:
-    """The verdict on each clause, one after another.
-
-    Args:
-        key: of the editor.
-        directory: for its files: an encoder, trained weights.
-        architectures: names of tiny models.
-    """
+    """The verdict on each clause; a directory is for an encoder and trained weights."""
     for clause in CLAUSES.values():
         failures = []
         for architecture in architectures:

@@ -40,7 +40,6 @@ from bench.checks.contract.tiny import (
     Subject,
     batch_for,
     counted_head,
-    interrupted_head,
     log_probability,
     logits,
 )
@@ -376,10 +375,10 @@ class _UnreadableRequest(EditRequest):
 @clause
 def reset_after_a_failing_model(subject: Subject) -> None:
     """Reset works after a model that fails in the middle of an edit."""
-    for after in (0, 3):
+    for limit in (0, 3):
         editor = subject.editor()
         before = Pristine(editor)
-        with interrupted_head(editor.lm, after=after), suppress(InterruptedEditError):
+        with counted_head(editor.lm, limit=limit), suppress(InterruptedEditError):
             editor.edit([FIRST])  # an editor that runs no model edits undisturbed
         require_clean(editor)
         editor.reset()

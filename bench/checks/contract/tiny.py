@@ -291,30 +291,18 @@ def leftovers(model: nn.Module) -> list[str]:
 
 
 @contextmanager
-def counted_head(lm: LanguageModel) -> Iterator[list[nn.Module]]:
-    """A list that grows with each call of the output head."""
+def counted_head(lm: LanguageModel, *, limit: int | None = None) -> Iterator[list[nn.Module]]:
+    """A list that grows with each call of the output head, which fails after `limit` calls."""
     calls: list[nn.Module] = []
-    handle = lm.module("lm_head").register_forward_pre_hook(lambda head, _: calls.append(head))
-    try:
-        yield calls
-    finally:
-        handle.remove()
 
-
-@contextmanager
-def interrupted_head(lm: LanguageModel, *, after: int) -> Iterator[None]:
-    """Let the output head fail at its call number `after`."""
-    calls = 0
-
-    def fail(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > after:
+    def count(head: nn.Module, _: Any) -> None:
+        calls.append(head)
+        if limit is not None and len(calls) > limit:
             raise InterruptedEditError
 
-    handle = lm.module("lm_head").register_forward_pre_hook(fail)
+    handle = lm.module("lm_head").register_forward_pre_hook(count)
     try:
-        yield
+        yield calls
     finally:
         handle.remove()
 

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.checks.claims import CLAIMS, Evidence, Judgement, Values, judge
-from bench.checks.claims.claim import Distances, Lengths
-from bench.checks.claims.judging import EMBEDDING_SPACE
+from bench.checks.claims import (
+    CLAIMS,
+    EMBEDDING_SPACE,
+    Distances,
+    Evidence,
+    Judgement,
+    Lengths,
+    Values,
+    judge,
+)
 from bench.core.cells import Cell, Identity
 from bench.core.files import write_text
 from bench.core.grids import TABLES, Table

@@ -37,7 +37,7 @@ QUICK = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Outcome:
     """The result of checking one reference cell."""
 
@@ -68,18 +68,18 @@ def rerun(
     if not wanted:
         raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
     planned, reasons = Planner(RunConfig(table=table.number)).edit_jobs(wanted, named=False)
-    yield from (Outcome(cell="untrained", verdict="left out", detail=why) for why in reasons)
+    yield from (Outcome("untrained", "left out", why) for why in reasons)
     current = []
     for job in planned:
         reference = references[_key(job.cell)]
         if _trained_here(job):
             name = job.cell.describe()
-            yield Outcome(cell=name, verdict="left out", detail="its weights were trained here")
+            yield Outcome(name, "left out", "its weights were trained here")
         elif job.cell.key() == reference["key"]:
             current.append((job, reference))
         else:
             detail = changed_identity(reference, job.cell.to_dict())
-            yield Outcome(cell=job.cell.describe(), verdict="stale", detail=detail)
+            yield Outcome(job.cell.describe(), "stale", detail)
     yield from _run(current, jobs)
 
 
@@ -110,12 +110,10 @@ def compare(reference: Record, now: Record, name: str) -> Outcome:
     """Exact on the same versions and CPU instructions, within `TOLERANCE` otherwise."""
     if not is_complete(now):
         status = now["status"]
-        return Outcome(
-            cell=name, verdict="failed", detail=f"{status['error']}: {status['message']}"
-        )
+        return Outcome(name, "failed", f"{status['error']}: {status['message']}")
     pairs = list(_scores(reference["summary"], compact(now)["summary"]))
     if not pairs:
-        return Outcome(cell=name, verdict="differs", detail="the two have no score in common")
+        return Outcome(name, "differs", "the two have no score in common")
     same = environment(reference) == environment(now)
     wrong = [
         f"{where} was {was:.6f} and is {value:.6f}"
@@ -124,12 +122,12 @@ def compare(reference: Record, now: Record, name: str) -> Outcome:
     ]
     if wrong:
         rest = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return Outcome(cell=name, verdict="differs", detail=wrong[0] + rest)
+        return Outcome(name, "differs", wrong[0] + rest)
     moved = sum(was != value for _, was, value in pairs)
     if moved:
         detail = f"{moved} of {len(pairs)} scores moved by at most {TOLERANCE}, on another machine"
-        return Outcome(cell=name, verdict="near", detail=detail)
-    return Outcome(cell=name, verdict="equal")
+        return Outcome(name, "near", detail)
+    return Outcome(name, "equal")
 
 
 def changed_identity(reference: Record, cell: Mapping[str, Any]) -> str:

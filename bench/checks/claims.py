@@ -1,4 +1,6 @@
-"""The comparisons that decide each claim of `claims.toml`: their kinds first, then the claims.
+"""What the paper claims: each claim a predicate over any numbers, the published ones or our own.
+
+`claims.toml` has the claims in words; here are the comparisons that decide them.
 
 No printed table can decide the claims of `UNPRINTED`. The paper prints Figures 3 and 4, on the
 number of continuous prompt tokens (CPTs), as pictures only. And it names LLaMA-2's architecture as
@@ -12,22 +14,23 @@ from __future__ import annotations
 import statistics
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from bench.checks.claims.claim import (
-    RECIPE,
-    RETRIEVAL_EDITORS,
-    WEIGHT_EDITORS,
-    Case,
-    Cases,
-    Claim,
-    Evidence,
-    Exhibit,
-    Values,
-    select,
-)
 from bench.core.published import UNEDITED, PublishedCell, rivals
 
+# Percent in Tables 1, 2 and 4 to 6, seconds in Table 3.
+Values = Mapping[PublishedCell, float]
+Lengths = Mapping[tuple[int, str], float]  # (tokens of a continuous prompt, metric) -> percent
+Distances = Mapping[tuple[str, int], float]  # (space, tokens of a continuous prompt) -> ratio
+Verdict = Literal["holds", "fails", "not tested"]
+
+EDITING_TABLES = (1, 5, 6)  # one backbone each
+RECIPE = "RECIPE"
+# The paper's groups of editors; the claims do not concern other editors.
+WEIGHT_EDITORS = ("FT", "MEND", "ROME", "MEMIT", "MALMEN", "WILKE")
+RETRIEVAL_EDITORS = ("GRACE", "R-ROME", "LTE", RECIPE)
 # Tables 1, 5 and 6: lifelong editing.
 # A score below this share of its value at 1 edit has collapsed, a score above it is preserved
 # (ours: one line for both, so that no score is both or neither).
@@ -59,6 +62,124 @@ CHOSEN = 3  # CPTs of the paper's RECIPE
 MORE = (4, 5)  # the paper's numbers of CPTs above it
 MAPPED = (1, 3, 5)  # CPTs of the paper's Figure 4
 EMBEDDING_SPACE = "embedding space"  # every other space is a map of the plane
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The numbers that claims are tested on: the paper's or ours. A missing number is absent."""
+
+    tables: Values = field(default_factory=dict)
+    # ROME and MEMIT without the covariance of their keys, in the cells of the tables.
+    without_covariance: Values = field(default_factory=dict)
+    lengths: Lengths = field(default_factory=dict)  # Figure 3
+    # Figure 4: median over tokens of the distance to the nearest name, over that between names.
+    distances: Distances = field(default_factory=dict)
+
+
+class Exhibit(NamedTuple):
+    """A table or a figure of the paper."""
+
+    kind: Literal["table", "figure"]
+    number: int
+
+    @property
+    def key(self) -> str:
+        """`table1`."""
+        return f"{self.kind}{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.kind.capitalize()} {self.number}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison that a claim makes.
+
+    `margin` is above 0 where the claim holds, in the unit of the compared numbers, so that the
+    smallest margin is the nearest case, or the farthest from holding.
+    """
+
+    where: str
+    figures: str
+    margin: float
+
+    @property
+    def holds(self) -> bool:
+        return self.margin > 0
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.figures}"
+
+
+# Yields the comparisons whose numbers are all present, for the number of a table or figure.
+Cases = Callable[[Evidence, int], Iterator[Case]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the paper says, in our words; judged in each table or figure by itself."""
+
+    key: str
+    text: str
+    source: str  # in the paper
+    exhibits: tuple[Exhibit, ...]  # where it is judged
+    cases: Cases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the numbers of one table or figure say about a claim."""
+
+    claim: Claim
+    exhibit: Exhibit
+    cases: tuple[Case, ...]
+
+    @property
+    def broken(self) -> tuple[Case, ...]:
+        """The cases against the claim."""
+        return tuple(case for case in self.cases if not case.holds)
+
+    @property
+    def nearest(self) -> Case | None:
+        """The case with the smallest margin; None where nothing could be compared."""
+        return min(self.cases, key=lambda case: case.margin, default=None)
+
+    @property
+    def verdict(self) -> Verdict:
+        """One case against it is enough for a claim to fail."""
+        if not self.cases:
+            return "not tested"
+        return "fails" if self.broken else "holds"
+
+    @property
+    def figures(self) -> str:
+        """Every case against the claim, or the nearest case if there is none."""
+        if self.nearest is None:
+            return "the numbers it compares are not there"
+        if not self.broken:
+            return f"nearest of {len(self.cases)}: {self.nearest}"
+        against = "; ".join(map(str, self.broken))
+        return f"{len(self.broken)} of {len(self.cases)} against it: {against}"
+
+
+def judge(claim: Claim, evidence: Evidence) -> tuple[Judgement, ...]:
+    """The claim in each of its tables and figures."""
+    return tuple(
+        Judgement(claim=claim, exhibit=exhibit, cases=tuple(claim.cases(evidence, exhibit.number)))
+        for exhibit in claim.exhibits
+    )
+
+
+def select(
+    values: Values, table: int, editors: Collection[str], *metrics: str
+) -> Iterator[tuple[PublishedCell, float]]:
+    """The numbers of some editors and metrics, in the order of the table."""
+    for cell, value in values.items():
+        if cell.table == table and cell.editor in editors and cell.metric in metrics:
+            yield cell, value
+
+
+# ---- kinds of comparison -----------------------------------------------------------------------
 
 
 def _best(metric: str) -> Cases:
@@ -298,3 +419,4 @@ UNPRINTED = _claims(
         "three-cpts-nearest-words-unmapped": _nearest(mapped=False),
     }
 )
+CLAIMS = (*PRINTED, *UNPRINTED)
