@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from bench.cli.main import main
 from bench.evaluation.record_kinds import identity_of
 from bench.store.results import ResultStore
 
@@ -26,19 +25,35 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(Path("out").glob("*.json"))]
 
 
-def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded")
+def one_cell(run_arguments: list[str]) -> list[str]:
+    """Of the cells of a run, the first of CF."""
+    return [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
 
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """A function that does nothing else."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = raising(AssertionError("a model was loaded"))
     monkeypatch.setattr("bench.evaluation.context.load", refuse)
 
 
-def exit_code(arguments: list[str]) -> int:
-    """The exit code of the process; argparse exits by itself."""
-    with pytest.raises(SystemExit) as end:
-        sys.exit(main(arguments))
-    assert isinstance(end.value.code, int)
-    return end.value.code
+class Said(NamedTuple):
+    """What a command says, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Said]  # runs a command in this process
+Refused = Callable[..., str]  # runs a command that is to be refused; the sentence with which it is
 
 
 def store_as(record: dict[str, Any], cell: dict[str, Any]) -> None:

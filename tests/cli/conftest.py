@@ -1,4 +1,4 @@
-"""Commands are tried on a tiny model and made data, in a folder of their own."""
+"""Commands are tried on a tiny model and invented data, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import (
-    ROWS,
-)
+from bench.cli.main import main
+from tests.cli.commands import ROWS, Cli, Refused, Said
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.support.tiny_files import save_tiny
 
@@ -59,3 +58,27 @@ def run_arguments(backbone: Path, data: Path) -> list[str]:
         *("--editors", "ft,grace", "--datasets", "ZSRE,cf", "--edits", "1,2", "--limit", "4"),
         *("--jobs", "1", "--out", "out"),
     ]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    def run(*arguments: object) -> Said:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:  # argparse exits by itself
+            code = int(str(end.code))
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(cli: Cli) -> Refused:
+    def refuse(*arguments: object) -> str:
+        said = cli(*arguments)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1
+        return said.err
+
+    return refuse

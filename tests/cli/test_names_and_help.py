@@ -5,33 +5,25 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from bench.cli.main import COMMANDS, main
-from tests.cli.commands import (
-    exit_code,
-)
+from bench.cli.main import COMMANDS
+from tests.cli.commands import Cli
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code([command, "--help"]) == 0
-    assert f"python -m bench {command}" in capsys.readouterr().out
+def test_every_command_has_help(command: str, cli: Cli) -> None:
+    said = cli(command, "--help")
+    assert said.code == 0
+    assert f"python -m bench {command}" in said.out
 
 
 @pytest.mark.parametrize("command", ["run", "tables"])
-def test_help_is_short_and_all_options_have_a_default(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exit_code([command, "--help"]) == 0
-    brief = options(capsys.readouterr().out)
+def test_help_is_short_and_all_options_have_a_default(command: str, cli: Cli) -> None:
+    brief, every = (options(cli(command, option).out) for option in ("--help", "--help-all"))
     assert len(brief) <= 20
-    assert exit_code([command, "--help-all"]) == 0
-    every = options(capsys.readouterr().out)
     assert set(brief) < set(every)
     for name, text in every.items():
         assert "default" in text or name.startswith("--help"), name
@@ -40,15 +32,8 @@ def test_help_is_short_and_all_options_have_a_default(
 def options(text: str) -> dict[str, str]:
     """The help of each option that a help text lists."""
     lists = text[text.index("\n\n") : text.index("\nexamples:")]
-    found = re.split(r"\n  (?=-)", lists)[1:]
-    return {re.search(r"--[\w-]+", entry)[0]: entry for entry in found}  # type: ignore[index]
-
-
-def test_a_console_script_is_the_module() -> None:
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
-    value = tomllib.loads(text)["project"]["scripts"]["lifelong-edit-bench"]
-    script = EntryPoint("lifelong-edit-bench", value, "console_scripts")
-    assert script.load() is main
+    entries = re.split(r"\n  (?=-)", lists)[1:]
+    return {re.search(r"--[\w-]+", entry)[0]: entry for entry in entries}  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -68,9 +53,8 @@ def test_names_and_help_load_nothing_heavy(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"]) == 0
-    printed = capsys.readouterr().out
+def test_list_names_everything(cli: Cli) -> None:
+    printed = cli("list").out
     for name in (
         "recipe",
         "GRACE",
@@ -82,28 +66,18 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in printed
 
 
-def test_editors_of_later_papers_are_run_where_they_are_asked_for(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_editors_of_later_papers_are_run_where_they_are_asked_for(cli: Cli) -> None:
     asked = ["run", "--dry-run", "--edits", "1", "--datasets", "cf"]
-    listed = []
-    for more in ([], ["--with-recent"], ["--editors", "wise"]):
-        assert main([*asked, *more]) == 0
-        listed.append(capsys.readouterr().out.splitlines()[-1])
-    assert listed == ["11 cells", "16 cells", "1 cells"]
-    assert main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    for more, listed in (([], 11), (["--with-recent"], 16), (["--editors", "wise"], 1)):
+        assert cli(*asked, *more).out.splitlines()[-1] == f"{listed} cells"
+    lines = cli("list").out.splitlines()
     marked = [line.split()[0] for line in lines if line.endswith("not in the paper's tables")]
     assert marked == ["alphaedit", "wise", "ultraedit", "ike", "rag"]
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m bench tables --table 4 --reference --markdown | head -1"
-    found = subprocess.run(
-        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stderr == ""
-    assert found.stdout.splitlines()[-1] in {"0", "141"}
+    shell = ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in {"0", "141"}

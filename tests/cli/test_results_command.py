@@ -5,21 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from bench.cli.main import main
 from bench.evaluation.record_kinds import identity_of
 from bench.store.results import Record, ResultStore, encoded, sealed
 from bench.store.running import Leases
+from tests.cli.commands import Cli, raising
 from tests.support.stored_records import (
-    ability,
     editing,
     everything,
     failure,
-    released,
     store_of,
     timing,
 )
@@ -33,30 +30,26 @@ OLD = sealed(
 @pytest.fixture
 def store(tmp_path: Path) -> ResultStore:
     """Two complete records, a failed and a stale one, a damaged file and one set aside."""
-    store = store_of(tmp_path / "records", editing(), timing(), failure(), OLD)
+    store = store_of(tmp_path / "results", editing(), timing(), failure(), OLD)
     store.path("0" * 64).write_text("damaged")
     (store.directory / f"{'1' * 64}.json.corrupt").write_text("damaged earlier")
     return store
 
 
-def call(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> list[str]:
-    """What the command prints."""
-    with pytest.raises(SystemExit) as end:
-        sys.exit(main(["results", *map(str, arguments)]))
-    captured = capsys.readouterr()
-    assert end.value.code == code, captured.err
-    return (captured.out + captured.err).splitlines()
+def call(cli: Cli, *arguments: object, code: int = 0) -> list[str]:
+    """The lines that `results` prints with these arguments."""
+    said = cli("results", *arguments)
+    assert said.code == code, said.err
+    return (said.out + said.err).splitlines()
 
 
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_list_prints_what_each_file_is(
-    store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_list_prints_what_each_file_is(store: ResultStore, cli: Cli) -> None:
     before = names(store.directory)
-    lines = call(capsys, "list", "--out", store.directory)
+    lines = call(cli, "list")
     states = sorted(line.split()[0] for line in lines[:-1])
     assert states == ["complete", "complete", "corrupt", "corrupt", "failed", "stale"]
     assert lines[-1] == "6 records"
@@ -68,14 +61,12 @@ def test_list_prints_what_each_file_is(
     assert names(store.directory) == before  # looking changes nothing
 
 
-def test_list_survives_records_of_odd_names(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_list_survives_records_of_odd_names(tmp_path: Path, cli: Cli) -> None:
     odd = editing()["cell"] | {"editor": {"a": 1}}
-    store = store_of(tmp_path, editing() | {"cell": odd, "key": identity_of(odd).key()}, editing(1))
-    lines = call(capsys, "list", "--editor", "ft", "--out", store.directory)
-    assert lines[-1] == "1 record"
-    assert any(line.startswith("corrupt") for line in call(capsys, "list", "--out", tmp_path))
+    strange = editing() | {"cell": odd, "key": identity_of(odd).key()}
+    store_of(tmp_path / "results", strange, editing(1))
+    assert call(cli, "list", "--editor", "ft")[-1] == "1 record"
+    assert any(line.startswith("corrupt") for line in call(cli, "list"))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +81,14 @@ def test_list_survives_records_of_odd_names(
         (["--editor", "grace"], 0),
     ],
 )
-def test_list_takes_filters_and_json(
-    store: ResultStore, capsys: pytest.CaptureFixture[str], options: list[str], count: int
-) -> None:
-    lines = call(capsys, "list", "--json", "--out", store.directory, *options)
+def test_list_filters(store: ResultStore, cli: Cli, options: list[str], count: int) -> None:
+    lines = call(cli, "list", "--json", *options)
     assert len(json.loads("\n".join(lines))) == count
-    assert len(call(capsys, "list", "--out", store.directory, *options)) == count + 1
+    assert len(call(cli, "list", *options)) == count + 1
 
 
-def test_show_takes_the_beginning_of_a_key(
-    store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = "\n".join(call(capsys, "show", editing()["key"][:8], "--out", store.directory))
+def test_show_takes_the_beginning_of_a_key(store: ResultStore, cli: Cli) -> None:
+    text = "\n".join(call(cli, "show", editing()["key"][:8]))
     for part in (
         "ft on zsre, 2 edits, mini-llama, seed 0",
         editing()["digest"],
@@ -113,14 +100,12 @@ def test_show_takes_the_beginning_of_a_key(
     ):
         assert part in text
     assert "target_ids" not in text
-    lines = call(capsys, "show", editing()["key"], "--json", "--out", store.directory)
+    lines = call(cli, "show", editing()["key"], "--json")
     assert json.loads("\n".join(lines))["key"] == editing()["key"]
 
 
-def test_show_has_the_traceback_of_a_failed_cell(
-    store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = "\n".join(call(capsys, "show", failure()["key"], "--out", store.directory))
+def test_show_has_the_traceback_of_a_failed_cell(store: ResultStore, cli: Cli) -> None:
+    text = "\n".join(call(cli, "show", failure()["key"]))
     assert "error    MemoryError: too much" in text
     assert "Traceback (most recent call last):" in text
 
@@ -135,71 +120,58 @@ def test_show_has_the_traceback_of_a_failed_cell(
         ("0" * 64, "is no result record"),
     ],
 )
-def test_show_refuses_other_keys(
-    store: ResultStore, capsys: pytest.CaptureFixture[str], key: str, sentence: str
-) -> None:
-    (line,) = call(capsys, "show", key, "--out", store.directory, code=2)
+def test_show_refuses_other_keys(store: ResultStore, cli: Cli, key: str, sentence: str) -> None:
+    (line,) = call(cli, "show", key, code=2)
     assert sentence in line
 
 
-def test_show_wants_one_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_wants_one_key(tmp_path: Path, cli: Cli) -> None:
     store = store_of(tmp_path, *map(editing, range(17)))
     first = sorted(path.name[0] for path in store.paths())
     twice = next(digit for digit in first if first.count(digit) > 1)
-    (line,) = call(capsys, "show", twice, "--out", tmp_path, code=2)
+    (line,) = call(cli, "show", twice, "--out", tmp_path, code=2)
     assert f"keys begin with {twice}" in line
 
 
-def test_verify_names_every_problem(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], store: ResultStore
-) -> None:
+def test_verify_names_every_problem(tmp_path: Path, cli: Cli, store: ResultStore) -> None:
     good = store_of(tmp_path / "good", *everything())
-    assert call(capsys, "verify", "--out", good.directory) == [
-        "5 records, 0 with problems; 0 damaged files set aside"
-    ]
+    (line,) = call(cli, "verify", "--out", good.directory)
+    assert line == "5 records, 0 with problems; 0 damaged files set aside"
     wrong = editing(1)
     wrong["summary"]["samples"] = 3
     odd = editing(2) | {"comment": "hello"}
     for record in (wrong, odd):
         store.put(record["key"], encoded(record))  # sealed, so that the digest holds
-    lines = call(capsys, "verify", "--out", store.directory, code=1)
+    lines = call(cli, "verify", code=1)
     assert lines[-1] == "7 records, 3 with problems; 1 damaged files set aside"
     text = "\n".join(lines)
-    assert f"{store.path(wrong['key'])}: summary/samples is 3, but 2 follows" in text
+    assert f"results/{wrong['key']}.json: summary/samples is 3, but 2 follows" in text
     assert "comment: " in text
-    assert f"{store.path('0' * 64)} is no result record" in text
+    assert f"results/{'0' * 64}.json is no result record" in text
 
 
-def test_export_and_import_give_equal_stores(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = store_of(tmp_path / "first", *everything())
+def test_export_and_import_give_equal_stores(tmp_path: Path, cli: Cli) -> None:
+    store = store_of(tmp_path / "results", *everything())
     for name in ("some.jsonl", "some.jsonl.gz"):
-        (printed,) = call(capsys, "export", tmp_path / name, "--out", store.directory)
+        (printed,) = call(cli, "export", tmp_path / name)
         assert printed == f"written: {tmp_path / name}, 4 records"  # the failed one is not
         other = tmp_path / f"of {name}"
-        (printed,) = call(capsys, "import", tmp_path / name, "--out", other)
+        (printed,) = call(cli, "import", tmp_path / name, "--out", other)
         assert printed == "imported: 4, there already: 0, refused: 0"
-        (printed,) = call(capsys, "import", tmp_path / name, "--out", other)
+        (printed,) = call(cli, "import", tmp_path / name, "--out", other)
         assert printed == "imported: 0, there already: 4, refused: 0"
         for record in everything()[:4]:
-            assert (
-                ResultStore(other).path(record["key"]).read_bytes()
-                == store.path(record["key"]).read_bytes()
-            )
+            taken = ResultStore(other).path(record["key"])
+            assert taken.read_bytes() == store.path(record["key"]).read_bytes()
     plain = (tmp_path / "some.jsonl").read_bytes()
     assert gzip.decompress((tmp_path / "some.jsonl.gz").read_bytes()) == plain
-    call(capsys, "export", tmp_path / "f.jsonl", "--state", "failed", "--out", store.directory)
-    (printed,) = call(capsys, "import", tmp_path / "f.jsonl", "--out", tmp_path / "failed")
+    call(cli, "export", tmp_path / "f.jsonl", "--state", "failed")
+    (printed,) = call(cli, "import", tmp_path / "f.jsonl", "--out", tmp_path / "failed")
     assert printed.startswith("imported: 1,")
 
 
 def line_of(record: Record) -> bytes:
     return encoded(record) + b"\n"
-
-
-def traversal() -> Record:
-    return editing() | {"key": "../../escaped"}
 
 
 def unpaired() -> Record:
@@ -215,7 +187,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "infinity": (line_of(editing(5)).replace(b'"seed":5', b'"seed":Infinity'), "no result record"),
     "nested": (b"[" * 100_000 + b"\n", "line 2 is no result record."),
     "altered": (line_of(editing(5)).replace(b'"Orrinese"', b'"Orrinesa"'), "digest is another"),
-    "another key": (line_of(traversal()), "line 2 holds another cell than its key says."),
+    "another key": (line_of(editing() | {"key": "../../x"}), "holds another cell than its key"),
     "another shape": (line_of(editing(5) | {"comment": 1}), "comment: "),
     "other scores": (line_of(unpaired()), "summary/blocks is 2, but 1 follows from its rows."),
     "another schema": (line_of(editing(5) | {"schema": 3}), "record schema 3, expected 1 or 2."),
@@ -228,80 +200,69 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_records_are_refused_with_line_and_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_bad_records_are_refused_with_reason(tmp_path: Path, cli: Cli, name: str) -> None:
     content, reason = BAD[name]
     file, out = tmp_path / "bad.jsonl", tmp_path / "deep" / "store"
     file.write_bytes(line_of(editing()) + content + line_of(timing()))
-    refused, error = call(capsys, "import", file, "--out", out, code=2)
+    refused, error = call(cli, "import", file, "--out", out, code=2)
     assert refused.startswith(f"refused: {file}, line 2")
     assert reason in refused
     assert "1 of 3 records were refused, so none is imported" in error
     assert names(tmp_path) == ["bad.jsonl"]
-    lines = call(capsys, "import", file, "--partial", "--out", out, code=1)
+    lines = call(cli, "import", file, "--partial", "--out", out, code=1)
     assert "imported: 2, there already: 0, refused: 1" in lines
     assert names(out) == sorted(f"{record['key']}.json" for record in (editing(), timing()))
 
 
-def test_import_spares_other_complete_records(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_import_spares_other_complete_records(tmp_path: Path, cli: Cli) -> None:
     mine = sealed(editing() | {"data": {"mine": True}})
-    store = store_of(tmp_path / "store", mine)
+    store = store_of(tmp_path / "results", mine)
     file = tmp_path / "theirs.jsonl"
     file.write_bytes(line_of(editing()))
-    refused, _ = call(capsys, "import", file, "--out", store.directory, code=2)
+    refused, _ = call(cli, "import", file, code=2)
     assert "another complete record of cell" in refused
     assert store.read(mine["key"]) == mine
-    call(capsys, "import", file, "--overwrite", "--out", store.directory)
+    call(cli, "import", file, "--overwrite")
     assert store.read(mine["key"]) == editing()
 
 
-def test_import_replaces_failed_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_replaces_failed_records(tmp_path: Path, cli: Cli) -> None:
     file = tmp_path / "good.jsonl"
     good = editing(9, hparams={"lr": 1})
     failed = sealed(failure() | {"cell": good["cell"], "key": good["key"]})
-    store = store_of(tmp_path / "store", failed)
+    store = store_of(tmp_path / "results", failed)
     file.write_bytes(line_of(good))
-    call(capsys, "import", file, "--out", store.directory)
+    call(cli, "import", file)
     assert store.read(good["key"]) == good
 
 
 @pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_FILE"])
 def test_import_reads_no_file_without_end(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    limit: str,
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     file = tmp_path / "bomb.jsonl.gz"
     file.write_bytes(gzip.compress(b"[" * 2_000 if limit == "MAX_BYTES" else b"[\n" * 1_000))
     monkeypatch.setattr(f"bench.store.exchange.{limit}", 1_000)
-    lines = call(capsys, "import", file, "--out", tmp_path / "store", code=2)
+    lines = call(cli, "import", file, code=2)
     assert "is larger than records are" in lines[-1]
 
 
-def test_import_names_a_damaged_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_names_a_damaged_package(tmp_path: Path, cli: Cli) -> None:
     file = tmp_path / "some.jsonl.gz"
     for content in (b"hello", gzip.compress(line_of(editing()))[:-20]):
         file.write_bytes(content)
-        lines = call(capsys, "import", file, "--out", tmp_path / "store", code=2)
+        lines = call(cli, "import", file, code=2)
         assert f"{file} cannot be unpacked" in lines[-1]
 
 
 def test_a_full_disk_leaves_no_half_export(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = store_of(tmp_path / "store", editing())
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    (line,) = call(capsys, "export", tmp_path / "x.jsonl", "--out", store.directory, code=2)
+    store_of(tmp_path / "results", editing())
+    monkeypatch.setattr(os, "fsync", raising(OSError(28, "No space left on device")))
+    (line,) = call(cli, "export", tmp_path / "x.jsonl", code=2)
     assert "No space left on device" in line
-    assert names(tmp_path) == [f"store/{editing()['key']}.json"]
+    assert names(tmp_path) == [f"results/{editing()['key']}.json"]
 
 
 def put(path: Path, content: str = "x" * 10, *, age: float = 10_000) -> Path:
@@ -312,9 +273,7 @@ def put(path: Path, content: str = "x" * 10, *, age: float = 10_000) -> Path:
     return path
 
 
-def test_gc_removes_what_nothing_needs(
-    store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gc_removes_what_nothing_needs(store: ResultStore, cli: Cli) -> None:
     folder, done = store.directory, editing()["key"]
     files_before = names(folder)
     put(folder / f".{done}.json.abc.partial")
@@ -328,11 +287,9 @@ def test_gc_removes_what_nothing_needs(
     assert lease is not None
     busy = put(store.checkpoints / timing()["key"] / "state.safetensors")  # is computed again now
     before = names(folder)
-    lines = call(capsys, "gc", "--dry-run", "--out", folder)
+    assert call(cli, "gc", "--dry-run")[-1] == "would remove 4 files and folders, 40 bytes"
     assert names(folder) == before
-    assert lines[-1] == "would remove 4 files and folders, 40 bytes"
-    lines = call(capsys, "gc", "--out", folder)
-    assert lines[-1] == "removed 4 files and folders, 40 bytes"
+    assert call(cli, "gc")[-1] == "removed 4 files and folders, 40 bytes"
     leased = store.leases / f"{timing()['key']}.json"
     stay = [str(path.relative_to(folder)) for path in (young, undone, foreign, busy, leased)]
     assert names(folder) == sorted([*files_before, *stay])
@@ -340,12 +297,9 @@ def test_gc_removes_what_nothing_needs(
 
 
 def test_gc_removes_leases_of_crashed_processes_alone(
-    store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: ResultStore, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent, speaking = (
-        put(store.leases / f"{'2' * 64}.json"),
-        put(store.leases / f"{'3' * 64}.json"),
-    )
+    silent, speaking = (put(store.leases / f"{digit * 64}.json") for digit in "23")
     waited: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -359,22 +313,22 @@ def test_gc_removes_leases_of_crashed_processes_alone(
     monkeypatch.setattr(
         Leases, "__init__", lambda self, folder: whole(self, folder, clock=lambda: next(clock))
     )
-    lines = call(capsys, "gc", "--out", store.directory)
+    lines = call(cli, "gc")
     assert waited == [61.0]
     assert any("2 leases are of other machines; watching them for 60 s." in text for text in lines)
     assert not silent.exists()
     assert speaking.exists()
 
 
-def test_gc_removes_what_a_process_left_that_was_killed_after_its_record(
-    store: ResultStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_gc_removes_what_a_killed_process_left_of_a_stored_cell(
+    store: ResultStore, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = editing()["key"]
     lease = put(store.leases / f"{done}.json")
     checkpoint = put(store.checkpoints / f"{done}.safetensors")
     monkeypatch.setattr(Leases, "is_stale", lambda *_: True)
     monkeypatch.setattr(Leases, "_stale", lambda _, path: path.read_bytes())
-    lines = call(capsys, "gc", "--out", store.directory)
+    lines = call(cli, "gc")
     assert lines[-1].startswith("removed 2 files and folders")
     assert not lease.exists()
     assert not checkpoint.exists()
@@ -384,31 +338,24 @@ def test_gc_removes_what_a_process_left_that_was_killed_after_its_record(
     ("option", "gone"),
     [("--stale", OLD["key"] + ".json"), ("--corrupt", f"{'1' * 64}.json.corrupt")],
 )
-def test_gc_removes_more_on_request(
-    store: ResultStore, capsys: pytest.CaptureFixture[str], option: str, gone: str
-) -> None:
+def test_gc_removes_more_on_request(store: ResultStore, cli: Cli, option: str, gone: str) -> None:
     before = names(store.directory)
-    call(capsys, "gc", "--out", store.directory)
+    call(cli, "gc")
     assert names(store.directory) == before
-    call(capsys, "gc", option, "--out", store.directory)
+    call(cli, "gc", option)
     assert names(store.directory) == [name for name in before if name != gone]
 
 
-def test_gc_does_not_follow_links(
-    tmp_path: Path, store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gc_does_not_follow_links(tmp_path: Path, store: ResultStore, cli: Cli) -> None:
     precious = put(tmp_path / "precious" / "file")
     store.checkpoints.mkdir()
     (store.checkpoints / editing()["key"]).symlink_to(precious.parent)
-    call(capsys, "gc", "--out", store.directory)
+    call(cli, "gc")
     assert precious.exists()
     assert list(store.checkpoints.iterdir()) == []
 
 
 @pytest.mark.parametrize("action", [["list"], ["show", "ab"], ["verify"], ["gc"], ["export", "f"]])
-def test_a_store_that_is_not_there_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], action: list[str]
-) -> None:
-    (line,) = call(capsys, *action, "--out", tmp_path / "none", code=2)
+def test_a_store_that_is_not_there_is_named(tmp_path: Path, cli: Cli, action: list[str]) -> None:
+    (line,) = call(cli, *action, "--out", tmp_path / "none", code=2)
     assert f"No records at {tmp_path / 'none'}" in line
-    assert ability()["key"] != released(1)["key"]

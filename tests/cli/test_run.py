@@ -1,4 +1,4 @@
-"""`run`, and `tables` of what it made, on a tiny model and made data."""
+"""`run`, and `tables` of what it computed, on a tiny model and invented data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from bench.cli.main import main
 from tests.cli.commands import (
     ROWS,
+    Cli,
     forbid_loading,
+    one_cell,
+    raising,
     records,
     tables_arguments,
 )
@@ -17,25 +20,20 @@ from tests.support.console import without_next_steps
 
 
 def test_run_computes_prints_and_writes_then_only_prints(
-    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
-    assert main(run_arguments) == 0
-    first = capsys.readouterr()
+    first = cli(*run_arguments)
+    assert first.code == 0
     assert len(records()) == 2 * 2 * 2
     assert {record["status"]["state"] for record in records()} == {"complete"}
-    assert sorted(p.name for p in Path("out/tables").iterdir()) == [
-        "table1.csv",
-        "table1.md",
-        "table1.tex",
-    ]
+    files = sorted(path.name for path in Path("out/tables").iterdir())
+    assert files == ["table1.csv", "table1.md", "table1.tex"]
     assert "written: out/tables/table1.md" in first.out
     assert "GRACE" in first.out
     assert without_next_steps(first.err) == ""  # no progress in a pipe
     forbid_loading(monkeypatch)
-    assert main(run_arguments) == 0
-    assert capsys.readouterr().out == first.out
-    assert main(tables_arguments(run_arguments)) == 0
-    assert capsys.readouterr().out == first.out
+    assert cli(*run_arguments).out == first.out
+    assert cli(*tables_arguments(run_arguments)).out == first.out
 
 
 def test_a_record_says_everything(run_arguments: list[str]) -> None:
@@ -60,87 +58,60 @@ def test_a_record_says_everything(run_arguments: list[str]) -> None:
     assert item["after"]["teacher_forced"]["text"]
 
 
-def test_metrics_can_be_recomputed_from_a_record(run_arguments: list[str]) -> None:
-    from bench.evaluation.metrics import summarise
-
-    assert main([*run_arguments, "--editors", "ft", "--edits", "2"]) == 0
-    for record in records():
-        assert summarise(record["rows"]) == record["summary"]
-
-
 def test_other_settings_are_other_cells(run_arguments: list[str]) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-    variants: list[list[str]] = [
-        [],
-        ["--metrics", "teacher_forced"],
-        ["--generation-prompt", "context_guided"],
-        ["--seeds", "3"],
-        ["--limit", "2"],
-        ["--dtype", "bfloat16"],
-    ]
-    for number, variant in enumerate(variants, 1):
-        assert main([*one, *variant]) == 0
+    options = ["metrics=teacher_forced", "generation-prompt=context_guided", "seeds=3", "limit=2"]
+    options.append("dtype=bfloat16")
+    for number, variant in enumerate([[], *([f"--{option}"] for option in options)], 1):
+        assert main([*one_cell(run_arguments), *variant]) == 0
         assert len(records()) == number
-    generated = {record["cell"]["generation"] for record in records()}
-    assert generated == {"none", "context_free", "context_guided"}
-
-
-def test_teacher_forced_skips_generation(run_arguments: list[str]) -> None:
-    assert main([*run_arguments, "--editors", "ft", "--metrics", "teacher_forced"]) == 0
+    generation = {record["cell"]["generation"] for record in records()}
+    assert generation == {"none", "context_free", "context_guided"}
     for record in records():
-        assert "generated" not in record["summary"]["scores"]["after"]
+        generated = "generated" in record["summary"]["scores"]["after"]
+        assert generated == (record["cell"]["generation"] != "none")
 
 
-def test_seeds_are_averaged_and_found_again_by_tables(
-    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-    assert main([*one, "--n-seeds", "2"]) == 0
-    printed = capsys.readouterr().out
+def test_seeds_are_averaged_and_read_again_by_tables(run_arguments: list[str], cli: Cli) -> None:
+    cell = one_cell(run_arguments)
+    printed = cli(*cell, "--n-seeds", "2").out
     assert "over up to 2 seeds (0, 1)" in printed
-    assert main(tables_arguments(one)) == 0
-    assert capsys.readouterr().out == printed
+    assert cli(*tables_arguments(cell)).out == printed
 
 
 def test_overwrite_redoes(run_arguments: list[str]) -> None:
-    one = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-    assert main(one) == 0
+    cell = one_cell(run_arguments)
+    assert main(cell) == 0
     (path,) = Path("out").glob("*.json")
     before = path.stat().st_ino
-    assert main(one) == 0
+    assert main(cell) == 0
     assert path.stat().st_ino == before
     rows = records()[0]["rows"]
-    assert main([*one, "--overwrite"]) == 0
+    assert main([*cell, "--overwrite"]) == 0
     assert path.stat().st_ino != before
     for old, new in zip(rows, records()[0]["rows"], strict=True):
         assert new | {"edit_seconds": 0} == old | {"edit_seconds": 0}
 
 
 def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
-    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     with monkeypatch.context() as context:
-
-        def explode(*_: object) -> None:
-            raise RuntimeError("not this time")
-
-        context.setattr("editors.grace.GraceEditor._train", explode)
-        assert main(run_arguments) == 1
-    captured = capsys.readouterr()
+        failing = raising(RuntimeError("not this time"))
+        context.setattr("editors.grace.GraceEditor._train", failing)
+        captured = cli(*run_arguments)
+    assert captured.code == 1
     states = [(r["cell"]["editor"], r["status"]["state"]) for r in records()]
     assert sorted(states) == [("ft", "complete")] * 4 + [("grace", "failed")] * 4
     assert "error: 4 of 8 cells failed" in captured.err
-    assert (
-        "failed: grace on zsre, 2 edits, tiny, seed 0: RuntimeError: not this time" in captured.err
-    )
+    failed = "failed: grace on zsre, 2 edits, tiny, seed 0: RuntimeError: not this time"
+    assert failed in captured.err
     assert "FT" in captured.out  # the table of what there is
     before = records()
     with monkeypatch.context() as context:
         forbid_loading(context)
-        assert main(run_arguments) == 1
+        again = cli(*run_arguments)
     assert records() == before
-    again = capsys.readouterr()
-    assert again.err == captured.err
+    assert (again.code, again.err) == (1, captured.err)
     assert "does not run them again; with --retry-failed it does." in again.err
     assert main([*run_arguments, "--retry-failed"]) == 0
     assert {r["status"]["state"] for r in records()} == {"complete"}
@@ -150,7 +121,7 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
 
 
 @pytest.mark.slow
-def test_worker_processes_make_the_same_numbers(run_arguments: list[str]) -> None:
+def test_worker_processes_compute_the_same_numbers(run_arguments: list[str]) -> None:
     some = [*run_arguments, "--datasets", "cf"]
     assert main(some) == 0
     serial = {r["key"]: r["summary"] for r in records()}
@@ -158,21 +129,16 @@ def test_worker_processes_make_the_same_numbers(run_arguments: list[str]) -> Non
     assert {r["key"]: r["summary"] for r in records()} == serial
 
 
-def test_dry_run_lists_cells_and_writes_nothing(
-    run_arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert main([*run_arguments, "--dry-run"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "8 cells"
+def test_dry_run_writes_nothing(run_arguments: list[str], cli: Cli, tmp_path: Path) -> None:
+    assert cli(*run_arguments, "--dry-run").out.splitlines()[-1] == "8 cells"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_run_says_so(
-    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("editors.ft.FtEditor.edit", interrupt)
-    assert main(run_arguments) == 130
-    assert "the same command continues" in capsys.readouterr().err
-    assert [path.name for path in Path("out").iterdir()] == []
+    monkeypatch.setattr("editors.ft.FtEditor.edit", raising(KeyboardInterrupt()))
+    interrupted = cli(*run_arguments)
+    assert interrupted.code == 130
+    assert "the same command continues" in interrupted.err
+    assert list(Path("out").iterdir()) == []

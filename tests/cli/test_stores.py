@@ -13,27 +13,23 @@ import pytest
 from bench.cli.main import main
 from bench.store.results import ResultStore
 from tests.cli.commands import (
+    Cli,
+    Refused,
+    one_cell,
+    raising,
     records,
     store_as,
     tables_arguments,
 )
 
 
-def one_cell(run_arguments: list[str]) -> list[str]:
-    return [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-
-
-def test_a_damaged_record_is_named_set_aside_and_computed_again(
-    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_record_is_computed_again(run_arguments: list[str], cli: Cli) -> None:
     command = one_cell(run_arguments)
-    assert main(command) == 0
+    assert cli(*command).code == 0
     summary = records()[0]["summary"]
-    capsys.readouterr()
     (path,) = Path("out").glob("*.json")
     path.write_text(path.read_text()[:100])
-    assert main(command) == 0
-    error = capsys.readouterr().err
+    error = cli(*command).err
     assert f"warning: {path} is no result record. It is set aside as {path.name}.corrupt." in error
     assert records()[0]["summary"] == summary
     assert len(path.with_name(f"{path.name}.corrupt").read_text()) == 100
@@ -41,100 +37,73 @@ def test_a_damaged_record_is_named_set_aside_and_computed_again(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
 def test_a_disk_that_takes_no_more_is_one_sentence_and_spares_finished_cells(
-    run_arguments: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    number: int,
+    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, refused: Refused, number: int
 ) -> None:
     whole = ResultStore.put
     written: list[str] = []
-
-    def full(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
     with monkeypatch.context() as context:
 
         def put(store: ResultStore, key: str, content: bytes) -> Path:
             written.append(key)
             if len(written) > 3:
-                context.setattr(os, "fsync", full)
+                context.setattr(os, "fsync", raising(OSError(number, os.strerror(number))))
             return whole(store, key, content)
 
         context.setattr(ResultStore, "put", put)
-        assert main(run_arguments) == 2
-    error = capsys.readouterr().err
+        error = refused(*run_arguments)
     assert error.startswith(f"error: {os.strerror(number)}: out/{written[3]}.json;")
-    assert error.count("\n") == 1
     assert sorted(path.stem for path in Path("out").iterdir()) == sorted(written[:3])
     stored = records()
     assert main(run_arguments) == 0
     assert [record for record in records() if record["key"] in written[:3]] == stored
 
 
-def test_tables_say_how_many_stale_records_are_left_out(
-    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_say_how_many_stale_records_are_left_out(run_arguments: list[str], cli: Cli) -> None:
     command = [*one_cell(run_arguments), "--n-seeds", "2"]
-    assert main(command) == 0
-    printed = capsys.readouterr().out
+    printed = cli(*command).out
     for change in ({"metric_version": 7}, {"metric_version": 7, "n_edits": 3}):
         record = records()[0]
-        cell = record["cell"] | change
-        store_as(record, cell)
-    assert main(tables_arguments(command)) == 0
-    captured = capsys.readouterr()
+        store_as(record, record["cell"] | change)
+    captured = cli(*tables_arguments(command))
     assert captured.out == printed
     assert "warning: 1 stale record is left out (metric protocol 7, now 1)" in captured.err
 
 
-def test_tables_show_one_protocol_and_say_which_others_there_are(
-    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_show_one_protocol_and_name_others(run_arguments: list[str], cli: Cli) -> None:
     command = one_cell(run_arguments)
-    assert main(command) == 0
-    printed = capsys.readouterr().out
+    printed = cli(*command).out
     (record,) = records()
     values = record["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
     values.update(dict.fromkeys(values, 0.125))
     store_as(record, record["cell"] | {"scoring_time": "edit_end"})
     ask = tables_arguments(command)
-    assert main(ask) == 0
-    captured = capsys.readouterr()
+    captured = cli(*ask)
     assert captured.out == printed
     assert "warning: 1 record of these cells follows another protocol " in captured.err
     other = "counterfact/blocks+scoring_time=edit_end/v1"
     assert other in captured.err
-    assert main([*ask, "--protocol", other]) == 0
-    shown = capsys.readouterr().out
+    shown = cli(*ask, "--protocol", other).out
     assert "12.50" in shown
     assert f"Protocols: {other}." in shown
     assert "12.50" not in printed
-    assert main([*ask, "--protocol", "blocks/v9"]) == 2
-    assert "No record follows the protocol 'blocks/v9'" in capsys.readouterr().err
+    refusal = cli(*ask, "--protocol", "blocks/v9")
+    assert refusal.code == 2
+    assert "No record follows the protocol 'blocks/v9'" in refusal.err
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_tables_of_a_read_only_store_are_printed(
-    run_arguments: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    number: int,
+    run_arguments: list[str], monkeypatch: pytest.MonkeyPatch, cli: Cli, number: int
 ) -> None:
     command = [*run_arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1,2"]
-    assert main(command) == 0
-    printed = capsys.readouterr().out.partition("written:")[0]
+    printed = cli(*command).out.partition("written:")[0]
     path = Path("out") / f"{'0' * 64}.json"
     path.write_text("damaged")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
     with monkeypatch.context() as context:
         for name in ("rename", "replace", "touch"):
-            context.setattr(Path, name, refuse)
-        assert main(tables_arguments(command)) == 0
-    captured = capsys.readouterr()
-    assert captured.out == printed
+            context.setattr(Path, name, raising(OSError(number, os.strerror(number))))
+        captured = cli(*tables_arguments(command))
+    assert (captured.code, captured.out) == (0, printed)
     assert f"{path} is no result record. It is skipped" in captured.err
     assert f"the table is not written: {os.strerror(number)}: out/tables." in captured.err
     assert path.read_text() == "damaged"
@@ -161,8 +130,6 @@ def test_two_runs_share_a_table(run_arguments: list[str], backbone: Path) -> Non
     assert not Path("out/claims").exists()
 
 
-def test_tables_without_records(
-    run_arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(tables_arguments(run_arguments)) == 2
-    assert "No record in out belongs to this selection" in capsys.readouterr().err
+def test_tables_without_records(run_arguments: list[str], refused: Refused) -> None:
+    sentence = refused(*tables_arguments(run_arguments))
+    assert "No record in out belongs to this selection" in sentence

@@ -11,55 +11,26 @@ from typing import Any
 import pytest
 
 from bench.checks.contract.tiny import CONTEXT
-from bench.cli.conversation import names_in, parsed_edit, request_of, typed
-from bench.cli.main import main
+from bench.cli.conversation import names_in, parsed_edit, request_of
 from bench.datasets import get_dataset
 from bench.world.store import data_dir
+from tests.cli.commands import Cli, Refused, Said
 from tests.support.own_files import EDITOR
-from tests.support.tiny_files import save_tiny
 
 HOSTILE = "\x1b[31mred\x07 \u202eevil <script>|[bold]x[/bold]"
 DRIREL = "Where does Drirel Guxsen live?"
 REPHRASED = "In which city does Drirel Guxsen live?"
 
-Tried = Callable[[Sequence[str], str], tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    monkeypatch.chdir(tmp_path)
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):
-        monkeypatch.setenv(name, "1")
-
-
-@pytest.fixture(autouse=True)
-def quick_editors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few steps an edit; how well it works is tested elsewhere."""
-    from editors.ft import FtEditor, FtHparams
-    from editors.grace import GraceEditor, GraceHparams
-
-    ft, grace = FtHparams(layer=None, num_steps=4), GraceHparams(layer=None, n_iter=4)
-    monkeypatch.setattr(FtEditor, "presets", {"default": ft})
-    monkeypatch.setattr(GraceEditor, "presets", {"default": grace})
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny("llama", tmp_path_factory.mktemp("models") / "tiny"))
+Tried = Callable[[Sequence[object], str], Said]
 
 
 @pytest.fixture
-def tried(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tried:
-    """Runs `try` with arguments on typed lines: (exit code, output, errors)."""
+def tried(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Tried:
+    """Runs `try` with arguments on typed lines."""
 
-    def run(arguments: Sequence[str], lines: str) -> tuple[int, str, str]:
+    def run(arguments: Sequence[object], lines: str) -> Said:
         monkeypatch.setattr("sys.stdin", io.StringIO(lines))
-        code = main(["try", *arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
+        return cli("try", *arguments)
 
     return run
 
@@ -77,7 +48,7 @@ def blocks(out: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("editor", ["ft", "grace", "t_patcher"])
-def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, tried: Tried) -> None:
+def test_a_conversation_edits_asks_and_undoes(editor: str, backbone: Path, tried: Tried) -> None:
     lines = [
         "Who is Ann?",
         "edit Ann works in => Bern",
@@ -93,7 +64,7 @@ def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, tried: Tri
         "quit",
         "never read",
     ]
-    code, out, err = tried(["--editor", editor, "--backbone", tiny], "\n".join(lines))
+    code, out, err = tried(["--editor", editor, "--backbone", backbone], "\n".join(lines))
     assert code == 0
     assert [line for line in err.splitlines() if not line.startswith(("loading", "tiny:"))] == []
     assert "try>" not in out
@@ -116,13 +87,13 @@ def test_a_conversation_edits_asks_and_undoes(editor: str, tiny: str, tried: Tri
     assert "reset     1 edit undone" in out
 
 
-def test_a_bad_line_in_a_pipe_costs_a_sentence(tiny: str, tried: Tried) -> None:
+def test_a_bad_line_in_a_pipe_costs_a_sentence(backbone: Path, tried: Tried) -> None:
     lines = [
         *("edit no arrow here", "edit  => x", "edit Ann is => ", "edit", "undoo", "undo", "ask"),
         "word " * CONTEXT,
         *("", "list"),
     ]
-    code, out, err = tried(["--editor", "ft", "--backbone", tiny], "\n".join(lines))
+    code, out, err = tried(["--editor", "ft", "--backbone", backbone], "\n".join(lines))
     assert code == 0
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     named = [
@@ -134,50 +105,47 @@ def test_a_bad_line_in_a_pipe_costs_a_sentence(tiny: str, tried: Tried) -> None:
     assert out == "edits     none\n"
 
 
-def test_examples_and_help_can_be_typed(tiny: str, tried: Tried) -> None:
-    arguments = ["--editor", "ft", "--backbone", tiny]
+def test_examples_and_help_can_be_typed(backbone: Path, tried: Tried) -> None:
+    arguments = ["--editor", "ft", "--backbone", backbone]
     code, out, _ = tried(arguments, "help\nexamples\n")
     assert code == 0
     assert "edit PROMPT => NEW ANSWER @ SUBJECT" in out
     lines = [line.strip() for line in out.splitlines() if " @ " in line and "PROMPT" not in line]
     assert len(lines) == len({line.replace(line.partition(" @ ")[2], "") for line in lines}) == 4
     code, out, err = tried(arguments, "\n".join(lines))
-    assert code == 0
+    assert (code, out.count("question ")) == (0, 4)
     assert "error" not in err
-    assert out.count("question ") == 4
 
 
-def test_hostile_lines_are_written_out(tiny: str, tried: Tried) -> None:
+def test_hostile_lines_are_written_out(backbone: Path, tried: Tried) -> None:
     lines = f"edit Ann says => {HOSTILE} @ Ann\nlist\nask {HOSTILE}\nundo\n{HOSTILE}\n"
-    code, out, err = tried(["--editor", "grace", "--backbone", tiny], lines)
+    code, out, err = tried(["--editor", "grace", "--backbone", backbone], lines)
     assert code == 0
     assert r"\x1b[31mred\x07 \u202eevil <script>|[bold]x[/bold]" in out
     assert not set("\x1b\x07\u202e") & set(out + err)
 
 
-def test_one_command_says_it_as_json(tiny: str, tried: Tried) -> None:
-    arguments = ["--editor", "grace", "--backbone", tiny, "--json"]
+def test_one_command_says_it_as_json(backbone: Path, tried: Tried) -> None:
+    arguments = ["--editor", "grace", "--backbone", backbone, "--json"]
     arguments += ["--edit", "Ann works in", HOSTILE, "--subject", "Ann"]
     arguments += ["--edit", "Bob works in", "Rome", "--ask", "Ann works in", "--ask", "Who?"]
     code, out, _ = tried(arguments, "")
     assert code == 0
     assert out.isascii()
-    said = json.loads(out, parse_constant=refuse)
-    assert list(said) == ["schema", "version", "backbone", "editor", "edits", "answers"]
-    assert said["editor"] | {"hparams": None} == {
-        "key": "grace", "label": "GRACE", "family": "RB", "hparams": None,
-    }  # fmt: skip
-    assert said["edits"] == [
+    session = json.loads(out, parse_constant=refuse)
+    assert list(session) == ["schema", "version", "backbone", "editor", "edits", "answers"]
+    assert list(session["editor"]) == ["key", "label", "family", "hparams"]
+    assert list(session["editor"].values())[:3] == ["grace", "GRACE", "RB"]
+    assert session["edits"] == [
         {"prompt": "Ann works in", "target": HOSTILE.strip(), "subject": "Ann"},
         {"prompt": "Bob works in", "target": "Rome", "subject": "Bob"},
     ]
-    first, second = said["answers"]
+    first, second = session["answers"]
     assert list(first) == ["question", "before", "after", "changed", "retrieved"]
     assert (first["question"], second["question"]) == ("Ann works in", "Who?")
     assert first["changed"] == (first["before"] != first["after"])
-    assert first["retrieved"]["fired"]
-    assert first["retrieved"]["used"] == 0
-    assert first["retrieved"]["limit_is"] == "radius"
+    facts = {name: first["retrieved"][name] for name in ("fired", "used", "limit_is")}
+    assert facts == {"fired": True, "used": 0, "limit_is": "radius"}
     rows = [candidate["row"] for candidate in first["retrieved"]["candidates"]]
     assert sorted(rows) == [0, 1]
     scores = [candidate["score"] for candidate in second["retrieved"]["candidates"]]
@@ -188,8 +156,8 @@ def refuse(constant: str) -> Any:
     raise AssertionError(f"JSON has no {constant}")
 
 
-def test_without_questions_the_edits_are_asked(tiny: str, tried: Tried) -> None:
-    arguments = ["--editor", "ft", "--backbone", tiny, "--json", "--edit", "Ann is in", "Bern"]
+def test_without_questions_the_edits_are_asked(backbone: Path, tried: Tried) -> None:
+    arguments = ["--editor", "ft", "--backbone", backbone, "--json", "--edit", "Ann is in", "Bern"]
     code, out, _ = tried(arguments, "")
     assert code == 0
     (answer,) = json.loads(out)["answers"]
@@ -202,7 +170,10 @@ def test_without_questions_the_edits_are_asked(tiny: str, tried: Tried) -> None:
     [
         (["--editor", "recpie"], "Unknown editor 'recpie'. Did you mean 'recipe'?"),
         (["--edit", "a", ""], "An edit's new answer needs some text, got none."),
+        (["--edit", "", "x"], "An edit's prompt needs some text, got none."),
+        (["--edit", "x", "y", "--subject", " "], "A subject needs some text, got none."),
         (["--ask", "  "], "A question needs some text, got none."),
+        (["--ask", "what \udc80"], "has to be Unicode"),
         (["--editor", "rome", "--edit", "where is it?", "x"], "there is no name in"),
         (["--editor", "rome", "--edit", "Who is Al?", "x", "--subject", "Cy"], "'Cy' is not in"),
         (["--subject", "x"], "--subject has to follow"),
@@ -215,43 +186,29 @@ def test_without_questions_the_edits_are_asked(tiny: str, tried: Tried) -> None:
     ],
 )
 def test_a_bad_command_is_refused_in_a_sentence(
-    arguments: list[str],
-    sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, refused: Refused
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setattr("bench.models.backbones.load", refuse)
-    try:
-        code = main(["try", *arguments])
-    except SystemExit as end:
-        code = int(str(end.code))
-    out, err = capsys.readouterr()
-    assert code == 2
-    assert out == ""
-    assert sentence in err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
+    assert sentence in refused("try", *arguments)
 
 
-def test_an_editor_without_trained_weights_says_what_makes_them(
-    tiny: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert main(["try", "--editor", "mend", "--backbone", tiny]) == 2
-    assert "bench train --editor mend" in capsys.readouterr().err
+def test_missing_weights_are_named_with_what_trains_them(backbone: Path, tried: Tried) -> None:
+    said = tried(["--editor", "mend", "--backbone", backbone], "")
+    assert said.code == 2
+    assert "bench train --editor mend" in said.err
 
 
-def test_an_editor_of_ones_own_says_only_what_it_knows(tiny: str, tried: Tried) -> None:
+def test_an_editor_of_ones_own_says_only_what_it_knows(backbone: Path, tried: Tried) -> None:
     asked = ["--edit", "Ann works in", "Bern", "--ask", "Ann works in"]
-    code, out, _ = tried(["--backbone", tiny, "--editor", str(EDITOR), *asked], "")
+    code, out, _ = tried(["--backbone", backbone, "--editor", str(EDITOR), *asked], "")
     assert code == 0
     (answer,) = blocks(out)
     assert answer["why"].startswith("AnswerMemory does not")
 
 
 def test_an_interrupted_pipe_ends_with_its_code(
-    tiny: str, tried: Tried, monkeypatch: pytest.MonkeyPatch
+    backbone: Path, tried: Tried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from editors.by_hand import Session
 
@@ -259,7 +216,7 @@ def test_an_interrupted_pipe_ends_with_its_code(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Session, "ask", interrupted)
-    code, _, err = tried(["--editor", "ft", "--backbone", tiny], "A question?\nanother\n")
+    code, _, err = tried(["--editor", "ft", "--backbone", backbone], "A question?\nanother\n")
     assert code == 130
     assert "error" not in err
 
@@ -294,7 +251,7 @@ def test_recipe_on_the_shipped_model_answers_as_edited_and_says_why(tried: Tried
         ("", []),
     ],
 )
-def test_names_are_found_by_their_capitals(prompt: str, names: list[str]) -> None:
+def test_names_are_known_by_their_capitals(prompt: str, names: list[str]) -> None:
     assert names_in(prompt) == names
 
 
@@ -310,30 +267,11 @@ def test_the_subject_is_the_one_name_or_the_named_part() -> None:
     assert (request.target, request.subject) == ("Bern", "Ann Lee")
     assert request_of("where is ann lee?", "Bern", "Ann Lee", wanted=True).subject == "ann lee"
     assert request_of("where is it?", "Bern", None, wanted=False).subject == ""
-    with pytest.raises(ValueError, match="there is no name in 'where is it"):
-        request_of("where is it?", "Bern", None, wanted=True)
     with pytest.raises(ValueError, match=r"2 names \('Ann Lee', 'Bob Ray'\)"):
         request_of("Did Ann Lee meet Bob Ray?", "yes", None, wanted=True)
-    with pytest.raises(ValueError, match="'Cid' is not in the prompt"):
-        request_of("Where is Ann?", "Bern", "Cid", wanted=True)
     assert request_of("Where is Ann?", "Bern", "Cid", wanted=False).subject == "Cid"
-
-
-@pytest.mark.parametrize(
-    ("prompt", "target", "subject"), [("", "x", None), ("x", "  ", None), ("x", "y", " ")]
-)
-def test_a_part_without_text_is_refused(prompt: str, target: str, subject: str | None) -> None:
-    with pytest.raises(ValueError, match="needs some text, got none"):
-        request_of(prompt, target, subject, wanted=False)
-
-
-def test_what_is_no_unicode_is_refused() -> None:
-    with pytest.raises(ValueError, match="has to be Unicode"):
-        typed("what \udc80", "A question")
 
 
 def test_an_edit_is_typed_with_an_arrow() -> None:
     assert parsed_edit("Where is A? => B C") == ("Where is A? ", " B C", None)
     assert parsed_edit("Where is A? => me @ home @ A") == ("Where is A? ", " me @ home", "A")
-    with pytest.raises(ValueError, match="PROMPT => NEW ANSWER"):
-        parsed_edit("Where is A?")

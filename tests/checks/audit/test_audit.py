@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.checks.audit import CHECKS, audit
+from bench.checks.audit import audit
 from bench.checks.audit.findings import (
     MEANINGS,
-    Check,
     Finding,
     Section,
     lines,
@@ -19,9 +18,9 @@ from bench.checks.audit.findings import (
     summary,
     to_json,
 )
-from bench.cli.main import main
 from bench.core.published import PublishedCell
 from tests.checks.audit.altered import altered, published
+from tests.cli.commands import Cli
 
 PINNED = Path(__file__).with_name("pinned.json")
 RENEW = "if it is meant: python -m bench audit --json tests/checks/audit/pinned.json"
@@ -66,9 +65,9 @@ def test_ids_are_unique_and_findings_are_complete(sections: tuple[Section, ...])
     names = [name for section in sections for name, _ in section.named()]
     assert len(set(names)) == len(names)
     assert all(" " not in name for name in names)
-    assert len({check.key for check in CHECKS}) == len(CHECKS)
+    assert len({section.key for section in sections}) == len(sections)
     for section in sections:
-        assert section.findings, section.check.key
+        assert section.findings, section.key
         for finding in section.findings:
             assert finding.sentence.endswith("."), finding
             assert "\n" not in finding.sentence
@@ -81,8 +80,7 @@ def two_findings() -> tuple[Section, ...]:
         Finding("a", "fails", "One | two.", {"x": 1 / 3, "n": 4}),
         Finding("b", "holds", "Three."),
     )
-    check = Check(key="trial", title="Trial", rule="A rule.", find=lambda _: iter(findings))
-    return (Section(check=check, findings=findings),)
+    return (Section(key="trial", title="Trial", rule="A rule.", findings=findings),)
 
 
 def test_the_terminal_has_a_line_for_each_finding_and_a_sum() -> None:
@@ -110,24 +108,18 @@ def test_json_has_rounded_numbers_and_a_line_for_each_finding() -> None:
     assert sum(line.startswith('{"id"') for line in text.splitlines()) == 2
 
 
-def test_the_command_prints_and_writes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], sections: tuple[Section, ...]
-) -> None:
+def test_the_command_writes(tmp_path: Path, cli: Cli, sections: tuple[Section, ...]) -> None:
     report, data = tmp_path / "new" / "audit.md", tmp_path / "audit.json"
-    assert main(["audit", "--markdown", str(report), "--json", str(data)]) == 0
-    printed = capsys.readouterr()
-    assert printed.err == ""
+    printed = cli("audit", "--markdown", report, "--json", data)
+    assert (printed.code, printed.err) == (0, "")
     assert summary(sections) in printed.out
     assert report.read_text(encoding="utf-8") == markdown(sections)
     assert data.read_text(encoding="utf-8") == to_json(sections)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["audit.json", "new"]
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["audit", "--json", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path, cli: Cli) -> None:
+    said = cli("audit", "--json", tmp_path)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith("error: ")
     assert list(tmp_path.iterdir()) == []

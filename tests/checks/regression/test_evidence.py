@@ -1,20 +1,32 @@
-"""The reference files besides the tables: Figures 3 and 4, editors without covariance."""
+"""Reference files besides the tables, and records of the paper's backbones, against the paper."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from bench.checks.regression.evidence import distances, evidence, lengths, without_covariance
-from bench.cli.main import main
-from bench.core.published import PublishedCell
+from bench.checks.regression.evidence import (
+    compare_published,
+    distances,
+    evidence,
+    lengths,
+    pin,
+    without_covariance,
+)
+from bench.core.cells import Cell
+from bench.core.grids import get_table
+from bench.core.published import PublishedCell, numbers
 from bench.store import reference
 from bench.store.reference import write_reference
-from bench.store.results import Record
+from bench.store.results import Record, ResultStore
 from bench.tables.figure_data import write_map
+from tests.cli.commands import Cli, Refused
 from tests.report.plots.records import map_data, record
+from tests.tables.records import cell
+from tests.tables.records import record as scored_record
 
 SETS = ("zsre", "counterfact", "ripple_edits")
 
@@ -96,15 +108,13 @@ def test_committed_files_are_read(folder: Path) -> None:
     assert len(ours.without_covariance) == 4
 
 
-def test_the_check_judges_them(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_check_judges_them(folder: Path, tmp_path: Path, cli: Cli) -> None:
     records = [*of_length(3, 0.5, 0.5, 0.5), *of_length(4, 0.6, 0.6, 0.6)]
     write_reference(folder / "figure3.jsonl", records)
     pins = tmp_path / "claims.json"
-    arguments = ["check", "--against", "published", "--out", str(tmp_path / "none")]
-    assert main([*arguments, "--pin", str(pins)]) == 0
-    printed = capsys.readouterr().out
+    arguments = ["check", "--against", "published", "--out", tmp_path / "none"]
+    code, printed, _ = cli(*arguments, "--pin", pins)
+    assert code == 0
     assert "not tested  holds       Figure 3: more than three CPTs raise Rel and Gen" in printed
     assert "ours: nearest of 2: Rel with 4 CPTs: +10.00 points" in printed
     known = json.loads(pins.read_text("utf-8"))
@@ -113,11 +123,90 @@ def test_the_check_judges_them(
     assert "rome-memit-worse-on-llama-without-covariance/table6" in known
 
 
-def test_a_file_of_other_records_is_one_sentence(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_other_records_is_one_sentence(folder: Path, refused: Refused) -> None:
     write_reference(folder / "covariance.jsonl", [record("rome")])
-    assert main(["check", "--against", "published", "--out", str(tmp_path / "none")]) == 2
-    error = capsys.readouterr().err
+    error = refused("check", "--against", "published", "--out", folder / "none")
     assert error.startswith("error: tables/reference/covariance.jsonl is for presets with")
-    assert error.count("\n") == 1
+
+
+# ---- cell by cell --------------------------------------------------------------------------------
+
+TABLE = get_table(1)
+EDITORS = [("ft", "FT"), ("recipe", "RECIPE")]
+
+
+def as_published(*, off: float = 0.0) -> list[Record]:
+    """Records of LLaMA-2-7B at 10 ZSRE edits with the published numbers, RECIPE's Avg moved."""
+    records = []
+    for editor, label in EDITORS:
+        own = dataclasses.replace(
+            cell(editor, "zsre", 10, 0),
+            backbone="llama-2-7b",
+            limit=None,
+            dataset_revision="published b8ff1fc2",
+        )
+        row = (10, label, "ZSRE")
+        printed = {c.metric: n.value / 100 for c, n in numbers(1).items() if c[1:4] == row}
+        scored = scored_record(own, rel=printed["Rel"], gen=printed["Gen"], loc=printed["Loc"])
+        scores = scored["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
+        scores["average"] += off if editor == "recipe" else 0.0
+        records.append(scored)
+    return records
+
+
+# RECIPE's Avg is 99.31±0.43: three deviations are 1.29 points.
+@pytest.mark.parametrize(("off", "differing"), [(0.0, []), (-0.0128, []), (-0.0135, ["RECIPE"])])
+def test_a_cell_may_be_three_deviations_away_and_no_more(off: float, differing: list[str]) -> None:
+    every = list(compare_published(TABLE, as_published(off=off)))
+    assert len(every) == 8
+    far = [comparison for comparison in every if comparison.verdict == "differs"]
+    assert [comparison.cell.editor for comparison in far] == differing
+    assert all("97.95 over 1 seed, published 99.31±0.43, 1.29 allowed" in str(c) for c in far)
+
+
+def test_a_cell_counts_once_that_was_run_with_metric_sets_too() -> None:
+    again = as_published(off=-5.0)
+    for extra in again:
+        extra["cell"]["measures"] = {"retention": "v1"}
+        extra["key"] = Cell.from_dict(extra["cell"]).key()
+    every = list(compare_published(TABLE, [*as_published(), *again]))
+    assert {(comparison.verdict, comparison.ours.n) for comparison in every} == {("agrees", 1)}
+
+
+def test_limited_runs_and_other_backbones_are_left_out() -> None:
+    records = as_published()
+    records[0]["cell"]["limit"] = 100
+    records[1]["cell"]["backbone"] = "mini-llama"
+    assert list(compare_published(TABLE, records)) == []
+
+
+@pytest.mark.parametrize(("off", "code"), [(0.0, 0), (-0.05, 1)])
+def test_an_altered_cell_fails(off: float, code: int, tmp_path: Path, cli: Cli) -> None:
+    store = ResultStore(tmp_path / "results")
+    for published in as_published(off=off):
+        store.write(published)
+    report = tmp_path / "check.json"
+    arguments = ["check", "--against", "published", "--table", "1", "--out", store.directory]
+    said = cli(*arguments, "--json", report, "--markdown", tmp_path / "c.md")
+    assert said.code == code
+    assert f"check: {'failed' if code else 'passed'}" in said.out
+    written = json.loads(report.read_text("utf-8"))
+    assert len(written["published"]) == 8
+    assert {claim["published"]["verdict"] for claim in written["claims"]} == {"holds", "fails"}
+    assert "| agrees | 1 | FT | ZSRE | 10 | Rel |" in (tmp_path / "c.md").read_text("utf-8")
+
+
+def test_a_verdict_that_is_not_the_known_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    path = tmp_path / "claims.json"
+    monkeypatch.setattr("bench.checks.regression.evidence.tables_folder", lambda _: tmp_path)
+    arguments = ["check", "--against", "published", "--table", "4", "--out", tmp_path / "none"]
+    assert cli(*arguments, "--pin", path).code == 0
+    assert cli(*arguments).code == 0
+    known = {key: (pair[0], pair[1]) for key, pair in json.loads(path.read_text("utf-8")).items()}
+    assert set(known) == {"without-cpt-unedited/table4", "without-ks-gen-loc/table4"}
+    pin(known | {"without-ks-gen-loc/table4": ("fails", "holds")}, path)
+    said = cli(*arguments)
+    assert said.code == 1
+    assert "changed  without-ks-gen-loc/table4: was fails and holds" in said.out
