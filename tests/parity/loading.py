@@ -69,8 +69,8 @@ class Case:
             assert name in ours, f"{self.name}: {name} was not computed"
             actual = np.asarray(ours[name])
             assert actual.shape == recorded.shape, f"{self.name}: {name}"
-            share = rtol(name)
-            allowed = atol + (share * np.abs(recorded.astype(float)).max() if share else 0.0)
+            share = max(rtol(name), self.rounding)
+            allowed = atol + share * np.abs(recorded.astype(float)).max(initial=0.0)
             np.testing.assert_allclose(
                 actual, recorded, atol=allowed, rtol=0, err_msg=f"{self.name}: {name}"
             )
@@ -87,8 +87,16 @@ class Case:
         return torch.float64 if self.name.endswith("f64") else torch.float32
 
     @property
+    def rounding(self) -> float:
+        """Share of an array's largest entry by which processors differ: 32 float32 roundings.
+
+        Only of LLaMA, whose norms, rotations and softmax compute in float32 in every dtype.
+        """
+        return 2.0**-18 if self.name.startswith("llama") else 0.0
+
+    @property
     def tolerance(self) -> float:
-        """GPT-2 1e-9 in float64; LLaMA's norms and softmax compute in float32 even then."""
+        """GPT-2 1e-9 in float64."""
         exact = self.name.startswith("gpt2") and self.dtype == torch.float64
         return 1e-9 if exact else 1e-5
 
