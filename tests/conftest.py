@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,28 @@ def tiny_lm(request: pytest.FixtureRequest) -> LanguageModel:
     """A fresh tiny model, once for each architecture."""
     lm: LanguageModel = import_module("bench.checks.contract.tiny").TINY[request.param]()
     return lm
+
+
+@pytest.fixture
+def lm() -> LanguageModel:
+    """A fresh tiny LLaMA."""
+    lm: LanguageModel = import_module("bench.checks.contract.tiny").tiny_llama()
+    return lm
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `Subject` stores the weights that it trains, once for all tests."""
+    return tmp_path_factory.mktemp("artefacts")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The directory of real files, without which a test is skipped."""
+    value = os.environ.get("EDIT_BENCH_DATA")
+    if not value:
+        pytest.skip("EDIT_BENCH_DATA is not set: no directory with real files to read")
+    return Path(value).resolve()
 
 
 @pytest.fixture(autouse=True)

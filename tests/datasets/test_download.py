@@ -91,10 +91,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """ZSRE as two small files."""
     files = {
-        split: PublishedFile(
-            path=f"data/{split}.json", variants=(), rows=3, git_blob=git_blob_id(CONTENT[path])
+        Path(path).stem: PublishedFile(
+            path=path, variants=(), rows=3, git_blob=git_blob_id(content)
         )
-        for split, path in (("train", "data/train.json"), ("test", "data/test.json"))
+        for path, content in CONTENT.items()
     }
     monkeypatch.setattr(type(get_dataset("zsre")), "files", files)
 

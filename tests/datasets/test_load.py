@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from bench.datasets import Split, get_dataset
+from bench.datasets import SPLITS, Split, get_dataset
 from bench.datasets.base import (
     EMPTY_PROBE,
     EMPTY_PROMPT,
@@ -49,12 +49,13 @@ def test_layouts(place: str, tmp_path: Path) -> None:
     assert locate(ZSRE_TEST, tmp_path) == path
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_variant_names_of_ripe_tell_the_splits_apart(split: Split, tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        touch(tmp_path / "ripe" / f"ripe_style_{part}_from_knowedit_{part}_cf.json")
-    path = locate(get_dataset("ripe").files[split], tmp_path)
-    assert path.name.startswith(f"ripe_style_{split}")
+def test_variant_names_of_ripe_differ_by_split(tmp_path: Path) -> None:
+    paths = {
+        split: touch(tmp_path / "ripe" / f"ripe_style_{split}_from_knowedit_{split}_cf.json")
+        for split in SPLITS
+    }
+    for split, path in paths.items():
+        assert locate(get_dataset("ripe").files[split], tmp_path) == path
 
 
 def test_the_published_name_goes_before_a_variant_and_links_are_the_same_file(
@@ -71,14 +72,11 @@ def test_the_published_name_goes_before_a_variant_and_links_are_the_same_file(
 
 @pytest.mark.parametrize("place", [".git/zsre_mend_eval.json", "1/2/3/4/5/zsre_mend_eval.json"])
 def test_hidden_and_deep_folders_are_not_searched(place: str, tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError, match="nowhere"):
+        locate(ZSRE_TEST, tmp_path / "nowhere")
     touch(tmp_path / place)
     with pytest.raises(FileNotFoundError, match=r"^No zsre_mend_eval\.json"):
         locate(ZSRE_TEST, tmp_path)
-
-
-def test_a_missing_directory(tmp_path: Path) -> None:
-    with pytest.raises(NotADirectoryError, match="nowhere"):
-        get_dataset("zsre").load("test", tmp_path / "nowhere")
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(
@@ -95,15 +93,6 @@ def test_a_folder_that_cannot_be_read_is_an_error(
     monkeypatch.setattr(os, "scandir", closed_scandir)
     with pytest.raises(PermissionError, match="closed"):
         locate(ZSRE_TEST, tmp_path)
-
-
-def test_samples_of_both_splits_come_from_their_own_files(tmp_path: Path) -> None:
-    write(tmp_path, "zsre", "train", [zsre_row(alt="train target")])
-    write(tmp_path, "zsre", "test", [zsre_row(alt="test target")])
-    write(tmp_path, "ripple_edits", "test", [ripe_row()])
-    zsre = get_dataset("zsre")
-    assert zsre.load("train", tmp_path).samples[0].request.target == "train target"
-    assert zsre.load("test", tmp_path).samples[0].request.target == "test target"
 
 
 ZSRE_SAMPLE = EditSample(
@@ -148,13 +137,15 @@ def test_ripe_probes_have_their_type_and_take_the_first_target_that_is_not_empty
     tmp_path: Path,
 ) -> None:
     row = ripe_row(
-        Logical_Generalization=[probe("a", "", " ", "third")],
+        Logical_Generalization=[probe("0"), probe("1", "", "  "), probe("a", "", " ", "third")],
         Compositionality_II=[probe("b", "one", "two"), probe("c", "three")],
         Subject_Aliasing=[probe("d", "four")],
         Forgetfulness=[probe("e", "five")],
     )
     write(tmp_path, "ripple_edits", "test", [row])
-    (sample,) = get_dataset("ripe").load("test", tmp_path).samples
+    loaded = get_dataset("ripe").load("test", tmp_path)
+    (sample,) = loaded.samples
+    assert loaded.skipped == {EMPTY_PROBE: 2}
     assert [(p.kind, p.prompt, p.target) for p in sample.generality] == [
         ("Logical_Generalization", "a", "third"),
         ("Compositionality_I", "The currency of the country of Lumo Vand is", "esk"),
@@ -166,14 +157,6 @@ def test_ripe_probes_have_their_type_and_take_the_first_target_that_is_not_empty
         ("Relation_Specificity", "Ara Vand"),
         ("Forgetfulness", "five"),
     ]
-
-
-def test_ripe_items_without_a_target_are_left_out_and_counted(tmp_path: Path) -> None:
-    row = ripe_row(Compositionality_II=[probe("b"), probe("c", "", "  "), probe("d", "last")])
-    write(tmp_path, "ripple_edits", "test", [row])
-    loaded = get_dataset("ripe").load("test", tmp_path)
-    assert loaded.skipped == {EMPTY_PROBE: 2}
-    assert [p.target for p in loaded.samples[0].generality] == ["esk", "last"]
 
 
 @pytest.mark.parametrize("emptied", ["Compositionality_I", "Relation_Specificity"])

@@ -1,6 +1,5 @@
 """The published files themselves, or parts of them, where `EDIT_BENCH_DATA` says they are."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,14 +7,6 @@ import pytest
 
 from bench.datasets import SPLITS, Split, available, get_dataset
 from bench.datasets.download import verify
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Path:
-    value = os.environ.get("EDIT_BENCH_DATA")
-    if not value:
-        pytest.skip("EDIT_BENCH_DATA is not set: no directory with real data files to read")
-    return Path(value)
 
 
 def test_every_row_of_every_file_is_read(data_dir: Path) -> None:

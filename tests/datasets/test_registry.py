@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +17,15 @@ from tests.support.own_files import DATASET, forget_installed, install
 from tests.support.plans import edit_jobs
 
 
-def test_available_lists_the_three_sets_by_module_name() -> None:
-    assert available() == ("counterfact", "ripple_edits", "zsre")
-
-
 @pytest.mark.parametrize(
     ("key", "names"),
     [("zsre", ["ZSRE"]), ("counterfact", ["CF", "cf"]), ("ripple_edits", ["RIPE", " ripe "])],
 )
 def test_key_label_and_alias_name_a_set(key: str, names: list[str]) -> None:
+    assert available() == ("counterfact", "ripple_edits", "zsre")
     assert [get_dataset(name).key for name in (key, *names)] == [key] * (1 + len(names))
+    others = [get_dataset(other).names for other in available() if other != key]
+    assert not set(get_dataset(key).names).intersection(*others)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("zrse", "mean 'zsre'"), ("wikidata5m", "Available")])
@@ -47,20 +44,6 @@ def test_declared_metadata_is_complete(key: str) -> None:
     for file in dataset.files.values():
         assert len(file.git_blob) == 40
         assert file.rows > 0
-
-
-def test_no_two_sets_share_a_spelling() -> None:
-    spellings = [name for key in available() for name in get_dataset(key).names]
-    assert len(spellings) == len(set(spellings))
-
-
-def test_data_sets_are_listed_without_loading_torch() -> None:
-    code = "import sys; from bench.datasets import available; available(); print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert "bench.datasets.zsre" in modules
-    assert "torch" not in modules
 
 
 SOURCE = DATASET.read_text(encoding="utf-8")
@@ -85,6 +68,8 @@ def test_a_file_is_a_data_set_wherever_a_name_is_taken(copied: Path) -> None:
     dataset = get_dataset(str(copied))
     assert (dataset.key, dataset.home) == ("capitals", copied.parent)
     assert get_dataset("CAPITALS") is dataset
+    with pytest.raises(ValueError, match="CAPITALS has no train split"):
+        dataset.directory("train", copied)
     assert "capitals" in datasets.available()
 
 
@@ -129,16 +114,6 @@ def test_unusable_files(source: str, named: str, copied: Path) -> None:
         get_dataset(str(copied))
 
 
-def test_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--datasets", "/none/such.py"]) == 2
-    assert "/none/such.py" in capsys.readouterr().err
-
-
-def test_a_missing_split_is_named(copied: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="CAPITALS has no train split"):
-        get_dataset(str(copied)).directory("train", tmp_path)
-
-
 def test_a_worker_runs_the_file_again(copied: Path) -> None:
     get_dataset(str(copied))
     files = named_files()
@@ -157,6 +132,8 @@ def test_records_of_it_are_shown_without_it(
     (path,) = (tmp_path / "results").glob("*.json")
     assert json.loads(path.read_text())["cell"]["dataset"] == "capitals"
     datasets._named.clear()
+    assert main(["run", "--datasets", "/none/such.py"]) == 2
+    assert "/none/such.py" in capsys.readouterr().err
     assert main(["tables", "--datasets", "capitals", *rest]) != 2
     assert "capitals" in capsys.readouterr().out
     assert main(["run", "--datasets", "capitals", *rest]) == 2

@@ -16,6 +16,7 @@ from bench.core.config import RunOptions
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpoint, Checkpointer
 from bench.evaluation.driver import CellRun, run_blocks
+from bench.evaluation.metric_sets import NO_INPUTS, MeasureInputs
 from bench.store.running import CheckpointFile
 from editors import registry
 from editors.base import Editor, EditRequest
@@ -65,8 +66,17 @@ def cell(n_edits: int, **changes: Any) -> Cell:
     return dataclasses.replace(CELL, **values | changes)
 
 
-def run(editor: Editor[Any], of: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
-    return run_blocks(of, editor, MANY, batch_size=IN_BATCHES, checkpointer=checkpointer)
+def run(
+    editor: Editor[Any],
+    of: Cell,
+    checkpointer: Checkpointer | None = None,
+    *,
+    batch_size: int = IN_BATCHES,
+    inputs: MeasureInputs = NO_INPUTS,
+) -> CellRun:
+    return run_blocks(
+        of, editor, MANY, batch_size=batch_size, checkpointer=checkpointer, inputs=inputs
+    )
 
 
 def shift(of: Cell, checkpointer: Checkpointer | None = None) -> CellRun:
@@ -80,14 +90,9 @@ def stored(file: CheckpointFile) -> Checkpoint:
 
 
 def results(ran: CellRun) -> Any:
-    """All but times; JSON turns tuples into lists and loses no bit of a number."""
+    """All but times."""
     rows = [{name: v for name, v in row.items() if name != "edit_seconds"} for row in ran.rows]
-    return rows, ran.health
-
-
-@pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artefacts")
+    return rows, ran.health, ran.measured
 
 
 @pytest.mark.parametrize(

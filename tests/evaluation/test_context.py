@@ -21,7 +21,6 @@ from bench.evaluation.jobs import Results
 from bench.models.backbones import load, locate
 from bench.runner.worker import Worker
 from bench.store.results import ResultStore
-from editors.base import EditRequest
 from editors.parts.language_model import LanguageModel
 from tests.runner.executors.marking_jobs import job as job_of
 from tests.support.fake_editors import Shift
@@ -89,9 +88,12 @@ def test_a_model_that_was_restored_serves_the_next_cell(
 
 
 def test_a_model_that_was_not_restored_fails_its_cell_and_is_loaded_again(
-    backbone: Path, store: ResultStore, loads: list[LanguageModel]
+    backbone: Path,
+    store: ResultStore,
+    loads: list[LanguageModel],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    worker = Worker(store)
+    worker = Worker(store, RunOptions(checkpoint_edits=1))
     finished = worker.run(shifting(backbone, 0, restores=False))
     assert finished.outcome == "failed"
     assert str(finished.error).startswith("ResetError: ")
@@ -99,27 +101,11 @@ def test_a_model_that_was_not_restored_fails_its_cell_and_is_loaded_again(
     record = json.loads(store.path(finished.key).read_text())
     assert record["status"]["state"] == "failed"
     assert "rows" not in record
+    assert [path.suffix for path in store.checkpoints.iterdir()] == [".corrupt"]
+    assert "did not restore" in capsys.readouterr().err
     assert worker.run(shifting(backbone, 1, restores=True)).outcome == "done"
     first, second = (lm.model.state_dict()["model.norm.weight"] for lm in loads)
     assert not torch.equal(first, second)
-
-
-def test_a_checkpoint_of_a_corrupted_model_is_set_aside(
-    backbone: Path, store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    worker = Worker(store, RunOptions(checkpoint_edits=1))
-    assert worker.run(shifting(backbone, 0, restores=False)).outcome == "failed"
-    assert [path.suffix for path in store.checkpoints.iterdir()] == [".corrupt"]
-    assert "did not restore" in capsys.readouterr().err
-
-
-def test_a_request_shifts_the_weights_at_all(backbone: Path) -> None:
-    context = Context()
-    lm = context.language_model(shifting(backbone, 0, restores=True))
-    context.check_reset()
-    Shift(lm).edit([EditRequest(prompt="a", target="b", subject="a")])
-    with pytest.raises(RuntimeError, match="reset did not restore"):
-        context.check_reset()
 
 
 # ---- fingerprints ------------------------------------------------------------------------------

@@ -25,11 +25,6 @@ from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
 N = 2
 
 
-@pytest.fixture
-def lm() -> LanguageModel:
-    return tiny_llama()
-
-
 def run(editor: DoNothing, n_edits: int = 4, *, batch_size: int = 64, **changes: Any) -> CellRun:
     values: dict[str, Any] = {"n_edits": n_edits, "limit": 4, "generation": "none"}
     cell = dataclasses.replace(CELL, **values | changes)
@@ -64,24 +59,24 @@ class Together(FastPaths, DoNothing):
         return super().prepare(requests)
 
 
-def words(editor: DoNothing) -> list[str]:
-    return [word.split()[0] if "edit" in word else word for word in editor.log]
+ALONE = ["edit", "probe", "reset"]
+LATER = ["prepare 1", "edit"]
 
 
-def test_single_edits_are_prepared_together_and_each_is_applied_to_the_pristine_model(
-    lm: LanguageModel,
+@pytest.mark.parametrize(
+    ("n_edits", "limit", "words"),
+    [
+        (1, 3, ["prepare 2", *ALONE, *ALONE, "prepare 1", *ALONE]),  # on the pristine model
+        (2, 2, [*LATER, *LATER, "probe", "reset"]),  # on the model as edited
+    ],
+)
+def test_single_edits_are_prepared_together_and_later_ones_alone(
+    n_edits: int, limit: int, words: list[str], lm: LanguageModel
 ) -> None:
     editor = Together(lm)
-    rows_of(editor, n_edits=1, limit=3)
-    each = ["edit", "probe", "reset"]
-    assert words(editor) == ["reset", "prepare 2", *each, *each, "prepare 1", *each, "reset"]
-
-
-def test_later_edits_are_prepared_on_the_model_as_edited(lm: LanguageModel) -> None:
-    editor = Together(lm)
-    rows_of(editor, n_edits=2, limit=2)
-    each = ["prepare 1", "edit"]
-    assert words(editor) == ["reset", *each, *each, "probe", "reset", "reset"]
+    rows_of(editor, n_edits=n_edits, limit=limit)
+    log = [word.split()[0] if "edit" in word else word for word in editor.log]
+    assert log == ["reset", *words, "reset"]
 
 
 def test_seconds_of_what_was_prepared_together_are_shared(
@@ -93,16 +88,17 @@ def test_seconds_of_what_was_prepared_together_are_shared(
     assert [row["edit_seconds"] for row in rows] == [1.5, 1.5, 2.0]
 
 
-def test_incomplete_tail_is_dropped_and_never_edited(lm: LanguageModel) -> None:
+@pytest.mark.parametrize(("n_edits", "limit", "edited"), [(3, 4, 3), (1, 2, 2)])
+def test_a_limit_draws_fewer_samples_and_an_incomplete_tail_is_dropped_and_never_edited(
+    n_edits: int, limit: int, edited: int, lm: LanguageModel
+) -> None:
     editor = DoNothing(lm)
-    rows = rows_of(editor, n_edits=3)
-    assert [row["block"] for row in rows] == [0, 0, 0]
-    assert sum(word.startswith("edit") for word in editor.log) == 3
-
-
-def test_limit_draws_fewer_samples(lm: LanguageModel) -> None:
-    rows = rows_of(DoNothing(lm), n_edits=1, limit=2)
-    assert [row["id"] for row in rows] == [s.id for s in draw(SAMPLES, seed=0, limit=2)]
+    rows = rows_of(editor, n_edits, limit=limit)
+    order = draw(SAMPLES, seed=0, limit=limit)[:edited]
+    assert [(row["id"], row["block"]) for row in rows] == [
+        (sample.id, place // n_edits) for place, sample in enumerate(order)
+    ]
+    assert sum(word.startswith("edit") for word in editor.log) == edited
 
 
 def test_fewer_samples_than_edits_are_refused(lm: LanguageModel) -> None:
@@ -111,7 +107,11 @@ def test_fewer_samples_than_edits_are_refused(lm: LanguageModel) -> None:
 
 
 def test_an_editor_that_does_nothing_shows(lm: LanguageModel) -> None:
-    summary = summarise(rows_of(DoNothing(lm), generation="context_free"))
+    ran = run(DoNothing(lm), N, generation="context_free")
+    assert set(ran.seconds) == {"pristine", "edit", "probe", "generate"}
+    assert [block["block"] for block in ran.health] == [0, 1]
+    assert remark(ran.health) == "no effect"
+    summary = summarise(ran.rows)
     before, after = summary["scores"]["before"], summary["scores"]["after"]
     assert after["teacher_forced"] == before["teacher_forced"]
     assert after["generated"] == before["generated"]
@@ -120,31 +120,25 @@ def test_an_editor_that_does_nothing_shows(lm: LanguageModel) -> None:
     assert before["teacher_forced"]["token_accuracy"]["reliability"] < 1.0
 
 
-def test_pristine_answers_are_those_of_the_unedited_model(lm: LanguageModel) -> None:
-    for row in rows_of(Shift(lm)):
-        sample = next(s for s in SAMPLES if s.id == row["id"])
-        expected = [list(answer.predicted_ids) for answer in predict(lm, items_of(sample))]
-        assert [i["before"]["teacher_forced"]["ids"] for i in row["items"]] == expected
-
-
-def test_all_edits_of_a_block_are_in_place_when_it_is_probed(lm: LanguageModel) -> None:
-    rows = rows_of(Shift(lm))
-    editor = Shift(tiny_llama())
+def test_a_block_is_probed_with_all_its_edits_in_place_and_compared_with_the_unedited_model(
+    lm: LanguageModel,
+) -> None:
+    shifting, editor = Shift(lm), Shift(tiny_llama())
+    ran = run(shifting, N)
+    assert remark(ran.health) is None
+    assert sum(word.startswith("edit") for word in shifting.log) == 4  # a healthy stream: once
     block = draw(SAMPLES, seed=0, limit=4)[:N]
-    for sample in block:
-        editor.edit([sample.request])
     items = [item for sample in block for item in items_of(sample)]
-    expected = [list(answer.predicted_ids) for answer in predict(editor.lm, items)]
-    assert [i["after"]["teacher_forced"]["ids"] for r in rows[:N] for i in r["items"]] == expected
-    editor.reset()
+    given = [item for row in ran.rows[:N] for item in row["items"]]
+
+    def answers() -> list[list[int]]:
+        return [list(answer.predicted_ids) for answer in predict(editor.lm, items)]
+
+    assert [item["before"]["teacher_forced"]["ids"] for item in given] == answers()
     editor.edit([block[0].request])
-    assert [list(answer.predicted_ids) for answer in predict(editor.lm, items)] != expected
-
-
-def test_phases_and_edits_are_timed(lm: LanguageModel) -> None:
-    ran = run_blocks(dataclasses.replace(CELL, n_edits=2, limit=4), DoNothing(lm), SAMPLES)
-    assert set(ran.seconds) == {"pristine", "edit", "probe", "generate"}
-    assert ran.seconds["edit"] == pytest.approx(sum(row["edit_seconds"] for row in ran.rows))
+    first = answers()
+    editor.edit([block[1].request])
+    assert [item["after"]["teacher_forced"]["ids"] for item in given] == answers() != first
 
 
 def test_a_failing_editor_is_reset(lm: LanguageModel) -> None:
@@ -240,18 +234,6 @@ class Explode(Shift):
         if any(request.subject == self.subject for request in requests):
             with torch.no_grad():
                 self.weight.fill_(float("nan"))
-
-
-def test_an_editor_that_changes_nothing_is_named(lm: LanguageModel) -> None:
-    health = run(DoNothing(lm), 2).health
-    assert [block["block"] for block in health] == [0, 1]
-    assert remark(health) == "no effect"
-
-
-def test_a_healthy_stream_is_edited_once(lm: LanguageModel) -> None:
-    editor = Shift(lm)
-    assert remark(run(editor, 2).health) is None
-    assert sum(word.startswith("edit") for word in editor.log) == 4
 
 
 @pytest.mark.parametrize("n_edits", [1, 2, 4])

@@ -65,19 +65,21 @@ def test_lack_of_memory_halves_the_batch_for_good(failure: Callable[[], Exceptio
     assert small.sizes[-2:] == [2, 1]
 
 
-def test_a_row_that_does_not_fit_alone_raises() -> None:
-    small = Small(0)
-    with pytest.raises(MemoryError):
-        small.ask(questions(4), 4)
-    assert small.sizes == [4, 2, 1]
-
-
-@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("no")])
-def test_other_errors_are_no_matter_of_size(error: Exception) -> None:
-    small = Small(1, lambda: error)
+@pytest.mark.parametrize(
+    ("error", "sizes"),
+    [
+        (MemoryError(), [4, 2, 1]),  # not even alone
+        (RuntimeError("shapes do not match"), [4]),  # no matter of size
+        (ValueError("no"), [4]),
+    ],
+)
+def test_other_errors_and_a_row_that_does_not_fit_alone_raise(
+    error: Exception, sizes: list[int]
+) -> None:
+    small = Small(0, lambda: error)
     with pytest.raises(type(error)):
         small.ask(questions(4), 4)
-    assert small.sizes == [4]
+    assert small.sizes == sizes
 
 
 def test_the_error_of_the_real_allocator_is_known() -> None:

@@ -14,6 +14,7 @@ from bench.evaluation.record_kinds import KINDS, AbilityCell, EditStream, identi
 from bench.store import results
 from bench.store.results import ResultStore
 from tests.core.test_cells import CELL as EDITING
+from tests.evaluation.test_timing import cell as timing_cell
 
 STREAM = EditStream(
     dataset="zsre",
@@ -43,11 +44,10 @@ UNEDITED = dataclasses.replace(CELL, edits=None)
 GOLDEN = "cabdb0b70465bf0b0d6fdb22f8adf189bd05d9cb62bc8e29978b842105e8636f"
 
 
-def test_key_is_stable() -> None:
-    assert CELL.key() == GOLDEN
+ALL = (CELL, UNEDITED, EDITING, timing_cell("recipe"), timing_cell("ft", device="cuda"))
 
 
-@pytest.mark.parametrize("cell", [CELL, UNEDITED, EDITING])
+@pytest.mark.parametrize("cell", ALL)
 def test_a_record_gives_its_identity_back_by_its_kind(cell: Any) -> None:
     again = identity_of(json.loads(canonical(cell.to_dict())))
     assert type(again) is type(cell)
@@ -58,20 +58,22 @@ def test_a_record_gives_its_identity_back_by_its_kind(cell: Any) -> None:
 def test_the_first_kind_has_no_name_in_its_records_and_the_others_have_one() -> None:
     assert "kind" not in EDITING.to_dict()
     assert CELL.to_dict()["kind"] == "ability"
+    assert CELL.key() == GOLDEN
     assert all(cls.kind == kind for kind, cls in KINDS.items())
 
 
 OTHERS = {"edits": None, "scoring": "lm-eval", "task_limit": 10}
 
 
-@pytest.mark.parametrize("of", [CELL, STREAM])
+@pytest.mark.parametrize("of", [CELL, STREAM, ALL[-1]])
 def test_every_field_is_part_of_the_key(of: Any) -> None:
     for field in dataclasses.fields(of):
         old = getattr(of, field.name)
         new = {"x": "y"} if isinstance(old, dict) else old + 1 if isinstance(old, int) else "other"
         changed = dataclasses.replace(of, **{field.name: OTHERS.get(field.name, new)})
-        cell = dataclasses.replace(CELL, edits=changed) if of is STREAM else changed
-        assert cell.key() != CELL.key(), field.name
+        if of is STREAM:
+            changed = dataclasses.replace(CELL, edits=changed)
+        assert changed.key() != (CELL if of is STREAM else of).key(), field.name
 
 
 @pytest.mark.parametrize(
@@ -88,11 +90,11 @@ def test_impossible_cells_are_refused(of: Any, change: dict[str, Any], sentence:
 
 
 def test_one_store_holds_records_of_all_kinds(tmp_path: Path) -> None:
-    store, cells = ResultStore(tmp_path), (CELL, UNEDITED, EDITING)
-    for cell in cells:
+    store = ResultStore(tmp_path)
+    for cell in ALL:
         store.write(results.complete(cell, {}, {}, {"summary": {}}))
-    assert {record["key"] for record in store.records()} == {cell.key() for cell in cells}
-    assert all(store.lookup(cell) is not None for cell in cells)
+    assert {record["key"] for record in store.records()} == {cell.key() for cell in ALL}
+    assert all(store.lookup(cell) is not None for cell in ALL)
 
 
 def test_a_record_of_an_unknown_kind_is_named(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -20,13 +19,13 @@ from bench.core.config import Weights
 from bench.core.grids import get_table
 from bench.core.progress import StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.record_kinds import TimingCell, identity_of
+from bench.evaluation.record_kinds import TimingCell
 from bench.evaluation.timing import WARM_UP, Seconds, edit_seconds, inference_seconds, stand_ins
 from bench.models.backbones import load, locate
 from bench.models.resources import Sources
 from bench.runner import kinds as planning
 from bench.store import results
-from bench.store.results import Record, ResultStore
+from bench.store.results import Record
 from bench.tables.render import to_csv
 from bench.tables.times import machine_of, view
 from editors import registry
@@ -101,18 +100,14 @@ def test_queries_are_steered_one_by_one() -> None:
     assert all(len(batch) == 1 for batch in editor.batches)
     assert inference.forward.lower >= 0.01
     assert inference.overhead > 1.0
-
-
-def test_the_unedited_model_is_asked_without_an_editor() -> None:
-    lm = tiny_llama()
-    inference = inference_seconds(lm, REQUESTS, None, queries=QUERIES, new_tokens=3)
-    assert inference.forward.count == QUERIES
+    unedited = inference_seconds(editor.lm, REQUESTS, None, queries=QUERIES, new_tokens=3)
+    assert unedited.forward.count == QUERIES
 
 
 TABLE = get_table(3)
 
 
-def cell(editor: str | None, n_edits: int = 10, weights: Weights = "trained") -> TimingCell:
+def cell(editor: str | None, weights: Weights = "trained", device: str = "cpu") -> TimingCell:
     return TimingCell(
         backbone="mini-llama",
         backbone_digest="0" * 64,
@@ -124,12 +119,13 @@ def cell(editor: str | None, n_edits: int = 10, weights: Weights = "trained") ->
         editor_version=None if editor is None else 1,
         hparams={},
         inputs={},
-        n_edits=0 if editor is None else n_edits,
+        n_edits=0 if editor is None else 10,
         seed=0,
         queries=100,
         new_tokens=20,
         weights=weights,
         timing_version=4,
+        device=device,
     )
 
 
@@ -150,14 +146,11 @@ def record(of: TimingCell, *, trained: int | None = None) -> Record:
     return results.complete(of, {"label": "?"}, provenance, {"summary": summary})
 
 
-def rows(*cells: TimingCell) -> dict[str, tuple[str, ...]]:
-    records = [record(of, trained=1234 if of.editor == "recipe" else None) for of in cells]
-    table = view(TABLE, [*cells, cell("mend")], records).text
-    return {row[2]: row for row in table.rows}
-
-
 def test_times_stand_beside_the_published_ones() -> None:
-    shown = rows(cell(None), cell("recipe"))
+    cells = [cell(None), cell("recipe")]
+    records = [record(cells[0]), record(cells[1], trained=1234)]
+    data = view(TABLE, [*cells, cell("mend")], records)
+    shown = {row[2]: row for row in data.text.rows}
     assert shown["RECIPE"][3] == "0.4000 [0.2000, 0.8000] (0.0078)"
     assert shown["RECIPE"][5] == "1.25x"
     assert shown["RECIPE"][6] == "0.0500 [0.0250, 0.1000]"
@@ -166,21 +159,8 @@ def test_times_stand_beside_the_published_ones() -> None:
     assert shown["unedited"][3:5] == ("-", "0.1000 [0.0500, 0.2000]")
     assert shown["unedited"][7] == "-"
     assert shown["MEND"][3] == "- (0.0987)"
-
-
-def test_csv_has_the_quartiles() -> None:
-    of = cell("recipe")
-    text = to_csv(view(TABLE, [of], [record(of)]))
-    assert "3,mini-llama,10,RB,RECIPE,,edit_time_s,0.400000,,1,LLAMA-2-7B,0.0078" in text
-
-
-def test_a_timing_record_is_read_back(tmp_path: Path) -> None:
-    store, of = ResultStore(tmp_path), cell("recipe")
-    store.write(record(of))
-    stored = store.lookup(of)
-    assert stored is not None
-    assert identity_of(stored["cell"]) == of
-    assert identity_of(stored["cell"]).key() != cell("recipe", 11).key()
+    number = "3,mini-llama,10,RB,RECIPE,,edit_time_s,0.400000,,1,LLAMA-2-7B,0.0078"
+    assert number in to_csv(data)
 
 
 def test_for_claims_an_inference_is_its_overhead_times_the_unedited_models() -> None:
@@ -194,11 +174,9 @@ def test_for_claims_an_inference_is_its_overhead_times_the_unedited_models() -> 
 
 
 def test_a_device_is_part_of_a_cell_and_named_in_the_table() -> None:
-    on_cpu, on_gpu = cell("ft"), replace(cell("ft"), device="cuda")
+    on_cpu, on_gpu = cell("ft"), cell("ft", device="cuda")
     assert "device" not in on_cpu.to_dict()
     assert on_gpu.key() != on_cpu.key()
-    assert identity_of(on_gpu.to_dict()) == on_gpu
-    assert identity_of(on_cpu.to_dict()) == on_cpu
     timed = record(on_gpu)
     timed["provenance"]["hardware"]["accelerator"] = "Some GPU"
     assert machine_of(timed) == "Some GPU, 1 thread"
@@ -325,25 +303,19 @@ def test_a_killed_run_continues_after_its_last_checkpoint(
     monkeypatch.setattr("bench.evaluation.timing.WARM_SECONDS", 0.0)
     asked = ["run", "--table", "3", "--weights", "random", "--backbone", str(bare), "--edits", "2",
              "--editors", "ft", "--checkpoint-edits", "1", "--out", str(tmp_path)]  # fmt: skip
-    edit = FtEditor.edit
+    edit, killing = FtEditor.edit, iter([True])
     edited: list[Sequence[EditRequest]] = []
 
-    def killed(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
-        if len(edited) == edits:
+    def counted(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
+        if len(edited) == edits and next(killing, False):
             raise SystemExit  # as good as killed: nothing is written after this
         edited.append(requests)
         edit(editor, requests)
 
-    monkeypatch.setattr(FtEditor, "edit", killed)
+    monkeypatch.setattr(FtEditor, "edit", counted)
     with pytest.raises(SystemExit):
         main(asked)
     assert len([*(tmp_path / "checkpoints").iterdir()]) == 1
-
-    def counted(editor: FtEditor, requests: Sequence[EditRequest]) -> None:
-        edited.append(requests)
-        edit(editor, requests)
-
-    monkeypatch.setattr(FtEditor, "edit", counted)
     assert main(asked) == 0
     assert len(edited) == 4
     records = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]

@@ -16,6 +16,8 @@ from bench.models.backbones import at_directory, check_device, load, locate
 from editors.parts.tokens import batch_of
 from tests.support.tiny_files import save_tiny
 
+WEIGHTS = "model.safetensors"
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,17 +55,16 @@ def test_digest_follows_content_and_not_the_place(saved: Path, copy: Path) -> No
     assert at_directory(copy, name="x").digest != at_directory(saved, name="x").digest
 
 
-def test_a_device_map_loads_the_same_model(saved: Path) -> None:
+def test_a_device_map_loads_the_same_model_if_it_fits(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain, mapped = load(locate(str(saved))), load(locate(str(saved)), device_map="auto")
     batch = batch_of(plain.tokenizer, [("Ina is", "at home")], device=torch.device("cpu"))
     logits = mapped.target_logits(batch)
     assert logits.device == batch.input_ids.device
     torch.testing.assert_close(logits.cpu(), plain.target_logits(batch), atol=1e-4, rtol=1e-4)
-
-
-def test_an_offloaded_model_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Parameter, "is_meta", property(lambda _: True))
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="does not fit"):  # it would be offloaded
         load(locate(str(saved)), device_map="auto")
 
 
@@ -94,10 +95,6 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(
     assert "\n" not in str(error.value)
 
 
-def remove_weights(directory: Path) -> None:
-    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
-
-
 def config(text: str | None) -> Callable[[Path], object]:
     """Writes another configuration, or removes it."""
 
@@ -121,7 +118,10 @@ def index(file: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (remove_weights, r"pytorch_model\.bin.*python -m bench import-weights"),
+        (
+            lambda path: (path / WEIGHTS).rename(path / "pytorch_model.bin"),
+            r"pytorch_model\.bin.*python -m bench import-weights",
+        ),
         (config(None), r"No config\.json"),
         (config("{"), r"config\.json is not valid JSON"),
         (config("[]"), "got list"),
@@ -155,16 +155,11 @@ LAST_NORM = "model.layers.2.input_layernorm.weight"
 
 def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
     def damage(directory: Path) -> None:
-        tensors = load_file(directory / "model.safetensors")
+        tensors = load_file(directory / WEIGHTS)
         change(tensors)
-        save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
 
     return damage
-
-
-def halve(directory: Path) -> None:
-    path = directory / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
 
 
 def empty_vocabulary(directory: Path) -> None:
@@ -176,7 +171,10 @@ def empty_vocabulary(directory: Path) -> None:
     ("damage", "sentence"),
     [
         (empty_vocabulary, "embedding rows"),
-        (halve, "safetensors"),
+        (
+            lambda path: (path / WEIGHTS).write_bytes((path / WEIGHTS).read_bytes()[:-100]),
+            "safetensors",
+        ),
         (weights(lambda t: t.pop(LAST_NORM)), rf"lack .*{LAST_NORM}"),
         (
             weights(lambda t: t.update({LAST_NORM: torch.zeros(5)})),

@@ -16,6 +16,7 @@ from bench.runner.planning import Planner, points
 from bench.world.store import assets_dir
 from editors import registry
 
+QUICK = tuple(key for key in registry.available() if trains_on_first_use(key, "mini-llama"))
 ENCODER_DIRECTORY = assets_dir(0) / "mini-roberta"
 
 
@@ -52,16 +53,14 @@ def test_missing_weights_are_trained_once(trained: list[str]) -> None:
     Planner(RunConfig()).train_missing([point("mend"), point("mend")])
     train_missing("mend")
     assert trained == ["mend"]
+    train_missing("mend", hparams={"mend.mode": "original"})  # it acts in training alone
+    assert trained == ["mend", "mend"]
 
 
-@pytest.mark.parametrize("editor", ["ft", "recipe"])
-def test_others_are_not(editor: str, trained: list[str]) -> None:
-    """FT has no weights; training RECIPE's takes too long for a run."""
-    train_missing(editor)
-    assert not trained
-
-
-def test_only_on_the_embedded_world(trained: list[str], tmp_path: Path) -> None:
+def test_only_quick_trainings_and_on_the_embedded_world(trained: list[str], tmp_path: Path) -> None:
+    assert QUICK == ("malmen", "mend", "r_rome")
+    for editor in ("ft", "recipe"):  # without weights, and with a training of hours
+        train_missing(editor)
     train_missing("mend", data_dir=tmp_path)
     assert not trained
     assert not trains_on_first_use("mend", "some/model")
@@ -73,13 +72,10 @@ def test_other_settings_are_other_weights() -> None:
     other = registry.hparams_for("mend", "gpt2-xl")
     assert preset != other
     directories = {
-        first_use_directory("mend", backbone, hparams, world, dtype=dtype)
-        for hparams, world, dtype in (
-            (preset, 0, "float32"),
-            (other, 0, "float32"),
-            (preset, 1, "float32"),
-            (preset, 0, "bfloat16"),
-        )
+        first_use_directory("mend", backbone, preset, 0, dtype="float32"),
+        first_use_directory("mend", backbone, other, 0, dtype="float32"),
+        first_use_directory("mend", backbone, preset, 1, dtype="float32"),
+        first_use_directory("mend", backbone, preset, 0, dtype="bfloat16"),
     }
     assert len(directories) == 4
 
@@ -99,13 +95,6 @@ def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_p
     resources.train_on_first_use("mend", lm, hparams, tmp_path / "to", 0)
     assert list(seen["samples"]) == ["zsre", "counterfact", "ripple_edits"]
     assert seen["path"] == tmp_path / "to" / "mend-mini-llama.safetensors"
-
-
-QUICK = [key for key in registry.available() if trains_on_first_use(key, "mini-llama")]
-
-
-def test_three_editors_are_quick() -> None:
-    assert sorted(QUICK) == ["malmen", "mend", "r_rome"]
 
 
 @pytest.mark.parametrize("editor", QUICK)
@@ -128,10 +117,3 @@ def test_they_are_really_trained(
     (artefact,) = (tmp_path / "cache").glob("world-0/artefacts/*/*.safetensors")
     (job,), _ = Planner(RunConfig()).edit_jobs([point(editor)], named=True)
     assert job.sources.artefact == artefact
-
-
-def test_weights_of_another_training_are_not_taken_for_it(trained: list[str]) -> None:
-    """MEND's mode acts in training alone; LTE's in retrieval."""
-    train_missing("mend")
-    train_missing("mend", hparams={"mend.mode": "original"})
-    assert trained == ["mend", "mend"]

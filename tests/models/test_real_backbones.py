@@ -7,7 +7,6 @@ LLaMA-2's `tokenizer.model`.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,14 +46,6 @@ PAIRS = [
     ("In Japanese it is", "日本"),
     ("They live in", "New York City"),
 ]
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Path:
-    value = os.environ.get("EDIT_BENCH_DATA")
-    if not value:
-        pytest.skip("EDIT_BENCH_DATA is not set: no directory with real configurations to read")
-    return Path(value).resolve()
 
 
 @pytest.fixture(scope="module", params=BACKBONES)

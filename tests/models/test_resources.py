@@ -29,6 +29,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "statistics"
 
 
+def of_rome(model: str, config: RunConfig) -> Sources:
+    return sources_for("rome", model, ROME, dataset="cf", config=config)
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     path = tmp_path / "data" / "corpus.txt"
@@ -89,19 +93,17 @@ def test_a_named_corpus_comes_first_then_one_beside_the_data(corpus: Path, tmp_p
     other = tmp_path / "mine.txt"
     other.write_text("My own.", encoding="utf-8")
     config = RunConfig(data_dir=corpus.parent, corpus=str(other), documents=7)
-    named = sources_for("rome", "gpt-j-6b", ROME, dataset="cf", config=config).corpus
-    assert named == open_corpus(str(other), documents=7)
+    assert of_rome("gpt-j-6b", config).corpus == open_corpus(str(other), documents=7)
     config = RunConfig(data_dir=corpus.parent)
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
+    sources = of_rome("my-model", config)
     assert sources.corpus == open_corpus(str(corpus))
     assert set(sources.digests()) == {"corpus"}
     before = sources.digests()
     corpus.write_text("Another corpus altogether.", encoding="utf-8")
-    again = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
-    assert again.digests() != before
+    assert of_rome("my-model", config).digests() != before
 
 
-def test_any_other_model_reads_some_of_the_embedded_corpus(
+def test_a_named_large_model_reads_wikipedia_and_any_other_some_of_the_embedded_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = tmp_path / "3" / "corpus.txt"
@@ -109,13 +111,9 @@ def test_any_other_model_reads_some_of_the_embedded_corpus(
     embedded.write_text("A text.", encoding="utf-8")
     monkeypatch.setattr(key_statistics, "data_dir", lambda seed: tmp_path / str(seed))
     config = RunConfig(data_dir=tmp_path, world_seed=3)
-    sources = sources_for("rome", "my-model", ROME, dataset="cf", config=config)
-    assert sources.corpus == open_corpus(str(embedded), tokens=key_statistics.EMBEDDED_TOKENS)
-
-
-def test_a_named_large_model_reads_what_the_originals_read(tmp_path: Path) -> None:
-    config = RunConfig(data_dir=tmp_path)
-    large = sources_for("rome", "gpt2-xl", ROME, dataset="cf", config=config).corpus
+    expected = open_corpus(str(embedded), tokens=key_statistics.EMBEDDED_TOKENS)
+    assert of_rome("my-model", config).corpus == expected
+    large = of_rome("gpt2-xl", config).corpus  # what the originals read
     assert large is not None
     assert (large.place, large.documents) == ("wikipedia", 100_000)
 
@@ -133,15 +131,6 @@ def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.M
         encoder_directory("robrta", hub=False)
     with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors"):
         encoder_directory(str(tmp_path), hub=False)
-
-
-def test_the_encoder_is_part_of_the_identity(tmp_path: Path) -> None:
-    sources = Sources(encoder=write_encoder(tmp_path / "encoder"))
-    before = sources.digests()
-    assert set(before) == {"encoder"}
-    config = tmp_path / "encoder" / "config.json"
-    config.write_text(config.read_text("utf-8") + " ", encoding="utf-8")
-    assert sources.digests() != before
 
 
 def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
@@ -178,12 +167,16 @@ def test_trained_weights_are_found_by_data_set_then_mixed(
 
 
 def test_files_that_changed_after_planning_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "trained.safetensors"
-    path.write_bytes(b"one")
-    sources = Sources(artefact=path)
+    path, encoder = tmp_path / "trained.safetensors", write_encoder(tmp_path / "encoder")
+    path.write_bytes(b"first")
+    sources = Sources(artefact=path, encoder=encoder)
     planned = sources.digests()
+    assert set(planned) == {"artefact", "encoder"}
     sources.check(planned)
     sources.check({})  # sources that a plan does not name are not compared
-    path.write_bytes(b"another")
-    with pytest.raises(ValueError, match="artefact has changed"):
-        sources.check(planned)
+    for kind, file in (("artefact", path), ("encoder", encoder / "config.json")):
+        before = file.read_bytes()
+        file.write_bytes(before + b" ")
+        with pytest.raises(ValueError, match=f"{kind} has changed"):
+            sources.check(planned)
+        file.write_bytes(before)

@@ -12,7 +12,6 @@ from bench.world.corpus import (
     KINDS,
     SEPARATOR,
     Corpus,
-    Document,
     plain_text,
     tokenizer_texts,
     two_hop,
@@ -26,29 +25,24 @@ def world() -> World:
     return World(3)
 
 
-@pytest.fixture(scope="module")
-def documents(world: World) -> list[Document]:
-    return list(Corpus(world).documents(np.random.default_rng(0), 6000, 1.0))
-
-
 def test_shares_are_those_declared() -> None:
     for phase in range(4):
         assert sum(shares[phase] for shares in KINDS.values()) == pytest.approx(1.0)
 
 
-def test_unseen_entities_never_occur(world: World, documents: list[Document]) -> None:
-    text = "\n".join(map(plain_text, documents))
+def test_two_hop_wording() -> None:
+    first, second = Fact("Ann", "birthplace", "Rome"), Fact("Rome", "country", "Italy")
+    assert two_hop(first, second) == "The country of the birthplace of Ann is"
+
+
+def test_unseen_entities_and_held_out_phrasings_never_occur(world: World) -> None:
+    texts = [*map(plain_text, Corpus(world).documents(np.random.default_rng(0), 6000, 1.0))]
+    held = {f"{world.held_phrasing[f].format(s=f.subject)} {f.object}." for f in world.core}
+    assert held.isdisjoint(texts)
+    text = "\n".join(texts)
     for split in world.unseen.values():
         for names in split.entities.values():
             assert not [n for n in names[:300] if f" {n} " in text or f" {n}." in text]
-
-
-def test_core_facts_are_never_stated_in_the_held_out_phrasing(
-    world: World, documents: list[Document]
-) -> None:
-    texts = {plain_text(d) for d in documents}
-    held = {f"{world.held_phrasing[f].format(s=f.subject)} {f.object}." for f in world.core}
-    assert not texts & held
 
 
 def test_context_stands_before_the_separator_in_half_of_the_documents(world: World) -> None:
@@ -78,31 +72,27 @@ def test_paraphrases_share_a_fact_and_come_in_twos_about_one_subject(world: Worl
         assert not statement.startswith(question)
 
 
-def test_two_hop_wording() -> None:
-    first, second = Fact("Ann", "birthplace", "Rome"), Fact("Rome", "country", "Italy")
-    assert two_hop(first, second) == "The country of the birthplace of Ann is"
-
-
-@pytest.mark.parametrize("make", [llama_tokenizer, gpt_tokenizer, roberta_tokenizer])
+@pytest.mark.parametrize(
+    ("make", "starts"),
+    [(llama_tokenizer, [1]), (gpt_tokenizer, []), (roberta_tokenizer, None)],
+)
 def test_tokenizers_take_any_text_and_join_at_spaces(
-    world: World, make: Callable[[Iterable[str]], PreTrainedTokenizerFast]
+    world: World,
+    make: Callable[[Iterable[str]], PreTrainedTokenizerFast],
+    starts: list[int] | None,
 ) -> None:
     tokens = make(tokenizer_texts(world, 300))
     assert len(tokens) == 3072
     text = "Zoë Ångström owes 12 € to 日本 🙂"
     plain = tokens(text, add_special_tokens=False)["input_ids"]
     assert tokens.decode(plain) == text
+    if starts is not None:  # RoBERTa has an end too
+        assert tokens(text)["input_ids"] == [*starts, *plain]
     name = world.entities["city"][0]
     prompt = tokens("Ann was born in", add_special_tokens=False)["input_ids"]
     target = tokens(f" {name}", add_special_tokens=False)["input_ids"]
     joined = tokens(f"Ann was born in {name}", add_special_tokens=False)["input_ids"]
     assert prompt + target == joined
-
-
-def test_only_the_llama_tokenizer_prepends_bos(world: World) -> None:
-    texts = list(tokenizer_texts(world, 100))
-    assert llama_tokenizer(texts)("a")["input_ids"][0] == 1
-    assert len(gpt_tokenizer(texts)("a")["input_ids"]) == 1
 
 
 def test_names_have_few_tokens_and_many_targets_several(world: World) -> None:

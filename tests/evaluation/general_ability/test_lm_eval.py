@@ -29,11 +29,6 @@ SOME = 24  # questions of each embedded set
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artefacts")
-
-
-@pytest.fixture(scope="module")
 def mini() -> LanguageModel:
     return load(locate("mini-llama"))
 
@@ -125,10 +120,10 @@ def test_sampling_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", registry.available())
-def test_no_editors_result_depends_on_the_batch(key: str, directory: Path) -> None:
-    editor = Subject(key=key, architecture="llama", directory=directory).editor()
+def test_no_editors_result_depends_on_the_batch(key: str, artefacts: Path) -> None:
+    editor = Subject(key=key, architecture="llama", directory=artefacts).editor()
     editor.edit(list(REQUESTS[:2]))
-    sets = tiny_sets(directory / "sets")
+    sets = tiny_sets(artefacts / "sets")
     for task in ("csqa", "mmlu", "squad2"):
         assert_same(*(
             asking.ask(editor.lm, task, sets[task], editor.steering, batch_size=size)

@@ -83,14 +83,12 @@ def test_generated_text_is_read(
 
 
 def test_every_question_is_asked_with_every_prompt_and_steered(sets: dict[str, Numbered]) -> None:
-    from bench.evaluation.general_ability.promptbench_harness import ask
-
     some = {key: part[:2] for key, part in sets.items()}
     editor = DoNothing(tiny_llama())
-    rows = ask(editor.lm, some, editor.steering)
+    rows = promptbench_harness.ask(editor.lm, some, editor.steering)
     assert len(rows) == 2 * (3 + 20 + 20 + 20)
     texts = [text for batch in editor.batches for text in batch.texts]
     assert len(texts) == len(rows)  # each decoded once, by its prompt, of which a tiny context cuts
     assert sum(text.rstrip().endswith("Answer:") for text in texts) >= 2 * 57
-    assert rows == ask(editor.lm, some, unsteered, batch_size=1)
+    assert rows == promptbench_harness.ask(editor.lm, some, unsteered, batch_size=1)
     assert all("prompt" in row for row in rows)

@@ -71,7 +71,7 @@ class Oracle(RunningCell):
         return Forced(target, tuple(map(ord, given))[: len(target)], -1.0)
 
 
-def found_with(rule: str) -> tuple[dict[str, Any], Memo]:
+def measured_with(rule: str) -> tuple[dict[str, Any], Memo]:
     editor = Memo(rule)
     for sample in BLOCK:
         editor.edit([sample.request])
@@ -85,7 +85,9 @@ def found_with(rule: str) -> tuple[dict[str, Any], Memo]:
     ("rule", "stream", "reverse"), [("newest", "newest", 1.0), ("oldest", "older", 0.0)]
 )
 def test_a_rule_shows_in_the_shares(rule: str, stream: str, reverse: float) -> None:
-    summary, _ = found_with(rule)
+    summary, editor = measured_with(rule)
+    own = [f"edit {name}" for name in NAMES]  # appended, and then alone in both orders
+    assert editor.log == [*own, *own, "reset", *own, *own, "reset", *own, *own]
     assert summary["pairs"] == 4
     assert summary["likeness"] == {"template": 4}
     for question in ("request", "rephrase"):
@@ -97,17 +99,11 @@ def test_a_rule_shows_in_the_shares(rule: str, stream: str, reverse: float) -> N
 
 
 def test_an_editor_that_holds_on_to_a_target_wins_in_one_order_only() -> None:
-    summary, _ = found_with("largest")
+    summary, _ = measured_with("largest")
     forward, reverse = (summary[name]["request"]["newest"] for name in ("forward", "reverse"))
     assert forward + reverse == 1.0
     assert summary["gap"] == forward - reverse
     assert 0 < forward < 1 or abs(summary["gap"]) == 1
-
-
-def test_edits_are_appended_and_then_applied_alone_in_both_orders() -> None:
-    _, editor = found_with("newest")
-    own = [f"edit {name}" for name in NAMES]
-    assert editor.log == [*own, *own, "reset", *own, *own, "reset", *own, *own]
 
 
 def test_a_target_is_another_samples_of_the_same_relation() -> None:
@@ -121,6 +117,8 @@ def test_a_target_is_another_samples_of_the_same_relation() -> None:
         taken = next(sample for sample in BLOCK if sample.id == pair.taken_from)
         assert pair.later.target == taken.request.target != pair.sample.request.target
     assert pairs(BLOCK, BLOCK, [0, 0]) == pairs(BLOCK, BLOCK, [0, 0])
+    asked = [item.prompt for item in drawn[0].questions]  # for the target of the edit itself
+    assert asked == ["Where does Ada live?", "Ada lives in"]
     targets = {tuple(p.later.target for p in pairs(BLOCK, BLOCK, [seed])) for seed in range(9)}
     assert len(targets) > 1
 
@@ -134,11 +132,6 @@ def test_without_the_relation_the_beginning_and_then_anything_counts() -> None:
     (pair,) = pairs(BLOCK[:1], (BLOCK[0], far, same), [0])
     assert (pair.likeness, pair.later.target) == ("any", "Port Gus")
     assert pairs(BLOCK[:1], (BLOCK[0], same), [0]) == []
-
-
-def test_questions_are_those_that_ask_for_the_edits_own_target() -> None:
-    pair = pairs(BLOCK, BLOCK, [0])[0]
-    assert [item.prompt for item in pair.questions] == ["Where does Ada live?", "Ada lives in"]
 
 
 def test_the_longer_of_two_hit_targets_counts() -> None:

@@ -26,23 +26,17 @@ def world() -> World:
     return World(0)
 
 
+def sample(prompt: str, target: str, subject: str) -> EditSample:
+    request = EditRequest(prompt=prompt, target=target, subject=subject)
+    return EditSample(id=subject, request=request, generality=(), locality=())
+
+
 @cache
-def block(count: int = 60) -> tuple[EditSample, ...]:
+def block() -> tuple[EditSample, ...]:
     """Edits of the world, in the style of CF."""
-    edits = draw_edits(world(), "test", count, world().rng("a test of distances"))
-    return tuple(
-        EditSample(
-            id=str(i),
-            request=EditRequest(
-                prompt=phrase(edit.fact, "cloze"),
-                target=edit.fact.object,
-                subject=edit.fact.subject,
-            ),
-            generality=(),
-            locality=(),
-        )
-        for i, edit in enumerate(edits)
-    )
+    edits = draw_edits(world(), "test", 60, world().rng("a test of distances"))
+    facts = [edit.fact for edit in edits]
+    return tuple(sample(phrase(fact, "cloze"), fact.object, fact.subject) for fact in facts)
 
 
 def facts() -> dict[str, Fact]:
@@ -52,7 +46,7 @@ def facts() -> dict[str, Fact]:
 
 
 def test_generated_questions_lie_where_they_say() -> None:
-    known = [pair[0] for sample in block() if (pair := fact_of(sample)) is not None]
+    known = [pair[0] for edited in block() if (pair := fact_of(edited)) is not None]
     assert len(known) == len(block())
     edited = {fact.pair for fact in known}
     items = generated_questions(world(), block(), [0])
@@ -79,14 +73,11 @@ def test_generated_questions_lie_where_they_say() -> None:
 def test_a_request_of_the_world_is_found_in_every_style() -> None:
     fact = world().core_test[0]
     for style in ("question", "cloze", "inverted", "indirect"):
-        request = EditRequest(prompt=phrase(fact, style, 1), target="x", subject=fact.subject)
-        sample = EditSample(id="0", request=request, generality=(), locality=())
-        pair = fact_of(sample)
+        pair = fact_of(sample(phrase(fact, style, 1), "x", fact.subject))
         assert pair is not None
         assert pair[0] == dataclasses.replace(fact, object="x")
         assert BY_KEY[pair[0].relation].phrasings[pair[1]]
-    odd = EditRequest(prompt="Who is it?", target="x", subject="it")
-    assert fact_of(EditSample(id="0", request=odd, generality=(), locality=())) is None
+    assert fact_of(sample("Who is it?", "x", "it")) is None
 
 
 def asked(distance: str, ids: list[int]) -> dict[str, Any]:

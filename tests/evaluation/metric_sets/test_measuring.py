@@ -13,7 +13,7 @@ from bench.checks.contract.tiny import Subject, tiny_llama
 from bench.core.cells import Cell
 from bench.evaluation.checkpointing import Checkpointer
 from bench.evaluation.context import changed, fingerprint
-from bench.evaluation.driver import CellRun, run_blocks, summary_of
+from bench.evaluation.driver import summary_of
 from bench.evaluation.metric_sets import (
     MeasureInputs,
     MetricSet,
@@ -27,10 +27,9 @@ from bench.store.exchange import problems
 from bench.store.reference import compact, line
 from bench.store.results import complete, parse, sealed
 from editors import registry
-from editors.base import Editor
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.by_hand import text_file
-from tests.evaluation.test_checkpointing import IN_BATCHES, MANY, KilledError, Mortal, cell
+from tests.evaluation.test_checkpointing import KilledError, Mortal, cell, results, run
 from tests.support.fake_editors import Shift
 from tests.support.stopping_checkpointer import checkpoint_file
 from tests.support.stored_records import FACTS, released
@@ -41,27 +40,6 @@ ALL = ("collapse", "conflicts", "distance", "retention")
 def asking(n_edits: int, inputs: MeasureInputs, names: tuple[str, ...] = ALL) -> Cell:
     """A cell with metric sets; real data, so that no generated question costs time."""
     return cell(n_edits, generation="none", measures=dict(identities(names, inputs)))
-
-
-def run(
-    editor: Editor[Any],
-    of: Cell,
-    inputs: MeasureInputs,
-    checkpointer: Checkpointer | None = None,
-    rows: int = 0,
-) -> CellRun:
-    return run_blocks(
-        of, editor, MANY, batch_size=rows or IN_BATCHES, checkpointer=checkpointer, inputs=inputs
-    )
-
-
-def plain_rows(ran: CellRun) -> Any:
-    return [{name: v for name, v in row.items() if name != "edit_seconds"} for row in ran.rows]
-
-
-@pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artefacts")
 
 
 def test_the_sets_are_known_and_versioned() -> None:
@@ -95,38 +73,37 @@ def test_each_editor_has_the_same_scores_with_sets_and_when_it_is_killed(
     of = asking(n_edits, inputs)
     editor = subject.editor()
     pristine = fingerprint(editor.lm.model)
-    whole = run(editor, of, inputs)
+    whole = run(editor, of, inputs=inputs)
     assert changed(pristine, fingerprint(editor.lm.model)) == []
     assert set(whole.measured) == set(ALL)
-    alone = run(subject.editor(), cell(n_edits, generation="none"), inputs)
-    assert plain_rows(whole) == plain_rows(alone)
-    assert whole.health == alone.health
+    alone = run(subject.editor(), cell(n_edits, generation="none"))
+    assert results(whole)[:2] == results(alone)[:2]
     folder = tmp_path / "checkpoints"
     for age in (4, 13, None):
         with suppress(KilledError):
-            again = run(subject.editor(), of, inputs, Mortal(checkpoint_file(folder), age))
-    assert plain_rows(again) == plain_rows(whole)
-    assert again.measured == whole.measured
+            again = run(subject.editor(), of, Mortal(checkpoint_file(folder), age), inputs=inputs)
+    assert results(again) == results(whole)
 
 
 @pytest.mark.parametrize("age", range(1, 30, 3))
 def test_a_cell_with_sets_goes_on_wherever_it_was_killed(age: int, tmp_path: Path) -> None:
     inputs = text_file(tmp_path)
     of = asking(3, inputs)
-    whole = run(Shift(tiny_llama()), of, inputs)
+    whole = run(Shift(tiny_llama()), of, inputs=inputs)
     file = checkpoint_file(tmp_path / "checkpoints")
     with pytest.raises(KilledError):
-        run(Shift(tiny_llama()), of, inputs, Mortal(file, age))
-    again = run(Shift(tiny_llama()), of, inputs, Checkpointer(file))
-    assert plain_rows(again) == plain_rows(whole)
-    assert again.measured == whole.measured
+        run(Shift(tiny_llama()), of, Mortal(file, age), inputs=inputs)
+    again = run(Shift(tiny_llama()), of, Checkpointer(file), inputs=inputs)
+    assert results(again) == results(whole)
     assert list(again.measured) == list(whole.measured)
 
 
 def test_batches_do_not_matter(tmp_path: Path) -> None:
     inputs = text_file(tmp_path)
     of = asking(3, inputs)
-    small, large = (run(Shift(tiny_llama()), of, inputs, rows=rows) for rows in (1, 64))
+    small, large = (
+        run(Shift(tiny_llama()), of, batch_size=size, inputs=inputs) for size in (1, 64)
+    )
     for name in ("conflicts", "distance", "retention"):
         assert small.measured[name] == large.measured[name]
     texts = [ran.measured["collapse"]["blocks"] for ran in (small, large)]
@@ -168,7 +145,7 @@ def test_sets_that_edit_on_begin_where_the_block_ended(monkeypatch: pytest.Monke
     monkeypatch.setattr("bench.evaluation.driver.get_set", sets.__getitem__)
     editor = Shift(tiny_llama())
     of = cell(3, generation="none", measures=dict.fromkeys(sets, "v1"))
-    ran = run(editor, of, MeasureInputs())
+    ran = run(editor, of)
     first, second = (
         [block["end"] for block in ran.measured[name]["blocks"]] for name in ("first", "second")
     )
@@ -182,7 +159,7 @@ def test_a_record_with_sets_holds_and_its_compact_form_has_their_summaries(
 ) -> None:
     inputs = text_file(tmp_path)
     of = asking(3, inputs)
-    ran = run(Shift(tiny_llama()), of, inputs)
+    ran = run(Shift(tiny_llama()), of, inputs=inputs)
     body = {
         "data": {},
         "summary": summary_of(of, ran.rows, ran.measured),

@@ -8,7 +8,7 @@ from bench.checks.contract.tiny import SAMPLES, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import run_blocks
 from bench.evaluation.inference import predict
-from bench.evaluation.metric_sets import NO_INPUTS, SetResults, get_set
+from bench.evaluation.metric_sets import SetResults, get_set
 from bench.evaluation.metric_sets.retention import ages, cohort
 from bench.evaluation.probing import items_of
 from tests.core.test_cells import CELL
@@ -16,6 +16,9 @@ from tests.evaluation.metric_sets.by_hand import item, row
 from tests.support.fake_editors import DoNothing, Shift
 
 SET = get_set("retention")
+FOUR = dataclasses.replace(
+    CELL, n_edits=4, limit=4, generation="none", measures={"retention": "v1"}
+)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +41,8 @@ def test_every_edit_of_the_cohort_reaches_every_age(
 
 
 def test_the_stream_is_asked_after_the_right_edits() -> None:
-    cell = dataclasses.replace(
-        CELL, n_edits=4, limit=4, generation="none", measures={"retention": "v1"}
-    )
     editor = DoNothing(tiny_llama())
-    ran = run_blocks(cell, editor, SAMPLES, inputs=NO_INPUTS)
+    ran = run_blocks(FOUR, editor, SAMPLES)
     words = [word.split()[0] for word in editor.log]
     assert words == ["reset", *["edit", "probe"] * 4, "probe", "reset", "reset"]
     (block,) = ran.measured["retention"]["blocks"]
@@ -54,10 +54,7 @@ def test_the_stream_is_asked_after_the_right_edits() -> None:
 
 
 def test_an_early_edit_is_asked_of_the_model_as_it_was_then() -> None:
-    cell = dataclasses.replace(
-        CELL, n_edits=4, limit=4, generation="none", measures={"retention": "v1"}
-    )
-    ran = run_blocks(cell, Shift(tiny_llama()), SAMPLES)
+    ran = run_blocks(FOUR, Shift(tiny_llama()), SAMPLES)
     order = draw(SAMPLES, seed=0, limit=4)
     editor = Shift(tiny_llama())
     for sample in order[:2]:

@@ -30,11 +30,12 @@ def gpt(world: World) -> PreTrainedTokenizerFast:
     return gpt_tokenizer(tokenizer_texts(world, 300))
 
 
-def test_batches_are_a_function_of_seed_and_step(world: World) -> None:
-    tokens = llama_tokenizer(tokenizer_texts(world, 300))
-    first = CausalRows(Corpus(world), tokens, TRAINING).chunk(1)
-    again = CausalRows(Corpus(world), tokens, TRAINING).chunk(1)
-    other = CausalRows(Corpus(world), tokens, TRAINING).chunk(0)
+def test_batches_are_a_function_of_seed_and_step(
+    world: World, gpt: PreTrainedTokenizerFast
+) -> None:
+    first, again, other = (
+        CausalRows(Corpus(world), gpt, TRAINING).chunk(number) for number in (1, 1, 0)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
 

@@ -44,11 +44,7 @@ def test_part_of_the_documents_are_missed_phrasings(world: World) -> None:
     repeated = [d for d in documents if [s.text for s in d[1:3]] == [missed[0][0], " Laiford"]]
     assert corpus.share == pytest.approx(1000 * 25 / (150 * 32 * 128))
     assert len(repeated) / 2000 == pytest.approx(corpus.share, abs=0.01)
-
-
-def test_many_missed_phrasings_are_not_all_there_is(world: World) -> None:
-    missed = [("The city of Guson College is", "Laiford")] * 10_000
-    assert measuring.RevisionCorpus(world, missed).share == measuring.MOST
+    assert measuring.RevisionCorpus(world, missed * 100).share == measuring.MOST
 
 
 def test_nothing_is_done_when_recall_is_enough(world: World, shipped: LanguageModel) -> None:
