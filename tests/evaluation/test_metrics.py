@@ -154,9 +154,10 @@ def test_scores_before_and_after(
     after_exact: float,
     generated: tuple[float, float],
 ) -> None:
-    for stage, accuracy, said in zip(("before", "after"), forced, generated, strict=True):
-        assert score(of, stage, "teacher_forced", "token_accuracy") == accuracy
-        assert score(of, stage, "generated", "generated_exact") == said
+    assert score(of, "before", "teacher_forced", "token_accuracy") == forced[0]
+    assert score(of, "after", "teacher_forced", "token_accuracy") == forced[1]
+    assert score(of, "before", "generated", "generated_exact") == generated[0]
+    assert score(of, "after", "generated", "generated_exact") == generated[1]
     assert score(of, "after", "teacher_forced", "exact") == after_exact
     assert score(of, "after", "prompt_only", "token_accuracy") == 0.0
 
