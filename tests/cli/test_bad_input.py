@@ -43,6 +43,22 @@ BAD = [
     ("--measure retention --measure-text x.txt", "of --measure collapse alone."),
     ("--editor-s ft", "unrecognized arguments: --editor-s"),
     ("--seeds 0 --n-seeds 2", "not allowed with argument"),
+    ("--seeds=-1", "--seeds: expected a whole number of at least 0, got -1."),
+    ("--datasets ripe --edits 10000 --limit 10000", "too few samples for 10,000 edits"),
+    ("--log-json no/such/events", "No such file or directory: no/such/events"),
+    ("--executor slrm", "Unknown executor 'slrm'. Did you mean 'slurm'?"),
+    ("--ray-address auto", "--ray-address goes with --executor ray, got --executor local."),
+    (
+        "--executor ray --slurm-time 9",
+        "--slurm-time goes with --executor slurm, got --executor ray.",
+    ),
+    ("--detach", "--detach goes with --executor slurm, got --executor local."),
+    ("--executor slurm --jobs 2", "with slurm: --slurm-workers."),
+    ("--executor ray --gpus-per-cell 1.5", "expected a fraction of one GPU or a whole"),
+    ("--gpus-per-cell 0", "expected a fraction of one GPU or a whole number of them"),
+    ("--slurm-workers 0", "--slurm-workers: expected a whole number of at least 1, got 0."),
+    ("--slurm-option account", "--slurm-option takes NAME=VALUE, got 'account'."),
+    ("--table 3 --executor ray", "would disturb the times that this table measures"),
 ]
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import pytest
 
@@ -116,24 +115,3 @@ def test_so_are_their_committed_cells(
 
 def test_data_sets_come_in_the_papers_column_order() -> None:
     assert dataset_keys(["ripe", "CF"]) == ("counterfact", "ripple_edits")
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"editors": ("recpie",)}, "Unknown editor 'recpie'. Did you mean 'recipe'?"),
-        ({"datasets": ("zrse",)}, "Unknown data set 'zrse'. Did you mean 'zsre'?"),
-        ({"edits": (0,)}, "--edits: expected a whole number of at least 1, got 0."),
-        ({"limit": 5}, "a limit of 5 for 10 edits"),
-        ({"seeds": (-1,)}, "--seeds: expected a whole number of at least 0, got -1."),
-        ({"datasets": ("ripe",), "edits": (10000,)}, "too few samples for 10,000 edits"),
-    ],
-)
-def test_selections_that_cannot_be(change: dict[str, object], sentence: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(sentence)):
-        points(dataclasses.replace(SOME, **change))  # type: ignore[arg-type]
-
-
-def test_unknown_table() -> None:
-    with pytest.raises(ValueError, match="Unknown table '9'"):
-        get_table(9)

@@ -8,6 +8,9 @@ import pytest
 
 from bench.runner import worker
 from bench.store.results import ResultStore
+from tests.cli.conftest import cli, refused
+
+__all__ = ["cli", "refused"]
 
 
 @pytest.fixture

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.cli.main import main
 from bench.datasets import named_files, run_files
 from editors import registry
 from editors.plugins import OwnCodeError
+from tests.cli.commands import Cli, Refused
 from tests.support.own_files import EDITOR, SMALL, forget_installed, install, write_editor
 from tests.support.plans import edit_jobs
 
@@ -40,11 +39,8 @@ def test_a_file_is_an_editor_wherever_a_name_is_taken(tmp_path: Path) -> None:
     assert "small" in registry.available()
     assert "small" not in registry.shipped()
     assert not registry.describe("small").in_paper
-
-
-def test_one_class_may_have_two_names(tmp_path: Path) -> None:
-    path = str(write_editor(tmp_path, source=SMALL + "\n\nTwin = SmallEditor\n"))
-    assert registry.editor_class(path).__name__ == "SmallEditor"
+    twice = str(write_editor(tmp_path, "twice", SMALL + "\n\nTwin = SmallEditor\n"))
+    assert registry.editor_class(twice).__name__ == "SmallEditor"  # of two names
 
 
 def test_a_changed_file_is_another_cell(tmp_path: Path) -> None:
@@ -55,12 +51,6 @@ def test_a_changed_file_is_another_cell(tmp_path: Path) -> None:
     assert key_of(str(path)) != before
     write_editor(tmp_path)
     assert key_of(str(path)) == before
-
-
-def test_an_editor_of_this_package_has_no_source_in_its_cell() -> None:
-    (job,) = edit_jobs(editors=("ft",), datasets=("zsre",), edits=(1,), limit=2)
-    assert registry.source_of("ft") is None
-    assert job.cell.inputs == {}
 
 
 ABSTRACT = SMALL.replace("    def edit(self, requests):\n        pass\n", "")
@@ -99,18 +89,15 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     assert name not in registry.available() or name in registry.shipped()
 
 
-def test_no_such_file_is_said_by_every_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "command", ["run --editors", "plan --editors", "contract", "train --editor"]
+)
+def test_every_command_reports_a_file_that_is_not_there(
+    command: str, tmp_path: Path, refused: Refused
 ) -> None:
-    path = str(tmp_path / "none.py")
-    for command in (
-        ["run", "--editors", path],
-        ["plan", "--editors", path],
-        ["contract", path],
-        ["train", "--editor", path],
-    ):
-        assert main(command) == 2
-        assert capsys.readouterr().err.endswith(f"No editor at {path}: there is no such file.\n")
+    path = tmp_path / "none.py"
+    sentence = refused(*command.split(), path)
+    assert sentence.endswith(f"No editor at {path}: there is no such file.\n")
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -133,84 +120,64 @@ def test_a_worker_runs_the_file_again_and_notices_a_change(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_worker_processes_run_it_and_its_records_stay_in_tables(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = ["--out", str(tmp_path / "results")]
-    editors = ["--editors", f"ft,{EDITOR}"]
-    two = ["--datasets", "zsre", "--edits", "1,2", "--limit", "2", "--metrics", "teacher_forced"]
-    assert main(["run", *editors, *two, *out, "--jobs", "2"]) == 0
-    shown = capsys.readouterr().out
-    assert "AnswerMemory \u00a7" in shown
-    assert "Not in the paper's tables" in shown
-    registry._named.clear()  # as in another process
-    for chosen in ([], ["--editors", "ft,my_editor"], ["--editors", "AnswerMemory"]):
-        assert main(["tables", *chosen, *two, *out]) == 0
-        captured = capsys.readouterr()
-        assert captured.out.count("AnswerMemory \u00a7") == 2
-        assert "stale" not in captured.err
-    assert main(["results", "list", *out]) == 0
-    assert capsys.readouterr().out.count("complete") == 4
-    assert main(["run", "--editors", "my_editor", *two, *out]) == 2
-    assert "is known from records alone; name its file" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_figures_and_times_show_it_without_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_worker_processes_run_it_and_its_records_stay_in_tables_and_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = ["--datasets", "zsre", "--edits", "1", "--limit", "2", "--out", "out"]
-    assert main(["run", "--editors", f"ft,{EDITOR}", *asked, "--jobs", "1"]) == 0
+    two = ["--datasets", "zsre", "--edits", "1,2", "--limit", "2", "--metrics", "teacher_forced"]
+    two += ["--out", "out"]
+    shown = cli("run", "--editors", f"ft,{EDITOR}", *two, "--jobs", "2")
+    assert shown.code == 0
+    assert "AnswerMemory \u00a7" in shown.out
+    assert "Not in the paper's tables" in shown.out
     times = ["--table", "3", "--datasets", "cf", "--edits", "2", "--out", "times"]
-    assert main(["run", "--editors", str(EDITOR), *times]) == 0
-    registry._named.clear()
-    capsys.readouterr()
-    assert main(["tables", *times]) == 0
-    assert capsys.readouterr().out.count("AnswerMemory \u00a7") == 1
-    drawn = ["figures", "--figure", "edits", "--from", "out", "--out", "figs"]
-    assert main(drawn) == 0
+    assert cli("run", "--editors", EDITOR, *times).code == 0
+    registry._named.clear()  # as in another process
+    for chosen in ([], ["--editors", "ft,my_editor"], ["--editors", "AnswerMemory"]):
+        shown = cli("tables", *chosen, *two)
+        assert shown.code == 0
+        assert shown.out.count("AnswerMemory \u00a7") == 2
+        assert "stale" not in shown.err
+    assert cli("results", "list", "--out", "out").out.count("complete") == 4
+    shown = cli("run", "--editors", "my_editor", *two)
+    assert shown.code == 2
+    assert "is known from records alone; name its file" in shown.err
+    assert cli("tables", *times).out.count("AnswerMemory \u00a7") == 1
+    assert cli("figures", "--figure", "edits", "--from", "out", "--out", "figs").code == 0
     assert "AnswerMemory" in Path("figs/edits.csv").read_text()
 
 
-def test_records_of_changed_code_are_stale(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, out = write_editor(tmp_path), ["--out", str(tmp_path / "results")]
-    assert main(["run", "--editors", str(path), *RUN, *out, "--jobs", "1"]) == 0
+def test_records_of_changed_code_are_stale(tmp_path: Path, cli: Cli) -> None:
+    path, out = write_editor(tmp_path), ["--out", tmp_path / "results"]
+    assert cli("run", "--editors", path, *RUN, *out, "--jobs", "1").code == 0
     write_editor(tmp_path, source=SMALL + "\n")
-    capsys.readouterr()
-    assert main(["tables", "--editors", str(path), *RUN, *out]) == 2
-    assert "No record in" in capsys.readouterr().err
+    shown = cli("tables", "--editors", path, *RUN, *out)
+    assert shown.code == 2
+    assert "No record in" in shown.err
 
 
 def test_an_installed_editor_is_listed_without_being_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     entries = f"{POINTS}small = tiny_editors.small:SmallEditor\n"
     modules = {"tiny_editors/__init__.py": "", "tiny_editors/small.py": SMALL}
     install(tmp_path / "site", monkeypatch, entries, modules)
-    assert main(["list"]) == 0
-    (line,) = [row for row in capsys.readouterr().out.splitlines() if "Small" in row]
+    (line,) = [row for row in cli("list").out.splitlines() if "Small" in row]
     assert line.split() == ["small", "Small", "MP", "not", "in", "the", "paper's", "tables"]
     assert "tiny_editors.small" not in sys.modules
     assert registry.editor_class("small").label == "Small"
 
 
 def test_an_installed_editor_runs_and_its_package_is_its_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
-    site = tmp_path / "site"
-    modules = {
-        "tiny_editors/__init__.py": "",
-        "tiny_editors/small.py": SMALL,
-        "tiny_editors/helper.py": "",
-    }
+    site, out = tmp_path / "site", tmp_path / "out"
+    names = ("__init__", "small", "helper")
+    modules = {f"tiny_editors/{name}.py": SMALL if name == "small" else "" for name in names}
     install(site, monkeypatch, f"{POINTS}small = tiny_editors.small\n", modules)
     before = registry.source_of("small")
-    arguments = ["run", "--editors", "small", *RUN, "--jobs", "1", "--out", str(tmp_path / "out")]
-    assert main(arguments) == 0
-    (record,) = (tmp_path / "out").glob("*.json")
+    assert cli("run", "--editors", "small", *RUN, "--jobs", "1", "--out", out).code == 0
+    (record,) = out.glob("*.json")
     cell = json.loads(record.read_text())["cell"]
     assert (cell["editor"], cell["inputs"]) == ("small", {"source": before})
     (site / "tiny_editors/helper.py").write_text("x = 1\n")
@@ -233,26 +200,14 @@ def test_a_broken_entry_point_is_warned_of_and_breaks_nothing(
     said: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cli: Cli,
 ) -> None:
     install(tmp_path / "site", monkeypatch, POINTS + entries, modules)
-    assert main(["list"]) == 0
-    captured = capsys.readouterr()
-    assert "  recipe" in captured.out
-    (warning,) = captured.err.splitlines()
+    listed = cli("list")
+    assert (listed.code, "  recipe" in listed.out) == (0, True)
+    (warning,) = listed.err.splitlines()
     assert warning.startswith("left out: The entry point ")
     assert said.replace("\\", "") in warning
-    name = entries.partition(" ")[0]
-    if name == "bad":
+    if entries.startswith("bad "):
         with pytest.raises(ValueError, match="The entry point 'bad' of tiny-editors"):
             registry.resolve("bad")
-
-
-def test_listing_stays_light() -> None:
-    code = (
-        "import sys, bench, editors; from bench.cli.main import main; main(['list']); "
-        "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
-    )
-    root = Path(registry.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True)
-    assert done.returncode == 0, done.stderr

@@ -84,37 +84,24 @@ def test_the_published_revision_is_claimed_for_the_published_file_only(
     assert job.cell.dataset_revision == f"published {cf.revision[:8]}"
 
 
-def test_the_corpus_of_a_covariance_is_part_of_the_cell(backbone: Path, data: Path) -> None:
+def test_the_corpus_and_the_templates_of_a_covariance_are_part_of_the_cell(
+    backbone: Path, data: Path
+) -> None:
     corpus = data.parent / "corpus.txt"
     corpus.write_text("The sky above the sea is blue.\n")
     (before,) = jobs(backbone, data, "rome")
-    corpus.write_text("The sky above the sea is grey.\n")
-    (after,) = jobs(backbone, data, "rome")
     assert set(before.cell.inputs) == {"corpus", "templates"}
-    assert before.cell.key() != after.cell.key()
-
-
-def test_the_models_own_templates_are_part_of_the_cell(backbone: Path, data: Path) -> None:
-    (data.parent / "corpus.txt").write_text("The sky above the sea is blue.\n")
-    (before,) = jobs(backbone, data, "rome")
-    assert before.sources.templates is not None
-    assert read_templates(before.sources.templates)[0] == "{}"
     (again,) = jobs(backbone, data, "rome")
     assert again.cell.key() == before.cell.key()
+    assert before.sources.templates is not None
+    assert read_templates(before.sources.templates)[0] == "{}"
     others = '["{}", "Other. {}"]'
     seal_beside(before.sources.templates, others.encode())
     before.sources.templates.write_text(others)
+    (with_others,) = jobs(backbone, data, "rome")
+    corpus.write_text("The sky above the sea is grey.\n")
     (after,) = jobs(backbone, data, "rome")
-    assert after.cell.key() != before.cell.key()
-
-
-def test_an_editor_without_its_trained_weights_is_refused(
-    backbone: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises((ValueError, OSError), match=r"mini-roberta|RECIPE") as error:
-        jobs(backbone, data, "recipe")
-    assert "\n" not in str(error.value)
+    assert len({job.cell.key() for job in (before, with_others, after)}) == 3
 
 
 def test_data_that_changes_after_planning_fails_the_cell(
@@ -130,14 +117,17 @@ def test_data_that_changes_after_planning_fails_the_cell(
     assert store.read(job.cell.key()) is not None
 
 
-def test_untrained_editors_are_left_out_of_grids_that_nobody_named(
-    backbone: Path, data: Path
+def test_untrained_editors_are_refused_and_left_out_of_grids_that_nobody_named(
+    backbone: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, OSError), match=r"mini-roberta|RECIPE") as error:
+        jobs(backbone, data, "recipe")
+    assert "\n" not in str(error.value)
     config = RunConfig(**selected(backbone, data, editors=("ft", "recipe")))
-    jobs, reasons = Planner(config).edit_jobs(points(config), named=False)
-    assert [job.cell.editor for job in jobs] == ["ft"]
-    assert len(reasons) == 1
-    assert "RECIPE has no trained weights" in reasons[0]
+    planned, (reason,) = Planner(config).edit_jobs(points(config), named=False)
+    assert [job.cell.editor for job in planned] == ["ft"]
+    assert "RECIPE has no trained weights" in reason
 
 
 def test_a_hyper_parameter_of_the_user_is_part_of_the_cell(backbone: Path, data: Path) -> None:
@@ -205,22 +195,26 @@ FULL = [
 ]
 
 
-def test_nothing_is_missing_where_every_editor_has_a_seed() -> None:
-    assert missing_cells(FULL[:-1]) == []
+OTHER_SET = [replace(cell, dataset="counterfact") for cell in FULL if cell.n_edits == 1]
 
 
-def test_an_editor_without_a_record_is_missing_with_the_limit_of_the_others() -> None:
-    missing = missing_cells([*FULL, replace(FULL[0], n_edits=100, limit=100)])
-    assert [(cell.editor, cell.n_edits, cell.limit) for cell in missing] == [("rome", 100, 100)]
-
-
-def test_a_number_that_no_editor_was_run_at_is_not_missing() -> None:
-    other = [replace(cell, dataset="counterfact") for cell in FULL if cell.n_edits == 1]
-    assert missing_cells([*FULL, *other]) == []
-    missing = missing_cells([*FULL, *other, replace(other[0], n_edits=10)])
-    assert [(cell.editor, cell.dataset, cell.n_edits) for cell in missing] == [
-        ("rome", "counterfact", 10)
-    ]
+@pytest.mark.parametrize(
+    ("cells", "missing"),
+    [
+        (FULL[:-1], []),  # every editor has a seed
+        ([*FULL, replace(FULL[0], n_edits=100, limit=100)], [("rome", "zsre", 100, 100)]),
+        ([*FULL, *OTHER_SET], []),  # no editor was run at that number
+        (
+            [*FULL, *OTHER_SET, replace(OTHER_SET[0], n_edits=10)],
+            [("rome", "counterfact", 10, CELL.limit)],
+        ),
+    ],
+)
+def test_an_editor_without_a_record_is_missing_with_the_limit_of_the_others(
+    cells: list[Cell], missing: list[tuple[str, str, int, int]]
+) -> None:
+    named = [(cell.editor, cell.dataset, cell.n_edits, cell.limit) for cell in missing_cells(cells)]
+    assert named == missing
 
 
 SETS = {"retention": "v1", "distance": "v1"}
@@ -252,16 +246,7 @@ def test_rows_of_records_alone_have_the_wanted_sets(newest: str) -> None:
 
 
 def test_rows_of_records_alone_are_in_the_order_of_the_table() -> None:
-    records = [
-        record(editor, "zsre", n_edits, seed=seed)
-        for n_edits in (10, 1)
-        for editor in ("recipe", "grace", "ft")
-        for seed in (1, 0)
-    ]
+    order = [(n, e, seed) for n in (1, 10) for e in ("ft", "grace", "recipe") for seed in (0, 1)]
+    records = [record(editor, "zsre", n, seed=seed) for n, editor, seed in reversed(order)]
     cells = with_recorded([], map(point, records), records, RunConfig())
-    assert [(cell.n_edits, cell.editor, cell.seed) for cell in cells if isinstance(cell, Cell)] == [
-        (n_edits, editor, seed)
-        for n_edits in (1, 10)
-        for editor in ("ft", "grace", "recipe")
-        for seed in (0, 1)
-    ]
+    assert [(cell.n_edits, cell.editor, cell.seed) for cell in cells] == order  # type: ignore[union-attr]

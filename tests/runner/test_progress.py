@@ -84,12 +84,17 @@ def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
         assert now.in_words() == (
             "0 of 1, 80 of 100 edits, 1.2 cells/min, 2.0 edits/s, about 10 s left"
         )
+    clock.now = 1000.0
+    with leased(leases, cells[0], 100):  # all edits: no time left is shown
+        now = progress.now()
+        assert now.in_words() == "0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s"
+        assert now.seconds_left is None
 
 
 def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
-    leases, clock = ResultStore(tmp_path).leases, Clock()
-    first, second, stranger = jobs(tmp_path, limit=None, number=3)
-    progress = CellProgress([first, second], ResultStore(tmp_path), clock)
+    store, clock = ResultStore(tmp_path), Clock()
+    leases, (first, second, stranger) = store.leases, jobs(tmp_path, limit=None, number=3)
+    progress = CellProgress([first, second], store, clock)
     clock.now = 10.0
     with leased(leases, first, 7), leased(leases, stranger, 9):
         now = progress.now()
@@ -99,18 +104,8 @@ def test_cells_of_others_and_of_no_known_size(tmp_path: Path) -> None:
     assert progress.now().edits == 7
 
 
-def test_after_all_edits_no_time_left_is_shown(tmp_path: Path) -> None:
-    clock, leases, cells, progress = following(tmp_path, number=1)
-    clock.now = 1000.0
-    with leased(leases, cells[0], 100):
-        now = progress.now()
-        assert now.in_words() == "0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s"
-        assert now.seconds_left is None
-
-
 def test_what_others_had_done_before_makes_no_rate(tmp_path: Path) -> None:
-    clock, leases = Clock(), ResultStore(tmp_path).leases
-    cells = jobs(tmp_path, number=2)
+    clock, leases, cells, _ = following(tmp_path, number=2)
     with leased(leases, cells[0], 90):
         progress = CellProgress(cells, ResultStore(tmp_path), clock)
         clock.now = 10.0
@@ -194,8 +189,7 @@ def test_a_terminal_shows_cells_rate_and_failures(
     display.ended(stopped=False)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "ft on zsre: 1.5 s" in captured.err
-    assert "ft on zsre: failed: RuntimeError: no" in captured.err
-    assert "ft on zsre: found" in captured.err
+    for outcome in ("1.5 s", "failed: RuntimeError: no", "found"):
+        assert f"ft on zsre: {outcome}" in captured.err
     assert "cells/min" in captured.err
     assert "3 of 3" in captured.err

@@ -19,8 +19,8 @@ from bench.runner.executors.base import Finished
 from bench.runner.worker import Worker
 from bench.store import results
 from bench.store.results import ResultStore, is_complete
-from bench.store.running import Leases
-from tests.support.fake_jobs import executed, fake_job, runs
+from bench.store.running import Lease, Leases
+from tests.support.fake_jobs import FakeJob, executed, fake_job, runs
 from tests.support.source import ROOT
 
 # Runs jobs as an executor does: one after the other, then what others were running.
@@ -49,7 +49,7 @@ def quick(no_provenance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "EVERY", 0.05)
 
 
-def start(
+def start_runner(
     store: ResultStore, log: Path, count: int, seconds: float, *, together: int = 1
 ) -> subprocess.Popen[str]:
     """A process that begins when as many as `together` are ready."""
@@ -61,16 +61,16 @@ def start(
     )  # fmt: skip
 
 
-def started(log: Path) -> None:
-    until = time.monotonic() + 60
-    while not runs(log) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert runs(log)
+def other_lease(store: ResultStore, job: FakeJob) -> Lease:
+    """As if another process were computing the cell."""
+    lease = Leases(store.leases).acquire(job.cell.key())
+    assert lease is not None
+    return lease
 
 
 @pytest.mark.slow
 def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
-    processes = [start(store, log, 12, 0.1, together=3) for _ in range(3)]
+    processes = [start_runner(store, log, 12, 0.1, together=3) for _ in range(3)]
     ended = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * 3, ended
     assert sorted(runs(log)) == list(range(12))  # each once
@@ -85,8 +85,11 @@ def test_processes_share_a_grid(store: ResultStore, log: Path) -> None:
 
 @pytest.mark.slow
 def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, log: Path) -> None:
-    victim = start(store, log, 1, 600)
-    started(log)
+    victim = start_runner(store, log, 1, 600)
+    until = time.monotonic() + 60
+    while not runs(log) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert runs(log)
     try:
         assert Worker(store).run(fake_job(log)).outcome == "elsewhere"
     finally:
@@ -98,13 +101,9 @@ def test_the_cell_of_a_killed_process_is_taken_over_at_once(store: ResultStore, 
     assert not store.leases.exists()
 
 
-def test_waiting_is_said_and_ends_with_the_record(
-    store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_waiting_ends_with_the_record(store: ResultStore, log: Path) -> None:
     jobs = [fake_job(log, seed) for seed in range(3)]
-    lease = Leases(store.leases).acquire(jobs[1].cell.key())
-    assert lease is not None
-    ended = []
+    lease, ended = other_lease(store, jobs[1]), []
 
     def end_the_other(cell: Finished) -> None:
         ended.append(cell)
@@ -122,9 +121,7 @@ def test_who_is_waited_for_is_named(
     store: ResultStore, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = fake_job(log)
-    lease = Leases(store.leases).acquire(job.cell.key())
-    assert lease is not None
-    timer = threading.Timer(0.3, lease.release)
+    timer = threading.Timer(0.3, other_lease(store, job).release)
     timer.start()
     assert [cell.outcome for cell in executed([job], store)] == ["done"]
     timer.join()
@@ -134,8 +131,7 @@ def test_who_is_waited_for_is_named(
 
 def test_waiting_can_be_stopped(store: ResultStore, log: Path) -> None:
     job, stop = fake_job(log), StopFlag()
-    lease = Leases(store.leases).acquire(job.cell.key())
-    assert lease is not None
+    lease = other_lease(store, job)
     timer = threading.Timer(0.3, stop.request_stop)
     timer.start()
     with pytest.raises(StoppedEarly):
@@ -165,13 +161,6 @@ def test_the_cell_of_a_silent_machine_is_taken_over(
     assert [cell.outcome for cell in executed([job], store)] == ["done"]
     assert time.monotonic() - start > 0.2
     assert not store.leases.exists()
-
-
-def test_nothing_to_wait_for_is_silent(
-    store: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert executed([], store) == []
-    assert capsys.readouterr().err == ""
 
 
 def test_the_largest_cells_come_first(log: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +12,7 @@ from bench.core.files import UnwritableError
 from bench.runner.worker import Worker
 from bench.store.results import Record, ResultStore, is_complete, mark_of
 from bench.store.running import Leases
+from tests.cli.commands import raising
 from tests.support.fake_jobs import FakeJob, fake_job, runs
 
 pytestmark = pytest.mark.usefixtures("no_provenance")
@@ -107,56 +105,42 @@ def test_who_lost_its_lease_leaves_the_record_of_the_other(store: ResultStore, l
     assert record_of(store, job)["summary"] == {"score": 0.5}
 
 
-def raising(error: BaseException) -> Callable[..., Any]:
-    def fail(*_: object) -> None:
-        raise error
-
-    return fail
+def full_disk(number: int) -> OSError:
+    return OSError(number, os.strerror(number), "statistics")
 
 
-def test_an_interrupted_job_gives_its_lease_back(
-    store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "raised", "sentence"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (full_disk(errno.ENOSPC), UnwritableError, f"{os.strerror(errno.ENOSPC)}: statistics; "),
+        (full_disk(errno.EROFS), UnwritableError, f"{os.strerror(errno.EROFS)}: statistics; "),
+    ],
+)
+def test_an_interrupt_or_a_full_disk_ends_the_run_and_the_cell_has_not_failed(
+    error: BaseException,
+    raised: type[BaseException],
+    sentence: str,
+    store: ResultStore,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FakeJob, "results", raising(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        Worker(store).run(fake_job(log))
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeJob, "results", raising(error))
+        with pytest.raises(raised, match=sentence):
+            Worker(store).run(fake_job(log))
     assert list(store.directory.iterdir()) == []
+    assert Worker(store).run(fake_job(log)).outcome == "done"
 
 
 def test_a_record_that_cannot_be_written_ends_the_run_and_frees_the_cell(
     store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = OSError(28, "No space left on device")
+    full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("bench.store.results.write_bytes", raising(full))
     with pytest.raises(OSError, match=r"No space left on device: .*json"):
         Worker(store).run(fake_job(log))
     assert list(store.directory.iterdir()) == []
-
-
-def test_the_lease_of_a_running_cell_is_there(store: ResultStore, log: Path) -> None:
-    seen = []
-
-    class Looking(FakeJob):
-        def results(self, loaded, checkpointer):  # type: ignore[no-untyped-def]
-            seen.append(json.loads((store.leases / f"{self.cell.key()}.json").read_text())["host"])
-            return super().results(loaded, checkpointer)
-
-    Worker(store).run(Looking(**vars(fake_job(log))))
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
-def test_a_job_that_finds_no_room_ends_the_run_and_has_not_failed(
-    number: int, store: ResultStore, log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = OSError(number, os.strerror(number), "statistics")
-    with monkeypatch.context() as patch:
-        patch.setattr(FakeJob, "results", raising(full))
-        with pytest.raises(UnwritableError, match=f"{os.strerror(number)}: statistics; "):
-            Worker(store).run(fake_job(log))
-    assert store.paths() == []
-    assert not store.leases.exists()
-    assert Worker(store).run(fake_job(log)).outcome == "done"
 
 
 def test_a_job_whose_file_is_missing_has_failed(

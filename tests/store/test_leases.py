@@ -18,6 +18,7 @@ import pytest
 
 from bench.core.files import UnwritableError
 from bench.store.running import Lease, Leases
+from tests.cli.commands import raising
 from tests.runner.test_progress import Clock
 from tests.support.source import ROOT
 
@@ -66,10 +67,7 @@ def test_one_process_holds_a_cell_and_nothing_is_left(folder: Path) -> None:
 def test_a_folder_that_goes_while_it_is_read_holds_no_lease(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_: object) -> Any:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "glob", gone)
+    monkeypatch.setattr(Path, "glob", raising(FileNotFoundError()))
     assert Leases(folder).held() == []
 
 
@@ -180,7 +178,7 @@ def test_a_taker_that_was_killed_does_not_block_the_cell(folder: Path) -> None:
     held(leases.acquire(KEY)).release()
 
 
-def test_who_was_taken_for_dead_notices_and_leaves_the_lease_of_the_other(folder: Path) -> None:
+def test_who_was_taken_for_ended_notices_and_leaves_the_lease_of_the_other(folder: Path) -> None:
     clock = Clock()
     sleeper, other = Leases(folder, every=1000), Leases(folder, clock=clock)
     lease = held(sleeper.acquire(KEY))
@@ -201,9 +199,7 @@ def test_who_was_taken_for_dead_notices_and_leaves_the_lease_of_the_other(folder
 def test_a_folder_that_takes_no_lease_is_one_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def refuse(*_: object, **__: object) -> int:
-        raise OSError(number, os.strerror(number))
-
+    refuse = raising(OSError(number, os.strerror(number)))
     monkeypatch.setattr(os, "open" if number != 28 else "write", refuse)
     with pytest.raises(UnwritableError, match=os.strerror(number)):
         Leases(folder).acquire(KEY)
@@ -277,9 +273,7 @@ def test_a_lease_is_never_there_without_its_content(
 def test_without_hard_links_one_process_alone_gets_a_lease(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EPERM, "no links here")
-
+    refuse = raising(OSError(errno.EPERM, "no links here"))
     monkeypatch.setattr("bench.store.running.os.link", refuse)
     lease = held(Leases(folder).acquire(KEY))
     assert Leases(folder).acquire(KEY) is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cli.main import main
 from bench.evaluation.metrics import SampleRow, summarise
 from bench.store import reference
 from bench.store.reference import (
@@ -22,6 +22,7 @@ from bench.store.reference import (
     write_reference,
 )
 from bench.store.results import Record, complete
+from tests.cli.commands import Cli, Refused
 from tests.core.test_cells import CELL
 from tests.tables.records import cell, record
 
@@ -37,6 +38,7 @@ def records() -> list[Record]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reference, "tables_folder", lambda name: tmp_path / name)
     (tmp_path / "reference").mkdir()
     return tmp_path / "reference"
@@ -80,71 +82,49 @@ def test_a_file_that_cannot_be_added_to_is_named_and_left(folder: Path) -> None:
 
 
 def test_a_missing_reference_is_named(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no reference results of table9"):
-        reference_records("table9")
+    write_reference(folder / "table1-recent.jsonl", records())  # later editors alone are no table
+    for read in (partial(reference_records, "table1"), partial(table_records, 1)):
+        with pytest.raises(FileNotFoundError, match="no reference results of table1"):
+            read()
 
 
-def test_tables_come_from_the_reference_alone(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_tables_come_from_the_reference_alone(folder: Path, cli: Cli, refused: Refused) -> None:
     write_reference(folder / "table1.jsonl", records())
-    assert main(["tables", "--reference", "--editors", "ft"]) == 0
-    text = (tmp_path / "tables" / "table1.md").read_text("utf-8")
+    assert cli("tables", "--reference", "--editors", "ft").code == 0
+    text = Path("tables/table1.md").read_text("utf-8")
     assert "| 10 | MP | FT | 60.00±14.14 (44.08)" in text
     assert "GRACE" not in text
-    assert main(["tables", "--reference", "--editors", "rome"]) == 2
-    assert "The reference of table 1 has no cell of this selection." in capsys.readouterr().err
+    sentence = refused("tables", "--reference", "--editors", "rome")
+    assert "The reference of table 1 has no cell of this selection." in sentence
 
 
-def test_tables_are_exported_into_one_file(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_are_exported_into_one_file(folder: Path, cli: Cli, refused: Refused) -> None:
     write_reference(folder / "table1.jsonl", records())
-    written = str(tmp_path / "written.jsonl")
-    export = ["tables", "--reference", "--export", written]
-    assert main([*export, "--editors", "grace"]) == 0
-    assert main([*export, "--editors", "ft", "--add"]) == 0
-    assert Path(written).read_bytes() == (folder / "table1.jsonl").read_bytes()
-    assert main([*export, "--editors", "ft"]) == 0  # replaces what is there
-    assert len(Path(written).read_text("utf-8").splitlines()) == 2
-    assert main(["tables", "--reference", "--add"]) == 2
-    assert "--add is for --export FILE alone." in capsys.readouterr().err
+    export = ["tables", "--reference", "--export", "written.jsonl"]
+    assert cli(*export, "--editors", "grace").code == 0
+    assert cli(*export, "--editors", "ft", "--add").code == 0
+    assert Path("written.jsonl").read_bytes() == (folder / "table1.jsonl").read_bytes()
+    assert cli(*export, "--editors", "ft").code == 0  # replaces what is there
+    assert len(Path("written.jsonl").read_text("utf-8").splitlines()) == 2
+    sentence = refused("tables", "--reference", "--add")
+    assert "--add is for --export FILE alone." in sentence
 
 
-def test_later_editors_have_a_file_of_their_own_and_rows_on_request(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_later_editors_have_a_file_of_their_own_and_rows_on_request(folder: Path, cli: Cli) -> None:
     write_reference(folder / "table1.jsonl", records())
     show = ["tables", "--reference", "--markdown"]
-    assert main(show) == 0
-    default = capsys.readouterr().out
+    default = cli(*show).out
     later = record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3) | {"data": {}}
     write_reference(folder / "table1-recent.jsonl", [later])
     assert [record["cell"]["editor"] for record in table_records(1)][3:] == ["wise"]
-    assert main(show) == 0
-    assert capsys.readouterr().out == default
-    assert main([*show, "--with-recent"]) == 0
-    captured = capsys.readouterr()
+    assert cli(*show).out == default
+    captured = cli(*show, "--with-recent")
     command = "python -m bench run --table 1 --editors grace --datasets zsre --edits 10"
     assert f"not run at 10 edits: {command}" in captured.err
     rows = [line for line in captured.out.splitlines() if line.startswith("| 10 ")]
     assert [row.split(" | ")[2] for row in rows] == ["FT", "GRACE", "WISE \u00a7"]
     assert rows[1].split(" | ")[3].startswith("- (")  # GRACE has a record of 1 edit alone
-    assert main([*show, "--editors", "wise"]) == 0
-
-
-def test_later_editors_alone_are_no_table(folder: Path) -> None:
-    write_reference(folder / "table1-recent.jsonl", records())
-    with pytest.raises(FileNotFoundError, match="no reference results of table1"):
-        table_records(1)
+    assert cli(*show, "--editors", "wise").code == 0
 
 
 PROVENANCE = {"git": None, "seconds": {"edit": 1 / 3}, "backbone": "/home/me", "data": "/home"}

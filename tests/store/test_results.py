@@ -28,6 +28,7 @@ from bench.store.results import (
     sealed,
 )
 from bench.tables.figure_data import read_records
+from tests.cli.commands import raising
 from tests.core.test_cells import CELL
 from tests.support.stored_records import ability, editing, failure, store_of, timing
 
@@ -47,11 +48,8 @@ def failed(error: Exception) -> Record:
     return results.failed(CELL, {"label": "FT"}, {}, error)
 
 
-def refusing(number: int) -> Callable[..., Any]:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return refuse
+def refusing(number: int) -> Callable[..., None]:
+    return raising(OSError(number, os.strerror(number)))
 
 
 def test_a_written_record_is_found_by_its_cell(store: ResultStore) -> None:

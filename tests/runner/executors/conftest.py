@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.support.source import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +16,15 @@ def importable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), known])))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """Where jobs leave their marks."""
+    return tmp_path / "marks"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"

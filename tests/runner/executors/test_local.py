@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from bench.core.progress import StopFlag
-from bench.runner.executors.base import Executor
 from bench.runner.executors.local import ATTEMPTS, LocalExecutor
 from bench.runner.run import site_of
 from bench.runner.worker import lost
@@ -22,14 +21,12 @@ from tests.runner.executors.marking_jobs import (
 )
 
 
-def test_one_process_is_this_one_and_takes_cells_in_order(tmp_path: Path) -> None:
-    jobs = [job(tmp_path / "marks", seed) for seed in (1, 0, 2)]
-    executor: Executor = LocalExecutor(1)
-    (tmp_path / "out").mkdir()
-    finished = list(executor.run(jobs, site_of(tmp_path / "out"), StopFlag()))
+def test_one_process_is_this_one_and_takes_cells_in_order(marks: Path, out: Path) -> None:
+    jobs = [job(marks, seed) for seed in (1, 0, 2)]
+    finished = list(LocalExecutor(1).run(jobs, site_of(out), StopFlag()))
     assert [end.key for end in finished] == [each.cell.key() for each in jobs]
     assert {end.outcome for end in finished} == {"done"}
-    assert states(tmp_path / "out") == dict.fromkeys(range(3), "complete")
+    assert states(out) == dict.fromkeys(range(3), "complete")
 
 
 def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
@@ -37,9 +34,7 @@ def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_process_takes_no_other_cell_with_it(tmp_path: Path) -> None:
-    marks, out = tmp_path / "marks", tmp_path / "out"
-    out.mkdir()
+def test_a_killed_process_takes_no_other_cell_with_it(marks: Path, out: Path) -> None:
     once, always = job(marks, 3, deaths=1), job(marks, 2, deaths=9)
     well, failing = job(marks, 1), job(marks, 0, fails=True)
     jobs = [well, always, failing, once]
@@ -60,9 +55,8 @@ def test_a_killed_process_takes_no_other_cell_with_it(tmp_path: Path) -> None:
     assert len(processes) <= 2 + 1 + ATTEMPTS  # two that serve, and a new one after each death
 
 
-def test_a_cell_that_another_run_has_ended_is_not_lost(tmp_path: Path) -> None:
-    cell, out = job(tmp_path / "marks", 0), tmp_path / "out"
-    out.mkdir()
+def test_a_cell_that_another_run_has_ended_is_not_lost(marks: Path, out: Path) -> None:
+    cell = job(marks, 0)
     assert lost(cell, out, 1.0).outcome == "failed"
     again = replace(cell, replaces=mark_of(all_records(out)[0]))
     list(LocalExecutor(1).run([again], site_of(out), StopFlag()))
@@ -72,9 +66,7 @@ def test_a_cell_that_another_run_has_ended_is_not_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_error_lets_no_cell_run_to_its_end(tmp_path: Path) -> None:
-    marks, out = tmp_path / "marks", tmp_path / "out"
-    out.mkdir()
+def test_an_error_lets_no_cell_run_to_its_end(marks: Path, out: Path) -> None:
     quick, slow = job(marks, 0), job(marks, 1, seconds=300.0, heeds=True)
     finished: Any = LocalExecutor(2).run([quick, slow], site_of(out), StopFlag())
     assert next(finished).key == quick.cell.key()

@@ -14,8 +14,8 @@ from bench.core.config import RunConfig
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.runner.executors.ray_cluster import RETRIES, RayExecutor
 from bench.runner.run import site_of
-from tests.runner.executors.conftest import ROOT
 from tests.runner.executors.marking_jobs import job, process_of, states, tries, wait_for
+from tests.support.source import ROOT
 
 STORE_BYTES = 100 * 2**20  # the least that Ray allows is 75 MiB
 
@@ -43,16 +43,9 @@ def at(address: str) -> RayExecutor:
     return RayExecutor(RunConfig(executor="ray", ray_address=address))
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out"
-
-
 def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
-    address: str, tmp_path: Path, out: Path
+    address: str, marks: Path, out: Path
 ) -> None:
-    marks = tmp_path / "marks"
     cut, always = job(marks, 3, hangs=1), job(marks, 2, deaths=9)
     others = [job(marks, seed, seconds=0.3) for seed in range(2)]
 
@@ -78,9 +71,9 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_run_ends_complete(
 
 
 def test_asked_to_stop_workers_store_what_they_do_and_begin_nothing(
-    address: str, tmp_path: Path, out: Path
+    address: str, marks: Path, out: Path
 ) -> None:
-    marks, stop = tmp_path / "marks", StopFlag()
+    stop = StopFlag()
     jobs = [job(marks, seed, seconds=30.0 if seed < 3 else 0.0, heeds=True) for seed in range(4)]
     running = at(address).run(jobs[::-1], site_of(out), stop)
     assert next(running).key == jobs[3].cell.key()
@@ -94,9 +87,8 @@ def test_asked_to_stop_workers_store_what_they_do_and_begin_nothing(
 
 
 def test_an_interrupt_cancels_what_waits_and_lets_what_runs_end(
-    address: str, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+    address: str, marks: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    marks = tmp_path / "marks"
     jobs = [job(marks, seed, seconds=1.0) for seed in range(8)]
     running = at(address).run(jobs, site_of(out), StopFlag())
     next(running)
@@ -109,13 +101,13 @@ def test_an_interrupt_cancels_what_waits_and_lets_what_runs_end(
 
 
 def test_a_directory_that_a_worker_does_not_see_is_named(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, marks: Path, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(OSError, match=f"directory of records, {gone}, does not exist on"):
-        list(at(address).run([job(tmp_path / "marks", 0)], site_of(gone), StopFlag()))
+        list(at(address).run([job(marks, 0)], site_of(gone), StopFlag()))
 
 
-def test_an_address_without_ray_is_one_sentence(tmp_path: Path, out: Path) -> None:
+def test_an_address_without_ray_is_one_sentence(marks: Path, out: Path) -> None:
     with pytest.raises(ValueError, match=r"No Ray at '127.0.0.1:1': "):
-        list(at("127.0.0.1:1").run([job(tmp_path / "marks", 0)], site_of(out), StopFlag()))
+        list(at("127.0.0.1:1").run([job(marks, 0)], site_of(out), StopFlag()))

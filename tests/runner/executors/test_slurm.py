@@ -8,12 +8,12 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from submitit.core.job_environment import JobEnvironment
 
-from bench.cli.main import main
 from bench.core.config import RunConfig
 from bench.core.progress import StopFlag
 from bench.evaluation.jobs import Job
@@ -23,28 +23,20 @@ from bench.runner.executors.base import Finished, Outcome, Site
 from bench.runner.executors.slurm_jobs import Pull, SlurmExecutor, written_at, written_since
 from bench.runner.run import site_of
 from bench.store.results import ResultStore, mark_of
+from tests.cli.commands import Cli
 from tests.runner.executors.marking_jobs import MarkingJob, job, process_of, states, tries, wait_for
 
 USR = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")  # what comes before the end of a job
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out"
 
 
 def config(folder: Path, **options: Any) -> RunConfig:
     return RunConfig(executor="slurm", slurm_folder=folder / "folder", **options)
 
 
-def logs(folder: Path) -> str:
-    return "".join(path.read_text() for path in sorted(folder.glob("*_log.*")))
-
-
 @pytest.mark.slow
-def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out: Path) -> None:
-    marks = tmp_path / "marks"
+def test_a_worker_that_is_ended_is_queued_again_and_goes_on(
+    tmp_path: Path, marks: Path, out: Path
+) -> None:
     failing, first = job(marks, 3, fails=True), job(marks, 2)
     cut, last = job(marks, 1, seconds=1.0), job(marks, 0)
     executor = SlurmExecutor(config(tmp_path, slurm_cluster="local"))
@@ -62,7 +54,7 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
     assert (failure.outcome, failure.error) == ("failed", "RuntimeError: no such luck")
     assert len(finished) == 3
     assert {(end.outcome, end.error) for end in finished.values()} == {("done", None)}
-    log = logs(tmp_path / "folder")
+    log = "".join(path.read_text() for path in (tmp_path / "folder").glob("*_log.*"))
     assert "this job is preempted" in log
     assert log.count("Requeued job") == 1
     # The one that was cut had time to end, and the one that failed is not tried in vain again.
@@ -71,9 +63,8 @@ def test_a_worker_that_is_ended_is_queued_again_and_goes_on(tmp_path: Path, out:
 
 
 @pytest.mark.slow
-def test_a_worker_that_breaks_is_named_with_its_log(tmp_path: Path, out: Path) -> None:
-    killing = job(tmp_path / "marks", 1, deaths=9)
-    fine = job(tmp_path / "marks", 2)
+def test_a_worker_that_breaks_is_named_with_its_log(tmp_path: Path, marks: Path, out: Path) -> None:
+    killing, fine = job(marks, 1, deaths=9), job(marks, 2)
     executor = SlurmExecutor(config(tmp_path, slurm_cluster="local"))
     running = executor.run([fine, killing], site_of(out), StopFlag())
     assert next(running).key == fine.cell.key()
@@ -95,7 +86,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return stored
 
 
-def test_slurm_gets_what_was_asked_for(slurm: Path, tmp_path: Path, out: Path) -> None:
+def test_slurm_gets_what_was_asked_for(
+    slurm: Path, tmp_path: Path, jobs: list[MarkingJob], out: Path
+) -> None:
     wanted = config(
         tmp_path,
         slurm_workers=2,
@@ -104,51 +97,40 @@ def test_slurm_gets_what_was_asked_for(slurm: Path, tmp_path: Path, out: Path) -
         slurm_gpus=1,
         slurm_option={"account": "lab", "signal-delay-s": 120, "licenses": "a:1"},
     )
-    jobs = [job(tmp_path / "marks", seed) for seed in range(3)]
     submitted = SlurmExecutor(wanted).submit(jobs, site_of(out))
     assert submitted == ["17_0", "17_1"]
     lines = {line.removeprefix("#SBATCH --") for line in slurm.read_text().splitlines()}
     assert {
-        "array=0-1%2",
-        "time=90",
-        "partition=gpu",
-        "gpus-per-node=1",
-        "cpus-per-task=1",
-        "ntasks-per-node=1",
-        "account=lab",
-        "licenses=a:1",
-        "signal=USR2@120",
+        *("array=0-1%2", "time=90", "partition=gpu", "gpus-per-node=1", "cpus-per-task=1"),
+        *("ntasks-per-node=1", "account=lab", "licenses=a:1", "signal=USR2@120"),
     } <= lines
     assert list(out.iterdir()) == []  # it returned at once
 
 
 def test_detached_the_command_returns_and_says_how_to_go_on(
-    slurm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    slurm: Path, tmp_path: Path, cli: Cli
 ) -> None:
     run = ["run", "--editors", "ft,grace", "--datasets", "zsre", "--edits", "1", "--limit", "1"]
     run += ["--executor", "slurm", "--slurm-workers", "2", "--slurm-option", "account=lab"]
-    assert main([*run, "--detach", "--out", "out"]) == 0
-    said = capsys.readouterr().out
-    assert "submitted: 2 cells to Slurm, jobs 17_0, 17_1" in said
-    assert "python -m bench tables" in said
-    assert "the same command without --detach" in said
+    said = cli(*run, "--detach", "--out", "out")
+    assert said.code == 0
+    assert "submitted: 2 cells to Slurm, jobs 17_0, 17_1" in said.out
+    assert "python -m bench tables" in said.out
+    assert "the same command without --detach" in said.out
     assert "#SBATCH --account=lab" in slurm.read_text()
     assert len(list((tmp_path / "slurm").glob("17_*_submitted.pkl"))) == 2
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_there_are_no_more_workers_than_cells(slurm: Path, tmp_path: Path, out: Path) -> None:
+def test_there_are_no_more_workers_than_cells_and_what_slurm_refuses_is_reported(
+    slurm: Path, tmp_path: Path, jobs: list[MarkingJob], out: Path
+) -> None:
     executor = SlurmExecutor(config(tmp_path, slurm_workers=9))
-    (submitted,) = executor.submit([job(tmp_path / "marks", 0)], site_of(out))
-    assert submitted == "17"
+    assert executor.submit(jobs[:1], site_of(out)) == ["17"]
     assert "--array" not in slurm.read_text()
-
-
-def test_what_slurm_refuses_is_said(slurm: Path, tmp_path: Path, out: Path) -> None:
     (slurm.parent / "commands" / "sbatch").write_text("#!/bin/sh\necho no such account >&2\nexit 1")
-    executor = SlurmExecutor(config(tmp_path))
     with pytest.raises(OSError, match=r"Slurm took no job: .*no such account"):
-        executor.submit([job(tmp_path / "marks", 0)], site_of(out))
+        executor.submit(jobs[:1], site_of(out))
 
 
 @pytest.fixture(autouse=True)
@@ -158,27 +140,13 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    (tmp_path / "out").mkdir()
-    return Site(records=tmp_path / "out", working=tmp_path)
+def site(out: Path, tmp_path: Path) -> Site:
+    return Site(records=out, working=tmp_path)
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> list[MarkingJob]:
-    return [job(tmp_path / "marks", seed) for seed in range(3)]
-
-
-class Answering:
-    """A worker that only says what became of a cell."""
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self.outcomes = list(outcomes)
-
-    def run(self, job: Job) -> Finished:
-        outcome = self.outcomes.pop(0)
-        return Finished(
-            key=job.cell.key(), name="", edits=0, seconds=0, error=None, outcome=outcome
-        )
+def jobs(marks: Path) -> list[MarkingJob]:
+    return [job(marks, seed) for seed in range(3)]
 
 
 def test_everything_is_taken_once_failures_too(site: Site, jobs: list[MarkingJob]) -> None:
@@ -193,7 +161,7 @@ def test_everything_is_taken_once_failures_too(site: Site, jobs: list[MarkingJob
         assert [len(tries(each)) for each in (*jobs, failing)] == [2, 1, 1, 1]
 
 
-def test_stamps_tell_what_was_written_since(site: Site, jobs: list[MarkingJob]) -> None:
+def test_stamps_show_what_was_written_since(site: Site, jobs: list[MarkingJob]) -> None:
     Pull(jobs=jobs[:1], site=site)()
     before = written_at(site.records, jobs)
     assert list(before) == [jobs[0].cell.key()]
@@ -207,22 +175,22 @@ def test_stamps_tell_what_was_written_since(site: Site, jobs: list[MarkingJob]) 
 def test_cells_held_elsewhere_are_asked_for_again_while_patience_lasts(
     site: Site, jobs: list[MarkingJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By a worker that only reports what became of a cell."""
+    outcomes: list[Outcome] = ["done", "elsewhere", "elsewhere", "elsewhere", "found", "done"]
+
+    def answer(job: Job) -> Finished:
+        facts = {"key": job.cell.key(), "name": "", "edits": 0, "seconds": 0.0, "error": None}
+        return Finished(**facts, outcome=outcomes.pop(0))  # type: ignore[arg-type]
+
     monkeypatch.setattr(module, "PAUSE", 0.01)
-    worker = Answering("done", "elsewhere", "elsewhere", "elsewhere", "found", "done")
-    monkeypatch.setattr(serving, "worker_at", lambda *_: worker)
+    monkeypatch.setattr(serving, "worker_at", lambda *_: SimpleNamespace(run=answer))
     Pull(jobs=jobs, site=site, patience=60.0)()
-    assert worker.outcomes == []
-
-
-def test_patience_ends(site: Site, jobs: list[MarkingJob], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSE", 0.01)
-    held: list[Outcome] = ["elsewhere"] * 10_000
-    worker = Answering(*held)
-    monkeypatch.setattr(serving, "worker_at", lambda *_: worker)
+    assert outcomes == []
+    outcomes.extend(["elsewhere"] * 10_000)
     start = time.monotonic()
     Pull(jobs=jobs, site=site, patience=0.2)()
     assert 0.2 <= time.monotonic() - start < 10
-    assert 0 < len(worker.outcomes) < 10_000
+    assert 0 < len(outcomes) < 10_000
 
 
 @pytest.mark.parametrize(("lacking", "what"), [("records", "records"), ("working", "inputs")])
@@ -230,20 +198,19 @@ def test_a_directory_that_a_machine_does_not_see_is_named(
     site: Site, jobs: list[MarkingJob], lacking: str, what: str, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
-    elsewhere = replace(site, records=gone) if lacking == "records" else replace(site, working=gone)
     with pytest.raises(FileNotFoundError, match=f"directory of {what}, {gone}, does not exist on"):
-        Pull(jobs=jobs, site=elsewhere)()
+        Pull(jobs=jobs, site=replace(site, **{lacking: gone}))()
 
 
 @pytest.mark.parametrize("heeds", [False, True])
 def test_a_checkpoint_stops_the_cell_and_gives_the_worker_as_it_began(
-    heeds: bool, site: Site, tmp_path: Path
+    heeds: bool, site: Site, marks: Path
 ) -> None:
-    jobs = [job(tmp_path / "marks", seed, seconds=0.5, heeds=heeds) for seed in range(2)]
+    jobs = [job(marks, seed, seconds=0.5, heeds=heeds) for seed in range(2)]
     pull = Pull(jobs=jobs, site=site)
     runner = threading.Thread(target=pull)
     runner.start()
-    wait_for(tmp_path / "marks" / "0-0")
+    wait_for(marks / "0-0")
     submission = pull.checkpoint()
     runner.join(30)
     # One that does not look whether it is asked can end; no other is begun.

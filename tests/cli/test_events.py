@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import threading
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,37 +22,16 @@ from bench.core.progress import StoppedEarly, show_documents, show_steps
 from bench.evaluation.record_kinds import edits_in, names_of
 from bench.runner.executors.base import Finished
 from bench.runner.executors.local import LocalExecutor
-from tests.datasets.example_rows import counterfact_row, write, zsre_row
+from tests.cli.commands import Cli, one_cell, raising
 from tests.runner.executors.marking_jobs import job
 from tests.support.console import next_commands
 from tests.support.pages import ROOT
 from tests.support.tiny_files import save_tiny
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    from editors.ft import FtEditor, FtHparams
-    from editors.grace import GraceEditor, GraceHparams
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(FtEditor, "presets", {"default": FtHparams(layer=None, num_steps=2)})
-    monkeypatch.setattr(GraceEditor, "presets", {"default": GraceHparams(layer=None, n_iter=2)})
-    with monkeypatch.context() as context:
-        for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"):
-            context.setenv(name, "1" if name.startswith("HF") else "error")
-        yield
-
-
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    backbone = save_tiny("llama", tmp_path / "tiny")
-    write(tmp_path, "zsre", "test", [zsre_row(alt=f"Port {i}") for i in range(5)])
-    write(tmp_path, "counterfact", "test", [counterfact_row(target_new=f"T{i}") for i in range(5)])
-    return [
-        *("run", "--table", "1", "--backbone", str(backbone), "--data-dir", str(tmp_path)),
-        *("--editors", "ft,grace", "--datasets", "ZSRE,cf", "--edits", "1,2", "--limit", "4"),
-        *("--jobs", "1", "--out", "out", "--log-json", "events.jsonl"),
-    ]
+def arguments(run_arguments: list[str]) -> list[str]:
+    return [*run_arguments, "--log-json", "events.jsonl"]
 
 
 def events() -> list[dict[str, Any]]:
@@ -60,7 +39,10 @@ def events() -> list[dict[str, Any]]:
     lines = Path("events.jsonl").read_text(encoding="ascii").splitlines()
     read = [json.loads(line, parse_constant=refuse) for line in lines]
     for line in read:
-        check(line)
+        kind = KINDS[line["event"]]
+        assert list(line) == ["event", "time", *(field.name for field in dataclasses.fields(kind))]
+        assert datetime.fromisoformat(line["time"]).utcoffset() is not None
+        TypeAdapter(kind).validate_python({name: line[name] for name in list(line)[2:]})
     return read
 
 
@@ -68,20 +50,10 @@ def refuse(constant: str) -> Any:
     raise AssertionError(f"JSON has no {constant}")
 
 
-def check(line: dict[str, Any]) -> None:
-    """One event is as its class says."""
-    kind = KINDS[line["event"]]
-    assert list(line) == ["event", "time", *(field.name for field in dataclasses.fields(kind))]
-    assert datetime.fromisoformat(line["time"]).utcoffset() is not None
-    TypeAdapter(kind).validate_python({name: line[name] for name in list(line)[2:]})
-
-
-def test_a_run_reports_every_cell_and_its_lines_are_valid(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    assert '"event"' not in captured.out + captured.err
+def test_a_run_reports_every_cell_and_its_lines_are_valid(arguments: list[str], cli: Cli) -> None:
+    said = cli(*arguments)
+    assert said.code == 0
+    assert '"event"' not in said.out + said.err
     lines = events()
     counts = Counter(line["event"] for line in lines)
     assert counts == {
@@ -120,9 +92,7 @@ def test_a_run_reports_every_cell_and_its_lines_are_valid(
 
 
 def test_failures_are_reported(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def explode(*_: object) -> None:
-        raise RuntimeError("not \x1b this time")
-
+    explode = raising(RuntimeError("not \x1b this time"))
     monkeypatch.setattr("editors.grace.GraceEditor._train", explode)
     assert main(arguments) == 1
     lines = events()
@@ -164,35 +134,16 @@ def test_a_stop_and_an_error_in_the_midst_are_reported(
 
 
 def test_worker_processes_write_nothing_and_the_parent_reports(arguments: list[str]) -> None:
-    at = arguments.index("--jobs")
-    arguments[at + 1] = "2"
     small = ["--editors", "ft", "--datasets", "cf", "--edits", "1,2", "--seeds", "0,1"]
-    assert main([*arguments, *small]) == 0
+    assert main([*arguments, *small, "--jobs", "2"]) == 0
     counts = Counter(line["event"] for line in events())
     assert (counts["cell_started"], counts["cell_finished"]) == (4, 4)
 
 
-def test_a_dry_run_reports_nothing(arguments: list[str]) -> None:
-    assert main([*arguments, "--dry-run"]) == 0
-    assert not Path("events.jsonl").exists()
-
-
-def test_a_file_that_cannot_be_written_is_refused_before_any_work(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*arguments, "--log-json", "no/such/events.jsonl"]) == 2
-    assert "No such file or directory: no/such/events.jsonl" in capsys.readouterr().err
-    assert not Path("out").exists()
-
-
-def test_a_finished_run_has_two_hints(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = [*arguments, "--editors", "ft", "--datasets", "cf", "--edits", "1"]
-    assert main(small) == 0
-    assert len(next_commands(capsys.readouterr().err)) == 2
-    assert main([*small, "--n-seeds", "2"]) == 0
-    (command,) = next_commands(capsys.readouterr().err)
+def test_a_finished_run_has_two_hints(run_arguments: list[str], cli: Cli) -> None:
+    small = one_cell(run_arguments)
+    assert len(next_commands(cli(*small).err)) == 2
+    (command,) = next_commands(cli(*small, "--n-seeds", "2").err)
     assert command == "python -m bench report --from out"
 
 
@@ -214,15 +165,12 @@ def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
     event = RunFinished(exit_code=0, seconds=1.0, failed=0, written=("x" * 5_000,))
     with event_log(path) as log:
 
-        def tell() -> None:
+        def write_many(_: int) -> None:
             for _ in range(20):
                 log.write(event)
 
-        threads = [threading.Thread(target=tell) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(write_many, range(4)))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 80
 
