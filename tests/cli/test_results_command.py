@@ -13,13 +13,7 @@ from bench.evaluation.record_kinds import identity_of
 from bench.store.results import Record, ResultStore, encoded, sealed
 from bench.store.running import Leases
 from tests.cli.commands import Cli, raising
-from tests.support.stored_records import (
-    editing,
-    everything,
-    failure,
-    store_of,
-    timing,
-)
+from tests.support.stored_records import editing, everything, failure, store_of, timing
 
 OLD = sealed(
     (base := editing(4))

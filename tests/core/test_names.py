@@ -57,15 +57,12 @@ def test_no_name_becomes_a_path_unchecked(use: Callable[[str], object], name: st
         use(name)
 
 
-@pytest.mark.parametrize("name", ["a\0b", "x" * 500, ".."])
-def test_a_backbones_name_in_an_artefacts(name: str, tmp_path: Path) -> None:
-    for names in ((name, []), ("mini-llama", [f"../{name}"])):
-        backbone, data_sets = names
-        if backbone == "..":  # nothing but a part of a name there
-            assert artefact_path(tmp_path, "recipe", backbone, data_sets).parent == tmp_path
-            continue
+@pytest.mark.parametrize("name", ["a\0b", "x" * 500, "../x"])
+def test_names_in_the_name_of_an_artefact(name: str, tmp_path: Path) -> None:
+    for backbone, data_sets in ((name, []), ("mini-llama", [f"../{name}"])):
         with pytest.raises(ValueError, match="becomes a file name"):
             artefact_path(tmp_path, "recipe", backbone, data_sets)
+    assert artefact_path(tmp_path, "recipe", "..", []).parent == tmp_path  # a part of a name
 
 
 @pytest.mark.parametrize("name", ["../x", "/nowhere/x", "x" * 500, "a\0b"])

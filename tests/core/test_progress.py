@@ -80,12 +80,9 @@ def test_a_pipe_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> 
     assert captured.out == ""
     line = r"records: 1 of 4, [\d.]+/s, about \d+ s left"
     assert re.fullmatch(line, captured.err.splitlines()[0])
-
-
-def test_quick_work_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     with show_count("records", None) as more:
         more(5)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == ""  # quick work
 
 
 def test_a_terminal_gets_a_bar(
@@ -150,18 +147,12 @@ def test_a_flag_is_raised_once_and_passed_on() -> None:
     assert stop.stop_requested()
     stop.passed_on(lambda: calls.append("late"))
     assert calls == ["early", "late"]
-
-
-def test_a_flag_can_be_raised_elsewhere() -> None:
-    raised = [False]
-    stop = StopFlag(lambda: raised[0])
-    assert not stop.stop_requested()
-    raised[0] = True
-    assert stop.stop_requested()
-
-
-def test_stopping_is_no_exception_that_jobs_catch() -> None:
-    assert not issubclass(StoppedEarly, Exception)
+    requests: list[str] = []
+    elsewhere = StopFlag(lambda: bool(requests))
+    assert not elsewhere.stop_requested()
+    requests.append("of another process")
+    assert elsewhere.stop_requested()
+    assert not issubclass(StoppedEarly, Exception)  # which jobs catch
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -28,15 +28,14 @@ from editors.parts.needs import Setting
 from editors.parts.wise import WiseHparams
 from editors.rag import RagHparams
 from editors.ultraedit import UltraEditHparams
+from tests.cli.commands import Cli, Refused, raising
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("something was loaded")
-
+    refuse = raising(AssertionError("something was loaded"))
     for loader in (AutoModelForCausalLM, AutoTokenizer):
         monkeypatch.setattr(loader, "from_pretrained", refuse)
 
@@ -103,9 +102,8 @@ def test_any_directory_with_a_configuration(tmp_path: Path) -> None:
     assert {row["backbone"] for row in plan["rows"]} == {"model"}
 
 
-def test_markdown_says_what_the_numbers_rest_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--preset", "paper", "--editors", "ft", "--markdown"]) == 0
-    text = capsys.readouterr().out
+def test_markdown_says_what_the_numbers_rest_on(cli: Cli) -> None:
+    text = cli("plan", "--preset", "paper", "--editors", "ft", "--markdown").out
     assert "Table 3" in text
     assert "| llama-2-7b | FT | 14 | 141,077 |" in text
     assert "covariance" not in text.partition("| Backbone")[2]
@@ -138,15 +136,8 @@ def test_an_editor_without_numbers_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         (["--editors", "ft", "--hparam", "rome.layer=1"], "ROME"),
     ],
 )
-def test_bad_input_is_one_sentence(
-    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    try:
-        code = main(["plan", *words])
-    except SystemExit as ended:
-        code = int(str(ended.code))
-    assert code == 2
-    assert named in capsys.readouterr().err
+def test_bad_input_is_one_sentence(words: list[str], named: str, refused: Refused) -> None:
+    assert named in refused("plan", *words)
 
 
 def test_fits() -> None:
@@ -199,12 +190,22 @@ def test_the_papers_seconds_are_multiplied(tmp_path: Path) -> None:
     assert row(plan, "unedited")["asking_hours"] == pytest.approx(2_500 * 3 * 2 * 0.0586 / HOUR)
 
 
-def test_another_backbone_takes_as_much_longer_as_it_is_larger(tmp_path: Path) -> None:
-    words = ("--preset", "paper", "--editors", "rome", "--edits", "10", "--limit", "10")
-    llama = row(planned(tmp_path, *words), "ROME")
-    small = row(planned(tmp_path, "--table", "6", *words), "ROME")
-    ratio = 1_557_611_200 / PARAMETERS
-    assert small["editing_hours"] == pytest.approx(ratio * llama["editing_hours"])
+@pytest.mark.parametrize(
+    ("words", "editor", "backbones"),
+    [
+        ("--preset paper --editors rome --limit 10", "ROME", ("gpt2-xl", "llama-2-7b")),
+        ("--editors rag --datasets cf", "RAG", ("mini-gpt2", "mini-llama")),  # has records alone
+    ],
+)
+def test_another_backbone_takes_as_much_longer_as_it_is_larger(
+    words: str, editor: str, backbones: tuple[str, str], tmp_path: Path
+) -> None:
+    asked = (*words.split(), "--edits", "10")
+    llama = row(planned(tmp_path, *asked), editor)
+    small = row(planned(tmp_path, "--table", "6", *asked), editor)
+    smaller, larger = (shape_of_backbone(name).parameters for name in backbones)
+    for hours in ("editing_hours", "asking_hours"):
+        assert small[hours] == pytest.approx(smaller / larger * llama[hours])
 
 
 def test_recorded_seconds_of_a_miniature_backbone(tmp_path: Path) -> None:
@@ -217,16 +218,6 @@ def test_recorded_seconds_of_a_miniature_backbone(tmp_path: Path) -> None:
     )
     plan = planned(tmp_path, *words)
     assert row(plan, "FT")["editing_hours"] * HOUR == pytest.approx(wanted)
-
-
-def test_a_backbone_without_records_takes_those_of_mini_llama(tmp_path: Path) -> None:
-    words = ("--editors", "rag", "--datasets", "cf", "--edits", "10")
-    here = row(planned(tmp_path, *words), "RAG")
-    there = row(planned(tmp_path, "--table", "6", *words), "RAG")
-    sizes = [shape_of_backbone(name).parameters for name in ("mini-gpt2", "mini-llama")]
-    ratio = sizes[0] / sizes[1]
-    assert there["editing_hours"] == pytest.approx(ratio * here["editing_hours"])
-    assert there["asking_hours"] == pytest.approx(ratio * here["asking_hours"])
 
 
 def test_table_2_counts_its_questions(tmp_path: Path) -> None:
