@@ -84,6 +84,7 @@ def test_bad_values_leave_nothing(
         ("tables --measure retention --averages", "has tables of its own and takes no --averages."),
         ("tables --measure retention --out out", "No record in out belongs to this selection"),
         ("tables --reference --measure retention", "has no cell of this selection"),
+        ("run --preset paper --backbone mini-llama", "give their directory with --data-dir"),
         ("stats --preset paper --device cpu", "--backbone"),
         ("data verify nowhere", "nowhere"),
         ("data verify . --datasets=,", "Available: counterfact"),
@@ -121,8 +122,3 @@ def test_files_that_cannot_be_used(
     Path(path).write_text(content)
     assert sentence in refused(*run_arguments, option)
     assert [str(file) for file in Path().rglob("*") if file.is_file()] == [path]
-
-
-def test_the_paper_preset_without_data(refused: Refused, backbone: Path) -> None:
-    arguments = ["run", "--preset", "paper", "--backbone", backbone, "--device", "cpu"]
-    assert "give their directory with --data-dir" in refused(*arguments)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.evaluation.record_kinds import identity_of
-from bench.store.results import Record, ResultStore, encoded, sealed
+from bench.store.results import Record, ResultStore, encoded, protocol_of, sealed
 from bench.store.running import Leases
 from tests.cli.commands import Cli, raising
 from tests.support.stored_records import editing, everything, failure, store_of, timing
@@ -50,6 +50,8 @@ def test_list_prints_what_each_file_is(store: ResultStore, cli: Cli) -> None:
     (line,) = (text for text in lines if text.startswith("complete") and "editing" in text)
     for part in (editing()["key"][:12], "ft", "zsre", "2 edits", "seed 0", "mini-llama", "2026-"):
         assert part in line
+    assert "zsre/blocks/v1" in line
+    assert any(protocol_of(timing()) in text for text in lines)
     assert f"Avg {100 / 3:.2f}" in line
     assert any("metric protocol 7, now 1" in line for line in lines)
     assert names(store.directory) == before  # looking changes nothing
@@ -58,8 +60,9 @@ def test_list_prints_what_each_file_is(store: ResultStore, cli: Cli) -> None:
 def test_list_survives_records_of_odd_names(tmp_path: Path, cli: Cli) -> None:
     odd = editing()["cell"] | {"editor": {"a": 1}}
     strange = editing() | {"cell": odd, "key": identity_of(odd).key()}
-    store_of(tmp_path / "results", strange, editing(1))
-    assert call(cli, "list", "--editor", "ft")[-1] == "1 record"
+    store_of(tmp_path / "results", strange, editing(1, measures={"retention": "v1"}))
+    line, count = call(cli, "list", "--editor", "ft")
+    assert ("with retention" in line, count) == (True, "1 record")
     assert any(line.startswith("corrupt") for line in call(cli, "list"))
 
 
@@ -87,6 +90,7 @@ def test_show_takes_the_beginning_of_a_key(store: ResultStore, cli: Cli) -> None
         "ft on zsre, 2 edits, mini-llama, seed 0",
         editing()["digest"],
         "state    complete",
+        "protocol zsre/blocks/v1",
         "scores/after/teacher_forced/token_accuracy",
         "package  0.1.0",
         "worst sample counterfact/test/",
@@ -94,8 +98,8 @@ def test_show_takes_the_beginning_of_a_key(store: ResultStore, cli: Cli) -> None
     ):
         assert part in text
     assert "target_ids" not in text
-    lines = call(cli, "show", editing()["key"], "--json")
-    assert json.loads("\n".join(lines))["key"] == editing()["key"]
+    shown = json.loads("\n".join(call(cli, "show", editing()["key"], "--json")))
+    assert (shown["key"], shown["protocol"]) == (editing()["key"], "zsre/blocks/v1")
 
 
 def test_show_has_the_traceback_of_a_failed_cell(store: ResultStore, cli: Cli) -> None:

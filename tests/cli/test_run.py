@@ -121,15 +121,6 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
     ]
 
 
-@pytest.mark.slow
-def test_worker_processes_compute_the_same_numbers(run_arguments: list[str]) -> None:
-    some = [*run_arguments, "--datasets", "cf"]
-    assert main(some) == 0
-    serial = {r["key"]: r["summary"] for r in records()}
-    assert main([*some, "--overwrite", "--jobs", "2"]) == 0
-    assert {r["key"]: r["summary"] for r in records()} == serial
-
-
 def test_dry_run_writes_nothing(run_arguments: list[str], cli: Cli, tmp_path: Path) -> None:
     dry = ("--dry-run", "--log-json", "events.jsonl")
     assert cli(*run_arguments, *dry).out.splitlines()[-1] == "8 cells"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,9 @@ from bench.report.plots import edit_time, edits, retention
 from bench.store.results import DamagedRecordError, Record, encoded, parse, protocol_of, sealed
 from bench.tables.correlation import correlations
 from bench.tables.editing import view
-from bench.tables.render import to_csv
 from tests.evaluation.test_record_kinds import CELL as ABILITY_CELL
 from tests.report.plots.records import record, source, write_lines
-from tests.support.stored_records import editing, everything, released, store_of, timing
+from tests.support.stored_records import everything, released, timing
 
 TABLE = TABLES[1]
 OTHER: list[dict[str, Any]] = [
@@ -103,32 +99,6 @@ PAIRS = (
     [("ft", 0.1), ("rome", 0.2), ("recipe", 0.9)],
     [("ft", 0.2), ("rome", 0.1), ("recipe", 0.8)],
 )
-
-
-def test_every_line_of_a_table_names_its_protocol() -> None:
-    records = [record("ft", "zsre"), record("ft", "counterfact")]
-    text = to_csv(view(TABLE, [cell_of(stored) for stored in records], records))
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert {(row["dataset"], row["protocol"]) for row in rows} == {
-        ("ZSRE", "zsre/blocks/v1"),
-        ("CF", "counterfact/blocks/v1"),
-    }
-
-
-def test_records_and_listings_name_their_protocol(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole, times = editing(), timing()
-    store_of(tmp_path, whole, times, editing(3, measures={"retention": "v1"}))
-    assert main(["results", "list", "--out", str(tmp_path)]) == 0
-    listed = capsys.readouterr().out
-    assert "zsre/blocks/v1" in listed
-    assert protocol_of(times) in listed
-    assert listed.count("with retention") == 1
-    assert main(["results", "show", whole["key"][:16], "--out", str(tmp_path)]) == 0
-    assert "protocol zsre/blocks/v1" in capsys.readouterr().out
-    assert main(["results", "show", whole["key"][:16], "--out", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["protocol"] == "zsre/blocks/v1"
 
 
 def test_a_figure_of_one_protocol_among_several(
