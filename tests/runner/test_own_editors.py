@@ -39,7 +39,8 @@ def test_a_file_is_an_editor_wherever_a_name_is_taken(tmp_path: Path) -> None:
     assert "small" in registry.available()
     assert "small" not in registry.shipped()
     assert not registry.describe("small").in_paper
-    twice = str(write_editor(tmp_path, "twice", SMALL + "\n\nTwin = SmallEditor\n"))
+    source = SMALL.replace('"Small"', '"Twice"') + "\n\nTwin = SmallEditor\n"
+    twice = str(write_editor(tmp_path, "twice", source))
     assert registry.editor_class(twice).__name__ == "SmallEditor"  # of two names
 
 

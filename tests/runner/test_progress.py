@@ -84,8 +84,8 @@ def test_edits_of_an_earlier_run_make_no_rate(tmp_path: Path) -> None:
         assert now.in_words() == (
             "0 of 1, 80 of 100 edits, 1.2 cells/min, 2.0 edits/s, about 10 s left"
         )
-    clock.now = 1000.0
-    with leased(leases, cells[0], 100):  # all edits: no time left is shown
+    clock.now = 400.0
+    with leased(leases, cells[0], 100, earlier=60):  # after all edits no time left is shown
         now = progress.now()
         assert now.in_words() == "0 of 1, 100 of 100 edits, 0.1 cells/min, 0.1 edits/s"
         assert now.seconds_left is None

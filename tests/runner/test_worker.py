@@ -112,7 +112,7 @@ def full_disk(number: int) -> OSError:
 @pytest.mark.parametrize(
     ("error", "raised", "sentence"),
     [
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
         (full_disk(errno.ENOSPC), UnwritableError, f"{os.strerror(errno.ENOSPC)}: statistics; "),
         (full_disk(errno.EROFS), UnwritableError, f"{os.strerror(errno.EROFS)}: statistics; "),
     ],
@@ -120,7 +120,7 @@ def full_disk(number: int) -> OSError:
 def test_an_interrupt_or_a_full_disk_ends_the_run_and_the_cell_has_not_failed(
     error: BaseException,
     raised: type[BaseException],
-    sentence: str,
+    sentence: str | None,
     store: ResultStore,
     log: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -198,8 +198,9 @@ def test_a_directory_that_a_machine_does_not_see_is_named(
     site: Site, jobs: list[MarkingJob], lacking: str, what: str, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
+    elsewhere = replace(site, records=gone) if lacking == "records" else replace(site, working=gone)
     with pytest.raises(FileNotFoundError, match=f"directory of {what}, {gone}, does not exist on"):
-        Pull(jobs=jobs, site=replace(site, **{lacking: gone}))()
+        Pull(jobs=jobs, site=elsewhere)()
 
 
 @pytest.mark.parametrize("heeds", [False, True])
