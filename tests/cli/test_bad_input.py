@@ -84,7 +84,7 @@ def test_bad_values_leave_nothing(
         ("tables --measure retention --averages", "has tables of its own and takes no --averages."),
         ("tables --measure retention --out out", "No record in out belongs to this selection"),
         ("tables --reference --measure retention", "has no cell of this selection"),
-        ("run --preset paper --backbone mini-llama", "give their directory with --data-dir"),
+        ("run --preset paper --backbone mini-llama --device cpu", "directory with --data-dir"),
         ("stats --preset paper --device cpu", "--backbone"),
         ("data verify nowhere", "nowhere"),
         ("data verify . --datasets=,", "Available: counterfact"),

@@ -57,9 +57,10 @@ def test_no_name_becomes_a_path_unchecked(use: Callable[[str], object], name: st
         use(name)
 
 
-@pytest.mark.parametrize("name", ["a\0b", "x" * 500, "../x"])
-def test_names_in_the_name_of_an_artefact(name: str, tmp_path: Path) -> None:
-    for backbone, data_sets in ((name, []), ("mini-llama", [f"../{name}"])):
+def test_names_in_the_name_of_an_artefact(tmp_path: Path) -> None:
+    named = [("a\0b", []), ("x" * 500, [])]
+    named += [("mini-llama", [f"../{name}"]) for name in ("a\0b", "x" * 500, "..")]
+    for backbone, data_sets in named:
         with pytest.raises(ValueError, match="becomes a file name"):
             artefact_path(tmp_path, "recipe", backbone, data_sets)
     assert artefact_path(tmp_path, "recipe", "..", []).parent == tmp_path  # a part of a name
