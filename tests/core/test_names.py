@@ -58,7 +58,7 @@ def test_no_name_becomes_a_path_unchecked(use: Callable[[str], object], name: st
 
 
 def test_names_in_the_name_of_an_artefact(tmp_path: Path) -> None:
-    named = [("a\0b", []), ("x" * 500, [])]
+    named: list[tuple[str, list[str]]] = [("a\0b", []), ("x" * 500, [])]
     named += [("mini-llama", [f"../{name}"]) for name in ("a\0b", "x" * 500, "..")]
     for backbone, data_sets in named:
         with pytest.raises(ValueError, match="becomes a file name"):
