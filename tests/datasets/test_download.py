@@ -76,8 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+def server() -> Iterator[Server]:
     server = Server()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -89,7 +88,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ZSRE as two small files."""
+    """ZSRE as two small files, and no proxy before this machine."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     files = {
         Path(path).stem: PublishedFile(
             path=path, variants=(), rows=3, git_blob=git_blob_id(content)
@@ -216,7 +216,6 @@ def test_nobody_listens(server: Server, tmp_path: Path) -> None:
 
 def test_nobody_answers_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(DownloadError, match="no answer within"):

@@ -42,8 +42,6 @@ CELL = AbilityCell(
 UNEDITED = dataclasses.replace(CELL, edits=None)
 # Changes only with the set of fields or their form; records of before are then of another schema.
 GOLDEN = "cabdb0b70465bf0b0d6fdb22f8adf189bd05d9cb62bc8e29978b842105e8636f"
-
-
 ALL = (CELL, UNEDITED, EDITING, timing_cell("recipe"), timing_cell("ft", device="cuda"))
 
 

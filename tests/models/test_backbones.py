@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from bench.checks.contract.tiny import TINY
 from bench.models.backbones import at_directory, check_device, load, locate
 from editors.parts.tokens import batch_of
+from tests.models.weights.test_import_weights import same_answers
 from tests.support.tiny_files import save_tiny
 
 WEIGHTS = "model.safetensors"
@@ -39,12 +40,10 @@ def edit_json(path: Path, change: Callable[[dict[str, object]], object]) -> None
 def test_a_directory_loads_as_the_model_it_was_saved_from(
     architecture: str, tmp_path: Path
 ) -> None:
-    original = TINY[architecture]()
     directory = save_tiny(architecture, tmp_path / "mine")
     lm = load(locate(str(directory)))
     assert (lm.name, lm.dtype) == ("mine", torch.float32)
-    batch = batch_of(lm.tokenizer, [("Ina is", "at home")], device=lm.device)
-    assert torch.equal(lm.target_logits(batch), original.target_logits(batch))
+    assert same_answers(architecture, directory)
 
 
 def test_digest_follows_content_and_not_the_place(saved: Path, copy: Path) -> None:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from bench.cli.main import main
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Path:
-    value = os.environ.get("EDIT_BENCH_DATA")
-    if not value:
-        pytest.skip("EDIT_BENCH_DATA is not set: no directory with real data files to read")
-    return Path(value).resolve()
 
 
 @pytest.fixture(scope="module")

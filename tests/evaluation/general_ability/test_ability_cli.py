@@ -168,9 +168,8 @@ def test_where_questions_come_from(tmp_path: Path) -> None:
     assert ability_source(RunConfig()) == embedded
     assert ability_source(RunConfig(ability_dir=sets)) == files
     assert ability_source(RunConfig(data_dir=sets)) == files
-    assert (
-        ability_source(RunConfig(data_dir=edits)).directory == edits
-    )  # real edits: no generated ones
+    real = RunConfig(data_dir=edits)  # no generated questions after real edits
+    assert ability_source(real).directory == edits
     assert ability_source(RunConfig(preset="paper", data_dir=edits)).kind == "hub"
     assert ability_source(RunConfig(preset="paper", data_dir=sets)) == files
     assert ability_source(RunConfig(preset="paper", ability_dir=sets)) == files

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tests.evaluation.general_ability.tiny_items import (
     csqa_row,
     mmlu_row,
     squad_row,
+    write_rows,
     write_sets,
 )
 
@@ -41,13 +41,13 @@ def test_equal_contents_have_equal_digests_in_any_form(tmp_path: Path) -> None:
     pairs = zip(*csqa_row()["choices"].values(), strict=True)
     choices = [{"label": label, "text": text} for label, text in pairs]
     stem = {"stem": csqa_row()["question"], "choices": choices}
-    write(other / "commonsenseqa" / "dev_rand_split.jsonl", [csqa_row(question=stem)])
+    write_rows(other / "commonsenseqa" / "dev_rand_split.jsonl", [csqa_row(question=stem)])
     csv = other / "mmlu" / "csv" / "test" / "sums_test.csv"
     csv.parent.mkdir(parents=True)
     csv.write_text("1 + 1?,0,1,2,3,C\n", encoding="utf-8")  # the authors' form: no head, letters
-    write(other / "anli" / "test.jsonl", [anli_row(label=0, tag="r2")])
+    write_rows(other / "anli" / "test.jsonl", [anli_row(label=0, tag="r2")])
     rows = [squad_row(id=1, source="x"), squad_row(answers={"text": []})]
-    write(other / "squad2" / "squad_v2_validation_partial.jsonl", rows)
+    write_rows(other / "squad2" / "squad_v2_validation_partial.jsonl", rows)
     theirs = load_sets(Source(kind="files", directory=other, name="b"))
     for key, loaded in ours.items():
         assert theirs[key].digest == loaded.digest, key
@@ -118,7 +118,7 @@ def test_malformed_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=re.escape("No ANLI in")):
         load_sets(source)
     for folder in ("a", "b"):
-        write(tmp_path / folder / "anli_test.jsonl", [anli_row()])
+        write_rows(tmp_path / folder / "anli_test.jsonl", [anli_row()])
     with pytest.raises(ValueError, match=r"more than once: a/anli_test\.jsonl, b/anli"):
         load_sets(source)
     (tmp_path / "test").mkdir()
@@ -142,7 +142,7 @@ def test_a_limit_draws_the_same_questions_again_in_their_order(tmp_path: Path) -
 
 def test_a_directory_with_a_set_is_known(tmp_path: Path) -> None:
     assert not holds_a_set(tmp_path)
-    write(tmp_path / "deep" / "anli_test.jsonl", [anli_row()])
+    write_rows(tmp_path / "deep" / "anli_test.jsonl", [anli_row()])
     assert holds_a_set(tmp_path)
 
 
@@ -154,8 +154,3 @@ def test_the_published_sets_are_read_whole(data_dir: Path) -> None:
     assert len(sets["anli"].items) == 3_200
     assert {item.group for item in sets["anli"].items} == {"r1", "r2", "r3"}
     assert {item.group for item in sets["squad2"].items} == {"answerable", "unanswerable"}
-
-
-def write(path: Path, rows: list[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

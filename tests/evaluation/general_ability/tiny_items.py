@@ -39,13 +39,15 @@ ROWS = {
 }
 
 
+def write_rows(path: Path, rows: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def write_sets(directory: Path, **changed: list[Any]) -> Source:
     """The embedded world's form of all four sets; `changed` by the first word of a file's name."""
-    directory.mkdir(parents=True, exist_ok=True)
     for name, rows in ROWS.items():
-        lines = changed.get(name.partition("_")[0], rows)
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        (directory / name).write_text(text, encoding="utf-8")
+        write_rows(directory / name, changed.get(name.partition("_")[0], rows))
     return Source(kind="files", directory=directory, name="tiny")
 
 

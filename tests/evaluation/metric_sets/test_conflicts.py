@@ -136,10 +136,8 @@ def test_without_the_relation_the_beginning_and_then_anything_counts() -> None:
 
 def test_the_longer_of_two_hit_targets_counts() -> None:
     short, long = sample("Ada", "Port"), sample("Bo", "Port Ada")
-    editor = Memo("newest")
-    block = (short,)
-    cell = running(CELL, editor, (short, long), inputs=NO_INPUTS, of=Oracle)
-    (pair,) = SET.at_end(cell, 0, block, None)
+    cell = running(CELL, Memo("newest"), (short, long), inputs=NO_INPUTS, of=Oracle)
+    (pair,) = SET.at_end(cell, 0, (short,), None)
     assert pair["later"] == "Port Ada"
     assert pair["stream"] == ["newest", "newest"]
     assert pair["reverse"] == ["newest", "newest"]  # says `Port` and no more

@@ -55,24 +55,16 @@ def rows_of(
 def test_documents_are_joined_by_one_end_of_text_which_is_predicted(
     world: World, gpt: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    llama = llama_tokenizer(tokenizer_texts(world, 300))  # whose documents start with a BOS
+    assert rows_of(world, llama, monkeypatch, AFTER)[0].startswith("<s>a b c</s><s>a b c</s>")
+    assert rows_of(world, llama, monkeypatch, BEFORE)[0].startswith("a b<s>c</s>a b<s>c</s>")
+    text, weights = rows_of(world, gpt, monkeypatch, BEFORE)
+    assert text.startswith("a b<|endoftext|>c<|endoftext|>a b<|endoftext|>c")
+    assert weights[len(gpt("a b")["input_ids"])] == 0.0  # the context does not foretell a query
     text, weights = rows_of(world, gpt, monkeypatch, AFTER)
     assert text.startswith("a b c<|endoftext|>a b c<|endoftext|>a")
     end = gpt(" c<|endoftext|>")["input_ids"]
     assert weights[len(gpt("a b")["input_ids"]) :][: len(end)] == [1.0] * len(end)
-
-
-def test_a_context_may_stand_before_the_end_of_text(
-    world: World, gpt: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text, weights = rows_of(world, gpt, monkeypatch, BEFORE)
-    assert text.startswith("a b<|endoftext|>c<|endoftext|>a b<|endoftext|>c")
-    assert weights[len(gpt("a b")["input_ids"])] == 0.0  # the context does not foretell a query
-
-
-def test_a_bos_token_starts_each_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    llama = llama_tokenizer(tokenizer_texts(world, 300))
-    assert rows_of(world, llama, monkeypatch, AFTER)[0].startswith("<s>a b c</s><s>a b c</s>")
-    assert rows_of(world, llama, monkeypatch, BEFORE)[0].startswith("a b<s>c</s>a b<s>c</s>")
 
 
 def test_rows_of_learned_positions_reach_the_whole_table_and_mostly_start_at_0(
