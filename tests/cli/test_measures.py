@@ -17,7 +17,7 @@ from bench.store.results import Record, ResultStore
 from bench.tables.editing import merged, view_of_set
 from bench.tables.render import to_csv
 from tests.cli.commands import Cli, tables_arguments
-from tests.report.plots.records import record
+from tests.support.records import record
 
 QUICK = ("--measure", "distance,retention")
 

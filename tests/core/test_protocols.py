@@ -17,7 +17,7 @@ from bench.store.results import DamagedRecordError, Record, encoded, parse, prot
 from bench.tables.correlation import correlations
 from bench.tables.editing import view
 from tests.evaluation.test_record_kinds import CELL as ABILITY_CELL
-from tests.report.plots.records import record, source, write_lines
+from tests.support.records import record, source, write_lines
 from tests.support.stored_records import everything, released, timing
 
 TABLE = TABLES[1]

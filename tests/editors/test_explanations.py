@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench.checks.contract.tiny import REQUESTS, SAMPLES, TINY, Subject
 from editors import registry
@@ -22,15 +24,10 @@ PROMPTS = [request.prompt for request in REQUESTS]
 PROMPTS += [probe.prompt for sample in SAMPLES for probe in (*sample.generality, *sample.locality)]
 
 
-@pytest.fixture(scope="session")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artefacts")
-
-
 @pytest.fixture(params=[f"{key}-{kind}" for key in EXPLAINING for kind in TINY])
-def editor(request: pytest.FixtureRequest, directory: Path) -> Editor[Any]:
+def editor(request: pytest.FixtureRequest, artefacts: Path) -> Editor[Any]:
     key, _, architecture = request.param.rpartition("-")
-    return Subject(key=key, architecture=architecture, directory=directory).editor()
+    return Subject(key=key, architecture=architecture, directory=artefacts).editor()
 
 
 def explained(editor: Editor[Any], texts: Sequence[str]) -> Sequence[Explanation]:
@@ -39,10 +36,10 @@ def explained(editor: Editor[Any], texts: Sequence[str]) -> Sequence[Explanation
     return explanations
 
 
-def test_the_editors_that_look_something_up_are_those_that_explain(directory: Path) -> None:
+def test_the_editors_that_look_something_up_are_those_that_explain(artefacts: Path) -> None:
     keys = []
     for key in registry.available():
-        editor = Subject(key=key, architecture="llama", directory=directory).editor()
+        editor = Subject(key=key, architecture="llama", directory=artefacts).editor()
         if editor.explain(["A text"]) is not None:
             keys.append(key)
     assert tuple(keys) == EXPLAINING
@@ -75,41 +72,35 @@ def test_the_edit_that_a_prompt_uses_is_its_own(editor: Editor[Any]) -> None:
 
 def test_several_texts_are_explained_as_each_alone(editor: Editor[Any]) -> None:
     editor.edit(REQUESTS[:3])
-    together = explained(editor, PROMPTS)
+    together, facts = explained(editor, PROMPTS), attrgetter("used", "limit_is", "measure")
     for explanation, prompt in zip(together, PROMPTS, strict=True):
         (alone,) = explained(editor, [prompt])
-        assert (explanation.used, explanation.limit_is, explanation.measure) == (
-            alone.used,
-            alone.limit_is,
-            alone.measure,
-        )
+        assert facts(explanation) == facts(alone)
         assert [c.row for c in explanation.candidates] == [c.row for c in alone.candidates]
         for left, right in zip(explanation.candidates, alone.candidates, strict=True):
             assert left.score == pytest.approx(right.score, abs=1e-3, rel=1e-3)
+
+
+def same(first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return first.keys() == other.keys() and all(torch.equal(first[n], other[n]) for n in first)
 
 
 def test_explaining_changes_nothing(editor: Editor[Any]) -> None:
     editor.edit(REQUESTS[:2])
     before = editor.state_dict()
     explained(editor, PROMPTS)
-    after = editor.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert same(before, editor.state_dict())
 
 
 @pytest.mark.parametrize("key", registry.available())
-def test_editors_say_whether_the_subject_matters(key: str, directory: Path) -> None:
-    editor = Subject(key=key, architecture="llama", directory=directory).editor()
+def test_editors_say_whether_the_subject_matters(key: str, artefacts: Path) -> None:
+    editor = Subject(key=key, architecture="llama", directory=artefacts).editor()
     states = []
     for subject in (REQUESTS[0].subject, REQUESTS[0].prompt.split()[-1]):
         editor.reset()
         editor.edit([replace(REQUESTS[0], subject=subject)])
         states.append(editor.state_dict())
-    first, other = states
-    same = first.keys() == other.keys() and all(
-        torch.equal(first[name], other[name]) for name in first
-    )
-    assert same == (not editor.uses_subject)
+    assert same(*states) == (not editor.uses_subject)
 
 
 def test_the_nearest_are_the_best_and_the_oldest_of_equals() -> None:

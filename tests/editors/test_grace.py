@@ -7,14 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.checks.contract.tiny import REQUESTS, log_probability, logits, tiny_gpt2, tiny_llama
+from bench.checks.contract.tiny import (
+    REQUESTS,
+    batch_for,
+    log_probability,
+    logits,
+    tiny_gpt2,
+    tiny_llama,
+)
 from editors.base import EditRequest, Resources
 from editors.grace import SPLIT_GAP, GraceEditor, GraceHparams, GraceMode, update_codebook
 from editors.parts.generation import Stop, greedy
 from editors.parts.grace import Codebook, Replacement, TargetLabel
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids
+from editors.parts.tokens import batch_of_ids
 
 HPARAMS = GraceHparams(layer=1, n_iter=5, eps=0.5)
 KINDS: tuple[Replacement, ...] = ("replace_last", "replace_all", "replace_prompt")
@@ -28,7 +35,7 @@ def editor_of(lm: LanguageModel, **changes: Any) -> GraceEditor:
 @torch.no_grad()
 def outputs(editor: GraceEditor) -> tuple[Tensor, Tensor]:
     """The layer's outputs [3, T, d] for `PAIRS`: as edited, and of the plain model."""
-    batch = batch_of(editor.lm.tokenizer, PAIRS, device=editor.lm.device)
+    batch = batch_for(editor.lm, PAIRS)
     # The capture is entered inside the steering, so its hook sees the replaced output.
     with editor.steering(batch), captured_output(editor.module) as steered:
         editor.lm.hidden_states(batch)
@@ -41,7 +48,7 @@ def outputs(editor: GraceEditor) -> tuple[Tensor, Tensor]:
 def test_only_the_edited_rows_change_and_only_where_the_kind_says(kind: Replacement) -> None:
     editor = editor_of(tiny_llama(), replacement=kind)
     editor.edit([REQUESTS[0], REQUESTS[2]])
-    batch = batch_of(editor.lm.tokenizer, PAIRS, device=editor.lm.device)
+    batch = batch_for(editor.lm, PAIRS)
     steered, plain = outputs(editor)
     assert torch.equal(steered[1], plain[1])
     for row, key in ((0, 0), (2, 1)):
@@ -58,7 +65,7 @@ def test_cached_decoding_is_teacher_forcing_for_every_kind(kind: Replacement) ->
     lm = tiny_gpt2()
     editor = editor_of(lm, replacement=kind)
     editor.edit(REQUESTS[:2])
-    batch = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in PAIRS], device=lm.device)
+    batch = batch_for(lm, [(prompt, "") for prompt, _ in PAIRS])
     with editor.steering(batch):
         generated = greedy(lm, batch, max_new_tokens=4, stop=Stop())
     rows = [batch.input_ids[i, :n].tolist() for i, n in enumerate(batch.prompt_lengths)]
@@ -77,13 +84,11 @@ def test_another_target_of_the_same_prompt_takes_the_key_over_whatever_its_lengt
     targets = ["b", "cde", "fghijklmnopqrstuvw", "xy", "z" * 40]
     for prompt in ("The long way to Arl is", "Bem", "a" * 31):
         editor.reset()
-        events = [editor.edit_row(row(editor.lm, prompt, target)).event for target in targets]
+        events = [
+            editor.edit_row(batch_for(editor.lm, [(prompt, target)])).event for target in targets
+        ]
         assert events == ["init", *["rewrite"] * 4]
         assert len(editor.codebook) == 1
-
-
-def row(lm: LanguageModel, prompt: str, target: str) -> TokenBatch:
-    return batch_of(lm.tokenizer, [(prompt, target)], device=lm.device)
 
 
 @pytest.mark.parametrize("projection", ["mlp_in", "mlp_out"])
@@ -94,17 +99,6 @@ def test_either_projection_of_any_architecture_can_be_wrapped(
     before = log_probability(editor, REQUESTS[0])
     editor.edit(REQUESTS[:1])
     assert log_probability(editor, REQUESTS[0]) > before
-
-
-def test_a_second_target_for_one_prompt_wins() -> None:
-    editor = editor_of(tiny_llama(), n_iter=20)
-    old = REQUESTS[0]
-    new = EditRequest(prompt=old.prompt, target="Zug", subject=old.subject)
-    editor.edit([old])
-    before = log_probability(editor, new)
-    editor.edit([new])
-    assert len(editor.codebook) == 1
-    assert log_probability(editor, new) > before
 
 
 def test_warm_values_start_at_the_layers_own_output_and_draw_nothing() -> None:

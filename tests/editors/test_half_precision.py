@@ -15,15 +15,10 @@ from editors.rome import InverseCovariance
 FIRST, SECOND, *_ = REQUESTS
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artefacts")
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("key", registry.available())
-def test_edits_continue_and_are_undone(key: str, dtype: torch.dtype, directory: Path) -> None:
-    editor = Subject(key=key, architecture="llama", directory=directory).editor(dtype=dtype)
+def test_edits_continue_and_are_undone(key: str, dtype: torch.dtype, artefacts: Path) -> None:
+    editor = Subject(key=key, architecture="llama", directory=artefacts).editor(dtype=dtype)
     lm = editor.lm
     before, unedited = weights(lm.model), log_probability(editor, FIRST)
     empty = editor.state_dict()

@@ -10,82 +10,42 @@ from bench.checks.contract.tiny import tiny_llama
 from editors import registry
 from editors.base import Hparams, Resources
 
+# Of each name one bad value: each is tried alone.
 IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
-    ("ft", {"objective": "target"}),
-    ("ft", {"lr": 0}),
-    ("ft", {"num_steps": 0}),
-    ("ft", {"norm_constraint": -1}),
-    ("rome", {"mode": "easyedti"}),
-    ("rome", {"v_num_grad_steps": 1}),
-    ("rome", {"v_lr": 0.0}),
-    ("rome", {"v_weight_decay": -1.0}),
-    ("rome", {"clamp_norm_factor": 0.0}),
-    ("rome", {"kl_factor": -0.1}),
-    ("memit", {"solver": "cashed"}),
-    ("memit", {"mom2_update_weight": 0.0}),
-    *(("memit", {"layers": layers}) for layers in ((), (2, 1), (1, 1))),
-    ("memit", {"v_num_grad_steps": 1}),
-    ("alphaedit", {"L2": 0.0}),
-    ("alphaedit", {"nullspace_threshold": -1.0}),
-    ("alphaedit", {"layers": ()}),
-    ("wilke", {"mode": "roll_back"}),
-    ("wilke", {"scanning_ceiling": 0}),
-    ("ultraedit", {"lr": 0.0}),
-    ("ultraedit", {"forward_batch": 0}),
-    ("r_rome", {"v_lr": 0.0}),
-    ("r_rome", {"heads": "trian"}),
-    ("r_rome", {"gate": "tuned"}),
-    ("r_rome", {"width": 0}),
-    ("r_rome", {"temperature": 0.0}),
-    ("r_rome", {"margin": -0.1}),
-    ("r_rome", {"learning_rate": 0.0}),
-    ("r_rome", {"artefact_dtype": "float64"}),
-    ("mend", {"mode": "orignal"}),
-    ("mend", {"rank": 0}),
-    ("mend", {"learning_rate": 0}),
-    ("mend", {"edit_rate_learning_rate": -1}),
-    ("mend", {"patience": 0}),
-    ("mend", {"layers": []}),
-    ("malmen", {"mode": "exakt"}),
-    ("malmen", {"n_edits": 0}),
-    ("malmen", {"micro_batch": 0}),
-    ("malmen", {"weight_locality": -1.0}),
-    ("grace", {"replacement": "replace_lst"}),
-    ("grace", {"eps": 0.0}),
-    ("grace", {"eps_unit": "metres"}),
-    ("grace", {"n_iter": 0}),
-    ("lte", {"mode": "authors"}),
-    ("lte", {"learning_rate": 0}),
-    ("lte", {"threshold": -2}),
-    ("lte", {"held_out": 0}),
+    ("ft", {"objective": "target", "lr": 0, "num_steps": 0, "norm_constraint": -1}),
+    ("rome", {"mode": "easyedti", "v_num_grad_steps": 1, "v_lr": 0.0, "v_weight_decay": -1.0}),
+    ("rome", {"clamp_norm_factor": 0.0, "kl_factor": -0.1}),
+    ("memit", {"solver": "cashed", "mom2_update_weight": 0.0, "layers": (), "v_num_grad_steps": 1}),
+    *(("memit", {"layers": layers}) for layers in ((2, 1), (1, 1))),
+    ("alphaedit", {"L2": 0.0, "nullspace_threshold": -1.0, "layers": ()}),
+    ("wilke", {"mode": "roll_back", "scanning_ceiling": 0}),
+    ("ultraedit", {"lr": 0.0, "forward_batch": 0}),
+    ("r_rome", {"v_lr": 0.0, "heads": "trian", "gate": "tuned", "width": 0, "temperature": 0.0}),
+    ("r_rome", {"margin": -0.1, "learning_rate": 0.0, "artefact_dtype": "float64"}),
+    ("mend", {"mode": "orignal", "rank": 0, "learning_rate": 0, "edit_rate_learning_rate": -1}),
+    ("mend", {"patience": 0, "layers": []}),
+    ("malmen", {"mode": "exakt", "n_edits": 0, "micro_batch": 0, "weight_locality": -1.0}),
+    ("grace", {"replacement": "replace_lst", "eps": 0.0, "eps_unit": "metres", "n_iter": 0}),
+    ("lte", {"mode": "authors", "learning_rate": 0, "threshold": -2, "held_out": 0}),
     ("lte", {"weight_locality": -1}),
     ("t_patcher", {"mode": "decoders"}),
     ("ike", {"demonstrations": -1}),
     ("rag", {"form": "qb"}),
     ("wise", {"merge_freq": 5}),  # no multiple of the edits in one memory
-    ("recipe", {"pool": "code3"}),
-    ("recipe", {"positions": "moved"}),
-    ("recipe", {"batch_size": 0}),
-    ("recipe", {"learning_rate": 0.0}),
-    ("recipe", {"edit_hinge": -1.0}),
-    ("recipe", {"weight_locality": -0.5}),
-    ("recipe", {"ramp_end": 4, "ramp_start": 5}),
-    ("recipe", {"iterations": 10, "ramp_end": 20}),
+    ("recipe", {"pool": "code3", "positions": "moved", "batch_size": 0, "learning_rate": 0.0}),
+    ("recipe", {"edit_hinge": -1.0, "weight_locality": -0.5}),
 ]
+CHANGES = [(key, {name: bad}) for key, values in IMPOSSIBLE for name, bad in values.items()]
+CHANGES.append(("recipe", {"ramp_end": 4, "ramp_start": 5}))
+CHANGES.append(("recipe", {"iterations": 10, "ramp_end": 20}))
 
 
-@pytest.mark.parametrize(("key", "change"), IMPOSSIBLE)
+@pytest.mark.parametrize(("key", "change"), CHANGES)
 def test_an_impossible_value_is_refused_by_its_name(key: str, change: dict[str, Any]) -> None:
     hparams = registry.editor_class(key).presets["default"]
     name = next(iter(change))
     with pytest.raises(ValueError, match=name):
         type(hparams).from_dict(hparams.to_dict() | change)
-
-
-def test_an_unknown_choice_is_answered_with_the_nearest() -> None:
-    hparams = registry.editor_class("rome").presets["default"]
-    with pytest.raises(ValueError, match="Did you mean 'easyedit'"):
-        type(hparams).from_dict(hparams.to_dict() | {"mode": "easyedti"})
 
 
 def of(key: str, **values: Any) -> Hparams:

@@ -7,25 +7,21 @@ from typing import Any
 
 import pytest
 
-from bench.checks.contract.tiny import CONTEXT, REQUESTS, SAMPLES, tiny_llama, write_encoder
+from bench.checks.contract.tiny import (
+    CONTEXT,
+    REQUESTS,
+    SAMPLES,
+    batch_for,
+    tiny_llama,
+)
 from editors.base import Resources
 from editors.ike import DemonstrationPool, IkeEditor, IkeHparams, demonstration, kinds_of
 from editors.parts.encoder import TextVectors
-from editors.parts.tokens import batch_of, prompt_ids
+from editors.parts.tokens import prompt_ids
 
 FIRST, SECOND, *_ = REQUESTS
 FACT = "New Fact: The capital of Veltria is Oskamar\nPrompt:"
 OWN = f"{FACT} The capital of Veltria is Oskamar"
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder")
-
-
-@pytest.fixture(scope="module")
-def vectors(encoder: Path) -> TextVectors:
-    return TextVectors.from_directory(encoder, tiny_llama().device)
 
 
 def editor_of(encoder: Path, *, context: int = 2_000, **changes: Any) -> IkeEditor:
@@ -109,7 +105,7 @@ def test_a_question_about_nothing_is_asked_as_it_is(encoder: Path) -> None:
     editor = editor_of(encoder, context=CONTEXT, demonstrations=0, threshold=0.9999)
     editor.edit([FIRST])
     pair = ("Something else altogether?", "blue")
-    batch = batch_of(editor.lm.tokenizer, [pair], device=editor.lm.device)
+    batch = batch_for(editor.lm, [pair])
     before = editor.lm.target_logits(batch)
     with editor.steering(batch):
         assert editor.lm.target_logits(batch).equal(before)

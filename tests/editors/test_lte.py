@@ -7,13 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from bench.checks.contract.tiny import REQUESTS, tiny_llama
+from bench.checks.contract.tiny import REQUESTS, batch_for, tiny_llama
 from editors.base import Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte import TINY
-from editors.parts.tokens import TokenBatch, batch_of
 from tests.support.tiny_files import resources, samples
 
 OPEN = dataclasses.replace(TINY, threshold=-1.0)  # every question retrieves something
@@ -26,10 +25,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     given = resources(directory)
     artefact = LteEditor.fit(tiny_llama(), {"zsre": samples()}, TINY, given, out=directory)
     return dataclasses.replace(given, artefact=artefact)
-
-
-def batch(lm: LanguageModel, texts: list[str]) -> TokenBatch:
-    return batch_of(lm.tokenizer, [(text, "") for text in texts], device=lm.device)
 
 
 def follower(trained: Resources) -> LanguageModel:
@@ -47,22 +42,21 @@ def follower(trained: Resources) -> LanguageModel:
 def test_a_hit_is_the_follower_reading_the_fact(trained: Resources) -> None:
     editor = LteEditor(tiny_llama(), OPEN, trained)
     editor.edit(REQUESTS[:1])
-    rows = batch(editor.lm, [REQUESTS[0].prompt])
+    rows = batch_for(editor.lm, [(REQUESTS[0].prompt, "")])
     with editor.steering(rows):
         ours = editor.lm.logits(rows)[0, -1]
     with_fact = (
         "[Updated Information]The capital of Veltria is Oskamar\n[Query]The capital of Veltria is"
     )
     by_hand = follower(trained)
-    torch.testing.assert_close(
-        ours, by_hand.logits(batch(by_hand, [with_fact]))[0, -1], atol=1e-5, rtol=0
-    )
+    theirs = by_hand.logits(batch_for(by_hand, [(with_fact, "")]))[0, -1]
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_a_miss_is_the_follower_reading_the_question_alone(trained: Resources) -> None:
     editor = LteEditor(tiny_llama(), SHUT, trained)
-    rows = batch(editor.lm, ["The sky"])
+    rows = batch_for(editor.lm, [("The sky", "")])
     pristine = editor.lm.logits(rows)
     editor.edit(REQUESTS[:1])
     with editor.steering(rows):
@@ -96,9 +90,8 @@ def test_the_threshold_is_the_calibrated_one_unless_given(trained: Resources) ->
     assert trained.artefact is not None
     calibrated = float(read_artefact(trained.artefact)[0]["threshold"])
     assert LteEditor(tiny_llama(), TINY, trained).threshold == calibrated
-    assert (
-        LteEditor(tiny_llama(), dataclasses.replace(TINY, threshold=0.3), trained).threshold == 0.3
-    )
+    given = dataclasses.replace(TINY, threshold=0.3)
+    assert LteEditor(tiny_llama(), given, trained).threshold == 0.3
 
 
 def test_the_original_finds_facts_by_their_prompts_and_always_one(trained: Resources) -> None:

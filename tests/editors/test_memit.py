@@ -40,23 +40,22 @@ def test_requests_of_one_call_are_solved_together() -> None:
 COVARIANCE = torch.tensor([[2.0, 0.0], [0.0, 4.0]])
 
 
-@pytest.mark.parametrize("solver", ["cached", "direct"])
-def test_a_key_as_computed_by_hand(solver: Solver) -> None:
-    # lambda C + k k^T = diag(20, 40) + [[1, 2], [2, 4]] for k = (1, 2); its inverse times k.
-    solve = KeySolver(lambda _: COVARIANCE, 10.0, solver)
-    adjusted = solve(0, torch.tensor([[1.0], [2.0]]))
-    assert adjusted.dtype == torch.float64
-    expected = torch.tensor([[40.0], [40.0]], dtype=torch.float64) / (21 * 44 - 4)
-    torch.testing.assert_close(adjusted, expected)
-
-
-def test_without_directions_only_the_mean_eigenvalue_is_left() -> None:
-    # diag(2, 4) has the mean eigenvalue 3: (30 I + k k^T)^-1 k = k / (30 + k.k) for k = (1, 2).
-    covariance = COVARIANCE + torch.tensor([[0.0, 1.0], [1.0, 0.0]])  # off the diagonal: no matter
-    solve = KeySolver(lambda _: covariance, 10.0, "isotropic")
-    adjusted = solve(0, torch.tensor([[1.0], [2.0]]))
-    expected = torch.tensor([[1.0], [2.0]], dtype=torch.float64) / 35
-    torch.testing.assert_close(adjusted, expected)
+@pytest.mark.parametrize(
+    ("solver", "off_diagonal", "expected"),
+    [
+        # lambda C + k k^T = diag(20, 40) + [[1, 2], [2, 4]] for k = (1, 2); its inverse times k.
+        ("cached", 0.0, [[40 / (21 * 44 - 4)]] * 2),
+        ("direct", 0.0, [[40 / (21 * 44 - 4)]] * 2),
+        # Only the mean eigenvalue of C, 3, counts: (30 I + k k^T)^-1 k = k / (30 + k.k).
+        ("isotropic", 1.0, [[1 / 35], [2 / 35]]),
+    ],
+)
+def test_a_key_as_computed_by_hand(
+    solver: Solver, off_diagonal: float, expected: list[list[float]]
+) -> None:
+    covariance = COVARIANCE + off_diagonal * torch.ones(2, 2).fill_diagonal_(0)
+    adjusted = KeySolver(lambda _: covariance, 10.0, solver)(0, torch.tensor([[1.0], [2.0]]))
+    torch.testing.assert_close(adjusted, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_a_covariance_is_read_and_factorised_once_a_layer() -> None:

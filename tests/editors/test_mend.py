@@ -23,10 +23,8 @@ DATA = {"tiny": samples()}
 QUICK = dataclasses.replace(TINY, iterations=6, checkpoint_interval=2)
 
 
-def fit(
-    out: Path, hparams: MendHparams = QUICK, *, lm: LanguageModel | None = None, **more: Any
-) -> Path:
-    return MendEditor.fit(lm or tiny_llama(), DATA, hparams, Resources(), out=out, **more)
+def fit(out: Path, hparams: MendHparams = QUICK, **more: Any) -> Path:
+    return MendEditor.fit(tiny_llama(), DATA, hparams, Resources(), out=out, **more)
 
 
 @pytest.fixture(scope="module")

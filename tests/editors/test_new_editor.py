@@ -15,47 +15,23 @@ from bench.checks.contract.tiny import TINY, Subject
 from bench.cli.main import main
 from editors import registry
 
-SOURCE = '''
-import torch
-from dataclasses import dataclass
-from torch.nn.functional import cross_entropy
-
-from editors.base import Hparams
-from editors.parts.deltas import WeightDelta, WeightEditor, thawed
+SOURCE = """
 from editors.parts.needs import Needs
-from editors.parts.tokens import batch_of
+from tests.support.broken_editors import Sound, StepHparams
 
 
-@dataclass(frozen=True, kw_only=True)
-class OneStepHparams(Hparams):
-    lr: float = 0.02
-
-
-class OneStepEditor(WeightEditor[OneStepHparams]):
-    """One step along the sign of the gradient of the last MLP."""
-
+class OneStepEditor(Sound):
     family = "MP"
     label = "OneStep"
     table_row = 2  # beside MEND
     mark = ("#123456", "D")
-    hparams_class = OneStepHparams
-    presets = {"default": OneStepHparams()}
-
-    @torch.enable_grad()
-    def edit(self, requests):
-        name = f"{self.lm.architecture.mlp_out.format(self.lm.n_layers - 1)}.weight"
-        for request in requests:
-            pair = (request.prompt, request.target)
-            batch = batch_of(self.lm.tokenizer, [pair], device=self.lm.device)
-            with thawed(self.lm.model, [name]) as parameters:
-                loss = cross_entropy(self.lm.target_logits(batch), batch.labels)
-                (gradient,) = torch.autograd.grad(loss, parameters[name])
-            self._weights.add([WeightDelta(name, -self.hparams.lr * gradient.sign())])
+    hparams_class = StepHparams
+    presets = {"default": StepHparams()}
 
     @classmethod
     def needs(cls, hparams, on):
         return Needs(held=on.copies(on.shape.matrix), edit_operations=1.0)
-'''
+"""
 
 
 @pytest.fixture

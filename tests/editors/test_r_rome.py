@@ -14,7 +14,6 @@ from bench.checks.contract.tiny import (
     logits,
     tiny_llama,
     weights,
-    write_encoder,
 )
 from editors.base import EditRequest, Resources
 from editors.parts.encoder import TextVectors
@@ -26,12 +25,6 @@ FIRST, SECOND, THIRD = REQUESTS[:3]
 UNRELATED = ("9 8 7 6 5", "4")
 ALWAYS = Gate(maximum=-2.0)
 HPARAMS = RRomeHparams(layer=1, v_num_grad_steps=4, v_weight_decay=0.0, heads="untrained")
-
-
-@pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> TextVectors:
-    directory = write_encoder(tmp_path_factory.mktemp("encoder"))
-    return TextVectors.from_directory(directory, torch.device("cpu"))
 
 
 def editor_of(vectors: TextVectors, gate: Gate = ALWAYS, **changes: Any) -> RRomeEditor:
@@ -124,12 +117,11 @@ def test_plus_prompt_edits_and_answers_after_the_fact(vectors: TextVectors) -> N
     torch.testing.assert_close(logits(editor, [pair(THIRD)]), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_resources_are_wanted(vectors: TextVectors, tmp_path: Path) -> None:
+def test_resources_are_wanted(encoder: Path) -> None:
     covariance = Resources(covariance=lambda _: torch.eye(INNER))
-    encoder = write_encoder(tmp_path / "encoder")
     with pytest.raises(ValueError, match="R-ROME needs the directory of a sentence encoder"):
         RRomeEditor(tiny_llama(), HPARAMS, covariance)
     with pytest.raises(ValueError, match="R-ROME needs trained weights for this backbone"):
         RRomeEditor(tiny_llama(), HPARAMS, replace(covariance, encoder=encoder))
     with pytest.raises(ValueError, match="needs the covariance"):
-        RRomeEditor(tiny_llama(), HPARAMS, Resources(encoder=tmp_path))
+        RRomeEditor(tiny_llama(), HPARAMS, Resources(encoder=encoder))

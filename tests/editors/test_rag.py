@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checks.contract.tiny import REQUESTS, SAMPLES, logits, tiny_llama, write_encoder
+from bench.checks.contract.tiny import (
+    REQUESTS,
+    SAMPLES,
+    batch_for,
+    logits,
+    tiny_llama,
+)
 from editors.base import Resources
 from editors.parts.fact_memory import NONE
-from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
+from editors.parts.tokens import batch_of_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
 
 FIRST, SECOND, *_ = REQUESTS
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder")
 
 
 def editor_of(encoder: Path, **changes: Any) -> RagEditor:
@@ -36,7 +37,7 @@ def test_an_answer_is_that_after_the_fact_as_text(encoder: Path, form: str, text
     editor = editor_of(encoder, form=form)
     lm = editor.lm
     editor.edit([FIRST])
-    plain = batch_of(lm.tokenizer, [(FIRST.prompt, FIRST.target)], device=lm.device)
+    plain = batch_for(lm, [(FIRST.prompt, FIRST.target)])
     joined = prompt_ids(lm.tokenizer, text) + prompt_ids(lm.tokenizer, FIRST.prompt)[1:]  # one BOS
     after = batch_of_ids([joined], plain.target_ids, [""], padding=0, device=lm.device)
     with torch.no_grad():

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checks.contract.tiny import REQUESTS, tiny_gpt2, tiny_llama
+from bench.checks.contract.tiny import REQUESTS, batch_for, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.hparams import TINY
-from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, prompt_ids
+from editors.parts.tokens import batch_of_ids, prompt_ids
 from editors.parts.training.examples import statement
 from editors.recipe import RecipeEditor
 from tests.support.tiny_files import resources, samples
@@ -38,10 +38,6 @@ def editor(trained: Resources) -> RecipeEditor:
     return editor
 
 
-def batch(lm: LanguageModel, texts: list[str]) -> TokenBatch:
-    return batch_of(lm.tokenizer, [(text, "") for text in texts], device=lm.device)
-
-
 def test_the_same_request_twice_stays_two_rows(editor: RecipeEditor) -> None:
     request = EditRequest(prompt="A", target="B", subject="A")
     editor.edit([request, request])
@@ -57,7 +53,7 @@ def test_words_stand_where_the_continuous_prompt_does(
     words.load_state_dict(editor.state_dict())
     words.edit(REQUESTS[:2])
     lm, asked = words.lm, REQUESTS[0].prompt
-    rows = batch(lm, [asked, REQUESTS[1].prompt])
+    rows = batch_for(lm, [(asked, ""), (REQUESTS[1].prompt, "")])
     hits = words.retrieve(rows.texts).tolist()
     with words.steering(rows):
         ours = lm.logits(rows)[0, : rows.prompt_lengths[0]]

@@ -22,17 +22,12 @@ def test_every_module_with_a_label_is_an_editor() -> None:
     assert {"ft", "grace", "recipe", "rome"} <= set(keys)
 
 
-@pytest.mark.parametrize("name", ["rome", "ROME", "Rome"])
-def test_names_resolve_in_any_case(name: str) -> None:
-    assert registry.resolve(name) == "rome"
-
-
-def test_labels_and_aliases_resolve_and_are_not_shared() -> None:
+def test_labels_and_aliases_resolve_in_any_case_and_are_not_shared() -> None:
     names: dict[str, str] = {}
     for key in registry.available():
         entry = registry.describe(key)
         for name in {n.casefold() for n in (entry.key, entry.label, *entry.aliases)}:
-            assert registry.resolve(name) == key
+            assert registry.resolve(name) == registry.resolve(name.upper()) == key
             assert names.setdefault(name, key) == key
 
 

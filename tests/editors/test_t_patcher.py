@@ -9,13 +9,20 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from bench.checks.contract.tiny import HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_gptj, tiny_llama
+from bench.checks.contract.tiny import (
+    LAYERS,
+    REQUESTS,
+    batch_for,
+    tiny_gpt2,
+    tiny_gptj,
+    tiny_llama,
+)
 from editors.base import Resources
 from editors.parts.fast_paths import Stopping
 from editors.parts.language_model import LanguageModel
 from editors.parts.t_patcher import Neurons, OriginalTraining
-from editors.parts.tokens import TokenBatch, batch_of
 from editors.t_patcher import ORIGINAL, TPatcherEditor, TPatcherHparams
+from tests.editors.parts.test_patch_neurons import neurons
 
 LAST = LAYERS - 1
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]
@@ -29,25 +36,17 @@ def resources() -> Resources:
     return Resources(corpus=lambda: lines)
 
 
-def random_neurons(lm: LanguageModel, count: int = 2) -> Neurons:
-    generator = torch.Generator().manual_seed(3)
-    projections = len(lm.architecture.mlp_in)
-    shapes = ((count, projections, HIDDEN), (count, projections), (count, HIDDEN))
-    return Neurons(*(torch.randn(*shape, generator=generator) for shape in shapes))
-
-
-def extend(lm: LanguageModel, neurons: Neurons) -> list[nn.Module]:
-    """Bake neurons into the last MLP, after its own; returns input and output projections."""
+def extend(lm: LanguageModel, added: Neurons) -> None:
+    """Write neurons into the last MLP, after its own."""
     row = lm.architecture
     modules = [lm.module(path, LAST) for path in (*row.mlp_in, row.mlp_out)]
     for number, module in enumerate(modules[:-1]):
-        widen(module, neurons.keys[:, number], neurons.biases[:, number])
+        widen(module, added.keys[:, number], added.biases[:, number])
     last = modules[-1]
     stored = last.get_parameter("weight").data
     axis = 0 if isinstance(last, Conv1D) else 1  # Conv1D stores (in, out), Linear (out, in)
-    values = neurons.values if axis == 0 else neurons.values.T
+    values = added.values if axis == 0 else added.values.T
     last.weight = nn.Parameter(torch.cat([stored, values], dim=axis))
-    return modules
 
 
 def widen(module: nn.Module, keys: Tensor, biases: Tensor) -> None:
@@ -65,25 +64,17 @@ def widen(module: nn.Module, keys: Tensor, biases: Tensor) -> None:
     module.bias = nn.Parameter(torch.cat([own, biases]))
 
 
-def editor_with(lm: LanguageModel, neurons: Neurons, resources: Resources) -> TPatcherEditor:
-    editor = TPatcherEditor(lm, QUICK, resources)
-    editor.store.append(neurons)
-    return editor
-
-
-def batch(lm: LanguageModel, pairs: list[tuple[str, str]] = PAIRS) -> TokenBatch:
-    return batch_of(lm.tokenizer, pairs, device=lm.device)
-
-
 @torch.no_grad()
 def test_neurons_answer_as_columns_and_rows_of_the_mlp(
     tiny_lm: LanguageModel, resources: Resources
 ) -> None:
-    neurons, rows = random_neurons(tiny_lm), batch(tiny_lm)
+    added, rows = neurons(len(tiny_lm.architecture.mlp_in)), batch_for(tiny_lm, PAIRS)
     before = tiny_lm.target_logits(rows)
-    with editor_with(tiny_lm, neurons, resources).steering(rows):
+    editor = TPatcherEditor(tiny_lm, QUICK, resources)
+    editor.store.append(added)
+    with editor.steering(rows):
         ours = tiny_lm.target_logits(rows)
-    extend(tiny_lm, neurons)
+    extend(tiny_lm, added)
     torch.testing.assert_close(ours, tiny_lm.target_logits(rows), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(ours, before, atol=1e-2)
 
@@ -121,7 +112,7 @@ def test_each_step_draws_its_memory_text(resources: Resources) -> None:
 def test_the_original_takes_a_neuron_for_each_wrong_token(resources: Resources) -> None:
     editor = TPatcherEditor(tiny_gptj(), SHORT_ORIGINAL, resources)
     request = REQUESTS[0]
-    row = batch(editor.lm, [(request.prompt, request.target)])
+    row = batch_for(editor.lm, [(request.prompt, request.target)])
     wrong = int((editor.lm.target_logits(row).argmax(-1) != row.labels).sum())
     assert wrong > 5
     editor.edit([request])
@@ -131,7 +122,7 @@ def test_the_original_takes_a_neuron_for_each_wrong_token(resources: Resources) 
 
 def test_the_original_leaves_right_answers_alone(resources: Resources) -> None:
     editor = TPatcherEditor(tiny_gptj(), SHORT_ORIGINAL, resources)
-    row = batch(editor.lm, PAIRS[:1])
+    row = batch_for(editor.lm, PAIRS[:1])
     known = [
         int(token) for token in editor.lm.logits(row)[0, row.prompt_lengths[0] - 1 :].argmax(-1)
     ]
@@ -146,7 +137,7 @@ def test_the_original_leaves_right_answers_alone(resources: Resources) -> None:
 def test_the_original_answers_right_and_stops_early(resources: Resources) -> None:
     hparams = dataclasses.replace(ORIGINAL, num_steps=400, memory_weight=1e-6)
     editor = TPatcherEditor(tiny_gptj(), hparams, resources)
-    trained = editor.edit_row(batch(editor.lm, [("The sky is", "B")]))
+    trained = editor.edit_row(batch_for(editor.lm, [("The sky is", "B")]))
     assert isinstance(trained, OriginalTraining)
     assert 100 <= len(trained.steps) < 400
     assert len(trained.steps) % 25 == 0
@@ -158,7 +149,9 @@ def test_the_stop_of_the_original_can_be_forced(
 ) -> None:
     hparams = dataclasses.replace(ORIGINAL, num_steps=200)
     forced = dataclasses.replace(resources, stopping=stopping)
-    trained = TPatcherEditor(tiny_gptj(), hparams, forced).edit_row(batch(tiny_gptj(), PAIRS[:1]))
+    trained = TPatcherEditor(tiny_gptj(), hparams, forced).edit_row(
+        batch_for(tiny_gptj(), PAIRS[:1])
+    )
     assert isinstance(trained, OriginalTraining)
     assert len(trained.steps) == steps
 

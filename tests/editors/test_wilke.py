@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checks.contract.tiny import INNER, REQUESTS, tiny_gpt2
+from bench.checks.contract.tiny import INNER, REQUESTS, batch_for, tiny_gpt2
 from editors.base import Resources
 from editors.parts.deltas import EditedWeights
 from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.tokens import batch_of, target_ids
+from editors.parts.tokens import target_ids
 from editors.rome import RomeEditor, RomeHparams
 from editors.wilke import WilkeEditor, WilkeHparams
 
@@ -27,7 +27,7 @@ def test_a_roll_back_edits_the_former_answer_into_the_same_layer_before_the_next
     rolled, plain = editor_of(mode="rollback"), editor_of()
     lm, scores = plain.lm, [candidate.score for candidate in plain.scan(FIRST)]
     length = len(target_ids(lm.tokenizer, FIRST.target))
-    prompt = batch_of(lm.tokenizer, [(FIRST.prompt, "")], device=lm.device)
+    prompt = batch_for(lm, [(FIRST.prompt, "")])
     answer = text_of(lm.tokenizer, greedy(lm, prompt, max_new_tokens=length, stop=Stop())[0])
     assert answer.strip()
     for editor in (rolled, plain):

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_gptj, tiny_llama
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, batch_for, tiny_gptj, tiny_llama
 from editors.base import Resources
-from editors.parts.tokens import batch_of
 from editors.parts.wise import (
     Memories,
     SideTrained,
@@ -63,7 +62,7 @@ def test_a_row_without_marked_positions_has_no_activation() -> None:
 def test_every_context_has_the_target_as_labels() -> None:
     lm = tiny_llama()
     rows = training_rows(lm, REQUESTS[0], ("{}", "So. {}"), "The sky is blue", "prompt")
-    target = batch_of(lm.tokenizer, [("", REQUESTS[0].target)], device=lm.device).target_ids[0]
+    target = batch_for(lm, [("", REQUESTS[0].target)]).target_ids[0]
     assert rows.labels.tolist() == [*target, *target]
     assert rows.batch.input_ids[rows.rows, rows.columns + 1].tolist() == [*target, *target]
     assert rows.in_scope.any(1).tolist() == [True, True, False]
@@ -155,7 +154,7 @@ def test_routing_is_decided_on_the_prompt(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(editor, "routes", watched)
     pair = (REQUESTS[0].prompt, REQUESTS[0].target)
-    batch = batch_of(editor.lm.tokenizer, [pair], device=editor.lm.device)
+    batch = batch_for(editor.lm, [pair])
     with torch.no_grad(), editor.steering(batch):
         editor.lm.target_logits(batch)
     assert seen[0].sum().item() == batch.prompt_lengths[0] < batch.lengths[0]

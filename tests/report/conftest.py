@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main as cli
+from bench.cli.main import main
 from bench.store.reference import write_reference
+from tests.cli.conftest import cli, refused
 from tests.report.hostile import hostile_records, small_tables
+
+__all__ = ["cli", "refused"]
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +46,5 @@ def each_report(request: pytest.FixtureRequest) -> Path:
 
 def built(records: Path, out: Path) -> Path:
     """`out`, with the report of a folder of records."""
-    assert cli.main(["report", "--from", str(records), "--out", str(out)]) == 0
+    assert main(["report", "--from", str(records), "--out", str(out)]) == 0
     return out

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli import main as cli
 from bench.core.console import visible
 from bench.report.pages import KEY_LENGTH, safe_json, script
 from bench.report.sources import read as read_records
+from tests.cli.commands import Refused
 from tests.report.hostile import BACKBONE, SCRIPT, TEXTS
 from tests.report.html import Page, data, pages, views
 
@@ -154,22 +154,18 @@ def test_figures_have_their_numbers_and_an_interactive_form(
     assert "figures/edits-mini-llama.svg" in page.loaded
 
 
-def test_the_command_says_where_the_report_is(
-    small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_replaces_no_other_folder(
+    small_records: Path, tmp_path: Path, refused: Refused
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    arguments = ["report", "--from", str(small_records), "--out", str(tmp_path)]
-    assert cli.main(arguments) == 2
-    printed = capsys.readouterr().err
-    assert printed.startswith(f"error: {tmp_path} is no report that could be replaced")
-    assert printed.count("\n") == 1
+    error = refused("report", "--from", small_records, "--out", tmp_path)
+    assert error.startswith(f"error: {tmp_path} is no report that could be replaced")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_records_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_that_are_not_there(tmp_path: Path, refused: Refused) -> None:
     out = tmp_path / "report"
-    assert cli.main(["report", "--from", str(tmp_path / "none"), "--out", str(out)]) == 2
-    assert "No records at" in capsys.readouterr().err
+    assert "No records at" in refused("report", "--from", tmp_path / "none", "--out", out)
     assert not out.exists()
 
 

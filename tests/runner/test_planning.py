@@ -30,8 +30,8 @@ from bench.tables.table import caption_of
 from editors import registry
 from tests.core.test_cells import CELL
 from tests.datasets.example_rows import counterfact_row, write
-from tests.report.plots.records import record
 from tests.support.plans import edit_jobs
+from tests.support.records import record
 from tests.support.tiny_files import save_tiny
 
 

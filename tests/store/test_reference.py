@@ -24,14 +24,14 @@ from bench.store.reference import (
 from bench.store.results import Record, complete
 from tests.cli.commands import Cli, Refused
 from tests.core.test_cells import CELL
-from tests.tables.records import cell, record
+from tests.support.records import cell, scored_record
 
 CELLS = [cell("ft", "zsre", 10, 1), cell("ft", "zsre", 10, 0), cell("grace", "zsre", 1, 0)]
 
 
 def records() -> list[Record]:
     """Records that have no rows, as references have none."""
-    whole = [record(of, rel=0.5, gen=0.4, loc=0.3) | {"data": {}} for of in CELLS]
+    whole = [scored_record(of, rel=0.5, gen=0.4, loc=0.3) | {"data": {}} for of in CELLS]
     whole[1]["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]["reliability"] = 0.7
     return whole
 
@@ -114,7 +114,7 @@ def test_later_editors_have_a_file_of_their_own_and_rows_on_request(folder: Path
     write_reference(folder / "table1.jsonl", records())
     show = ["tables", "--reference", "--markdown"]
     default = cli(*show).out
-    later = record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3) | {"data": {}}
+    later = scored_record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3) | {"data": {}}
     write_reference(folder / "table1-recent.jsonl", [later])
     assert [record["cell"]["editor"] for record in table_records(1)][3:] == ["wise"]
     assert cli(*show).out == default

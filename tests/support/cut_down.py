@@ -39,21 +39,16 @@ _SIZES = {
 _ALWAYS = {"hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings"}
 
 
-def cut(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The configuration at tiny sizes, for the tokens of `tokenizer`; other fields stay."""
+def language_model(
+    name: str, config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> LanguageModel:
+    """A random model of a configuration at tiny sizes, ten times the usual scale as in `tiny`."""
     if "n_embd" in config:
         sizes = {name: size for name, size in _GPT_SIZES.items() if name in config}
     else:
         sizes = {name: size for name, size in _SIZES.items() if name in config or name in _ALWAYS}
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    return {**config, **sizes, **ids, "vocab_size": len(tokenizer), "pad_token_id": None}
-
-
-def language_model(
-    name: str, config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase
-) -> LanguageModel:
-    """A random model of a cut-down configuration, ten times the usual scale as in `tiny`."""
-    values = cut(config, tokenizer)
+    values = {**config, **sizes, **ids, "vocab_size": len(tokenizer), "pad_token_id": None}
     reduced = AutoConfig.for_model(values.pop("model_type"), **values)
     with torch.random.fork_rng():
         torch.manual_seed(20)

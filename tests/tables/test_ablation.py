@@ -21,7 +21,7 @@ from bench.world.corpus import KINDS, Corpus
 from bench.world.store import NotBuiltError, assets_dir, cache_root
 from bench.world.world import World
 from editors import registry
-from tests.tables.records import cell, record
+from tests.support.records import cell, scored_record
 
 TABLE = get_table(4)
 SETS = ("zsre", "counterfact")
@@ -34,7 +34,7 @@ def recipe(dataset: str, seed: int = 0, **changes: Any) -> Cell:
 
 
 def scored(of: Cell, score: float, before: float) -> Record:
-    after = record(of, rel=score, gen=score, loc=1.0)
+    after = scored_record(of, rel=score, gen=score, loc=1.0)
     unedited = {"reliability": before, "generality": before, "locality": 1.0, "average": 0.5}
     after["summary"]["scores"]["before"] = {"teacher_forced": {"token_accuracy": unedited}}
     return after

@@ -18,7 +18,7 @@ from bench.runner.planning import points
 from bench.tables.editing import EditingView, averages, by_kind, view
 from bench.tables.render import latex, markdown, terminal, to_csv, write_table
 from bench.tables.table import CSV_COLUMNS, METRIC_OPTIONS, TextTable
-from tests.tables.records import cell, record
+from tests.support.records import cell, scored_record
 
 TABLE = get_table(1)
 
@@ -30,10 +30,10 @@ def shown() -> EditingView:
     cells += [cell("recipe", d, 1, s) for d in ("zsre", "ripple_edits") for s in (0, 1)]
     cells += [cell("ft", "zsre", 10, s) for s in (0, 1)]
     done = [
-        record(cells[0], rel=0.5, gen=0.4, loc=0.9),
-        record(cells[1], rel=0.7, gen=0.6, loc=0.8),
-        record(cells[2], rel=0.1, gen=0.2, loc=0.3),
-        record(cells[4], rel=1.0, gen=0.98, loc=0.99, honest=0.875),
+        scored_record(cells[0], rel=0.5, gen=0.4, loc=0.9),
+        scored_record(cells[1], rel=0.7, gen=0.6, loc=0.8),
+        scored_record(cells[2], rel=0.1, gen=0.2, loc=0.3),
+        scored_record(cells[4], rel=1.0, gen=0.98, loc=0.99, honest=0.875),
     ]
     return view(TABLE, cells, done)
 
@@ -45,7 +45,7 @@ def texts(table: TextTable, row: int) -> dict[str, str]:
 def over_seeds(**scores: tuple[float, ...]) -> EditingView:
     """Editors on ZSRE at 10 edits, one score in [0, 1] per seed."""
     done = [
-        record(cell(editor, "zsre", 10, seed), rel=score, gen=score, loc=score)
+        scored_record(cell(editor, "zsre", 10, seed), rel=score, gen=score, loc=score)
         for editor, values in scores.items()
         for seed, score in enumerate(values)
     ]
@@ -95,7 +95,7 @@ def test_the_caption_says_what_the_numbers_are(shown: EditingView) -> None:
 
 def test_editors_of_later_papers_have_a_mark_and_a_sentence(shown: EditingView) -> None:
     cells = [cell(editor, "zsre", 1, 0) for editor in ("ft", "rag")]
-    table = view(TABLE, cells, [record(c, rel=1, gen=1, loc=1) for c in cells]).text
+    table = view(TABLE, cells, [scored_record(c, rel=1, gen=1, loc=1) for c in cells]).text
     assert [row[2] for row in table.rows] == ["FT", "RAG \u00a7"]
     assert r"RAG \S{}" in latex(table)
     assert table.caption[-1].startswith("\u00a7 ")
@@ -105,8 +105,8 @@ def test_editors_of_later_papers_have_a_mark_and_a_sentence(shown: EditingView) 
 def test_an_editor_that_diverged_is_named_beside_its_numbers() -> None:
     cells = [cell("ft", "zsre", 10, seed) for seed in (0, 1)]
     cells.append(cell("recipe", "zsre", 10, 0))
-    done = [record(c, rel=0.5, gen=0.5, loc=0.5) for c in cells]
-    done[1] = record(cells[1], rel=0.1, gen=0.0, loc=0.0, diverged_at=7)
+    done = [scored_record(c, rel=0.5, gen=0.5, loc=0.5) for c in cells]
+    done[1] = scored_record(cells[1], rel=0.1, gen=0.0, loc=0.0, diverged_at=7)
     shown = view(TABLE, cells, done)
     assert texts(shown.text, 0)["ZSRE Rel"].startswith("30.00±28.28† (")
     assert "†" not in texts(shown.text, 1)["ZSRE Rel"]
@@ -118,7 +118,7 @@ def test_an_editor_that_diverged_is_named_beside_its_numbers() -> None:
 
 
 def test_records_of_earlier_versions_have_no_health() -> None:
-    old = record(cell("ft", "zsre", 1, 0), rel=0.5, gen=0.4, loc=0.9)
+    old = scored_record(cell("ft", "zsre", 1, 0), rel=0.5, gen=0.4, loc=0.9)
     del old["health"]
     assert not any(n.remarks for n in view(TABLE, [cell("ft", "zsre", 1, 0)], [old]).numbers)
 
@@ -168,7 +168,7 @@ def test_equal_numbers_are_best_together_and_a_single_editor_is_not() -> None:
 
 def test_another_metric_stands_without_published_numbers() -> None:
     of = cell("ft", "zsre", 1, 0)
-    scored = record(of, rel=0.5, gen=0.5, loc=0.5)
+    scored = scored_record(of, rel=0.5, gen=0.5, loc=0.5)
     scores = scored["summary"]["scores"]["after"]["teacher_forced"]
     scores["exact"] = dict.fromkeys(scores["token_accuracy"], 0.25)
     scored["summary"]["kinds"]["after"]["teacher_forced"]["exact"] = {}
@@ -182,7 +182,8 @@ def test_a_variant_has_a_row_beside_its_editor_and_competes_with_nobody() -> Non
     plain = cell("recipe", "zsre", 10, 0)
     other = dataclasses.replace(plain, hparams={"inject": "gptj_ln1"})
     cells = [cell("ft", "zsre", 10, 0), plain, other]
-    done = [record(of, rel=s, gen=s, loc=s) for of, s in zip(cells, (0.5, 0.6, 0.9), strict=True)]
+    scores = zip(cells, (0.5, 0.6, 0.9), strict=True)
+    done = [scored_record(of, rel=s, gen=s, loc=s) for of, s in scores]
     shown = view(get_table(5), cells, done)
     assert [row[2] for row in shown.text.rows] == ["FT", "RECIPE", "RECIPE (gptj_ln1)"]
     assert texts(shown.text, 2)["ZSRE Rel"] == "90.00"  # nothing is published of it

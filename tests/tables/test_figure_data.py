@@ -13,8 +13,8 @@ from bench.tables.figure_data import changes, common_edits, comparable, read_rec
 from tests.core.test_cells import CELL
 from tests.evaluation.test_timing import cell as timing_cell
 from tests.evaluation.test_timing import record as timing_record
-from tests.report.plots.records import PROVENANCE, record, write_lines
 from tests.store.test_reference import ROWS, full
+from tests.support.records import PROVENANCE, record, write_lines
 
 
 def test_the_order_is_that_of_tables() -> None:
@@ -115,14 +115,17 @@ def test_failed_cells_are_left_out(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
-@pytest.mark.parametrize("text", ['{"cell"', "[1]", '{"status": {}, "cell": {"n_edits": 1}}'])
-def test_a_damaged_line_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        *(
+            (bad, "is no result record")
+            for bad in ('{"cell"', "[1]", '{"status": {}, "cell": {"n_edits": 1}}')
+        ),
+        (json.dumps(sealed(record("rome") | {"key": "0" * 64})), "holds another cell"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(sealed(record())) + "\n" + text + "\n")
-    with pytest.raises(ValueError, match=r"a\.jsonl, line 2 is no result record"):
-        read_records(tmp_path)
-
-
-def test_a_line_with_another_key_is_named(tmp_path: Path) -> None:
-    write_lines(tmp_path / "a.jsonl", [record() | {"key": "0" * 64}])
-    with pytest.raises(ValueError, match="line 1 holds another cell"):
+    with pytest.raises(ValueError, match=rf"a\.jsonl, line 2 {fault}"):
         read_records(tmp_path)

@@ -19,7 +19,7 @@ from bench.store.results import Record
 from bench.tables.metric_loss import EQUAL, by_step, losses, to_csv
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.tokens import batch_of
-from tests.report.plots.records import record
+from tests.support.records import record
 
 TABLE = get_table(1)
 

@@ -20,7 +20,7 @@ from bench.tables.significance import (
     holm,
     welch,
 )
-from tests.tables.records import cell, record
+from tests.support.records import cell, scored_record
 from tests.tables.test_editing import over_seeds
 
 
@@ -168,7 +168,7 @@ def shown() -> EditingView:
     scores = {"ft": 0.1, "rome": 0.2, "grace": 0.3, "recipe": 0.4}
     cells = [cell(e, d, 10, 0) for e in scores for d in ("zsre", "counterfact")]
     done = [
-        record(c, rel=scores[c.editor], gen=scores[c.editor], loc=scores[c.editor])
+        scored_record(c, rel=scores[c.editor], gen=scores[c.editor], loc=scores[c.editor])
         for c in cells[:-1]
     ]
     published = {

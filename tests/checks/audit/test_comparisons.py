@@ -10,15 +10,6 @@ from bench.core.published import PublishedCell as Cell
 from tests.checks.audit.altered import altered, bare, findings
 
 
-def test_every_single_number_that_recipe_loses() -> None:
-    every = findings(losses)
-    lost = {table: every[f"table{table}"].numbers["lost"] for table in (1, 2, 3, 5, 6)}
-    assert lost == {1: 0, 2: 0, 3: 2, 5: 2, 6: 4}
-    first = every["table5/CF/1/Rel"].numbers
-    assert list(first) == ["RECIPE", "ROME", "GRACE", "TP", "MEMIT", "LTE"]  # the best first
-    assert first["ROME"] == 99.62
-
-
 @pytest.mark.parametrize(("value", "lost"), [(99.38, 0), (99.40, 1), (99.41, 1)])
 def test_a_tie_is_no_win(value: float, lost: int) -> None:
     numbers = altered(Cell(1, 1, "GRACE", "ZSRE", "Rel"), value=value)  # RECIPE has 99.40

@@ -26,15 +26,6 @@ def test_a_test_by_hand(change: dict[str, float | None], t: float, scale: float)
         assert numbers["p"] == pytest.approx(0.0574, abs=1e-4)
 
 
-def test_three_cells_of_table_5_are_not_significant_and_a_fourth_falls_to_holm() -> None:
-    every = findings(significance)
-    failing = [name for name, finding in every.items() if finding.verdict == "fails"]
-    assert failing == [*(f"table5/ZSRE/{n}" for n in (100, 1_000, 10_000)), "table5/holm"]
-    holm = every["table5/holm"]
-    assert holm.numbers == {"tests": 140, "alone": 137, "after_holm": 136}
-    assert "LTE, ZSRE, 10 edits, 0.048 to 0.19" in holm.sentence
-
-
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
@@ -94,14 +85,6 @@ def test_a_spread_that_five_values_cannot_have() -> None:
     assert wide["table1/possible"].verdict == "differs"
     assert name not in findings(spreads)
     assert name not in findings(spreads, altered(cell, std=1.2))
-
-
-def test_order_alone_gives_no_spread_in_18_cells() -> None:
-    every = findings(spreads)
-    order = [name for name in every if "/order/" in name]
-    assert len(order) == 3 * (3 + 3)  # FT on three sets, three editors on CF at all 10,000 rows
-    assert {every[name].verdict for name in order} == {"impossible"}
-    assert "±1.68" in every["table1/order/CF/10000/RECIPE"].sentence
 
 
 @pytest.mark.parametrize(

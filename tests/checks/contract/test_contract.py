@@ -20,15 +20,10 @@ from tests.support.broken_editors import BROKEN, Sound
 Admit = Callable[[type[Sound]], str]
 
 
-@pytest.fixture(scope="session")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artefacts")
-
-
 @pytest.fixture(params=[f"{key}-{kind}" for key in registry.shipped() for kind in TINY])
-def subject(request: pytest.FixtureRequest, directory: Path) -> Subject:
+def subject(request: pytest.FixtureRequest, artefacts: Path) -> Subject:
     key, _, architecture = request.param.rpartition("-")
-    return Subject(key=key, architecture=architecture, directory=directory)
+    return Subject(key=key, architecture=architecture, directory=artefacts)
 
 
 @pytest.mark.parametrize("clause", CLAUSES)
@@ -37,9 +32,9 @@ def test_the_clause_holds(subject: Subject, clause: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", TINY)
-def test_the_batch_mixes_rows_with_and_without_a_fact(architecture: str, directory: Path) -> None:
+def test_the_batch_mixes_rows_with_and_without_a_fact(architecture: str, artefacts: Path) -> None:
     """Else the suite would not notice an LTE that mixes them up; others differ on these pairs."""
-    editor: Any = Subject(key="lte", architecture=architecture, directory=directory).editor()
+    editor: Any = Subject(key="lte", architecture=architecture, directory=artefacts).editor()
     editor.edit([FIRST, SECOND])
     retrieved = editor.retrieve([prompt for prompt, _ in PAIRS]).tolist()
     assert retrieved[:2] == [0, 1]

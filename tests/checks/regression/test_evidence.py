@@ -24,9 +24,7 @@ from bench.store.reference import write_reference
 from bench.store.results import Record, ResultStore
 from bench.tables.figure_data import write_map
 from tests.cli.commands import Cli, Refused
-from tests.report.plots.records import map_data, record
-from tests.tables.records import cell
-from tests.tables.records import record as scored_record
+from tests.support.records import cell, map_data, record, scored_record
 
 SETS = ("zsre", "counterfact", "ripple_edits")
 

@@ -74,12 +74,6 @@ def test_the_threshold_by_hand(
     assert threshold == pytest.approx(expected)
 
 
-@pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> TextVectors:
-    encoder = write_encoder(tmp_path_factory.mktemp("encoder") / "encoder")
-    return TextVectors.from_directory(encoder, CPU)
-
-
 def test_related_questions_are_prompts_and_rephrases_of_their_facts() -> None:
     questions = Questions.of(SAMPLES[:2])
     first, second = (sample.request.prompt for sample in SAMPLES[:2])

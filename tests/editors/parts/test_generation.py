@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
-from bench.checks.contract.tiny import CONTEXT
+from bench.checks.contract.tiny import CONTEXT, batch_for
 from editors.parts.generation import Stop, forced_and_greedy, greedy, text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import batch_of, batch_of_ids, prompt_ids
+from editors.parts.tokens import batch_of_ids, prompt_ids
 
 PROMPTS = ("The capital of Veltria is", "A", "Kestrel Mining was founded by the old", "Ina")
 NEVER = Stop()
@@ -17,7 +17,7 @@ NEVER = Stop()
 def decode(
     lm: LanguageModel, prompts: tuple[str, ...], stop: Stop = NEVER, most: int = 6
 ) -> list[list[int]]:
-    batch = batch_of(lm.tokenizer, [(p, "") for p in prompts], device=lm.device)
+    batch = batch_for(lm, [(p, "") for p in prompts])
     return greedy(lm, batch, max_new_tokens=most, stop=stop)
 
 
@@ -49,7 +49,7 @@ def test_natural_stop_knows_the_tokenizers_own_marks(tiny_lm: LanguageModel) -> 
 
 
 def test_rows_with_targets_are_refused(tiny_lm: LanguageModel) -> None:
-    batch = batch_of(tiny_lm.tokenizer, [("A is", "b")], device=tiny_lm.device)
+    batch = batch_for(tiny_lm, [("A is", "b")])
     with pytest.raises(ValueError, match="carries target tokens"):
         greedy(tiny_lm, batch, max_new_tokens=2, stop=NEVER)
 
@@ -67,7 +67,7 @@ def both(
     *,
     shrink: bool = False,
 ) -> tuple[torch.Tensor, list[list[int]]]:
-    batch = batch_of(lm.tokenizer, pairs, device=lm.device)
+    batch = batch_for(lm, pairs)
     return forced_and_greedy(lm, batch, max_new_tokens=most, stop=stop, shrink=shrink)
 
 
@@ -82,7 +82,7 @@ def pairs_that_agree(lm: LanguageModel, agreeing: int) -> list[tuple[str, str]]:
 def test_one_reading_serves_forcing_and_decoding(tiny_lm: LanguageModel, agreeing: int) -> None:
     pairs = pairs_that_agree(tiny_lm, agreeing)
     logits, answers = both(tiny_lm, pairs)
-    batch = batch_of(tiny_lm.tokenizer, pairs, device=tiny_lm.device)
+    batch = batch_for(tiny_lm, pairs)
     with torch.no_grad():
         wanted = tiny_lm.target_logits(batch)
     torch.testing.assert_close(logits, wanted)

@@ -14,6 +14,7 @@ from bench.checks.contract.tiny import (
     LAYERS,
     REQUESTS,
     TINY,
+    batch_for,
     byte_tokenizer,
     leftovers,
     weights,
@@ -25,9 +26,9 @@ from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import ARCHITECTURES, LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.suffixes import resumed
-from editors.parts.tokens import batch_of, batch_of_ids, subject_last, target_ids
+from editors.parts.tokens import batch_of_ids, subject_last, target_ids
 from editors.rome import RomeEditor, RomeHparams
-from tests.support.cut_down import CONFIGS, cut, language_model
+from tests.support.cut_down import CONFIGS, language_model
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS[:3]]
 PAIRS.append(("It is said that the sky above the sea is", "blue"))
@@ -78,7 +79,7 @@ def test_the_orientation_is_that_of_the_product(lm: LanguageModel) -> None:
 
 @torch.no_grad()
 def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None:
-    batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    batch = batch_for(lm, PAIRS)
     whole = lm.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     stored = batch.attention_mask.bool()
     torch.testing.assert_close(lm.logits(batch)[stored], whole[stored], atol=1e-5, rtol=1e-5)
@@ -87,7 +88,7 @@ def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None
 @torch.no_grad()
 @pytest.mark.parametrize("layer", [0, LAYERS - 1])
 def test_a_resumed_forward_is_a_whole_one_to_the_bit(lm: LanguageModel, layer: int) -> None:
-    batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    batch = batch_for(lm, PAIRS)
     names, lowest = list(weights(lm.model)), lm.module(lm.architecture.block, 0)
     with captured_input(lm.module(lm.architecture.block, layer)) as entering:
         whole = lm.logits(batch)
@@ -104,7 +105,7 @@ def test_a_resumed_forward_has_each_blocks_own_mask() -> None:
         "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1
     }  # fmt: skip
     lm = language_model("windowed", config, byte_tokenizer(bos=False))
-    batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    batch = batch_for(lm, PAIRS)
     with captured_input(lm.module(lm.architecture.block, 1)) as entering:
         whole = lm.logits(batch)
     unwindowed = language_model("whole", CONFIGS["qwen2-7b"], byte_tokenizer(bos=False))
@@ -118,12 +119,12 @@ def test_a_prompt_in_front_reaches_its_own_row_only(lm: LanguageModel) -> None:
     generator = torch.Generator().manual_seed(3)
     prompts = torch.randn(len(PAIRS), 3, HIDDEN, generator=generator)
     hits = torch.tensor([True, False, True, False])
-    batch = batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    batch = batch_for(lm, PAIRS)
     with prefixed(lm, prompts, hits):
         mixed = lm.target_logits(batch)
     alone = []
     for row, pair in enumerate(PAIRS):
-        single = batch_of(lm.tokenizer, [pair], device=lm.device)
+        single = batch_for(lm, [pair])
         with prefixed(lm, prompts[row : row + 1], hits[row : row + 1]):
             alone.append(lm.target_logits(single))
     torch.testing.assert_close(mixed, torch.cat(alone), atol=1e-5, rtol=1e-5)
@@ -134,7 +135,7 @@ def test_a_prompt_in_front_reaches_its_own_row_only(lm: LanguageModel) -> None:
 
 
 def test_cached_generation_equals_teacher_forcing(lm: LanguageModel) -> None:
-    batch = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in PAIRS], device=lm.device)
+    batch = batch_for(lm, [(prompt, "") for prompt, _ in PAIRS])
     answers = greedy(lm, batch, max_new_tokens=4, stop=Stop())
     rows = [batch.input_ids[i, :n].tolist() for i, n in enumerate(batch.prompt_lengths)]
     forced = batch_of_ids(rows, answers, batch.texts, padding=0, device=lm.device)
@@ -148,7 +149,7 @@ def test_fine_tuning_lowers_the_loss_and_is_undone(lm: LanguageModel) -> None:
     editor = FtEditor(lm, FtHparams(layer=1, lr=2e-2, num_steps=6), Resources())
     pair = (request.prompt, "")
     batch = replace(
-        batch_of(lm.tokenizer, [pair], device=lm.device),
+        batch_for(lm, [pair]),
         target_ids=(tuple(target_ids(lm.tokenizer, request.target)),),
     )
     tuned = editor.edit_lessons([Lesson.of(batch, "prompt_last")])
@@ -164,7 +165,7 @@ def test_rome_writes_its_target_value_and_undoes_it(lm: LanguageModel) -> None:
     editor = RomeEditor(lm, hparams, Resources())
     actual = editor.compute([request])[0].target
     editor.edit([request])
-    batch = batch_of(lm.tokenizer, [(request.prompt, "")], device=lm.device)
+    batch = batch_for(lm, [(request.prompt, "")])
     with captured_output(lm.module(lm.architecture.mlp, 1)) as output:
         lm.hidden_states(batch)
     place = subject_last(lm.tokenizer, request.prompt, request.subject)
@@ -185,10 +186,3 @@ def test_an_unknown_family_is_refused_by_name() -> None:
     config = BloomConfig(vocab_size=300, hidden_size=HIDDEN, n_layer=1, n_head=2)
     with pytest.raises(ValueError, match=r"No architecture row for model_type 'bloom'.*gpt_neox"):
         LanguageModel(BloomForCausalLM(config), byte_tokenizer(bos=False))
-
-
-def test_cutting_changes_sizes_alone() -> None:
-    config = CONFIGS["qwen3-0.6b"]
-    small = cut(config, byte_tokenizer(bos=False))
-    changed = {name for name in config if small[name] != config[name]}
-    assert changed == {"num_attention_heads", "num_key_value_heads", "head_dim"}

@@ -11,7 +11,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from bench.checks.contract.tiny import SAMPLES, byte_tokenizer, tiny_llama, write_encoder
+from bench.checks.contract.tiny import SAMPLES, batch_for, byte_tokenizer, tiny_llama
 from editors.base import Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
@@ -26,16 +26,15 @@ from editors.parts.lte import (
     copy_to_train,
     tokenise,
 )
-from editors.parts.tokens import Pair, batch_of
+from editors.parts.tokens import Pair
 from editors.parts.training.examples import Drawn, ProbeSampler
 from tests.support.tiny_files import samples
 
 
-def test_the_losses_go_down_and_the_file_holds_increments(tmp_path: Path) -> None:
+def test_the_losses_go_down_and_the_file_holds_increments(encoder: Path, tmp_path: Path) -> None:
     hparams = dataclasses.replace(TINY, iterations=30, checkpoint_interval=30)
     steps: list[Mapping[str, float]] = []
-    lm, encoder = tiny_llama(), write_encoder(tmp_path / "encoder")
-    given = Resources(encoder=encoder)
+    lm, given = tiny_llama(), Resources(encoder=encoder)
     path = LteEditor.fit(
         lm, {"zsre": samples()}, hparams, given, out=tmp_path, progress=steps.append
     )
@@ -145,7 +144,7 @@ def test_increments_start_at_the_model_and_take_its_gradients(tiny_lm: LanguageM
     own = dict(tiny_lm.model.named_parameters())
     for name, parameter in follower.model.named_parameters():
         assert torch.equal(parameter, own[name])
-    row = batch_of(tiny_lm.tokenizer, [("The sky is", "blue")], device=tiny_lm.device)
+    row = batch_for(tiny_lm, [("The sky is", "blue")])
     follower.target_logits(row).logsumexp(-1).sum().backward()
     wanted = {name: p.grad for name, p in follower.model.named_parameters()}
     weights.take_gradients(follower.model)

@@ -7,7 +7,7 @@ from math import e, exp
 import pytest
 import torch
 
-from bench.checks.contract.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, tiny_gpt2, tiny_llama
+from bench.checks.contract.tiny import CONTEXT, HIDDEN, LAYERS, REQUESTS, batch_for, tiny_gpt2
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.t_patcher import (
@@ -19,7 +19,6 @@ from editors.parts.t_patcher import (
     mlp_inputs,
     shaped,
 )
-from editors.parts.tokens import batch_of
 from editors.t_patcher import reply_loss, silence_loss
 
 
@@ -33,7 +32,7 @@ def neurons(projections: int, count: int = 2) -> Neurons:
 def test_the_cached_block_answers_as_the_whole_model(tiny_lm: LanguageModel) -> None:
     added = neurons(len(tiny_lm.architecture.mlp_in))
     request = REQUESTS[0]
-    row = batch_of(tiny_lm.tokenizer, [(request.prompt, request.target)], device=tiny_lm.device)
+    row = batch_for(tiny_lm, [(request.prompt, request.target)])
     block = LastBlock.of(tiny_lm, row, dtype=torch.float32)
     mlp = tiny_lm.module(tiny_lm.architecture.mlp, LAYERS - 1)
     act = activation_of(tiny_lm)
@@ -51,7 +50,7 @@ def test_a_memory_line_is_cut_to_the_context_and_cached() -> None:
 
 
 def test_every_tenth_line_validates() -> None:
-    lm = tiny_llama()
+    lm = tiny_gpt2()
     lines = [f"{number} and so on" for number in range(12)]
     text = MemoryText(lm, lines, dtype=torch.float32)
     memory, validation = text.split()
@@ -62,7 +61,7 @@ def test_every_tenth_line_validates() -> None:
 
 @torch.no_grad()
 def test_memory_is_shared_until_a_weight_is_written() -> None:
-    lm = tiny_llama()
+    lm = tiny_gpt2()
     lines = ("A line of text.", "Another one.")
     first = MemoryText(lm, lines, dtype=torch.float32).inputs(1)
     assert MemoryText(lm, lines[1:], dtype=torch.float32).inputs(0) is first

@@ -7,20 +7,16 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from bench.checks.contract.tiny import CONTEXT, tiny_gpt2, tiny_gptj, tiny_llama
+from bench.checks.contract.tiny import CONTEXT, batch_for, tiny_gpt2, tiny_gptj, tiny_llama
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed, text_prefixed
-from editors.parts.tokens import TokenBatch, batch_of, batch_of_ids, pad_id, prompt_ids, target_ids
+from editors.parts.tokens import TokenBatch, batch_of_ids, pad_id, prompt_ids, target_ids
 
 LENGTH = 3
 PAIRS = [("The sky is", "blue"), ("A", "letter"), ("Ina works in the old city of", "Brenn")]
 HITS = torch.tensor([True, False, True])
 NEVER = Stop()
-
-
-def batch(lm: LanguageModel, pairs: list[tuple[str, str]]) -> TokenBatch:
-    return batch_of(lm.tokenizer, pairs, device=lm.device)
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ def prompts(tiny_lm: LanguageModel) -> Tensor:
 def test_cached_greedy_decoding_equals_teacher_forcing(
     tiny_lm: LanguageModel, prompts: Tensor
 ) -> None:
-    bare = batch(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
+    bare = batch_for(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
     with prefixed(tiny_lm, prompts, HITS):
         outputs = greedy(tiny_lm, bare, max_new_tokens=5, stop=NEVER)
     for number, output in enumerate(outputs):
@@ -60,7 +56,7 @@ def test_hugging_face_generate_equals_our_decoding(
 ) -> None:
     """With left padding and a mask, and a single row without a mask."""
     rows = range(len(PAIRS)) if masked else range(1)
-    bare = batch(tiny_lm, [(PAIRS[row][0], "") for row in rows])
+    bare = batch_for(tiny_lm, [(PAIRS[row][0], "") for row in rows])
     ids = left_padded(tiny_lm, bare) if masked else bare.input_ids
     mask = left_mask(bare)
     with prefixed(tiny_lm, prompts[: len(bare)], HITS[: len(bare)]):
@@ -96,7 +92,7 @@ def left_mask(bare: TokenBatch) -> Tensor:
 
 def test_the_gradient_reaches_the_prompts_only(tiny_lm: LanguageModel, prompts: Tensor) -> None:
     prompts = prompts.requires_grad_()
-    rows = batch(tiny_lm, PAIRS)
+    rows = batch_for(tiny_lm, PAIRS)
     with prefixed(tiny_lm, prompts, HITS):
         tiny_lm.target_logits(rows).logsumexp(-1).sum().backward()
     assert prompts.grad is not None
@@ -107,13 +103,13 @@ def test_the_gradient_reaches_the_prompts_only(tiny_lm: LanguageModel, prompts: 
 
 @torch.no_grad()
 def test_no_hook_remains_even_after_an_exception(tiny_lm: LanguageModel, prompts: Tensor) -> None:
-    rows = batch(tiny_lm, PAIRS)
+    rows = batch_for(tiny_lm, PAIRS)
     before = tiny_lm.logits(rows)
     with (
         pytest.raises(ValueError, match="has 1 rows but prompts were retrieved for 3"),
         prefixed(tiny_lm, prompts, HITS, inject="gptj_ln1"),
     ):
-        tiny_lm.logits(batch(tiny_lm, PAIRS[:1]))
+        tiny_lm.logits(batch_for(tiny_lm, PAIRS[:1]))
     assert torch.equal(tiny_lm.logits(rows), before)
     for module in tiny_lm.model.modules():
         assert not module._forward_hooks
@@ -125,8 +121,8 @@ def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
     """What makes that mode unfit for anything but parity, and how we know it is on."""
     lm = tiny_gptj()
     prompts = torch.randn(1, LENGTH, lm.hidden_size, generator=torch.Generator().manual_seed(4))
-    first = batch(lm, [("abcdefgh", "")])
-    changed = batch(lm, [("abcdefgX", "")])
+    first = batch_for(lm, [("abcdefgh", "")])
+    changed = batch_for(lm, [("abcdefgX", "")])
     hit = torch.tensor([True])
     for mode, leaks in (("prefix", False), ("gptj_ln1", True)):
         with prefixed(lm, prompts, hit, inject=mode):  # type: ignore[arg-type]
@@ -138,7 +134,7 @@ def test_released_gptj_injection_lets_the_future_leak_into_hit_rows() -> None:
 def test_inputs_that_cannot_carry_a_prompt_are_refused(
     tiny_lm: LanguageModel, prompts: Tensor
 ) -> None:
-    rows = batch(tiny_lm, PAIRS)
+    rows = batch_for(tiny_lm, PAIRS)
     with prefixed(tiny_lm, prompts, HITS):
         with pytest.raises(ValueError, match="4 dimensions; use a cache that grows"):
             tiny_lm.base(input_ids=rows.input_ids, attention_mask=torch.ones(3, 1, 4, 4))
@@ -181,19 +177,19 @@ def joined(lm: LanguageModel) -> TokenBatch:
 
 @torch.no_grad()
 def test_text_in_front_is_read_as_joined_ids_in_mixed_batches(tiny_lm: LanguageModel) -> None:
-    rows, prefixes = batch(tiny_lm, PAIRS), prefix_rows(tiny_lm)
+    rows, prefixes = batch_for(tiny_lm, PAIRS), prefix_rows(tiny_lm)
     with text_prefixed(tiny_lm, prefixes):
         ours = tiny_lm.target_logits(rows)
     torch.testing.assert_close(ours, tiny_lm.target_logits(joined(tiny_lm)), atol=1e-5, rtol=0)
     counts = [len(target) for target in rows.target_ids]
     for number, part in enumerate(ours.split(counts)):
-        single = batch(tiny_lm, PAIRS[number : number + 1])
+        single = batch_for(tiny_lm, PAIRS[number : number + 1])
         with text_prefixed(tiny_lm, prefixes[number : number + 1]):
             torch.testing.assert_close(part, tiny_lm.target_logits(single), atol=1e-5, rtol=0)
 
 
 def test_cached_decoding_after_text_equals_that_of_joined_ids(tiny_lm: LanguageModel) -> None:
-    bare = batch(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
+    bare = batch_for(tiny_lm, [(prompt, "") for prompt, _ in PAIRS])
     rows = joined(tiny_lm)
     prompts = [
         rows.input_ids[row, :length].tolist() for row, length in enumerate(rows.prompt_lengths)
@@ -212,7 +208,7 @@ def test_cached_decoding_after_text_equals_that_of_joined_ids(tiny_lm: LanguageM
 def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
     lm = tiny_llama()
     prefix = prompt_ids(lm.tokenizer, "It snows")
-    empty, text = batch(lm, [("", "")]), batch(lm, [("It snows", "")])
+    empty, text = batch_for(lm, [("", "")]), batch_for(lm, [("It snows", "")])
     with text_prefixed(lm, [prefix]):
         ours = lm.logits(empty)[:, -1]
     torch.testing.assert_close(ours, lm.logits(text)[:, -1], atol=1e-5, rtol=0)
@@ -222,11 +218,11 @@ def test_an_empty_question_is_answered_by_the_texts_last_token() -> None:
 def test_padding_after_a_short_row_may_lie_beyond_the_positions() -> None:
     """A long text with a short question, beside a long question without a text."""
     lm = tiny_gpt2()
-    rows = batch(lm, [("A", "b"), ("x" * (CONTEXT - 10), "y")])
+    rows = batch_for(lm, [("A", "b"), ("x" * (CONTEXT - 10), "y")])
     prefixes = [prompt_ids(lm.tokenizer, "z" * 100), []]
     with text_prefixed(lm, prefixes):
         ours = lm.target_logits(rows)
-    whole = batch(lm, [("z" * 100 + "A", "b")])
+    whole = batch_for(lm, [("z" * 100 + "A", "b")])
     counts = [len(target) for target in rows.target_ids]
     torch.testing.assert_close(ours.split(counts)[0], lm.target_logits(whole), atol=1e-5, rtol=0)
     with (

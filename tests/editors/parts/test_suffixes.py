@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.checks.contract.tiny import LAYERS, REQUESTS, leftovers, weights
+from bench.checks.contract.tiny import LAYERS, REQUESTS, batch_for, leftovers, weights
 from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.suffixes import Suffixes, resumed
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.tokens import TokenBatch
 
 PAIRS = [(request.prompt, request.target) for request in REQUESTS]
 STARTS = [4, 0, 9, 17]
@@ -22,7 +22,7 @@ def lm(tiny_lm: LanguageModel) -> LanguageModel:
 
 @pytest.fixture
 def batch(lm: LanguageModel) -> TokenBatch:
-    return batch_of(lm.tokenizer, PAIRS, device=lm.device)
+    return batch_for(lm, PAIRS)
 
 
 def whole(lm: LanguageModel, batch: TokenBatch, layer: int, delta: Tensor) -> Tensor:

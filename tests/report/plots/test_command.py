@@ -12,7 +12,8 @@ from bench.core.config import RunConfig
 from bench.store import reference
 from bench.store.reference import reference_records
 from bench.tables.figure_data import write_map
-from tests.report.plots.records import map_data, record, write_lines
+from tests.cli.commands import Refused
+from tests.support.records import map_data, record, write_lines
 
 # For every figure but Figure 4.
 STORED = [record(editor, n_edits=n) for editor in ("ft", "recipe") for n in (10, 1000)]
@@ -98,19 +99,10 @@ def test_the_records_of_figure_3_are_exported(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], sentence: str, refused: Refused
 ) -> None:
     write_lines(Path("records/table.jsonl"), STORED)
-    try:
-        code = main(["figures", "--from", "records", *arguments])
-    except SystemExit as end:  # argparse exits by itself
-        code = int(str(end.code))
-    assert code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert sentence in captured.err
-    assert captured.err.count("\n") == 1
+    assert sentence in refused("figures", "--from", "records", *arguments)
     assert not Path("figures").exists()
 
 

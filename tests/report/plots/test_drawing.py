@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from bench.report.plots import FIGURES
 from bench.report.plots.drawing import Drawing, new_figure, write
 from bench.report.plots.style import MARKERS, marks, paper_style
-from tests.report.plots.records import map_data, record, source
+from tests.support.records import map_data, record, source
 
 
 def built(key: str) -> Drawing:

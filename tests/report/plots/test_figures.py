@@ -19,7 +19,7 @@ from bench.core.names import editor_keys, in_paper
 from bench.report.plots import edit_time, edits, prompt_lengths, retention
 from bench.report.plots.drawing import Drawing
 from bench.report.plots.style import DOTTED, marks
-from tests.report.plots.records import csv_lines, record, source
+from tests.support.records import csv_lines, record, source
 from tests.support.source import ROOT
 
 SETS = ("zsre", "counterfact")

@@ -27,8 +27,8 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import target_ids
 from editors.recipe import RecipeEditor
 from tests.datasets.example_rows import counterfact_row, write
-from tests.report.plots.records import csv_lines, map_data, source
 from tests.support import tiny_files
+from tests.support.records import csv_lines, map_data, source
 from tests.support.tiny_files import save_tiny
 
 TINY = RecipeEditor.presets["tiny"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, TINY, leftovers
+from bench.checks.contract.tiny import HIDDEN, INNER, REQUESTS, TINY, batch_for, leftovers
 from editors.malmen import MalmenEditor, MalmenHparams
 from editors.parts.deltas import EditedWeights
 from editors.parts.hypernetwork.networks import (
@@ -21,7 +21,7 @@ from editors.parts.hypernetwork.networks import (
     shifted,
 )
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.tokens import TokenBatch
 
 
 @pytest.fixture(params=TINY)
@@ -31,7 +31,7 @@ def lm(request: pytest.FixtureRequest) -> LanguageModel:
 
 def rows(lm: LanguageModel, count: int = 2) -> TokenBatch:
     pairs = [(request.prompt, request.target) for request in REQUESTS[:count]]
-    return batch_of(lm.tokenizer, pairs, device=lm.device)
+    return batch_for(lm, pairs)
 
 
 def autograd(lm: LanguageModel, projection: Projection, batch: TokenBatch) -> Tensor:

@@ -33,36 +33,26 @@ def network(**changes: str) -> RaseNetwork:
         return RaseNetwork(4, RaseHparams.from_dict({"width": 3, **changes})).eval()
 
 
-def test_a_closed_gate_carries_the_input_through() -> None:
+@pytest.mark.parametrize(("carry", "wanted"), [(-100.0, [0.6, -0.8]), (100.0, [1.0, 0.0])])
+def test_a_closed_gate_carries_the_input_and_an_open_one_the_nonlinear_layer(
+    carry: float, wanted: list[float]
+) -> None:
     head = HighwayHead(2, 2, layers=1).eval()
     with torch.no_grad():
-        head.carry[0].get_parameter("bias").fill_(-100.0)
-        head.outward.weight.copy_(torch.eye(2))
-        head.outward.bias.zero_()
-    torch.testing.assert_close(head(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
-
-
-def test_an_open_gate_answers_the_nonlinear_layer() -> None:
-    head = HighwayHead(2, 2, layers=1).eval()
-    with torch.no_grad():
-        head.carry[0].get_parameter("bias").fill_(100.0)
+        head.carry[0].get_parameter("bias").fill_(carry)
         for layer in (head.nonlinear[0], head.outward):
             layer.get_parameter("weight").copy_(torch.eye(2))
             layer.get_parameter("bias").zero_()
-    torch.testing.assert_close(head(torch.tensor([[3.0, -4.0]])), torch.tensor([[1.0, 0.0]]))
+    torch.testing.assert_close(head(torch.tensor([[3.0, -4.0]])), torch.tensor([wanted]))
 
 
-def test_heads_differ_and_give_unit_vectors() -> None:
+def test_heads_differ_and_have_dropout_in_training_alone() -> None:
     actual, vectors = network(), torch.randn(5, 4, generator=torch.Generator())
     facts, sentences = actual.facts(vectors), actual.sentences(vectors)
     assert facts.shape == sentences.shape == (5, 3)
     torch.testing.assert_close(facts.norm(dim=1), torch.ones(5))
     assert not torch.allclose(facts, sentences)
-
-
-def test_dropout_gives_two_views_in_training_alone() -> None:
-    actual, vectors = network(), torch.randn(5, 4, generator=torch.Generator())
-    assert torch.equal(actual.facts(vectors), actual.facts(vectors))
+    assert torch.equal(actual.facts(vectors), facts)
     actual.train()
     with torch.random.fork_rng():
         assert not torch.equal(actual.facts(vectors), actual.facts(vectors))

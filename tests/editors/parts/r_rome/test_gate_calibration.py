@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from bench.checks.contract.tiny import HIDDEN, write_encoder
+from bench.checks.contract.tiny import HIDDEN
 from editors.parts.encoder import TextVectors
 from editors.parts.r_rome.retrieval import (
     Example,
@@ -80,12 +80,6 @@ EXAMPLES = [
     Example("Bemol is blue", ("Bemol is",), ("zzz", "???? ????")),
 ]
 UNTRAINED = RaseHparams(heads="untrained")
-
-
-@pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> TextVectors:
-    directory = write_encoder(tmp_path_factory.mktemp("encoder"))
-    return TextVectors.from_directory(directory, torch.device("cpu"))
 
 
 def test_queries_are_sorted_by_kind(vectors: TextVectors) -> None:

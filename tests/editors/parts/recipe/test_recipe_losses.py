@@ -34,11 +34,8 @@ def test_a_token_is_contested_until_it_wins_by_the_hinge() -> None:
     assert contested(LOGITS, LABELS, 1.2).tolist() == [False, True, True]  # 0.5 >= 1.2 x 0.3
     assert contested(LOGITS, LABELS, 1.1).tolist() == [False, True, False]  # 0.4 >= 1.1 x 0.35
     assert contested(LOGITS, LABELS, None).tolist() == [True, True, True]
-
-
-def test_a_label_without_a_rival_has_won() -> None:
-    assert contested(logits_of([1.0]), torch.tensor([0]), 1.2).tolist() == [False]
-    assert contested(logits_of([1.0]), torch.tensor([0]), None).tolist() == [True]
+    alone = logits_of([1.0]), torch.tensor([0])  # without a rival it has won
+    assert [contested(*alone, hinge).tolist() for hinge in (1.2, None)] == [[False], [True]]
 
 
 def test_one_edit_alone_has_terms_of_every_kind() -> None:

@@ -18,24 +18,22 @@ def add(store: PromptRepository, *keys: list[float]) -> None:
         store.append(torch.tensor([key]), torch.full((1, 2, 3), float(len(store) + 1)))
 
 
-def test_an_empty_repository_answers_nothing() -> None:
-    store = repository([1.0, 0.0])
-    assert len(store) == 0
-    assert store.retrieve(torch.tensor([[5.0, 5.0]])).tolist() == [0]
-
-
-def test_the_best_key_is_used_only_if_it_beats_the_sentinel_strictly() -> None:
-    store = repository([1.0, 0.0])
-    add(store, [0.0, 1.0], [0.0, 2.0])
-    queries = torch.tensor([[1.0, 1.0], [2.0, 1.0], [3.0, 1.0], [1.0, -1.0]])
-    # scores: sentinel 1, 2, 3, 1; keys (1, 2), (1, 2), (1, 2), (-1, -2)
-    assert store.retrieve(queries).tolist() == [2, 0, 0, 0]
-
-
-def test_of_equal_keys_the_oldest_is_used() -> None:
-    store = repository([0.0, 0.0])
-    add(store, [0.0, 1.0], [3.0, 0.0], [3.0, 0.0], [3.0, 0.0])
-    assert store.retrieve(torch.tensor([[1.0, 0.0]])).tolist() == [2]
+@pytest.mark.parametrize(
+    ("sentinel", "keys", "queries", "rows"),
+    [
+        ([1.0, 0.0], [], [[5.0, 5.0]], [0]),
+        # The sentinel is beaten strictly. Its scores: 1, 2, 3, 1; of the keys twice 1, 2; -1, -2.
+        ([1.0, 0.0], [[0, 1.0], [0, 2.0]], [[1.0, 1], [2.0, 1], [3.0, 1], [1.0, -1]], [2, 0, 0, 0]),
+        ([0.0, 0.0], [[0, 1.0], [3.0, 0], [3.0, 0], [3.0, 0]], [[1.0, 0]], [2]),  # oldest of equals
+    ],
+)
+def test_the_best_key_is_used_if_it_beats_the_sentinel(
+    sentinel: list[float], keys: list[list[float]], queries: list[list[float]], rows: list[int]
+) -> None:
+    store = repository(sentinel)
+    add(store, *keys)
+    assert len(store) == len(keys)
+    assert store.retrieve(torch.tensor(queries)).tolist() == rows
 
 
 def test_a_threshold_stands_in_for_the_sentinel() -> None:
@@ -48,15 +46,6 @@ def test_a_threshold_stands_in_for_the_sentinel() -> None:
     assert store.retrieve(queries).tolist() == [0, 2, 0]
     restored = PromptRepository(store.keys, store.prompts, threshold=1.0)
     assert restored.retrieve(queries).tolist() == [0, 2, 0]
-
-
-def test_rows_stay_as_they_were_while_the_repository_grows() -> None:
-    store = repository([0.0, 0.0])
-    for number in range(300):
-        add(store, [float(number), 1.0])
-    assert len(store) == 300
-    assert store.keys[1:, 0].tolist() == [float(number) for number in range(300)]
-    assert store.prompts[1:, 0, 0].tolist() == [float(number + 1) for number in range(300)]
 
 
 def test_keys_and_prompts_must_be_as_many() -> None:

@@ -17,10 +17,6 @@ LOSSES = (5.0, 3.0, 4.0, 2.0, 6.0, 1.0)  # held out, at each checkpoint
 IDENTITY = {"editor": "toy"}
 
 
-class KilledError(Exception):
-    """Ends a training in the middle."""
-
-
 class Toy:
     """Counts its steps in its only weight."""
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench.checks.contract.tiny import INNER, tiny_llama, write_encoder
+from bench.checks.contract.tiny import INNER, tiny_llama
 from editors.base import EditSample, Hparams, Resources, TrainableEditor
 from editors.lte import LteEditor
 from editors.malmen import TINY as MALMEN
@@ -50,11 +50,6 @@ class KilledError(Exception):
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
     return tiny_llama()
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("fit") / "encoder")
 
 
 @pytest.fixture(params=CASES)

@@ -1,4 +1,4 @@
-"""Records written by hand, compact ones of editors with their presets."""
+"""Records written by hand: compact ones of editors with their presets, and scores of a cell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.report.plots.drawing import Source
+from bench.core.cells import Cell
+from bench.report.plots.drawing import Drawing, Source
 from bench.store.results import Record, complete, sealed
 from editors import registry
 from tests.core.test_cells import CELL
@@ -54,6 +55,41 @@ def record(
     return complete(cell, facts, PROVENANCE, body)
 
 
+def cell(editor: str, dataset: str, n_edits: int, seed: int) -> Cell:
+    """A cell of 50 samples."""
+    return dataclasses.replace(
+        CELL, editor=editor, dataset=dataset, n_edits=n_edits, seed=seed, limit=50
+    )
+
+
+def scored_record(
+    of: Cell,
+    *,
+    rel: float,
+    gen: float,
+    loc: float,
+    honest: float = 0.0,
+    diverged_at: int | None = None,
+) -> Record:
+    """A record of a cell with the columns of its tables."""
+    main = {"reliability": rel, "generality": gen, "locality": loc}
+    scores = {
+        "teacher_forced": {"token_accuracy": main | {"average": (rel + gen + loc) / 3}},
+        "prompt_only": {"token_accuracy": {"average": honest}},
+    }
+    kinds = {"generality/Subject_Aliasing": gen, "locality/Relation_Specificity": loc}
+    facts = {"label": "?", "family": "?", "retrieves_text": of.editor == "recipe"}
+    effect = 1.0 if diverged_at is None else None
+    body: dict[str, Any] = {
+        "health": [{"block": 0, "effect": effect, "diverged_at": diverged_at}],
+        "summary": {
+            "scores": {"before": {}, "after": scores},
+            "kinds": {"after": {"teacher_forced": {"token_accuracy": kinds}}},
+        },
+    }
+    return complete(of, facts, {}, body)
+
+
 def source(records: Iterable[Record], edits: int | None = None, prompt_map: Any = None) -> Source:
     listed = list(records)
     return Source(
@@ -69,9 +105,8 @@ def write_lines(path: Path, records: Iterable[Record]) -> Path:
     return path
 
 
-def csv_lines(drawing: Any) -> list[str]:
-    lines: list[str] = drawing.csv().decode().splitlines()
-    return lines
+def csv_lines(drawing: Drawing) -> list[str]:
+    return drawing.csv().decode().splitlines()
 
 
 def map_data() -> dict[str, Any]:
