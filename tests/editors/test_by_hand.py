@@ -139,10 +139,9 @@ def test_covariances_may_be_files_or_tensors(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     lm = tiny_gpt2()
-    size = INNER
-    save_file({"matrix": torch.eye(size)}, tmp_path / "c.safetensors")
+    save_file({"matrix": torch.eye(INNER)}, tmp_path / "c.safetensors")
     settings: dict[str, Any] = {"hparams": {"layer": 0}, "templates": ["{}"]}
-    for source in (torch.eye(size), tmp_path / "c.safetensors"):
+    for source in (torch.eye(INNER), tmp_path / "c.safetensors"):
         matrix = {0: source}
         hand = editors.get_editor("rome", lm.model, lm.tokenizer, covariance=matrix, **settings)
         hand.edit(EditRequest(prompt=FIRST.prompt, target=FIRST.target, subject=""))

@@ -104,8 +104,7 @@ def test_a_long_question_displaces_demonstrations(encoder: Path) -> None:
 def test_a_question_about_nothing_is_asked_as_it_is(encoder: Path) -> None:
     editor = editor_of(encoder, context=CONTEXT, demonstrations=0, threshold=0.9999)
     editor.edit([FIRST])
-    pair = ("Something else altogether?", "blue")
-    batch = batch_for(editor.lm, [pair])
+    batch = batch_for(editor.lm, [("Something else altogether?", "blue")])
     before = editor.lm.target_logits(batch)
     with editor.steering(batch):
         assert editor.lm.target_logits(batch).equal(before)

@@ -110,6 +110,4 @@ def test_the_injection_of_gptj_is_refused_elsewhere(trained: Resources, tmp_path
     with pytest.raises(ValueError, match="into GPT-J, got a llama backbone"):
         RecipeEditor(tiny_llama(), leaking, trained)
     with pytest.raises(ValueError, match="into GPT-J, got a gpt2 backbone"):
-        RecipeEditor.fit(
-            tiny_gpt2(), {"zsre": samples()}, leaking, resources(tmp_path), out=tmp_path
-        )
+        RecipeEditor.fit(tiny_gpt2(), {"zsre": samples()}, leaking, trained, out=tmp_path)

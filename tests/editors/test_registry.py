@@ -55,14 +55,8 @@ def test_listing_imports_nothing_heavy() -> None:
         "[registry.describe(k).in_paper for k in registry.available()]; "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT.parent).returncode == 0
-    )
-
-
-def test_presets_are_by_backbone_then_default() -> None:
-    assert registry.hparams_for("ft", "gpt2-xl") is FtEditor.presets["gpt2-xl"]
-    assert registry.hparams_for("FT", "some-model") is FtEditor.presets["default"]
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT.parent)
+    assert done.returncode == 0
 
 
 def test_no_preset_and_no_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

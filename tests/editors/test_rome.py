@@ -70,9 +70,8 @@ def test_the_layer_then_answers_the_optimised_value(tiny_lm: LanguageModel, mode
     assert leftovers(tiny_lm.model) == []
     torch.testing.assert_close(update.target.outputs[0], output_at_subject(tiny_lm))
     EditedWeights(tiny_lm.model).add([update.delta(tiny_lm)])
-    torch.testing.assert_close(
-        output_at_subject(tiny_lm), update.target.value, atol=1e-4, rtol=1e-4
-    )
+    after = output_at_subject(tiny_lm)
+    torch.testing.assert_close(after, update.target.value, atol=1e-4, rtol=1e-4)
 
 
 def test_the_inverse_is_computed_once_in_float64_and_stored_in_float32() -> None:

@@ -123,10 +123,8 @@ def test_the_original_takes_a_neuron_for_each_wrong_token(resources: Resources) 
 def test_the_original_leaves_right_answers_alone(resources: Resources) -> None:
     editor = TPatcherEditor(tiny_gptj(), SHORT_ORIGINAL, resources)
     row = batch_for(editor.lm, PAIRS[:1])
-    known = [
-        int(token) for token in editor.lm.logits(row)[0, row.prompt_lengths[0] - 1 :].argmax(-1)
-    ]
-    right = dataclasses.replace(row, target_ids=((known[0],),))
+    known = int(editor.lm.logits(row)[0, row.prompt_lengths[0] - 1].argmax())
+    right = dataclasses.replace(row, target_ids=((known,),))
     trained = editor.edit_row(right)
     assert isinstance(trained, OriginalTraining)
     assert trained.steps == ()

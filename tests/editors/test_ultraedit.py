@@ -39,12 +39,10 @@ def test_projections_of_one_shape_share_their_statistics() -> None:
 def test_statistics_start_from_training_edits_and_a_reset_returns_to_them() -> None:
     editor = editor_of(warm_up=3)
     started = editor.state_dict()
-    (count,) = (value for name, value in started.items() if name.endswith("count"))
-    assert float(count) > 0
+    (name,) = (name for name in started if name.endswith("count"))
+    assert float(started[name]) > 0
     editor.edit(REQUESTS[:1])
-    assert float(editor.state_dict()[next(n for n in started if n.endswith("count"))]) > float(
-        count
-    )
+    assert float(editor.state_dict()[name]) > float(started[name])
     editor.reset()
     assert all(torch.equal(value, started[name]) for name, value in editor.state_dict().items())
 

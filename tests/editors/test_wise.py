@@ -153,8 +153,7 @@ def test_routing_is_decided_on_the_prompt(monkeypatch: pytest.MonkeyPatch) -> No
         return routes(inputs, output, marked)
 
     monkeypatch.setattr(editor, "routes", watched)
-    pair = (REQUESTS[0].prompt, REQUESTS[0].target)
-    batch = batch_for(editor.lm, [pair])
+    batch = batch_for(editor.lm, [(REQUESTS[0].prompt, REQUESTS[0].target)])
     with torch.no_grad(), editor.steering(batch):
         editor.lm.target_logits(batch)
     assert seen[0].sum().item() == batch.prompt_lengths[0] < batch.lengths[0]

@@ -38,13 +38,9 @@ class Seen:
         self.page.wait_for_load_state("networkidle")
         return self.page
 
-    def each(self, places: Sequence[Place]) -> Iterator[Any]:
-        """Pages of files, one after the other, each in a tab of its own as `open` gives it."""
-        yield from opened(self.context, places)
-
 
 def opened(context: Any, places: Sequence[Place]) -> Iterator[Any]:
-    """As `Seen.each`, in any context."""
+    """Pages of files, one after the other, each in a tab of its own as `Seen.open` gives it."""
     for start in range(0, len(places), TOGETHER):
         pages = []
         for place, anchor in places[start : start + TOGETHER]:
@@ -113,7 +109,7 @@ def sorted_by(page: Any, table: str, number: int) -> list[float]:
 
 def test_every_page_opens_without_a_complaint(each_report: Path, seen: Seen) -> None:
     bare = each_report / "cell.html", ""
-    for page in seen.each([*places(each_report), bare]):
+    for page in opened(seen.context, [*places(each_report), bare]):
         assert page.locator("h1").count() == 1
 
 
@@ -297,7 +293,7 @@ def places(folder: Path) -> list[Place]:
 
 
 def test_no_page_is_wider_than_a_phone(each_report: Path, phone: Seen) -> None:
-    for page in phone.each(places(each_report)):
+    for page in opened(phone.context, places(each_report)):
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE["width"], page.url
 

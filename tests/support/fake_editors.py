@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.base import Editor, EditRequest, Hparams, Resources
+from editors.parts.hooks import changed_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
 
@@ -98,16 +99,10 @@ class Reader(DoNothing):
             for ids, n in zip(batch.input_ids.tolist(), batch.prompt_lengths, strict=True)
         ]
         leaked = torch.tensor([t != p for t, p in zip(batch.texts, prompts, strict=True)])
-
-        def flip(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            return torch.where(leaked[:, None, None], -output, output)
-
-        handle = self.lm.module(self.lm.architecture.final_norm).register_forward_hook(flip)
-        try:
-            with super().steering(batch):
-                yield
-        finally:
-            handle.remove()
+        signs = 1.0 - 2.0 * leaked[:, None, None]
+        norm = self.lm.module(self.lm.architecture.final_norm)
+        with changed_output(norm, lambda _, hidden: signs * hidden), super().steering(batch):
+            yield
 
 
 class Broken(DoNothing):

@@ -118,10 +118,9 @@ def test_failed_cells_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        *(
-            (bad, "is no result record")
-            for bad in ('{"cell"', "[1]", '{"status": {}, "cell": {"n_edits": 1}}')
-        ),
+        ('{"cell"', "is no result record"),
+        ("[1]", "is no result record"),
+        ('{"status": {}, "cell": {"n_edits": 1}}', "is no result record"),
         (json.dumps(sealed(record("rome") | {"key": "0" * 64})), "holds another cell"),
     ],
 )

@@ -30,9 +30,8 @@ def test_a_row_does_not_depend_on_its_neighbours(tiny_lm: LanguageModel) -> None
 def test_stop_id_ends_its_row_only_and_is_not_returned(tiny_lm: LanguageModel) -> None:
     free = decode(tiny_lm, PROMPTS)
     stopper = free[0][2]
-    for row, stopped in zip(
-        free, decode(tiny_lm, PROMPTS, Stop(ids=frozenset({stopper}))), strict=True
-    ):
+    ended = decode(tiny_lm, PROMPTS, Stop(ids=frozenset({stopper})))
+    for row, stopped in zip(free, ended, strict=True):
         expected = row[: row.index(stopper)] if stopper in row else row
         assert stopped == expected
 
@@ -100,13 +99,8 @@ def test_rows_that_leave_the_batch_change_no_other(tiny_lm: LanguageModel) -> No
 
 def test_a_target_that_is_the_answer_needs_no_step_of_its_own(tiny_lm: LanguageModel) -> None:
     answer = decode(tiny_lm, PROMPTS[:1], most=3)[0]
-    batch = batch_of_ids(
-        [prompt_ids(tiny_lm.tokenizer, PROMPTS[0])],
-        [answer],
-        [PROMPTS[0]],
-        padding=0,
-        device=tiny_lm.device,
-    )
+    ids = prompt_ids(tiny_lm.tokenizer, PROMPTS[0])
+    batch = batch_of_ids([ids], [answer], [PROMPTS[0]], padding=0, device=tiny_lm.device)
     reads: list[int] = []
     handle = tiny_lm.base.register_forward_pre_hook(lambda *_: reads.append(1))
     _, rows = forced_and_greedy(tiny_lm, batch, max_new_tokens=3, stop=NEVER)

@@ -147,11 +147,8 @@ def test_cached_generation_equals_teacher_forcing(lm: LanguageModel) -> None:
 def test_fine_tuning_lowers_the_loss_and_is_undone(lm: LanguageModel) -> None:
     before, request = weights(lm.model), REQUESTS[0]
     editor = FtEditor(lm, FtHparams(layer=1, lr=2e-2, num_steps=6), Resources())
-    pair = (request.prompt, "")
-    batch = replace(
-        batch_for(lm, [pair]),
-        target_ids=(tuple(target_ids(lm.tokenizer, request.target)),),
-    )
+    targets = (tuple(target_ids(lm.tokenizer, request.target)),)
+    batch = replace(batch_for(lm, [(request.prompt, "")]), target_ids=targets)
     tuned = editor.edit_lessons([Lesson.of(batch, "prompt_last")])
     assert tuned.losses[-1] < tuned.losses[0] - 0.05
     editor.reset()

@@ -120,9 +120,8 @@ def test_terms_are_those_of_single_rows(tiny_lm: LanguageModel) -> None:
 def test_a_follower_that_is_the_model_itself_answers_plain_questions_alike(
     tiny_lm: LanguageModel,
 ) -> None:
-    comparison = LteObjective(
-        tiny_lm, LanguageModel(copy.deepcopy(tiny_lm.model), tiny_lm.tokenizer)
-    )
+    itself = LanguageModel(copy.deepcopy(tiny_lm.model), tiny_lm.tokenizer)
+    comparison = LteObjective(tiny_lm, itself)
     examples = drawn(tiny_lm)
     assert comparison.terms(examples).locality > 1e-3  # the fact in front changes it
     rows = [d.locality.pair for d in examples]

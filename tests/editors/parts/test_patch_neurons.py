@@ -77,14 +77,8 @@ def test_short_lines_and_headings_are_left_out() -> None:
     short = " ".join(["word"] * 20)
     documents = [f"{short}\n {running} \n{heading}", "", f"b {running}\n"]
     assert long_lines(documents) == (running, f"b {running}")
-
-
-def test_a_corpus_without_running_text_is_refused() -> None:
     with pytest.raises(ValueError, match="has no line of at least 21 words"):
-        long_lines(["Too short."])
-
-
-EXCESS = torch.tensor([[1.0, -1.0], [3.0, 0.0]])
+        long_lines([short])
 
 
 def test_no_positive_excess_costs_nothing_and_has_a_gradient() -> None:
@@ -92,13 +86,10 @@ def test_no_positive_excess_costs_nothing_and_has_a_gradient() -> None:
     loss = shaped(excess, "margin")
     loss.backward()
     assert loss.item() == 0
+    with pytest.raises(ValueError, match="Unknown loss shape 'top_exp'"):
+        shaped(excess, "top_exp")
     assert excess.grad is not None
     assert not excess.grad.any()
-
-
-def test_an_unknown_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown loss shape 'top_exp'"):
-        shaped(EXCESS, "top_exp")
 
 
 def test_reply_and_silence_sum_over_projections_and_average_over_positions() -> None:

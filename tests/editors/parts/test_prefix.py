@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from bench.checks.contract.tiny import CONTEXT, batch_for, tiny_gpt2, tiny_gptj, tiny_llama
+from bench.checks.contract.tiny import (
+    CONTEXT,
+    batch_for,
+    leftovers,
+    tiny_gpt2,
+    tiny_gptj,
+    tiny_llama,
+)
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed, text_prefixed
@@ -111,9 +118,7 @@ def test_no_hook_remains_even_after_an_exception(tiny_lm: LanguageModel, prompts
     ):
         tiny_lm.logits(batch_for(tiny_lm, PAIRS[:1]))
     assert torch.equal(tiny_lm.logits(rows), before)
-    for module in tiny_lm.model.modules():
-        assert not module._forward_hooks
-        assert not module._forward_pre_hooks
+    assert leftovers(tiny_lm.model) == []
 
 
 @torch.no_grad()

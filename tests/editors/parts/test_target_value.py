@@ -19,8 +19,6 @@ from editors.parts.target_value import (
 from editors.parts.tokens import prompt_ids
 
 REQUEST = REQUESTS[0]
-
-
 HPARAMS = ValueHparams(
     v_num_grad_steps=4, v_lr=0.1, v_weight_decay=0.0, clamp_norm_factor=50.0, kl_factor=0.0
 )
