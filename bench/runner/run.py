@@ -96,7 +96,7 @@ def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
 
 def site_of(records: Path, options: RunOptions = DEFAULT_OPTIONS) -> Site:
     """What every process of a run whose records are in a directory must know."""
-    return Site(records=records.absolute(), working=Path.cwd(), options=options, own=named_files())
+    return Site(records=records, working=Path.cwd(), options=options, own=named_files())
 
 
 def execute(

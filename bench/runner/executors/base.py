@@ -40,10 +40,10 @@ FinishedCells = Generator[Finished, None, None]
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What every process of a run must know; all paths are absolute, and the same everywhere."""
+    """What every process of a run must know; its paths are the same everywhere."""
 
-    records: Path
-    working: Path  # where relative paths of inputs start
+    records: Path  # as the user wrote it, so that messages name it so; absolute elsewhere
+    working: Path  # absolute; where relative paths start
     options: RunOptions = DEFAULT_OPTIONS
     own: tuple[OwnFile, ...] = ()  # editors and data sets of the user's
     stopping: Path | None = None  # a file that asks all to stop, once it exists

@@ -47,11 +47,13 @@ class RayExecutor(Executor):
 
     def run(self, jobs: Sequence[Job], site: Site, stop: StopFlag) -> FinishedCells:
         """See the base class; a file beside the records asks workers to stop."""
-        stopping = site.records / f".stop.{uuid.uuid4().hex}"
+        records = site.records.absolute()
+        stopping = records / f".stop.{uuid.uuid4().hex}"
         stop.passed_on(stopping.touch)
+        site = replace(site, records=records, stopping=stopping)
         try:
             with self._connected() as ray:
-                yield from self._outcomes(ray, jobs, replace(site, stopping=stopping))
+                yield from self._outcomes(ray, jobs, site)
         finally:
             stopping.unlink(missing_ok=True)
 

@@ -65,6 +65,7 @@ class SlurmExecutor(Executor):
     def _submit(self, jobs: Sequence[Job], site: Site) -> list[submitit.Job[None]]:
         from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
+        site = replace(site, records=site.records.absolute())
         pull, engine = Pull(jobs=jobs, site=site), self._engine()
         try:
             return engine.submit_array([pull] * min(self._workers, len(jobs)))
