@@ -1,1 +1,1 @@
-"""The command line: one file per command. The only room that knows argparse."""
+"""The command line, described in `commands.toml`. The only room that knows argparse."""

@@ -75,7 +75,7 @@ def test_a_process_that_is_lent_another_gpu_ends(monkeypatch: pytest.MonkeyPatch
 
 
 def test_engines_are_imported_only_when_they_run() -> None:
-    names = "bench.cli.tables, bench.runner.run, bench.runner.executors.local, "
+    names = "bench.cli.run, bench.runner.run, bench.runner.executors.local, "
     names += "bench.runner.executors.ray_cluster, bench.runner.executors.slurm_jobs"
     code = f"import sys, {names}; print({{'ray', 'submitit', 'torch'}} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
