@@ -13,7 +13,7 @@ implementation kmeng01/rome; the `easyedit` and `rebuilt_*` modes after zjunlp/E
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from editors.base import EditRequest, Resources
 from editors.parts.checks import check_choice
+from editors.parts.covariance import InverseCovariance
 from editors.parts.deltas import WeightDelta, WeightEditor
 from editors.parts.fast_paths import FastPaths, Stopping
 from editors.parts.language_model import LanguageModel, block_number
@@ -75,33 +76,6 @@ class RomeHparams(ValueHparams):
     def form(self) -> RankOneForm:
         """Which keys the rank-one write uses."""
         return "original" if self.mode == "easyedit" else self.mode
-
-
-@dataclass
-class InverseCovariance:
-    """C^-1 by layer, inverted in float64 and stored in float32, as in the original ROME."""
-
-    covariance: Callable[[int], Tensor]
-    _inverses: dict[int, Tensor] = field(default_factory=dict, init=False)
-
-    def __call__(self, layer: int, like: Tensor) -> Tensor:
-        """C^-1 [m, m] of a layer in single precision on the device of `like`.
-
-        In half precision the rounded inverse of a badly conditioned C would be that of no C.
-
-        Raises:
-            ValueError: C is singular, which means that it saw too little text.
-        """
-        if layer not in self._inverses:
-            matrix = self.covariance(layer).to(device=like.device, dtype=torch.float64)
-            inverse, failed = torch.linalg.inv_ex(matrix)
-            if failed.any() or not inverse.isfinite().all():
-                raise ValueError(
-                    f"The key covariance of layer {layer} cannot be inverted; "
-                    "compute it over more text."
-                )
-            self._inverses[layer] = inverse.float()
-        return self._inverses[layer].to(like.device)
 
 
 def compute_u(keys: Tensor, inverse_covariance: Tensor | None, form: RankOneForm) -> Tensor:

@@ -96,6 +96,7 @@ class TimingCell(Model, Stream):
     new_tokens: Positive
     weights: Literal["trained", "random"]
     tokenizer: str | None
+    device: NotRequired[str]
     timing_version: Positive
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
@@ -146,3 +146,30 @@ def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     left = iter(texts)
     while chunk := list(islice(left, size)):
         yield chunk
+
+
+@dataclass
+class InverseCovariance:
+    """C^-1 by layer, inverted in float64 and stored in float32, as in the original ROME."""
+
+    covariance: Callable[[int], Tensor]
+    _inverses: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    def __call__(self, layer: int, like: Tensor) -> Tensor:
+        """C^-1 [m, m] of a layer in single precision on the device of `like`.
+
+        In half precision the rounded inverse of a badly conditioned C would be that of no C.
+
+        Raises:
+            ValueError: C is singular, which means that it saw too little text.
+        """
+        if layer not in self._inverses:
+            matrix = self.covariance(layer).to(device=like.device, dtype=torch.float64)
+            inverse, failed = torch.linalg.inv_ex(matrix)
+            if failed.any() or not inverse.isfinite().all():
+                raise ValueError(
+                    f"The key covariance of layer {layer} cannot be inverted; "
+                    "compute it over more text."
+                )
+            self._inverses[layer] = inverse.float()
+        return self._inverses[layer].to(like.device)

@@ -10,7 +10,7 @@ import torch
 
 from bench.checks.contract.tiny import REQUESTS, Subject, leftovers, log_probability, weights
 from editors import registry
-from editors.rome import InverseCovariance
+from editors.parts.covariance import InverseCovariance
 
 FIRST, SECOND, *_ = REQUESTS
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from bench.checks.contract.tiny import INNER, REQUESTS, TEMPLATES, leftovers, tiny_llama, weights
 from editors.base import EditRequest, Resources
+from editors.parts.covariance import InverseCovariance
 from editors.parts.deltas import EditedWeights
 from editors.parts.hooks import captured_output
 from editors.parts.language_model import LanguageModel
 from editors.parts.target_value import TargetRows
-from editors.rome import InverseCovariance, RankOneUpdate, RomeEditor, RomeHparams, RomeMode
+from editors.rome import RankOneUpdate, RomeEditor, RomeHparams, RomeMode
 
 HPARAMS = RomeHparams(layer=1, v_num_grad_steps=3)
 

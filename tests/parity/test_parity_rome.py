@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from editors.base import Resources
+from editors.parts.covariance import InverseCovariance
 from editors.parts.language_model import LanguageModel
 from editors.parts.target_value import TargetRows
-from editors.rome import InverseCovariance, RomeEditor, RomeHparams
+from editors.rome import RomeEditor, RomeHparams
 from tests.parity.loading import (
     VALUES,
     Case,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.evaluation.record_kinds import KINDS
 from bench.store.exchange import contradiction, problems
 from bench.store.reference import line, reference_folder
 from bench.store.results import SCHEMAS, Record, ResultStore, parse
-from bench.store.schema import SCHEMA, published, violations
+from bench.store.schema import SCHEMA, AbilityCell, EditingCell, TimingCell, published, violations
 from tests.support.stored_records import (
     RECORDS,
     ability,
@@ -62,6 +63,13 @@ def test_every_line_of_the_committed_references_is_encoded_to_the_same_bytes(pat
         assert violations(record) == []
         assert "rows" not in record
     assert texts
+
+
+@pytest.mark.parametrize("form", [EditingCell, AbilityCell, TimingCell])
+def test_cells_have_all_fields_of_their_identities(form: type) -> None:
+    kind = {AbilityCell: "ability", TimingCell: "timing"}.get(form)
+    names = form.__required_keys__ | form.__optional_keys__  # type: ignore[attr-defined]
+    assert {field.name for field in fields(KINDS[kind])} == names - {"kind"}
 
 
 def test_full_records_of_every_kind_hold() -> None:
