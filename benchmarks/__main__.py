@@ -3,6 +3,7 @@
     python -m benchmarks                    all of them: about half an hour on two cores
     python -m benchmarks cells --editors rome,grace --edits 10
     python -m benchmarks growth --out benchmarks/results/growth.json
+    python -m benchmarks structure          how the package is laid out; nothing is timed
 
 Every ratio is between two sides measured in turn in one process. Times are meaningful on a quiet
 machine only, and nothing here is a test.
@@ -22,10 +23,11 @@ from bench.cli.arguments import whole
 from bench.core.console import warn
 from bench.core.names import editor_keys
 from bench.core.numerics import now
-from benchmarks import cells, commands, growth
+from benchmarks import cells, commands, growth, structure
 from benchmarks.measure import Line, publish
 from editors import registry
 
+STRUCTURE = "structure"  # counted, not timed
 Benchmark = Callable[[argparse.Namespace], Iterator[Line]]
 BENCHMARKS: dict[str, Benchmark] = {
     cells.NAME: lambda args: cells.cells(args.editors, args.edits),
@@ -40,6 +42,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 where two sides did not do the same work, or 2 where one could not."""
+    if (sys.argv[1:] if arguments is None else list(arguments)) == [STRUCTURE]:
+        return structure.main()
     args = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that are started

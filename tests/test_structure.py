@@ -1,4 +1,4 @@
-"""The layout stays as it is meant to be; `python -m benchmarks.structure` prints all figures."""
+"""The layout stays as it is meant to be; `python -m benchmarks structure` prints all figures."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from pathlib import Path
 import pytest
 
 from benchmarks import structure
+from benchmarks.__main__ import main
 from benchmarks.structure import Measure, counted, private_words, short_files, traced
 
 
 @pytest.mark.parametrize("measure", counted(), ids=lambda measure: measure.name)
 def test_counted_figures_are_within_their_limits(measure: Measure) -> None:
     assert measure.value <= measure.limit
+
+
+def test_the_command_prints_every_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(structure, "traced", list)
+    assert main(["structure"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(counted())
+    assert not any(line.startswith("!") for line in printed)
 
 
 @pytest.mark.slow
