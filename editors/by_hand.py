@@ -148,7 +148,7 @@ class Session:
         lm = self.editor.lm
         batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
         with steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm.tokenizer))
+            rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm))
         return [text_of(lm.tokenizer, ids).strip() for ids in rows]
 
     def _unedited_answer(self, question: str) -> str:

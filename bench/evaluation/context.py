@@ -60,6 +60,11 @@ class Context:
             self._lm_key = key
         return self._lm
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a record's provenance says of the model that was loaded last."""
+        return {} if self._lm is None else {"special_tokens": self._lm.special.facts()}
+
     def check_reset(self) -> None:
         """Refuse a model that is not bit for bit what was loaded: ResetError names tensors."""
         if self._lm is None or not self._lm_key:

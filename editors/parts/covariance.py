@@ -12,7 +12,7 @@ from torch import Tensor
 
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, prompt_ids
+from editors.parts.tokens import TokenBatch, context_ids
 
 # Tokens of one forward, as multiples of the longest text (the originals: 3 x max positions).
 BATCH_TEXTS = 3
@@ -132,7 +132,7 @@ def _keys(lm: LanguageModel, batch: TokenBatch, layers: Sequence[int]) -> dict[i
 
 def _batches(lm: LanguageModel, texts: Sequence[str], max_length: int) -> Iterator[TokenBatch]:
     """A chunk's rows, sorted by length, so that a batch wastes little on padding."""
-    rows = [prompt_ids(lm.tokenizer, text)[:max_length] for text in texts]
+    rows = [context_ids(lm.tokenizer, text)[:max_length] for text in texts]
     rows = sorted((row for row in rows if row), key=len)
     while rows:
         count = 1
