@@ -278,5 +278,5 @@ def _covariances(
 
 def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(texts, str | Path):
-        texts = Path(texts).read_text("utf-8").splitlines()
+        texts = Path(texts).read_text("utf-8-sig").splitlines()
     return None if texts is None else tuple(text for text in texts if text.strip())

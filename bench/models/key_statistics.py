@@ -122,7 +122,7 @@ def _files(place: Path) -> list[Path]:
 
 def _file_texts(place: Path) -> Iterator[str]:
     for path in _files(place):
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             try:
                 for number, line in enumerate(lines, start=1):
                     yield line if path.suffix == ".txt" else _text_of(line, path, number)
