@@ -184,7 +184,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
             hparams=trained_values(hparams),
             model_hparams=(
                 *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
-                *("inject", "positions", "gate"),
+                *("inject", "positions", "gate", "calibration_edits"),
             ),
             facts={"encoder_digest": encoder_digest(encoder, weights=False)},  # trained too
             learner=lambda samples: RecipeTask(lm, samples, hparams, encoder=encoder, seed=seed),
