@@ -53,7 +53,7 @@ def _positive(text: str) -> float:
 SELECTING = (
     *("table", "preset", "backbone", "editors", "with_recent", "datasets", "edits", "limit"),
     *("metrics", "measure", "measure_text", "scoring", "harness", "task_limit", "ability_dir"),
-    *("hparam", "index"),
+    *("hparam", "bundle", "index"),
     *("generation_prompt", "weights", "data_dir", "world_seed", "corpus", "documents", "encoder"),
     *("device", "device_map", "dtype", "out", "seeds", "n_seeds"),
 )

@@ -20,7 +20,13 @@ from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
 from bench.evaluation.metric_sets import MeasureInputs, available, identities
 from bench.models.backbones import Backbone, check_device, load, locate
-from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
+from bench.models.key_statistics import (
+    check_text,
+    context_templates,
+    has_templates,
+    identity,
+    templates_path,
+)
 from bench.models.resources import (
     Sources,
     UntrainedEditorError,
@@ -125,7 +131,7 @@ def hparam_changes(config: RunConfig) -> Changes:
     presets: dict[str, dict[str, Any]] = {}
     changes: dict[str, dict[str, Any]] = {}
     for name, value in config.hparams.items():
-        editor, dot, field = name.partition(".")
+        editor, dot, field = str(name).partition(".")
         if not editor or (dot and not field):
             raise ValueError(f"--hparam takes {HPARAM_FORM}, got {f'{name}={value}'!r}.")
         key = registry.resolve(editor)
@@ -195,6 +201,7 @@ class Planner:
         self.backbone = cache(self._backbone)
         self._sources = cache(self._find_sources)
         self._templates = cache(self._find_templates)
+        self._check_text = cache(check_text)
 
     def train_missing(self, points: Sequence[GridPoint]) -> None:
         """Train weights that are missing and take minutes on a miniature backbone."""
@@ -249,6 +256,8 @@ class Planner:
         self._note(point, loaded)
         hparams, sources = self.hparams(point), self.sources(point)
         if config.weights == "trained":
+            if hparams.uses_covariance and sources.corpus is not None:
+                self._check_text(backbone, sources.corpus)
             templates = self._templates(backbone, hparams.template_lengths)
             sources = replace(sources, templates=templates)
         cell = Cell(

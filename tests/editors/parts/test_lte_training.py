@@ -18,10 +18,8 @@ from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte import (
-    TINY,
     Follower,
     FollowerWeights,
-    LteHparams,
     LteObjective,
     LteTask,
     LteTerms,
@@ -29,6 +27,7 @@ from editors.parts.lte import (
     steps_of,
     tokenise,
 )
+from editors.parts.lte_hparams import TINY, LteHparams
 from editors.parts.tokens import Pair
 from editors.parts.training.examples import Drawn, ProbeSampler
 from tests.support.tiny_files import samples
