@@ -454,7 +454,9 @@ def _adapter() -> TypeAdapter[Any]:
     """Types without `extra_items` are closed; that the others are not, pydantic warns of."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TypedDictExtraConfigWarning)
-        return TypeAdapter(RecordForm, config=ConfigDict(strict=True, extra="forbid"))
+        return TypeAdapter(
+            RecordForm, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+        )
 
 
 def violations(record: Any) -> list[str]:

@@ -29,6 +29,7 @@ from bench.tables.table import (
     Row,
     TextTable,
     View,
+    absent_sentences,
     caption_of,
     notes,
     over_seeds,
@@ -162,7 +163,18 @@ def _caption(
     yield from filter(None, [about.changes])
     variants = {v.key: v for c in cells if (v := row_variant(c.editor, c.hparams))}
     yield from (f"{variant.label}: {variant.about}" for variant in variants.values())
+    yield from absent_sentences(_absent(numbers))
     yield from notes(numbers)
+
+
+def _absent(numbers: Sequence[Number]) -> dict[str, list[str]]:
+    """The columns without a number of data sets that were run."""
+    ran = {(n.row, n.dataset) for n in numbers if n.column in METRICS and n.ours}
+    lacking: dict[str, list[str]] = {}
+    for n in numbers:
+        if n.column in METRICS and n.ours is None and (n.row, n.dataset) in ran:
+            lacking.setdefault(n.dataset, []).append(n.column)
+    return lacking
 
 
 def averages(whole: EditingView) -> TextTable:

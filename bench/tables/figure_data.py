@@ -18,7 +18,7 @@ from bench.datasets import dataset_keys, get_dataset, remember
 from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse
-from bench.tables.table import over_datasets
+from bench.tables.table import METRICS, TOKEN_ACCURACY, absent_sentences, over_datasets
 from editors import registry
 
 LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
@@ -165,6 +165,29 @@ def comparable(
     for pair in sorted(chosen, key=lambda pair: (_place(pair[1]), len(pair[1].measures))):
         once.setdefault(_place(pair[1]), pair)
     return Comparable(tuple(once.values()))
+
+
+def with_average(chosen: Comparable) -> tuple[Comparable, tuple[str, ...]]:
+    """Those of the data sets that have an average, and a sentence about each other one.
+
+    Raises:
+        ValueError: no data set has one.
+    """
+    lacking: dict[str, set[str]] = {}
+    for key in chosen.datasets:
+        scores = [
+            record["summary"]["scores"]["after"][TOKEN_ACCURACY.channel][TOKEN_ACCURACY.measure]
+            for record in chosen.of(dataset=key).records
+        ]
+        absent = {c for c, name in METRICS.items() if not any(name in own for own in scores)}
+        if absent:
+            lacking[key] = absent
+    sentences = absent_sentences({get_dataset(key).label: own for key, own in lacking.items()})
+    notes = tuple(f"Left out: {sentence}" for sentence in sentences)
+    left = tuple(pair for pair in chosen.pairs if pair[1].dataset not in lacking)
+    if not left:
+        raise ValueError(f"No data set of the records has an average. {' '.join(notes)}")
+    return Comparable(left), notes
 
 
 def _place(cell: Cell) -> tuple[object, ...]:

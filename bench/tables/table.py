@@ -26,6 +26,7 @@ from bench.store.results import Record
 from editors import registry
 
 METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": "average"}
+_OF_QUESTIONS = ("Rel", "Gen", "Loc")  # Avg is of all of them
 EMPTY = "-"
 UNDEFINED = "A dash: undefined, or not run."
 REMARKED, SIGNIFICANT = "\u2020", "\u2021"  # a dagger, a double dagger; captions explain them
@@ -370,6 +371,14 @@ def settings_of(cell: Cell) -> str:
         return _changes(cell.editor, cell.backbone, cell.hparams) or PRESET
     except ValueError:  # no preset for this backbone
         return UNKNOWN
+
+
+def absent_sentences(columns: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Why data sets (labels) have no number in some columns, each a question that they lack."""
+    for dataset, names in columns.items():
+        lacking = [column for column in METRICS if column in set(names)]
+        asked = " and no ".join(METRICS[column] for column in lacking if column in _OF_QUESTIONS)
+        yield f"{dataset}: no {asked} question was drawn; undefined: {', '.join(lacking)}."
 
 
 def notes(numbers: Sequence[Number]) -> Iterator[str]:
