@@ -85,7 +85,7 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
             trained=parameters,
             training=state * parameters + encoder.bytes + activations,
             artefact=2.0 * parameters,
-            training_operations=hparams.iterations * hparams.batch_size * TRAIN_TOKENS * row,
+            training_operations=hparams.expected_steps * hparams.batch_size * TRAIN_TOKENS * row,
         )
 
     def __init__(self, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> None:

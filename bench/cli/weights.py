@@ -156,6 +156,8 @@ def train(args: argparse.Namespace) -> int:
     if args.iterations is not None:
         changes["iterations"] = args.iterations
     preset = _preset(key, config)
+    if args.iterations is not None and "epochs" in vars(preset):
+        changes["epochs"] = None
     hparams = type(preset).from_dict({**preset.to_dict(), **changes})
     directory = config.out or _default_out(config, chosen)
     backbone = backbone_of(config)

@@ -286,7 +286,7 @@ def _weight_folders(
         folders[assets_dir(world_seed, backbone) / "artefacts"] = changed
     folders[own] = changed
     if artefacts is not None:
-        folders[artefacts] = changed
+        folders[artefacts] = frozenset()  # its name is a digest of all hyper-parameters
     for parent in (variants_dir(world_seed), own):
         for path in sorted(parent.iterdir()) if parent.is_dir() else ():
             if path.is_dir():
@@ -336,14 +336,15 @@ def _trained_otherwise(
     from editors.parts.artefact import read_header
 
     cls = registry.editor_class(editor)
-    wanted = hparams.to_dict()
+    wanted = vars(hparams) | hparams.to_dict()
     in_use = cls.edit_time if issubclass(cls, TrainableEditor) else frozenset(wanted)
     names = (frozenset(wanted) if changed is None else changed) - in_use
     if not names:
         return []
     header = read_header(path).get("hparams", {})
     values = {name: wanted[name] for name in in_use if name in wanted} | header
-    trained = cls.hparams_class.from_dict(values).to_dict() | header
+    trained = cls.hparams_class.from_dict(values)
+    trained = vars(trained) | trained.to_dict() | header
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]
 
 

@@ -317,7 +317,8 @@ class Planner:
             dataset=point.dataset,
             config=config,
             artefacts=self._weights_of_first_use(point) if trains else None,
-            changed=frozenset(key for key in values if values[key] != preset.get(key)),
+            changed=frozenset(key for key in values if values[key] != preset.get(key))
+            | registry.bundle_fields(point.editor),
         )
 
     def _train(self, point: GridPoint) -> None:

@@ -58,6 +58,11 @@ class LteHparams(Hparams):
         if self.threshold is not None:
             check_at_least("threshold", self.threshold, -1)
 
+    @property
+    def expected_steps(self) -> float:
+        """Steps of a training whose edits are unknown: with `epochs`, as many as the original's."""
+        return self.iterations if self.epochs is None else self.epochs / 3 * ORIGINAL_STEPS
+
     def threshold_in_use(self, calibrated: float) -> float | None:
         """Cosine above which a fact is used; None uses the nearest one always."""
         if self.mode == "original":
@@ -78,8 +83,8 @@ SCHEDULE: dict[str, Any] = {
     "batch_size": 128,
     "micro_batch": 8,
     "epochs": 3,
-    "iterations": 1_406,  # of the original; each training computes its own
 }
+ORIGINAL_STEPS = 1_406  # that makes there
 
 # Ours, set by hand: a rate and a length that suit a few million parameters.
 EMBEDDED = replace(
