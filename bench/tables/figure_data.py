@@ -252,12 +252,29 @@ def recipe_by_length(
 
 
 def length_means(chosen: Comparable, datasets: Sequence[str]) -> LengthMeans:
-    """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other."""
-    by_length: dict[int, list[Record]] = {}
+    """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other.
+
+    Lengths are compared over the same seeds of a data set: those that all of them have.
+
+    Raises:
+        ValueError: there are none.
+    """
+    by_length: dict[int, dict[tuple[str, int], Record]] = {}
     for record, cell in chosen.pairs:
-        by_length.setdefault(int(cell.hparams[LENGTH]), []).append(record)
-    means = ((length, over_datasets(own, datasets)) for length, own in sorted(by_length.items()))
-    return {length: own for length, own in means if own}
+        own = by_length.setdefault(int(cell.hparams[LENGTH]), {})
+        own[cell.dataset, cell.seed] = record
+    whole = {n: own for n, own in sorted(by_length.items()) if {d for d, _ in own} >= set(datasets)}
+    common = set.intersection(*map(set, whole.values())) if whole else set()
+    if whole and {dataset for dataset, _ in common} < set(datasets):
+        raise ValueError(
+            f"Prompts of {', '.join(map(str, whole))} tokens have no seed in common on every data "
+            "set, so that their records cannot be compared."
+        )
+    means = (
+        (n, over_datasets([r for at, r in own.items() if at in common], datasets))
+        for n, own in whole.items()
+    )
+    return {n: own for n, own in means if own}
 
 
 def write_map(data: Mapping[str, Any], path: Path) -> Path:
