@@ -21,7 +21,7 @@ from bench.cli.arguments import (
 from bench.core.cells import Cell, Identity
 from bench.core.config import RunConfig
 from bench.core.console import say, show, warn
-from bench.core.files import write_text
+from bench.core.files import check_new, write_text
 from bench.core.grids import GridPoint, Table, get_table
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation.record_kinds import identity_of
@@ -68,7 +68,8 @@ VIEWED = (  # one of these
            "terminal"),
     Option("--metric-loss", "", "accuracy drop from teacher forcing to free generation, and to "
            "retrieval that sees the prompt alone; in the terminal and as CSV"),
-    Option("--export", "FILE", "write the records, without their rows, as JSON lines", Path),
+    Option("--export", "FILE", "write the records, without their rows, as JSON lines, to a new "
+           "file", Path),
 )
 SHOWN = (
     Option("--add", "", "with --export, leave the records of other cells in FILE"),
@@ -221,7 +222,10 @@ def tables(args: argparse.Namespace) -> int:
     if args.export is not None:
         keys = {cell.key() for cell in selected.cells}
         records = [record for record in selected.records if record["key"] in keys]
-        path = (add_to_reference if args.add else write_reference)(args.export, records)
+        if args.add:
+            path = add_to_reference(args.export, records)
+        else:
+            path = write_reference(check_new(args.export, "--add adds to it"), records)
         say(f"written: {path}, {len(records):,} records")
     else:
         _show(args, selected, config.tables)

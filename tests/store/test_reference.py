@@ -104,8 +104,9 @@ def test_tables_are_exported_into_one_file(folder: Path, cli: Cli, refused: Refu
     assert cli(*export, "--editors", "grace").code == 0
     assert cli(*export, "--editors", "ft", "--add").code == 0
     assert Path("written.jsonl").read_bytes() == (folder / "table1.jsonl").read_bytes()
-    assert cli(*export, "--editors", "ft").code == 0  # replaces what is there
-    assert len(Path("written.jsonl").read_text("utf-8").splitlines()) == 2
+    sentence = refused(*export, "--editors", "ft")  # nothing replaces what is there
+    assert "written.jsonl is there already and is not overwritten" in sentence
+    assert Path("written.jsonl").read_bytes() == (folder / "table1.jsonl").read_bytes()
     sentence = refused("tables", "--reference", "--add")
     assert "--add is for --export FILE alone." in sentence
 
