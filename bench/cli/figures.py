@@ -59,7 +59,7 @@ PLACES = (
     Option("--map", "FILE", f"data of figure 4 (default: {COMMITTED}/{MAP}, and {MAP} in --out "
            "for --compute); never overwritten", Path),
     Option("--export", "FILE", "with --figure 3, write its records without their rows, as JSON "
-           f"lines, to a new file, instead of drawing it: {COMMITTED}/{FIGURE_3}.jsonl has this form",
+           f"lines, to a new file, instead of drawing it; {COMMITTED}/{FIGURE_3}.jsonl is one",
            Path),
     Option("--out", "DIR", "default: figures", Path, Path("figures")),
 )

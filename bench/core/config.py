@@ -20,9 +20,9 @@ from editors import registry
 
 Weights = Literal["trained", "random"]
 DeviceMap = Literal["auto"]
-# How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads
-# the decoded text.
-Scoring = Literal["paper", "lm-eval", "promptbench"]
+# How an answer becomes a score: by first tokens, as this package asks (`paper`) or as RECIPE's
+# released code does; lm-eval's way, or PromptBench's, which reads the decoded text.
+Scoring = Literal["paper", "released", "lm-eval", "promptbench"]
 ExecutorName = Literal["local", "ray", "slurm"]
 Cluster = Literal["slurm", "local", "debug"]  # engines of submitit; two of them are for trials
 
@@ -36,7 +36,7 @@ CHECKPOINT_SECONDS = 30.0  # ours: most cells of the miniature backbones end bef
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "preset": get_args(Preset),
     "metrics": METRICS,
-    "scoring": ("paper", "lm-eval"),
+    "scoring": ("paper", "released", "lm-eval"),
     "harness": ("promptbench",),
     "generation_prompt": GENERATION_PROMPTS,
     "bundle": get_args(registry.Bundle),
@@ -118,7 +118,7 @@ class RunConfig:
     generation_prompt: Generation = "context_free"
     measure: tuple[str, ...] = ()  # names of optional metric sets
     measure_text: str | None = None  # a corpus; None takes the embedded world's
-    scoring: Literal["paper", "lm-eval"] | None = None  # of general ability
+    scoring: Literal["paper", "released", "lm-eval"] | None = None  # of general ability
     harness: Literal["promptbench"] | None = None
     task_limit: int | None = None  # questions of each set
     ability_dir: Path | None = None  # files of the question sets

@@ -85,7 +85,7 @@ def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer
         "health": ran.health,
         "rows": ran.rows,
     }
-    edits = 0 if cell.edits is None else cell.edits.n_edits
+    edits = 0 if cell.edits is None else cell.edits.n_edits * len(ran.health)
     return Results(body=body, seconds=seconds | ran.seconds, edits=edits)
 
 

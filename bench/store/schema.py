@@ -80,7 +80,7 @@ class AbilityCell(Model):
     kind: Literal["ability"]
     edits: EditStream | None
     harness: str
-    scoring: Literal["paper", "lm-eval", "promptbench"]
+    scoring: Literal["paper", "released", "lm-eval", "promptbench"]
     wording: str
     task_limit: Positive | None
     tasks: Strings
@@ -280,6 +280,7 @@ class AbilityRow(TypedDict):
     f1: NotRequired[Score]
     exact: NotRequired[Score]
     prompt: NotRequired[str]
+    block: NotRequired[Count]
 
 
 class Means(TypedDict):

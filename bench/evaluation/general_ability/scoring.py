@@ -49,6 +49,7 @@ class AbilityRow(Mark):
     index: int  # of the question in its set
     group: str
     prompt: NotRequired[str]  # which of several, where a question is asked with each
+    block: NotRequired[int]  # of edits, where questions are asked after each
 
 
 def choice_mark(item: AbilityItem, prediction: int | None) -> Mark:

@@ -17,7 +17,7 @@ from bench.core.names import ENCODER
 from bench.models.backbones import EMBEDDED, at_directory, load
 from bench.world.corpus import Corpus, tokenizer_texts
 from bench.world.store import assets_dir
-from bench.world.training import build
+from bench.world.training import build, pretrain
 from bench.world.training.pretrain import causal_loss
 from bench.world.training.recall import Score
 from bench.world.world import DEFAULT_SEED, World
@@ -89,7 +89,7 @@ def test_the_command_builds_verifies_and_records_models(
     """A few steps of each, from the corpus to files that load and a manifest that names them."""
     few = {"steps": 2, "polish": 0, "rows": 2, "width": 32, "warmup": 1, "checkpoint": 1}
     for name in ("BACKBONE_TRAINING", "ENCODER_TRAINING", "PARAPHRASE_TRAINING"):
-        monkeypatch.setattr(build.pretrain, name, replace(vars(build.pretrain)[name], **few))
+        monkeypatch.setattr(pretrain, name, replace(vars(pretrain)[name], **few))
     monkeypatch.setattr(build, "cache_root", lambda: tmp_path / "cache")
     monkeypatch.setattr(build, "tokenizer_texts", lambda _: texts)
     monkeypatch.setattr(build, "revise", lambda *_, **__: (0, 0.0))
