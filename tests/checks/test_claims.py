@@ -149,7 +149,7 @@ def test_the_nearest_case_has_the_smallest_margin() -> None:
     ("case", "change"),
     [
         ("weight-editors-collapse/1", "1:1:FT:ZSRE:Avg=0"),  # there is no share of 0
-        ("rome-memit-worse-on-llama/6", "1:1000:ROME:CF:Avg=0.9 6:1000:ROME:CF:Avg=0.2"),
+        ("rome-memit-worse-on-llama/6", "1:1000:ROME:ZSRE:Avg=0.9 6:1000:ROME:ZSRE:Avg=0.2"),
     ],
 )
 def test_these_numbers_leave_nothing_to_compare(case: str, change: str) -> None:

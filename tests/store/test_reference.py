@@ -128,6 +128,18 @@ def test_later_editors_have_a_file_of_their_own_and_rows_on_request(folder: Path
     assert cli(*show, "--editors", "wise").code == 0
 
 
+def test_another_scoring_of_general_ability_has_a_file_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    printed = cli(
+        "tables", "--table", "2", "--reference", "--scoring", "lm-eval", "--out", tmp_path
+    )
+    assert printed.code == 0
+    text = (tmp_path / "tables" / "table2.md").read_text("utf-8")
+    assert "Harness lm-eval" in text
+    assert "of another scoring and are not shown" in text
+    assert {r["cell"]["scoring"] for r in table_records(2, "lm-eval")} == {"lm-eval"}
+    assert {r["cell"]["scoring"] for r in table_records(2)} == {"paper"}
+
+
 PROVENANCE = {"git": None, "seconds": {"edit": 1 / 3}, "backbone": "/home/me", "data": "/home"}
 
 

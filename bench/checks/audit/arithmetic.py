@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -12,12 +12,13 @@ from bench.checks.audit.findings import Finding, Numbers, Verdict
 from bench.core.names import DATASETS
 from bench.core.published import UNEDITED, PublishedCell, distinct
 from bench.datasets import get_dataset
+from bench.datasets.base import Split
 
 # Decimal fractions are compared as binary ones; far below the last printed digit.
 _BINARY = 1e-9
 # Rows that the paper's appendix states: of the edit sets for training and test, and the test rows
 # of MMLU and CSQA.
-STATED_EDITS = {
+STATED_EDITS: Mapping[str, Mapping[Split, int]] = {
     "zsre": {"train": 162_555, "test": 19_009},
     "counterfact": {"train": 10_000, "test": 10_000},
     "ripple_edits": {"train": 3_000, "test": 1_388},

@@ -142,7 +142,7 @@ def evidence(tables: Values) -> Evidence:
     return Evidence(
         tables=tables,
         with_covariance=_by_table(usual),
-        without_covariance=_by_table(without),
+        without_covariance=without_covariance(without),
         lengths=lengths(read_records(folder)) if has_reference(FIGURE_3) else {},
         distances=distances(read_map(folder / MAP)) if (folder / MAP).is_file() else {},
     )
@@ -151,8 +151,7 @@ def evidence(tables: Values) -> Evidence:
 def covariance_twins() -> tuple[list[Record], list[Record]]:
     """Records with and without covariance that differ in nothing else, seeds included."""
     without = reference_records(COVARIANCE) if has_reference(COVARIANCE) else []
-    for record in without:
-        _without_covariance(record)
+    without_covariance(without)  # refuses others
     tables = (f"table{table.number}" for table in TABLES.values() if table.measures == "editing")
     usual = [
         r for name in tables if without and has_reference(name) for r in reference_records(name)

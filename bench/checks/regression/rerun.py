@@ -64,6 +64,7 @@ PARTS = (
     _part(1, COVARIANCE, editors=("rome",), datasets=("zsre",), edits=(1,),
           hparams={"rome.mode": "easyedit"}),
     _part(2, editors=("ft", "recipe"), edits=(100,)),
+    _part(2, "table2-lm-eval", scoring="lm-eval", task_limit=50, editors=("recipe",), edits=(100,)),
     _part(3, editors=("mend", "recipe"), edits=(100,)),
     _part(4, datasets=("zsre", "counterfact"), edits=(100,)),
     _part(5, editors=_SHIPPED, datasets=("counterfact",), edits=(1,)),

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.core.config import RunConfig
 from bench.core.grids import GridPoint, Table, get_table
 from bench.evaluation.inference import BATCH_SIZE
+from bench.evaluation.record_kinds import RELEASED
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
 from bench.models.resources import encoder_named
@@ -94,6 +95,14 @@ class Request:
     def work_of(self, point: GridPoint) -> Work:
         limit, embedded = task_limit(self.config), self.config.embedded_data
         return work_of(point, self.table.measures, embedded=embedded, task_limit=limit)
+
+    def edited_work_of(self, point: GridPoint) -> Work:
+        """As `work_of`, of every block of edits where each is asked."""
+        work = self.work_of(point)
+        if self.table.measures != "general_ability" or self.config.ability_scoring != RELEASED:
+            return work
+        count = samples_of(point.dataset, embedded=self.config.embedded_data) // point.n_edits
+        return replace(work, edits=count * work.edits, questions=count * work.questions)
 
 
 def estimate(request: Request) -> list[Row]:
@@ -200,7 +209,7 @@ class _Backbone:
 
     def editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
         ways = self._ways + registry.editor_class(editor).retrieves_text
-        work = [self._request.work_of(point) for point in points]
+        work = [self._request.edited_work_of(point) for point in points]
         pairs = [*zip(points, work, strict=True)]
         seconds = [self._rates.of_cell(point, cell, ways) for point, cell in pairs]
         needs = [self._needs[point] or Needs() for point in points]

@@ -106,7 +106,7 @@ def released(n_edits: int) -> AbilityCell:
 
 
 def test_as_released_every_block_of_edits_is_asked(lm: LanguageModel, sets: Sets) -> None:
-    editor, n_edits = Shift(lm), 3
+    editor, n_edits = Shift(lm), 2
     ran = run_edited(released(n_edits), editor, SAMPLES, sets)
     count = len(SAMPLES) // n_edits
     assert count > 1
