@@ -20,7 +20,7 @@ from bench.cli.arguments import (
     Option,
     add,
     add_groups,
-    assignment,
+    assignments,
     backbone_name,
     backbone_of,
     config_of,
@@ -152,7 +152,7 @@ def train(args: argparse.Namespace) -> int:
     config, chosen = config_of(args), None if args.variant is None else variant(args.variant)
     key = registry.resolve(args.editor if chosen is None else RECIPE)
     editor = trainable(key)
-    changes = {**_trained_changes(editor, chosen), **dict(map(assignment, args.changes))}
+    changes = {**_trained_changes(editor, chosen), **assignments(args.changes)}
     if args.iterations is not None:
         changes["iterations"] = args.iterations
     preset = _preset(key, config)

@@ -8,7 +8,7 @@ knows (editors, data sets, backbones, metric sets) are checked by `bench.runner.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +17,7 @@ from bench.core.cells import Generation
 from bench.core.grids import Preset
 from bench.core.names import unknown_name
 from editors import registry
+from editors.parts.checks import check_count
 
 Weights = Literal["trained", "random"]
 DeviceMap = Literal["auto"]
@@ -64,14 +65,17 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def check_whole(name: str, value: int | Iterable[int] | None, least: int) -> None:
-    """Refuse what is no whole number of at least `least`, or holds such a value."""
-    values = () if value is None else value if isinstance(value, tuple | list) else (value,)
-    for number in values:
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ValueError(
-                f"{option(name)}: expected a whole number of at least {least}, got {number!r}."
-            )
+def whole(name: str, value: Any, least: int) -> Any:
+    """A whole number of at least `least`, or several, as Python's; None stays.
+
+    Raises:
+        ValueError: another value.
+    """
+    if value is None:
+        return None
+    if isinstance(value, tuple | list):
+        return tuple(check_count(option(name), number, least) for number in value)
+    return check_count(option(name), value, least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,8 @@ class RunOptions:
                 "--checkpoint-seconds: expected a number of seconds from 0 on, got "
                 f"{self.checkpoint_seconds}."
             )
-        check_whole("checkpoint_edits", self.checkpoint_edits, 1)
+        edits = whole("checkpoint_edits", self.checkpoint_edits, 1)
+        object.__setattr__(self, "checkpoint_edits", edits)
 
 
 DEFAULT_OPTIONS = RunOptions()
@@ -165,7 +170,7 @@ class RunConfig:
             if value is not None and value not in allowed:
                 raise unknown_name(name.replace("_", " "), str(value), allowed)
         for name, least in _LEAST.items():
-            check_whole(name, vars(self)[name], least)
+            object.__setattr__(self, name, whole(name, vars(self)[name], least))
         for name in ("editors", "datasets", "edits", "seeds"):
             if vars(self)[name] == ():
                 raise ValueError(f"{option(name)}: expected at least one, got none.")

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal, get_args
 
 from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
-from editors.base import EditRequest, EditSample, Probe
+from editors.base import EDIT_PROMPT, EDIT_TARGET, EditRequest, EditSample, Probe
+from editors.parts.checks import without_text
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -38,6 +39,8 @@ UNFILLED_PROBE = "probe with an unfilled {} in its prompt"
 FILLED = "prompt whose {} took the subject"
 OTHER_CASE = "subject in another letter case in the prompt"
 NO_SUBJECT = "subject not in the prompt"
+# Reasons by what an `EditRequest` says.
+_EMPTY = {without_text(EDIT_PROMPT): EMPTY_PROMPT, without_text(EDIT_TARGET): EMPTY_TARGET}
 _NAMED = 3  # rows that are too long, in a line
 # The place for the subject in prompts that are templates, as other releases spell it.
 _SLOT = re.compile(r"\{(?:0|subject)?\}|\[X\]")
@@ -173,7 +176,15 @@ class EditDataset(ABC):
         rows = list(read_rows(path, content, null_is_empty=True))
         samples: list[EditSample] = []
         for row in rows:
-            raw = self.read(row, f"{self.key}/{split}/{row.name}")
+            try:
+                raw = self.read(row, f"{self.key}/{split}/{row.name}")
+            except ValueError as error:
+                sentence = str(error)
+                if sentence not in _EMPTY:
+                    named = sentence.startswith(row.where)
+                    raise ValueError(sentence if named else f"{row.where}: {sentence}") from error
+                tally.skipped[_EMPTY[sentence]] += 1
+                continue
             samples += _usable(raw, split, tally)
         if not samples:
             reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
@@ -258,14 +269,8 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
     """The sample with normalised texts, or none, with the reason counted."""
     request = raw.request
     prompt = _filled(request.prompt, request.subject, tally)
-    reasons = {
-        EMPTY_PROMPT: not request.prompt.strip(),
-        EMPTY_TARGET: not request.target.strip(),
-        UNFILLED: prompt is None,
-    }
-    reason = next((name for name, holds in reasons.items() if holds), None)
-    if prompt is None or reason is not None:
-        tally.skipped[reason or UNFILLED] += 1
+    if prompt is None:
+        tally.skipped[UNFILLED] += 1
         return []
     sample = dataclasses.replace(
         raw,

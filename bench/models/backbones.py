@@ -19,7 +19,7 @@ from bench.core.console import warn
 from bench.core.files import digest_of_files
 from bench.core.names import BACKBONES, CONTROL, unknown_name
 from bench.world.store import require_assets
-from editors.parts.checks import check_file_name
+from editors.parts.checks import check_file_name, name_in
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +92,7 @@ def locate(
         return at(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
     directory = Path(name).expanduser()
     if directory.is_dir():
-        return at(directory, name=directory.resolve().name)
+        return at(directory, name=name_in(str(directory.resolve())))
     if "/" in name or "\\" in name or name.startswith((".", "~")):
         raise FileNotFoundError(f"No model directory at {name}.")
     error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))

@@ -135,6 +135,8 @@ def hparam_changes(config: RunConfig) -> Changes:
         if not editor or (dot and not field):
             raise ValueError(f"--hparam takes {HPARAM_FORM}, got {f'{name}={value}'!r}.")
         key = registry.resolve(editor)
+        if (field in changes.get(key, {})) if dot else (key in presets):
+            raise ValueError(f"--hparam names {registry.describe(key).label} {field} twice.")
         if dot:
             changes.setdefault(key, {})[field] = value
         else:

@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters and of names that become file names; errors are sentences."""
+"""Checks of hyper-parameters, texts and names that become file names; errors are sentences."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import difflib
 import json
 import math
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from numbers import Integral
+from pathlib import PurePath
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -56,6 +58,65 @@ def _in_words(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"a list, each of it {_in_words(get_args(hint)[0])}"
     return " or ".join(map(_in_words, get_args(hint))) or str(hint)
+
+
+def check_text(what: str, value: Any, *, empty: bool = False) -> str:
+    """The value, if it is Unicode text, of more than white space unless it may be `empty`.
+
+    Raises:
+        ValueError: for any other value; `what` begins the sentence.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{what} has to be text, got {described(value)}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} has to be Unicode text, got other bytes.") from None
+    if not value.strip() and not empty:
+        raise ValueError(without_text(what))
+    return value
+
+
+def without_text(what: str) -> str:
+    """The sentence about a text of white space alone."""
+    return f"{what} needs some text, got none."
+
+
+def check_list(what: str, values: Any, kind: Any, plural: str) -> list[Any]:
+    """The members of a list or another iterable, if all are of one kind.
+
+    Raises:
+        ValueError: one text, a mapping, another value, or a member of another kind.
+    """
+    wanted = f"{what}: expected a list of {plural}, got"
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{wanted} {described(values)}.")
+    members = list(values)
+    for member in members:
+        if not isinstance(member, kind):
+            raise ValueError(f"{wanted} one with {described(member)}.")
+    return members
+
+
+def check_count(what: str, value: Any, least: int) -> int:
+    """The value, if it is a whole number of at least `least`, NumPy's among them.
+
+    Raises:
+        ValueError: for any other value.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"{what}: expected a whole number of at least {least}, got {value!r}.")
+    return int(value)
+
+
+def described(value: Any) -> str:
+    """A value in few words: its type, and itself where it is short."""
+    if isinstance(value, list | tuple | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    if value is None or isinstance(value, str | int | float):
+        return f"{value!r:.60}"
+    return f"a value of the type {type(value).__name__}"
 
 
 def check_finite(name: str, value: Any) -> None:
@@ -123,6 +184,17 @@ def check_fields(hparams: Any, cls: type, *, other: Collection[str] = ()) -> Non
             check_choice(name, vars(hparams)[name], hint)
         elif hint is int and name not in other:
             check_at_least(name, vars(hparams)[name], 1)
+
+
+def name_in(path: str) -> str:
+    """The name of a model by its path or hub id: the last part, in the hub's cache the repository.
+
+    A folder there is `models--OWNER--NAME/snapshots/COMMIT`.
+    """
+    parts = PurePath(path).parts
+    if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
+        return parts[-3].rpartition("--")[2]
+    return parts[-1] if parts else ""
 
 
 # Ours: room for prefix, suffix and temporary name within the 255 bytes of common file systems.

@@ -40,6 +40,8 @@ BAD = [
     ("--index fais", "Unknown index 'fais'. Did you mean 'faiss'?"),
     ("--index faiss", "--hparam changes RECIPE, which is not among the editors"),
     ("--hparam malmen.seed=1", "--hparam changes MALMEN, which is not among the editors"),
+    ("--hparam ft.lr=1 --hparam ft.lr=2", "--hparam names ft.lr twice, with 1 and 2."),
+    ("--hparam ft.lr=1 --hparam FT.lr=2", "--hparam names FT lr twice."),
     ("--measure retentoin", "Did you mean 'retention'"),
     ("--measure collapse", "--measure-text PATH"),
     ("--measure-text x.txt", "--measure-text is the text of --measure collapse alone."),
@@ -70,6 +72,25 @@ def test_bad_values_leave_nothing(
     run_arguments: list[str], options: str, sentence: str, refused: Refused, tmp_path: Path
 ) -> None:
     assert sentence in refused(*run_arguments, *options.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("run", name) for name in ("--out", "--data-dir", "--backbone", "--corpus", "--encoder",
+                                     "--editors", "--log-json", "--slurm-folder", "--ability-dir")),
+        ("tables", "--export"), ("plan", "--json"), ("report", "--from"), ("figures", "--out"),
+        ("results list", "--out"), ("results import", "FILE"), ("data verify", "DIR"),
+        ("import-weights", "FILE|DIR"), ("world write", "DIR"), ("try", "--ask"),
+    ],
+)  # fmt: skip
+def test_an_empty_value_is_refused(
+    command: str, option: str, value: str, refused: Refused, tmp_path: Path
+) -> None:
+    given = [option, value] if option.startswith("-") else [value]
+    assert f"{option}: expected a value, got none." in refused(*command.split(), *given)
     assert list(tmp_path.iterdir()) == []
 
 
