@@ -60,10 +60,12 @@ class Probe:
     kind: str
     prompt: str
     target: str  # no leading space
+    aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
 
     def __post_init__(self) -> None:
         check_text("A question's prompt", self.prompt, empty=True)
-        check_text("A question's target", self.target, empty=True)
+        for text in (self.target, *self.aliases):
+            check_text("A question's target", text, empty=True)
 
 
 @dataclass(frozen=True, kw_only=True)

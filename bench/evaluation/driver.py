@@ -264,7 +264,7 @@ def _rows(
 
 
 def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
-    return ItemRow(
+    row = ItemRow(
         aspect=item.aspect,
         kind=item.kind,
         prompt=item.prompt,
@@ -273,3 +273,4 @@ def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
         before=before.channels,
         after=after.channels,
     )
+    return row | {"aliases": list(item.aliases)} if item.aliases else row

@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 PROTOCOL_VERSION = 1  # raised when any definition of this file changes; part of a cell's identity
 
@@ -71,6 +71,7 @@ class ItemRow(TypedDict):
     prompt: str
     target: str
     target_ids: list[int]
+    aliases: NotRequired[list[str]]  # other right answers, where one is decoded
     before: dict[Channel, TokenAnswer]
     after: dict[Channel, TokenAnswer]
 
@@ -105,7 +106,8 @@ def score(item: ItemRow, phase: Phase, channel: Channel, measure: Measure) -> fl
     if measure == "generated_exact":
         if local:
             return generated_agreement(answer["text"], item["before"]["generated"]["text"])
-        return generated_exact(answer["text"], item["target"])
+        right = item["target"], *item.get("aliases", ())
+        return max(generated_exact(answer["text"], text) for text in right)
     reference = item["before"]["teacher_forced"]["ids"] if local else item["target_ids"]
     compare = exact if measure == "exact" else token_accuracy
     return compare(answer["ids"], reference)

@@ -242,6 +242,7 @@ class Item(TypedDict):
     prompt: str
     target: str
     target_ids: Annotated[list[int], Field(min_length=1)]
+    aliases: NotRequired[Annotated[list[str], Field(min_length=1)]]
     before: Answers
     after: Answers
 

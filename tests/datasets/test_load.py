@@ -153,6 +153,10 @@ def test_ripe_probes_have_their_type_and_take_the_first_target_that_is_not_empty
         ("Compositionality_II", "c", "three"),
         ("Subject_Aliasing", "d", "four"),
     ]
+    by_prompt = {p.prompt: p.aliases for p in sample.generality if p.aliases}
+    assert by_prompt == {
+        "The currency of the country of Lumo Vand is": ("ESK",), "b": ("two",),
+    }  # fmt: skip
     assert [(p.kind, p.target) for p in sample.locality] == [
         ("Relation_Specificity", "Ara Vand"),
         ("Forgetfulness", "five"),

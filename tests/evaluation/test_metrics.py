@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from bench.evaluation import metrics
-from bench.evaluation.metrics import ItemRow, ItemScore, SampleRow, TokenAnswer, score, summarise
+from bench.evaluation.metrics import (
+    Aspect,
+    Channel,
+    ItemRow,
+    ItemScore,
+    SampleRow,
+    TokenAnswer,
+    score,
+    summarise,
+)
 
 
 @pytest.mark.parametrize(
@@ -188,3 +197,26 @@ def test_channels_that_were_not_asked_are_absent() -> None:
     scores = summarise([row(bare)])["scores"]
     assert list(scores["before"]) == ["teacher_forced"]
     assert list(scores["after"]) == ["teacher_forced", "prompt_only"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "aspect", "right"),
+    [
+        ("Esk.", "generality", 1.0),
+        ("The esk land.", "generality", 1.0),
+        ("Eskia", "generality", 0.0),
+        ("The esk land.", "locality", 0.0),  # which is the unedited model's answer or not
+    ],
+)
+def test_a_decoded_answer_may_be_any_alias(answer: str, aspect: Aspect, right: float) -> None:
+    said: dict[Channel, TokenAnswer] = {
+        "teacher_forced": {"ids": [1], "text": "Esk"},
+        "generated": {"ids": [1, 2], "text": answer},
+    }
+    before: dict[Channel, TokenAnswer] = {**said, "generated": {"ids": [3], "text": "Orrin"}}
+    item: ItemRow = {
+        "aspect": aspect, "kind": "Subject_Aliasing", "prompt": "p", "target": "Esk",
+        "aliases": ["Eskland", "esk land"], "target_ids": [2], "before": before, "after": said,
+    }  # fmt: skip
+    assert score(item, "after", "generated", "generated_exact") == right
+    assert score(item, "after", "teacher_forced", "exact") == float(aspect == "locality")
