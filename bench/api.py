@@ -168,9 +168,7 @@ def _config(given: Mapping[str, Any]) -> RunConfig:
         "datasets": _names,
         "edits": _numbers,
         "seeds": _numbers,
-        "backbone": lambda name: check_text("A backbone", str(name)),
-        "data_dir": _path,
-        "out": _path,
+        "backbone": str,
     }
     values = {f.name: given[f.name] for f in fields(RunConfig) if given.get(f.name) is not None}
     return RunConfig(**{name: types[name](v) if name in types else v for name, v in values.items()})
@@ -187,10 +185,6 @@ def _names(names: Names) -> tuple[str, ...]:
 
 def _numbers(numbers: Numbers) -> tuple[Any, ...]:
     return tuple(numbers) if isinstance(numbers, Iterable) else (numbers,)
-
-
-def _path(path: str | Path) -> Path:
-    return path if isinstance(path, Path) else Path(check_text("A directory", path))
 
 
 @contextmanager

@@ -235,12 +235,13 @@ def test_a_path_with_a_comma_is_one_name(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"out": ""}, "A directory needs some text, got none."),
-        ({"data_dir": " "}, "A directory needs some text, got none."),
-        ({"backbone": ""}, "A backbone needs some text, got none."),
+        ({"out": ""}, "--out needs some text, got none."),
+        ({"data_dir": " "}, "--data-dir needs some text, got none."),
+        ({"backbone": ""}, "--backbone needs some text, got none."),
         ({"editors": 5}, "names: expected a list of names or paths, got 5."),
         ({"editors": ["ft", None]}, "names: expected a list of names or paths, got one with None."),
         ({"datasets": ["zsre", ""]}, "A name needs some text, got none."),
+        ({"hparams": 5}, "--hparam: expected names with values, got 5."),
         ({"edits": True}, "--edits: expected a whole number of at least 1, got True."),
         ({"edits": 1.0}, "--edits: expected a whole number of at least 1, got 1.0."),
         ({"limit": "5"}, "--limit: expected a whole number of at least 1, got '5'."),
@@ -249,3 +250,14 @@ def test_a_path_with_a_comma_is_one_name(
 def test_arguments_that_are_none_are_one_sentence(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         bench.run(**given)
+
+
+@pytest.mark.parametrize("name", ["editors", "datasets", "measure"])
+def test_a_configuration_wants_lists_and_takes_paths_as_text(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--{name}: expected a list of names, got 'ft'"):
+        bench.RunConfig(**dict[str, Any]({name: "ft"}))
+    places: dict[str, Any] = {"out": "a/b", "data_dir": "c"}
+    config = bench.RunConfig(**places)
+    assert (config.records, config.tables, config.data_dir) == (
+        Path("a/b"), Path("a/b/tables"), Path("c"),
+    )  # fmt: skip

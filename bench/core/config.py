@@ -17,7 +17,7 @@ from bench.core.cells import Generation
 from bench.core.grids import Preset
 from bench.core.names import unknown_name
 from editors import registry
-from editors.parts.checks import check_count
+from editors.parts.checks import check_count, check_list, check_text, described
 
 Weights = Literal["trained", "random"]
 DeviceMap = Literal["auto"]
@@ -76,6 +76,13 @@ def whole(name: str, value: Any, least: int) -> Any:
     if isinstance(value, tuple | list):
         return tuple(check_count(option(name), number, least) for number in value)
     return check_count(option(name), value, least)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """The values of a field that may have none, one or several."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +169,7 @@ class RunConfig:
     detach: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "measure", tuple(sorted(set(self.measure))))
+        self._take_lists_and_paths()
         if not self.device:
             object.__setattr__(self, "device", "cuda" if self.preset == "paper" else "cpu")
         for name, allowed in CHOICES.items():
@@ -179,6 +186,24 @@ class RunConfig:
                 "Random weights are drawn on one device: --weights random takes no --device-map."
             )
         self._check_executor()
+
+    def _take_lists_and_paths(self) -> None:
+        """Refuse what is no list of names, no mapping or no path; a path may be text."""
+        for name in ("editors", "datasets", "measure"):
+            if vars(self)[name] is not None:
+                names = check_list(option(name), vars(self)[name], str, "names")
+                object.__setattr__(self, name, tuple(names))
+        object.__setattr__(self, "measure", tuple(sorted(set(self.measure))))
+        for name in ("ability_dir", "data_dir", "out", "slurm_folder"):
+            for place in _several(vars(self)[name]):
+                path = place if isinstance(place, Path) else Path(check_text(option(name), place))
+                object.__setattr__(self, name, path)
+        for name in ("backbone", "corpus", "encoder", "measure_text"):
+            for text in _several(vars(self)[name]):
+                check_text(option(name), text)
+        changes: Any = self.hparams
+        if not isinstance(changes, Mapping):
+            raise ValueError(f"--hparam: expected names with values, got {described(changes)}.")
 
     @property
     def named_seeds(self) -> tuple[int, ...]:
