@@ -18,7 +18,7 @@ from editors.base import (
     Resources,
     TrainableEditor,
 )
-from editors.parts.checks import check_count, check_list, check_text, name_in
+from editors.parts.checks import check_count, check_list, check_text, described, name_in
 from editors.parts.covariance import second_moments
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
@@ -212,7 +212,7 @@ class Session:
 
 
 def get_editor(
-    name: str,
+    name: str | Path,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -250,6 +250,8 @@ def get_editor(
             says what to pass.
         OSError: a file does not exist.
     """
+    name = check_text("The name of an editor", str(name) if isinstance(name, Path) else name)
+    _check_model(model, tokenizer)
     folder = name_in(str(model.config.name_or_path or ""))
     known_as = folder.casefold().removesuffix(_HUB_SUFFIX) or "unnamed"
     lm = LanguageModel(model, tokenizer, name=known_as)
@@ -259,6 +261,8 @@ def get_editor(
         training = check_list("training", training, EditSample, "EditSample objects")
     if templates is not None:
         templates = check_list("templates", templates, str, "texts")
+    if not isinstance(hparams, Hparams | Mapping | None):
+        raise ValueError(f"hparams: expected names with values, got {described(hparams)}.")
     if isinstance(hparams, Hparams):
         chosen = hparams
     else:
@@ -318,4 +322,18 @@ def _covariances(
 def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(texts, str | Path):
         texts = Path(texts).read_text("utf-8-sig").splitlines()
-    return None if texts is None else tuple(text for text in texts if text.strip())
+    if texts is None:
+        return None
+    return tuple(text for text in check_list("texts", texts, str, "texts") if text.strip())
+
+
+def _check_model(model: object, tokenizer: object) -> None:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    for name, value, kind in (
+        ("model", model, PreTrainedModel), ("tokenizer", tokenizer, PreTrainedTokenizerBase),
+    ):  # fmt: skip
+        if not isinstance(value, kind):
+            raise ValueError(
+                f"{name}: expected one that transformers has loaded, got {described(value)}."
+            )

@@ -81,7 +81,7 @@ def test_every_editor_edits_generates_and_resets(
 
 def test_several_prompts_are_answered_as_alone() -> None:
     lm = tiny_gpt2()
-    hand = editors.get_editor(str(EDITOR), lm.model, lm.tokenizer)
+    hand = editors.get_editor(EDITOR, lm.model, lm.tokenizer)
     hand.edit([FIRST, SECOND])
     prompts = [FIRST.prompt, "The sky", SECOND.prompt]
     together = hand.generate_all(prompts, max_new_tokens=8)
@@ -186,8 +186,9 @@ def test_what_is_no_question_is_refused() -> None:
 )
 def test_what_an_editor_cannot_take_is_refused(given: dict[str, Any], said: str) -> None:
     lm = tiny_gpt2()
+    usual: dict[str, Any] = {"name": "ft", "model": lm.model, "tokenizer": lm.tokenizer}
     with pytest.raises(ValueError, match=re.escape(said)):
-        editors.get_editor("ft", lm.model, lm.tokenizer, **given)
+        editors.get_editor(**usual | given)
 
 
 def test_hyper_parameters_may_be_a_few_or_a_preset() -> None:
