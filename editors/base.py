@@ -20,7 +20,7 @@ from typing import (
     get_type_hints,
 )
 
-from editors.parts.checks import check_finite, check_text, typed
+from editors.parts.checks import PROMPT, TARGET, check_finite, check_text, typed
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
@@ -32,24 +32,17 @@ if TYPE_CHECKING:  # names of types only: reading data or listing editors loads 
     from editors.parts.tokens import TokenBatch
 
 
-EDIT_PROMPT, EDIT_TARGET = "An edit's prompt", "An edit's new answer"  # in messages
-
-
 @dataclass(frozen=True, kw_only=True)
 class EditRequest:
-    """One fact to write: after the edit, `prompt` continues with `target`.
-
-    Raises:
-        ValueError: a part that is no Unicode text, or an empty prompt or target.
-    """
+    """One fact to write: after the edit, `prompt` continues with `target`; both are not empty."""
 
     prompt: str
     target: str  # no leading space
     subject: str
 
     def __post_init__(self) -> None:
-        check_text(EDIT_PROMPT, self.prompt)
-        check_text(EDIT_TARGET, self.target)
+        check_text(PROMPT, self.prompt)
+        check_text(TARGET, self.target)
         check_text("An edit's subject", self.subject, empty=True)
 
 

@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editors import registry
-from editors.base import (
-    EDIT_TARGET,
-    Editor,
-    EditRequest,
-    EditSample,
-    Hparams,
-    Resources,
-    TrainableEditor,
-)
-from editors.parts.checks import check_count, check_list, check_text, described, name_in
+from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
+from editors.parts.checks import TARGET, check_count, check_list, check_text, described, name_in
 from editors.parts.covariance import second_moments
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
@@ -88,13 +80,13 @@ class Session:
                 need the subject take the prompt's last token.
 
         Raises:
-            ValueError: nothing to edit, a prompt without a target, what is no text or none of
-                Unicode, or an edit beyond the model's context. No edit is applied then.
+            ValueError: nothing to edit, a prompt without a target, what is no text, or an edit
+                beyond the model's context; none is applied then.
         """
         given = [requests] if isinstance(requests, EditRequest) else requests
         edits: list[EditRequest] = check_list("requests", given, EditRequest, "EditRequest objects")
         if prompt is not None and target is not None:
-            text = check_text(EDIT_TARGET, target).lstrip()
+            text = check_text(TARGET, target).lstrip()
             about = "" if subject is None else subject
             edits.append(EditRequest(prompt=prompt, target=text, subject=about))
         elif not edits or prompt is not None or target is not None:
@@ -130,8 +122,7 @@ class Session:
         """The edited model's greedy answer, up to its end-of-text token.
 
         Raises:
-            ValueError: prompt and answer do not fit the model's context, the prompt is no text, or
-                the number of tokens is no whole one of at least 1.
+            ValueError: no text, no whole number of at least 1, or more than the model's context.
         """
         return self.generate_all([prompt], max_new_tokens=max_new_tokens)[0]
 
@@ -330,10 +321,6 @@ def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
 def _check_model(model: object, tokenizer: object) -> None:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    for name, value, kind in (
-        ("model", model, PreTrainedModel), ("tokenizer", tokenizer, PreTrainedTokenizerBase),
-    ):  # fmt: skip
+    for value, kind in ((model, PreTrainedModel), (tokenizer, PreTrainedTokenizerBase)):
         if not isinstance(value, kind):
-            raise ValueError(
-                f"{name}: expected one that transformers has loaded, got {described(value)}."
-            )
+            raise ValueError(f"Expected a {kind.__name__} of transformers, got {described(value)}.")

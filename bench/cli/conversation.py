@@ -23,9 +23,9 @@ from bench.evaluation.inference import generate
 from bench.evaluation.metrics import answer_in
 from bench.evaluation.probing import Item
 from editors import registry
-from editors.base import EDIT_PROMPT, EDIT_TARGET, EditRequest, EditSample
+from editors.base import EditRequest, EditSample
 from editors.by_hand import Reply, Session, Steering
-from editors.parts.checks import check_text
+from editors.parts import checks
 from editors.parts.generation import text_of
 from editors.parts.retrieving import Explanation
 
@@ -209,7 +209,7 @@ def request_of(prompt: str, target: str, subject: str | None, *, wanted: bool) -
         ValueError: a part is missing, or the editor depends on the subject (`wanted`), and it is
             not in the prompt.
     """
-    prompt, target = typed(prompt, EDIT_PROMPT), typed(target, EDIT_TARGET)
+    prompt, target = typed(prompt, checks.PROMPT), typed(target, checks.TARGET)
     names = names_in(prompt)
     if subject is not None:  # as the prompt spells it, in whatever letter case
         match = re.search(re.escape(typed(subject, "A subject")), prompt, re.IGNORECASE)
@@ -259,7 +259,7 @@ def typed(text: str, what: str) -> str:
     Raises:
         ValueError: nothing is left, or it is not Unicode.
     """
-    return check_text(what, text).strip()
+    return checks.check_text(what, text).strip()
 
 
 # ---- What is shown -----------------------------------------------------------------------------

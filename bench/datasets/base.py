@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, get_args
 
 from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
-from editors.base import EDIT_PROMPT, EDIT_TARGET, EditRequest, EditSample, Probe
-from editors.parts.checks import without_text
+from editors.base import EditRequest, EditSample, Probe
+from editors.parts.checks import NO_TEXT, PROMPT, TARGET
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -40,7 +40,7 @@ FILLED = "prompt whose {} took the subject"
 OTHER_CASE = "subject in another letter case in the prompt"
 NO_SUBJECT = "subject not in the prompt"
 # Reasons by what an `EditRequest` says.
-_EMPTY = {without_text(EDIT_PROMPT): EMPTY_PROMPT, without_text(EDIT_TARGET): EMPTY_TARGET}
+_EMPTY = {NO_TEXT.format(PROMPT): EMPTY_PROMPT, NO_TEXT.format(TARGET): EMPTY_TARGET}
 _NAMED = 3  # rows that are too long, in a line
 # The place for the subject in prompts that are templates, as other releases spell it.
 _SLOT = re.compile(r"\{(?:0|subject)?\}|\[X\]")

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+PROMPT, TARGET = "An edit's prompt", "An edit's new answer"  # in messages
+NO_TEXT = "{} needs some text, got none."
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 _KINDS = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null",
@@ -61,11 +63,7 @@ def _in_words(hint: Any) -> str:
 
 
 def check_text(what: str, value: Any, *, empty: bool = False) -> str:
-    """The value, if it is Unicode text, of more than white space unless it may be `empty`.
-
-    Raises:
-        ValueError: for any other value; `what` begins the sentence.
-    """
+    """The value, if it is Unicode text, of more than white space unless it may be `empty`."""
     if not isinstance(value, str):
         raise ValueError(f"{what} has to be text, got {described(value)}.")
     try:
@@ -73,21 +71,12 @@ def check_text(what: str, value: Any, *, empty: bool = False) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"{what} has to be Unicode text, got other bytes.") from None
     if not value.strip() and not empty:
-        raise ValueError(without_text(what))
+        raise ValueError(NO_TEXT.format(what))
     return value
 
 
-def without_text(what: str) -> str:
-    """The sentence about a text of white space alone."""
-    return f"{what} needs some text, got none."
-
-
 def check_list(what: str, values: Any, kind: Any, plural: str) -> list[Any]:
-    """The members of a list or another iterable, if all are of one kind.
-
-    Raises:
-        ValueError: one text, a mapping, another value, or a member of another kind.
-    """
+    """The members of an iterable that is no text and no mapping, if all are of one kind."""
     wanted = f"{what}: expected a list of {plural}, got"
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
         raise ValueError(f"{wanted} {described(values)}.")
@@ -99,11 +88,7 @@ def check_list(what: str, values: Any, kind: Any, plural: str) -> list[Any]:
 
 
 def check_count(what: str, value: Any, least: int) -> int:
-    """The value, if it is a whole number of at least `least`, NumPy's among them.
-
-    Raises:
-        ValueError: for any other value.
-    """
+    """The value, if it is a whole number of at least `least`, NumPy's among them."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"{what}: expected a whole number of at least {least}, got {value!r}.")
@@ -112,7 +97,7 @@ def check_count(what: str, value: Any, least: int) -> int:
 
 def described(value: Any) -> str:
     """A value in few words: its type, and itself where it is short."""
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
     if value is None or isinstance(value, str | int | float):
         return f"{value!r:.60}"
@@ -187,10 +172,7 @@ def check_fields(hparams: Any, cls: type, *, other: Collection[str] = ()) -> Non
 
 
 def name_in(path: str) -> str:
-    """The name of a model by its path or hub id: the last part, in the hub's cache the repository.
-
-    A folder there is `models--OWNER--NAME/snapshots/COMMIT`.
-    """
+    """The last part; in the hub's cache, `models--OWNER--NAME/snapshots/COMMIT`, the repository."""
     parts = PurePath(path).parts
     if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
         return parts[-3].rpartition("--")[2]

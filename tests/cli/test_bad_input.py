@@ -83,7 +83,7 @@ def test_bad_values_leave_nothing(
                                      "--editors", "--log-json", "--slurm-folder", "--ability-dir")),
         ("tables", "--export"), ("plan", "--json"), ("report", "--from"), ("figures", "--out"),
         ("results list", "--out"), ("results import", "FILE"), ("data verify", "DIR"),
-        ("import-weights", "FILE|DIR"), ("world write", "DIR"), ("try", "--ask"),
+        ("import-weights", "FILE|DIR"), ("world write", "DIR"),
     ],
 )  # fmt: skip
 def test_an_empty_value_is_refused(
