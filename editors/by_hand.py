@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
-from editors.parts.checks import TARGET, check_count, check_list, check_text, described, name_in
+from editors.parts.checks import TARGET, check_count, check_list, check_text, described
 from editors.parts.covariance import second_moments
-from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.language_model import LanguageModel
+from editors.parts.generation import Stop, greedy, text_of, window_fits
+from editors.parts.language_model import LanguageModel, known_as, name_of
 from editors.parts.target_value import generate_templates
+from editors.parts.texts import as_spelt
 from editors.parts.tokens import TokenBatch, batch_of, prompt_ids, target_ids
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Session:
             edits.append(EditRequest(prompt=prompt, target=text, subject=about))
         elif not edits or prompt is not None or target is not None:
             raise ValueError("An edit wants prompt= and target=, and better subject= too.")
+        edits = [replace(r, subject=as_spelt(r.subject, r.prompt)) for r in edits]
         for request in edits:
             self._check_room(request)
         for request in edits:
@@ -158,6 +160,8 @@ class Session:
         lm = self.editor.lm
         for prompt in prompts:
             check_text("A prompt", prompt)
+        if len(prompts) > 1 and not window_fits(lm, prompts, most):
+            return [self._decoded([prompt], steering, most)[0] for prompt in prompts]
         batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
         with steering(batch):
             rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm))
@@ -243,9 +247,8 @@ def get_editor(
     """
     name = check_text("The name of an editor", str(name) if isinstance(name, Path) else name)
     _check_model(model, tokenizer)
-    folder = name_in(str(model.config.name_or_path or ""))
-    known_as = folder.casefold().removesuffix(_HUB_SUFFIX) or "unnamed"
-    lm = LanguageModel(model, tokenizer, name=known_as)
+    called = name_of(str(model.config.name_or_path or "")).casefold().removesuffix(_HUB_SUFFIX)
+    lm = LanguageModel(model, tokenizer, name=called or "unnamed")
     cls = registry.editor_class(name)
     check_count("seed", seed, 0)
     if training is not None:
@@ -257,7 +260,7 @@ def get_editor(
     if isinstance(hparams, Hparams):
         chosen = hparams
     else:
-        base = registry.hparams_for(name, known_as)
+        base = registry.hparams_for(name, known_as(model.config.to_dict(), called) or lm.name)
         base = base if preset is None else registry.preset_of(name, preset)
         chosen = type(base).from_dict(base.to_dict() | dict(hparams or {}))
     blocks = [b for b in chosen.covariance_layers(lm.n_layers) if b not in (covariance or {})]

@@ -26,7 +26,7 @@ from bench.core.grids import GridPoint, Table, get_table
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.observers import Display, Ending, Observer, json_events
-from bench.runner.planning import check_hparams, points
+from bench.runner.planning import check_hparams, points, settings
 from bench.runner.run import Ran
 from bench.runner.run import run as run_cells
 from bench.runner.stored import Stored, stored
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.dry_run:
         lines = list(_listed(config))
-        for line in (*lines, f"{len(lines)} cells"):
+        for line in (*lines, *settings(config, points(config)), f"{len(lines)} cells"):
             say(line)
         return 0
     with fixed_arithmetic(wanted=config.options.deterministic):
@@ -197,6 +197,9 @@ def plan(args: argparse.Namespace) -> int:
     request = Request(config_of(args), teraflops=args.tflops)
     rows, memory = estimate(request), gpu_memory(args.gpu_memory)
     (print_markdown if args.markdown else print_text)(layout(request, rows, memory))
+    if not args.markdown:
+        for line in settings(request.config, points(request.config)):
+            say(line)
     if args.json:
         say(f"written: {write_text(args.json, to_json(request, rows, memory))}")
     return 0

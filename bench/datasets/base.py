@@ -18,6 +18,7 @@ from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
 from editors.base import EditRequest, EditSample, Probe
 from editors.parts.checks import NO_TEXT, PROMPT, TARGET
+from editors.parts.texts import as_spelt, subject_span
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -39,6 +40,7 @@ UNFILLED_PROBE = "probe with an unfilled {} in its prompt"
 FILLED = "prompt whose {} took the subject"
 OTHER_CASE = "subject in another letter case in the prompt"
 NO_SUBJECT = "subject not in the prompt"
+TRIMMED = "text trimmed of white space, or subject in another Unicode form"
 # Reasons by what an `EditRequest` says.
 _EMPTY = {NO_TEXT.format(PROMPT): EMPTY_PROMPT, NO_TEXT.format(TARGET): EMPTY_TARGET}
 _NAMED = 3  # rows that are too long, in a line
@@ -75,7 +77,7 @@ class LoadedSamples:
     rows: int  # in the file
     skipped: Mapping[str, int]
     fallbacks: Mapping[str, int]
-    trimmed: int  # targets whose leading white space was removed
+    trimmed: int  # texts whose outer white space, or Unicode form, was changed
     digest: str  # git blob id of the file
     path: Path
     too_long: tuple[str, ...] = ()  # what the rows have that do not fit a model, in words
@@ -92,7 +94,7 @@ class LoadedSamples:
 
     def notes(self) -> tuple[str, ...]:
         """One line for each count that is not zero, for reports."""
-        trimmed = {"target trimmed of leading white space": self.trimmed}
+        trimmed = {TRIMMED: self.trimmed}
         groups = (("skipped", self.skipped), ("fallback", self.fallbacks), ("changed", trimmed))
         counted = tuple(
             f"{name}: {count:,} x {reason}"
@@ -303,10 +305,15 @@ def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally) -> tuple[Probe,
 
 
 def _filled(prompt: str, subject: str, tally: _Tally) -> str | None:
-    """The prompt with the subject in its open place; None where there is none to fill it with."""
-    if not _SLOT.search(prompt) or (subject.strip() and subject in prompt):
+    """The prompt with the subject in its open place; None where there is none to fill it with.
+
+    White space at its end goes: a target brings its own space.
+    """
+    tally.trimmed += prompt != prompt.rstrip() != ""
+    prompt, subject = prompt.rstrip(), subject.strip()
+    if not _SLOT.search(prompt) or (subject and subject in prompt):
         return prompt
-    if not subject.strip():
+    if not subject:
         return None
     tally.fallbacks[FILLED] += 1
     return _SLOT.sub(lambda _: subject, prompt)
@@ -320,8 +327,11 @@ def _trimmed(target: str, tally: _Tally) -> str:
 
 def _subject(subject: str, prompt: str, tally: _Tally) -> str:
     """The subject as the prompt spells it, if the prompt contains it at all."""
-    if subject.strip() and subject in prompt:
-        return subject
-    match = re.search(re.escape(subject), prompt, re.IGNORECASE) if subject.strip() else None
-    tally.fallbacks[OTHER_CASE if match else NO_SUBJECT] += 1
-    return match.group() if match else subject
+    spelt = as_spelt(subject, prompt)
+    if subject_span(prompt, subject) is None:
+        tally.fallbacks[NO_SUBJECT] += 1
+    elif spelt.casefold() != subject.casefold():
+        tally.trimmed += 1
+    elif spelt != subject:
+        tally.fallbacks[OTHER_CASE] += 1
+    return spelt

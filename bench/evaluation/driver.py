@@ -31,7 +31,15 @@ from bench.evaluation.metric_sets import (
     get_set,
 )
 from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summarise
-from bench.evaluation.probing import BlockHealth, Item, ItemAnswers, Prober, health_of, items_of
+from bench.evaluation.probing import (
+    BlockHealth,
+    Item,
+    ItemAnswers,
+    Prober,
+    check_unedited,
+    health_of,
+    items_of,
+)
 from editors.base import Editor, EditRequest, EditSample
 from editors.parts.fast_paths import fast_paths
 
@@ -208,7 +216,9 @@ def _pristine(
     ask = partial(prober.pristine, after_batch=checkpointer.check)
     cached = pristine_answers(prober.lm, prober.template)
     with prober.clock.phase("pristine"):
-        return ask(items) if cached is None else cached.of(items, ask)
+        answers = ask(items) if cached is None else cached.of(items, ask)
+    check_unedited(prober.lm, answers)
+    return answers
 
 
 def _edits(

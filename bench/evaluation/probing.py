@@ -234,6 +234,26 @@ class Prober:
         return joined
 
 
+def check_unedited(lm: LanguageModel, answers: Sequence[Forced | ItemAnswers]) -> None:
+    """Refuse a model whose outputs are no numbers before any edit, so that no editor is blamed.
+
+    Raises:
+        ValueError: with the first weights that are no numbers, else with the dtype.
+    """
+    broken = sum(not math.isfinite(answer.log_probability) for answer in answers)
+    if not broken:
+        return
+    weights = (n for n, p in lm.model.named_parameters() if not bool(p.isfinite().all()))
+    dtype = str(lm.dtype).removeprefix("torch.")
+    reason = f"its weights are numbers, so {dtype} may be too narrow for it"
+    if (name := next(weights, None)) is not None:
+        reason = f"{name} of its weights holds values that are no finite numbers"
+    raise ValueError(
+        f"The unedited model {lm.name} answers {broken:,} of {len(answers):,} questions with no "
+        f"numbers (NaN): {reason}."
+    )
+
+
 def health_of(
     number: int,
     block: Sequence[EditSample],

@@ -34,6 +34,7 @@ from bench.tables.table import (
     notes,
     over_seeds,
     remarks_of,
+    unusual,
     with_best,
 )
 from editors import registry
@@ -92,8 +93,12 @@ def view(
     )
     done = [cell for cell in cells if cell.key() in stored]
     about = caption_of(table, cells, seeds={cell.seed for cell in done or cells}, metric=metric)
+    caption = (
+        *_caption(about, cells, numbers, compared),
+        *unusual(stored[cell.key()] for cell in done),
+    )
     return EditingView(
-        table=table, caption=tuple(_caption(about, cells, numbers, compared)), about=about,
+        table=table, caption=caption, about=about,
         numbers=tuple(marked), kinds=tuple(kinds), comparisons=compared,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from bench.core.numerics import Spread, spread
 from bench.core.published import Published, PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
+from bench.datasets.base import NO_SUBJECT
 from bench.evaluation.metrics import Channel, Measure
 from bench.evaluation.record_kinds import EditStream, TimingCell
 from bench.store.results import Record
@@ -393,6 +394,22 @@ def notes(numbers: Sequence[Number]) -> Iterator[str]:
         yield f"{REMARKED} {'. '.join(remarks)}."
     if any(RECENT_MARK in n.row.name for n in numbers):
         yield f"{RECENT_MARK} {RECENT.capitalize()}."
+
+
+def unusual(records: Iterable[Record]) -> tuple[str, ...]:
+    """What a reader should know of models and data: a BOS that no prompt got, missing subjects."""
+    sentences: dict[str, None] = {}
+    for record in records:
+        cell, data = record["cell"], record.get("data", {})
+        special = record.get("provenance", {}).get("special_tokens", {})
+        if special.get("lacks_bos"):
+            front = f"a BOS ({special['bos']}), which its tokenizer puts in front of no prompt"
+            sentences[f"{cell['backbone']} has {front}."] = None
+        if count := data.get("fallbacks", {}).get(NO_SUBJECT):
+            of = f"{count:,} of {data['samples']:,} edits on {get_dataset(cell['dataset']).label}"
+            place = "editors that write at the subject took the prompt's last token there"
+            sentences[f"The subject of {of} is not in the prompt: {place}."] = None
+    return tuple(sentences)
 
 
 def remarks_of(records: Sequence[Record]) -> tuple[str, ...]:

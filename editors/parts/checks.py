@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from numbers import Integral
-from pathlib import PurePath
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -169,14 +168,6 @@ def check_fields(hparams: Any, cls: type, *, other: Collection[str] = ()) -> Non
             check_choice(name, vars(hparams)[name], hint)
         elif hint is int and name not in other:
             check_at_least(name, vars(hparams)[name], 1)
-
-
-def name_in(path: str) -> str:
-    """The last part; in the hub's cache, `models--OWNER--NAME/snapshots/COMMIT`, the repository."""
-    parts = PurePath(path).parts
-    if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
-        return parts[-3].rpartition("--")[2]
-    return parts[-1] if parts else ""
 
 
 # Ours: room for prefix, suffix and temporary name within the 255 bytes of common file systems.

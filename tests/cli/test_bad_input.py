@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import Refused
+from tests.support.odd_models import FILES, LIBRARIES
 
 BAD = [
     ("--editors ft,grce", "Unknown editor 'grce'. Did you mean 'grace'?"),
@@ -146,3 +148,23 @@ def test_files_that_cannot_be_used(
     Path(path).write_text(content)
     assert sentence in refused(*run_arguments, option)
     assert [str(file) for file in Path().rglob("*") if file.is_file()] == [path]
+
+
+@pytest.mark.parametrize("name", FILES | LIBRARIES)
+def test_models_that_cannot_be_used(
+    backbone: Path, run_arguments: list[str], name: str, refused: Refused
+) -> None:
+    damage, sentence = (FILES | LIBRARIES)[name]
+    damage(Path(shutil.copytree(backbone, "odd")))
+    at = run_arguments.index("--backbone")
+    arguments = [*run_arguments[:at], "--backbone", "odd", *run_arguments[at + 2 :]]
+    assert sentence in refused(*arguments)
+    assert not Path("out").exists()
+
+
+def test_a_layer_that_the_model_lacks_is_refused_before_any_cell(
+    run_arguments: list[str], refused: Refused
+) -> None:
+    sentence = refused(*run_arguments, "--editors", "ft,grace", "--hparam", "grace.layer=99")
+    assert "GRACE's layer is to be among the blocks 0 to 2 of tiny, got 99" in sentence
+    assert not Path("out").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,6 +114,15 @@ def test_an_edit_wants_a_prompt_and_a_target() -> None:
     for parts in wrong:
         with pytest.raises(ValueError, match="prompt= and target="):
             hand.edit(**parts)
+
+
+@pytest.mark.parametrize("subject", [f" {FIRST.subject}\n", FIRST.subject.upper()])
+def test_a_subject_is_taken_as_the_prompt_spells_it(subject: str) -> None:
+    model = tiny_gpt2()
+    session = editors.get_editor("ft", model.model, model.tokenizer, hparams=tuned("ft"))
+    session.edit(prompt=FIRST.prompt, target=FIRST.target, subject=subject)
+    session.edit(replace(FIRST, subject=subject))
+    assert [edit.subject for edit in session.edits] == [FIRST.subject] * 2
 
 
 class NoText(NamedTuple):

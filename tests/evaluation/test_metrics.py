@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.evaluation import metrics
 from bench.evaluation.metrics import (
@@ -47,10 +49,47 @@ def test_misaligned_tokens_are_refused(measure, predicted, reference) -> None:  
         (" version 2.5 of it. Then", "version 2.5 of it"),
         (" Brenn.", "Brenn."),  # no white space yet: it may be going on
         ("", ""),
+        ("\n\n Brenn\nOskamar", "Brenn"),  # no answer has begun before
+        (" Brenn  \nOskamar", "Brenn"),
+        (". Brenn. It", ". Brenn"),
     ],
 )
 def test_answer_ends_by_itself(generated: str, answer: str) -> None:
     assert metrics.answer_in(generated) == answer
+
+
+ABBREVIATED = (
+    "St. Alder",
+    "Mt. Orrin",
+    "No. 5",
+    "Olsen Bros. Records",
+    "2. Liga",
+    "a\nb. c",
+    "U. S.",
+)
+
+
+@pytest.mark.parametrize("target", ABBREVIATED)
+def test_what_looks_like_an_end_inside_a_target_is_none(target: str) -> None:
+    for generated in (target, f"\n {target}. It lies", f" {target}\nQuestion"):
+        assert metrics.answer_in(generated, target) == target
+        assert metrics.generated_exact(generated, target) == 1.0
+        assert metrics.generated_agreement(generated, f"{target}. Then", target) == 1.0
+        assert metrics.generated_agreement(generated, "St. Olaf", target) == 0.0
+
+
+@given(st.text(max_size=30))
+def test_every_text_is_its_own_answer(text: str) -> None:
+    assert metrics.generated_exact(text, text) == 1.0
+    assert metrics.generated_agreement(text, text, text) == float(bool(text.strip()))
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n", "\n\n \t"])
+def test_texts_without_an_answer_agree_with_nothing(nothing: str) -> None:
+    assert metrics.answer_in(nothing) == ""
+    assert metrics.generated_agreement(nothing, nothing) == 0.0
+    assert metrics.generated_agreement(nothing, " Brenn") == 0.0
+    assert metrics.generated_agreement(" Brenn", nothing) == 0.0
 
 
 @pytest.mark.parametrize(

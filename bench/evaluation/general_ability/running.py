@@ -23,7 +23,7 @@ from bench.evaluation.inference import (
     unsteered,
 )
 from bench.evaluation.metrics import token_accuracy
-from bench.evaluation.probing import BlockHealth, health_of
+from bench.evaluation.probing import BlockHealth, check_unedited, health_of
 from bench.evaluation.record_kinds import BUILT_IN, RELEASED, AbilityCell
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
@@ -65,6 +65,8 @@ def run_unedited(
     """Ask the model as it is; StoppedEarly on request."""
     clock, checkpointer = Clock(lm.device), checkpointer or Checkpointer()
     questions = _questions(cell, lm, sets)
+    firsts = [asking.fitted(lm, part[0][1]) for part in questions.values() if part]
+    check_unedited(lm, predict(lm, firsts, batch_size=batch_size))
     steering = _before_batches(checkpointer.check, unsteered)
     with clock.phase("ask"):
         rows = _asked(cell, lm, questions, steering, batch_size)
@@ -106,6 +108,7 @@ def run_edited(
         requests = [sample.request for sample in block]
         editor.reset()
         before = predict(editor.lm, requests, batch_size=batch_size)
+        check_unedited(editor.lm, before)
         steering = _before_batches(sequence.after_batch, editor.steering)
         try:
             sequence.resume(checkpoint)

@@ -61,7 +61,7 @@ def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, t
     """Of an item without options; `log_probability` is the sum over the gold answer's `tokens`."""
     if not math.isfinite(log_probability):
         return Mark(prediction=None, score=0.0, f1=0.0, exact=0.0)
-    answer = answer_of(generated)
+    answer = answer_of(generated, item.target)
     return Mark(
         prediction=answer,
         score=math.exp(log_probability / tokens),
@@ -78,9 +78,9 @@ def row_of(
     return cast(AbilityRow, {"task": task, "index": index, "group": item.group, **mark, **which})
 
 
-def answer_of(generated: str) -> str:
+def answer_of(generated: str, target: str = "") -> str:
     """The answer in a generated text; empty where it says that there is none."""
-    answer = answer_in(generated)
+    answer = answer_in(generated, target)
     return "" if normalise(answer) in _NO_ANSWERS else answer
 
 

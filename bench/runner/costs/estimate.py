@@ -16,7 +16,7 @@ from bench.core.config import RunConfig
 from bench.core.grids import GridPoint, Table, get_table
 from bench.evaluation.inference import BATCH_SIZE
 from bench.evaluation.record_kinds import RELEASED
-from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.models.backbones import EMBEDDED, HUB_IDS, like
 from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
 from bench.models.resources import encoder_named
 from bench.runner.costs.hours import (
@@ -131,7 +131,8 @@ class _Backbone:
     ) -> None:
         self._request, self._config, self._points = request, request.config, points
         self._backbone, self._shape = name, shape_of_backbone(name)
-        self._hub, self._embedded = name in HUB_IDS, self._config.embedded_data
+        self._like = like(name)
+        self._hub, self._embedded = self._like in HUB_IDS, self._config.embedded_data
         self._recorded = name in EMBEDDED and self._embedded
         self._setting = on = Setting(
             shape=self._shape,
@@ -140,8 +141,7 @@ class _Backbone:
             singles=any(point.n_edits == 1 for point in points),
         )
         self._hparams = {
-            point: hparams_of(point, self._shape.name, changes, self._config.bundle)
-            for point in points
+            point: hparams_of(point, self._like, changes, self._config.bundle) for point in points
         }
         self._needs = {
             point: registry.editor_class(point.editor).needs(
@@ -162,7 +162,7 @@ class _Backbone:
         )
 
     def _encoder_of(self, editor: str) -> EncoderShape:
-        name = encoder_named(editor, self._backbone, self._config)
+        name = encoder_named(editor, self._like, self._config)
         return encoder_shape(name, hub=self._hub)
 
     def unedited(self) -> Row:
@@ -268,7 +268,7 @@ class _Backbone:
 
     def _is_shipped(self, point: GridPoint) -> bool:
         return (
-            self._hparams[point] == registry.hparams_for(point.editor, self._shape.name)
+            self._hparams[point] == registry.hparams_for(point.editor, self._like)
             and self._config.world_seed == DEFAULT_SEED
             and _report(point.editor, self._backbone).is_file()
         )

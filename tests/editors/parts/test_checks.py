@@ -14,7 +14,6 @@ from editors.parts.checks import (
     check_count,
     check_list,
     check_text,
-    name_in,
     typed,
 )
 from editors.parts.language_model import block_number
@@ -120,18 +119,3 @@ def test_numpys_whole_numbers_count() -> None:
     for value in (np.int64(-1), True, 1.0, "1", None, float("inf")):
         with pytest.raises(ValueError, match="seed: expected a whole number of at least 0, got"):
             check_count("seed", value, 0)
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("meta-llama/Llama-2-7b-hf", "Llama-2-7b-hf"),
-        ("/models/Llama-2-7b-hf/", "Llama-2-7b-hf"),
-        ("/hub/models--meta-llama--Llama-2-7b-hf/snapshots/0123456789abcdef", "Llama-2-7b-hf"),
-        ("models--gpt2/snapshots/01/", "gpt2"),
-        ("/data/snapshots/gpt2", "gpt2"),
-        ("", ""),
-    ],
-)
-def test_a_model_in_the_hubs_cache_has_the_name_of_its_repository(path: str, name: str) -> None:
-    assert name_in(path) == name

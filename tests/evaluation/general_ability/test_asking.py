@@ -174,6 +174,15 @@ def test_answers_without_tokens_or_without_room_are_refused(
         check_answers(lm, {"squad2": [(7, item)]})
 
 
+def test_an_unedited_model_without_numbers_is_named(lm: LanguageModel, sets: Sets) -> None:
+    with torch.no_grad():
+        lm.model.get_parameter("model.norm.weight").fill_(math.nan)
+    with pytest.raises(ValueError, match=r"answers 3 of 3 questions .* model.norm.weight of its"):
+        run_unedited(UNEDITED, lm, sets)
+    with pytest.raises(ValueError, match=r"answers 2 of 2 questions .* model.norm.weight of its"):
+        run(DoNothing(lm), sets, 2)
+
+
 def test_more_edits_than_samples_are_refused(lm: LanguageModel, sets: Sets) -> None:
     with pytest.raises(ValueError, match="got 4 samples"):
         run(DoNothing(lm), sets, 5)
