@@ -2,11 +2,11 @@
 
 The edit sets have the real sets' own file formats. Half of the edits contradict core facts (in the
 test files each core pair at most twice, in two wordings of the same edit), half are about
-entities the backbones never saw. No subject-relation pair of a core fact is in both a training and a
-test file, neither as an edit nor as a locality probe, and no test locality probe of ZSRE and CF asks
-a pair that a test file edits; training, with fewer core pairs to draw on, has the same pairs again
-with other targets, and as locality probes of other samples. `bench world audit` counts what training
-and test files still share.
+entities the backbones never saw. No subject-relation pair of a core fact is in both a training and
+a test file, neither as an edit nor as a locality probe, and no test locality probe of ZSRE and CF
+asks a pair that a test file edits; training, with fewer core pairs to draw on, has the same pairs
+again with other targets, and as locality probes of other samples. `bench world audit` counts what
+training and test files still share.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _TITLES = ("Song", "House", "Night", "Road", "Garden", "River", "Tower", "Winter
 FIRST_NAMES, LAST_NAMES = 240, 1200
 TEST_PAIRS = 2500  # of the editable core pairs
 # Core subjects by the files whose pairs they have. Half of the test edits are about core subjects,
-# so that the subjects of 7 % of them are also subjects of training edits, as in CounterFact (7.1 %).
+# so that the subjects of 7 % of all are also subjects of training edits, as in CounterFact (7.1 %).
 SHARED_TEST_PAIRS = 350  # of `TEST_PAIRS`: of subjects whose other pairs are for training
 SHARED_SUBJECTS, TEST_SUBJECTS = 0.186, 0.70
 ASKED_IN_TEST = 0.5  # of the subjects that no edit is about
