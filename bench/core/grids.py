@@ -24,6 +24,8 @@ Measured = Literal["editing", "general_ability", "times", "ablation"]
 
 # Samples drawn at n edits in the embedded preset: ours, so that a cell takes seconds to minutes.
 EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
+# The paper preset's seeds take disjoint fifths of a test split: as many as the paper has seeds.
+PARTS = 5
 # RippleEdits has 1,388 test samples; the paper leaves these cells empty.
 UNDEFINED = {("ripple_edits", 10000)}
 
@@ -168,10 +170,25 @@ def get_table(number: int) -> Table:
 
 
 def default_limit(preset: Preset, n_edits: int) -> int | None:
-    """Samples drawn at n edits; a number between the listed ones takes the lower one's."""
+    """Samples drawn at n edits; a number between the listed ones takes the lower one's.
+
+    None where it depends on the size of the split, see `drawing`.
+    """
     if preset == "paper":
         return None
     return max(n_edits, *(limit for n, limit in EMBEDDED_LIMITS.items() if n <= max(n_edits, 1)))
+
+
+def drawing(limit: int | None, n_edits: int, rows: int, seed: int) -> tuple[int | None, int | None]:
+    """(samples to draw of `rows` in a test split, which part of them); see `Cell`.
+
+    Seeds draw disjoint parts as long as there are enough samples: those of a limit if there is one,
+    else fifths of the split. Otherwise each seed draws from all.
+    """
+    size = limit or rows // PARTS
+    if size < n_edits:
+        return None, None
+    return size, seed if seed and (seed + 1) * size <= rows else None
 
 
 def row_variant(editor: str, hparams: Mapping[str, Any]) -> Variant | None:

@@ -6,8 +6,11 @@ import csv
 import dataclasses
 import io
 import subprocess
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
@@ -42,10 +45,13 @@ def texts(table: TextTable, row: int) -> dict[str, str]:
     return dict(zip(table.columns, table.rows[row], strict=True))
 
 
-def over_seeds(**scores: tuple[float, ...]) -> EditingView:
-    """Editors on ZSRE at 10 edits, one score in [0, 1] per seed."""
+def over_seeds(
+    changes: Mapping[str, Any] | None = None, /, **scores: tuple[float, ...]
+) -> EditingView:
+    """Editors on ZSRE at 10 edits, one score in [0, 1] per seed; cells with these changes."""
+    cells = partial(dataclasses.replace, **(changes or {}))
     done = [
-        scored_record(cell(editor, "zsre", 10, seed), rel=score, gen=score, loc=score)
+        scored_record(cells(cell(editor, "zsre", 10, seed)), rel=score, gen=score, loc=score)
         for editor, values in scores.items()
         for seed, score in enumerate(values)
     ]
@@ -61,6 +67,20 @@ def test_mean_and_sample_deviation_over_seeds_in_percent(shown: EditingView) -> 
     assert (rel.mean, rel.std) == pytest.approx((60.0, 14.142136))
     assert (avg.mean, avg.std) == pytest.approx((65.0, 7.0710678))  # of 60 and 70
     assert numbers["Avg"].by_seed == pytest.approx({0: 60.0, 1: 70.0})
+
+
+def test_one_seed_has_an_interval_and_several_have_none() -> None:
+    done = scored_record(cell("ft", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.9)
+    bounds = {"teacher_forced": {"token_accuracy": {"average": [0.5, 0.625]}}}
+    for over, mark in (("blocks", ""), ("samples", "*")):
+        record = {**done, "intervals": {"over": over, "scores": bounds}}
+        shown = view(TABLE, [Cell.from_dict(done["cell"])], [record])
+        assert texts(shown.text, 0)["ZSRE Avg"].startswith(f"60.00 [50.0, 62.5]{mark}")
+        (line,) = [row for row in csv.DictReader(io.StringIO(to_csv(shown))) if row["low"]]
+        assert (line["metric"], line["low"], line["high"]) == ("Avg", "50.00", "62.50")
+        assert line["interval_over"] == over
+        assert any("bootstrap interval (95 %)" in sentence for sentence in shown.caption)
+    assert not any("bootstrap" in s for s in over_seeds(ft=(0.5, 0.6)).caption)
 
 
 def test_rows_and_columns_are_the_papers_beside_its_values(shown: EditingView) -> None:
