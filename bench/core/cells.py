@@ -157,6 +157,19 @@ class CellKey(NamedTuple):
         return 1, self.n_edits, row_order(self.editor, self.dataset or ""), self.seed
 
 
+def but_for_seed(cell: Mapping[str, Any]) -> str:
+    """The canonical JSON of a record's `cell` without what another seed changes."""
+
+    def shared(values: Mapping[str, Any]) -> dict[str, Any]:
+        own = {name: value for name, value in values.items() if name not in ("seed", "part")}
+        if own.get("varies", "order") != "order":
+            own["inputs"] = {k: v for k, v in own["inputs"].items() if k != "artefact"}
+        return own
+
+    edits = cell.get("edits")
+    return canonical(shared(cell) | ({"edits": shared(edits)} if edits else {}))
+
+
 def stream_of(cell: Mapping[str, Any]) -> Mapping[str, Any]:
     """The edits of a record's `cell`: a part of it in general ability, else the cell itself.
 

@@ -29,6 +29,7 @@ from bench.tables.significance import (
     shares_samples,
 )
 from bench.tables.table import (
+    CSV_COLUMNS,
     DEPENDENT,
     METRICS,
     SIGNIFICANT,
@@ -117,6 +118,7 @@ def view(
     return EditingView(
         table=table, caption=tuple(_caption(about, cells, numbers, compared)), about=about,
         numbers=tuple(marked), kinds=tuple(kinds), comparisons=compared,
+        csv_columns=(*CSV_COLUMNS, "low", "high", "interval_over"),
     )  # fmt: skip
 
 

@@ -34,7 +34,6 @@ RECENT_MARK = "\u00a7"  # a section sign: the editor is not in the paper's table
 LEAD = ("n", "Type", "Editor")
 CSV_COLUMNS = (
     "table", "backbone", "n_edits", "type", "editor", "dataset", "metric", "value", "std", "seeds",
-    "low", "high", "interval_over",
     "published_backbone", "published_value", "published_std", "remark", "protocol",
 )  # fmt: skip
 ROUNDING = 1e-4  # ours: a smaller change of a target's log-probability is rounding, no effect
