@@ -65,7 +65,7 @@ def ready(loaded: Context, job: EditJob, *, cached: bool) -> tuple[Editor[Any], 
     """The editor of a cell on its backbone, with the samples; `cached`: with cached edits."""
     lm, cell = loaded.language_model(job), job.cell
     editor = loaded.editor(lm, cell.editor, cell.hparams, job.sources, cached=cached)
-    return editor, loaded.samples(cell.dataset, job.data_dir, cell.dataset_digest)
+    return editor, loaded.samples_of(job)
 
 
 def cells(editors: Sequence[str], edits: int) -> Iterator[Line]:

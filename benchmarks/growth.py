@@ -135,7 +135,6 @@ def _indexed_queries(stored: Mapping[int, PromptRepository], queries: Tensor) ->
         indexed = PromptRepository(
             exact.keys,
             exact.prompts[..., :1, :1],
-            threshold=exact.threshold,
             index=InnerProductIndex(smallest=1),
         )
         start = time.perf_counter()

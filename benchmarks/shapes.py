@@ -62,7 +62,7 @@ def shapes(args: argparse.Namespace) -> Iterator[Line]:
 
 def _lines(job: TimingJob, loaded: Context, stored: int) -> Iterator[Line]:
     cell, lm = job.cell, loaded.language_model(job)
-    data = loaded.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)
+    data = loaded.samples_of(job.stream)
     requests = [sample.request for sample in data.samples[:BATCH]]
     if cell.editor is None:
         yield from _inference("unedited", lm, requests, None, "unedited")

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    get_type_hints,
+)
+
+from editors.parts.checks import check_finite, typed
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
@@ -55,10 +66,11 @@ class Hparams:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from plain values (a record, a JSON file); unknown names are refused.
+        """Build from plain values (a record, a JSON file); see `editors.parts.checks.typed`.
 
         Raises:
-            ValueError: a name that is no field, with the nearest field.
+            ValueError: a name that is no field, with the nearest field; a value of another type
+                than the field's; a number that is not finite.
         """
         names = [f.name for f in dataclasses.fields(cls)]
         for name in values:
@@ -69,8 +81,11 @@ class Hparams:
                     f"Unknown hyper-parameter {name!r} for {cls.__name__}.{hint} "
                     f"Available: {', '.join(names)}"
                 )
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**fields)
+        hints = get_type_hints(cls)
+        built = cls(**{name: typed(name, value, hints[name]) for name, value in values.items()})
+        for name, value in vars(built).items():
+            check_finite(name, value)
+        return built
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` of them gives an equal object."""

@@ -148,7 +148,7 @@ class Session:
         lm = self.editor.lm
         batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
         with steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm.tokenizer))
+            rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm))
         return [text_of(lm.tokenizer, ids).strip() for ids in rows]
 
     def _unedited_answer(self, question: str) -> str:
@@ -278,5 +278,5 @@ def _covariances(
 
 def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(texts, str | Path):
-        texts = Path(texts).read_text("utf-8").splitlines()
+        texts = Path(texts).read_text("utf-8-sig").splitlines()
     return None if texts is None else tuple(text for text in texts if text.strip())

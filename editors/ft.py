@@ -201,9 +201,9 @@ class FtEditor(WeightEditor[FtHparams]):
 
     def _batch(self, requests: Sequence[EditRequest]) -> TokenBatch:
         tokenizer = self.lm.tokenizer
-        targets = [target_ids(tokenizer, request.target) for request in requests]
+        targets = [target_ids(tokenizer, r.target, r.prompt) for r in requests]
         if self.hparams.objective == "bos_label":
-            leading = prompt_ids(tokenizer, "")
+            leading = self.lm.special.front
             targets = [[*leading, *target] for target in targets]
         texts = [request.prompt for request in requests]
         prompts = [prompt_ids(tokenizer, text) for text in texts]

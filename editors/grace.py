@@ -344,9 +344,10 @@ def update_codebook(
     if _same_fact(codebook, int(index), label, hparams.mode):
         if distance <= radius:
             return "reuse"
-        # In a batch of another shape the same query differs by some units in the last place.
-        margin = query.norm() * (MARGIN_ULPS * torch.finfo(query.dtype).eps)
-        codebook.radii[index] = distance + margin
+        codebook.radii[index] = distance
+        if hparams.mode == "default":
+            # In a batch of another shape the same query differs by some units in the last place.
+            codebook.radii[index] += query.norm() * (MARGIN_ULPS * torch.finfo(query.dtype).eps)
         return "expand"
     # Another fact is near: the distance is divided between the two balls. A query on top of the key
     # cannot be separated from it: the original gives the old key a negative radius and adds a new

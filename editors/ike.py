@@ -25,7 +25,7 @@ from editors.parts.encoder import TextVectors
 from editors.parts.fact_memory import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
-from editors.parts.tokens import joint, prompt_ids
+from editors.parts.tokens import context_ids, joint
 from editors.parts.training.examples import usable
 
 KINDS = ("copy", "update", "retain")
@@ -132,7 +132,7 @@ class IkeEditor(InContextEditor[IkeHparams]):
         return BREAK.join([*demonstrations, opening(request)]) + joint(self.lm.tokenizer)
 
     def _fits(self, text: str) -> bool:
-        return len(prompt_ids(self.lm.tokenizer, text)) + self.hparams.room <= self._longest
+        return len(context_ids(self.lm.tokenizer, text)) + self.hparams.room <= self._longest
 
     @property
     def _longest(self) -> int:

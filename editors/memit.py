@@ -24,6 +24,7 @@ from torch import Tensor
 
 from editors.base import EditRequest, Resources
 from editors.parts.checks import check_above, check_choice
+from editors.parts.covariance import inverse_of
 from editors.parts.deltas import WeightDelta, WeightEditor, tried_out
 from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import captured_input, captured_output
@@ -293,6 +294,7 @@ class KeySolver:
     weight: float  # lambda: how many old keys C stands for
     solver: Solver = "cached"
     _factors: dict[int, Tensor] = field(default_factory=dict, init=False)
+    _checked: set[int] = field(default_factory=set, init=False)
 
     def __call__(self, layer: int, keys: Tensor) -> Tensor:
         """Solve for keys [m, n] of a layer; the result is [m, n] in float64.
@@ -329,7 +331,11 @@ class KeySolver:
         return torch.cholesky_solve(keys, self._factors[layer])
 
     def _moment(self, layer: int, like: Tensor) -> Tensor:
-        return self.covariance(layer).to(like)
+        moment = self.covariance(layer).to(like)
+        if layer not in self._checked:
+            inverse_of(moment, layer)
+            self._checked.add(layer)
+        return moment
 
 
 def _check(layer: int, failed: Tensor) -> None:

@@ -47,7 +47,7 @@ from editors.parts.r_rome.retrieval import (
 )
 from editors.parts.r_rome.training import RaseTrainable
 from editors.parts.retrieving import Candidate, Explanation, RetrievingEditor
-from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
+from editors.parts.tokens import TokenBatch, context_ids, pack_texts, unpack_texts
 from editors.rome import RankOneUpdate, RomeEditor, RomeHparams
 
 _NONE = -1  # the row of a text that retrieves nothing
@@ -303,7 +303,7 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
             return nullcontext()
         tokenizer, facts = self.lm.tokenizer, self.memory.facts
         prefixes = [
-            [] if row == _NONE else prompt_ids(tokenizer, facts[row]) for row in rows.tolist()
+            [] if row == _NONE else context_ids(tokenizer, facts[row]) for row in rows.tolist()
         ]
         return text_prefixed(self.lm, prefixes)
 

@@ -41,7 +41,7 @@ from editors.parts.recipe.network import (
 )
 from editors.parts.recipe.training import RecipeTask
 from editors.parts.retrieving import Explanation, RetrievingEditor, nearest
-from editors.parts.tokens import TokenBatch, pack_texts, prompt_ids, unpack_texts
+from editors.parts.tokens import TokenBatch, pack_texts, text_ids, unpack_texts
 from editors.parts.training.examples import statement
 from editors.parts.training.loop import LoopSettings
 from editors.parts.training.task import TrainedEditor, Training
@@ -144,8 +144,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
         """Ids of the text of a repository row, without special tokens; none of the sentinel's."""
         if row == 0:
             return []
-        tokenizer = self.lm.tokenizer
-        return [*prompt_ids(tokenizer, self.texts[row - 1])][len(prompt_ids(tokenizer, "")) :]
+        return text_ids(self.lm.tokenizer, self.texts[row - 1])
 
     @torch.no_grad()
     def explain(self, texts: Sequence[str]) -> list[Explanation]:
@@ -185,7 +184,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
             hparams=trained_values(hparams),
             model_hparams=(
                 *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
-                *("inject", "positions", "gate"),
+                *("inject", "positions", "gate", "calibration_edits"),
             ),
             facts={"encoder_digest": encoder_digest(encoder, weights=False)},  # trained too
             learner=lambda samples: RecipeTask(lm, samples, hparams, encoder=encoder, seed=seed),

@@ -163,7 +163,7 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
     def _answer(self, request: EditRequest) -> str:
         """The model's answer before the edit, as long as the target; requests name no truth."""
         batch = batch_of(self.lm.tokenizer, [(request.prompt, "")], device=self.lm.device)
-        length = len(target_ids(self.lm.tokenizer, request.target))
+        length = len(target_ids(self.lm.tokenizer, request.target, request.prompt))
         ids = greedy(self.lm, batch, max_new_tokens=length, stop=Stop())[0]
         return text_of(self.lm.tokenizer, ids).strip()
 

@@ -112,7 +112,7 @@ class Conversation:
         line = sys.stdin.readline()
         if not line:
             raise EOFError
-        return line
+        return line.removeprefix("\ufeff")  # a byte order mark
 
     def _do(self, line: str) -> None:
         word, _, rest = line.partition(" ")

@@ -157,7 +157,7 @@ def train(args: argparse.Namespace) -> int:
     directory = config.out or _default_out(config, chosen, args.seed)
     backbone = backbone_of(config)
     world_data = config.data_dir or data_dir(config.world_seed)
-    samples = training_samples(config.datasets or DATASETS, world_data)
+    samples = training_samples(config.datasets or DATASETS, world_data, backbone)
     encoder = _encoder(config) if editor.uses_encoder else None
     lm = loaded(backbone, config)
     each = (args.train_on or ("each" if config.preset == "paper" else "mix")) == "each"

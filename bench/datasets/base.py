@@ -33,8 +33,14 @@ EMPTY_TARGET = "row with an empty target"
 EMPTY_PROMPT = "row with an empty prompt"
 UNPROBED = "training row without a generality or without a locality probe"
 EMPTY_PROBE = "probe with an empty prompt or target"
+UNFILLED = "row with an unfilled {} in its prompt"
+UNFILLED_PROBE = "probe with an unfilled {} in its prompt"
+FILLED = "prompt whose {} took the subject"
 OTHER_CASE = "subject in another letter case in the prompt"
 NO_SUBJECT = "subject not in the prompt"
+_NAMED = 3  # rows that are too long, in a line
+# The place for the subject in prompts that are templates, as other releases spell it.
+_SLOT = re.compile(r"\{(?:0|subject)?\}|\[X\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +62,10 @@ class PublishedFile:
 class LoadedSamples:
     """The samples of one split, and counts of everything that was skipped or changed.
 
-    `skipped` and `fallbacks` map a reason to its count. A subject in another letter case takes the
-    prompt's spelling. A subject that is not in the prompt stays as it is, and editors that need its
-    position use the prompt's last token.
+    `skipped` and `fallbacks` map a reason to its count. A prompt that has `{}` in place of its
+    subject takes the subject. A subject in another letter case takes the prompt's spelling. A
+    subject that is not in the prompt stays as it is, and editors that need its position use the
+    prompt's last token.
     """
 
     samples: tuple[EditSample, ...]
@@ -68,6 +75,7 @@ class LoadedSamples:
     trimmed: int  # targets whose leading white space was removed
     digest: str  # git blob id of the file
     path: Path
+    too_long: tuple[str, ...] = ()  # what the rows have that do not fit a model, in words
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON values for a record."""
@@ -83,12 +91,33 @@ class LoadedSamples:
         """One line for each count that is not zero, for reports."""
         trimmed = {"target trimmed of leading white space": self.trimmed}
         groups = (("skipped", self.skipped), ("fallback", self.fallbacks), ("changed", trimmed))
-        return tuple(
+        counted = tuple(
             f"{name}: {count:,} x {reason}"
             for name, counts in groups
             for reason, count in counts.items()
             if count
         )
+        more = ", .." * (len(self.too_long) > _NAMED)
+        named = f"too long: {', '.join(self.too_long[:_NAMED])}{more}"
+        return (*counted, named) if self.too_long else counted
+
+    def without(self, too_long: Mapping[str, str], reason: str) -> LoadedSamples:
+        """Without the samples of some ids, counted under a reason; `too_long` says what of them.
+
+        Raises:
+            ValueError: none is left.
+        """
+        if not too_long:
+            return self
+        left = dataclasses.replace(
+            self,
+            samples=tuple(sample for sample in self.samples if sample.id not in too_long),
+            skipped={**self.skipped, reason: len(too_long)},
+            too_long=tuple(too_long.values()),
+        )
+        if not left.samples:
+            raise ValueError(f"{self.path}: no row is left ({'; '.join(left.notes())}).")
+        return left
 
 
 class EditDataset(ABC):
@@ -126,7 +155,7 @@ class EditDataset(ABC):
         return given
 
     def load(self, split: Split, directory: Path) -> LoadedSamples:
-        """All usable samples of a split, in file order; a sample's id ends in its row number.
+        """All usable samples of a split, in file order; a sample's id ends in its row's name.
 
         Raises:
             OSError: the directory or file is missing or cannot be read.
@@ -141,10 +170,10 @@ class EditDataset(ABC):
         """As `load`, from a file already located."""
         content = path.read_bytes()
         tally = _Tally()
-        rows = list(read_rows(path, content))
+        rows = list(read_rows(path, content, null_is_empty=True))
         samples: list[EditSample] = []
-        for number, row in enumerate(rows):
-            raw = self.read(row, f"{self.key}/{split}/{number}")
+        for row in rows:
+            raw = self.read(row, f"{self.key}/{split}/{row.name}")
             samples += _usable(raw, split, tally)
         if not samples:
             reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
@@ -166,7 +195,8 @@ class EditDataset(ABC):
 def locate(file: PublishedFile, directory: Path) -> Path:
     """The file under `directory`: by its published name, else by a pattern of its variants.
 
-    Sub-folders are searched `SEARCH_DEPTH` deep, hidden ones are not.
+    Where a name ends in `.json`, one in `.jsonl` is taken too. Sub-folders are searched
+    `SEARCH_DEPTH` deep, hidden ones are not.
 
     Raises:
         OSError: the directory or the file is missing, or a folder cannot be read.
@@ -177,7 +207,8 @@ def locate(file: PublishedFile, directory: Path) -> Path:
             f"{directory} is not a directory: wanted the one with {file.name}."
         )
     present = _files_below(directory)
-    for patterns in ((file.name,), file.variants):
+    others = [name for pattern in file.variants for name in (pattern, f"{pattern}l")]
+    for patterns in ([file.name], [f"{file.name}l"], others):
         fitting = [p for p in present if any(fnmatch(p.name, pattern) for pattern in patterns)]
         if len(fitting) > 1:
             raise ValueError(
@@ -186,9 +217,9 @@ def locate(file: PublishedFile, directory: Path) -> Path:
             )
         if fitting:
             return fitting[0]
-    others = f" (nor {' or '.join(file.variants)})" if file.variants else ""
+    nor = f" (nor {' or '.join(file.variants)})" if file.variants else ""
     raise FileNotFoundError(
-        f"No {file.name}{others} in {directory} or up to {SEARCH_DEPTH} folders below it."
+        f"No {file.name}{nor} in {directory} or up to {SEARCH_DEPTH} folders below it."
     )
 
 
@@ -198,7 +229,7 @@ def _files_below(directory: Path) -> list[Path]:
         here = Path(folder)
         deep = len(here.relative_to(directory).parts) >= SEARCH_DEPTH
         folders[:] = [] if deep else sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(n for n in names if n.endswith(".json")):
+        for name in sorted(n for n in names if n.endswith((".json", ".jsonl"))):
             files.setdefault((here / name).resolve(), here / name)
     return list(files.values())
 
@@ -225,21 +256,26 @@ class _Tally:
 
 def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
     """The sample with normalised texts, or none, with the reason counted."""
-    if not raw.request.prompt.strip():
-        tally.skipped[EMPTY_PROMPT] += 1
-        return []
-    if not raw.request.target.strip():
-        tally.skipped[EMPTY_TARGET] += 1
+    request = raw.request
+    prompt = _filled(request.prompt, request.subject, tally)
+    reasons = {
+        EMPTY_PROMPT: not request.prompt.strip(),
+        EMPTY_TARGET: not request.target.strip(),
+        UNFILLED: prompt is None,
+    }
+    reason = next((name for name, holds in reasons.items() if holds), None)
+    if prompt is None or reason is not None:
+        tally.skipped[reason or UNFILLED] += 1
         return []
     sample = dataclasses.replace(
         raw,
         request=EditRequest(
-            prompt=raw.request.prompt,
-            target=_trimmed(raw.request.target, tally),
-            subject=_subject(raw.request.subject, raw.request.prompt, tally),
+            prompt=prompt,
+            target=_trimmed(request.target, tally),
+            subject=_subject(request.subject, prompt, tally),
         ),
-        generality=_probes(raw.generality, tally),
-        locality=_probes(raw.locality, tally),
+        generality=_probes(raw.generality, request.subject, tally),
+        locality=_probes(raw.locality, "", tally),  # about other subjects
     )
     if split == "train" and not (sample.generality and sample.locality):
         tally.skipped[UNPROBED] += 1
@@ -247,11 +283,28 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
     return [sample]
 
 
-def _probes(raw: tuple[Probe, ...], tally: _Tally) -> tuple[Probe, ...]:
-    usable = [p for p in raw if p.prompt.strip() and p.target.strip()]
-    if len(usable) < len(raw):
-        tally.skipped[EMPTY_PROBE] += len(raw) - len(usable)
-    return tuple(dataclasses.replace(p, target=_trimmed(p.target, tally)) for p in usable)
+def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally) -> tuple[Probe, ...]:
+    usable = []
+    for probe in raw:
+        prompt = _filled(probe.prompt, subject, tally)
+        if not probe.prompt.strip() or not probe.target.strip():
+            tally.skipped[EMPTY_PROBE] += 1
+        elif prompt is None:
+            tally.skipped[UNFILLED_PROBE] += 1
+        else:
+            target = _trimmed(probe.target, tally)
+            usable.append(dataclasses.replace(probe, prompt=prompt, target=target))
+    return tuple(usable)
+
+
+def _filled(prompt: str, subject: str, tally: _Tally) -> str | None:
+    """The prompt with the subject in its open place; None where there is none to fill it with."""
+    if not _SLOT.search(prompt) or (subject.strip() and subject in prompt):
+        return prompt
+    if not subject.strip():
+        return None
+    tally.fallbacks[FILLED] += 1
+    return _SLOT.sub(lambda _: subject, prompt)
 
 
 def _trimmed(target: str, tally: _Tally) -> str:

@@ -5,45 +5,70 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _SHOWN = 60  # characters of an offending value that an error message repeats
+_SPACE = re.compile(r"[ \t\r\n]*")  # between JSON values
+_NULL: Mapping[str, object] = {}  # the fields of a null object: each is null
+
+
+class _Repeated(dict[str, object]):
+    """An object of a file that has a field more than once, and the name of that field."""
+
+    def __init__(self, pairs: Sequence[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.field = next(name for name, count in Counter(n for n, _ in pairs).items() if count > 1)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One JSON object; `where` is its place in the file, for error messages."""
+    """One JSON object; `where` is its place in the file, for error messages.
+
+    With `null_is_empty` a null is an empty text or list, here and in the objects inside.
+
+    Raises:
+        ValueError: an object with a field twice.
+    """
 
     fields: Mapping[str, object]
     where: str
+    name: str = ""  # its number in the file, or the key that it has there
+    null_is_empty: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fields, _Repeated):
+            raise ValueError(f"{self.where}: the field {self.fields.field!r} is given twice.")
 
     def text(self, field: str) -> str:
         """A string field, as it is in the file; ValueError if absent, no string or not Unicode."""
-        return self._as_text(field, self._get(field, "a string"))
+        return self.as_text(field, self._get(field, "a string"))
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A field that is a list of strings; errors as in `text`."""
         wanted = "a list of strings"
-        return tuple(self._as_text(field, value, wanted) for value in self._list(field, wanted))
+        return tuple(self.as_text(field, value, wanted) for value in self._list(field, wanted))
 
     def rows(self, field: str) -> tuple[Row, ...]:
         """A field that is a list of objects; errors as in `text`."""
         wanted = "a list of objects"
         rows = []
         for number, value in enumerate(self._list(field, wanted)):
-            if not isinstance(value, dict):
+            if not isinstance(value, dict) and not self._is_empty(value):
                 raise self.refusal(field, wanted, f"{_describe(value)} as item {number}")
-            rows.append(Row(value, f"{self.where}, field {field!r}, item {number}"))
+            rows.append(self._inner(value, f"field {field!r}, item {number}"))
         return tuple(rows)
 
     def row(self, field: str) -> Row:
         """A field that is an object; errors as in `text`."""
         value = self._get(field, "an object")
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) and not self._is_empty(value):
             raise self.refusal(field, "an object", _describe(value))
-        return Row(value, f"{self.where}, field {field!r}")
+        return self._inner(value, f"field {field!r}")
 
     def choice(self, field: str, names: Sequence[str]) -> int:
         """The index in `names` of a field that is a name or an index; errors as in `text`."""
@@ -57,6 +82,8 @@ class Row:
         return known[text]
 
     def _get(self, field: str, wanted: str) -> object:
+        if self.fields is _NULL:
+            return None
         if field not in self.fields:
             present = ", ".join(map(repr, self.fields)) or "no field at all"
             raise self.refusal(field, wanted, f"no such field (the row has: {present})")
@@ -64,11 +91,23 @@ class Row:
 
     def _list(self, field: str, wanted: str) -> list[object]:
         value = self._get(field, wanted)
+        if self._is_empty(value):
+            return []
         if not isinstance(value, list):
             raise self.refusal(field, wanted, _describe(value))
         return value
 
-    def _as_text(self, field: str, value: object, wanted: str = "a string") -> str:
+    def _inner(self, value: Any, place: str) -> Row:
+        fields = _NULL if value is None else value
+        return Row(fields, f"{self.where}, {place}", null_is_empty=self.null_is_empty)
+
+    def _is_empty(self, value: object) -> bool:
+        return value is None and self.null_is_empty
+
+    def as_text(self, field: str, value: object, wanted: str = "a string") -> str:
+        """The value if it is Unicode text; errors as in `text`."""
+        if self._is_empty(value):
+            return ""
         if not isinstance(value, str):
             raise self.refusal(field, wanted, _describe(value))
         try:
@@ -83,29 +122,41 @@ class Row:
         return ValueError(f"{self.where}, field {field!r}: wanted {wanted}, got {got}.")
 
 
-def read_rows(path: Path, content: bytes) -> Iterator[Row]:
-    """Rows of a JSON file with a list of objects, numbered from 0; ValueError for any other."""
-    values = _parsed(str(path), _decoded(path, content))
-    if not isinstance(values, list):
-        raise ValueError(f"{path}: wanted a JSON list of rows, got {_describe(values)}.")
-    if not values:
+def read_rows(path: Path, content: bytes, *, null_is_empty: bool = False) -> Iterator[Row]:
+    """Rows of a JSON file, numbered from 0; ValueError for a file without any.
+
+    It holds a list of objects, objects one after another (JSON lines), or an object with a row for
+    each id, which is the row's name then.
+    """
+    for name, value in _named(path, _values(path, _decoded(path, content))):
+        where = f"{path}, row {name}"
+        fields = _NULL if value is None and null_is_empty else value
+        if not isinstance(fields, dict):
+            raise ValueError(f"{where}: wanted an object, got {_describe(value)}.")
+        row = Row(fields, where, name, null_is_empty)
+        row.as_text("the id", name)
+        yield row
+
+
+def _is_of_rows(value: Mapping[str, object]) -> bool:
+    return bool(value) and all(isinstance(row, dict) for row in value.values())
+
+
+def _named(path: Path, values: Sequence[object]) -> Iterable[tuple[str, object]]:
+    """The rows among the values of a file, with their names."""
+    whole = values[0]
+    if len(values) == 1 and isinstance(whole, dict) and _is_of_rows(whole):
+        return Row(whole, str(path)).fields.items()
+    if len(values) > 1 or (path.suffix == ".jsonl" and isinstance(whole, dict)):
+        return ((str(number), value) for number, value in enumerate(values))
+    if not isinstance(whole, list):
+        raise ValueError(
+            f"{path}: wanted a JSON list of rows, a row a line, or an object with a row for each "
+            f"id, got {_describe(whole)}."
+        )
+    if not whole:
         raise ValueError(f"{path}: wanted rows, got an empty list.")
-    for number, value in enumerate(values):
-        where = f"{path}, row {number}"
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: wanted an object, got {_describe(value)}.")
-        yield Row(value, where)
-
-
-def read_json_lines(path: Path, content: bytes) -> Iterator[Row]:
-    """Rows of a file with one JSON object a line, numbered from 0; empty lines do not count."""
-    lines = (line for line in _decoded(path, content).split("\n") if line.strip())
-    for number, line in enumerate(lines):
-        where = f"{path}, row {number}"
-        value = _parsed(where, line)
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: wanted an object, got {_describe(value)}.")
-        yield Row(value, where)
+    return ((str(number), value) for number, value in enumerate(whole))
 
 
 def read_csv(path: Path, content: bytes, columns: Sequence[str]) -> Iterator[Row]:
@@ -127,8 +178,9 @@ def read_csv(path: Path, content: bytes, columns: Sequence[str]) -> Iterator[Row
 
 
 def _decoded(path: Path, content: bytes) -> str:
+    """The text without the byte order mark that some programs put in front."""
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = content[error.start]
         raise ValueError(
@@ -136,15 +188,31 @@ def _decoded(path: Path, content: bytes) -> str:
         ) from None
 
 
-def _parsed(where: str, text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{where} is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from None
-    except (ValueError, RecursionError) as error:  # a number too long, lists nested too deeply
-        raise ValueError(f"{where} is not usable JSON: {error}.") from None
+def _values(path: Path, text: str) -> list[object]:
+    """The JSON values of a text, one after another, at least one."""
+    if not text.strip():
+        raise ValueError(f"{path}: wanted rows, got an empty file.")
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    values: list[object] = []
+    end = len(text.rstrip())
+    position = 0
+    while position < end:
+        where = f"{path}, row {len(values)}" if values or path.suffix == ".jsonl" else str(path)
+        try:
+            start = _SPACE.match(text, position)
+            value, position = decoder.raw_decode(text, position if start is None else start.end())
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise ValueError(f"{where} is not valid JSON: {error.msg} ({place}).") from None
+        except (ValueError, RecursionError) as error:  # a number too long, lists nested too deeply
+            raise ValueError(f"{where} is not usable JSON: {error}.") from None
+        values.append(value)
+    return values
+
+
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    return values if len(values) == len(pairs) else _Repeated(pairs)
 
 
 def _describe(value: object) -> str:

@@ -11,10 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.cells import Generation
 from bench.datasets import LoadedSamples, get_dataset
 from bench.evaluation.general_ability.sets import LoadedSet, Source, load_sets
-from bench.evaluation.jobs import Job
-from bench.models.backbones import load
+from bench.evaluation.jobs import EditJob, Job
+from bench.evaluation.metrics import CONTEXT_GUIDED, MAX_ANSWER_TOKENS
+from bench.models.backbones import Backbone, load
+from bench.models.fitting import fitting
 from bench.models.resources import Sources, resources_for
 from editors import registry
 
@@ -43,6 +46,7 @@ class Context:
         self._lm_key: tuple[str, ...] = ()
         self._pristine: Fingerprint = {}
         self._samples: dict[tuple[str, Path], LoadedSamples] = {}
+        self._fitting: dict[tuple[str, ...], LoadedSamples] = {}
         self._sets: dict[Source, dict[str, LoadedSet]] = {}
 
     def forget_model(self) -> None:
@@ -59,6 +63,11 @@ class Context:
             self._pristine = fingerprint(self._lm.model)
             self._lm_key = key
         return self._lm
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a record's provenance says of the model that was loaded last."""
+        return {} if self._lm is None else {"special_tokens": self._lm.special.facts()}
 
     def check_reset(self) -> None:
         """Refuse a model that is not bit for bit what was loaded: ResetError names tensors."""
@@ -91,14 +100,27 @@ class Context:
             resources = replace(resources, edit_cache=cache)
         return cls(lm, values, resources)
 
-    def samples(self, dataset: str, directory: Path, digest: str | None = None) -> LoadedSamples:
-        """The test split of a data set; ValueError if the file has another digest."""
+    def samples(
+        self, dataset: str, directory: Path, backbone: Backbone, generation: Generation
+    ) -> LoadedSamples:
+        """The rows of the test split of a data set that fit the context of a backbone."""
         key = dataset, directory
         if key not in self._samples:
             self._samples[key] = get_dataset(dataset).load("test", directory)
         loaded = self._samples[key]
-        if digest is not None and loaded.digest != digest:
-            del self._samples[key]
+        fitted = dataset, str(directory), loaded.digest, backbone.digest, generation
+        if fitted not in self._fitting:
+            template = CONTEXT_GUIDED if generation == "context_guided" else "{}"
+            fits = fitting(loaded, backbone, template=template, new_tokens=MAX_ANSWER_TOKENS)
+            self._fitting[fitted] = fits
+        return self._fitting[fitted]
+
+    def samples_of(self, job: EditJob) -> LoadedSamples:
+        """The samples of a job; ValueError if the file has another digest."""
+        cell = job.cell
+        loaded = self.samples(cell.dataset, job.data_dir, job.backbone, cell.generation)
+        if loaded.digest != cell.dataset_digest:
+            del self._samples[cell.dataset, job.data_dir]
             raise ValueError(f"{loaded.path} has changed since the run was planned.")
         return loaded
 

@@ -94,7 +94,7 @@ def _time(job: TimingJob, context: Context, checkpointer: Checkpointer) -> Resul
 
     cell, start = job.cell, time.perf_counter()
     context.language_model(job)
-    samples = context.samples(cell.dataset, job.stream.data_dir, cell.dataset_digest)
+    samples = context.samples_of(job.stream)
     drawn = draw(samples.samples, seed=cell.seed, limit=max(cell.n_edits, cell.queries))
     seconds = {"load": time.perf_counter() - start}
     summary = Session(job, context, [sample.request for sample in drawn], checkpointer).summary()
@@ -107,7 +107,7 @@ def _opened(job: EditJob, context: Context) -> tuple[Editor[Any], LoadedSamples]
     cell = job.cell
     job.sources.check(cell.inputs)
     editor = context.editor(context.language_model(job), cell.editor, cell.hparams, job.sources)
-    return editor, context.samples(cell.dataset, job.data_dir, cell.dataset_digest)
+    return editor, context.samples_of(job)
 
 
 RUNNERS: dict[type[Job], Callable[[Any, Context, Checkpointer], Results]] = {

@@ -98,17 +98,17 @@ def generate(
     items: Sequence[Question],
     steering: Steering = unsteered,
     *,
-    template: str = "{}",
+    template: str | None = "{}",
     batch_size: BatchSize = BATCH_SIZE,
     stop: Stop | None = None,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
     partial: PartialAnswers[Ids] | None = None,
 ) -> list[Ids]:
-    """Greedy answer ids of every item's prompt (put into `template`), in the order of `items`.
+    """Greedy answer ids of every item's prompt in a template (see `bare`), in the order of `items`.
 
     Decoding stops where an answer ends by itself (`ANSWER_END`), or as `stop` has it.
     """
-    stop = stop or Stop.natural(lm.tokenizer, ANSWER_END)
+    stop = stop or Stop.natural(lm, ANSWER_END)
 
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
         return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)))
@@ -133,7 +133,7 @@ def predict_and_generate(
     For steering that does not depend on targets (`FastPaths.steers_by_prompt`), and with `shrink`
     for one that treats all rows alike.
     """
-    stop = Stop.natural(lm.tokenizer, ANSWER_END)
+    stop = Stop.natural(lm, ANSWER_END)
 
     def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Both]:
         logits, rows = forced_and_greedy(
@@ -154,10 +154,13 @@ def with_targets(
     return batch_of(lm.tokenizer, pairs, device=lm.device, retrieval_text=retrieval_text)
 
 
-def bare(lm: LanguageModel, items: Sequence[Question], template: str = "{}") -> TokenBatch:
-    """A batch of prompts alone."""
-    pairs = [(template.format(item.prompt), "") for item in items]
-    return batch_of(lm.tokenizer, pairs, device=lm.device)
+def bare(lm: LanguageModel, items: Sequence[Question], template: str | None = "{}") -> TokenBatch:
+    """A batch of prompts alone, put into a template, or with None exactly as they are."""
+    if template is None:
+        pairs = [(item.prompt, "") for item in items]
+    else:
+        pairs = [(template.format(item.prompt.rstrip()), "") for item in items]
+    return batch_of(lm.tokenizer, pairs, device=lm.device, verbatim=template is None)
 
 
 def ask_in_batches(

@@ -171,7 +171,7 @@ def load(
 
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
-    tokenizer = _tokenizer(backbone.lent_tokenizer or backbone.directory)
+    tokenizer = tokenizer_of(backbone)
     kind: torch.dtype = getattr(torch, dtype)
     if backbone.weights == "random":
         model = _random_model(backbone.directory, kind, check_device(device))
@@ -182,10 +182,25 @@ def load(
     return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
 
 
-def _tokenizer(directory: Path) -> Any:
-    """The tokenizer of a directory; bad files raise errors of every kind in the libraries."""
+def context_of(backbone: Backbone) -> int:
+    """How many tokens the model can read."""
+    config = json_object(backbone.directory / "config.json")
+    stated = config.get("max_position_embeddings", config.get("n_positions"))
+    if isinstance(stated, int):
+        return stated
+    from transformers import AutoConfig
+
+    known = AutoConfig.from_pretrained(
+        str(backbone.directory), local_files_only=True, trust_remote_code=False
+    )
+    return int(known.max_position_embeddings)
+
+
+def tokenizer_of(backbone: Backbone) -> Any:
+    """Its tokenizer; bad files raise errors of every kind in the libraries."""
     from transformers import AutoTokenizer
 
+    directory = backbone.lent_tokenizer or backbone.directory
     try:
         return AutoTokenizer.from_pretrained(
             str(directory), local_files_only=True, trust_remote_code=False

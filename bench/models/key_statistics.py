@@ -122,7 +122,7 @@ def _files(place: Path) -> list[Path]:
 
 def _file_texts(place: Path) -> Iterator[str]:
     for path in _files(place):
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             try:
                 for number, line in enumerate(lines, start=1):
                     yield line if path.suffix == ".txt" else _text_of(line, path, number)
@@ -183,7 +183,16 @@ def covariances(lm: LanguageModel, corpus: Corpus, layers: Sequence[int]) -> dic
             "--preset paper computes it, or give a local text corpus with --corpus."
         )
     compute_covariances(lm, corpus, layers)
-    return {layer: read_sealed(path, _UNSEALED)[0]["matrix"] for layer, path in paths.items()}
+    return {layer: _matrix(path, layer) for layer, path in paths.items()}
+
+
+def _matrix(path: Path, layer: int) -> Tensor:
+    """The covariance in a file, which may be of a time when any number of tokens was taken."""
+    from editors.parts.covariance import check_tokens
+
+    tensors, facts = read_sealed(path, _UNSEALED)
+    check_tokens(layer, int(facts["tokens"]), len(tensors["matrix"]))
+    return tensors["matrix"]
 
 
 def compute_covariances(
@@ -193,6 +202,9 @@ def compute_covariances(
 
     The model is pristine. An interrupted computation continues from its last checkpoint and ends in
     the same bits. `progress` is called after every chunk of documents.
+
+    Raises:
+        ValueError: the corpus has no text, or fewer tokens than a key has dimensions.
     """
     from editors.parts.covariance import KeyMoments
 

@@ -41,6 +41,7 @@ from bench.models.backbones import (
     check_weights,
     snapshot,
 )
+from bench.models.fitting import fitting
 from bench.models.key_statistics import (
     BESIDE_DATA,
     DOCUMENTS,
@@ -419,11 +420,17 @@ def train_artefact(
     return Artefact(path=path, header=header, seconds=seconds)
 
 
-def training_samples(names: Sequence[str], directory: Path) -> dict[str, tuple[EditSample, ...]]:
-    """Samples of the training split by data set, with a warning for skipped rows."""
+def training_samples(
+    names: Sequence[str], directory: Path, backbone: Backbone | None = None
+) -> dict[str, tuple[EditSample, ...]]:
+    """Samples of the training split by data set, with a warning for skipped rows.
+
+    Rows that do not fit the context of a `backbone` are among the skipped ones.
+    """
     samples = {}
     for dataset in map(get_dataset, names):
         loaded = dataset.load("train", dataset.directory("train", directory))
+        loaded = loaded if backbone is None else fitting(loaded, backbone)
         for note in loaded.notes():
             warn(f"{dataset.key}: {note}")
         samples[dataset.key] = loaded.samples

@@ -22,7 +22,8 @@ from bench.core.grids import (
 )
 from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
-from bench.datasets import dataset_keys, get_dataset, source_digests
+from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
+from bench.datasets.base import NO_SUBJECT, OTHER_CASE
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
@@ -55,6 +56,7 @@ class Plan:
     table: Table
     jobs: Sequence[Job]
     left_out: Sequence[str] = ()  # why parts of it have no job; each names what makes them possible
+    notes: Sequence[str] = ()  # what of the data is skipped or changed
 
 
 def check_taken(table: Table, config: RunConfig, views: Sequence[str] = ()) -> None:
@@ -197,6 +199,7 @@ class Planner:
         self._config = config
         self._context = context or Context()
         self._changes = hparam_changes(config)
+        self._notes: dict[str, None] = {}
         self.backbone = cache(self._backbone)
         self._sources = cache(self._find_sources)
         self._templates = cache(self._find_templates)
@@ -221,7 +224,7 @@ class Planner:
         with show_busy("reading models, data and trained weights"):
             streams, reasons = self.edit_jobs(points, named=named)
             jobs = kind.jobs(streams, self._config, self._context)
-        return Plan(table=table, jobs=jobs, left_out=reasons)
+        return Plan(table=table, jobs=jobs, left_out=reasons, notes=tuple(self._notes))
 
     def edit_jobs(
         self, points: Sequence[GridPoint], *, named: bool
@@ -244,12 +247,14 @@ class Planner:
     def _job(self, point: GridPoint) -> EditJob:
         config, backbone = self._config, self.backbone(point.backbone)
         data_dir = self._data_dir(point.dataset)
-        loaded = self._context.samples(point.dataset, data_dir)
+        loaded = self._context.samples(point.dataset, data_dir, backbone, config.generation)
         if len(loaded.samples) < point.n_edits:
+            notes = "".join(f" {note}." for note in loaded.notes())
             raise ValueError(
                 f"Data set {point.dataset} has {len(loaded.samples):,} samples in {loaded.path}, "
-                f"but {point.n_edits:,} sequential edits need as many."
+                f"but {point.n_edits:,} sequential edits need as many.{notes}"
             )
+        self._note(point, loaded)
         hparams, sources = self.hparams(point), self.sources(point)
         rows, seed = len(loaded.samples), 0 if config.vary == "training" else point.seed
         limit, part = drawing(point.limit, point.n_edits, rows, seed)
@@ -286,6 +291,13 @@ class Planner:
             device_map=config.device_map,
             paths={"backbone": str(backbone.directory), "data": str(data_dir)},
         )
+
+    def _note(self, point: GridPoint, loaded: LoadedSamples) -> None:
+        """What is skipped or changed of a data set; subjects count for editors that use them."""
+        for note in loaded.notes():
+            of_subject = note.endswith((OTHER_CASE, NO_SUBJECT))
+            if not of_subject or registry.editor_class(point.editor).uses_subject:
+                self._notes[f"{get_dataset(point.dataset).label}: {note}"] = None
 
     def hparams(self, point: GridPoint) -> Hparams:
         """The preset with what the variant is, and what the user changed."""

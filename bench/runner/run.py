@@ -68,6 +68,8 @@ def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
     planned = plan(config, context)
     for reason in planned.left_out:
         warn(f"left out: {reason}")
+    for note in planned.notes:
+        warn(f"{note}.")
     there, todo = _sorted_out(planned.jobs, store, config)
     ran = Ran(
         table=planned.table,

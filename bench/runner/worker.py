@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 # Seconds for which a cell is tried again that a killed process may have held: its lease is valid
 # for a while after its last sign of life.
 PATIENCE = 150.0
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class KilledError(RuntimeError):
@@ -80,7 +82,9 @@ class Worker:
             try:
                 ran = run_cell(job, self._context, checkpointer)
                 self._context.check_reset()
-                record = _record_of(job, job.device, started, ran.body, ran.seconds)
+                record = _record_of(
+                    job, job.device, started, ran.body, ran.seconds, self._context.facts
+                )
                 content, edits = encoded(record), ran.edits
             except Exception as error:  # noqa: BLE001 - whatever an editor raises: the grid goes on
                 record = self._failed(job, started, error, checkpointer)
@@ -156,10 +160,11 @@ def _record_of(
     started: str,
     outcome: Mapping[str, Any] | Exception,
     seconds: Mapping[str, float] | None = None,
+    model: Mapping[str, Any] = NO_FACTS,
 ) -> Record:
-    """The record of a job's results, or of what it raised."""
+    """The record of a job's results, or of what it raised; `model` is what is known of that."""
     origin = provenance(torch.device(device), started=started, seconds=seconds or {})
-    origin |= dict(job.paths)
+    origin |= {**job.paths, **model}
     # What tables need to know of an editor; of the unedited model there is nothing.
     facts: dict[str, Any] = {"label": None, "family": None, "retrieves_text": False}
     if editor := CellKey.of(job.cell.to_dict()).editor:

@@ -169,7 +169,7 @@ def _loads(text: str | bytes) -> Any:
     Anybody may write such files: NaN, a name twice in one object and a text nested too deeply are
     refused, which standard parsers accept (pydantic's cannot refuse a name twice).
     """
-    plain = text.decode("utf-8") if isinstance(text, bytes) else text
+    plain = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     try:
         return json.loads(plain, parse_constant=_refuse, object_pairs_hook=_object)
     except RecursionError as error:

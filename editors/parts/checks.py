@@ -3,9 +3,71 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import unicodedata
 from collections.abc import Collection
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+_KINDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null",
+}  # fmt: skip
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """The value of a field with this type, read as JSON has it: a list is a tuple where one is due.
+
+    The words True, False and None are read as what they mean, unless the field takes text.
+
+    Raises:
+        ValueError: a value of another type.
+    """
+    from pydantic import ValidationError
+
+    kinds = get_args(hint) or (hint,)
+    if isinstance(value, str) and value.strip().casefold() in _WORDS and str not in kinds:
+        word = _WORDS[value.strip().casefold()]
+        value = word if type(word) in kinds else value
+    if get_origin(hint) is Literal:
+        check_choice(name, value, hint)
+    try:
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be {_in_words(hint)}, got {value!r}.") from error
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
+
+
+def _in_words(hint: Any) -> str:
+    """What values a type has, in words."""
+    if hint in _KINDS:
+        return _KINDS[hint]
+    if get_origin(hint) is tuple:
+        return f"a list, each of it {_in_words(get_args(hint)[0])}"
+    return " or ".join(map(_in_words, get_args(hint))) or str(hint)
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Refuse a value that is, or holds, a number without a finite value.
+
+    Raises:
+        ValueError: with the name and the value.
+    """
+    try:
+        json.dumps(value, allow_nan=False, default=str)
+    except ValueError as error:
+        raise ValueError(f"{name} must be finite, got {value!r}.") from error
 
 
 def check_choice(name: str, value: Any, literal: Any) -> None:
@@ -30,7 +92,7 @@ def check_at_least(name: str, value: Any, minimum: float) -> None:
     Raises:
         ValueError: with the name, the bound and the value.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
+    if not _is_number(value) or value < minimum:
         raise ValueError(f"{name} must be a number of at least {minimum}, got {value!r}.")
 
 
@@ -40,8 +102,12 @@ def check_above(name: str, value: Any, bound: float) -> None:
     Raises:
         ValueError: with the name, the bound and the value.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > bound:
+    if not _is_number(value) or value <= bound:
         raise ValueError(f"{name} must be a number above {bound}, got {value!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
 
 
 def check_fields(hparams: Any, cls: type, *, other: Collection[str] = ()) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from torch import Tensor
 
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, prompt_ids
+from editors.parts.tokens import TokenBatch, context_ids
 
 # Tokens of one forward, as multiples of the longest text (the originals: 3 x max positions).
 BATCH_TEXTS = 3
 # Documents that are sorted by length together, and after which a reader may stop (ours).
 CHUNK = 256
+# Ours: by how much C C^-1, with C^-1 as it is stored, may differ from 1 in units of the keys'
+# own sizes. Statistics of enough text stay below 0.003, those of a few repeated lines are above 50.
+LARGEST_ERROR = 0.1
+_ROWS = 1024  # of C C^-1 at once
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,12 @@ class KeyMoments:
         """C of each layer.
 
         Raises:
-            ValueError: there was no text at all.
+            ValueError: there was no text at all, or fewer tokens than dimensions.
         """
         if not self.tokens:
             raise ValueError("The covariance needs a corpus, but no text was given.")
+        for layer, total in self._sums.items():
+            check_tokens(layer, self.tokens, len(total))
         return {
             layer: SecondMoment(total / self.tokens, self.tokens)
             for layer, total in self._sums.items()
@@ -110,7 +117,7 @@ def second_moments(
     """C of the inputs of each layer's MLP output projection; arguments as of `KeyMoments`.
 
     Raises:
-        ValueError: there was no text at all.
+        ValueError: there was no text at all, or fewer tokens than dimensions.
     """
     running = KeyMoments(lm, layers, max_length=max_length)
     for _ in running.read(texts, max_tokens=max_tokens):
@@ -132,7 +139,7 @@ def _keys(lm: LanguageModel, batch: TokenBatch, layers: Sequence[int]) -> dict[i
 
 def _batches(lm: LanguageModel, texts: Sequence[str], max_length: int) -> Iterator[TokenBatch]:
     """A chunk's rows, sorted by length, so that a batch wastes little on padding."""
-    rows = [prompt_ids(lm.tokenizer, text)[:max_length] for text in texts]
+    rows = [context_ids(lm.tokenizer, text)[:max_length] for text in texts]
     rows = sorted((row for row in rows if row), key=len)
     while rows:
         count = 1
@@ -148,6 +155,62 @@ def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield chunk
 
 
+# ---- is it enough text? -------------------------------------------------------------------------
+
+
+def check_tokens(layer: int, tokens: int, dimensions: int) -> None:
+    """Refuse a covariance of fewer tokens than dimensions, which has no inverse.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    if tokens < dimensions:
+        raise ValueError(
+            f"The key covariance of layer {layer} is of {tokens:,} tokens, fewer than its "
+            f"{dimensions:,} dimensions; compute it over more text."
+        )
+
+
+def inverse_of(matrix: Tensor, layer: int) -> Tensor:
+    """C^-1 [m, m] of a layer, inverted in float64 and rounded to float32.
+
+    Every editor that solves with C calls it, whether it uses the result or not.
+
+    Raises:
+        ValueError: C has no inverse, which means that it saw too little text.
+    """
+    matrix = matrix.double()
+    size, scale = len(matrix), matrix.diagonal().sqrt()
+    dead = int((scale == 0).sum())
+    if dead:
+        raise ValueError(
+            f"The key covariance of layer {layer} cannot be inverted: {dead:,} of its {size:,} "
+            "dimensions were 0 at every token; compute it over more text."
+        )
+    exact, _ = torch.linalg.inv_ex(matrix)
+    inverse: Tensor = exact.float()
+    del exact
+    error = max(
+        _error(matrix, inverse, scale, slice(start, start + _ROWS))
+        for start in range(0, size, _ROWS)
+    )
+    if not error <= LARGEST_ERROR:
+        raise ValueError(
+            f"The key covariance of layer {layer} cannot be inverted: C C^-1 differs from 1 by "
+            f"{error:.3g} in its {size:,} dimensions, where at most {LARGEST_ERROR} is wanted; "
+            "compute it over more text."
+        )
+    return inverse
+
+
+def _error(matrix: Tensor, inverse: Tensor, scale: Tensor, rows: slice) -> float:
+    """The largest entry of some rows of C C^-1 - 1, in units of the keys' sizes [m]."""
+    product = matrix[rows] @ inverse.double()
+    product.diagonal(rows.start).sub_(1)
+    error = product.mul_(scale).div_(scale[rows, None]).abs_().max().item()
+    return error if math.isfinite(error) else math.inf
+
+
 @dataclass
 class InverseCovariance:
     """C^-1 by layer, inverted in float64 and stored in float32, as in the original ROME."""
@@ -156,20 +219,10 @@ class InverseCovariance:
     _inverses: dict[int, Tensor] = field(default_factory=dict, init=False)
 
     def __call__(self, layer: int, like: Tensor) -> Tensor:
-        """C^-1 [m, m] of a layer in single precision on the device of `like`.
+        """C^-1 [m, m] of a layer in single precision on the device of `like`; see `inverse_of`.
 
         In half precision the rounded inverse of a badly conditioned C would be that of no C.
-
-        Raises:
-            ValueError: C is singular, which means that it saw too little text.
         """
         if layer not in self._inverses:
-            matrix = self.covariance(layer).to(device=like.device, dtype=torch.float64)
-            inverse, failed = torch.linalg.inv_ex(matrix)
-            if failed.any() or not inverse.isfinite().all():
-                raise ValueError(
-                    f"The key covariance of layer {layer} cannot be inverted; "
-                    "compute it over more text."
-                )
-            self._inverses[layer] = inverse.float()
+            self._inverses[layer] = inverse_of(self.covariance(layer).to(like.device), layer)
         return self._inverses[layer].to(like.device)

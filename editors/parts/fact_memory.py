@@ -19,7 +19,7 @@ from editors.parts.growing_rows import GrowingRows
 from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import text_prefixed
 from editors.parts.retrieving import Explanation, RetrievingEditor, nearest
-from editors.parts.tokens import TokenBatch, prompt_ids
+from editors.parts.tokens import TokenBatch, context_ids
 from editors.parts.training.examples import usable
 
 NONE = -1  # no fact is near enough
@@ -295,4 +295,4 @@ class InContextEditor(FactEditor[InContextT]):
 
     def prefix(self, context: str, length: int) -> list[int]:
         """Ids of a context in front of a row of `length` tokens."""
-        return prompt_ids(self.lm.tokenizer, context)
+        return context_ids(self.lm.tokenizer, context)

@@ -25,12 +25,9 @@ class Stop:
     pattern: re.Pattern[str] | None = None
 
     @classmethod
-    def natural(
-        cls, tokenizer: PreTrainedTokenizerBase, pattern: re.Pattern[str] | None = None
-    ) -> Stop:
-        """Stop at the tokenizer's end-of-text and document-start ids, and at `pattern`."""
-        special = (tokenizer.eos_token_id, tokenizer.bos_token_id)
-        return cls(ids=frozenset(int(i) for i in special if i is not None), pattern=pattern)
+    def natural(cls, lm: LanguageModel, pattern: re.Pattern[str] | None = None) -> Stop:
+        """Stop at the end-of-text and document-start ids of a model, and at `pattern`."""
+        return cls(ids=lm.special.ends, pattern=pattern)
 
     def ends(self, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
         """Whether the text of `ids` holds the pattern."""

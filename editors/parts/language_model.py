@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from editors.parts.tokens import Pair, TokenBatch, batch_of_ids, pad_id
+from editors.parts.tokens import Pair, SpecialTokens, TokenBatch, batch_of_ids, pad_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,9 +31,12 @@ class LanguageModel:
     name: str = "unnamed"
     digest: str = ""  # of the weights, where known; part of a cell's identity
     architecture: Architecture = field(init=False)
+    special: SpecialTokens = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "architecture", architecture_of(self.model))
+        special = SpecialTokens.of(self.tokenizer, self.model.config, self.model.generation_config)
+        object.__setattr__(self, "special", special)
         self.model.eval()
         self.model.requires_grad_(False)
 

@@ -24,7 +24,7 @@ from editors.parts.encoder import TextVectors
 from editors.parts.fact_memory import NONE, FactMemory, Questions, best_threshold, hit_rates
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.losses import kl_divergence
-from editors.parts.tokens import Ids, Pair, prompt_ids
+from editors.parts.tokens import Ids, Pair, context_ids
 from editors.parts.training.examples import (
     Drawn,
     Example,
@@ -204,7 +204,7 @@ _ASPECTS = ("reliability", "generality", "locality")
 
 def prefix_ids(tokenizer: PreTrainedTokenizerBase, fact: str) -> list[int]:
     """Ids of the text that states a fact, with BOS where the tokenizer has one."""
-    return prompt_ids(tokenizer, PREFIX.replace("{fact}", fact))
+    return context_ids(tokenizer, PREFIX.replace("{fact}", fact))
 
 
 def tokenise(samples: Sequence[EditSample], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
@@ -237,7 +237,7 @@ class LteObjective:
     def __init__(self, pristine: LanguageModel, follower: LanguageModel) -> None:
         self.pristine = pristine
         self.follower = follower
-        self.leading = len(prompt_ids(pristine.tokenizer, ""))
+        self.leading = len(pristine.special.front)
 
     def terms(self, drawn: Sequence[Drawn]) -> LteTerms:
         """The loss terms of a batch of b examples: one forward of 4 b rows.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import pad_id, placed, prompt_ids
+from editors.parts.tokens import pad_id, placed
 
 Injection = Literal["prefix", "gptj_ln1"]
 Positions = Literal["shifted", "code"]
@@ -85,7 +85,7 @@ def text_prefixed(
     lengths = [len(ids) for ids in prefixes]
     padded = [[pad_id(lm.tokenizer)] * (max(lengths) - len(ids)) + [*ids] for ids in prefixes]
     words = lm.module(lm.architecture.embeddings)(placed(padded, lm.device))  # [B, l, d]
-    leading = 0 if before_bos else len(prompt_ids(lm.tokenizer, ""))
+    leading = 0 if before_bos else len(lm.special.front)
     with _Prefix(lm, words, placed(lengths, lm.device), leading=leading).attached():
         yield
 

@@ -123,7 +123,7 @@ def _rows_of(
 ) -> Iterator[tuple[str, list[int], int]]:
     """(text, target ids, lookup) of each row; the essence row has no target."""
     tokenizer, subject = lm.tokenizer, request.subject
-    target = target_ids(tokenizer, request.target)
+    target = target_ids(tokenizer, request.target, request.prompt)
     for template in templates:
         text = template.replace("{}", request.prompt, 1)
         lookup = subject_last(tokenizer, request.prompt, subject, template=template)

@@ -1,27 +1,38 @@
 """Text to right-padded batches: the only place where prompts and targets become ids.
 
-Targets are tokenised on their own, with one leading space and no special tokens, and are joined to
-the prompt by ids; a target can so never contain BOS, and labels cannot shift at the border.
+Text is text: a special token that is spelt in it is read as its letters. Targets are tokenised on
+their own, with one leading space and no special tokens, and are joined to the prompt by ids; a
+target can so never contain BOS, and labels cannot shift at the border.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 
 Ids = Sequence[int]
 Pair = tuple[Ids, Ids]  # (prompt, target) ids of the language model
 
 SENTENCEPIECE_SPACE = "\u2581"
+_SPACES = (SENTENCEPIECE_SPACE, "\u0120")  # how tokens of sentencepiece and byte-level BPE spell it
+# Scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese.
+_WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\uff00-\uff9f"
+    "\U00020000-\U0003ffff]"
+)
+_LETTER = re.compile(r"\w")
 
 RetrievalText = Literal["teacher_forced", "prompt_only"]
 
@@ -93,33 +104,122 @@ class TokenBatch:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpecialTokens:
+    """What a tokenizer and its model do about special tokens, as ids."""
+
+    front: tuple[int, ...]  # in front of every prompt
+    bos: int | None  # of the model's configuration
+    ends: frozenset[int]  # each of them ends an answer
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        config: PretrainedConfig,
+        generation: GenerationConfig | None = None,
+    ) -> Self:
+        """Those of a tokenizer, and of a model's two configurations.
+
+        Raises:
+            ValueError: the tokenizer puts something after every text.
+        """
+        encoded = tokenizer("a", return_special_tokens_mask=True)
+        ids, mask = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
+        front = len(list(takewhile(bool, mask)))
+        back = len(list(takewhile(bool, reversed(mask[front:]))))
+        if back:
+            tokens = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids[-back:])))
+            raise ValueError(
+                f"The tokenizer ends every text with {tokens}, so that an answer would follow the "
+                "end of the text; wanted one that adds nothing there (see add_eos_token in "
+                "tokenizer_config.json and post_processor in tokenizer.json)."
+            )
+        ends = [tokenizer.eos_token_id, tokenizer.bos_token_id, *_listed(config.eos_token_id)]
+        ends += [] if generation is None else _listed(generation.eos_token_id)
+        return cls(
+            front=tuple(ids[:front]),
+            bos=next(iter(_listed(config.bos_token_id)), None),
+            ends=frozenset(int(end) for end in ends if end is not None),
+        )
+
+    @property
+    def lacks_bos(self) -> bool:
+        """Whether the model has a BOS of its own that no prompt gets.
+
+        In GPT's families it is the end-of-text token, and nothing stands in front of a prompt.
+        """
+        return self.bos is not None and self.bos not in {*self.front, *self.ends}
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON values for a record."""
+        return {"front": list(self.front), "bos": self.bos, "ends": sorted(self.ends)}
+
+
+def _listed(value: int | Sequence[int] | None) -> list[int]:
+    """An entry of a configuration that is a number, several, or none."""
+    return [] if value is None else [value] if isinstance(value, int) else list(value)
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of a text alone."""
+    encoded = tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+    return list(encoded["input_ids"])
+
+
+def context_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of a text as it is, with the tokenizer's special tokens in front (BOS on LLaMA)."""
+    return list(tokenizer(text, split_special_tokens=True)["input_ids"])
+
+
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Ids of a prompt with the tokenizer's own special tokens (BOS on LLaMA, none on GPT)."""
-    return list(tokenizer(prompt)["input_ids"])
+    """As `context_ids`, without white space at the end: a target brings its own space."""
+    return context_ids(tokenizer, prompt.rstrip())
 
 
-def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
-    """Ids of a target after exactly one space, without special tokens.
-
-    A sentencepiece tokenizer puts a space in front of every text itself, some of them even in front
-    of a text that begins with one.
-    """
+def target_ids(
+    tokenizer: PreTrainedTokenizerBase, target: str, prompt: str | None = None
+) -> list[int]:
+    """Ids of a target as it follows a prompt: after `space_before`, without special tokens."""
     text = target.lstrip()
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if ids and str(tokenizer.convert_ids_to_tokens(ids[0])).startswith(SENTENCEPIECE_SPACE):
-        return ids
-    return list(tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
+    return list(_ids_after(tokenizer, text, space_before(text, prompt)))
+
+
+def space_before(text: str, prompt: str | None = None) -> str:
+    """The space that joins a text to its prompt: one, or none between words of scripts without.
+
+    Without a prompt, the text alone decides.
+    """
+    letters = _LETTER.findall(text)[:1] if prompt is None else _LETTER.findall(prompt)[-1:]
+    bare = all(map(_WITHOUT_SPACES.match, [text, *letters]))
+    return "" if text.startswith(" ") or bare else " "
 
 
 # Questions repeat: before the edits, and after each number of edits.
 @lru_cache(maxsize=1 << 16)
-def _cached_prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
-    return tuple(prompt_ids(tokenizer, prompt))
+def _ids_after(tokenizer: PreTrainedTokenizerBase, text: str, space: str) -> tuple[int, ...]:
+    """Ids of a text after exactly one space, or after none.
+
+    A sentencepiece tokenizer puts a space in front of every text itself, some of them even in front
+    of a text that begins with one.
+    """
+    ids = text_ids(tokenizer, text)
+    has_space = bool(ids) and _begins_with_space(tokenizer, ids[0])
+    if has_space == bool(space):
+        return tuple(ids)
+    if space:
+        return tuple(text_ids(tokenizer, space + text))
+    line = text_ids(tokenizer, "\n")  # after which no tokenizer adds a space
+    return tuple(text_ids(tokenizer, "\n" + text)[len(line) :])
+
+
+def _begins_with_space(tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
+    return str(tokenizer.convert_ids_to_tokens(token)).startswith(_SPACES)
 
 
 @lru_cache(maxsize=1 << 16)
-def _cached_target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[int, ...]:
-    return tuple(target_ids(tokenizer, target))
+def _cached_context_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    return tuple(context_ids(tokenizer, text))
 
 
 def joint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -127,9 +227,7 @@ def joint(tokenizer: PreTrainedTokenizerBase) -> str:
 
     A sentencepiece tokenizer begins the second text with a space by itself.
     """
-    ids = tokenizer("a", add_special_tokens=False)["input_ids"]
-    own = str(tokenizer.convert_ids_to_tokens(ids[0])).startswith(SENTENCEPIECE_SPACE)
-    return "" if own else " "
+    return "" if _begins_with_space(tokenizer, text_ids(tokenizer, "a")[0]) else " "
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -145,15 +243,17 @@ def batch_of(
     *,
     device: torch.device,
     retrieval_text: RetrievalText = "prompt_only",
+    verbatim: bool = False,
 ) -> TokenBatch:
     """Batch of (prompt, target) pairs; an empty target makes a row to continue.
 
+    Prompts lose white space at their end, as in `prompt_ids`, unless they are taken `verbatim`.
     `retrieval_text` is `teacher_forced` (the prompt and all target tokens but the last, as RECIPE's
     released code retrieves) or `prompt_only`.
     """
-    prompts = [_cached_prompt_ids(tokenizer, prompt) for prompt, _ in pairs]
-    targets = [_cached_target_ids(tokenizer, target) if target else () for _, target in pairs]
-    texts = [prompt for prompt, _ in pairs]
+    texts = [prompt if verbatim else prompt.rstrip() for prompt, _ in pairs]
+    prompts = [_cached_context_ids(tokenizer, text) for text in texts]
+    targets = [target_ids(tokenizer, target, text) if target else () for text, target in pairs]
     if retrieval_text == "teacher_forced":
         texts = [seen_text(tokenizer, *pair) for pair in zip(texts, targets, strict=True)]
     return batch_of_ids(prompts, targets, texts, padding=pad_id(tokenizer), device=device)
@@ -196,15 +296,17 @@ def occurrences(values: Tensor, kinds: int) -> Tensor:
 
 def seen_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: Sequence[int]) -> str:
     """What teacher forcing shows of a pair: the prompt and all target tokens but the last."""
-    return prompt + continuation(tokenizer, target[:-1])
+    return prompt + continuation(tokenizer, target[:-1], prompt)
 
 
-def continuation(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+def continuation(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], prompt: str | None = None
+) -> str:
     """Text of the first ids of a target, with the space that joins it to the prompt."""
     if not ids:
         return ""
     text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
-    return text if text.startswith(" ") else " " + text
+    return space_before(text, prompt) + text
 
 
 def subject_last(
@@ -212,42 +314,53 @@ def subject_last(
 ) -> int:
     """Index of the subject's last token in the ids of `template` filled with `prompt`.
 
-    The subject's first occurrence in the prompt counts (never one in the template's own text); its
+    The subject is where `subject_span` has it in the prompt (never in the template's own text); its
     last token is the last whose characters overlap it. This holds for every fast
     tokenizer, with or without BOS, and also where the token swallows what follows the subject.
     A subject that is not in the prompt is looked up at the prompt's last token.
 
     Raises:
-        ValueError: the tokenizer is not a fast one and knows no character offsets.
+        ValueError: the tokenizer is not a fast one and knows no character offsets, or wrong ones.
     """
     if not tokenizer.is_fast:
         raise ValueError(
             f"Looking up the subject needs a fast tokenizer with character offsets, "
             f"got {type(tokenizer).__name__}."
         )
-    start = template.index("{}")
+    prompt, start = prompt.rstrip(), template.index("{}")
     text = template.replace("{}", prompt, 1)
-    begin, end = _span(prompt, subject)
-    offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    span = subject_span(prompt, subject)
+    begin, end = span or (len(prompt) - 1, len(prompt))
+    encoded = tokenizer(text, return_offsets_mapping=True, split_special_tokens=True)
+    offsets = encoded["offset_mapping"]
     overlapping = [
         index
         for index, (first, last) in enumerate(offsets)
         if max(first, start + begin) < min(last, start + end)
     ]
+    if span and not overlapping:
+        raise ValueError(
+            f"The tokenizer {type(tokenizer).__name__} gives no character offsets for the subject "
+            f"{prompt[begin:end]!r} of {prompt!r}; take a newer one, with right offsets."
+        )
     return overlapping[-1] if overlapping else len(offsets) - 1
 
 
-def subject_in_prompt(prompt: str, subject: str) -> bool:
-    """Whether `subject_last` finds the subject itself, literally."""
-    return bool(subject) and subject in prompt
+def subject_span(prompt: str, subject: str) -> tuple[int, int] | None:
+    """Begin and end of the subject in the prompt, in characters; None where it is not there.
 
-
-def _span(prompt: str, subject: str) -> tuple[int, int]:
-    """Characters of the subject's first occurrence, else of the prompt's last character."""
-    if not subject_in_prompt(prompt, subject):
-        return len(prompt) - 1, len(prompt)
-    begin = prompt.index(subject)
-    return begin, begin + len(subject)
+    White space around it, and how much of it is between its words, plays no part, and neither does
+    the Unicode form. Whole words come before parts of words, the subject's own letter case before
+    another, and the first place before later ones.
+    """
+    forms = dict.fromkeys([subject, *(unicodedata.normalize(f, subject) for f in ("NFC", "NFD"))])
+    patterns = [r"\s+".join(map(re.escape, form.split())) for form in forms if form.strip()]
+    for frame in (r"(?<!\w){}(?!\w)", "{}"):
+        for flags in (0, re.IGNORECASE):
+            for pattern in patterns:
+                if match := re.search(frame.replace("{}", pattern), prompt, flags):
+                    return match.span()
+    return None
 
 
 def pack_texts(texts: Sequence[str], name: str) -> dict[str, Tensor]:

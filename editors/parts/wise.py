@@ -124,7 +124,7 @@ def training_rows(
     prompts = [
         prompt_ids(tokenizer, template.replace("{}", request.prompt, 1)) for template in templates
     ]
-    target = target_ids(tokenizer, request.target)
+    target = target_ids(tokenizer, request.target, request.prompt)
     whole = [[*prompt, *target] for prompt in prompts] + [prompt_ids(tokenizer, unrelated)]
     batch = lm.batch_of_pairs([(row, ()) for row in whole])
     real = batch.attention_mask.bool()

@@ -232,6 +232,8 @@ def test_an_unknown_split_and_a_file_without_a_usable_row_are_refused(
         get_dataset("zsre").load(cast(Split, split), tmp_path)
 
 
+FORMS = "a JSON list of rows, a row a line, or an object with a row for each id"
+HALF = "wanted Unicode text, got a lone surrogate"
 TARGETS = "item 0, field 'targets': wanted a list of strings"
 
 
@@ -248,7 +250,6 @@ def error_of(key: str, split: Split, directory: Path) -> str:
         ({}, "'alt': wanted a string, got no such field (the row has: no field at all)"),
         (zsre_row(src=5), "'src': wanted a string, got the number 5"),
         (zsre_row(src=True), "'src': wanted a string, got the boolean true"),
-        (zsre_row(loc=None), "'loc': wanted a string, got null"),
         (zsre_row(alt=["a"]), "'alt': wanted a string, got a list of 1"),
         (zsre_row(alt={"a": 1}), "'alt': wanted a string, got an object with 1 fields"),
         (zsre_row(alt="\ud800"), "'alt': wanted Unicode text, got a lone surrogate in '\\ud800'"),
@@ -282,14 +283,22 @@ def test_a_bad_list_of_probes(value: object, message: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", " is not valid JSON: Expecting value (line 1, column 1)."),
+        (b"", ": wanted rows, got an empty file."),
+        (
+            b'{"src": "a"}\n{"src":\n',
+            ", row 1 is not valid JSON: Expecting value (line 3, column 1).",
+        ),
         (b'[{"src": "a"\n', " is not valid JSON: Expecting ',' delimiter (line 2, column 1)."),
         (b'["\xff"]', " is not UTF-8 text: byte 0xff at offset 2."),
-        (b"{}", ": wanted a JSON list of rows, got an object with 0 fields."),
-        (b'"rows"', ': wanted a JSON list of rows, got the string "rows".'),
+        (b"{}", f": wanted {FORMS}, got an object with 0 fields."),
+        (b'{"data": []}', f": wanted {FORMS}, got an object with 1 fields."),
+        (b'"rows"', f': wanted {FORMS}, got the string "rows".'),
+        (b'[{"src": "a", "alt": "b", "src": "c"}]', ", row 0: the field 'src' is given twice."),
+        (b'{"a1": {}, "a1": {}}', ": the field 'a1' is given twice."),
+        (b'{"a\\ud800": {}}', f", row a\ud800, field 'the id': {HALF} in 'a\\ud800'."),
         (b"[]", ": wanted rows, got an empty list."),
         (b"[[]]", ", row 0: wanted an object, got a list of 0."),
-        (b"[null]", ", row 0: wanted an object, got null."),
+        (b"[null]", f": none of its 1 rows is usable (1 x {EMPTY_PROMPT})."),
     ],
 )
 def test_a_file_that_is_no_list_of_rows(content: bytes, message: str, tmp_path: Path) -> None:

@@ -194,6 +194,15 @@ def test_algorithm_1_by_hand(
         assert book.retrieve(at(0.0)[None])[1].tolist() == [False]
 
 
+@pytest.mark.parametrize("mode", ["default", "original", "easyedit"])
+def test_only_the_default_mode_widens_a_radius_beyond_the_distance(mode: GraceMode) -> None:
+    book = codebook(mode=mode)
+    assert book.insert(1.7, HERE) == "expand"
+    (_,), (distance,) = book.nearest(at(1.7)[None])
+    assert (book.radii[0] == distance) == (mode != "default")
+    assert book.retrieve(at(1.7)[None])[1].tolist() == [True]
+
+
 def test_a_relative_radius_is_in_units_of_the_new_keys_norm() -> None:
     book = codebook(eps=0.5, eps_unit="key_norm")
     assert [book.insert(x, HERE) for x in (4.0, -8.0)] == ["new", "new"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -46,6 +48,61 @@ def test_an_impossible_value_is_refused_by_its_name(key: str, change: dict[str, 
     name = next(iter(change))
     with pytest.raises(ValueError, match=name):
         type(hparams).from_dict(hparams.to_dict() | change)
+
+
+@pytest.mark.parametrize("key", registry.shipped())
+def test_presets_are_read_back_as_they_are(key: str) -> None:
+    for preset in registry.editor_class(key).presets.values():
+        values = json.loads(json.dumps(preset.to_dict()))
+        assert repr(type(preset).from_dict(values)) == repr(preset)
+
+
+# Values of another type than the field's; none of them is taken for something that it resembles.
+FOREIGN: list[tuple[str, dict[str, Any]]] = [
+    ("r_rome", {"plus_prompt": "no", "two_way": 1, "temperature": "0.1", "layer": True}),
+    ("recipe", {"dropout": 0, "iterations": "20", "batch_size": 8.0, "edit_hinge": [1.2]}),
+    ("memit", {"layers": "0,1", "context_lengths": [10, 2.5], "v_lr": None}),
+    ("ft", {"num_steps": {}, "lr": True, "layer": {1}, "objective": ["target_new"]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "value"), [(k, n, v) for k, values in FOREIGN for n, v in values.items()]
+)
+def test_a_value_of_another_type_is_refused(key: str, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} .*{re.escape(repr(value))}"):
+        changed(key, **{name: value})
+
+
+def test_words_for_true_false_and_none_mean_what_they_say() -> None:
+    switches = [("False", False), ("True", True), ("false", False)]
+    assert [vars(changed("r_rome", plus_prompt=text))["plus_prompt"] for text, _ in switches] == [
+        wanted for _, wanted in switches
+    ]
+    assert vars(changed("rome", layer="None"))["layer"] is None
+    assert vars(changed("memit", layers=[1, 2]))["layers"] == (1, 2)
+    with pytest.raises(ValueError, match="layer must be a whole number or null, got 'True'"):
+        changed("rome", layer="True")
+
+
+def test_whole_numbers_are_numbers() -> None:
+    assert repr(vars(changed("ft", lr=1))["lr"]) == "1.0"  # as the preset would have it
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_numbers_are_finite(number: float) -> None:
+    for key in registry.shipped():
+        hints = get_type_hints(registry.editor_class(key).hparams_class)
+        for name in (name for name, hint in hints.items() if hint in (float, float | None)):
+            with pytest.raises(ValueError, match=f"{name} must be .*, got {number}"):
+                changed(key, **{name: number})
+    with pytest.raises(ValueError, match=r"lr must be a number above 0, got inf\."):
+        changed("ft", lr=float("inf"))
+
+
+def changed(key: str, **values: Any) -> Hparams:
+    preset = registry.hparams_for(key, "mini-llama")
+    return type(preset).from_dict(preset.to_dict() | values)
 
 
 def of(key: str, **values: Any) -> Hparams:

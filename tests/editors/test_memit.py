@@ -75,5 +75,5 @@ def test_a_covariance_is_read_and_factorised_once_a_layer() -> None:
 @pytest.mark.parametrize("solver", ["cached", "direct", "isotropic"])
 def test_too_little_text_is_an_error(solver: Solver) -> None:
     solve = KeySolver(lambda _: torch.zeros(2, 2), 1.0, solver)
-    with pytest.raises(ValueError, match="layer 3 is not positive definite; compute it over more"):
+    with pytest.raises(ValueError, match=r"of layer 3 .*; compute it over more text\."):
         solve(3, torch.ones(2, 1))

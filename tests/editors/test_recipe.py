@@ -12,7 +12,7 @@ import torch
 from bench.checks.contract.tiny import REQUESTS, batch_for, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
 from editors.parts.language_model import LanguageModel
-from editors.parts.recipe.hparams import TINY
+from editors.parts.recipe.hparams import TINY, RecipeHparams
 from editors.parts.tokens import batch_of_ids, prompt_ids
 from editors.parts.training.examples import statement
 from editors.recipe import RecipeEditor
@@ -88,6 +88,34 @@ def test_a_threshold_takes_the_sentinels_place(tmp_path: Path) -> None:
     other = RecipeEditor(tiny_llama(), hparams, dataclasses.replace(given, artefact=artefact))
     other.load_state_dict(editor.state_dict())
     assert other.repository.threshold == threshold
+
+
+def test_a_threshold_is_stored_for_each_number_of_edits(tmp_path: Path) -> None:
+    given = resources(tmp_path)
+    hparams = dataclasses.replace(HPARAMS, gate="threshold", calibration_edits=(1, 2, 4))
+    artefact = RecipeEditor.fit(tiny_llama(), {"zsre": samples()}, hparams, given, out=tmp_path)
+    given = dataclasses.replace(given, artefact=artefact)
+    with pytest.raises(ValueError, match=r"calibration_edits is \[1, 2, 4\] there, wanted None"):
+        RecipeEditor(tiny_llama(), dataclasses.replace(hparams, calibration_edits=()), given)
+    editor = RecipeEditor(tiny_llama(), hparams, given)
+    assert editor.network.threshold is not None
+    stored = editor.network.threshold.tolist()
+    used = [editor.repository.threshold]
+    for request in (REQUESTS * 2)[:5]:
+        editor.edit([request])
+        used.append(editor.repository.threshold)
+    assert used == [stored[i] for i in (0, 0, 1, 2, 2, 2)]
+    editor.reset()
+    assert editor.repository.threshold == stored[0]
+
+
+def test_the_field_of_several_thresholds_is_in_no_cell_without_them() -> None:
+    assert "calibration_edits" not in HPARAMS.to_dict()
+    hparams = dataclasses.replace(HPARAMS, calibration_edits=(1, 10))
+    assert RecipeHparams.from_dict(hparams.to_dict()) == hparams
+    for wrong in ((2, 1), (1, 1), (0, 1)):
+        with pytest.raises(ValueError, match="calibration_edits must be ascending"):
+            dataclasses.replace(HPARAMS, calibration_edits=wrong)
 
 
 def test_steering_depends_on_the_target_in_two_released_modes(trained: Resources) -> None:

@@ -94,7 +94,9 @@ def bare(sample: Any) -> str:
 
 
 def holds(sample: Any, value: object) -> bool:
-    """Whether the texts of a value are in a sample; an empty list has no probes."""
+    """Whether the texts of a value are in a sample; an empty list has no probes, null no text."""
+    if value is None:
+        return "''" in repr(sample) or "()" in repr(sample)
     if isinstance(value, str):
         return repr(value.lstrip())[1:-1] in repr(sample)
     if isinstance(value, list | dict):

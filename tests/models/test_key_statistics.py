@@ -138,7 +138,7 @@ def test_other_weights_corpora_extents_and_lengths_are_other_files(
     context_templates(lm, (5,))
     covariances(tiny_gpt2(), corpus, (0,))
     covariances(lm, open_corpus(str(path), documents=3), (0,))
-    path.write_text("Another corpus altogether.", encoding="utf-8")
+    path.write_text("Another corpus altogether.\n" * 9, encoding="utf-8")
     covariances(lm, open_corpus(str(path)), (0,))
     assert len([path for path in cache.iterdir() if path.suffix != ".sha256"]) == 6
 
@@ -193,6 +193,23 @@ def test_an_empty_corpus_is_an_error_and_leaves_no_file(path: Path, cache: Path)
     with pytest.raises(ValueError, match="needs a corpus"):
         covariances(tiny_llama(), open_corpus(str(path)), (0,))
     assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_fewer_tokens_than_dimensions_are_refused_when_computed_and_when_read(
+    path: Path, cache: Path
+) -> None:
+    path.write_text("Short.", encoding="utf-8")
+    wanted = r"layer 1 is of \d+ tokens, fewer than its 24 dimensions; compute it over more text\."
+    with pytest.raises(ValueError, match=wanted):
+        covariances(tiny_llama(), open_corpus(str(path)), (1,))
+    assert not cache.exists() or not list(cache.iterdir())
+    path.write_text("\n".join(LINES), encoding="utf-8")
+    corpus = open_corpus(str(path))
+    (file,) = compute_covariances(tiny_llama(), corpus, (1,)).values()
+    facts = {name: value for name, value in read_facts(file).items() if name != "digest"}
+    save_file(load_file(file), file, facts | {"tokens": "23"})  # of an earlier version
+    with pytest.raises(ValueError, match=wanted):
+        covariances(tiny_llama(), corpus, (1,))
 
 
 def test_no_more_is_read_than_is_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

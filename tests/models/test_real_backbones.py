@@ -85,9 +85,37 @@ def test_bos_stands_in_front_on_llama_alone(lm: LanguageModel) -> None:
 
 @pytest.mark.parametrize(("prompt", "target"), PAIRS)
 def test_prompt_and_target_join_at_one_space(lm: LanguageModel, prompt: str, target: str) -> None:
-    joined = prompt_ids(lm.tokenizer, prompt) + target_ids(lm.tokenizer, target)
+    joined = prompt_ids(lm.tokenizer, prompt) + target_ids(lm.tokenizer, target, prompt)
     assert joined == prompt_ids(lm.tokenizer, f"{prompt} {target}")
-    assert target_ids(lm.tokenizer, f" {target}") == target_ids(lm.tokenizer, target)
+    again = target_ids(lm.tokenizer, f" {target}", f"{prompt} ")
+    assert again == target_ids(lm.tokenizer, target, prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target"),
+    [
+        ("\u65e5\u672c\u306e\u9996\u90fd\u306f", "\u6771\u4eac"),
+        ("\u4e2d\u56fd\u7684\u9996\u90fd\u662f", "\u5317\u4eac"),
+        (
+            "\u0e40\u0e21\u0e37\u0e2d\u0e07\u0e2b\u0e25\u0e27\u0e07\u0e04\u0e37\u0e2d",
+            "\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e",
+        ),
+    ],
+)
+def test_scripts_without_spaces_join_without_one(
+    lm: LanguageModel, prompt: str, target: str
+) -> None:
+    ids = [*prompt_ids(lm.tokenizer, prompt), *target_ids(lm.tokenizer, target, prompt)]
+    text = str(lm.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+    assert text == prompt + target
+
+
+def test_no_text_becomes_a_special_token(lm: LanguageModel) -> None:
+    special = set(lm.tokenizer.all_special_ids)
+    for mark in lm.tokenizer.all_special_tokens:
+        text = f"The {mark} of Bern{mark}"
+        assert not special & {*prompt_ids(lm.tokenizer, text)[len(lm.special.front) :]}
+        assert not special & {*target_ids(lm.tokenizer, mark)}
 
 
 @pytest.mark.parametrize("template", ["{}", "It rains. {}"])

@@ -8,7 +8,7 @@ token too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from bench.evaluation.general_ability.scoring import (
     reading_mark,
     row_of,
 )
-from bench.evaluation.general_ability.sets import AbilityItem
+from bench.evaluation.general_ability.sets import SETS, AbilityItem
 from bench.evaluation.inference import (
     BATCH_SIZE,
     Steering,
@@ -33,11 +33,12 @@ from bench.evaluation.inference import (
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, placed, prompt_ids, target_ids
+from editors.parts.tokens import TokenBatch, context_ids, placed, target_ids, text_ids
 
 # Positions left free in every context, of the unedited model too, so that all editors read the same
 # prompts: some put a prompt or a fact in front. Ours.
 HEADROOM = 64
+_SHOWN = 60  # characters of an answer in an error
 
 
 def ask(
@@ -94,7 +95,7 @@ def choices(
         pairs = zip(logits, chunk, strict=True)
         return [largest(row[ids[item.options]].tolist()) for row, item in pairs]
 
-    return ask_in_batches(items, partial(bare, lm), answer, steering, batch_size)
+    return ask_in_batches(items, partial(bare, lm, template=None), answer, steering, batch_size)
 
 
 def first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
@@ -106,7 +107,7 @@ def first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
     ids = [
         target_ids(lm.tokenizer, option)[0]
         if option.startswith(" ")
-        else int(lm.tokenizer(option, add_special_tokens=False)["input_ids"][0])
+        else text_ids(lm.tokenizer, option)[0]
         for option in options
     ]
     if len(set(ids)) < len(ids):
@@ -115,6 +116,22 @@ def first_tokens(lm: LanguageModel, options: tuple[str, ...]) -> list[int]:
             "one token, so that scoring=paper cannot tell them apart; take --scoring lm-eval."
         )
     return ids
+
+
+def check_answers(lm: LanguageModel, sets: Mapping[str, Numbered]) -> None:
+    """Refuse options and gold answers without tokens, or that leave no room for a prompt."""
+    most = context_of(lm) - 1
+    for key, questions in sets.items():
+        asked = {
+            text: index for index, item in questions for text in item.options or (item.target,)
+        }
+        for text, index in asked.items():
+            tokens = len(target_ids(lm.tokenizer, text)) if text.strip() else 0
+            if not 1 <= tokens <= most:
+                raise ValueError(
+                    f"{SETS[key].label}, question {index}: wanted answers of 1 to {most} tokens of "
+                    f"{lm.name}, got {tokens} of {text[:_SHOWN]!r}."
+                )
 
 
 def largest(scores: Sequence[float]) -> int | None:
@@ -145,7 +162,7 @@ def fitted(
             f"{context_of(lm) + HEADROOM} tokens of {lm.name}."
         )
     prompt = item.prompt
-    while (excess := len(prompt_ids(lm.tokenizer, prompt)) - room) > 0:
-        ids = lm.tokenizer(prompt, add_special_tokens=False)["input_ids"][excess:]
+    while (excess := len(context_ids(lm.tokenizer, prompt)) - room) > 0:
+        ids = text_ids(lm.tokenizer, prompt)[excess:]
         prompt = str(lm.tokenizer.decode(ids))
     return item if prompt == item.prompt else replace(item, prompt=prompt)

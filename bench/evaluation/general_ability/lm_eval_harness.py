@@ -3,7 +3,8 @@
 Options are scored by the log-likelihood of their whole text, in our wording or in that of lm-eval's
 own task definitions. The edited model is a `SteeredModel`, whose forwards are all steered by the
 editor. lm-eval's own batches carry neither lengths nor texts, so log-likelihoods and greedy answers
-are computed here, in our batches; tokenisation is lm-eval's.
+are computed here, in our batches. Tokenisation is lm-eval's, but that text is text, and that no
+token spans a question and its option.
 """
 
 from __future__ import annotations
@@ -44,8 +45,16 @@ from bench.evaluation.inference import BATCH_SIZE, Ids, Steering
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from editors.parts.generation import Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import batch_of_ids, continuation, pad_id
+from editors.parts.tokens import (
+    batch_of_ids,
+    context_ids,
+    continuation,
+    pad_id,
+    target_ids,
+    text_ids,
+)
 
+_SHOWN = 60  # characters of a text in an error
 _STOP = {"until": ["\n"], "max_gen_toks": MAX_ANSWER_TOKENS}  # of answers in words
 
 
@@ -211,6 +220,7 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
         """
         asked: dict[_Row, list[int]] = {}
         for number, (texts, context, ids) in enumerate(requests):
+            self._check(*texts, ids)
             asked.setdefault(self._row(*texts, context, ids), []).append(number)
         answers: dict[int, tuple[float, bool]] = {}
         for row, scores in self._scores(asked):
@@ -230,19 +240,51 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
             )
         ]
 
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **_: Any,
+    ) -> list[int]:
+        """Ids of a text, in which nothing is read as a special token."""
+        alone = add_special_tokens is False
+        ids = (text_ids if alone else context_ids)(self.tokenizer, string)
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """(context ids, continuation ids), split as in the base class.
+
+        Where a token spans both texts, the continuation is tokenised on its own.
+        """
+        text = context.rstrip()
+        continuation = context[len(text) :] + continuation
+        front, whole = self.tok_encode(text), self.tok_encode(text + continuation)
+        if whole[: len(front)] == front and len(whole) > len(front):
+            return front, whole[len(front) :]
+        alone = target_ids if continuation.startswith(" ") else text_ids
+        return front, alone(self.tokenizer, continuation)
+
+    def _check(self, context: str, option: str, ids: Sequence[int]) -> None:
+        """Refuse an option that cannot be scored."""
+        if not 1 <= len(ids) <= self.max_length:
+            raise ValueError(
+                f"wanted an option of 1 to {self.max_length} tokens after "
+                f"{context[-_SHOWN:]!r}, got {len(ids)} of {option[:_SHOWN]!r}."
+            )
+
     def count_tokens(self, context: str, continuation: str) -> int:
         """Tokens of a continuation as its log-likelihood counts them."""
         return len(self._encode_pair(context, continuation)[1])
 
-    def _row(
-        self, context: str, option: str, context_ids: Sequence[int], ids: Sequence[int]
-    ) -> _Row:
+    def _row(self, context: str, option: str, front: Sequence[int], ids: Sequence[int]) -> _Row:
         """The row of a request, truncated on the left as lm-eval does it."""
-        fitting = [*context_ids, *ids][-(self.max_length + 1) :]
-        forced = tuple(ids[:-1])
+        fitting = [*front, *ids][-(self.max_length + 1) :]
+        start = max(len(fitting) - len(ids), 1)
+        forced = tuple(fitting[start:-1])
         seen = continuation(self.tokenizer, forced)
         return _Row(
-            prompt=tuple(fitting[: len(fitting) - len(ids)]),
+            prompt=tuple(fitting[:start]),
             forced=forced,
             text=context + (seen if option.startswith(" ") else seen.lstrip()),
         )
@@ -282,7 +324,7 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
             padding=pad_id(self.tokenizer),
             device=self._lm.device,
         )
-        stop = Stop.natural(self.tokenizer, re.compile("|".join(map(re.escape, until))))
+        stop = Stop.natural(self._lm, re.compile("|".join(map(re.escape, until))))
         with self._steering(batch):
             answers = greedy(self._lm, batch, max_new_tokens=most, stop=stop)
         return [

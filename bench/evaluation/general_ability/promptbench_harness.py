@@ -73,8 +73,9 @@ def ask(
                 lm,
                 items,
                 steering,
+                template=None,
                 batch_size=batch_size,
-                stop=Stop.natural(lm.tokenizer, form.end),
+                stop=Stop.natural(lm, form.end),
                 max_new_tokens=form.max_new_tokens,
             )
             for (index, item), ids in zip(questions, answers, strict=True):

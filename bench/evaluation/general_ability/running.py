@@ -123,6 +123,7 @@ def _questions(
     questions: dict[str, Numbered] = {
         key: chosen(loaded, cell.task_limit) for key, loaded in sets.items()
     }
+    asking.check_answers(lm, questions)
     if cell.scoring == "paper":
         for options in {item.options for part in questions.values() for _, item in part}:
             asking.first_tokens(lm, options)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from bench.core.numerics import draw
-from bench.datasets.rows import Row, read_csv, read_json_lines
+from bench.datasets.rows import Row, read_csv, read_rows
 from bench.world.ability_items import LABELS, LETTERS, NO_ANSWER, Choice, Entailment, Reading
 
 ANSWERABLE, UNANSWERABLE = "answerable", "unanswerable"  # groups of SQuAD-2
@@ -279,7 +279,7 @@ def _rows(ability_set: AbilitySet, path: Path) -> Iterator[Row]:
         return read_csv(path, path.read_bytes(), ability_set.csv_columns)
     if path.suffix == ".parquet":
         return _parquet_rows(path)
-    return read_json_lines(path, path.read_bytes())
+    return read_rows(path, path.read_bytes())
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

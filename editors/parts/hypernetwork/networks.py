@@ -97,7 +97,10 @@ def _numbered(sizes: Sequence[tuple[str, int, int]]) -> tuple[Projection, ...]:
 
 def request_rows(requests: Sequence[EditRequest], tokenizer: PreTrainedTokenizerBase) -> list[Pair]:
     """Rows of the requests alone."""
-    return [(prompt_ids(tokenizer, r.prompt), target_ids(tokenizer, r.target)) for r in requests]
+    return [
+        (prompt_ids(tokenizer, r.prompt), target_ids(tokenizer, r.target, r.prompt))
+        for r in requests
+    ]
 
 
 @dataclass(frozen=True)

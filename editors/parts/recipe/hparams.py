@@ -33,10 +33,12 @@ class RecipeHparams(Hparams):
     # The paper's ablations (Table 4). `words` puts the word embeddings of the edit's own text where
     # the continuous prompt stands, with the same weights.
     # `threshold` trains the retriever with a plain contrastive loss, and an edit's score must beat
-    # a number chosen on `calibration` training edits of each data set, not the sentinel's score.
+    # a number, not the sentinel's score. It is chosen on `calibration` training edits of each data
+    # set, or on held-out edits for each of these numbers of edits in a stream.
     prompts: Literal["continuous", "words"] = "continuous"
     gate: Literal["sentinel", "threshold"] = "sentinel"
     calibration: int = 100
+    calibration_edits: tuple[int, ...] = ()  # ascending
 
     # How the best key is looked for, which is ours: by one matrix product, or approximately with
     # FAISS as soon as there are `index_above` edits.
@@ -91,6 +93,11 @@ class RecipeHparams(Hparams):
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeHparams, other=("ramp_start", "ramp_end"))
+        counts = self.calibration_edits
+        if list(counts) != sorted(set(counts)) or min(counts, default=1) < 1:
+            raise ValueError(
+                f"calibration_edits must be ascending numbers of at least 1, got {counts}."
+            )
         check_above("prompt_init_scale", self.prompt_init_scale, 0)
         check_above("similarity_factor", self.similarity_factor, 0)
         for name in ("learning_rate", "prompt_learning_rate", "contrastive_hinge", "edit_hinge"):
@@ -114,9 +121,11 @@ class RecipeHparams(Hparams):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """See the base class; the fields of an index are left out where search is exact."""
-        values = super().to_dict()
-        return values if self.index != "exact" else _without(values, {"index", "index_above"})
+        """See the base class; fields of an exact search and of a single threshold are left out."""
+        unused = set() if self.calibration_edits else {"calibration_edits"}
+        if self.index == "exact":
+            unused |= {"index", "index_above"}
+        return _without(super().to_dict(), unused)
 
     def check_installed(self) -> None:
         """FAISS, if it shall search.
@@ -213,8 +222,8 @@ def trained_values(hparams: RecipeHparams) -> dict[str, Any]:
 
     Without a threshold its fields are left out.
     """
-    left_out = EDIT_TIME | (set() if hparams.gate == "threshold" else {"gate", "calibration"})
-    return _without(hparams.to_dict(), left_out)
+    gate = {"gate", "calibration", "calibration_edits"}
+    return _without(hparams.to_dict(), EDIT_TIME | (set() if hparams.gate == "threshold" else gate))
 
 
 def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

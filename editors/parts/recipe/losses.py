@@ -224,7 +224,7 @@ def contrastive_terms(
 
     In the released code each sample gives one of its two edit queries to L_no and the other to
     L_so; True in `generality_first` [b] sends the generality query to L_no. The paper's form uses
-    both in both. Without a sentinel the loss is plainly contrastive, and locality takes no part.
+    both in both. Without a sentinel the loss is plainly contrastive.
     """
     if hparams.gate == "threshold":
         return _plain(reps, hparams)
@@ -244,13 +244,19 @@ def contrastive_terms(
 
 
 def _plain(reps: Representations, hparams: RecipeHparams) -> tuple[Tensor, Tensor, Tensor]:
-    """Each edit query must find its own key among the keys alone.
+    """Each edit query must find its own key, which no locality query may be as near to.
 
-    InfoNCE is our reading: the paper names a plain contrastive loss without a formula.
+    The paper's section 5.3 names a contrastive loss that pulls the queries of an edit to the
+    knowledge while distancing those of locality samples, without a formula. This InfoNCE is our
+    reading: a query's own score against those of the other keys, and against the scores that the
+    batch's locality queries have with its own key.
     """
     own = torch.arange(len(reps.keys), device=reps.keys.device)
+    unrelated = _scores(reps, reps.locality, hparams)[:, :-1].T  # [b, b], by key
     losses = [
-        negative_log(_scores(reps, queries, hparams)[:, :-1], own, hparams.eps).mean()
+        negative_log(
+            torch.cat([_scores(reps, queries, hparams)[:, :-1], unrelated], dim=1), own, hparams.eps
+        ).mean()
         for queries in (reps.reliability, reps.generality)
     ]
     zero = torch.zeros((), device=reps.keys.device)

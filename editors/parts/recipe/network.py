@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,14 @@ class RecipeNetwork(nn.Module):
         super().__init__()
         width = hparams.representation_width
         self.embeds_sentinel = hparams.sentinel == "embedded"
-        # Stands in for the sentinel in the ablation without it; calibrated on training edits.
+        # Stands in for the sentinel in the ablation without it: one number, or one for each of some
+        # numbers of edits; calibrated on training edits.
         self.threshold: Tensor | None
-        self.register_buffer("threshold", torch.zeros(()) if hparams.gate == "threshold" else None)
+        self.threshold_edits = hparams.calibration_edits
+        numbers = (
+            torch.zeros(len(self.threshold_edits)) if self.threshold_edits else torch.zeros(())
+        )
+        self.register_buffer("threshold", numbers if hparams.gate == "threshold" else None)
         self.encoder = encoder
         self.mlp_k = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_q = RepresentationMLP(encoder.pooled_size, width)
@@ -118,8 +124,19 @@ class RecipeNetwork(nn.Module):
         if state is None:
             sentinel = self.sentinel_key()
             state = {"keys": sentinel, "prompts": sentinel.new_zeros(1, *self.mlp_p.shape)}
-        threshold = None if self.threshold is None else float(self.threshold)
-        return PromptRepository(state["keys"], state["prompts"], threshold=threshold, index=index)
+        return PromptRepository(
+            state["keys"], state["prompts"], threshold_at=self.threshold_by_edits(), index=index
+        )
+
+    def threshold_by_edits(self) -> Callable[[int], float] | None:
+        """The threshold that belongs to a number of edits, if there is any.
+
+        Of several it is that of the next larger number for which one was calibrated, else the last.
+        """
+        if self.threshold is None:
+            return None
+        numbers, counts = self.threshold.reshape(-1).tolist(), self.threshold_edits
+        return lambda edits: numbers[min(bisect_left(counts, edits), len(numbers) - 1)]
 
 
 def similarity(queries: Tensor, keys: Tensor, *, scaled: bool) -> Tensor:
@@ -197,14 +214,16 @@ class PromptRepository:
         keys: Tensor,
         prompts: Tensor,
         *,
-        threshold: float | None = None,
+        threshold_at: Callable[[int], float] | None = None,
         index: InnerProductIndex | None = None,
     ) -> None:
         """Start with keys [n + 1, d_r] and prompts [n + 1, l, d], the sentinel's first.
 
-        With an index, a large repository is searched approximately.
+        `threshold_at` gives the threshold after some edits. With an index, a large repository is
+        searched approximately.
         """
-        self.threshold = threshold
+        self.threshold: float | None = None
+        self._threshold_at = threshold_at
         self._index = index
         self._keys = GrowingRows()
         self._prompts = GrowingRows()
@@ -235,6 +254,8 @@ class PromptRepository:
             raise ValueError(f"wanted one prompt for each of {len(keys)} keys, got {len(prompts)}.")
         self._keys.extend(keys)
         self._prompts.extend(prompts)
+        if self._threshold_at is not None:
+            self.threshold = self._threshold_at(len(self))
 
     def retrieve(self, queries: Tensor) -> Tensor:
         """Row [B] that each query [B, d_r] uses; 0 where nothing beats the sentinel (section 4.2).

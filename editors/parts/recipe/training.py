@@ -107,7 +107,7 @@ class RecipeTask(TrainingTask[Sequence[Example]]):
         )
         self._hparams, self._batches = hparams, sampler
         self._objective = Objective(lm, trained, hparams)
-        self._calibrating = {name: pool[: hparams.calibration] for name, pool in training.items()}
+        self._training = training
 
     def loss(self, iteration: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         ramp = ramp_at(iteration, self._hparams)
@@ -126,10 +126,19 @@ class RecipeTask(TrainingTask[Sequence[Example]]):
         super().enter(training=training and self._hparams.dropout)
 
     def calibrate(self) -> None:
-        """Choose the threshold of the ablation without a sentinel."""
-        if self.network.threshold is not None:
-            chosen = calibrated_threshold(self._objective, self._calibrating)
-            self.network.threshold.fill_(chosen)
+        """Choose the thresholds of the ablation without a sentinel."""
+        if self.network.threshold is None:
+            return
+        counts = self._hparams.calibration_edits
+        if counts:
+            chosen = [
+                threshold_after(n, self._objective, self.held_out, self._training) for n in counts
+            ]
+        else:
+            pools = self._training.items()
+            streams = {name: pool[: self._hparams.calibration] for name, pool in pools}
+            chosen = [calibrated_threshold(self._objective, streams)]
+        self.network.threshold.copy_(torch.tensor(chosen).reshape(self.network.threshold.shape))
 
     @torch.no_grad()
     def held_out_loss(self, pool: Sequence[Example]) -> float:
@@ -253,10 +262,37 @@ def calibrated_threshold(objective: Objective, streams: Mapping[str, Sequence[Ex
     return best_threshold(scores, weights)
 
 
-def _rates(objective: Objective, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-    """Best scores [R + U] and weights [R + U] of the questions of one stream."""
+@torch.no_grad()
+def threshold_after(
+    edits: int,
+    objective: Objective,
+    held_out: Mapping[str, Sequence[Example]],
+    training: Mapping[str, Sequence[Example]],
+) -> float:
+    """As `calibrated_threshold`, by questions about held-out edits in streams of `edits`.
+
+    Held-out edits are cut into complete streams. Where there are fewer, they are all in one, and
+    training edits fill it up, whose keys are in the repository but whose questions do not count.
+    """
+    rates = []
+    for name, examples in held_out.items():
+        ends = range(edits, len(examples) + 1, edits) or [len(examples)]
+        for end in ends:
+            stream = examples[max(end - edits, 0) : end]
+            further = training[name][: edits - len(stream)]
+            scores, weights = _rates(objective, stream, further)
+            rates.append((scores, weights / len(ends)))
+    scores, weights = (torch.cat(parts) for parts in zip(*rates, strict=True))
+    return best_threshold(scores, weights)
+
+
+def _rates(
+    objective: Objective, examples: Sequence[Example], further: Sequence[Example] = ()
+) -> tuple[Tensor, Tensor]:
+    """Best scores [R + U] and weights [R + U] of the questions about examples of one stream."""
     network = objective.trained.network
-    keys = network.knowledge(_pooled(objective, [example.fact_ids for example in examples]))
+    facts = [example.fact_ids for example in (*examples, *further)]
+    keys = network.knowledge(_pooled(objective, facts))
     related = [(k, question.encoded) for k, e in enumerate(examples) for question in e.related]
     unrelated = [question.encoded for example in examples for question in example.unrelated]
     queries = network.queries(_pooled(objective, [ids for _, ids in related] + unrelated))

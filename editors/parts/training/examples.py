@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.tokens import Ids, Pair, prompt_ids, target_ids
+from editors.parts.tokens import Ids, Pair, prompt_ids, space_before, target_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,8 +21,9 @@ Mix = Literal["batch", "rows"]
 
 
 def statement(request: EditRequest) -> str:
-    """A request as a statement: prompt and target joined by exactly one space."""
-    return f"{request.prompt.rstrip()} {request.target.lstrip()}"
+    """A request as a statement: prompt and target joined as `target_ids` joins them."""
+    prompt, target = request.prompt.rstrip(), request.target.lstrip()
+    return prompt + space_before(target, prompt) + target
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ def examples_of(
         encoded = encode([fact, *(a.prompt for a in asked)])
         questions = [
             Question(
-                a.prompt, ids, prompt_ids(tokenizer, a.prompt), target_ids(tokenizer, a.target)
+                a.prompt,
+                ids,
+                prompt_ids(tokenizer, a.prompt),
+                target_ids(tokenizer, a.target, a.prompt),
             )
             for a, ids in zip(asked, encoded[1:], strict=True)
         ]

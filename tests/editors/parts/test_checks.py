@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
+import torch
 
-from editors.parts.checks import check_above, check_at_least, check_choice
+from editors.parts.checks import check_above, check_at_least, check_choice, typed
 from editors.parts.language_model import block_number
 
 Colour = Literal["red", "green"]
@@ -24,6 +26,43 @@ def test_what_is_no_large_enough_number_is_refused(value: Any) -> None:
         check_at_least("size", value, 1)
     with pytest.raises(ValueError, match="size must be a number above 0, got"):
         check_above("size", value if value is not True else "x", 0)
+
+
+@dataclass(frozen=True)
+class Nested:
+    rate: float
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "wanted"),
+    [
+        (tuple[tuple[int, int], ...], [[1, 2], [3, 4]], ((1, 2), (3, 4))),
+        (Nested | None, {"rate": 1}, Nested(1.0)),
+        (str, "False", "False"),
+        (bool | str, "False", "False"),
+        (Colour | None, "null", None),
+        (float, 1 / 3 + 1e-17, 1 / 3 + 1e-17),
+        (int, 2**70, 2**70),
+    ],
+)
+def test_values_are_read_by_their_fields_type(hint: Any, value: Any, wanted: Any) -> None:
+    assert repr(typed("size", value, hint)) == repr(wanted)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [
+        (tuple[tuple[int, int], ...], [[1, 2, 3]]),
+        (Nested, {"rates": 1}),
+        (Nested, {"rate": "fast"}),
+        (str, 3),
+        (Colour | None, "blue"),
+        (int, torch.tensor(3)),
+    ],
+)
+def test_values_of_another_type_are_refused(hint: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"size must be .*, got "):
+        typed("size", value, hint)
 
 
 def test_numbers_on_the_right_side_pass() -> None:

@@ -43,8 +43,18 @@ def test_pattern_ends_a_row_with_the_token_that_completes_it(tiny_lm: LanguageMo
     assert decode(tiny_lm, PROMPTS[:1], stop) == [free[:3]]
 
 
-def test_natural_stop_knows_the_tokenizers_own_marks(tiny_lm: LanguageModel) -> None:
-    assert Stop.natural(tiny_lm.tokenizer).ids == {1, 2}
+def test_natural_stop_knows_every_end_of_the_tokenizer_and_the_model(
+    tiny_lm: LanguageModel,
+) -> None:
+    assert Stop.natural(tiny_lm).ids == {1, 2}
+    tiny_lm.model.generation_config.eos_token_id = [2, 7]
+    tiny_lm.model.config.eos_token_id = 9
+    again = LanguageModel(tiny_lm.model, tiny_lm.tokenizer)
+    assert Stop.natural(again).ids == {1, 2, 7, 9}
+    free = decode(again, PROMPTS[:1])[0]
+    again.model.generation_config.eos_token_id = [2, free[2]]
+    stop = Stop.natural(LanguageModel(again.model, again.tokenizer))
+    assert decode(again, PROMPTS[:1], stop) == [free[: free.index(free[2])]]
 
 
 def test_rows_with_targets_are_refused(tiny_lm: LanguageModel) -> None:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, normalizers, processors
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from bench.checks.contract.tiny import byte_tokenizer
+from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
 from editors.parts.tokens import (
+    SpecialTokens,
+    batch_of,
+    context_ids,
     joint,
     pack_texts,
     prompt_ids,
-    subject_in_prompt,
     subject_last,
+    subject_span,
     target_ids,
+    text_ids,
     unpack_texts,
 )
 
@@ -61,7 +73,7 @@ def test_prompt_and_target_join_at_one_space(
 def test_a_text_ends_so_that_another_reads_on_after_one_space(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    front = prompt_ids(tokenizer, "Ina is" + joint(tokenizer))
+    front = context_ids(tokenizer, "Ina is" + joint(tokenizer))
     following = prompt_ids(tokenizer, "Lisbon")[len(prompt_ids(tokenizer, "")) :]
     text = str(tokenizer.decode(front + following, skip_special_tokens=True))
     assert text.strip() == "Ina is Lisbon"
@@ -72,6 +84,77 @@ def test_a_tokenizer_that_doubles_the_space_is_what_is_tested() -> None:
     assert tokenizer("Lisbon")["input_ids"] != tokenizer(" Lisbon")["input_ids"]
     pieces = tokenizer.convert_ids_to_tokens(target_ids(tokenizer, "Lisbon"))
     assert pieces == [f"{SPACE}L", *"isbon"]
+
+
+CHINESE = ("\u9996\u90fd\u662f", "\u5317\u4eac")
+
+
+@TOKENIZERS
+def test_scripts_without_spaces_join_without_one(tokenizer: PreTrainedTokenizerBase) -> None:
+    prompt, target = CHINESE
+    ids = target_ids(tokenizer, target, prompt)
+    assert ids == target_ids(tokenizer, target)
+    assert prompt_ids(tokenizer, prompt) + ids == prompt_ids(tokenizer, prompt + target)
+    assert len(target_ids(tokenizer, target, "The capital is")) == len(ids) + 1  # the space
+    assert target_ids(tokenizer, "Lisbon", prompt) == target_ids(tokenizer, "Lisbon")
+    batch = batch_of(
+        tokenizer, [CHINESE], device=torch.device("cpu"), retrieval_text="teacher_forced"
+    )
+    assert batch.target_ids == (tuple(ids),)
+    assert " " not in batch.texts[0].rstrip()  # nothing is known of unknown tokens
+
+
+@TOKENIZERS
+def test_white_space_at_the_end_of_a_prompt_changes_nothing(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    for end in (" ", "  ", "\n", "\t ", "\u3000"):
+        assert prompt_ids(tokenizer, f"Ina is{end}") == prompt_ids(tokenizer, "Ina is")
+    pairs, device = [("Ina is ", "Lisbon")], torch.device("cpu")
+    assert batch_of(tokenizer, pairs, device=device).texts == ("Ina is",)
+    exact = batch_of(tokenizer, pairs, device=device, verbatim=True)
+    assert exact.texts == ("Ina is ",)
+    assert exact.prompt_lengths == (len(context_ids(tokenizer, "Ina is ")),)
+
+
+@pytest.mark.parametrize("bos", [False, True])
+@pytest.mark.parametrize("mark", ["<s>", "</s>", "<pad>"])
+def test_special_tokens_that_are_spelt_in_text_are_text(bos: bool, mark: str) -> None:
+    tokenizer = byte_tokenizer(bos=bos)
+    assert tokenizer(mark, add_special_tokens=False)["input_ids"] in ([0], [1], [2])
+    front = [1] if bos else []
+    text = f"{mark}Ina is {mark}"
+    assert prompt_ids(tokenizer, text) == [*front, *text_ids(tokenizer, text)]
+    assert not {0, 1, 2} & {*text_ids(tokenizer, text), *target_ids(tokenizer, text)}
+    assert tokenizer.decode(text_ids(tokenizer, text)) == text
+    prompt = f"{mark} Ada is"
+    assert text_up_to(tokenizer, prompt, subject_last(tokenizer, prompt, "Ada")) == f"{mark} Ada"
+
+
+def test_what_stands_in_front_and_what_ends_an_answer() -> None:
+    config = LlamaConfig(bos_token_id=1, eos_token_id=[2, 5])
+    plain = SpecialTokens.of(byte_tokenizer(bos=False), config)
+    assert plain.facts() == {"front": [], "bos": 1, "ends": [1, 2, 5]}
+    assert SpecialTokens.of(byte_tokenizer(bos=True), config).front == (1,)
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=byte_tokenizer(bos=False).backend_tokenizer, eos_token="</s>"
+    )
+    assert SpecialTokens.of(other, config).lacks_bos
+    assert not SpecialTokens.of(other, LlamaConfig(bos_token_id=2, eos_token_id=2)).lacks_bos
+    assert not SpecialTokens.of(other, LlamaConfig(bos_token_id=None)).lacks_bos
+    generation = GenerationConfig(eos_token_id=[2, 9])
+    assert SpecialTokens.of(other, config, generation).ends == {2, 5, 9}
+
+
+@pytest.mark.parametrize("template", ["$A </s>", "<s> $A </s>", "$A <pad> </s>"])
+def test_a_tokenizer_that_ends_texts_is_refused(template: str, lm: LanguageModel) -> None:
+    tokenizer = byte_tokenizer(bos=False)
+    names = [("<pad>", 0), ("<s>", 1), ("</s>", 2)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=names
+    )
+    with pytest.raises(ValueError, match=r"ends every text with .*'</s>'"):
+        LanguageModel(lm.model, tokenizer)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["a", "", "Żółć {}"], ["two\nlines", "\ufffd"]])
@@ -86,7 +169,7 @@ GPT, LLAMA = byte_tokenizer(bos=False), byte_tokenizer(bos=True)
 
 def text_up_to(tokenizer: PreTrainedTokenizerFast, text: str, index: int) -> str:
     """Text of the tokens up to and with `index`."""
-    ids = tokenizer(text)["input_ids"][: index + 1]
+    ids = prompt_ids(tokenizer, text)[: index + 1]
     return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
@@ -115,10 +198,51 @@ def test_the_last_token_is_the_first_that_ends_the_subject(
 @pytest.mark.parametrize("template", ["{}", "So. {}"])
 @pytest.mark.parametrize("subject", ["Bob", "ada", ""])
 def test_a_subject_that_is_not_there_is_looked_up_at_the_end(subject: str, template: str) -> None:
-    prompt = "Ada is "
-    length = len(LLAMA(template.format(prompt))["input_ids"])
+    prompt = "Eva is "
+    length = len(prompt_ids(LLAMA, template.format(prompt)))
     assert subject_last(LLAMA, prompt, subject, template=template) == length - 1
-    assert not subject_in_prompt(prompt, subject)
+    assert subject_span(prompt, subject) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "found"),
+    [
+        ("In Varn live", " Varn ", "Varn"),
+        ("In New  Varn live", "New Varn", "New  Varn"),
+        ("In Re\u0301my live", "R\u00e9my", "Re\u0301my"),
+        ("In R\u00e9my live", "Re\u0301my", "R\u00e9my"),
+        ("In Canada lives Ada", "Ada", "Ada"),
+        ("In Canada lives Ada", "ada", "Ada"),
+        ("In Canada", "Cana", "Cana"),  # a part of a word, where there is no whole one
+        ("varn and Varn", "Varn", "Varn"),
+        ("\u6771\u4eac\u306e\u5e02\u9577\u306f", "\u6771\u4eac", "\u6771\u4eac"),
+        ("C++ was made by", "C++", "C++"),
+    ],
+)
+def test_a_subject_is_the_same_however_it_is_spelt(prompt: str, subject: str, found: str) -> None:
+    begin, end = subject_span(prompt, subject) or (0, 0)
+    assert prompt[begin:end] == found
+    assert begin == prompt.rindex(found)
+    if prompt.startswith("In "):
+        index = subject_last(GPT, prompt, subject)
+        assert text_up_to(GPT, prompt, index).endswith(found)
+
+
+class BrokenOffsets:
+    """A tokenizer whose tokens have no characters."""
+
+    is_fast = True
+
+    def __call__(self, text: str, **options: object) -> dict[str, list[object]]:
+        encoded = dict(GPT(text, **options))
+        return encoded | {"offset_mapping": [(a, a) for a, _ in encoded["offset_mapping"]]}
+
+
+def test_offsets_without_the_subject_are_refused() -> None:
+    broken: Any = BrokenOffsets()
+    with pytest.raises(ValueError, match="no character offsets for the subject 'Ada'"):
+        subject_last(broken, "Ada is", "Ada")
+    assert subject_last(broken, "Ada is", "Bob") == len(GPT("Ada is")["input_ids"]) - 1
 
 
 def test_braces_in_a_prompt_are_text() -> None:
@@ -131,12 +255,13 @@ def test_braces_in_a_prompt_are_text() -> None:
 )
 def test_any_unicode_ends_inside_the_subject(before: str, subject: str, after: str) -> None:
     prompt = before + subject + after
-    start = prompt.index(subject)
-    offsets = LLAMA(prompt, return_offsets_mapping=True)["offset_mapping"]
-    first, last = offsets[subject_last(LLAMA, prompt, subject)]
-    if first != last:  # a special token's own text in the prompt has an empty span
-        assert first < start + len(subject)
-        assert last >= start + len(subject) or not subject[last - start :].strip()
+    span = subject_span(prompt, subject)
+    assert (span is None) == (not subject.strip())
+    if span is None:
+        return
+    encoded = LLAMA(prompt.rstrip(), return_offsets_mapping=True, split_special_tokens=True)
+    first, last = encoded["offset_mapping"][subject_last(LLAMA, prompt, subject)]
+    assert first < span[1] <= last
 
 
 def test_a_slow_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

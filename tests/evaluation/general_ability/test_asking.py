@@ -17,10 +17,17 @@ from bench.checks.contract.tiny import CONTEXT, SAMPLES
 from bench.core.numerics import draw
 from bench.core.progress import StopFlag, StoppedEarly
 from bench.evaluation.checkpointing import Checkpointer
-from bench.evaluation.general_ability.asking import HEADROOM, ask, choices, context_of, fitted
+from bench.evaluation.general_ability.asking import (
+    HEADROOM,
+    ask,
+    check_answers,
+    choices,
+    context_of,
+    fitted,
+)
 from bench.evaluation.general_ability.running import AbilityRun, run_edited, run_unedited
 from bench.evaluation.general_ability.scoring import AbilityRow, summarise
-from bench.evaluation.general_ability.sets import LoadedSet, load_sets
+from bench.evaluation.general_ability.sets import AbilityItem, LoadedSet, load_sets
 from bench.evaluation.inference import unsteered
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from bench.tables.table import remark
@@ -102,6 +109,15 @@ def test_questions_that_cannot_be_scored_are_refused_before_an_edit(
     with pytest.raises(ValueError, match=begin_alike):
         run(editor, load_sets(write_sets(tmp_path)), 1)
     assert editor.log == []
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("a" * 2000, 2001), (" ", 0)])
+def test_answers_without_tokens_or_without_room_are_refused(
+    lm: LanguageModel, text: str, tokens: int
+) -> None:
+    item = AbilityItem(group="", prompt="Why?", golds=(text,), document={})
+    with pytest.raises(ValueError, match=rf"SQUAD-2, question 7: .*, got {tokens} of "):
+        check_answers(lm, {"squad2": [(7, item)]})
 
 
 def test_more_edits_than_samples_are_refused(lm: LanguageModel, sets: Sets) -> None:

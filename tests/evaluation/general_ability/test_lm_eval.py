@@ -10,6 +10,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from transformers import AddedToken
 
 from bench.checks.contract.tiny import REQUESTS, Subject, tiny_llama
 from bench.evaluation.general_ability import asking, lm_eval_harness
@@ -21,7 +22,7 @@ from bench.models.backbones import load, locate
 from bench.world.store import data_dir
 from editors import registry
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import prompt_ids
+from editors.parts.tokens import prompt_ids, target_ids
 from tests.evaluation.general_ability.tiny_items import tiny_sets
 from tests.support.fake_editors import DoNothing
 
@@ -95,6 +96,44 @@ def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(mini: LanguageM
             continue
         assert [greedy for _, greedy in mine] == [greedy for _, greedy in expected]
         assert [ll for ll, _ in mine] == pytest.approx([ll for ll, _ in expected], abs=1e-4)
+
+
+def spanning(token: str) -> LanguageModel:
+    """A tiny model with a token for a text that stands at a border."""
+    lm = tiny_llama()
+    lm.tokenizer.add_tokens([AddedToken(token, normalized=False)])
+    lm.model.resize_token_embeddings(len(lm.tokenizer), mean_resizing=False)
+    return lm
+
+
+@pytest.mark.parametrize("token", [": B", "r: B", ": ", ":"])
+def test_an_option_has_tokens_of_its_own_where_one_spans_the_border(token: str) -> None:
+    lm = spanning(token)
+    model = SteeredModel(lm, unsteered)
+    for context, option in (("Answer:", " A"), ("Answer:", " B"), ("Answer: ", "B")):
+        front, ids = model._encode_pair(context, option)
+        assert tuple(ids) == tuple(target_ids(lm.tokenizer, option))
+        assert front == prompt_ids(lm.tokenizer, "Answer:")
+        ((total, _),) = model.loglikelihood([Instance("loglikelihood", {}, (context, option), 0)])
+        assert total < 0
+
+
+def test_options_that_cannot_be_scored_are_named(mini: LanguageModel) -> None:
+    model = SteeredModel(mini, unsteered)
+    for option, count in ((" a" * (model.max_length + 1), model.max_length + 1), ("", 0)):
+        request = Instance("loglikelihood", {}, ("Where", option), 0)
+        with pytest.raises(ValueError, match=f"tokens after 'Where', got {count} of") as error:
+            model.loglikelihood([request])
+        assert len(str(error.value)) < 200
+    whole = model._row("Where", option, [1, 5], [7] * 999)
+    assert len(whole.prompt) + len(whole.forced) == model.max_length
+
+
+def test_text_that_spells_a_special_token_is_text(mini: LanguageModel) -> None:
+    model = SteeredModel(mini, unsteered)
+    for text in ("<s>The sea is", "The sea</s> is"):
+        assert model.tok_encode(text) == prompt_ids(mini.tokenizer, text)
+        assert not {1, 2} & {*model.tok_encode(text)[1:]}
 
 
 def test_editors_get_lengths_and_the_text_to_retrieve_by() -> None:

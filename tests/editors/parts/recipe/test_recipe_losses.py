@@ -111,14 +111,26 @@ def test_the_hinge_drops_rows_that_the_sentinel_wins_and_never_touches_the_first
     assert float(edit) == 0
 
 
-def test_without_a_sentinel_each_query_finds_its_key_among_the_keys() -> None:
+def test_without_a_sentinel_each_query_finds_its_key_before_other_keys_and_locality_queries() -> (
+    None
+):
     first = torch.tensor([True, False])  # plays no part
     terms = contrastive_terms(representations(), first, plain(gate="threshold"))
     neighbour, edit, locality = terms
-    reliability = [nll([2, 0], 0), nll([0, 1], 1)]
-    generality = [nll([1, 0], 0), nll([0, 3], 1)]
+    # Own scores with both keys, then those of both locality queries with the own key.
+    reliability = [nll([2, 0, 1, -1], 0), nll([0, 1, 1, -1], 1)]
+    generality = [nll([1, 0, 1, -1], 0), nll([0, 3, 1, -1], 1)]
     assert float(neighbour) == pytest.approx(sum(reliability + generality) / 2)
     assert float(edit) == float(locality) == 0
+
+
+def test_without_a_sentinel_training_takes_locality_queries_away_from_the_keys() -> None:
+    reps = representations()
+    query = reps.locality.clone().requires_grad_()
+    moved = dataclasses.replace(reps, locality=query)
+    terms = contrastive_terms(moved, torch.zeros(2).bool(), plain(gate="threshold"))
+    (gradient,) = torch.autograd.grad(terms[0], query)
+    assert bool(((gradient @ reps.keys.T) > 0).all())  # a step against it lowers every score
 
 
 def test_the_similarity_factor_multiplies_scores() -> None:

@@ -81,7 +81,8 @@ def test_prompts_may_start_small() -> None:
 
 def repository(sentinel: list[float], threshold: float | None = None) -> PromptRepository:
     keys = torch.tensor([sentinel])
-    return PromptRepository(keys, torch.zeros(1, 2, 3), threshold=threshold)
+    at = None if threshold is None else lambda _: threshold
+    return PromptRepository(keys, torch.zeros(1, 2, 3), threshold_at=at)
 
 
 def add(store: PromptRepository, *keys: list[float]) -> None:
@@ -115,8 +116,22 @@ def test_a_threshold_stands_in_for_the_sentinel() -> None:
     assert store.retrieve(queries).tolist() == [1, 2, 1]
     store.threshold = 1.0  # must be beaten strictly
     assert store.retrieve(queries).tolist() == [0, 2, 0]
-    restored = PromptRepository(store.keys, store.prompts, threshold=1.0)
+    restored = PromptRepository(store.keys, store.prompts, threshold_at=lambda _: 1.0)
     assert restored.retrieve(queries).tolist() == [0, 2, 0]
+
+
+def test_the_threshold_follows_the_number_of_edits() -> None:
+    levels = {0: 0.0, 1: 0.5, 2: 2.0}
+    store = PromptRepository(
+        torch.ones(1, 1), torch.zeros(1, 2, 3), threshold_at=levels.__getitem__
+    )
+    used = []
+    for key in (1.0, 0.0):
+        store.append(torch.tensor([[key]]), torch.ones(1, 2, 3))
+        used.append(store.retrieve(torch.tensor([[1.0]])).tolist())
+    assert used == [[1], [0]]
+    restored = PromptRepository(store.keys, store.prompts, threshold_at=levels.__getitem__)
+    assert restored.threshold == 2.0
 
 
 def test_keys_and_prompts_must_be_as_many() -> None:

@@ -16,7 +16,12 @@ import torch
 from bench.checks.contract.tiny import tiny_llama
 from editors.parts.artefact import read_artefact
 from editors.parts.recipe.hparams import TINY, RecipeHparams
-from editors.parts.recipe.training import BatchSampler, calibrated_threshold, ramp_at
+from editors.parts.recipe.training import (
+    BatchSampler,
+    calibrated_threshold,
+    ramp_at,
+    threshold_after,
+)
 from editors.parts.training.examples import Example, Question
 from editors.recipe import RecipeEditor
 from tests.support.tiny_files import resources, samples
@@ -154,3 +159,25 @@ def test_data_sets_are_streams_of_their_own() -> None:
     far = example((0, 1), question(1, 8), ((question(1, 8),),), question(9, 2))
     together = calibrated_threshold(OBJECTIVE, {"a": [near], "b": [far]})
     assert together == pytest.approx(3)  # between 2 and 4; in one stream 9 would be false hits
+
+
+@pytest.mark.parametrize(
+    ("edits", "further", "threshold"),
+    [
+        # Alone each finds itself, with 9 and 5; the unrelated questions score 1 and 2.
+        (1, (), 3.5),
+        # Both in one stream: the first's key scores 6 with the second's question, which is no hit.
+        (2, (), 4),
+        # There is no third held-out edit: a training edit fills the stream, and unrelated score 7.
+        (3, ((0, 0, 7),), 8),
+        (9, ((0, 0, 7),), 8),
+    ],
+)
+def test_a_threshold_is_chosen_in_streams_of_held_out_edits(
+    edits: int, further: tuple[tuple[int, ...], ...], threshold: float
+) -> None:
+    first = example((1, 0, 0), question(9, 0, 0), (), question(1, 0, 1))
+    second = example((0, 1, 0), question(6, 5, 0), (), question(0, 2, 1))
+    training = [example(key, question(99, 0, 0), (), question(99, 0, 0)) for key in further]
+    chosen = threshold_after(edits, OBJECTIVE, {"a": [first, second]}, {"a": training})
+    assert chosen == pytest.approx(threshold)
