@@ -54,10 +54,12 @@ def _of(key: str, label: str, about: str = "", **hparams: Any) -> Variant:
 _WHOLE = {"prompts": "continuous", "gate": "sentinel"}  # RECIPE as it is
 # Table 4: the knowledge text's word embeddings in place of the continuous prompt (CPT), a plain
 # contrastive loss with an absolute threshold in place of the knowledge sentinel (KS).
+# The threshold depends on the number of stored edits.
+_THRESHOLD = {"gate": "threshold", "calibration_edits": [1, 10, 100, 1000, 10000]}
 ABLATIONS = (
     _of("no-cpt", "- CPT", prompts="words"),
-    _of("no-ks", "- KS", gate="threshold"),
-    _of("no-cpt-no-ks", "- BOTH", prompts="words", gate="threshold"),
+    _of("no-ks", "- KS", **_THRESHOLD),
+    _of("no-cpt-no-ks", "- BOTH", prompts="words", **_THRESHOLD),
 )
 # What Table 4 also runs on a backbone that was not taught to read a context.
 CONTROLLED = (None, ABLATIONS[0].key)
@@ -198,11 +200,13 @@ def row_variant(editor: str, hparams: Mapping[str, Any]) -> Variant | None:
 
 
 def ablation_of(hparams: Mapping[str, Any]) -> Variant | None:
-    """Which row of Table 4 RECIPE's hyper-parameters are of; None for RECIPE as it is."""
-    parts = {name for ablation in ABLATIONS for name in ablation.hparams}
+    """Which row of Table 4 RECIPE's hyper-parameters are of; None for RECIPE as it is.
+
+    How a threshold was calibrated makes no other row.
+    """
     for ablation in ABLATIONS:
-        changed = {**_WHOLE, **ablation.hparams}
-        if all(hparams.get(name) == changed[name] for name in parts):
+        parts = {**_WHOLE, **{k: v for k, v in ablation.hparams.items() if k in _WHOLE}}
+        if all(hparams.get(name) == value for name, value in parts.items()):
             return ablation
     return None
 
