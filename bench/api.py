@@ -46,6 +46,7 @@ def run(
     hparams: Mapping[str, object] | None = None,
     metrics: str = "all",
     preset: str = "embedded",
+    bundle: str = "original",
     recent: bool = False,
     data_dir: str | Path | None = None,
     device: str | None = None,
@@ -71,6 +72,7 @@ def run(
         hparams: `{"rome.layer": 7}`, or `{"rome": "llama-2-7b"}` for a preset.
         metrics: `all`, or `teacher_forced`, which skips generation.
         preset: `embedded` or `paper`.
+        bundle: `original` or `paper`, of hyper-parameters.
         recent: whether all editors include those of later papers.
         data_dir, out: the directories of real data files, and of the records.
         device, dtype: `cpu`, `cuda` or `cuda:N`, and the backbone's type of numbers.

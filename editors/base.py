@@ -62,7 +62,13 @@ class EditSample:
 
 @dataclass(frozen=True, kw_only=True)
 class Hparams:
-    """Base of an editor's hyper-parameters: frozen, keyword-only, checked where constructed."""
+    """Base of an editor's hyper-parameters: frozen, keyword-only, checked where constructed.
+
+    `to_dict` leaves `later_fields` out where they have their default value: those that were added
+    once there were records, whose keys stay.
+    """
+
+    later_fields: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -89,8 +95,11 @@ class Hparams:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` of them gives an equal object."""
+        usual = {f.name: f.default for f in dataclasses.fields(self) if f.name in self.later_fields}
         return {
-            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+            k: list(v) if isinstance(v, tuple) else v
+            for k, v in dataclasses.asdict(self).items()
+            if k not in usual or v != usual[k]
         }
 
     def check_installed(self) -> None:
@@ -176,6 +185,10 @@ class Editor(ABC, Generic[HparamsT]):
     spans_devices: ClassVar[bool] = False
     hparams_class: ClassVar[type[Hparams]]
     presets: ClassVar[Mapping[str, Hparams]]  # backbone name -> its hyper-parameters
+    # What the bundle `paper` changes in them, to be as the paper of the benchmark states: on every
+    # backbone (""), and on one by its name.
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    paper_encoder: ClassVar[str | None] = None  # and the name of its sentence encoder there
 
     def __init__(self, lm: LanguageModel, hparams: HparamsT, resources: Resources) -> None:
         devices = {str(parameter.device) for parameter in lm.model.parameters()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -164,6 +164,8 @@ class FtEditor(WeightEditor[FtHparams]):
     aliases = ("fine-tuning",)
     spans_devices = True
     hparams_class = FtHparams
+    # EasyEdit tokenises targets with special tokens; GPT-2's and GPT-J's tokenizers add none.
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {"objective": "bos_label"}}
     presets: ClassVar[Mapping[str, FtHparams]] = {
         # zjunlp/EasyEdit hparams/FT/{gpt2-xl,gpt-j-6B,llama-7b}.yaml
         "gpt2-xl": FtHparams(layer=0, norm_constraint=5e-4),

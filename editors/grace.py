@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -97,6 +97,12 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
     table_row = 8
     mark = ("#D55E00", "<")
     hparams_class = GraceHparams
+    # zjunlp/EasyEdit hparams/GRACE/llama-7b.yaml had 100 iterations until commit 38c5c34 (13 June
+    # 2024), 50 since; the authors of the paper took 100 in qizhou000/UniEdit.
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "": {"mode": "easyedit"},
+        "llama-2-7b": {"n_iter": 100},
+    }
     presets: ClassVar[Mapping[str, GraceHparams]] = {
         # zjunlp/EasyEdit hparams/GRACE/{llama-7b,gpt-j-6B,gpt2-xl}.yaml
         "llama-2-7b": GraceHparams(layer=27),

@@ -4,15 +4,17 @@ Alignment: a copy of the model is fine-tuned once to follow facts that stand in 
 and to leave other questions alone (`parts.lte`). Inference: an edit is a line in a memory, and a
 question that is near enough to a fact is asked with that fact in front. Original code:
 YJiangcm/LTE; the default here is the variant of qizhou000/LiveEdit (`lte_vl`), the mode `original`
-retrieves as the original does.
+retrieves as the original does, and the preset of that name is trained on its schedule too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -25,18 +27,20 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.lte import (
     PREFIX,
     PRESETS,
+    SCHEDULE,
     Follower,
     LteHparams,
     LteTask,
     no_increments,
     prefix_ids,
+    steps_of,
 )
-from editors.parts.needs import FORWARD, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
+from editors.parts.needs import BYTES, FORWARD, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
 from editors.parts.tokens import TokenBatch
 from editors.parts.training.examples import statement
-from editors.parts.training.loop import LoopSettings
-from editors.parts.training.task import TrainedEditor, Training
+from editors.parts.training.loop import LoopSettings, Progress
+from editors.parts.training.task import Samples, TrainedEditor, Training
 
 _ALWAYS = -1.0  # a cosine that every question exceeds
 
@@ -58,23 +62,30 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
     spans_devices = True
     hparams_class = LteHparams
     presets = PRESETS
+    # The paper follows LTE's own, with the threshold of its authors' later code for that encoder.
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {**SCHEDULE, "threshold": 0.3}}
+    paper_encoder = "multi-qa-mpnet-base-dot-v1"
 
     @classmethod
     def needs(cls, hparams: LteHparams, on: Setting) -> Needs:
         """The follower changes every weight: a pristine copy of all; increments wait on the host.
 
         Trained in float32: the follower and its gradients, increments and Adam's moments, beside
-        the frozen model; all blocks store what they compute.
+        the frozen model; all blocks store what they compute. With increments and moments on the
+        host, the follower and its gradients alone, in the model's precision.
         """
         parameters, encoder = on.shape.parameters, on.encoder
-        activations = on.backward(4 * hparams.batch_size, 0, tokens=TRAIN_TOKENS, dtype="float32")
+        on_host, rows = hparams.memory == "host", 4 * (hparams.micro_batch or hparams.batch_size)
+        dtype = on.dtype if on_host else "float32"
+        activations = on.backward(rows, 0, tokens=TRAIN_TOKENS, dtype=dtype)
+        state = 2 * BYTES[on.dtype] if on_host else 4 + WITH_ADAM  # of each parameter
         # Four rows a sample through the follower, two through the frozen model.
         row = (4 * (FORWARD + TRAINED) + 2 * FORWARD) * parameters
         return Needs(
             held=on.copies(parameters) + encoder.bytes,
             per_edit=4.0 * encoder.hidden,
             trained=parameters,
-            training=(4 + WITH_ADAM) * parameters + encoder.bytes + activations,
+            training=state * parameters + encoder.bytes + activations,
             artefact=2.0 * parameters,
             training_operations=hparams.iterations * hparams.batch_size * TRAIN_TOKENS * row,
         )
@@ -139,6 +150,22 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
             self._attach()
 
     # ---- Alignment: the follower learns to read facts -------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        lm: LanguageModel,
+        samples: Samples,
+        hparams: LteHparams,
+        resources: Resources,
+        *,
+        out: Path,
+        progress: Progress | None = None,
+    ) -> Path:
+        """See the base class; epochs become steps."""
+        if hparams.epochs is not None:
+            hparams = replace(hparams, iterations=steps_of(samples, hparams))
+        return super().fit(lm, samples, hparams, resources, out=out, progress=progress)
 
     @classmethod
     def training(cls, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> Training:

@@ -42,6 +42,10 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Needs, Setting
 from editors.parts.tokens import Pair
 
+# Whose keys and gradients make the change: the answer tokens (the original), or all tokens of the
+# row (`token: mask` of zjunlp/EasyEdit's one configuration, hparams/TRAINING/MALMEN/gpt2-xl.yaml).
+Tokens = Literal["answer", "all"]
+
 # `original` has the defects of the released code's running statistics: too much spread for each
 # batch of rows, and no statistics at all after a batch of one row. In both modes statistics are
 # those of training; the released code goes on changing them at held-out and deployed edits.
@@ -61,6 +65,8 @@ class MalmenHparams(HypernetworkHparams):
     interval and patience these are); the setting is recorded with every number.
     """
 
+    later_fields = frozenset({"tokens", "selection"})
+
     layers: tuple[int, ...] | None = None
     mode: MalmenMode = "exact"
     n_edits: int = 1  # of one system in training; in use a call has as many as it gets
@@ -74,12 +80,20 @@ class MalmenHparams(HypernetworkHparams):
     iterations: int = 10_000
     checkpoint_interval: int = 100
     patience: int | None = 1_000
+    tokens: Tokens = "answer"
+    # The selected checkpoint: the smallest held-out loss (ours), or the largest held-out
+    # reliability, which EasyEdit's configuration calls ES_val.
+    selection: Literal["loss", "reliability"] = "loss"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("mode", self.mode, MalmenMode)
+        check_choice("tokens", self.tokens, Tokens)
+        check_choice("selection", self.selection, Literal["loss", "reliability"])
         check_at_least("n_edits", self.n_edits, 1)
 
+
+EASY_EDIT: dict[str, Any] = {"tokens": "all", "selection": "reliability"}
 
 # Ours, set by hand for miniature models: narrow networks, rates that suit small weights, and the
 # mean gradient of several single edits in each step.
@@ -213,9 +227,13 @@ class Cache:
 
 
 def cached(
-    lm: LanguageModel, network: NormalNetwork, micro_batches: Sequence[Sequence[Pair]], systems: int
+    lm: LanguageModel,
+    network: NormalNetwork,
+    micro_batches: Sequence[Sequence[Pair]],
+    systems: int,
+    tokens: Tokens = "answer",
 ) -> dict[str, Cache]:
-    """Keys and gradients at the answers, by path.
+    """Keys and gradients at the answers, or at all tokens, by path.
 
     A micro-batch holds rows of every system, in order. Each micro-batch of a system is one loss,
     the mean over its answer tokens. In training mode the running statistics take in the rows.
@@ -225,7 +243,8 @@ def cached(
         batch = lm.batch_of_pairs(rows)
         weights = group_means(batch, systems)
         factors = gradient_factors(lm, network.projections, batch, weights)
-        at = batch.scored_positions
+        everywhere = batch.attention_mask.nonzero(as_tuple=True)
+        at = batch.scored_positions if tokens == "answer" else everywhere
         for projection in network.projections:
             factor = factors[projection.path]
             keys, gradients = factor.inputs[at], factor.gradients[at]
@@ -309,6 +328,11 @@ class MalmenObjective(Objective[MalmenHparams]):
     def n_edits(self) -> int:
         return self.hparams.n_edits
 
+    def selecting(self, scores: Mapping[str, float]) -> float:
+        """See the base class; a large reliability is a small number."""
+        by_loss = self.hparams.selection == "loss"
+        return scores["loss"] if by_loss else 1 - scores["reliability"]
+
     @property
     def systems_at_once(self) -> int:
         """Groups of edits in one forward."""
@@ -317,7 +341,7 @@ class MalmenObjective(Objective[MalmenHparams]):
     def cached(self, batch: MetaBatch) -> dict[str, Cache]:
         """Keys and gradients of the edits of each system."""
         parts = [part.edits for part in batch.micro_batches(self.hparams.micro_batch)]
-        return cached(self.lm, self.network, parts, batch.systems)
+        return cached(self.lm, self.network, parts, batch.systems, self.hparams.tokens)
 
     def shifts(self, batch: MetaBatch) -> dict[str, DenseShift]:
         return normal_shifts(self.network, self.cached(batch))
@@ -371,6 +395,7 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
     last_blocks = LAST_BLOCKS
     edits_inputs = False
     hparams_class = MalmenHparams
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": EASY_EDIT}
     presets: ClassVar[Mapping[str, MalmenHparams]] = {
         # ChenmienTan/malmen config/model/gpt-j.yaml; zjunlp/EasyEdit
         # hparams/TRAINING/MALMEN/gpt2-xl.yaml. No configuration for LLaMA-2 was published: the
@@ -382,6 +407,7 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
         **dict.fromkeys(("mini-gptj", "mini-gpt2"), FIRST_USE),
         "default": MalmenHparams(),
         "original": MalmenHparams(mode="original"),
+        "easyedit": replace(MalmenHparams(), **EASY_EDIT),
         "tiny": TINY,
     }
 
@@ -392,7 +418,8 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
         rows = request_rows(requests, self.lm.tokenizer)
         size = self.hparams.micro_batch
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        shifts = normal_shifts(self.network, cached(self.lm, self.network, parts, systems=1))
+        caches = cached(self.lm, self.network, parts, 1, self.hparams.tokens)
+        shifts = normal_shifts(self.network, caches)
         matrices = {path: shift.values[0] for path, shift in shifts.items()}
         self._weights.add(deltas_of(self.lm, self.network.projections, matrices))
 

@@ -85,6 +85,11 @@ class MendHparams(HypernetworkHparams):
             )
 
 
+# zjunlp/EasyEdit hparams/TRAINING/MEND: 100,000 examples, held-out scores every 1,000.
+EASY_EDIT: dict[str, Any] = {
+    "mode": "easyedit", "iterations": 10_000, "checkpoint_interval": 100, "patience": None,
+}  # fmt: skip
+
 # Ours, set by hand for miniature models: narrow networks, rates that suit small weights, as much
 # weight on the edit as on locality.
 MINIATURE = MendHparams(
@@ -210,6 +215,7 @@ class MendEditor(HypernetworkEditor[MendHparams]):
     last_blocks = LAST_BLOCKS
     edits_inputs = True
     hparams_class = MendHparams
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": EASY_EDIT}
     presets: ClassVar[Mapping[str, MendHparams]] = {
         # eric-mitchell/mend config/model/{gpt2xl,gptj}.yaml; zjunlp/EasyEdit
         # hparams/TRAINING/MEND/llama-7b.yaml
@@ -220,10 +226,7 @@ class MendEditor(HypernetworkEditor[MendHparams]):
         **dict.fromkeys(("mini-gptj", "mini-gpt2"), FIRST_USE),
         "default": MendHparams(),
         "original": MendHparams(mode="original"),
-        # its TRAINING/MEND configurations: 100,000 examples, held-out scores every 1,000
-        "easyedit": MendHparams(
-            mode="easyedit", iterations=10_000, checkpoint_interval=100, patience=None
-        ),
+        "easyedit": replace(MendHparams(), **EASY_EDIT),
         "tiny": TINY,
     }
 

@@ -36,6 +36,7 @@ from editors.parts.needs import (
 )
 from editors.parts.prefix import text_prefixed
 from editors.parts.r_rome.retrieval import (
+    ORIGINAL,
     FactRetriever,
     Gate,
     Ranking,
@@ -60,6 +61,7 @@ EMBEDDED: dict[str, Any] = {
     "checkpoint_interval": 300,
     "artefact_dtype": "float16",
 }
+BACKBONES = ("llama-2-7b", "gpt-j-6b", "gpt2-xl")
 # Ours, for tests: seconds on any model.
 TINY: dict[str, Any] = {
     "width": 16,
@@ -176,9 +178,12 @@ class RRomeEditor(RetrievingEditor[RRomeHparams], RaseTrainable[RRomeHparams]):
     aliases = ("rase",)
     uses_subject = True
     hparams_class = RRomeHparams
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": ORIGINAL}
     presets: ClassVar[Mapping[str, RRomeHparams]] = {
         **{name: with_rome(name) for name in RomeEditor.presets},
         **{name: with_rome(name, **EMBEDDED) for name in ("mini-llama", "mini-gptj", "mini-gpt2")},
+        **{f"{name}/original": with_rome(name, **ORIGINAL) for name in BACKBONES},
+        "original": with_rome("default", **ORIGINAL),
         "tiny": with_rome("default", **TINY),
     }
 

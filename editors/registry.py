@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import editors
 from editors import plugins
@@ -26,6 +26,10 @@ from editors.plugins import OwnCodeError
 if TYPE_CHECKING:
     from editors.base import Editor, Hparams, Resources
     from editors.parts.language_model import LanguageModel
+
+# `original`: the presets as they are, which follow each method's own code. `paper`: as the paper of
+# the benchmark states its settings, which is EasyEdit's code for most.
+Bundle = Literal["original", "paper"]
 
 CONTROL_SUFFIX = "-control"  # of a backbone that another is compared with
 GROUP = "bench.editors"  # of entry points
@@ -160,18 +164,22 @@ def editor_class(name: str) -> type[Editor[Any]]:
     return cls
 
 
-def hparams_for(name: str, backbone: str) -> Hparams:
-    """An editor's preset for a backbone, else its preset `default`.
+def hparams_for(name: str, backbone: str, bundle: Bundle = "original") -> Hparams:
+    """An editor's preset for a backbone, else its preset `default`, as a bundle has it.
 
     A control backbone has the presets of the one it is compared with.
 
     Raises:
         ValueError: no such editor, or neither preset exists.
     """
-    presets = editor_class(name).presets
-    for key in (backbone.casefold().removesuffix(CONTROL_SUFFIX), "default"):
+    cls, own = editor_class(name), backbone.casefold().removesuffix(CONTROL_SUFFIX)
+    presets = cls.presets
+    for key in (own, "default"):
         if key in presets:
-            return presets[key]
+            if bundle == "original":
+                return presets[key]
+            changes = {**cls.as_in_paper.get("", {}), **cls.as_in_paper.get(own, {})}
+            return cls.hparams_class.from_dict(presets[key].to_dict() | changes)
     raise ValueError(
         f"{describe(name).label} has no hyper-parameters for the backbone {backbone!r}. "
         f"Presets: {', '.join(sorted(presets))}."

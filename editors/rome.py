@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -159,6 +159,8 @@ class RomeEditor(FastPaths, WeightEditor[RomeHparams]):
     mark = ("#009E73", "^")
     uses_subject = True
     hparams_class = RomeHparams
+    # zjunlp/EasyEdit hparams/ROME: mom2_adjustment is false in all three (April 2024 and today).
+    as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {"mode": "easyedit"}}
     presets: ClassVar[Mapping[str, RomeHparams]] = {
         # kmeng01/rome hparams/ROME/gpt2-xl.json, EleutherAI_gpt-j-6B.json
         "gpt2-xl": RomeHparams(layer=17),

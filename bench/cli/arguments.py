@@ -166,14 +166,19 @@ HPARAM = Option(
     "--hparam", "EDITOR.NAME=VALUE", "another hyper-parameter or mode than the editor's preset "
     "has, or another of its presets: EDITOR=PRESET; may be repeated", repeated=True,
 )
+BUNDLE = Option(
+    "--bundle", "NAME", "hyper-parameters of all editors: original (each method's own code) or "
+    "paper (as the paper states them, which is EasyEdit's code for most)",
+    default=RunConfig.bundle,
+)
 DATA_DIR = Option(
     "--data-dir", "DIR", "real data files (default: those of the embedded world)", Path,
 )
 WORLD_SEED = Option("--world-seed", "N", "which embedded world (default: 0)", whole(), 0)
 SENTENCE_ENCODER = Option(
-    "--encoder", "NAME|DIR", "sentence encoder of retrieval editors: one of "
-    f"{listed((ENCODER, *HUB_ENCODERS))}, or a local directory (default: the embedded one, "
-    "roberta-base for the paper's backbones)",
+    "--encoder", "[EDITOR=]NAME|DIR", "sentence encoder of retrieval editors, or of one of them: "
+    f"{listed((ENCODER, *HUB_ENCODERS))}, or a local directory; may be repeated (default: the "
+    "embedded one, roberta-base for the paper's backbones)", repeated=True,
 )
 CORPUS = (
     Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
@@ -234,6 +239,7 @@ SELECTION: Groups = {
         Option("--ability-dir", "DIR", "of Table 2: files of the question sets (default: in "
                "--data-dir, else generated ones, or the hub's in the paper preset)", Path),
         HPARAM,
+        BUNDLE,
         Option("--index", "NAME", "how RECIPE searches 10,000 edits or more: exact, or "
                "approximately with faiss, which is an extra; the same as --hparam "
                "recipe.index=faiss (default: exact)", one_of("index", ("exact", "faiss"))),
@@ -308,6 +314,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     hparams = dict(assignment(text, form=form) for text in given.get("hparam", ()))
     if given.get("index"):
         hparams["recipe.index"] = args.index
+    values["encoder"] = tuple(values.get("encoder", ())) or None
     options = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
     return RunConfig(
         **values,

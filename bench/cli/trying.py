@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.arguments import (
     BACKBONE,
+    BUNDLE,
     CORPUS,
     DATA_DIR,
     HARDWARE,
@@ -38,6 +39,7 @@ WHICH = (
     Option("--dataset", "NAME", "whose trained weights and training edits the editor takes "
            f"(default: {DATASETS[0]})", default=DATASETS[0]),
     HPARAM,
+    BUNDLE,
 )
 # fmt: on
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import (
     BACKBONE,
+    BUNDLE,
     CORPUS,
     DATA_DIR,
     HARDWARE,
@@ -40,6 +41,7 @@ from bench.models.resources import (
     Artefact,
     corpus_for,
     encoder_directory,
+    encoder_named,
     train_artefact,
     trainable,
     training_samples,
@@ -65,6 +67,7 @@ TRAINING = (
     Option("--iterations", "N", "instead of the preset's", whole(1)),
     Option("--hparam", "NAME=VALUE", "another hyper-parameter than the preset's; may be repeated",
            repeated=True, dest="changes"),
+    BUNDLE,
     Option("--seed", "N", "of the training (default: 0)", whole(0), 0),
     Option("--overwrite", "", "train again, from the beginning"),
 )
@@ -158,7 +161,7 @@ def train(args: argparse.Namespace) -> int:
     backbone = backbone_of(config)
     world_data = config.data_dir or data_dir(config.world_seed)
     samples = training_samples(config.datasets or DATASETS, world_data, backbone)
-    encoder = _encoder(config) if editor.uses_encoder else None
+    encoder = _encoder(key, backbone.name, config) if editor.uses_encoder else None
     lm = loaded(backbone, config)
     each = (args.train_on or ("each" if config.preset == "paper" else "mix")) == "each"
     for keys in [[name] for name in samples] if each else [list(samples)]:
@@ -216,15 +219,16 @@ def _preset(key: str, config: RunConfig) -> Hparams:
     presets = registry.editor_class(key).presets
     if config.preset == "paper" and "paper" in presets:
         return presets["paper"]
-    return registry.hparams_for(key, backbone_name(config))
+    return registry.hparams_for(key, backbone_name(config), config.bundle)
 
 
-def _encoder(config: RunConfig) -> Path:
+def _encoder(editor: str, backbone: str, config: RunConfig) -> Path:
     """Directory of the sentence encoder that training starts from."""
     from editors.parts.encoder import check_files
 
     hub = config.preset == "paper"
-    directory = encoder_directory(config.encoder, hub=hub, world_seed=config.world_seed)
+    name = encoder_named(editor, backbone, config)
+    directory = encoder_directory(name, hub=hub, world_seed=config.world_seed)
     check_files(directory)  # refused before a large backbone is loaded
     return directory
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from bench.core.cells import Generation, Varies
 from bench.core.grids import Preset
 from bench.core.names import unknown_name
+from editors import registry
 
 Weights = Literal["trained", "random"]
 DeviceMap = Literal["auto"]
@@ -39,6 +40,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scoring": ("paper", "lm-eval"),
     "harness": ("promptbench",),
     "generation_prompt": GENERATION_PROMPTS,
+    "bundle": get_args(registry.Bundle),
     "weights": get_args(Weights),
     "dtype": DTYPES,
     "device_map": get_args(DeviceMap),
@@ -125,12 +127,15 @@ class RunConfig:
 
     # On what.
     hparams: Mapping[str, Any] = field(default_factory=dict)  # EDITOR.NAME: value; EDITOR: preset
+    bundle: registry.Bundle = "original"  # of presets
     weights: Weights = "trained"  # of backbone and editors; random ones are for times alone
     data_dir: Path | None = None  # real files; None takes the embedded world's
     world_seed: int = 0
     corpus: str | None = None  # of key statistics; None takes what belongs to the backbone
     documents: int | None = None  # of the corpus
-    encoder: str | None = None  # of retrieval editors; None takes what belongs to the backbone
+    # Of retrieval editors: one for all, or EDITOR=NAME for each; None takes what belongs to the
+    # backbone.
+    encoder: str | tuple[str, ...] | None = None
     dtype: str = "float32"
     device: str = ""  # empty: cuda in the paper preset, else cpu
     device_map: DeviceMap | None = None
@@ -176,6 +181,28 @@ class RunConfig:
     def named_seeds(self) -> tuple[int, ...]:
         """The seeds, each once; 0 where none is named."""
         return tuple(dict.fromkeys(self.seeds or (0,)))
+
+    @property
+    def encoders(self) -> Mapping[str, str]:
+        """The encoder that is named for each editor alone, by the editor's key.
+
+        An existing path is never taken for such a pair.
+
+        Raises:
+            ValueError: unknown editors.
+        """
+        pairs = (text.partition("=") for text in self._encoders if not Path(text).exists())
+        return {registry.resolve(editor): name for editor, own, name in pairs if own}
+
+    @property
+    def _encoders(self) -> tuple[str, ...]:
+        named = self.encoder or ()
+        return (named,) if isinstance(named, str) else tuple(named)
+
+    def encoder_for(self, editor: str) -> str | None:
+        """The encoder that is named for an editor, else the last one that is named for all."""
+        shared = [text for text in self._encoders if "=" not in text or Path(text).exists()]
+        return self.encoders.get(editor, shared[-1] if shared else None)
 
     @property
     def generation(self) -> Generation:

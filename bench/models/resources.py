@@ -72,7 +72,10 @@ if TYPE_CHECKING:
     Samples = Mapping[str, tuple[EditSample, ...]]
 
 REPORT_SCHEMA = 1  # of the report beside trained weights
-HUB_ENCODERS = {"roberta-base": "FacebookAI/roberta-base"}  # the paper's sentence encoder
+HUB_ENCODERS = {
+    "roberta-base": "FacebookAI/roberta-base",  # the paper's sentence encoder
+    "multi-qa-mpnet-base-dot-v1": "sentence-transformers/multi-qa-mpnet-base-dot-v1",  # LTE's own
+}
 _ENCODER_FILES = ("*.json", "*.txt", "*.safetensors")
 
 
@@ -162,8 +165,7 @@ def sources_for(
     elif not random and (hparams.uses_covariance or hparams.reads_corpus):
         corpus = corpus_for(backbone, config, lines=not hparams.uses_covariance)
     if cls.uses_encoder:
-        hub = backbone in HUB_IDS
-        encoder = encoder_directory(config.encoder, hub=hub, world_seed=config.world_seed)
+        encoder = encoder_of(editor, backbone, config)
     if not random and issubclass(cls, TrainableEditor):
         folders = _weight_folders(backbone, config.world_seed, artefacts, changed)
         artefact = _artefact(editor, backbone, hparams, dataset, folders, seed)
@@ -204,6 +206,19 @@ def _training(dataset: str, config: RunConfig) -> TrainingEdits:
     given = config.data_dir or edits.home or data_dir(config.world_seed)
     path = locate(edits.files["train"], edits.directory("train", given))
     return TrainingEdits(dataset=edits.key, path=path)
+
+
+def encoder_of(editor: str, backbone: str, config: RunConfig) -> Path:
+    """Directory of the sentence encoder of an editor; see `encoder_directory`."""
+    name = encoder_named(editor, backbone, config)
+    return encoder_directory(name, hub=backbone in HUB_IDS, world_seed=config.world_seed)
+
+
+def encoder_named(editor: str, backbone: str, config: RunConfig) -> str | None:
+    """The encoder that is named for an editor, or belongs to it as the paper has it."""
+    named = config.encoder_for(editor)
+    own = config.bundle == "paper" and backbone in HUB_IDS
+    return named or (registry.editor_class(editor).paper_encoder if own else None)
 
 
 def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:

@@ -28,12 +28,12 @@ from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
 from bench.evaluation.metric_sets import MeasureInputs, available, identities
-from bench.models.backbones import HUB_IDS, Backbone, check_device, load, locate
+from bench.models.backbones import Backbone, check_device, load, locate
 from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
 from bench.models.resources import (
     Sources,
     UntrainedEditorError,
-    encoder_directory,
+    encoder_of,
     first_use_directory,
     is_trainable,
     sources_for,
@@ -157,20 +157,28 @@ def check_hparams(
 ) -> None:
     """Refuse changes that no editor takes, or that want a package that is not `installed`."""
     present = {point.editor: point.backbone for point in points}
+    for editor in config.encoders:
+        if editor not in present or not registry.editor_class(editor).uses_encoder:
+            raise ValueError(
+                f"--encoder names one for {registry.describe(editor).label}, which is not among "
+                "the editors of this run that use a sentence encoder."
+            )
     for editor, values in hparam_changes(config).items():
         if editor not in present:
             raise ValueError(
                 f"--hparam changes {registry.describe(editor).label}, which is not among the "
                 f"editors of this run: {', '.join(sorted(present))}."
             )
-        hparams = _changed(registry.hparams_for(editor, present[editor]), values)
+        hparams = _changed(registry.hparams_for(editor, present[editor], config.bundle), values)
         if installed:
             hparams.check_installed()
 
 
-def hparams_of(point: GridPoint, backbone: str, changes: Changes) -> Hparams:
+def hparams_of(
+    point: GridPoint, backbone: str, changes: Changes, bundle: registry.Bundle
+) -> Hparams:
     """The preset of a backbone with what the point's variant is, and what the user changed."""
-    preset = registry.hparams_for(point.editor, backbone)
+    preset = registry.hparams_for(point.editor, backbone, bundle)
     varied = {} if point.variant is None else variant(point.variant).hparams
     return _changed(preset, {**varied, **changes.get(point.editor, {})})
 
@@ -301,7 +309,8 @@ class Planner:
 
     def hparams(self, point: GridPoint) -> Hparams:
         """The preset with what the variant is, and what the user changed."""
-        return hparams_of(point, self.backbone(point.backbone).name, self._changes)
+        name = self.backbone(point.backbone).name
+        return hparams_of(point, name, self._changes, self._config.bundle)
 
     def sources(self, point: GridPoint) -> Sources:
         """The files that the point's editor needs, whatever the edits are."""
@@ -347,8 +356,7 @@ class Planner:
     def _encoder(self, point: GridPoint) -> Path | None:
         if not registry.editor_class(point.editor).uses_encoder:
             return None
-        hub = self.backbone(point.backbone).name in HUB_IDS
-        return encoder_directory(self._config.encoder, hub=hub, world_seed=self._config.world_seed)
+        return encoder_of(point.editor, self.backbone(point.backbone).name, self._config)
 
     @cached_property
     def _inputs(self) -> MeasureInputs:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 Pooling = Literal["code4", "paper3"]
-TokenPooling = Literal["mean", "cls"]
+TokenPooling = Literal["mean", "cls", "pooler"]
 
 # How weights are read: from local safetensors files; what does not fit is refused in a sentence.
 _LOCAL: dict[str, Any] = {
@@ -204,12 +204,20 @@ class TextVectors:
         self._pooling = pooling
 
     @classmethod
-    def from_directory(cls, directory: Path, device: torch.device) -> Self:
+    def from_directory(
+        cls,
+        directory: Path,
+        device: torch.device,
+        pooling: Literal["tokens", "pooler"] = "tokens",
+    ) -> Self:
         """Load a local encoder (safetensors only, no remote code).
+
+        With `pooler` a vector is the output of the encoder's own pooler.
 
         Raises:
             FileNotFoundError: one of its files is missing.
-            ValueError: it pools its tokens in another way, or its weights do not fit.
+            ValueError: it pools its tokens in another way, or has no pooler where it is wanted, or
+                its weights do not fit.
         """
         from transformers import AutoConfig, AutoModel
 
@@ -219,10 +227,16 @@ class TextVectors:
             loaded: Any = AutoModel.from_pretrained(directory, **_LOCAL)
         model, report = loaded
         check_report(report, directory, optional={"pooler"})
+        if pooling == "pooler" and any("pooler" in name for name in report["missing_keys"]):
+            raise ValueError(
+                f"The sentence encoder at {directory} has no weights of a pooler, whose output "
+                "pooling=pooler reads; name one that has with --encoder."
+            )
         # RoBERTa and MPNet number positions from the padding id + 1; for BERT one token is lost.
         longest = int(config.max_position_embeddings) - padding_id(config) - 1
         batcher = TextBatcher.from_directory(directory, longest)
-        return cls(model.to(device), batcher, _pooling(directory))
+        how = "pooler" if pooling == "pooler" else _pooling(directory)
+        return cls(model.to(device), batcher, how)
 
     @property
     def width(self) -> int:
@@ -238,7 +252,10 @@ class TextVectors:
     def _vectors(self, rows: Sequence[Sequence[int]]) -> Tensor:
         device = next(self._model.parameters()).device
         ids, mask = self._batcher.pad(rows, device)
-        states: Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+        output = self._model(input_ids=ids, attention_mask=mask)
+        if self._pooling == "pooler":
+            return functional.normalize(output.pooler_output, dim=-1)
+        states: Tensor = output.last_hidden_state
         if self._pooling == "cls":
             return functional.normalize(states[:, 0], dim=-1)
         real = mask[..., None].to(states.dtype)  # [B, T, 1]

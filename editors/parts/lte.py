@@ -7,11 +7,12 @@ to chat.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from editors.parts.training.examples import (
     Question,
     examples_of,
     split_pools,
+    usable,
 )
 from editors.parts.training.task import HELD_OUT_SEED, TrainingTask, decayed
 
@@ -46,7 +48,12 @@ LteMode = Literal["author", "original"]
 
 @dataclass(frozen=True, kw_only=True)
 class LteHparams(Hparams):
-    """Defaults are LiveEdit's where it names one; the numbers of steps are ours."""
+    """Defaults are LiveEdit's where it names one; numbers of steps and `calibration` are ours.
+
+    `SCHEDULE` is that of the original.
+    """
+
+    later_fields = frozenset({"warmup", "epochs", "micro_batch", "memory"})
 
     mode: LteMode = "author"
     threshold: float | None = None  # of the cosine; None: as calibrated on training edits
@@ -65,10 +72,20 @@ class LteHparams(Hparams):
     # Ours: length of the streams of training edits, one of each data set, that set the threshold.
     # The more edits there are, the more questions come near one of them by chance.
     calibration: int = 100
+    warmup: float = 0.0  # share of the steps in which the rate rises to its full value
+    epochs: int | None = None  # over the training edits, in place of `iterations`
+    micro_batch: int | None = None  # edits in one forward; None: all of a step
+    # `host`: the follower is trained in the model's own precision, and its increments and Adam's
+    # moments, in float32, lie in the host's memory. See docs/editors/lte.md for what that saves.
+    memory: Literal["device", "host"] = "device"
 
     def __post_init__(self) -> None:
         check_fields(self, LteHparams)
         check_above("learning_rate", self.learning_rate, 0)
+        check_at_least("warmup", self.warmup, 0)
+        for name in ("epochs", "micro_batch"):
+            if vars(self)[name] is not None:
+                check_at_least(name, vars(self)[name], 1)
         for name in ("weight_reliability", "weight_generality", "weight_locality"):
             check_at_least(name, vars(self)[name], 0)
         if self.threshold is not None:
@@ -84,6 +101,18 @@ class LteHparams(Hparams):
 # LiveEdit's threshold belongs to its encoder, multi-qa-mpnet-base-dot-v1. A plain roberta-base, the
 # package's for these backbones, puts all sentences near each other, so the default calibrates.
 LIVE_EDIT = LteHparams(threshold=0.3)
+
+# YJiangcm/LTE FastChat/ft_train.sh: 3 epochs over some 60,000 rows, 2 on each of 4 GPUs at once, 16
+# times for a step.
+SCHEDULE: dict[str, Any] = {
+    "learning_rate": 2e-5,
+    "learning_rate_decay": "cosine",
+    "warmup": 0.03,
+    "batch_size": 128,
+    "micro_batch": 8,
+    "epochs": 3,
+    "iterations": 1_406,  # of the original; each training computes its own
+}
 
 # Ours, set by hand: a rate and a length that suit a few million parameters.
 EMBEDDED = replace(
@@ -110,7 +139,7 @@ TINY = replace(
 PRESETS: dict[str, LteHparams] = {
     **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), LteHparams()),
     "liveedit": LIVE_EDIT,
-    "original": LteHparams(mode="original"),
+    "original": replace(LteHparams(mode="original"), **SCHEDULE),
     **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), EMBEDDED),
     "default": LteHparams(),
     "tiny": TINY,
@@ -134,11 +163,14 @@ class FollowerWeights(nn.Module):
 
     threshold: Tensor  # cosine, calibrated for the encoder and not trained
 
-    def __init__(self, model: nn.Module, threshold: float) -> None:
+    def __init__(
+        self, model: nn.Module, threshold: float, device: torch.device | None = None
+    ) -> None:
+        """Increments on a device, by default that of the weights."""
         super().__init__()
         self.register_buffer(_THRESHOLD, torch.tensor(threshold))
         for name, parameter in model.named_parameters():
-            increment = torch.zeros_like(parameter, dtype=torch.float32)
+            increment = torch.zeros_like(parameter, dtype=torch.float32, device=device)
             self.register_parameter(name.replace(".", "/"), nn.Parameter(increment))
 
     @torch.no_grad()
@@ -146,12 +178,15 @@ class FollowerWeights(nn.Module):
         """Set a follower's weights to the pristine ones plus the increments."""
         own = dict(pristine.named_parameters())
         for name, parameter in follower.named_parameters():
-            parameter.copy_(own[name] + self._increment(name).to(own[name]))
+            wide = torch.promote_types(own[name].dtype, torch.float32)
+            increment = self._increment(name).to(own[name].device, wide)
+            parameter.copy_(own[name].to(wide) + increment)
 
     def take_gradients(self, follower: nn.Module) -> None:
         """Move the gradients of a follower's weights to their increments."""
         for name, parameter in follower.named_parameters():
-            self._increment(name).grad = parameter.grad
+            increment, gradient = self._increment(name), parameter.grad
+            increment.grad = None if gradient is None else gradient.to(increment)
             parameter.grad = None
 
     def _increment(self, name: str) -> nn.Parameter:
@@ -167,12 +202,12 @@ def no_increments(model: nn.Module, threshold: float) -> dict[str, Tensor]:
     return increments | {_THRESHOLD: torch.tensor(threshold)}
 
 
-def copy_to_train(lm: LanguageModel) -> LanguageModel:
-    """A second model in single precision at least, all of whose weights get gradients."""
+def copy_to_train(lm: LanguageModel, *, wide: bool = True) -> LanguageModel:
+    """A second model whose weights get gradients; in single precision at least if `wide`."""
     follower = LanguageModel(copy.deepcopy(lm.model), lm.tokenizer, name=lm.name)
-    wide = torch.promote_types(lm.dtype, torch.float32)
+    dtype = torch.promote_types(lm.dtype, torch.float32) if wide else lm.dtype
     for parameter in follower.model.parameters():
-        parameter.data = parameter.data.to(wide)
+        parameter.data = parameter.data.to(dtype)
         parameter.requires_grad_(True)
     return follower
 
@@ -309,8 +344,10 @@ class LteTask(TrainingTask[HeldOut]):
         vectors = TextVectors.from_directory(encoder, lm.device)
         calibrating = {name: pool[: hparams.calibration] for name, pool in training.items()}
         calibrated = calibrated_threshold(vectors, calibrating)
-        network = FollowerWeights(lm.model, calibrated)
-        objective = LteObjective(lm, copy_to_train(lm))
+        on_host = hparams.memory == "host"
+        device = torch.device("cpu") if on_host else None
+        network = FollowerWeights(lm.model, calibrated, device)
+        objective = LteObjective(lm, copy_to_train(lm, wide=not on_host))
         threshold = hparams.threshold_in_use(calibrated)
         sampler = ProbeSampler(training, seed)
         super().__init__(
@@ -323,14 +360,33 @@ class LteTask(TrainingTask[HeldOut]):
             rates=[(network.parameters(), hparams.learning_rate)],
         )
         self._hparams, self._batches, self._objective = hparams, sampler, objective
+        self._device = lm.device
 
     def loss(self, iteration: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-        terms = self._objective.terms(self._batches.draw_probes(self._hparams.batch_size))
-        return terms.total(self._hparams), vars(terms)
+        """See the base class; a mean over parts of a batch, of which the last has a graph alone."""
+        hparams = self._hparams
+        drawn = self._batches.draw_probes(hparams.batch_size)
+        size = hparams.micro_batch or len(drawn)
+        losses, logged = [], dict.fromkeys(_ASPECTS, torch.zeros((), device=self._device))
+        for start in range(0, len(drawn), size):
+            part = drawn[start : start + size]
+            terms, share = self._objective.terms(part), len(part) / len(drawn)
+            losses.append(terms.total(hparams) * share)
+            if start + size < len(drawn):
+                losses[-1].backward()
+                losses[-1] = losses[-1].detach()
+            for name, value in vars(terms).items():
+                logged[name] = logged[name] + share * value.detach()
+        return torch.stack(losses).sum(), logged
 
     def rate_factor(self, iteration: int) -> float:
+        """Rises to 1 and then decays, as transformers' schedules with a warm-up."""
         hparams = self._hparams
-        return decayed(hparams.learning_rate_decay, iteration, hparams.iterations)
+        rising = math.ceil(hparams.warmup * hparams.iterations)
+        if iteration < rising:
+            return iteration / rising
+        left = hparams.iterations - rising
+        return decayed(hparams.learning_rate_decay, iteration - rising, left)
 
     def enter(self, *, training: bool) -> None:
         super().enter(training=training)
@@ -353,6 +409,13 @@ class LteTask(TrainingTask[HeldOut]):
         """Token accuracies of the follower, and `hit_*` retrieval rates."""
         scores = scores_of(self._objective.follower, pool.questions)
         return {"edits": len(pool.examples)} | scores
+
+
+def steps_of(samples: Mapping[str, Sequence[EditSample]], hparams: LteHparams) -> int:
+    """Steps of the epochs over all usable samples that are not held out."""
+    counts = [len(usable(rows)) for rows in samples.values()]
+    trained_on = sum(count - min(hparams.held_out, count // 10) for count in counts)
+    return max(1, math.ceil((hparams.epochs or 1) * trained_on / hparams.batch_size))
 
 
 def calibrated_threshold(vectors: TextVectors, streams: Mapping[str, Sequence[Example]]) -> float:

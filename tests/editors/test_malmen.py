@@ -177,3 +177,26 @@ def test_rows_of_zeros_change_nothing() -> None:
     padded = [torch.cat([x, torch.zeros(1, 1, x.shape[-1])], dim=1) for x in (keys, differences)]
     alone = shift_of(keys, differences, regulariser)
     torch.testing.assert_close(shift_of(padded[0], padded[1], regulariser), alone)
+
+
+def test_all_tokens_of_a_row_may_count(lm: LanguageModel, network: NormalNetwork) -> None:
+    rows = request_rows(REQUESTS[:2], lm.tokenizer)
+    ends, every = (
+        cached(lm, network, [rows], 2, tokens)[network.projections[0].path]
+        for tokens in ("answer", "all")
+    )
+    lengths = [len(prompt) + len(target) - 1 for prompt, target in rows]
+    assert len(every.keys) == sum(lengths)
+    assert every.owner.bincount().tolist() == lengths
+    first = len(rows[0][1])  # answer tokens of the first row, which are its last ones
+    assert torch.equal(every.keys[lengths[0] - first : lengths[0]], ends.keys[:first])
+
+
+def test_a_checkpoint_is_selected_by_reliability_where_wanted(
+    lm: LanguageModel, network: NormalNetwork
+) -> None:
+    scores = {"loss": 3.0, "reliability": 0.75}
+    by_loss = MalmenObjective(lm, network, TINY)
+    assert by_loss.selecting(scores) == 3.0
+    changed = dataclasses.replace(TINY, selection="reliability")
+    assert MalmenObjective(lm, network, changed).selecting(scores) == 0.25

@@ -175,6 +175,41 @@ def test_a_hyper_parameter_of_the_user_is_part_of_the_cell(backbone: Path, data:
         edit_jobs(**chosen, hparams={"ft.lr": 1.0})
 
 
+def test_a_bundle_is_part_of_the_cell_and_of_the_caption(backbone: Path, data: Path) -> None:
+    chosen = selected(backbone, data, editors=("ft", "grace"), bundle="paper")
+    fine_tuned, codebook = edit_jobs(**chosen)
+    assert fine_tuned.cell.hparams["objective"] == "bos_label"
+    assert codebook.cell.hparams["mode"] == "easyedit"
+    caption = caption_of(get_table(1), [fine_tuned.cell, codebook.cell], seeds=(0,)).changes
+    assert caption == "FT with objective=bos_label. GRACE with mode=easyedit."
+    (changed, _) = edit_jobs(**chosen, hparams={"ft.objective": "target_new"})
+    assert changed.cell.hparams["objective"] == "target_new"
+    with pytest.raises(ValueError, match=r"Unknown bundle 'papr'\. Did you mean 'paper'"):
+        edit_jobs(**selected(backbone, data, editors=("ft",), bundle="papr"))
+
+
+def test_an_encoder_may_be_named_for_one_editor(
+    backbone: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders = ("roberta-base", "LTE=mini-roberta", "r_rome=a=b")
+    config = RunConfig(encoder=encoders)
+    assert [config.encoder_for(key) for key in ("recipe", "lte", "r_rome")] == [
+        "roberta-base",
+        "mini-roberta",
+        "a=b",
+    ]
+    assert RunConfig(encoder="mini-roberta").encoder_for("lte") == "mini-roberta"
+    assert RunConfig().encoder_for("lte") is None
+    monkeypatch.chdir(tmp_path)
+    Path("lte=x").mkdir()  # a path that exists is a path
+    assert RunConfig(encoder=("lte=x",)).encoder_for("recipe") == "lte=x"
+    for named, editors in (("lte=mini-roberta", ("ft",)), ("ft=mini-roberta", ("ft",))):
+        with pytest.raises(ValueError, match=r"--encoder names one for (LTE|FT), which is not"):
+            edit_jobs(**selected(backbone, data, editors=editors, encoder=(named,)))
+    with pytest.raises(ValueError, match=r"Unknown editor 'ltee'\. Did you mean 'lte'"):
+        edit_jobs(**selected(backbone, data, editors=("ft",), encoder=("ltee=mini-roberta",)))
+
+
 def test_files_are_read_once_for_planning_and_running(
     backbone: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from bench.core.grids import GridPoint, Table, get_table
 from bench.evaluation.inference import BATCH_SIZE
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
+from bench.models.resources import encoder_named
 from bench.runner.costs.hours import (
     CPU_TERAFLOPS,
     TERAFLOPS,
@@ -35,7 +36,7 @@ from bench.world.store import ASSETS
 from bench.world.world import DEFAULT_SEED
 from editors import registry
 from editors.base import TrainableEditor
-from editors.parts.needs import BYTES, FORWARD, Needs, Setting
+from editors.parts.needs import BYTES, FORWARD, EncoderShape, Needs, Setting
 
 UNEDITED, COVARIANCE = "unedited", "covariance"  # rows that belong to no editor
 HOUR = 3600.0
@@ -126,14 +127,18 @@ class _Backbone:
         self._recorded = name in EMBEDDED and self._embedded
         self._setting = on = Setting(
             shape=self._shape,
-            encoder=encoder_shape(self._config.encoder, hub=self._hub),
+            encoder=encoder_shape(self._config.encoder_for(""), hub=self._hub),
             dtype=self._config.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
-        self._hparams = {point: hparams_of(point, self._shape.name, changes) for point in points}
+        self._hparams = {
+            point: hparams_of(point, self._shape.name, changes, self._config.bundle)
+            for point in points
+        }
         self._needs = {
             point: registry.editor_class(point.editor).needs(
-                self._hparams[point], replace(on, edits=point.n_edits)
+                self._hparams[point],
+                replace(on, edits=point.n_edits, encoder=self._encoder_of(point.editor)),
             )
             for point in points
         }
@@ -147,6 +152,10 @@ class _Backbone:
             if self._recorded
             else PublishedRates(self._shape, request.seconds, self._needs.__getitem__)
         )
+
+    def _encoder_of(self, editor: str) -> EncoderShape:
+        name = encoder_named(editor, self._backbone, self._config)
+        return encoder_shape(name, hub=self._hub)
 
     def unedited(self) -> Row:
         """Answers of the unedited model, once for each data set, and its own cells."""

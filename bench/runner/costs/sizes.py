@@ -45,6 +45,7 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         raise ValueError(f"The size of {name} is unknown: {reason}.") from error
 
 
+@cache
 def encoder_shape(name: str | None, *, hub: bool) -> EncoderShape:
     """The sizes of an encoder of a name or directory; by default that of the backbones' kind."""
     import torch

@@ -176,6 +176,10 @@ class Objective(ABC, Generic[HyperT]):
         """Edits of one system, which become one change of the weights."""
         return 1
 
+    def selecting(self, scores: Mapping[str, float]) -> float:
+        """The number, of a data set's held-out scores, that a checkpoint is selected by."""
+        return scores["loss"]
+
     @property
     @abstractmethod
     def systems_at_once(self) -> int:
@@ -230,7 +234,7 @@ class HypernetworkTask:
 
     def evaluate(self) -> dict[str, float]:
         scores = self.validation()
-        loss = fmean(values["loss"] for values in scores.values())
+        loss = fmean(map(self.objective.selecting, scores.values()))
         return {"held_out_loss": loss} | {
             f"{name}.{key}": values[key] for name, values in scores.items() for key in _ASPECTS
         }

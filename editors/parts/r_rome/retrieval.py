@@ -34,7 +34,12 @@ Vectorise = Callable[[Sequence[str]], Tensor]  # B texts to unit vectors [B, H]
 
 @dataclass(frozen=True, kw_only=True)
 class RaseHparams(Hparams):
-    """Defaults are the original's where it says any; the others are ours."""
+    """Defaults are the original's where it says any; the others are ours.
+
+    `ORIGINAL` is the original in the points where the default departs from it.
+    """
+
+    later_fields = frozenset({"pooling", "negatives"})
 
     # `untrained` compares the encoder's own pooled vectors, as the released scripts mean to; its
     # training is the calibration of the gate alone.
@@ -44,6 +49,13 @@ class RaseHparams(Hparams):
     gate: Literal["calibrated", "published"] = "calibrated"
     two_way: bool = False  # re-rank the best facts with the prompts that were edited
     plus_prompt: bool = False  # put the fact's prompt in front, at the edit and at the query
+
+    # How the encoder's tokens become a vector: as the encoder itself says, else by their mean; or
+    # by its pooler's output, as in the released code. A plain roberta-base has no pooler.
+    pooling: Literal["tokens", "pooler"] = "tokens"
+    # What a sentence's own fact must beat in the margin loss: the other facts and, ours, because
+    # the gate must turn queries away too, the unrelated queries of the fact; or the facts alone.
+    negatives: Literal["facts_and_unrelated", "facts"] = "facts_and_unrelated"
 
     # Model.
     width: int = 512  # of the heads' output; ours
@@ -69,6 +81,9 @@ class RaseHparams(Hparams):
         check_at_least("margin", self.margin, 0)
 
 
+# sev777/RASE at 840befc: models.py:42,133-137 and utils.py:98-121.
+ORIGINAL: Mapping[str, Any] = {"gate": "published", "pooling": "pooler", "negatives": "facts"}
+
 # How the weights are used, not how they come about; not part of an artefact's identity.
 _IN_USE = ("gate", "two_way", "plus_prompt")
 
@@ -76,7 +91,8 @@ _IN_USE = ("gate", "two_way", "plus_prompt")
 def trained_values(hparams: RaseHparams) -> dict[str, Any]:
     """The settings that an artefact depends on, as plain values."""
     values = hparams.to_dict()
-    return {f.name: values[f.name] for f in fields(RaseHparams) if f.name not in _IN_USE}
+    names = {f.name for f in fields(RaseHparams)} - set(_IN_USE)
+    return {name: value for name, value in values.items() if name in names}
 
 
 def fact_prompt(request: EditRequest) -> str:

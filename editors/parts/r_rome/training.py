@@ -48,7 +48,7 @@ RaseT = TypeVar("RaseT", bound=RaseHparams)
 
 _OPEN = Gate(maximum=-2.0)  # below every cosine: each query fires
 # Settings that the weights depend on in use, not in training alone.
-_MODEL_FIELDS = ("heads", "width", "highway_layers")
+_MODEL_FIELDS = ("heads", "width", "highway_layers", "pooling")
 
 
 # ---- losses ----------------------------------------------------------------------------------
@@ -82,6 +82,7 @@ def rase_terms(network: RaseNetwork, batch: Encoded, hparams: RaseHparams) -> Ra
             batch.unrelated_owners,
             margin=hparams.margin,
             scale=scale,
+            unrelated_are_rivals=hparams.negatives == "facts_and_unrelated",
         ),
     )
 
@@ -104,6 +105,7 @@ def margin_loss(
     *,
     margin: float,
     scale: float,
+    unrelated_are_rivals: bool = True,
 ) -> Tensor:
     """S2F: a sentence's own fact beats all else by a margin.
 
@@ -117,12 +119,14 @@ def margin_loss(
         unrelated_owners: the fact [u] that each of them is near.
         margin: taken off the own fact's cosine.
         scale: 1 / temperature.
+        unrelated_are_rivals: otherwise the facts alone are, as in the original.
     """
     own = functional.one_hot(owners, cosines.shape[1]).to(cosines.dtype)
     elsewhere = owners[:, None] != unrelated_owners[None]  # [n, u]
     rivals = unrelated.expand(len(owners), -1).masked_fill(elsewhere, -torch.inf)
-    logits = torch.cat([cosines - margin * own, rivals], dim=1) * scale
-    return functional.cross_entropy(logits, owners)
+    ahead = cosines - margin * own
+    logits = torch.cat([ahead, rivals], dim=1) if unrelated_are_rivals else ahead
+    return functional.cross_entropy(logits * scale, owners)
 
 
 def _views(head: Callable[[Tensor], Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -243,7 +247,7 @@ class RaseTrainable(TrainedEditor[RaseT]):
         encoder, seed = required_encoder(resources, label=cls.label), resources.seed
 
         def initial() -> tuple[TextVectors, RaseNetwork]:
-            vectors = TextVectors.from_directory(encoder, lm.device)
+            vectors = TextVectors.from_directory(encoder, lm.device, hparams.pooling)
             return vectors, new_network(vectors, hparams, seed).to(lm.device)
 
         def initial_weights() -> Mapping[str, Tensor]:
@@ -284,9 +288,8 @@ class RaseTrainable(TrainedEditor[RaseT]):
         if path.exists():
             check_identity(path, read_header(path), run)
             return path
-        vectors = TextVectors.from_directory(
-            required_encoder(resources, label=cls.label), lm.device
-        )
+        encoder = required_encoder(resources, label=cls.label)
+        vectors = TextVectors.from_directory(encoder, lm.device, hparams.pooling)
         network = new_network(vectors, hparams, resources.seed).to(lm.device)
         _, held_out = split_pools(samples, examples_of, hparams.held_out, resources.seed)
         pools = {name: HeldOut.of(vectors, pool) for name, pool in held_out.items()}
@@ -300,7 +303,7 @@ class RaseTrainable(TrainedEditor[RaseT]):
         """The retriever of the artefact that the resources name."""
         weights = self.trained_weights()
         encoder = required_encoder(self.resources, label=self.label)
-        vectors = TextVectors.from_directory(encoder, self.lm.device)
+        vectors = TextVectors.from_directory(encoder, self.lm.device, self.hparams.pooling)
         network = new_network(vectors, self.hparams, seed=0)
         network.load_state_dict(weights)
         return FactRetriever(vectors, network.to(self.lm.device).eval().requires_grad_(False))

@@ -21,6 +21,8 @@ from editors.parts.prefix import Injection, Positions
 class RecipeHparams(Hparams):
     """Defaults are the released code's, except where the paper's own setting is stated."""
 
+    later_fields = frozenset({"calibration_edits"})
+
     # Model.
     pool: Pooling = "code4"  # only code4 has the 220M / 250M parameters of the paper's table
     representation_width: int = 4096  # d_r
@@ -121,11 +123,9 @@ class RecipeHparams(Hparams):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """See the base class; fields of an exact search and of a single threshold are left out."""
-        unused = set() if self.calibration_edits else {"calibration_edits"}
-        if self.index == "exact":
-            unused |= {"index", "index_above"}
-        return _without(super().to_dict(), unused)
+        """See the base class; the fields of an index are left out where search is exact."""
+        values = super().to_dict()
+        return values if self.index != "exact" else _without(values, {"index", "index_above"})
 
     def check_installed(self) -> None:
         """FAISS, if it shall search.

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,10 @@ from editors.parts.lte import (
     FollowerWeights,
     LteHparams,
     LteObjective,
+    LteTask,
     LteTerms,
     copy_to_train,
+    steps_of,
     tokenise,
 )
 from editors.parts.tokens import Pair
@@ -155,3 +158,60 @@ def test_increments_start_at_the_model_and_take_its_gradients(tiny_lm: LanguageM
     weights.put_into(follower.model, tiny_lm.model)
     for name, parameter in follower.model.named_parameters():
         assert torch.equal(parameter, own[name] + 0.25)
+
+
+def task(encoder: Path, **changes: Any) -> LteTask:
+    hparams = LteHparams.from_dict(TINY.to_dict() | changes)
+    return LteTask(tiny_llama(), {"zsre": samples()}, hparams, encoder=encoder, seed=0)
+
+
+def test_increments_on_the_host_are_trained_like_those_beside_the_model(encoder: Path) -> None:
+    beside, apart = task(encoder), task(encoder, memory="host")
+    assert beside.step(0) == apart.step(0)
+    states = beside.network.state_dict(), apart.network.state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_follower_of_half_precision_stays_so_on_the_host_and_increments_do_not(
+    encoder: Path,
+) -> None:
+    lm = tiny_llama()
+    lm.model.bfloat16()
+    hparams = LteHparams.from_dict(TINY.to_dict() | {"memory": "host"})
+    halved = LteTask(lm, {"zsre": samples()}, hparams, encoder=encoder, seed=0)
+    for iteration in range(3):
+        halved.step(iteration)
+    follower = halved._objective.follower.model
+    assert {parameter.dtype for parameter in follower.parameters()} == {torch.bfloat16}
+    assert {value.dtype for value in halved.network.parameters()} == {torch.float32}
+    assert any(bool(value.any()) for value in halved.network.parameters())
+
+
+def test_parts_of_a_batch_count_by_their_size(encoder: Path) -> None:
+    whole, parted = task(encoder), task(encoder, micro_batch=3)
+    drawn_ = whole._batches.draw_probes(4)
+    whole.enter(training=True)
+    objective = whole._objective
+    terms = [objective.terms(part).total(whole._hparams) for part in (drawn_[:3], drawn_[3:])]
+    expected = (3 * terms[0] + terms[1]).item() / 4
+    assert parted.step(0)["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_rate_rises_and_falls_as_transformers_has_it(encoder: Path) -> None:
+    from transformers import get_cosine_schedule_with_warmup
+
+    ours = task(encoder, iterations=100, warmup=0.03, learning_rate_decay="cosine")
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_cosine_schedule_with_warmup(optimiser, 3, 100).lr_lambdas[0]
+    for iteration in range(100):
+        assert ours.rate_factor(iteration) == pytest.approx(theirs(iteration))
+
+
+def test_epochs_become_steps_of_what_is_trained_on(encoder: Path, tmp_path: Path) -> None:
+    hparams = LteHparams.from_dict(TINY.to_dict() | {"epochs": 2, "batch_size": 8})
+    given = {"zsre": samples(), "cf": samples()}
+    count = len(samples())
+    trained_on = 2 * (count - min(4, count // 10))
+    assert steps_of(given, hparams) == -(-2 * trained_on // 8)
+    path = LteEditor.fit(tiny_llama(), given, hparams, Resources(encoder=encoder), out=tmp_path)
+    assert read_artefact(path)[1]["hparams"]["iterations"] == steps_of(given, hparams)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import RobertaModel
 
 from bench.checks.contract.tiny import SAMPLES, tiny_gptj, tiny_llama, write_encoder
 from editors.base import EditSample, Resources
 from editors.parts.artefact import read_artefact
+from editors.parts.encoder import TextVectors
 from editors.parts.r_rome.retrieval import (
+    ORIGINAL,
     Encoded,
     Example,
     RaseHparams,
@@ -132,6 +135,41 @@ def test_margin_loss_by_hand() -> None:
     )
     expected = math.log(math.exp(8) + math.exp(2) + math.exp(5)) - 8
     assert math.isclose(float(loss), expected, rel_tol=1e-5)
+
+
+def test_in_the_original_the_other_facts_alone_are_rivals() -> None:
+    cosines, owners = torch.tensor([[0.5, 0.1], [0.2, 0.9]]), torch.tensor([0, 1])
+    unrelated, near = torch.tensor([0.8]), torch.tensor([0])
+    ours, theirs = (
+        margin_loss(
+            cosines, owners, unrelated, near, margin=0.1, scale=10.0, unrelated_are_rivals=rivals
+        )
+        for rivals in (True, False)
+    )
+    logits = torch.tensor([[4.0, 1.0], [2.0, 8.0]])
+    assert float(theirs) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, owners)))
+    assert ours > theirs
+
+
+def test_the_original_reads_the_pooler_of_an_encoder_that_has_one(tmp_path: Path) -> None:
+    original = RRomeHparams.from_dict({**HPARAMS.to_dict(), **ORIGINAL})
+    encoder = write_encoder(tmp_path / "encoder")
+    model = RobertaModel.from_pretrained(encoder, add_pooling_layer=True).eval()
+    resources = Resources(encoder=encoder)
+    path = RRomeEditor.fit(
+        tiny_llama(), {"tiny": samples(40)}, original, resources, out=tmp_path / "out"
+    )
+    assert read_artefact(path)[1]["hparams"]["pooling"] == "pooler"
+    vectors = TextVectors.from_directory(encoder, torch.device("cpu"), "pooler")
+    rows = vectors._batcher.ids(["a text"])
+    output = model(input_ids=torch.tensor(rows)).pooler_output
+    torch.testing.assert_close(
+        vectors(["a text"]), torch.nn.functional.normalize(output, dim=-1), atol=1e-5, rtol=0
+    )
+    RobertaModel.from_pretrained(encoder, add_pooling_layer=False).save_pretrained(encoder)
+    with pytest.raises(ValueError, match=r"no weights of a pooler.*--encoder"):
+        TextVectors.from_directory(encoder, torch.device("cpu"), "pooler")
+    TextVectors.from_directory(encoder, torch.device("cpu"))
 
 
 def test_terms_use_each_head_for_its_own_texts() -> None:
