@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.config import RESULTS, RunConfig
 from bench.core.console import warn
-from bench.core.names import unknown_name
+from bench.core.names import listed_names, unknown_name
 from bench.datasets import remember
 from bench.runner.observers import Display, Observer
 from bench.runner.run import run as run_cells
@@ -23,6 +23,7 @@ from bench.runner.stored import stored
 from bench.store.results import ResultStore, is_complete, parse
 from bench.tables import MAIN, METRIC_OPTIONS, frame, view
 from bench.tables.render import to_csv
+from editors.parts.checks import check_list, check_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,8 +169,6 @@ def _config(given: Mapping[str, Any]) -> RunConfig:
         "edits": _numbers,
         "seeds": _numbers,
         "backbone": str,
-        "data_dir": Path,
-        "out": Path,
     }
     values = {f.name: given[f.name] for f in fields(RunConfig) if given.get(f.name) is not None}
     return RunConfig(**{name: types[name](v) if name in types else v for name, v in values.items()})
@@ -177,10 +176,11 @@ def _config(given: Mapping[str, Any]) -> RunConfig:
 
 def _names(names: Names) -> tuple[str, ...]:
     """Names, each once; a text may hold several, separated by commas."""
-    parts = names.split(",") if isinstance(names, str) else names
-    parts = [parts] if isinstance(parts, Path) else parts
-    stripped = [str(part).strip() for part in parts]
-    return tuple(dict.fromkeys(part for part in stripped if part))
+    if isinstance(names, str):
+        return listed_names(names)
+    parts = [names] if isinstance(names, Path) else names
+    members = check_list("names", parts, str | Path, "names or paths")
+    return tuple(dict.fromkeys(check_text("A name", str(part).strip()) for part in members))
 
 
 def _numbers(numbers: Numbers) -> tuple[Any, ...]:

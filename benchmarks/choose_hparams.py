@@ -122,10 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backbone", choices=EMBEDDED, default=EMBEDDED[0])
     parser.add_argument("--editors", metavar="A,B", help="default: all that have a search space")
     parser.add_argument("--world-seed", type=int, default=0, metavar="N")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/hparams/BACKBONE.json")
+    parser.add_argument("--out", type=Path, help="default: BACKBONE.json, here")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    out = args.out or Path(__file__).with_name("hparams") / f"{args.backbone}.json"
+    out = args.out or Path(f"{args.backbone}.json")  # committed ones are in benchmarks/hparams
     backbone = locate(args.backbone, world_seed=args.world_seed)
     setting = Setting(
         lm=load(backbone),

@@ -20,7 +20,7 @@ from typing import (
     get_type_hints,
 )
 
-from editors.parts.checks import check_finite, typed
+from editors.parts.checks import PROMPT, TARGET, check_finite, check_text, typed
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
@@ -34,11 +34,16 @@ if TYPE_CHECKING:  # names of types only: reading data or listing editors loads 
 
 @dataclass(frozen=True, kw_only=True)
 class EditRequest:
-    """One fact to write: after the edit, `prompt` continues with `target`."""
+    """One fact to write: after the edit, `prompt` continues with `target`; both are not empty."""
 
     prompt: str
     target: str  # no leading space
     subject: str
+
+    def __post_init__(self) -> None:
+        check_text(PROMPT, self.prompt)
+        check_text(TARGET, self.target)
+        check_text("An edit's subject", self.subject, empty=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,12 @@ class Probe:
     kind: str
     prompt: str
     target: str  # no leading space
+    aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
+
+    def __post_init__(self) -> None:
+        check_text("A question's prompt", self.prompt, empty=True)
+        for text in (self.target, *self.aliases):
+            check_text("A question's target", text, empty=True)
 
 
 @dataclass(frozen=True, kw_only=True)

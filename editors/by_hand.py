@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
+from editors.parts.checks import TARGET, check_count, check_list, check_text, described
 from editors.parts.covariance import second_moments
-from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.language_model import LanguageModel
+from editors.parts.generation import Stop, greedy, text_of, window_fits
+from editors.parts.language_model import LanguageModel, known_as, name_of
 from editors.parts.target_value import generate_templates
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.texts import as_spelt
+from editors.parts.tokens import TokenBatch, batch_of, prompt_ids, target_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,13 +81,20 @@ class Session:
                 need the subject take the prompt's last token.
 
         Raises:
-            ValueError: nothing to edit, or a prompt without a target.
+            ValueError: nothing to edit, a prompt without a target, what is no text, or an edit
+                beyond the model's context; none is applied then.
         """
-        edits = [requests] if isinstance(requests, EditRequest) else list(requests)
+        given = [requests] if isinstance(requests, EditRequest) else requests
+        edits: list[EditRequest] = check_list("requests", given, EditRequest, "EditRequest objects")
         if prompt is not None and target is not None:
-            edits.append(EditRequest(prompt=prompt, target=target.lstrip(), subject=subject or ""))
+            text = check_text(TARGET, target).lstrip()
+            about = "" if subject is None else subject
+            edits.append(EditRequest(prompt=prompt, target=text, subject=about))
         elif not edits or prompt is not None or target is not None:
             raise ValueError("An edit wants prompt= and target=, and better subject= too.")
+        edits = [replace(r, subject=as_spelt(r.subject, r.prompt)) for r in edits]
+        for request in edits:
+            self._check_room(request)
         for request in edits:
             with self._restored_on_failure():
                 self.editor.edit([request])
@@ -115,20 +124,23 @@ class Session:
         """The edited model's greedy answer, up to its end-of-text token.
 
         Raises:
-            ValueError: prompt and answer do not fit the model's context.
+            ValueError: no text, no whole number of at least 1, or more than the model's context.
         """
         return self.generate_all([prompt], max_new_tokens=max_new_tokens)[0]
 
     def generate_all(self, prompts: Sequence[str], *, max_new_tokens: int = 20) -> list[str]:
         """As `generate`, of several prompts in one batch, which changes no answer."""
-        return self._decoded(prompts, self.editor.steering, max_new_tokens) if prompts else []
+        texts = check_list("prompts", prompts, object, "texts")
+        most = check_count("max_new_tokens", max_new_tokens, 1)
+        return self._decoded(texts, self.editor.steering, most) if texts else []
 
     def ask(self, question: str) -> Reply:
         """The answers to a question before and after the edits, and what was looked up for it.
 
         Raises:
-            ValueError: the question does not fit the model's context.
+            ValueError: the question does not fit the model's context, or is no text.
         """
+        check_text("A question", question)
         if question not in self._before:
             self._before[question] = self._unedited_answer(question)
         before = self._before[question]
@@ -146,10 +158,27 @@ class Session:
 
     def _decoded(self, prompts: Sequence[str], steering: Steering, most: int) -> list[str]:
         lm = self.editor.lm
+        for prompt in prompts:
+            check_text("A prompt", prompt)
+        if len(prompts) > 1 and not window_fits(lm, prompts, most):
+            return [self._decoded([prompt], steering, most)[0] for prompt in prompts]
         batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
         with steering(batch):
             rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm))
         return [text_of(lm.tokenizer, ids).strip() for ids in rows]
+
+    def _check_room(self, request: EditRequest) -> None:
+        """Refuse an edit that is longer than the context, in the longest of its templates."""
+        lm = self.editor.lm
+        filled = [t.replace("{}", request.prompt, 1) for t in self.editor.resources.templates]
+        prompt = max(len(prompt_ids(lm.tokenizer, text)) for text in filled)
+        length = prompt + len(target_ids(lm.tokenizer, request.target, request.prompt))
+        context = int(lm.model.config.max_position_embeddings)
+        if length > context:
+            raise ValueError(
+                f"An edit of {length:,} tokens does not fit the context of {context:,} tokens of "
+                f"{lm.name}."
+            )
 
     def _unedited_answer(self, question: str) -> str:
         """The answer without edits, which are in force again afterwards, exactly."""
@@ -178,7 +207,7 @@ class Session:
 
 
 def get_editor(
-    name: str,
+    name: str | Path,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -216,14 +245,22 @@ def get_editor(
             says what to pass.
         OSError: a file does not exist.
     """
-    folder = str(model.config.name_or_path or "").rstrip("/").rpartition("/")[2]
-    known_as = folder.casefold().removesuffix(_HUB_SUFFIX) or "unnamed"
-    lm = LanguageModel(model, tokenizer, name=known_as)
+    name = check_text("The name of an editor", str(name) if isinstance(name, Path) else name)
+    _check_model(model, tokenizer)
+    called = name_of(str(model.config.name_or_path or "")).casefold().removesuffix(_HUB_SUFFIX)
+    lm = LanguageModel(model, tokenizer, name=called or "unnamed")
     cls = registry.editor_class(name)
+    check_count("seed", seed, 0)
+    if training is not None:
+        training = check_list("training", training, EditSample, "EditSample objects")
+    if templates is not None:
+        templates = check_list("templates", templates, str, "texts")
+    if not isinstance(hparams, Hparams | Mapping | None):
+        raise ValueError(f"hparams: expected names with values, got {described(hparams)}.")
     if isinstance(hparams, Hparams):
         chosen = hparams
     else:
-        base = registry.hparams_for(name, known_as)
+        base = registry.hparams_for(name, known_as(model.config.to_dict(), called) or lm.name)
         base = base if preset is None else registry.preset_of(name, preset)
         chosen = type(base).from_dict(base.to_dict() | dict(hparams or {}))
     blocks = [b for b in chosen.covariance_layers(lm.n_layers) if b not in (covariance or {})]
@@ -279,4 +316,14 @@ def _covariances(
 def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(texts, str | Path):
         texts = Path(texts).read_text("utf-8-sig").splitlines()
-    return None if texts is None else tuple(text for text in texts if text.strip())
+    if texts is None:
+        return None
+    return tuple(text for text in check_list("texts", texts, str, "texts") if text.strip())
+
+
+def _check_model(model: object, tokenizer: object) -> None:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    for value, kind in ((model, PreTrainedModel), (tokenizer, PreTrainedTokenizerBase)):
+        if not isinstance(value, kind):
+            raise ValueError(f"Expected a {kind.__name__} of transformers, got {described(value)}.")

@@ -97,7 +97,7 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
     table_row = 8
     mark = ("#D55E00", "<")
     hparams_class = GraceHparams
-    # zjunlp/EasyEdit hparams/GRACE/llama-7b.yaml had 100 iterations until commit 38c5c34 (13 June
+    # zjunlp/EasyEdit hparams/GRACE/llama-7B.yaml had 100 iterations until commit 38c5c34 (13 June
     # 2024), 50 since; the authors of the paper took 100 in qizhou000/UniEdit.
     as_in_paper: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "": {"mode": "easyedit"},

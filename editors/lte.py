@@ -26,15 +26,13 @@ from editors.parts.fact_memory import NONE, FactEditor, FactMemory
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte import (
     PREFIX,
-    PRESETS,
-    SCHEDULE,
     Follower,
-    LteHparams,
     LteTask,
     no_increments,
     prefix_ids,
     steps_of,
 )
+from editors.parts.lte_hparams import PRESETS, SCHEDULE, LteHparams
 from editors.parts.needs import BYTES, FORWARD, TRAIN_TOKENS, TRAINED, WITH_ADAM, Needs, Setting
 from editors.parts.prefix import text_prefixed
 from editors.parts.tokens import TokenBatch
@@ -87,7 +85,7 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
             trained=parameters,
             training=state * parameters + encoder.bytes + activations,
             artefact=2.0 * parameters,
-            training_operations=hparams.iterations * hparams.batch_size * TRAIN_TOKENS * row,
+            training_operations=hparams.expected_steps * hparams.batch_size * TRAIN_TOKENS * row,
         )
 
     def __init__(self, lm: LanguageModel, hparams: LteHparams, resources: Resources) -> None:

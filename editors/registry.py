@@ -186,6 +186,16 @@ def hparams_for(name: str, backbone: str, bundle: Bundle = "original") -> Hparam
     )
 
 
+# How long a training was says nothing of its bundle.
+_COUNTS = {"iterations", "checkpoint_interval", "patience", "epochs", "micro_batch"}
+
+
+def bundle_fields(name: str) -> frozenset[str]:
+    """The hyper-parameters by which an editor's bundles differ, but for counts of steps."""
+    changes = editor_class(name).as_in_paper.values()
+    return frozenset(field for each in changes for field in each) - _COUNTS
+
+
 def preset_of(name: str, preset: str) -> Hparams:
     """An editor's preset by its own name.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +21,7 @@ from bench.store.results import failed
 from bench.tables.tidy import COLUMNS
 from bench.tables.tidy import frame as frame_of
 from tests.core.test_cells import CELL
-from tests.support.own_files import EDITOR
+from tests.support.own_files import DATASET, EDITOR
 
 ROOT = Path(__file__).parents[1]
 ASKED: dict[str, Any] = {
@@ -208,3 +211,53 @@ def test_importing_it_is_light() -> None:
 def test_several_jobs_run_in_processes(tmp_path: Path) -> None:
     rows = bench.run(**ASKED, out=tmp_path, jobs=2)
     assert rows.key.nunique() == 4
+
+
+def test_a_path_with_a_comma_is_one_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "own, too"
+    folder.mkdir()
+    for name in (DATASET.name, "capitals.json"):
+        shutil.copy(DATASET.parent / name, folder)
+    place, out = folder / DATASET.name, tmp_path / "out"
+    given: dict[str, Any] = {"editors": "ft", "limit": 1, "metrics": "teacher_forced", "out": out}
+    numbers: dict[str, Any] = {"edits": np.int64(1), "seeds": np.arange(1)}
+    shown = bench.run(datasets=[str(place)], **numbers, **given)
+    again = bench.run(datasets=place, edits=[1], **given)
+    assert set(shown.dataset) == {"capitals"}
+    assert set(shown.key) == set(again.key)
+    words = ["--datasets", f'"{place}", zsre', "--editors", "ft", "--edits", "1", "--dry-run"]
+    assert main(["run", *words]) == 0
+    assert "2 cells" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"out": ""}, "--out needs some text, got none."),
+        ({"data_dir": " "}, "--data-dir needs some text, got none."),
+        ({"backbone": ""}, "--backbone needs some text, got none."),
+        ({"editors": 5}, "names: expected a list of names or paths, got 5."),
+        ({"editors": ["ft", None]}, "names: expected a list of names or paths, got one with None."),
+        ({"datasets": ["zsre", ""]}, "A name needs some text, got none."),
+        ({"hparams": 5}, "--hparam: expected names with values, got 5."),
+        ({"edits": True}, "--edits: expected a whole number of at least 1, got True."),
+        ({"edits": 1.0}, "--edits: expected a whole number of at least 1, got 1.0."),
+        ({"limit": "5"}, "--limit: expected a whole number of at least 1, got '5'."),
+    ],
+)
+def test_arguments_that_are_none_are_one_sentence(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        bench.run(**given)
+
+
+@pytest.mark.parametrize("name", ["editors", "datasets", "measure"])
+def test_a_configuration_wants_lists_and_takes_paths_as_text(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--{name}: expected a list of names, got 'ft'"):
+        bench.RunConfig(**dict[str, Any]({name: "ft"}))
+    places: dict[str, Any] = {"out": "a/b", "data_dir": "c"}
+    config = bench.RunConfig(**places)
+    assert (config.records, config.tables, config.data_dir) == (
+        Path("a/b"), Path("a/b/tables"), Path("c"),
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, commands
+from benchmarks import cells, choose_hparams, commands, growth, shapes
 from benchmarks.__main__ import main
 from benchmarks.measure import Line
 
@@ -57,3 +57,47 @@ def test_starting_is_measured_with_commands_that_work(monkeypatch: pytest.Monkey
     lines = list(commands.startup())
     assert [line.subject.split()[-1] for line in lines] == ["bench'", "list", "--reference"]
     assert all(line.ours > 0 for line in lines)
+
+
+def test_a_repository_grows_and_is_measured_at_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("REPEATS", 2), ("SEARCHES", 2), ("BATCH", 2), ("REAL", 4)):
+        monkeypatch.setattr(growth, name, value)
+    monkeypatch.setattr(growth, "INFERENCE_AFTER", 8)
+    lines = list(growth.growth((1, 8)))
+    assert {line.subject for line in lines} >= {"recipe, 1 stored", "recipe, 8 stored"}
+    figures = {line.figure for line in lines}
+    assert {"s to store a row, mean", "s per edit", "s per query, alone"} <= figures
+    assert "inference over the unedited model's" in figures
+    assert all(line.ours > 0 for line in lines)
+
+
+def test_real_shapes_are_timed_without_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (("REAL", 1), ("BATCH", 2), ("QUERIES", 1)):
+        monkeypatch.setattr(shapes, name, value)
+    out = tmp_path / "shapes.json"
+    small = ["--backbone", "mini-gpt2", "--device", "cpu", "--dtype", "float32", "--stored", "4"]
+    assert shapes.main([*small, "--editors", "ft,grace", "--out", str(out)]) == 0
+    lines = json.loads(out.read_text("utf-8"))["lines"]
+    subjects = {line["subject"] for line in lines}
+    assert {"unedited", "ft, 1 edits", "grace, 1 edits", "grace, 4 edits"} <= subjects
+    assert {line["ours"] > 0 for line in lines} == {True}
+
+
+def test_hyper_parameters_are_chosen_and_finished_trials_are_not_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(choose_hparams, "SAMPLES", {1: 1})
+    monkeypatch.setattr(choose_hparams, "DATASETS", ("zsre",))
+    space = {"ft": {"layer": (3,), "lr": (1e-3, 1e-9)}}
+    monkeypatch.setattr(choose_hparams, "search_space", lambda _: space)
+    out = tmp_path / "trials.json"
+    assert choose_hparams.main(["--editors", "ft", "--out", str(out)]) == 0
+    record = json.loads(out.read_text("utf-8"))
+    assert [trial["changes"]["lr"] for trial in record["trials"]] == [1e-3, 1e-9]
+    assert record["chosen"]["ft"] == {"layer": 3, "lr": 1e-3}
+    capsys.readouterr()
+    assert choose_hparams.main(["--editors", "ft", "--out", str(out)]) == 0
+    (line,) = (text for text in capsys.readouterr().err.splitlines() if "ft {" in text)
+    assert line.startswith("chosen: ")

@@ -22,7 +22,7 @@ from bench.core.config import (
     RunOptions,
 )
 from bench.core.grids import TABLES
-from bench.core.names import DATASETS, ENCODER, recent_labels, unknown_name
+from bench.core.names import DATASETS, ENCODER, listed_names, recent_labels, unknown_name
 from bench.core.progress import show_busy
 from bench.evaluation.metric_sets import available
 from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
@@ -67,10 +67,10 @@ def number(text: str) -> float:
 
 def names(text: str) -> tuple[str, ...]:
     """A reader of names separated by commas, each once."""
-    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not parts:
-        raise argparse.ArgumentTypeError("expected names separated by commas, got none.")
-    return parts
+    try:
+        return listed_names(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
@@ -94,6 +94,16 @@ def assignment(text: str, option: str = "--hparam", form: str = "NAME=VALUE") ->
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def assignments(texts: Iterable[str], option: str = "--hparam", **form: str) -> dict[str, Any]:
+    """The values of a repeated option, each name once."""
+    values: dict[str, Any] = {}
+    for name, value in (assignment(text, option, **form) for text in texts):
+        if name in values:
+            raise ValueError(f"{option} names {name} twice, with {values[name]!r} and {value!r}.")
+        values[name] = value
+    return values
 
 
 def listed(names: Iterable[object]) -> str:
@@ -228,9 +238,9 @@ SELECTION: Groups = {
                "names one (default: the embedded world's; real data have none)"),
         (
             # Without a default, so that other tables than Table 2 can refuse them.
-            Option("--scoring", "NAME", "of Table 2: paper (options by their first token, as the "
-                   "released code) or lm-eval (through lm-eval, by log-likelihood) (default: "
-                   "paper)"),
+            Option("--scoring", "NAME", "of Table 2: paper (options by their first token, as this "
+                   "package asks), released (as RECIPE's released code asks, after every block of "
+                   "the edits) or lm-eval (through lm-eval, by log-likelihood) (default: paper)"),
             Option("--harness", "promptbench", "of Table 2: promptbench decodes answers to each "
                    "of its prompts, and reports their mean and spread; it is installed apart"),
         ),
@@ -308,10 +318,10 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     values = {field.name: given[field.name] for field in fields(RunConfig) if field.name in given}
     if given.get("n_seeds"):
         values["seeds"] = tuple(range(args.n_seeds))
-    pairs = [assignment(text, "--slurm-option") for text in given.get("slurm_option", ())]
-    values["slurm_option"] = {name.lstrip("-"): value for name, value in pairs} or None
+    pairs = assignments(given.get("slurm_option", ()), "--slurm-option")
+    values["slurm_option"] = {name.lstrip("-"): value for name, value in pairs.items()} or None
     form = "EDITOR.NAME=VALUE or EDITOR=PRESET"
-    hparams = dict(assignment(text, form=form) for text in given.get("hparam", ()))
+    hparams = assignments(given.get("hparam", ()), form=form)
     if given.get("index"):
         hparams["recipe.index"] = args.index
     values["encoder"] = tuple(values.get("encoder", ())) or None

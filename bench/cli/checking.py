@@ -17,13 +17,12 @@ from bench.core.files import write_text
 from bench.core.grids import TABLES, Table, get_table
 from bench.core.published import all_numbers
 from bench.store.inventory import records_of_protocol, split_stale, warn_of_stale
-from bench.store.reference import has_reference
 from bench.store.results import ResultStore, is_complete
 from editors import registry
 
 if TYPE_CHECKING:
+    from bench.checks.regression.compare import Outcome
     from bench.checks.regression.evidence import Comparison, Verdicts
-    from bench.checks.regression.rerun import Outcome
 
 SCHEMA = 1  # of the JSON of `check`
 AGAINST = ("reference", "published")
@@ -57,36 +56,45 @@ def check(args: argparse.Namespace) -> int:
     claims: list[Verdicts] = []
     comparisons: list[Comparison] = []
     if args.against != "published":
-        outcomes = _references(tables, args.jobs)
+        outcomes = _references(args.table, args.jobs)
+    good = True
     if args.against != "reference":
         claims = _claims(args.table)
         comparisons = _published(tables, args)
-    good = all(outcome.good for outcome in outcomes)
+        good = _known(claims, args)
+    good &= all(outcome.good for outcome in outcomes)
     good &= all(comparison.verdict == "agrees" for comparison in comparisons)
-    good &= _known(claims, args.pin)
     _write(args, outcomes, claims, comparisons)
     say("check: " + ("passed" if good else "failed"))
     return int(not good)
 
 
-def _references(tables: Sequence[Table], jobs: int | None) -> list[Outcome]:
-    from bench.checks.regression.rerun import rerun
+def _references(table: int | None, jobs: int | None) -> list[Outcome]:
+    """The committed files, then a part of their cells, run again."""
+    from bench.checks.regression.committed import committed
+    from bench.checks.regression.rerun import PARTS, rerun
 
-    outcomes = []
-    for table in tables:
-        if table.measures != "editing" or not has_reference(f"table{table.number}"):
-            continue
-        say(f"Table {table.number}: a part of the reference, run again")
-        for outcome in rerun(table, jobs=jobs):
-            detail = f": {outcome.detail}" if outcome.detail else ""
-            say(f"  {outcome.verdict:<8} {outcome.cell}{detail}")
-            outcomes.append(outcome)
+    parts = [part for part in PARTS if table in (None, part.cells.table)]
+    names = {part.name for part in parts} | {f"{part.name}-recent" for part in parts}
+    say("The committed reference, as it is on disk")
+    outcomes = [each for each in committed() if table is None or each.reference in names]
+    for outcome in outcomes:
+        _say(outcome)
+    say("A part of the reference, run again")
+    for outcome in rerun(parts, jobs=jobs):
+        _say(outcome)
+        outcomes.append(outcome)
     return outcomes
+
+
+def _say(outcome: Outcome) -> None:
+    detail = f": {outcome.detail}" if outcome.detail else ""
+    say(f"  {outcome.verdict:<8} {outcome.reference}: {outcome.cell}{detail}")
 
 
 def _claims(table: int | None) -> list[Verdicts]:
     """Those of one table, or of all tables and figures."""
-    from bench.checks.claims import Exhibit
+    from bench.checks.judging import Exhibit
     from bench.checks.regression.evidence import reference_evidence, verdicts
 
     wanted = None if table is None else Exhibit("table", table)
@@ -110,8 +118,7 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Compar
     warn_of_stale(stale)
     if args.protocol is not None:
         records = records_of_protocol(records, args.protocol)
-    editing = [table for table in tables if table.measures == "editing"]
-    every = [each for table in editing for each in compare_published(table, records)]
+    every = [each for table in tables for each in compare_published(table, records)]
     if not every:
         say(f"Published cells: no unlimited record of the paper's backbones in {store.directory}.")
         return []
@@ -122,18 +129,24 @@ def _published(tables: Sequence[Table], args: argparse.Namespace) -> list[Compar
     return every
 
 
-def _known(claims: Sequence[Verdicts], path: Path | None) -> bool:
+def _known(claims: Sequence[Verdicts], args: argparse.Namespace) -> bool:
     """Whether the verdicts are the known ones; with a path, they are written there as known."""
-    from bench.checks.regression.evidence import pin, pinned
+    from bench.checks.regression.evidence import PINS, pin, pinned
 
-    if path is not None:
-        say(f"written: {pin({each.key: each.pair for each in claims}, path)}")
+    if args.pin is not None:
+        say(f"written: {pin({each.key: each.pair for each in claims}, args.pin)}")
         return True
-    known = pinned() or {}
-    changed = [each for each in claims if known.get(each.key, each.pair) != each.pair]
-    for each in changed:
-        was, now = (" and ".join(pair) for pair in (known[each.key], each.pair))
-        say(f"  changed  {each.key}: was {was} (published and ours), is {now}")
+    known = pinned()
+    if known is None:
+        say(f"  no known verdicts: {PINS} is not there; --pin FILE writes it")
+        return False
+    now = {each.key: each.pair for each in claims}
+    if args.table is not None:
+        known = {key: pair for key, pair in known.items() if key.endswith(f"/table{args.table}")}
+    changed = [key for key in {**known, **now} if known.get(key) != now.get(key)]
+    for key in changed:
+        was, is_now = (" and ".join(side.get(key, ("no verdict",))) for side in (known, now))
+        say(f"  changed  {key}: was {was} (published and ours), is {is_now}")
     return not changed
 
 
@@ -191,7 +204,7 @@ def _markdown(content: Mapping[str, Any]) -> str:
     """A report of the values of `_plain`."""
     parts = ["# Check", "Written by `python -m bench check`."]
     if content["references"]:
-        names = ("verdict", "cell", "detail")
+        names = ("verdict", "reference", "cell", "detail")
         reruns = ([row[name] for name in names] for row in content["references"])
         parts += ["## References, run again", markdown_table(names, reruns)]
     if content["claims"]:

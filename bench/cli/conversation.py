@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Any
 
 from rich.console import Console
@@ -25,8 +25,10 @@ from bench.evaluation.probing import Item
 from editors import registry
 from editors.base import EditRequest, EditSample
 from editors.by_hand import Reply, Session, Steering
+from editors.parts import checks
 from editors.parts.generation import text_of
 from editors.parts.retrieving import Explanation
+from editors.parts.texts import subject_span
 
 PROMPT = "try> "
 HELP = """\
@@ -179,8 +181,8 @@ class Conversation:
 
 # ---- What is typed -----------------------------------------------------------------------------
 
-# A name: words that begin with a capital letter, initials and hyphenated words too.
-_NAME = re.compile(r"[^\W\d_a-z][\w.'-]*(?: [^\W\d_a-z][\w.'-]*)*")
+# A word with what stands around it; a full stop may belong to it.
+_WORD = re.compile(r"(?=\S)([^\w\s]*)(\S*?)([^\w\s.]*)(?!\S)")
 _FUNCTION_WORD = re.compile(
     "an?|the|[io]n|at|of|to|for|from|by|with|who(m|se)?|which|what|where|when|why|how|is|are|was|were"
     "|do|does|did|can|and|or",
@@ -208,11 +210,11 @@ def request_of(prompt: str, target: str, subject: str | None, *, wanted: bool) -
         ValueError: a part is missing, or the editor depends on the subject (`wanted`), and it is
             not in the prompt.
     """
-    prompt, target = typed(prompt, "An edit's prompt"), typed(target, "An edit's new answer")
+    prompt, target = typed(prompt, checks.PROMPT), typed(target, checks.TARGET)
     names = names_in(prompt)
-    if subject is not None:  # as the prompt spells it, in whatever letter case
-        match = re.search(re.escape(typed(subject, "A subject")), prompt, re.IGNORECASE)
-        spelt = match[0] if match else None
+    if subject is not None:
+        span = subject_span(prompt, typed(subject, "A subject"))
+        spelt = None if span is None else prompt[slice(*span)]
     else:
         spelt = names[0] if len(names) == 1 else None
     if spelt is not None or not wanted:
@@ -229,23 +231,38 @@ def request_of(prompt: str, target: str, subject: str | None, *, wanted: bool) -
 
 
 def names_in(prompt: str) -> list[str]:
-    """Names in a prompt, each once.
+    """Names in a prompt, each once: words that begin with a capital letter, and follow each other.
 
     A single word at its beginning, which would be capital anyway, counts where there is no other.
     """
     names: list[str] = []
     first: list[str] = []
-    for match in _NAME.finditer(prompt):
-        words = match[0].split(" ")
-        if match.start() == 0 and len(words) == 1:
+    for start, words in _capitalised(prompt):
+        if start == 0 and len(words) == 1:
             first = [] if _FUNCTION_WORD.fullmatch(words[0]) else [_bare(words[0])]
             continue
-        while words and _FUNCTION_WORD.fullmatch(words[0]):
-            words = words[1:]
-        name = _bare(" ".join(words))
+        name = _bare(" ".join(dropwhile(_FUNCTION_WORD.fullmatch, words)))
         if name and name not in names:
             names.append(name)
     return names or first
+
+
+def _capitalised(prompt: str) -> Iterator[tuple[int, list[str]]]:
+    """Where neighbouring words with a capital letter begin, and the words."""
+    start, words, end = 0, list[str](), -1
+    for match in _WORD.finditer(prompt):
+        before, word, after = match.groups()
+        continues = bool(words) and not before and match.start() == end + 1
+        capital = word[:1] != word[:1].lower()
+        if words and not (continues and capital):
+            yield start, words
+            words = []
+        if capital:
+            start = start if words else match.start(2)
+            words.append(word)
+            end = match.end() if not after else -1
+    if words:
+        yield start, words
 
 
 def _bare(name: str) -> str:
@@ -258,14 +275,7 @@ def typed(text: str, what: str) -> str:
     Raises:
         ValueError: nothing is left, or it is not Unicode.
     """
-    stripped = text.strip()
-    if not stripped:
-        raise ValueError(f"{what} needs some text, got none.")
-    try:
-        stripped.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} has to be Unicode text, got other bytes.") from None
-    return stripped
+    return checks.check_text(what, text).strip()
 
 
 # ---- What is shown -----------------------------------------------------------------------------

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import PROTOCOL, WITH_RECENT, Option, add, add_groups, whole
+from bench.cli.arguments import (
+    DATA_DIR,
+    HARDWARE,
+    PRESET,
+    PROTOCOL,
+    SENTENCE_ENCODER,
+    WITH_RECENT,
+    WORLD_SEED,
+    Option,
+    add,
+    add_groups,
+    config_of,
+    whole,
+)
 from bench.core.console import say, warn
+from bench.core.files import check_new
 from bench.core.names import in_paper
 from bench.datasets import is_own
 from bench.models.backbones import EMBEDDED
@@ -30,18 +45,22 @@ FROM = Option(
 )
 WHICH = (
     Option("--figure", "NAME", f"one of {', '.join(FIGURES)}, or all (the default)", default=ALL),
-    Option("--backbone", "NAME", f"default: {EMBEDDED[0]}", default=EMBEDDED[0]),
+    Option("--backbone", "NAME|PATH", f"default: {EMBEDDED[0]}; with --compute that of the preset"),
     WITH_RECENT,
     Option("--edits", "N", "number of edits of figure 3 (default: 1,000) and of time and retention "
            "(default: the most that all editors have)", whole(1)),
+)
+COMPUTED = (
     Option("--compute", "", "compute the data of figure 4 instead of drawing it; needs the models "
            "and RECIPE's weights for each length"),
-    Option("--world-seed", "N", "which embedded world, for --compute (default 0)", whole(0), 0),
+    PRESET, DATA_DIR, WORLD_SEED, SENTENCE_ENCODER, *HARDWARE,
 )
 PLACES = (
-    Option("--map", "FILE", f"data of figure 4 (default: {COMMITTED}/{MAP})", Path),
+    Option("--map", "FILE", f"data of figure 4 (default: {COMMITTED}/{MAP}, and {MAP} in --out "
+           "for --compute); never overwritten", Path),
     Option("--export", "FILE", "with --figure 3, write its records without their rows, as JSON "
-           f"lines, instead of drawing it: {COMMITTED}/{FIGURE_3}.jsonl is written this way", Path),
+           f"lines, to a new file, instead of drawing it; {COMMITTED}/{FIGURE_3}.jsonl is one",
+           Path),
     Option("--out", "DIR", "default: figures", Path, Path("figures")),
 )
 # fmt: on
@@ -49,7 +68,14 @@ PLACES = (
 
 def add_figures(parser: argparse.ArgumentParser) -> None:
     """The arguments of `figures`."""
-    add_groups(parser, {"which figures": WHICH, "from where, to where": (FROM, *PLACES)})
+    add_groups(
+        parser,
+        {
+            "which figures": WHICH,
+            "from where, to where": (FROM, *PLACES),
+            "data of figure 4, computed": COMPUTED,
+        },
+    )
     add(parser, PROTOCOL)
     parser.set_defaults(func=figures)
 
@@ -74,14 +100,14 @@ def figures(args: argparse.Namespace) -> int:
 
 def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
     """Figure 4's data."""
-    from bench.core.config import RunConfig
     from bench.core.progress import show_count
     from bench.report.prompt_map import MapSettings, compute
     from bench.tables.figure_data import write_map
 
     if keys != ["4"]:
         raise ValueError("--compute is for figure 4 alone: --figure 4 --compute.")
-    config = RunConfig(backbone=args.backbone, world_seed=args.world_seed, metrics="teacher_forced")
+    path = check_new(args.map or args.out / MAP)
+    config = replace(config_of(args), metrics="teacher_forced", out=None)
     with show_count("maps", MapSettings().maps) as report_progress:
         data = compute(config, report_progress=report_progress)
     for length in data["missing"]:
@@ -89,7 +115,7 @@ def _compute(args: argparse.Namespace, keys: Sequence[str]) -> int:
             f"no weights for prompts of {length} token{'s' * (length > 1)}; "
             f"python -m bench train --variant cpt={length} trains them."
         )
-    say(f"written: {write_map(data, args.map or Path(COMMITTED) / MAP)}")
+    say(f"written: {write_map(data, path)}; figures --figure 4 --map {path} draws it")
     return 0
 
 
@@ -101,7 +127,7 @@ def _export(args: argparse.Namespace, keys: Sequence[str], source: Source) -> in
     if keys != ["3"]:
         raise ValueError("--export is for figure 3 alone: --figure 3 --export FILE.")
     chosen = recipe_by_length(source.records(), source.backbone, source.edits)
-    path = write_reference(args.export, chosen.records)
+    path = write_reference(check_new(args.export), chosen.records)
     say(f"written: {path}, {len(chosen.records):,} records")
     return 0
 
@@ -114,7 +140,7 @@ def _source(args: argparse.Namespace) -> Source:
     return Source(
         records=cache(lambda: _chosen(read_records(args.source or reference_folder()), args)),
         prompt_map=cache(lambda: read_map(args.map or reference_folder() / MAP)),
-        backbone=args.backbone,
+        backbone=args.backbone or EMBEDDED[0],
         edits=args.edits,
     )
 
@@ -141,20 +167,21 @@ def _build_all(keys: Sequence[str], source: Source) -> tuple[list[Drawing], list
     """What can be drawn, and why the rest cannot.
 
     Raises:
-        ValueError: nothing can.
+        ValueError: nothing can that shows records.
     """
     from bench.core.progress import counted
 
-    drawings: list[Drawing] = []
+    drawings: dict[str, Drawing] = {}
     missing: dict[str, str] = {}
     for key in counted(keys, "figures", len(keys)):
         try:
-            drawings.append(_build(key, source))
+            drawings[key] = _build(key, source)
         except (ValueError, OSError) as error:
             missing[key] = str(error)
-    if not drawings:
+    if not any(FIGURES[key].of_records for key in drawings):
         raise ValueError("No figure can be drawn: " + " ".join(dict.fromkeys(missing.values())))
-    return drawings, [f"no figure {key}: {reason}" for key, reason in missing.items()]
+    lines = [f"no figure {key}: {reason}" for key, reason in missing.items()]
+    return list(drawings.values()), lines
 
 
 def _write(drawings: Sequence[Drawing], directory: Path) -> None:

@@ -29,7 +29,14 @@ COMMANDS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
 
 
 class Parser(argparse.ArgumentParser):
-    """Words every error as one sentence."""
+    """Words every error as one sentence, and takes no empty value: as a path it is a folder."""
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        # The words of a command are read by its own parser, and `try` names its texts itself.
+        read_later = action.nargs == argparse.PARSER or action.dest in ("typed", "ask")
+        if not arg_string.strip() and not read_later:
+            raise argparse.ArgumentError(action, "expected a value, got none.")
+        return super()._get_value(action, arg_string)
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with code 2."""

@@ -91,7 +91,7 @@ def show_record(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Exit code 0 where every record holds, else 1."""
-    from bench.store.exchange import problems_in
+    from bench.store.verification import problems_in
 
     store, records, bad = _store(args), 0, 0
     for _, problems in counted(problems_in(store), "records", len([*store.paths()])):

@@ -21,12 +21,12 @@ from bench.cli.arguments import (
 from bench.core.cells import Cell, Identity
 from bench.core.config import RunConfig
 from bench.core.console import say, show, warn
-from bench.core.files import write_text
+from bench.core.files import check_new, write_text
 from bench.core.grids import GridPoint, Table, get_table
 from bench.core.numerics import fixed_arithmetic
 from bench.evaluation.record_kinds import identity_of
 from bench.runner.observers import Display, Ending, Observer, json_events
-from bench.runner.planning import check_hparams, points
+from bench.runner.planning import check_hparams, points, settings
 from bench.runner.run import Ran
 from bench.runner.run import run as run_cells
 from bench.runner.stored import Stored, stored
@@ -53,7 +53,7 @@ def _positive(text: str) -> float:
 SELECTING = (
     *("table", "preset", "backbone", "editors", "with_recent", "datasets", "edits", "limit"),
     *("metrics", "measure", "measure_text", "scoring", "harness", "task_limit", "ability_dir"),
-    *("hparam", "index"),
+    *("hparam", "bundle", "index"),
     *("generation_prompt", "weights", "data_dir", "world_seed", "corpus", "documents", "encoder"),
     *("device", "device_map", "dtype", "out", "seeds", "n_seeds"),
 )
@@ -68,7 +68,8 @@ VIEWED = (  # one of these
            "terminal"),
     Option("--metric-loss", "", "accuracy drop from teacher forcing to free generation, and to "
            "retrieval that sees the prompt alone; in the terminal and as CSV"),
-    Option("--export", "FILE", "write the records, without their rows, as JSON lines", Path),
+    Option("--export", "FILE", "write the records, without their rows, as JSON lines, to a new "
+           "file", Path),
 )
 SHOWN = (
     Option("--add", "", "with --export, leave the records of other cells in FILE"),
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.dry_run:
         lines = list(_listed(config))
-        for line in (*lines, f"{len(lines)} cells"):
+        for line in (*lines, *settings(config, points(config)), f"{len(lines)} cells"):
             say(line)
         return 0
     with fixed_arithmetic(wanted=config.options.deterministic):
@@ -196,6 +197,9 @@ def plan(args: argparse.Namespace) -> int:
     request = Request(config_of(args), teraflops=args.tflops)
     rows, memory = estimate(request), gpu_memory(args.gpu_memory)
     (print_markdown if args.markdown else print_text)(layout(request, rows, memory))
+    if not args.markdown:
+        for line in settings(request.config, points(request.config)):
+            say(line)
     if args.json:
         say(f"written: {write_text(args.json, to_json(request, rows, memory))}")
     return 0
@@ -221,7 +225,10 @@ def tables(args: argparse.Namespace) -> int:
     if args.export is not None:
         keys = {cell.key() for cell in selected.cells}
         records = [record for record in selected.records if record["key"] in keys]
-        path = (add_to_reference if args.add else write_reference)(args.export, records)
+        if args.add:
+            path = add_to_reference(args.export, records)
+        else:
+            path = write_reference(check_new(args.export, "--add adds to it"), records)
         say(f"written: {path}, {len(records):,} records")
     else:
         _show(args, selected, config.tables)

@@ -20,7 +20,7 @@ from bench.cli.arguments import (
     Option,
     add,
     add_groups,
-    assignment,
+    assignments,
     backbone_name,
     backbone_of,
     config_of,
@@ -35,7 +35,7 @@ from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS, editor_keys
 from bench.core.progress import SCORES, counted, show_documents
-from bench.models.backbones import EMBEDDED
+from bench.models.backbones import EMBEDDED, like
 from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import (
     Artefact,
@@ -91,9 +91,9 @@ def stats(args: argparse.Namespace) -> int:
     """Exit code 0 if the statistics of every layer are there."""
     config = config_of(args)
     backbone = backbone_of(config)
-    corpus = corpus_for(backbone.name, config)
+    corpus = corpus_for(backbone.like, config)
     lm = loaded(backbone, config)
-    layers = _layers(args.layers, lm)
+    layers = _layers(args.layers, lm, backbone.like)
     with (
         event_log(args.log_json) as log,
         show_documents(corpus.documents, log) as progress,
@@ -108,7 +108,7 @@ def stats(args: argparse.Namespace) -> int:
     return 0
 
 
-def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
+def _layers(text: str | None, lm: LanguageModel, like: str) -> tuple[int, ...]:
     """The named block numbers, else those of all editors' presets.
 
     Raises:
@@ -117,7 +117,7 @@ def _layers(text: str | None, lm: LanguageModel) -> tuple[int, ...]:
     if text == "all":
         return tuple(range(lm.n_layers))
     if text is None:
-        presets = [registry.hparams_for(key, lm.name) for key in editor_keys()]
+        presets = [registry.hparams_for(key, like) for key in editor_keys()]
         layers = {layer for preset in presets for layer in preset.covariance_layers(lm.n_layers)}
         if not layers:
             raise ValueError("No editor's preset needs a key covariance; name --layers.")
@@ -152,16 +152,18 @@ def train(args: argparse.Namespace) -> int:
     config, chosen = config_of(args), None if args.variant is None else variant(args.variant)
     key = registry.resolve(args.editor if chosen is None else RECIPE)
     editor = trainable(key)
-    changes = {**_trained_changes(editor, chosen), **dict(map(assignment, args.changes))}
+    changes = {**_trained_changes(editor, chosen), **assignments(args.changes)}
     if args.iterations is not None:
         changes["iterations"] = args.iterations
     preset = _preset(key, config)
+    if args.iterations is not None and "epochs" in vars(preset):
+        changes["epochs"] = None
     hparams = type(preset).from_dict({**preset.to_dict(), **changes})
     directory = config.out or _default_out(config, chosen, args.seed)
     backbone = backbone_of(config)
     world_data = config.data_dir or data_dir(config.world_seed)
     samples = training_samples(config.datasets or DATASETS, world_data, backbone)
-    encoder = _encoder(key, backbone.name, config) if editor.uses_encoder else None
+    encoder = _encoder(key, backbone.like, config) if editor.uses_encoder else None
     lm = loaded(backbone, config)
     each = (args.train_on or ("each" if config.preset == "paper" else "mix")) == "each"
     for keys in [[name] for name in samples] if each else [list(samples)]:
@@ -219,7 +221,7 @@ def _preset(key: str, config: RunConfig) -> Hparams:
     presets = registry.editor_class(key).presets
     if config.preset == "paper" and "paper" in presets:
         return presets["paper"]
-    return registry.hparams_for(key, backbone_name(config), config.bundle)
+    return registry.hparams_for(key, like(backbone_name(config)), config.bundle)
 
 
 def _encoder(editor: str, backbone: str, config: RunConfig) -> Path:

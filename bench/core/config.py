@@ -8,7 +8,7 @@ knows (editors, data sets, backbones, metric sets) are checked by `bench.runner.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,12 +17,13 @@ from bench.core.cells import Generation, Varies
 from bench.core.grids import Preset
 from bench.core.names import unknown_name
 from editors import registry
+from editors.parts.checks import check_count, check_list, check_text, described
 
 Weights = Literal["trained", "random"]
 DeviceMap = Literal["auto"]
-# How an answer becomes a score: the released code's way, lm-eval's, or PromptBench's, which reads
-# the decoded text.
-Scoring = Literal["paper", "lm-eval", "promptbench"]
+# How an answer becomes a score: by first tokens, as this package asks (`paper`) or as RECIPE's
+# released code does; lm-eval's way, or PromptBench's, which reads the decoded text.
+Scoring = Literal["paper", "released", "lm-eval", "promptbench"]
 ExecutorName = Literal["local", "ray", "slurm"]
 Cluster = Literal["slurm", "local", "debug"]  # engines of submitit; two of them are for trials
 
@@ -37,7 +38,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "preset": get_args(Preset),
     "vary": get_args(Varies),
     "metrics": METRICS,
-    "scoring": ("paper", "lm-eval"),
+    "scoring": ("paper", "released", "lm-eval"),
     "harness": ("promptbench",),
     "generation_prompt": GENERATION_PROMPTS,
     "bundle": get_args(registry.Bundle),
@@ -65,14 +66,24 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def check_whole(name: str, value: int | Iterable[int] | None, least: int) -> None:
-    """Refuse what is no whole number of at least `least`, or holds such a value."""
-    values = () if value is None else value if isinstance(value, tuple | list) else (value,)
-    for number in values:
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ValueError(
-                f"{option(name)}: expected a whole number of at least {least}, got {number!r}."
-            )
+def whole(name: str, value: Any, least: int) -> Any:
+    """A whole number of at least `least`, or several, as Python's; None stays.
+
+    Raises:
+        ValueError: another value.
+    """
+    if value is None:
+        return None
+    if isinstance(value, tuple | list):
+        return tuple(check_count(option(name), number, least) for number in value)
+    return check_count(option(name), value, least)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """The values of a field that may have none, one or several."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,8 @@ class RunOptions:
                 "--checkpoint-seconds: expected a number of seconds from 0 on, got "
                 f"{self.checkpoint_seconds}."
             )
-        check_whole("checkpoint_edits", self.checkpoint_edits, 1)
+        edits = whole("checkpoint_edits", self.checkpoint_edits, 1)
+        object.__setattr__(self, "checkpoint_edits", edits)
 
 
 DEFAULT_OPTIONS = RunOptions()
@@ -120,7 +132,7 @@ class RunConfig:
     generation_prompt: Generation = "context_free"
     measure: tuple[str, ...] = ()  # names of optional metric sets
     measure_text: str | None = None  # a corpus; None takes the embedded world's
-    scoring: Literal["paper", "lm-eval"] | None = None  # of general ability
+    scoring: Literal["paper", "released", "lm-eval"] | None = None  # of general ability
     harness: Literal["promptbench"] | None = None
     task_limit: int | None = None  # questions of each set
     ability_dir: Path | None = None  # files of the question sets
@@ -159,7 +171,7 @@ class RunConfig:
     detach: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "measure", tuple(sorted(set(self.measure))))
+        self._take_lists_and_paths()
         if not self.device:
             object.__setattr__(self, "device", "cuda" if self.preset == "paper" else "cpu")
         for name, allowed in CHOICES.items():
@@ -167,7 +179,7 @@ class RunConfig:
             if value is not None and value not in allowed:
                 raise unknown_name(name.replace("_", " "), str(value), allowed)
         for name, least in _LEAST.items():
-            check_whole(name, vars(self)[name], least)
+            object.__setattr__(self, name, whole(name, vars(self)[name], least))
         for name in ("editors", "datasets", "edits", "seeds"):
             if vars(self)[name] == ():
                 raise ValueError(f"{option(name)}: expected at least one, got none.")
@@ -176,6 +188,24 @@ class RunConfig:
                 "Random weights are drawn on one device: --weights random takes no --device-map."
             )
         self._check_executor()
+
+    def _take_lists_and_paths(self) -> None:
+        """Refuse what is no list of names, no mapping or no path; a path may be text."""
+        for name in ("editors", "datasets", "measure"):
+            if vars(self)[name] is not None:
+                names = check_list(option(name), vars(self)[name], str, "names")
+                object.__setattr__(self, name, tuple(names))
+        object.__setattr__(self, "measure", tuple(sorted(set(self.measure))))
+        for name in ("ability_dir", "data_dir", "out", "slurm_folder"):
+            for place in _several(vars(self)[name]):
+                path = place if isinstance(place, Path) else Path(check_text(option(name), place))
+                object.__setattr__(self, name, path)
+        for name in ("backbone", "corpus", "encoder", "measure_text"):
+            for text in _several(vars(self)[name]):
+                check_text(option(name), text)
+        changes: Any = self.hparams
+        if not isinstance(changes, Mapping):
+            raise ValueError(f"--hparam: expected names with values, got {described(changes)}.")
 
     @property
     def named_seeds(self) -> tuple[int, ...]:

@@ -58,6 +58,14 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
+def check_new(path: Path, instead: str = "") -> Path:
+    """The path, or a ValueError where a file is there, which nothing overwrites."""
+    if path.exists():
+        also = f"; {instead}" if instead else ""
+        raise ValueError(f"{path} is there already and is not overwritten: name a new file{also}.")
+    return path
+
+
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write under another name, wait for the disk, rename; returns `path`."""
     with replacing(path) as file:

@@ -55,7 +55,10 @@ _WHOLE = {"prompts": "continuous", "gate": "sentinel"}  # RECIPE as it is
 # Table 4: the knowledge text's word embeddings in place of the continuous prompt (CPT), a plain
 # contrastive loss with an absolute threshold in place of the knowledge sentinel (KS).
 # The threshold depends on the number of stored edits.
-_THRESHOLD: Mapping[str, Any] = {"gate": "threshold", "calibration_edits": [1, 10, 100, 1000, 10000]}
+_THRESHOLD: Mapping[str, Any] = {
+    "gate": "threshold",
+    "calibration_edits": [1, 10, 100, 1000, 10000],
+}
 ABLATIONS = (
     _of("no-cpt", "- CPT", prompts="words"),
     _of("no-ks", "- KS", **_THRESHOLD),

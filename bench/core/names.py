@@ -6,6 +6,7 @@ the nearest one.
 
 from __future__ import annotations
 
+import csv
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -72,6 +73,19 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> ValueError:
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], n=1, cutoff=0.5)
     hint = "".join(f" Did you mean {c!r}?" for c in choices if [c.lower()] == near)
     return ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(choices)}.")
+
+
+def listed_names(text: str) -> tuple[str, ...]:
+    """Names in a text, separated by commas, each once; one with a comma stands in quotes.
+
+    Raises:
+        ValueError: there is none.
+    """
+    parts = next(csv.reader([text], skipinitialspace=True), [])
+    names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not names:
+        raise ValueError("expected names separated by commas, got none.")
+    return names
 
 
 def resolve_name(kind: str, name: str, spellings: Mapping[str, Iterable[str]]) -> str:

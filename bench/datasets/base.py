@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Literal, get_args
 from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
 from editors.base import EditRequest, EditSample, Probe
+from editors.parts.checks import NO_TEXT, PROMPT, TARGET
+from editors.parts.texts import as_spelt, subject_span
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -38,6 +40,9 @@ UNFILLED_PROBE = "probe with an unfilled {} in its prompt"
 FILLED = "prompt whose {} took the subject"
 OTHER_CASE = "subject in another letter case in the prompt"
 NO_SUBJECT = "subject not in the prompt"
+TRIMMED = "text trimmed of white space, or subject in another Unicode form"
+# Reasons by what an `EditRequest` says.
+_EMPTY = {NO_TEXT.format(PROMPT): EMPTY_PROMPT, NO_TEXT.format(TARGET): EMPTY_TARGET}
 _NAMED = 3  # rows that are too long, in a line
 # The place for the subject in prompts that are templates, as other releases spell it.
 _SLOT = re.compile(r"\{(?:0|subject)?\}|\[X\]")
@@ -72,7 +77,7 @@ class LoadedSamples:
     rows: int  # in the file
     skipped: Mapping[str, int]
     fallbacks: Mapping[str, int]
-    trimmed: int  # targets whose leading white space was removed
+    trimmed: int  # texts whose outer white space, or Unicode form, was changed
     digest: str  # git blob id of the file
     path: Path
     too_long: tuple[str, ...] = ()  # what the rows have that do not fit a model, in words
@@ -89,7 +94,7 @@ class LoadedSamples:
 
     def notes(self) -> tuple[str, ...]:
         """One line for each count that is not zero, for reports."""
-        trimmed = {"target trimmed of leading white space": self.trimmed}
+        trimmed = {TRIMMED: self.trimmed}
         groups = (("skipped", self.skipped), ("fallback", self.fallbacks), ("changed", trimmed))
         counted = tuple(
             f"{name}: {count:,} x {reason}"
@@ -173,7 +178,15 @@ class EditDataset(ABC):
         rows = list(read_rows(path, content, null_is_empty=True))
         samples: list[EditSample] = []
         for row in rows:
-            raw = self.read(row, f"{self.key}/{split}/{row.name}")
+            try:
+                raw = self.read(row, f"{self.key}/{split}/{row.name}")
+            except ValueError as error:
+                sentence = str(error)
+                if sentence not in _EMPTY:
+                    named = sentence.startswith(row.where)
+                    raise ValueError(sentence if named else f"{row.where}: {sentence}") from error
+                tally.skipped[_EMPTY[sentence]] += 1
+                continue
             samples += _usable(raw, split, tally)
         if not samples:
             reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
@@ -258,14 +271,8 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
     """The sample with normalised texts, or none, with the reason counted."""
     request = raw.request
     prompt = _filled(request.prompt, request.subject, tally)
-    reasons = {
-        EMPTY_PROMPT: not request.prompt.strip(),
-        EMPTY_TARGET: not request.target.strip(),
-        UNFILLED: prompt is None,
-    }
-    reason = next((name for name, holds in reasons.items() if holds), None)
-    if prompt is None or reason is not None:
-        tally.skipped[reason or UNFILLED] += 1
+    if prompt is None:
+        tally.skipped[UNFILLED] += 1
         return []
     sample = dataclasses.replace(
         raw,
@@ -298,10 +305,15 @@ def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally) -> tuple[Probe,
 
 
 def _filled(prompt: str, subject: str, tally: _Tally) -> str | None:
-    """The prompt with the subject in its open place; None where there is none to fill it with."""
-    if not _SLOT.search(prompt) or (subject.strip() and subject in prompt):
+    """The prompt with the subject in its open place; None where there is none to fill it with.
+
+    White space at its end goes: a target brings its own space.
+    """
+    tally.trimmed += prompt != prompt.rstrip() != ""
+    prompt, subject = prompt.rstrip(), subject.strip()
+    if not _SLOT.search(prompt) or (subject and subject in prompt):
         return prompt
-    if not subject.strip():
+    if not subject:
         return None
     tally.fallbacks[FILLED] += 1
     return _SLOT.sub(lambda _: subject, prompt)
@@ -315,8 +327,11 @@ def _trimmed(target: str, tally: _Tally) -> str:
 
 def _subject(subject: str, prompt: str, tally: _Tally) -> str:
     """The subject as the prompt spells it, if the prompt contains it at all."""
-    if subject.strip() and subject in prompt:
-        return subject
-    match = re.search(re.escape(subject), prompt, re.IGNORECASE) if subject.strip() else None
-    tally.fallbacks[OTHER_CASE if match else NO_SUBJECT] += 1
-    return match.group() if match else subject
+    spelt = as_spelt(subject, prompt)
+    if subject_span(prompt, subject) is None:
+        tally.fallbacks[NO_SUBJECT] += 1
+    elif spelt.casefold() != subject.casefold():
+        tally.trimmed += 1
+    elif spelt != subject:
+        tally.fallbacks[OTHER_CASE] += 1
+    return spelt

@@ -65,13 +65,12 @@ class RippleEdits(EditDataset):
 
 
 def _probes(row: Row, kinds: tuple[str, ...]) -> tuple[Probe, ...]:
-    """One probe an item; an item whose `targets` are all empty gets an empty target."""
-    return tuple(
-        Probe(
-            kind=kind,
-            prompt=item.text("prompt"),
-            target=next((t for t in item.texts("targets") if t.strip()), ""),
-        )
-        for kind in kinds
-        for item in row.rows(kind)
-    )
+    """One probe an item: the first of its `targets` is forced, a decoded answer may be any."""
+    return tuple(_probe(kind, item) for kind in kinds for item in row.rows(kind))
+
+
+def _probe(kind: str, item: Row) -> Probe:
+    """An item whose targets are all empty gets an empty target."""
+    prompt, targets = item.text("prompt"), dict.fromkeys(item.texts("targets"))
+    target, *aliases = [text for text in targets if text.strip()] or [""]
+    return Probe(kind=kind, prompt=prompt, target=target, aliases=tuple(aliases))

@@ -31,7 +31,15 @@ from bench.evaluation.metric_sets import (
     get_set,
 )
 from bench.evaluation.metrics import CONTEXT_GUIDED, ItemRow, SampleRow, summarise
-from bench.evaluation.probing import BlockHealth, Item, ItemAnswers, Prober, health_of, items_of
+from bench.evaluation.probing import (
+    BlockHealth,
+    Item,
+    ItemAnswers,
+    Prober,
+    check_unedited,
+    health_of,
+    items_of,
+)
 from editors.base import Editor, EditRequest, EditSample
 from editors.parts.fast_paths import fast_paths
 
@@ -85,7 +93,7 @@ def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer
         "health": ran.health,
         "rows": ran.rows,
     }
-    edits = 0 if cell.edits is None else cell.edits.n_edits
+    edits = 0 if cell.edits is None else cell.edits.n_edits * len(ran.health)
     return Results(body=body, seconds=seconds | ran.seconds, edits=edits)
 
 
@@ -207,7 +215,9 @@ def _pristine(
     ask = partial(prober.pristine, after_batch=checkpointer.check)
     cached = pristine_answers(prober.lm, prober.template)
     with prober.clock.phase("pristine"):
-        return ask(items) if cached is None else cached.of(items, ask)
+        answers = ask(items) if cached is None else cached.of(items, ask)
+    check_unedited(prober.lm, answers)
+    return answers
 
 
 def _edits(
@@ -263,7 +273,7 @@ def _rows(
 
 
 def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
-    return ItemRow(
+    row = ItemRow(
         aspect=item.aspect,
         kind=item.kind,
         prompt=item.prompt,
@@ -272,3 +282,4 @@ def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
         before=before.channels,
         after=after.channels,
     )
+    return row | {"aliases": list(item.aliases)} if item.aliases else row

@@ -5,7 +5,7 @@ Results do not depend on the batch size, which is halved when memory runs out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial as partial_of
@@ -14,9 +14,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 
 from bench.evaluation.metrics import ANSWER_END, MAX_ANSWER_TOKENS
-from editors.parts.generation import Stop, forced_and_greedy, greedy
+from editors.parts.generation import Stop, forced_and_greedy, greedy, window_fits
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import RetrievalText, TokenBatch, batch_of
+from editors.parts.tokens import RetrievalText, TokenBatch, batch_of, target_ids
 
 BATCH_SIZE = 64  # ours: past it two CPU cores gain nothing; results do not depend on it
 # What allocators report beside errors of a class of their own.
@@ -106,12 +106,14 @@ def generate(
 ) -> list[Ids]:
     """Greedy answer ids of every item's prompt in a template (see `bare`), in the order of `items`.
 
-    Decoding stops where an answer ends by itself (`ANSWER_END`), or as `stop` has it.
+    Decoding stops where an answer ends by itself (`stops_of`), or as `stop` has it.
     """
-    stop = stop or Stop.natural(lm, ANSWER_END)
+    if not window_fits(lm, _texts(items, template), max_new_tokens):
+        batch_size = 1
 
-    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Ids]:
-        return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stop)))
+    def answer(batch: TokenBatch, chunk: Sequence[Question]) -> list[Ids]:
+        stops = stop or stops_of(lm, chunk)
+        return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stops)))
 
     return ask_in_batches(
         items, lambda chunk: bare(lm, chunk, template), answer, steering, batch_size, partial
@@ -133,17 +135,38 @@ def predict_and_generate(
     For steering that does not depend on targets (`FastPaths.steers_by_prompt`), and with `shrink`
     for one that treats all rows alike.
     """
-    stop = Stop.natural(lm, ANSWER_END)
+    if not window_fits(lm, _texts(items), MAX_ANSWER_TOKENS):
+        forced = predict(lm, items, steering, batch_size=batch_size)
+        return list(zip(forced, generate(lm, items, steering), strict=True))
 
-    def answer(batch: TokenBatch, _: Sequence[Question]) -> list[Both]:
+    def answer(batch: TokenBatch, chunk: Sequence[Question]) -> list[Both]:
         logits, rows = forced_and_greedy(
-            lm, batch, max_new_tokens=MAX_ANSWER_TOKENS, stop=stop, shrink=shrink
-        )
+            lm, batch,
+            max_new_tokens=MAX_ANSWER_TOKENS, stop=stops_of(lm, chunk), shrink=shrink,
+        )  # fmt: skip
         return list(zip(_forced(batch, logits), map(tuple, rows), strict=True))
 
     return ask_in_batches(
         items, lambda chunk: with_targets(lm, chunk), answer, steering, batch_size, partial
     )
+
+
+def _texts(items: Sequence[Question], template: str | None = "{}") -> Iterator[str]:
+    """What is read of each item: its prompt in a template, and its target."""
+    for item in items:
+        yield (template or "{}").replace("{}", f"{item.prompt} {item.target}")
+
+
+def stops_of(lm: LanguageModel, items: Sequence[Question]) -> list[Stop]:
+    """Where the answers to some questions end by themselves, as `answer_in` cuts them.
+
+    A target has room, and what looks like an end inside of it is none.
+    """
+    natural = Stop.natural(lm, ANSWER_END)
+    return [
+        natural.beyond(item.target.strip(), len(target_ids(lm.tokenizer, item.target, item.prompt)))
+        for item in items
+    ]
 
 
 def with_targets(

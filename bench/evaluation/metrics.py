@@ -22,8 +22,9 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import fmean
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 PROTOCOL_VERSION = 1  # raised when any definition of this file changes; part of a cell's identity
 
@@ -45,7 +46,8 @@ MEASURES: dict[Channel, tuple[Measure, ...]] = {
 
 # The measures of "natural" generation stop where an answer ends by itself: at a new line or at a
 # full stop that is followed by white space and does not belong to an initial ("J. R. R. Tolkien").
-ANSWER_END = re.compile(r"\n|(?<!\b[A-Z])\.(?=\s)")
+# Nothing ends before it has begun, and what looks like an end inside the target is none.
+ANSWER_END = re.compile(r"(?<=\S)[^\S\n]*\n|(?<=\S)(?<!\b[A-Z])\.(?=\s)")
 MAX_ANSWER_TOKENS = 20  # ours: well above the longest embedded target, bounds a rambling model
 # Ours; a task instruction in front of the bare question or cloze.
 CONTEXT_GUIDED = (
@@ -71,6 +73,7 @@ class ItemRow(TypedDict):
     prompt: str
     target: str
     target_ids: list[int]
+    aliases: NotRequired[list[str]]  # other right answers, where one is decoded
     before: dict[Channel, TokenAnswer]
     after: dict[Channel, TokenAnswer]
 
@@ -104,8 +107,10 @@ def score(item: ItemRow, phase: Phase, channel: Channel, measure: Measure) -> fl
     local = item["aspect"] == "locality"
     if measure == "generated_exact":
         if local:
-            return generated_agreement(answer["text"], item["before"]["generated"]["text"])
-        return generated_exact(answer["text"], item["target"])
+            pristine = item["before"]["generated"]["text"]
+            return generated_agreement(answer["text"], pristine, item["target"])
+        right = item["target"], *item.get("aliases", ())
+        return max(generated_exact(answer["text"], text) for text in right)
     reference = item["before"]["teacher_forced"]["ids"] if local else item["target_ids"]
     compare = exact if measure == "exact" else token_accuracy
     return compare(answer["ids"], reference)
@@ -125,18 +130,23 @@ def exact(predicted: Sequence[int], reference: Sequence[int]) -> float:
 
 def generated_exact(generated: str, reference: str) -> float:
     """1 where the answer in `generated` equals `reference` after normalisation, else 0."""
-    return float(normalise(answer_in(generated)) == normalise(reference))
+    return float(normalise(answer_in(generated, reference)) == normalise(reference))
 
 
-def generated_agreement(generated: str, pristine: str) -> float:
-    """1 where two generated texts hold the same answer: locality of the greedy answer."""
-    return generated_exact(generated, answer_in(pristine))
+def generated_agreement(generated: str, pristine: str, target: str = "") -> float:
+    """1 where two generated texts hold the same answer: locality of the greedy answer.
+
+    Texts without an answer agree with nothing.
+    """
+    before = answer_in(pristine, target)
+    same = normalise(answer_in(generated, target)) == normalise(before)
+    return float(same and bool(before))
 
 
-def answer_in(generated: str) -> str:
-    """The generated text up to the first natural end."""
-    text = generated.strip()
-    end = ANSWER_END.search(text)
+def answer_in(generated: str, target: str = "") -> str:
+    """The generated text up to its first natural end, not counting as many as the target holds."""
+    text, inside = generated.strip(), len(ANSWER_END.findall(target.strip()))
+    end = next(islice(ANSWER_END.finditer(text), inside, None), None)
     return text[: end.start()] if end else text
 
 

@@ -19,7 +19,6 @@ from bench.evaluation.inference import (
     Forced,
     Ids,
     PartialAnswers,
-    Question,
     Steering,
     generate,
     predict,
@@ -27,7 +26,7 @@ from bench.evaluation.inference import (
     unsteered,
 )
 from bench.evaluation.metrics import Aspect, Channel, TokenAnswer
-from editors.base import Editor, EditSample
+from editors.base import Editor, EditSample, Probe
 from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
@@ -44,6 +43,7 @@ class Item:
     kind: str
     prompt: str
     target: str
+    aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,17 @@ class BlockHealth(TypedDict):
 def items_of(sample: EditSample) -> list[Item]:
     """The edit request itself, then the generality, then the locality probes of a sample."""
 
-    def item(aspect: Aspect, kind: str, question: Question) -> Item:
-        return Item(aspect=aspect, kind=kind, prompt=question.prompt, target=question.target)
+    def item(aspect: Aspect, probe: Probe) -> Item:
+        return Item(
+            aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target,
+            aliases=probe.aliases,
+        )  # fmt: skip
 
+    request = sample.request
     return [
-        item("reliability", "request", sample.request),
-        *(item("generality", probe.kind, probe) for probe in sample.generality),
-        *(item("locality", probe.kind, probe) for probe in sample.locality),
+        item("reliability", Probe(kind="request", prompt=request.prompt, target=request.target)),
+        *(item("generality", probe) for probe in sample.generality),
+        *(item("locality", probe) for probe in sample.locality),
     ]
 
 
@@ -228,6 +232,26 @@ class Prober:
                 channels["generated"] = answer(generated[i])
             joined.append(ItemAnswers(first.target_ids, channels, first.log_probability))
         return joined
+
+
+def check_unedited(lm: LanguageModel, answers: Sequence[Forced | ItemAnswers]) -> None:
+    """Refuse a model whose outputs are no numbers before any edit, so that no editor is blamed.
+
+    Raises:
+        ValueError: with the first weights that are no numbers, else with the dtype.
+    """
+    broken = sum(not math.isfinite(answer.log_probability) for answer in answers)
+    if not broken:
+        return
+    weights = (n for n, p in lm.model.named_parameters() if not bool(p.isfinite().all()))
+    dtype = str(lm.dtype).removeprefix("torch.")
+    reason = f"its weights are numbers, so {dtype} may be too narrow for it"
+    if (name := next(weights, None)) is not None:
+        reason = f"{name} of its weights holds values that are no finite numbers"
+    raise ValueError(
+        f"The unedited model {lm.name} answers {broken:,} of {len(answers):,} questions with no "
+        f"numbers (NaN): {reason}."
+    )
 
 
 def health_of(

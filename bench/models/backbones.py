@@ -18,13 +18,23 @@ from bench.core.config import DTYPES, DeviceMap, Weights
 from bench.core.console import warn
 from bench.core.files import digest_of_files
 from bench.core.names import BACKBONES, CONTROL, unknown_name
+from bench.models.inspection import (
+    check_headers,
+    check_plain,
+    check_vocabulary,
+    read_configuration,
+    read_tokenizer,
+    reading,
+)
 from bench.world.store import require_assets
 from editors.parts.checks import check_file_name
+from editors.registry import CONTROL_SUFFIX
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from editors.base import Hparams
     from editors.parts.language_model import LanguageModel
 
 EMBEDDED = (*BACKBONES, CONTROL)
@@ -53,6 +63,9 @@ _LENDER = "mini-llama"
 _LENDERS = dict.fromkeys(("gpt2", "gptj", "gpt_neox"), "mini-gpt2")
 
 
+UNKNOWN = "default"  # the preset of any other model
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A model directory that is safe to load, with the digest of its files."""
@@ -60,6 +73,7 @@ class Backbone:
     name: str
     directory: Path
     digest: str  # sha256 over weights (their seed, if random), configuration and tokenizer
+    like: str = UNKNOWN  # whose presets, corpus and encoder it has, by its configuration
     weights: Weights = "trained"  # random ones need the configuration alone
     lent_tokenizer: Path | None = None  # of an embedded model, where the directory has none
 
@@ -79,6 +93,8 @@ def locate(
         ValueError: an unknown name, or a directory that must not or cannot be loaded.
         OSError: a missing directory or file, or a hub that cannot be reached.
     """
+    from editors.parts.language_model import name_of
+
     at = at_directory if weights == "trained" else partial(_random_at, world_seed=world_seed)
     if name in EMBEDDED:
         return at(require_assets(world_seed, name), name=name)
@@ -92,7 +108,9 @@ def locate(
         return at(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
     directory = Path(name).expanduser()
     if directory.is_dir():
-        return at(directory, name=directory.resolve().name)
+        if hub and weights == "trained":
+            _check_recognised(directory)
+        return at(directory, name=name_of(str(directory.absolute())))
     if "/" in name or "\\" in name or name.startswith((".", "~")):
         raise FileNotFoundError(f"No model directory at {name}.")
     error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))
@@ -101,15 +119,46 @@ def locate(
 
 def at_directory(directory: Path, *, name: str) -> Backbone:
     """The backbone in a directory, checked before anything in it is loaded."""
-    checked_config(directory)
+    config = checked_config(directory)
+    check_plain(directory, config)
     check_weights(directory)
+    check_headers(directory)
     files = sorted({path for pattern in _READ for path in directory.glob(pattern)})
-    return Backbone(name=name, directory=directory, digest=digest_of_files(files))
+    like = _like(name, config)
+    return Backbone(name=name, directory=directory, digest=digest_of_files(files), like=like)
+
+
+def like(name: str) -> str:
+    """Whose presets, corpus and encoder the backbone of a name or directory has."""
+    from editors.parts.language_model import name_of
+
+    if name in EMBEDDED or name in HUB_IDS:
+        return name
+    directory = Path(name).expanduser()
+    return _like(name_of(str(directory.absolute())), checked_config(directory))
+
+
+def _like(name: str, config: Mapping[str, Any]) -> str:
+    from editors.parts.language_model import known_as
+
+    known = known_as(config, name.removesuffix(CONTROL_SUFFIX))
+    return name if known and name == known + CONTROL_SUFFIX else known or UNKNOWN
+
+
+def _check_recognised(directory: Path) -> None:
+    """Refuse a model that the paper preset has no settings, corpus and encoder for."""
+    if like(str(directory)) == UNKNOWN:
+        raise ValueError(
+            f"The model in {directory} is none that --preset paper knows by its configuration "
+            f"(type, width, depth, heads, vocabulary): {', '.join(HUB_IDS)}. Any other model runs "
+            "without --preset paper, with --data-dir, --corpus, --encoder and --hparam."
+        )
 
 
 def _random_at(directory: Path, *, name: str, world_seed: int) -> Backbone:
     """As `at_directory`, of a directory that needs a configuration alone."""
     config = checked_config(directory)
+    check_plain(directory, config)
     lent = _lent_tokenizer(directory, config, world_seed)
     tokenizer = {path for pattern in _TOKENIZER for path in (lent or directory).glob(pattern)}
     files = digest_of_files([directory / "config.json", *sorted(tokenizer)])
@@ -117,6 +166,7 @@ def _random_at(directory: Path, *, name: str, world_seed: int) -> Backbone:
         name=name,
         directory=directory,
         digest=hashlib.sha256(f"random weights {SEED} {files}".encode()).hexdigest(),
+        like=_like(name, config),
         weights="random",
         lent_tokenizer=lent,
     )
@@ -167,8 +217,6 @@ def load(
     """
     import torch
 
-    from editors.parts.language_model import LanguageModel
-
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
     tokenizer = tokenizer_of(backbone)
@@ -177,55 +225,88 @@ def load(
         model = _random_model(backbone.directory, kind, check_device(device))
     else:
         model = _stored_model(backbone, kind, device, device_map)
-    if backbone.lent_tokenizer is None:
-        _check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone)
-    return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
+    return _opened(model, tokenizer, backbone)
+
+
+def check_loadable(backbone: Backbone) -> None:
+    """Build the model without its weights and read its tokenizer, before any cell needs them.
+
+    Warns of a BOS that no prompt gets.
+
+    Raises:
+        ValueError: what cannot be read, or does not belong together.
+        OSError: missing files.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = tokenizer_of(backbone)
+    config = read_configuration(backbone.directory)
+    with reading(f"The model in {backbone.directory}"), torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    lm = _opened(model, tokenizer, backbone)
+    if lm.special.lacks_bos:
+        warn(
+            f"{backbone.name}: its configuration names a BOS ({lm.special.bos}, "
+            f"{tokenizer.convert_ids_to_tokens(lm.special.bos)!r}), which its tokenizer puts in "
+            "front of no prompt. That is right where the BOS is a token of chats."
+        )
 
 
 def context_of(backbone: Backbone) -> int:
     """How many tokens the model can read."""
+    return _size_of(backbone, "max_position_embeddings", "n_positions")
+
+
+def check_layers(hparams: Hparams, backbone: Backbone, *, label: str) -> None:
+    """Refuse hyper-parameters that name a block which the model does not have."""
+    blocks = _size_of(backbone, "num_hidden_layers", "n_layer")
+    for name, value in hparams.to_dict().items():
+        named = value if name.endswith("layers") else [value] if name == "layer" else []
+        for number in named if isinstance(named, list) else []:
+            if isinstance(number, int) and not 0 <= number < blocks:
+                raise ValueError(
+                    f"{label}'s {name} is to be among the blocks 0 to {blocks - 1} of "
+                    f"{backbone.name}, got {number}."
+                )
+
+
+def _size_of(backbone: Backbone, name: str, of_gpt: str) -> int:
+    """An entry of the configuration, which GPT's families call otherwise."""
     config = json_object(backbone.directory / "config.json")
-    stated = config.get("max_position_embeddings", config.get("n_positions"))
+    stated = config.get(name, config.get(of_gpt))
     if isinstance(stated, int):
         return stated
-    from transformers import AutoConfig
-
-    known = AutoConfig.from_pretrained(
-        str(backbone.directory), local_files_only=True, trust_remote_code=False
-    )
-    return int(known.max_position_embeddings)
+    return int(getattr(read_configuration(backbone.directory), name))
 
 
 def tokenizer_of(backbone: Backbone) -> Any:
-    """Its tokenizer; bad files raise errors of every kind in the libraries."""
-    from transformers import AutoTokenizer
+    """Its tokenizer."""
+    return read_tokenizer(backbone.lent_tokenizer or backbone.directory)
 
-    directory = backbone.lent_tokenizer or backbone.directory
-    try:
-        return AutoTokenizer.from_pretrained(
-            str(directory), local_files_only=True, trust_remote_code=False
-        )
-    except OSError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"The tokenizer in {directory} cannot be read: {type(error).__name__}: {reason}."
-        ) from error
+
+def _opened(model: PreTrainedModel, tokenizer: Any, backbone: Backbone) -> LanguageModel:
+    """A model with its tokenizer; ValueError where they do not belong together."""
+    from editors.parts.language_model import LanguageModel
+
+    if backbone.lent_tokenizer is None:
+        check_vocabulary(len(tokenizer), int(model.config.vocab_size), backbone.directory)
+    return LanguageModel(model, tokenizer, name=backbone.name, digest=backbone.digest)
 
 
 def _stored_model(
     backbone: Backbone, dtype: torch.dtype, device: str, device_map: DeviceMap | None
 ) -> PreTrainedModel:
     """The model with the weights of its directory."""
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from editors.parts.language_model import check_report
+    from editors.parts.language_model import check_report, check_whole
 
-    try:
+    config = read_configuration(backbone.directory)
+    with reading(f"The model in {backbone.directory}"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(backbone.directory),
+            config=config,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -234,12 +315,9 @@ def _stored_model(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `check_report` refuses them in a sentence
         )
-    except SafetensorError as error:
-        raise ValueError(
-            f"The weights in {backbone.directory} are no whole safetensors file: {error}."
-        ) from error
     model, report = loaded
     check_report(report, backbone.directory)
+    check_whole(report, backbone.directory)
     if device_map is None:
         model.to(check_device(device))
     elif any(parameter.is_meta for parameter in model.parameters()):
@@ -254,12 +332,10 @@ def _stored_model(
 def _random_model(directory: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A model with the initial weights of its family; the global generators are left alone."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(
-        str(directory), local_files_only=True, trust_remote_code=False
-    )
-    with torch.random.fork_rng(), device:
+    config = read_configuration(directory)
+    with reading(f"The model in {directory}"), torch.random.fork_rng(), device:
         torch.manual_seed(SEED)
         model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     random: PreTrainedModel = model.to(device)
@@ -273,9 +349,13 @@ def check_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"Unknown device {name!r}. Available: cpu, cuda, cuda:N.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Device {name!r} is not available: torch sees no CUDA device; use cpu.")
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"Unknown device {name!r}. Available: cpu, cuda, cuda:N.")
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= seen:
+        devices = f"{seen} CUDA devices" if seen else "no CUDA device; use cpu"
+        raise ValueError(f"Device {name!r} is not available: torch sees {devices}.")
     return device
 
 
@@ -292,18 +372,6 @@ def checked_config(directory: Path) -> dict[str, Any]:
         )
     check_no_code(directory)
     return config
-
-
-def _check_vocabulary(tokens: int, rows: int, backbone: Backbone) -> None:
-    """A tokenizer may leave some embedding rows unused (GPT-J pads them), but not half of them.
-
-    Without its vocabulary files a tokenizer silently loads with a few special tokens alone.
-    """
-    if not rows / 2 <= tokens <= rows:
-        raise ValueError(
-            f"The tokenizer in {backbone.directory} knows {tokens} tokens, but the model has "
-            f"{rows} embedding rows; they do not belong together."
-        )
 
 
 # ---- files of a model --------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from bench.core.files import (
     write_sealed,
     write_text,
 )
+from bench.models.backbones import Backbone, tokenizer_of
 from bench.world.store import cache_root, data_dir
 
 if TYPE_CHECKING:
@@ -234,6 +235,31 @@ def read_facts(path: Path) -> dict[str, str]:
 
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata())
+
+
+def check_text(backbone: Backbone, corpus: Corpus) -> None:
+    """Refuse a local corpus of fewer tokens than a key of the backbone has dimensions.
+
+    No more is read than says so, and no model is loaded.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    from editors.parts.tokens import prompt_ids
+
+    config = json.loads((backbone.directory / "config.json").read_text("utf-8"))
+    hidden = config.get("hidden_size") or config.get("n_embd", 0)
+    wanted = config.get("intermediate_size") or config.get("n_inner") or 4 * hidden
+    tokenizer, tokens = tokenizer_of(backbone), 0
+    for text in () if corpus.remote else corpus.texts():
+        tokens += len(prompt_ids(tokenizer, text))
+        if tokens >= wanted:
+            return
+    if not corpus.remote:
+        raise ValueError(
+            f"The corpus {corpus.place} has {tokens:,} tokens, fewer than the {wanted:,} "
+            f"dimensions of {backbone.name}'s keys; key covariances want many times as many."
+        )
 
 
 def _accumulate(

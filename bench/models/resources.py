@@ -76,7 +76,9 @@ HUB_ENCODERS = {
     "roberta-base": "FacebookAI/roberta-base",  # the paper's sentence encoder
     "multi-qa-mpnet-base-dot-v1": "sentence-transformers/multi-qa-mpnet-base-dot-v1",  # LTE's own
 }
-_ENCODER_FILES = ("*.json", "*.txt", "*.safetensors")
+# Files of a sentence encoder; those of its modules, such as 1_Pooling, are in folders of their own.
+_ENCODER_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
+_MODULE_FILES = ("*/*.json", "*/*.safetensors")
 
 
 class UntrainedEditorError(FileNotFoundError):
@@ -117,8 +119,7 @@ class Sources:
         files = {"templates": self.templates, "artefact": self.artefact, "training": training}
         digests |= {name: cached_digest(path) for name, path in files.items() if path is not None}
         if self.encoder is not None:
-            paths = [path for form in _ENCODER_FILES for path in sorted(self.encoder.glob(form))]
-            digests["encoder"] = digest_of_files(paths)
+            digests["encoder"] = digest_of_encoder(self.encoder)
         return digests
 
     def check(self, inputs: Mapping[str, str]) -> None:
@@ -134,6 +135,7 @@ def sources_for(
     hparams: Hparams,
     *,
     dataset: str,
+    like: str | None = None,
     config: RunConfig | None = None,
     artefacts: Path | None = None,
     changed: frozenset[str] = frozenset(),
@@ -145,6 +147,7 @@ def sources_for(
 
     Args:
         dataset: key of the data set; an artefact trained on it alone precedes a mixed one.
+        like: the known backbone that it is like, as in `Backbone`; by default itself.
         config: names corpus, encoder and data; by default those of the backbone.
         artefacts: a folder of trained weights, searched after the shipped ones.
         changed: hyper-parameters that are not the preset's.
@@ -156,18 +159,18 @@ def sources_for(
     """
     from editors.base import TrainableEditor
 
-    config = config or RunConfig()
+    config, like = config or RunConfig(), like or backbone
     cls, random = registry.editor_class(editor), config.weights == "random"
     corpus = artefact = encoder = None
     if random and hparams.reads_corpus:
         named = config.corpus
         corpus = open_corpus(named) if named else embedded_corpus(config.world_seed)
     elif not random and (hparams.uses_covariance or hparams.reads_corpus):
-        corpus = corpus_for(backbone, config, lines=not hparams.uses_covariance)
+        corpus = corpus_for(like, config, lines=not hparams.uses_covariance)
     if cls.uses_encoder:
-        encoder = encoder_of(editor, backbone, config)
+        encoder = encoder_of(editor, like, config)
     if not random and issubclass(cls, TrainableEditor):
-        folders = _weight_folders(backbone, config.world_seed, artefacts, changed)
+        folders = _weight_folders(like, config.world_seed, artefacts, changed)
         artefact = _artefact(editor, backbone, hparams, dataset, folders, seed)
     training = _training(dataset, config) if hparams.reads_training else None
     return Sources(corpus=corpus, encoder=encoder, artefact=artefact, training=training)
@@ -243,25 +246,41 @@ def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0
     return directory
 
 
+def digest_of_encoder(directory: Path) -> str:
+    """sha256 over all files that may be read of a sentence encoder."""
+    forms = (*_ENCODER_FILES, *_MODULE_FILES)
+    return digest_of_files([path for form in forms for path in sorted(directory.glob(form))])
+
+
 def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corpus:
     """The text on which key statistics of a backbone are computed, or memory texts (`lines`).
+
+    `backbone` is the known one that a model is like. See `corpus_named`.
+    """
+    place = corpus_named(backbone, config, lines=lines)
+    if place is None:
+        if backbone not in EMBEDDED:
+            _warn_of_embedded_text(Path(config.backbone or backbone).name)
+        return embedded_corpus(config.world_seed)
+    long = backbone in HUB_IDS and not (lines and place == WIKITEXT)
+    return open_corpus(
+        place, documents=config.documents or (PAPER_DOCUMENTS if long else DOCUMENTS)
+    )
+
+
+def corpus_named(backbone: str, config: RunConfig, *, lines: bool = False) -> str | None:
+    """The path or name of a backbone's text; None for the embedded world's.
 
     A named corpus comes first, then one beside the data. Otherwise a backbone of the hub takes
     Wikipedia or WikiText-103, as in the originals, and any other the embedded world's.
     """
-    hub = backbone in HUB_IDS
-    documents = config.documents or (PAPER_DOCUMENTS if hub else DOCUMENTS)
     if config.corpus is not None:
-        return open_corpus(config.corpus, documents=documents)
+        return config.corpus
     if config.data_dir is not None and (config.data_dir / BESIDE_DATA).is_file():
-        return open_corpus(str(config.data_dir / BESIDE_DATA), documents=documents)
-    if hub and lines:
-        return open_corpus(WIKITEXT, documents=config.documents or DOCUMENTS)
-    if hub:
-        return open_corpus(WIKIPEDIA, documents=documents)
-    if backbone not in EMBEDDED:
-        _warn_of_embedded_text(backbone)
-    return embedded_corpus(config.world_seed)
+        return str(config.data_dir / BESIDE_DATA)
+    if backbone in HUB_IDS:
+        return WIKITEXT if lines else WIKIPEDIA
+    return None
 
 
 @cache
@@ -288,7 +307,7 @@ def _weight_folders(
         folders[assets_dir(world_seed, backbone) / "artefacts"] = changed
     folders[own] = changed
     if artefacts is not None:
-        folders[artefacts] = changed
+        folders[artefacts] = frozenset()  # its name is a digest of all hyper-parameters
     for parent in (variants_dir(world_seed), own):
         for path in sorted(parent.iterdir()) if parent.is_dir() else ():
             if path.is_dir():
@@ -351,14 +370,15 @@ def _trained_otherwise(
     from editors.parts.artefact import read_header
 
     cls = registry.editor_class(editor)
-    wanted = hparams.to_dict()
+    wanted = vars(hparams) | hparams.to_dict()
     in_use = cls.edit_time if issubclass(cls, TrainableEditor) else frozenset(wanted)
     names = (frozenset(wanted) if changed is None else changed) - in_use
     if not names:
         return []
     header = read_header(path).get("hparams", {})
     values = {name: wanted[name] for name in in_use if name in wanted} | header
-    trained = cls.hparams_class.from_dict(values).to_dict() | header
+    trained = cls.hparams_class.from_dict(values)
+    trained = vars(trained) | trained.to_dict() | header
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]
 
 
@@ -477,12 +497,19 @@ def first_use_directory(
     source = registry.source_of(editor)
     identity = [
         editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
-        DATA_VERSION, encoder and digest_of_file(encoder / "model.safetensors"),
+        DATA_VERSION, encoder and _encoder_of_training(encoder, world_seed),
         *([] if source is None else [source]),
         *([{"seed": seed}] if seed else []),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
+
+
+def _encoder_of_training(encoder: Path, world_seed: int) -> str:
+    """What distinguishes an encoder; the shipped one is known by its weights."""
+    if encoder == assets_dir(world_seed, ENCODER) / ENCODER:
+        return digest_of_file(encoder / "model.safetensors")
+    return digest_of_encoder(encoder)
 
 
 def train_on_first_use(

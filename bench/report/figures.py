@@ -46,6 +46,8 @@ def figure_pages(records: Records) -> tuple[list[FigurePage], list[str]]:
             backbone=backbone,
         )
         for key, entry in FIGURES.items():
+            if not entry.of_records:
+                continue
             module = entry.module()
             try:
                 drawing: Drawing = module.build(source)

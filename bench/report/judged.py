@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.checks.audit import audit
 from bench.checks.audit.findings import MEANINGS, summary
-from bench.checks.claims import Evidence
+from bench.checks.judging import Evidence
 from bench.checks.regression.evidence import (
     Verdicts,
     compare_published,

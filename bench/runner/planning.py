@@ -20,7 +20,7 @@ from bench.core.grids import (
     get_table,
     variant,
 )
-from bench.core.names import editor_keys, unknown_name
+from bench.core.names import ENCODER, editor_keys, unknown_name
 from bench.core.progress import show_busy
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
 from bench.datasets.base import NO_SUBJECT, OTHER_CASE
@@ -28,11 +28,28 @@ from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
 from bench.evaluation.metric_sets import MeasureInputs, available, identities
-from bench.models.backbones import Backbone, check_device, load, locate
-from bench.models.key_statistics import context_templates, has_templates, identity, templates_path
+from bench.models.backbones import (
+    HUB_IDS,
+    UNKNOWN,
+    Backbone,
+    check_device,
+    check_layers,
+    like,
+    load,
+    locate,
+)
+from bench.models.key_statistics import (
+    check_text,
+    context_templates,
+    has_templates,
+    identity,
+    templates_path,
+)
 from bench.models.resources import (
     Sources,
     UntrainedEditorError,
+    corpus_named,
+    encoder_named,
     encoder_of,
     first_use_directory,
     is_trainable,
@@ -141,10 +158,12 @@ def hparam_changes(config: RunConfig) -> Changes:
     presets: dict[str, dict[str, Any]] = {}
     changes: dict[str, dict[str, Any]] = {}
     for name, value in config.hparams.items():
-        editor, dot, field = name.partition(".")
+        editor, dot, field = str(name).partition(".")
         if not editor or (dot and not field):
             raise ValueError(f"--hparam takes {HPARAM_FORM}, got {f'{name}={value}'!r}.")
         key = registry.resolve(editor)
+        if (field in changes.get(key, {})) if dot else (key in presets):
+            raise ValueError(f"--hparam names {registry.describe(key).label} {field} twice.")
         if dot:
             changes.setdefault(key, {})[field] = value
         else:
@@ -200,6 +219,35 @@ def editor_inputs(config: RunConfig) -> tuple[str, Backbone, Hparams, Sources]:
     return point.editor, planner.backbone(point.backbone), hparams, planner.sources(point)
 
 
+def settings(config: RunConfig, points: Sequence[GridPoint]) -> Iterator[str]:
+    """A line for each backbone and editor: its preset, and the corpus and encoder it would read."""
+    changes, named = hparam_changes(config), dict(map(_named_preset, config.hparams.items()))
+    for backbone, editor in dict.fromkeys((point.backbone, point.editor) for point in points):
+        known, cls = like(backbone), registry.editor_class(editor)
+        own = known.removesuffix(registry.CONTROL_SUFFIX)
+        preset = named.get(editor) or (own if own in cls.presets else UNKNOWN)
+        hparams = _changed(
+            registry.hparams_for(editor, known, config.bundle), changes.get(editor, {})
+        )
+        corpus = encoder = "none"
+        if hparams.uses_covariance or hparams.reads_corpus:
+            lines = not hparams.uses_covariance
+            corpus = corpus_named(known, config, lines=lines) or "the embedded world's"
+        if cls.uses_encoder:
+            usual = "roberta-base" if known in HUB_IDS else ENCODER
+            encoder = encoder_named(editor, known, config) or usual
+        yield (
+            f"{backbone}  {cls.label}: preset {preset}, bundle {config.bundle}, corpus {corpus}, "
+            f"encoder {encoder}"
+        )
+
+
+def _named_preset(item: tuple[str, Any]) -> tuple[str, str | None]:
+    """(editor, preset) of an `--hparam EDITOR=PRESET`; no preset for another hyper-parameter."""
+    editor, _, field = item[0].partition(".")
+    return registry.resolve(editor), None if field else str(item[1])
+
+
 class Planner:
     """Plans points of one configuration; every backbone's and data set's files are read once."""
 
@@ -211,6 +259,7 @@ class Planner:
         self.backbone = cache(self._backbone)
         self._sources = cache(self._find_sources)
         self._templates = cache(self._find_templates)
+        self._check_text = cache(check_text)
 
     def train_missing(self, points: Sequence[GridPoint]) -> None:
         """Train weights that are missing and take minutes on a miniature backbone."""
@@ -267,6 +316,8 @@ class Planner:
         rows, seed = len(loaded.samples), 0 if config.vary == "training" else point.seed
         limit, part = drawing(point.limit, point.n_edits, rows, seed)
         if config.weights == "trained":
+            if hparams.uses_covariance and sources.corpus is not None:
+                self._check_text(backbone, sources.corpus)
             templates = self._templates(backbone, hparams.template_lengths)
             sources = replace(sources, templates=templates)
         cell = Cell(
@@ -309,8 +360,10 @@ class Planner:
 
     def hparams(self, point: GridPoint) -> Hparams:
         """The preset with what the variant is, and what the user changed."""
-        name = self.backbone(point.backbone).name
-        return hparams_of(point, name, self._changes, self._config.bundle)
+        backbone = self.backbone(point.backbone)
+        hparams = hparams_of(point, backbone.like, self._changes, self._config.bundle)
+        check_layers(hparams, backbone, label=registry.describe(point.editor).label)
+        return hparams
 
     def sources(self, point: GridPoint) -> Sources:
         """The files that the point's editor needs, whatever the edits are."""
@@ -318,17 +371,20 @@ class Planner:
 
     def _find_sources(self, point: GridPoint) -> Sources:
         config, hparams = self._config, self.hparams(point)
-        name = self.backbone(point.backbone).name
-        preset, values = registry.hparams_for(point.editor, name).to_dict(), hparams.to_dict()
+        backbone = self.backbone(point.backbone)
+        preset = registry.hparams_for(point.editor, backbone.like).to_dict()
+        values = hparams.to_dict()
         trains = config.weights == "trained" and trains_on_first_use(point.editor, point.backbone)
         return sources_for(
             point.editor,
-            name,
+            backbone.name,
             hparams,
             dataset=point.dataset,
+            like=backbone.like,
             config=config,
             artefacts=self._weights_of_first_use(point) if trains else None,
-            changed=frozenset(key for key in values if values[key] != preset.get(key)),
+            changed=frozenset(key for key in values if values[key] != preset.get(key))
+            | registry.bundle_fields(point.editor),
             seed=None if config.vary == "order" else self._training_seed(point),
         )
 
@@ -356,7 +412,7 @@ class Planner:
     def _encoder(self, point: GridPoint) -> Path | None:
         if not registry.editor_class(point.editor).uses_encoder:
             return None
-        return encoder_of(point.editor, self.backbone(point.backbone).name, self._config)
+        return encoder_of(point.editor, self.backbone(point.backbone).like, self._config)
 
     @cached_property
     def _inputs(self) -> MeasureInputs:

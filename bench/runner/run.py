@@ -21,6 +21,7 @@ from bench.core.progress import StopFlag, StoppedEarly, heartbeat, stopped_by_si
 from bench.datasets import named_files
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import Job
+from bench.models.backbones import check_loadable
 from bench.runner.executors.base import Executor, Finished, Site
 from bench.runner.kinds import KINDS
 from bench.runner.observers import CellProgress, Observer
@@ -79,6 +80,8 @@ def run(config: RunConfig, observers: Sequence[Observer] = ()) -> Ran:
         left_out=planned.left_out,
         todo=len(todo),
     )
+    for backbone in dict.fromkeys(job.backbone for job in todo):
+        check_loadable(backbone)
     if todo and config.detach:
         store.prepare()
         ids = executor.submit(todo, site_of(store.directory, config.options))

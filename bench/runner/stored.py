@@ -108,7 +108,7 @@ def _committed(
     table: Table, config: RunConfig, protocol: str | None
 ) -> tuple[Sequence[Identity], list[Record]]:
     """The selected cells of the committed reference, and their records."""
-    records = table_records(table.number)
+    records = table_records(table.number, config.ability_scoring)
     cells = chosen(table, [identity_of(record["cell"]) for record in records], config)
     if cells and protocol is not None:
         cells = list(of_protocol(cells, protocol))

@@ -1,20 +1,18 @@
-"""Records out of a store and into one, as JSON lines, and whether a full record holds.
+"""Records out of a store and into one, as JSON lines.
 
-What comes in is trusted in nothing: its form and its numbers are checked.
+What comes in is trusted in nothing: see `bench.store.verification`.
 """
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
-from bench.core.cells import Cell
 from bench.core.files import replacing
-from bench.evaluation.record_kinds import AbilityCell
 from bench.store.inventory import Wanted, entries
 from bench.store.results import (
     MAX_BYTES,
@@ -24,12 +22,10 @@ from bench.store.results import (
     is_complete,
     mark_of,
     parse,
-    read_file,
 )
-from bench.store.schema import violations
+from bench.store.verification import problems
 
 MAX_FILE = 2**36  # bytes of one file when unpacked (ours), so that a small one cannot fill a disk
-TOLERANCE = 1e-9  # Python versions differ in the last bits of sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,61 +132,3 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _is_packed(path: Path) -> bool:
     return path.suffix == ".gz"
-
-
-def problems_in(store: ResultStore) -> Iterator[tuple[str, list[str]]]:
-    """(file, what is wrong with it) of every record file, nothing where all is well."""
-    for path in store.paths():
-        try:
-            yield str(path), [f"{path}: {problem}" for problem in problems(read_file(path))]
-        except ValueError as error:
-            yield str(path), [str(error)]
-
-
-def problems(record: Record) -> list[str]:
-    """What is wrong with a record that is sealed well: its form first, then its numbers."""
-    broken = violations(record)
-    if broken or not is_complete(record):
-        return broken
-    if "rows" not in record:
-        return ["it has no rows, so that nothing follows from them."]
-    wrong = contradiction(record)
-    return [] if wrong is None else [f"{wrong}."]
-
-
-def contradiction(record: Record) -> str | None:
-    """The first number that does not follow from the rows, None where all do.
-
-    Times have no rows that their summary could follow from.
-    """
-    if record["cell"].get("kind") not in {Cell.kind, AbilityCell.kind}:
-        return None
-    try:
-        wanted = _summary_of(record)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        return f"no summary follows from its rows: {type(error).__name__}: {error}"
-    return next(_differences(wanted, record["summary"], "summary"), None)
-
-
-def _summary_of(record: Record) -> dict[str, Any]:
-    from bench.evaluation.driver import summary_of
-    from bench.evaluation.general_ability.scoring import summarise
-
-    if record["cell"].get("kind") == Cell.kind:
-        cell = Cell.from_dict(record["cell"])
-        return summary_of(cell, record["rows"], record.get("measured", {}))
-    edited = {"reliability": record["summary"]["reliability"]}  # of the edits, which are no rows
-    return summarise(record["rows"]) | edited
-
-
-def _differences(wanted: Any, actual: Any, where: str) -> Iterator[str]:
-    if isinstance(wanted, Mapping) and isinstance(actual, Mapping):
-        if wanted.keys() != actual.keys():
-            odd = min(wanted.keys() ^ actual.keys())
-            yield f"{where}/{odd} is in one of its rows and its summary alone"
-        for name in wanted.keys() & actual.keys():
-            yield from _differences(wanted[name], actual[name], f"{where}/{name}")
-        return
-    numbers = isinstance(wanted, int | float) and isinstance(actual, int | float)
-    if wanted != actual and not (numbers and abs(wanted - actual) <= TOLERANCE):
-        yield f"{where} is {actual}, but {wanted} follows from its rows"

@@ -16,6 +16,7 @@ from bench.core.files import PARTIAL, SET_ASIDE
 from bench.datasets import EDITOR_SOURCE
 from bench.evaluation.record_kinds import (
     OUR_WORDING,
+    RELEASED,
     TIMING_VERSION,
     AbilityCell,
     TimingCell,
@@ -264,7 +265,7 @@ def _protocol_versions(cell: Mapping[str, Any]) -> Iterator[tuple[str, object, o
         yield "timing protocol", cell["timing_version"], TIMING_VERSION
     if kind == AbilityCell.kind:
         yield "ability protocol", cell["protocol_version"], ABILITY_VERSION
-        if cell["scoring"] == "paper":
+        if cell["scoring"] in ("paper", RELEASED):
             yield "wording", cell["wording"], OUR_WORDING
 
 

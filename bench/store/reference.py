@@ -3,7 +3,8 @@
 A compact record has no rows: what tables, figures and checks need, small enough to be committed.
 
 `table1.jsonl` and its like hold a table's cells, `table1-recent.jsonl` and its like those of
-editors that are not in the paper's tables, `FIGURE_3` RECIPE with prompts of other lengths,
+editors that are not in the paper's tables, `table2-lm-eval.jsonl` Table 2 through lm-eval with a
+limit of questions, `FIGURE_3` RECIPE with prompts of other lengths,
 `COVARIANCE` ROME and MEMIT without the covariance of their keys.
 """
 
@@ -58,8 +59,13 @@ def reference_records(name: str) -> list[Record]:
     raise FileNotFoundError(f"There are no reference results of {name}.")
 
 
-def table_records(number: int) -> list[Record]:
-    """The committed records of a table: those of the paper's editors, then of later ones."""
+def table_records(number: int, scoring: str = "paper") -> list[Record]:
+    """The committed records of a table: those of the paper's editors, then of later ones.
+
+    Those of another scoring of Table 2 than the default have a file of their own.
+    """
+    if scoring != "paper":
+        return reference_records(f"table{number}-{scoring}")
     own, recent = table_files(number)
     later = reference_records(recent) if has_reference(recent) else []
     return [*reference_records(own), *later]

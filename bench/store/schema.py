@@ -81,7 +81,7 @@ class AbilityCell(Model):
     kind: Literal["ability"]
     edits: EditStream | None
     harness: str
-    scoring: Literal["paper", "lm-eval", "promptbench"]
+    scoring: Literal["paper", "released", "lm-eval", "promptbench"]
     wording: str
     task_limit: Positive | None
     tasks: Strings
@@ -243,6 +243,7 @@ class Item(TypedDict):
     prompt: str
     target: str
     target_ids: Annotated[list[int], Field(min_length=1)]
+    aliases: NotRequired[Annotated[list[str], Field(min_length=1)]]
     before: Answers
     after: Answers
 
@@ -281,6 +282,7 @@ class AbilityRow(TypedDict):
     f1: NotRequired[Score]
     exact: NotRequired[Score]
     prompt: NotRequired[str]
+    block: NotRequired[Count]
 
 
 class Means(TypedDict):
@@ -464,7 +466,9 @@ def _adapter() -> TypeAdapter[Any]:
     """Types without `extra_items` are closed; that the others are not, pydantic warns of."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TypedDictExtraConfigWarning)
-        return TypeAdapter(RecordForm, config=ConfigDict(strict=True, extra="forbid"))
+        return TypeAdapter(
+            RecordForm, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+        )
 
 
 def violations(record: Any) -> list[str]:

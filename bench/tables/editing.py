@@ -42,10 +42,12 @@ from bench.tables.table import (
     Row,
     TextTable,
     View,
+    absent_sentences,
     caption_of,
     notes,
     over_seeds,
     remarks_of,
+    unusual,
     with_best,
 )
 from editors import registry
@@ -115,8 +117,12 @@ def view(
     )
     done = [cell for cell in cells if cell.key() in stored]
     about = caption_of(table, cells, seeds={cell.seed for cell in done or cells}, metric=metric)
+    caption = (
+        *_caption(about, cells, numbers, compared),
+        *unusual(stored[cell.key()] for cell in done),
+    )
     return EditingView(
-        table=table, caption=tuple(_caption(about, cells, numbers, compared)), about=about,
+        table=table, caption=caption, about=about,
         numbers=tuple(marked), kinds=tuple(kinds), comparisons=compared,
         csv_columns=(*CSV_COLUMNS, "low", "high", "interval_over"),
     )  # fmt: skip
@@ -220,6 +226,7 @@ def _caption(
         yield EMBEDDED_CAVEATS
     variants = {v.key: v for c in cells if (v := row_variant(c.editor, c.hparams))}
     yield from (f"{variant.label}: {variant.about}" for variant in variants.values())
+    yield from absent_sentences(_absent(numbers))
     yield from notes(numbers)
 
 
@@ -237,6 +244,16 @@ def twins(numbers: Sequence[Number]) -> Iterator[str]:
                 places.setdefault(pair, []).append(f"{n_edits:,}")
     for (first, second), listed in places.items():
         yield f"{second} has the same scores as {first} at n = {', '.join(listed)}."
+
+
+def _absent(numbers: Sequence[Number]) -> dict[str, list[str]]:
+    """The columns without a number of data sets that were run."""
+    ran = {(n.row, n.dataset) for n in numbers if n.column in METRICS and n.ours}
+    lacking: dict[str, list[str]] = {}
+    for n in numbers:
+        if n.column in METRICS and n.ours is None and (n.row, n.dataset) in ran:
+            lacking.setdefault(n.dataset, []).append(n.column)
+    return lacking
 
 
 def averages(whole: EditingView) -> TextTable:

@@ -18,7 +18,7 @@ from bench.datasets import dataset_keys, get_dataset, remember
 from bench.store.inventory import split_stale, warn_of_stale
 from bench.store.reference import compact
 from bench.store.results import Record, ResultStore, is_complete, parse
-from bench.tables.table import over_datasets
+from bench.tables.table import METRICS, TOKEN_ACCURACY, absent_sentences, over_datasets
 from editors import registry
 
 LENGTH = "prompt_length"  # the hyper-parameter that Figure 3 varies
@@ -167,6 +167,29 @@ def comparable(
     return Comparable(tuple(once.values()))
 
 
+def with_average(chosen: Comparable) -> tuple[Comparable, tuple[str, ...]]:
+    """Those of the data sets that have an average, and a sentence about each other one.
+
+    Raises:
+        ValueError: no data set has one.
+    """
+    lacking: dict[str, set[str]] = {}
+    for key in chosen.datasets:
+        scores = [
+            record["summary"]["scores"]["after"][TOKEN_ACCURACY.channel][TOKEN_ACCURACY.measure]
+            for record in chosen.of(dataset=key).records
+        ]
+        absent = {c for c, name in METRICS.items() if not any(name in own for own in scores)}
+        if absent:
+            lacking[key] = absent
+    sentences = absent_sentences({get_dataset(key).label: own for key, own in lacking.items()})
+    notes = tuple(f"Left out: {sentence}" for sentence in sentences)
+    left = tuple(pair for pair in chosen.pairs if pair[1].dataset not in lacking)
+    if not left:
+        raise ValueError(f"No data set of the records has an average. {' '.join(notes)}")
+    return Comparable(left), notes
+
+
 def _place(cell: Cell) -> tuple[object, ...]:
     """What distinguishes cells that were measured alike, in the order of tables."""
     length = int(cell.hparams.get(LENGTH, 0))
@@ -229,12 +252,29 @@ def recipe_by_length(
 
 
 def length_means(chosen: Comparable, datasets: Sequence[str]) -> LengthMeans:
-    """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other."""
-    by_length: dict[int, list[Record]] = {}
+    """Mean over the data sets, per length that has all of them; of `LENGTHS` and any other.
+
+    Lengths are compared over the same seeds of a data set: those that all of them have.
+
+    Raises:
+        ValueError: there are none.
+    """
+    by_length: dict[int, dict[tuple[str, int], Record]] = {}
     for record, cell in chosen.pairs:
-        by_length.setdefault(int(cell.hparams[LENGTH]), []).append(record)
-    means = ((length, over_datasets(own, datasets)) for length, own in sorted(by_length.items()))
-    return {length: own for length, own in means if own}
+        own = by_length.setdefault(int(cell.hparams[LENGTH]), {})
+        own[cell.dataset, cell.seed] = record
+    whole = {n: own for n, own in sorted(by_length.items()) if {d for d, _ in own} >= set(datasets)}
+    common = set.intersection(*map(set, whole.values())) if whole else set()
+    if whole and {dataset for dataset, _ in common} < set(datasets):
+        raise ValueError(
+            f"Prompts of {', '.join(map(str, whole))} tokens have no seed in common on every data "
+            "set, so that their records cannot be compared."
+        )
+    means = (
+        (n, over_datasets([r for at, r in own.items() if at in common], datasets))
+        for n, own in whole.items()
+    )
+    return {n: own for n, own in means if own}
 
 
 def write_map(data: Mapping[str, Any], path: Path) -> Path:

@@ -45,9 +45,12 @@ COLUMNS: dict[str, tuple[str | None, str, tuple[str, str] | None]] = {
 CSV_ONLY = "MMLU macro"
 _SCORING = {
     "paper": "options by the largest logit of their first token at the prompt's last position",
+    "released": "options by the largest logit of their first token, bare after the prompt's last "
+    "space, mean over all blocks of the edits",
     "lm-eval": "options by the log-likelihood of their text",
     "promptbench": "options by the decoded answer",
 }
+_OTHERS = ("lm-eval", "promptbench")  # scorings of libraries
 _WORDING = {
     BUILT_IN: "prompts of lm-eval's own tasks, SQUAD-2's of ours",
     PROMPT_SETS: "its prompt sets for MMLU, SQUAD-2 and ANLI (MNLI's), its methods on CSQA",
@@ -91,8 +94,8 @@ def _numbers(
     table: Table, row: Row, cells: Sequence[AbilityCell], records: Sequence[Record]
 ) -> Iterator[Number]:
     cell, label = cells[-1], UNEDITED if row.editor is None else row.label
-    # What PromptBench scores is not what the paper printed.
-    printed = {} if cell.scoring == "promptbench" else TOKEN_ACCURACY.published(table)
+    # What lm-eval and PromptBench score is not what the paper printed.
+    printed = {} if cell.scoring in _OTHERS else TOKEN_ACCURACY.published(table)
     blank = Number(
         row=row, protocol=cell.protocol_id, cells=tuple(cells), remarks=remarks_of(records),
         competes=row.editor is not None,
@@ -149,7 +152,7 @@ def _caption(
     decoded = cell.scoring == "promptbench"
     published = (
         "The published values are of another scoring and are not shown."
-        if decoded
+        if cell.scoring in _OTHERS
         else published_sentence(table, cell.backbone, other=other)
     )
     yield (

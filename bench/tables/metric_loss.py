@@ -28,6 +28,7 @@ from bench.tables.table import (
     Row,
     TextTable,
     View,
+    absent_sentences,
     notes,
     over_seeds,
     seeds_sentence,
@@ -79,8 +80,9 @@ class Loss:
     retrieves: bool  # whether it looks a text up
     metric: str  # of METRICS
     # Of LEVELS and STEPS, absent where it was not measured; points are above 0 where some are lost.
+    # None at all where the data have no question of the metric.
     numbers: Mapping[str, Spread]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # that have numbers
     keys: tuple[str, ...]  # of the cells
 
 
@@ -102,14 +104,13 @@ def _of_cells(records: Sequence[Record]) -> Iterator[Loss]:
     for metric, name in METRICS.items():
         chains = [(int(record["cell"]["seed"]), _chain(record, name)) for record in records]
         by_seed = {seed: chain for seed, chain in chains if chain}
-        if by_seed:
-            yield Loss(
-                row=row_of(cell), editor=cell.editor, dataset=cell.dataset,
-                settings=settings_of(cell), metric=metric, seeds=tuple(sorted(by_seed)),
-                retrieves=bool(records[0]["editor"]["retrieves_text"]),
-                numbers=over_seeds([*by_seed.values()], unit=1),
-                keys=tuple(record["key"] for record in records),
-            )  # fmt: skip
+        yield Loss(
+            row=row_of(cell), editor=cell.editor, dataset=cell.dataset,
+            settings=settings_of(cell), metric=metric, seeds=tuple(sorted(by_seed)),
+            retrieves=bool(records[0]["editor"]["retrieves_text"]),
+            numbers=over_seeds([*by_seed.values()], unit=1),
+            keys=tuple(record["key"] for record in records),
+        )  # fmt: skip
 
 
 def _chain(record: Record, name: str) -> dict[str, float]:
@@ -148,12 +149,17 @@ def by_step(table: Table, lines: Sequence[Loss]) -> TextTable:
         for dataset in datasets
         for column in SHOWN
     ]
-    seeds = {seed for loss in averages for seed in loss.seeds}
+    seeds = {seed for loss in lines for seed in loss.seeds}
+    lacking: dict[str, list[str]] = {}
+    for loss in lines:
+        if not loss.numbers:
+            lacking.setdefault(get_dataset(loss.dataset).label, []).append(loss.metric)
     backbones = ", ".join(dict.fromkeys(loss.row.backbone for loss in averages))
     caption = (
         f"Accuracy lost from the printed metric to decoded answers, on {backbones}: {METRIC}.",
         HOW,
         f"{seeds_sentence(seeds)} {EMPTY}: not asked, or not run.",
+        *absent_sentences(lacking),
         *notes(numbers),
     )
     return View(table=table, caption=caption, numbers=tuple(numbers)).text
@@ -161,7 +167,7 @@ def by_step(table: Table, lines: Sequence[Loss]) -> TextTable:
 
 def _number(row: Row, dataset: str, column: str, loss: Loss | None) -> Number:
     name, label = SHOWN[column], get_dataset(dataset).label
-    if loss is not None and name in LEAKS and not loss.retrieves:
+    if loss is not None and loss.numbers and name in LEAKS and not loss.retrieves:
         return Number(row=row, group=label, column=column, value=EQUAL)
     ours = None if loss is None else loss.numbers.get(name)
     return Number(row=row, group=label, column=column, ours=ours)

@@ -20,12 +20,14 @@ from bench.core.numerics import Spread, spread
 from bench.core.published import Published, PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
+from bench.datasets.base import NO_SUBJECT
 from bench.evaluation.metrics import Channel, Measure
 from bench.evaluation.record_kinds import EditStream, TimingCell
 from bench.store.results import Record
 from editors import registry
 
 METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": "average"}
+_OF_QUESTIONS = ("Rel", "Gen", "Loc")  # Avg is of all of them
 EMPTY = "-"
 UNDEFINED = "A dash: undefined, or not run."
 REMARKED, SIGNIFICANT = "\u2020", "\u2021"  # a dagger, a double dagger; captions explain them
@@ -396,6 +398,14 @@ def settings_of(cell: Cell) -> str:
         return UNKNOWN
 
 
+def absent_sentences(columns: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Why data sets (labels) have no number in some columns, each a question that they lack."""
+    for dataset, names in columns.items():
+        lacking = [column for column in METRICS if column in set(names)]
+        asked = " and no ".join(METRICS[column] for column in lacking if column in _OF_QUESTIONS)
+        yield f"{dataset}: no {asked} question was drawn; undefined: {', '.join(lacking)}."
+
+
 def notes(numbers: Sequence[Number]) -> Iterator[str]:
     """What a dagger means (an editor changed nothing or diverged), and recent editors' mark."""
     remarks = dict.fromkeys(
@@ -408,6 +418,22 @@ def notes(numbers: Sequence[Number]) -> Iterator[str]:
         yield f"{REMARKED} {'. '.join(remarks)}."
     if any(RECENT_MARK in n.row.name for n in numbers):
         yield f"{RECENT_MARK} {RECENT.capitalize()}."
+
+
+def unusual(records: Iterable[Record]) -> tuple[str, ...]:
+    """What a reader should know of models and data: a BOS that no prompt got, missing subjects."""
+    sentences: dict[str, None] = {}
+    for record in records:
+        cell, data = record["cell"], record.get("data", {})
+        special = record.get("provenance", {}).get("special_tokens", {})
+        if special.get("lacks_bos"):
+            front = f"a BOS ({special['bos']}), which its tokenizer puts in front of no prompt"
+            sentences[f"{cell['backbone']} has {front}."] = None
+        if count := data.get("fallbacks", {}).get(NO_SUBJECT):
+            of = f"{count:,} of {data['samples']:,} edits on {get_dataset(cell['dataset']).label}"
+            place = "editors that write at the subject took the prompt's last token there"
+            sentences[f"The subject of {of} is not in the prompt: {place}."] = None
+    return tuple(sentences)
 
 
 def remarks_of(records: Sequence[Record]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters and of names that become file names; errors are sentences."""
+"""Checks of hyper-parameters, texts and names that become file names; errors are sentences."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import difflib
 import json
 import math
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from numbers import Integral
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+PROMPT, TARGET = "An edit's prompt", "An edit's new answer"  # in messages
+NO_TEXT = "{} needs some text, got none."
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 _KINDS = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null",
@@ -56,6 +59,48 @@ def _in_words(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"a list, each of it {_in_words(get_args(hint)[0])}"
     return " or ".join(map(_in_words, get_args(hint))) or str(hint)
+
+
+def check_text(what: str, value: Any, *, empty: bool = False) -> str:
+    """The value, if it is Unicode text, of more than white space unless it may be `empty`."""
+    if not isinstance(value, str):
+        raise ValueError(f"{what} has to be text, got {described(value)}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} has to be Unicode text, got other bytes.") from None
+    if not value.strip() and not empty:
+        raise ValueError(NO_TEXT.format(what))
+    return value
+
+
+def check_list(what: str, values: Any, kind: Any, plural: str) -> list[Any]:
+    """The members of an iterable that is no text and no mapping, if all are of one kind."""
+    wanted = f"{what}: expected a list of {plural}, got"
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{wanted} {described(values)}.")
+    members = list(values)
+    for member in members:
+        if not isinstance(member, kind):
+            raise ValueError(f"{wanted} one with {described(member)}.")
+    return members
+
+
+def check_count(what: str, value: Any, least: int) -> int:
+    """The value, if it is a whole number of at least `least`, NumPy's among them."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"{what}: expected a whole number of at least {least}, got {value!r}.")
+    return int(value)
+
+
+def described(value: Any) -> str:
+    """A value in few words: its type, and itself where it is short."""
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    if value is None or isinstance(value, str | int | float):
+        return f"{value!r:.60}"
+    return f"a value of the type {type(value).__name__}"
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -35,6 +35,8 @@ _CHUNK = 64  # texts of one forward; results do not depend on it
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
 # Where a sentence-transformers directory says how its tokens are pooled.
 _POOLING_FILE = Path("1_Pooling") / "config.json"
+_MODULES_FILE = "modules.json"  # and here which steps follow the transformer
+_MODULES = ("Transformer", "Pooling", "Normalize")  # vectors are of length one in any case
 _POOLING_KEYS: dict[str, TokenPooling] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
@@ -281,10 +283,13 @@ def encoder_digest(directory: Path, *, weights: bool = True) -> str:
     """
     names = _FILES if weights else _FILES[:2]
     check_files(directory, names)
-    return files_digest([directory / name for name in names])
+    pooling = directory / _POOLING_FILE
+    files = [directory / name for name in names]
+    return files_digest([*files, *([pooling] if pooling.is_file() else [])])
 
 
 def _pooling(directory: Path) -> TokenPooling:
+    _check_modules(directory / _MODULES_FILE)
     path = directory / _POOLING_FILE
     if not path.is_file():
         return "mean"
@@ -296,3 +301,11 @@ def _pooling(directory: Path) -> TokenPooling:
             f"wanted one of {', '.join(_POOLING_KEYS)}."
         )
     return _POOLING_KEYS[modes[0]]
+
+
+def _check_modules(path: Path) -> None:
+    """Refuse an encoder with steps that are not taken here, such as a projection."""
+    modules = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    if others := [kind for kind in kinds if kind not in _MODULES]:
+        raise ValueError(f"{path} names the step {others[0]}; wanted {', '.join(_MODULES)} alone.")

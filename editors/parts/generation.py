@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,15 +23,34 @@ class Stop:
 
     ids: frozenset[int] = frozenset()
     pattern: re.Pattern[str] | None = None
+    inside: int = 0  # matches of the pattern that an answer may hold
+    room: int = 0  # tokens that an answer may have in any case
 
     @classmethod
-    def natural(cls, lm: LanguageModel, pattern: re.Pattern[str] | None = None) -> Stop:
-        """Stop at the end-of-text and document-start ids of a model, and at `pattern`."""
-        return cls(ids=lm.special.ends, pattern=pattern)
+    def natural(
+        cls,
+        of: LanguageModel | PreTrainedTokenizerBase,
+        pattern: re.Pattern[str] | None = None,
+    ) -> Stop:
+        """Stop at all ids that end a model's answers, or at those of a tokenizer, and at `pattern`.
+
+        They are those of the end of text and of the start of a document.
+        """
+        if isinstance(of, LanguageModel):
+            return cls(ids=of.special.ends, pattern=pattern)
+        ids = (of.eos_token_id, of.bos_token_id)
+        return cls(ids=frozenset(int(i) for i in ids if i is not None), pattern=pattern)
+
+    def beyond(self, target: str, tokens: int) -> Stop:
+        """The same for one row, in which a target of so many tokens can be an answer whole."""
+        inside = 0 if self.pattern is None else len(self.pattern.findall(target))
+        return replace(self, inside=inside, room=tokens)
 
     def ends(self, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
-        """Whether the text of `ids` holds the pattern."""
-        return self.pattern is not None and bool(self.pattern.search(text_of(tokenizer, ids)))
+        """Whether the text of `ids` holds the pattern once more than an answer may."""
+        if self.pattern is None:
+            return False
+        return len(self.pattern.findall(text_of(tokenizer, ids))) > self.inside
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
@@ -41,9 +60,11 @@ def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 @torch.inference_mode()
 def greedy(
-    lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop
+    lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop | Sequence[Stop]
 ) -> list[list[int]]:
-    """Greedy continuation ids of each prompt, at most `max_new_tokens` of them.
+    """Greedy continuation ids of each prompt, at most `max_new_tokens` or its stop's room.
+
+    `stop` is that of all rows, or one for each.
 
     Call it inside `editor.steering(batch)`. The base transformer is called once with the whole
     batch (prefill) and then with one column of ids [B, 1] per step; every call carries
@@ -59,8 +80,7 @@ def greedy(
     """
     if any(batch.target_ids):
         raise ValueError("Generation continues bare prompts, but the batch carries target tokens.")
-    _check_room(lm, batch, max_new_tokens)
-    answers = Answers(lm, len(batch), max_new_tokens, stop)
+    answers = Answers(lm, batch, max_new_tokens, stop)
     hidden, cache = _read(lm, batch)
     ends = placed(batch.prompt_lengths, lm.device)
     rows = torch.arange(len(batch), device=lm.device)
@@ -72,7 +92,12 @@ def greedy(
 
 @torch.inference_mode()
 def forced_and_greedy(
-    lm: LanguageModel, batch: TokenBatch, *, max_new_tokens: int, stop: Stop, shrink: bool = False
+    lm: LanguageModel,
+    batch: TokenBatch,
+    *,
+    max_new_tokens: int,
+    stop: Stop | Sequence[Stop],
+    shrink: bool = False,
 ) -> tuple[Tensor, list[list[int]]]:
     """Logits [N, V] of `target_logits`, and what `greedy` answers to the bare prompts.
 
@@ -86,8 +111,7 @@ def forced_and_greedy(
     """
     if not all(batch.target_ids):
         raise ValueError("Teacher forcing needs a target in every row.")
-    _check_room(lm, batch, max_new_tokens)
-    answers = Answers(lm, len(batch), max_new_tokens, stop)
+    answers = Answers(lm, batch, max_new_tokens, stop)
     hidden, cache = _read(lm, batch)
     scored, columns = batch.scored_positions
     logits = lm.head(hidden[scored, columns])
@@ -107,25 +131,36 @@ def forced_and_greedy(
 class Answers:
     """Rows of generated ids, and which of them still grow."""
 
-    def __init__(self, lm: LanguageModel, rows: int, max_new_tokens: int, stop: Stop) -> None:
-        self.rows: list[list[int]] = [[] for _ in range(rows)]
-        self.growing = list(range(rows))
-        self._tokenizer, self._most, self._stop = lm.tokenizer, max_new_tokens, stop
+    def __init__(
+        self, lm: LanguageModel, batch: TokenBatch, max_new_tokens: int, stop: Stop | Sequence[Stop]
+    ) -> None:
+        """Without any id; ValueError where the context has no room for `max_new_tokens`."""
+        _check_room(lm, batch, max_new_tokens)
+        self.rows: list[list[int]] = [[] for _ in range(len(batch))]
+        self.growing = list(range(len(batch)))
+        self._stops = [stop] * len(batch) if isinstance(stop, Stop) else list(stop)
+        context = int(lm.model.config.max_position_embeddings)
+        self._most = [
+            max(max_new_tokens, min(own.room, context - length))
+            for own, length in zip(self._stops, batch.prompt_lengths, strict=True)
+        ]
+        self._tokenizer = lm.tokenizer
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> None:
         """Add further ids to the rows that grow, in order; those that stop grow no more."""
         self.growing = [
             row
             for row, some in zip(self.growing, tokens, strict=True)
-            if all(self._add(self.rows[row], token) for token in some)
+            if all(self._add(row, token) for token in some)
         ]
 
-    def _add(self, row: list[int], token: int) -> bool:
-        """Whether the row continues after the token."""
-        if token in self._stop.ids:
+    def _add(self, number: int, token: int) -> bool:
+        """Whether the row of a number continues after the token."""
+        row, stop = self.rows[number], self._stops[number]
+        if token in stop.ids:
             return False
         row.append(token)
-        return len(row) < self._most and not self._stop.ends(self._tokenizer, row)
+        return len(row) < self._most[number] and not stop.ends(self._tokenizer, row)
 
 
 def _agreeing(batch: TokenBatch, predicted: Sequence[int]) -> list[list[int]]:
@@ -172,7 +207,31 @@ def _decode(
         answers.extend([[chosen[row]] for row in answers.growing])
 
 
+def window_fits(lm: LanguageModel, texts: Iterable[str], max_new_tokens: int) -> bool:
+    """Whether attention's window, where the model has one, holds each text with its answer.
+
+    If not, rows are to be decoded alone: the cache holds the last columns, and those of a short row
+    are padding. A text has no more tokens than bytes.
+    """
+    window = _window(lm)
+    if window is None:
+        return True
+    longest = max((len(text.encode()) for text in texts), default=0)
+    return longest + len(lm.special.front) + max_new_tokens < window
+
+
+def _window(lm: LanguageModel) -> int | None:
+    """Tokens that the attention of some layer looks back at; None without such a bound."""
+    window: int | None = lm.model.config.to_dict().get("sliding_window")
+    return window
+
+
 def _check_room(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> None:
+    window, last = _window(lm), batch.attention_mask.shape[1] + max_new_tokens
+    if window is not None and last >= window and (len(batch) > 1 or any(batch.target_ids)):
+        raise ValueError(
+            f"{lm.name} looks back at {window} tokens: rows of up to {last} are decoded alone."
+        )
     context = int(lm.model.config.max_position_embeddings)
     longest = max(batch.prompt_lengths)
     if longest + max_new_tokens > context:

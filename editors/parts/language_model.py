@@ -6,6 +6,7 @@ names or shapes. Adding a model family is adding a row to `ARCHITECTURES`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from editors.parts.tokens import Pair, SpecialTokens, TokenBatch, batch_of_ids, 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_SHOWN = 3  # missing tensors in an error
+_SHOWN = 3  # tensors in an error
+# Tensors of older checkpoints that no model of today has: masks of attention, rotary frequencies.
+_OUTDATED = re.compile(r"(attn|attention)\.(masked_)?bias$|rotary_emb\.\w+$|position_ids$")
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,45 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
     return ARCHITECTURES[model_type]
 
 
+# (type, width, depth, heads, vocabulary) of the models that presets are named by.
+KNOWN: dict[str, tuple[str, int, int, int, int]] = {
+    "llama-2-7b": ("llama", 4096, 32, 32, 32000),
+    "gpt-j-6b": ("gptj", 4096, 28, 16, 50400),
+    "gpt2-xl": ("gpt2", 1600, 48, 25, 50257),
+    "llama-3-8b": ("llama", 4096, 32, 32, 128256),
+    "llama-3-8b-instruct": ("llama", 4096, 32, 32, 128256),
+    "mistral-7b-v0.3": ("mistral", 4096, 32, 32, 32768),
+    "qwen2.5-7b-instruct": ("qwen2", 3584, 28, 28, 152064),
+    "mini-llama": ("llama", 128, 4, 4, 3072),
+    "mini-gptj": ("gptj", 128, 8, 4, 3072),
+    "mini-gpt2": ("gpt2", 160, 4, 5, 3072),
+}
+# Entries of a configuration, as most families and as GPT's call them.
+_SIZES = (("hidden_size", "n_embd"), ("num_hidden_layers", "n_layer"),
+          ("num_attention_heads", "n_head"), ("vocab_size", "vocab_size"))  # fmt: skip
+_HUB_SUFFIX = "-hf"  # of names on the model hub, which presets leave out
+_SNAPSHOT = re.compile(r"models--(?:.*--)?([^/]+)/snapshots/[^/]+$")  # in the hub's cache
+
+
+def name_of(place: str) -> str:
+    """The name of a model by where it is: its folder's, or its repository's in the hub's cache."""
+    path = place.replace("\\", "/").rstrip("/")
+    snapshot = _SNAPSHOT.search(path)
+    return snapshot[1] if snapshot else path.rpartition("/")[2]
+
+
+def known_as(config: Mapping[str, Any], name: str = "") -> str | None:
+    """What presets call a model of this configuration, whatever its folder is called.
+
+    Of several of equal sizes it is the one of that `name`, else the first; None for any other.
+    """
+    sizes = (config.get(usual, config.get(gpt)) for usual, gpt in _SIZES)
+    own = (config.get("model_type"), *sizes)
+    fitting = [known for known, size in KNOWN.items() if size == own]
+    named = name.casefold().removesuffix(_HUB_SUFFIX)
+    return named if named in fitting else next(iter(fitting), None)
+
+
 def block_number(layer: int | None, depth: float, n_layers: int) -> int:
     """The number of a block: `layer`, or without one the block at a relative `depth` of the model.
 
@@ -244,4 +286,18 @@ def check_report(
         raise ValueError(
             f"The weights in {directory} have {name} in the shape {tuple(shape)}, but its "
             f"config.json wants {tuple(wanted)}."
+        )
+
+
+def check_whole(report: Mapping[str, Any], directory: Path) -> None:
+    """Refuse weights with tensors that the model does not have, and that would be left out.
+
+    Raises:
+        ValueError: with the first tensors' names.
+    """
+    others = sorted(name for name in report["unexpected_keys"] if not _OUTDATED.search(name))
+    if others:
+        raise ValueError(
+            f"The weights in {directory} hold tensors that the model of its config.json does not "
+            f"have: {', '.join(others[:_SHOWN])}; wanted those of the model alone."
         )

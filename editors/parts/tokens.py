@@ -7,8 +7,6 @@ target can so never contain BOS, and labels cannot shift at the border.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -17,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor
+
+from editors.parts.texts import space_before, subject_span
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
@@ -27,12 +27,7 @@ Pair = tuple[Ids, Ids]  # (prompt, target) ids of the language model
 
 SENTENCEPIECE_SPACE = "\u2581"
 _SPACES = (SENTENCEPIECE_SPACE, "\u0120")  # how tokens of sentencepiece and byte-level BPE spell it
-# Scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese.
-_WITHOUT_SPACES = re.compile(
-    "[\u0e00-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\uff00-\uff9f"
-    "\U00020000-\U0003ffff]"
-)
-_LETTER = re.compile(r"\w")
+
 
 RetrievalText = Literal["teacher_forced", "prompt_only"]
 
@@ -110,7 +105,8 @@ class SpecialTokens:
 
     front: tuple[int, ...]  # in front of every prompt
     bos: int | None  # of the model's configuration
-    ends: frozenset[int]  # each of them ends an answer
+    ends: frozenset[int]  # each of them ends an answer: all ends of text, and the tokenizer's BOS
+    lacks_bos: bool  # whether the model has a BOS of its own that no prompt gets
 
     @classmethod
     def of(
@@ -135,25 +131,25 @@ class SpecialTokens:
                 "end of the text; wanted one that adds nothing there (see add_eos_token in "
                 "tokenizer_config.json and post_processor in tokenizer.json)."
             )
-        ends = [tokenizer.eos_token_id, tokenizer.bos_token_id, *_listed(config.eos_token_id)]
-        ends += [] if generation is None else _listed(generation.eos_token_id)
+        eos = {*_listed(tokenizer.eos_token_id), *_listed(config.eos_token_id)}
+        eos |= set() if generation is None else {*_listed(generation.eos_token_id)}
+        bos = next(iter(_listed(config.bos_token_id)), None)
         return cls(
             front=tuple(ids[:front]),
-            bos=next(iter(_listed(config.bos_token_id)), None),
-            ends=frozenset(int(end) for end in ends if end is not None),
+            bos=bos,
+            ends=frozenset({*eos, *_listed(tokenizer.bos_token_id)}),
+            # In GPT's families it is the end of text, and nothing stands in front of a prompt.
+            lacks_bos=bos is not None and bos not in {*ids[:front], *eos},
         )
-
-    @property
-    def lacks_bos(self) -> bool:
-        """Whether the model has a BOS of its own that no prompt gets.
-
-        In GPT's families it is the end-of-text token, and nothing stands in front of a prompt.
-        """
-        return self.bos is not None and self.bos not in {*self.front, *self.ends}
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON values for a record."""
-        return {"front": list(self.front), "bos": self.bos, "ends": sorted(self.ends)}
+        return {
+            "front": list(self.front),
+            "bos": self.bos,
+            "lacks_bos": self.lacks_bos,
+            "ends": sorted(self.ends),
+        }
 
 
 def _listed(value: int | Sequence[int] | None) -> list[int]:
@@ -183,16 +179,6 @@ def target_ids(
     """Ids of a target as it follows a prompt: after `space_before`, without special tokens."""
     text = target.lstrip()
     return list(_ids_after(tokenizer, text, space_before(text, prompt)))
-
-
-def space_before(text: str, prompt: str | None = None) -> str:
-    """The space that joins a text to its prompt: one, or none between words of scripts without.
-
-    Without a prompt, the text alone decides.
-    """
-    letters = _LETTER.findall(text)[:1] if prompt is None else _LETTER.findall(prompt)[-1:]
-    bare = all(map(_WITHOUT_SPACES.match, [text, *letters]))
-    return "" if text.startswith(" ") or bare else " "
 
 
 # Questions repeat: before the edits, and after each number of edits.
@@ -344,23 +330,6 @@ def subject_last(
             f"{prompt[begin:end]!r} of {prompt!r}; take a newer one, with right offsets."
         )
     return overlapping[-1] if overlapping else len(offsets) - 1
-
-
-def subject_span(prompt: str, subject: str) -> tuple[int, int] | None:
-    """Begin and end of the subject in the prompt, in characters; None where it is not there.
-
-    White space around it, and how much of it is between its words, plays no part, and neither does
-    the Unicode form. Whole words come before parts of words, the subject's own letter case before
-    another, and the first place before later ones.
-    """
-    forms = dict.fromkeys([subject, *(unicodedata.normalize(f, subject) for f in ("NFC", "NFD"))])
-    patterns = [r"\s+".join(map(re.escape, form.split())) for form in forms if form.strip()]
-    for frame in (r"(?<!\w){}(?!\w)", "{}"):
-        for flags in (0, re.IGNORECASE):
-            for pattern in patterns:
-                if match := re.search(frame.replace("{}", pattern), prompt, flags):
-                    return match.span()
-    return None
 
 
 def pack_texts(texts: Sequence[str], name: str) -> dict[str, Tensor]:

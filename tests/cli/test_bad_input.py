@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import Refused
+from tests.support.odd_models import FILES, LIBRARIES
 
 BAD = [
     ("--editors ft,grce", "Unknown editor 'grce'. Did you mean 'grace'?"),
@@ -40,6 +42,8 @@ BAD = [
     ("--index fais", "Unknown index 'fais'. Did you mean 'faiss'?"),
     ("--index faiss", "--hparam changes RECIPE, which is not among the editors"),
     ("--hparam malmen.seed=1", "--hparam changes MALMEN, which is not among the editors"),
+    ("--hparam ft.lr=1 --hparam ft.lr=2", "--hparam names ft.lr twice, with 1 and 2."),
+    ("--hparam ft.lr=1 --hparam FT.lr=2", "--hparam names FT lr twice."),
     ("--measure retentoin", "Did you mean 'retention'"),
     ("--measure collapse", "--measure-text PATH"),
     ("--measure-text x.txt", "--measure-text is the text of --measure collapse alone."),
@@ -70,6 +74,25 @@ def test_bad_values_leave_nothing(
     run_arguments: list[str], options: str, sentence: str, refused: Refused, tmp_path: Path
 ) -> None:
     assert sentence in refused(*run_arguments, *options.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("run", name) for name in ("--out", "--data-dir", "--backbone", "--corpus", "--encoder",
+                                     "--editors", "--log-json", "--slurm-folder", "--ability-dir")),
+        ("tables", "--export"), ("plan", "--json"), ("report", "--from"), ("figures", "--out"),
+        ("results list", "--out"), ("results import", "FILE"), ("data verify", "DIR"),
+        ("import-weights", "FILE|DIR"), ("world write", "DIR"),
+    ],
+)  # fmt: skip
+def test_an_empty_value_is_refused(
+    command: str, option: str, value: str, refused: Refused, tmp_path: Path
+) -> None:
+    given = [option, value] if option.startswith("-") else [value]
+    assert f"{option}: expected a value, got none." in refused(*command.split(), *given)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,3 +148,23 @@ def test_files_that_cannot_be_used(
     Path(path).write_text(content)
     assert sentence in refused(*run_arguments, option)
     assert [str(file) for file in Path().rglob("*") if file.is_file()] == [path]
+
+
+@pytest.mark.parametrize("name", FILES | LIBRARIES)
+def test_models_that_cannot_be_used(
+    backbone: Path, run_arguments: list[str], name: str, refused: Refused
+) -> None:
+    damage, sentence = (FILES | LIBRARIES)[name]
+    damage(Path(shutil.copytree(backbone, "odd")))
+    at = run_arguments.index("--backbone")
+    arguments = [*run_arguments[:at], "--backbone", "odd", *run_arguments[at + 2 :]]
+    assert sentence in refused(*arguments)
+    assert not Path("out").exists()
+
+
+def test_a_layer_that_the_model_lacks_is_refused_before_any_cell(
+    run_arguments: list[str], refused: Refused
+) -> None:
+    sentence = refused(*run_arguments, "--editors", "ft,grace", "--hparam", "grace.layer=99")
+    assert "GRACE's layer is to be among the blocks 0 to 2 of tiny, got 99" in sentence
+    assert not Path("out").exists()

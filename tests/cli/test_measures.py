@@ -12,8 +12,8 @@ import pytest
 from bench.core.cells import Cell
 from bench.core.grids import TABLES
 from bench.runner.stored import stored_with_sets
-from bench.store.exchange import problems_in
 from bench.store.results import Record, ResultStore
+from bench.store.verification import problems_in
 from bench.tables.editing import merged, view_of_set
 from bench.tables.render import to_csv
 from tests.cli.commands import Cli, tables_arguments

@@ -36,9 +36,7 @@ def options(text: str) -> dict[str, str]:
     return {re.search(r"--[\w-]+", entry)[0]: entry for entry in entries}  # type: ignore[index]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["list"], ["--help"], ["run", "--help"], ["run", "--dry-run"]]
-)
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["run", "--help"]])
 def test_names_and_help_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom bench.cli.main import main\n"

@@ -191,7 +191,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "another schema": (line_of(editing(5) | {"schema": 3}), "record schema 3, expected 1 or 2."),
     "no rows": (line_of({k: v for k, v in editing(5).items() if k != "rows"}), "has no rows"),
     "two of a cell": (
-        line_of(editing() | {"data": {"other": 1}}),
+        line_of(editing() | {"data": {"samples": 3, "other": 1}}),
         "line 2 has another record of a cell that was read before.",
     ),
 }
@@ -213,7 +213,7 @@ def test_bad_records_are_refused_with_reason(tmp_path: Path, cli: Cli, name: str
 
 
 def test_import_spares_other_complete_records(tmp_path: Path, cli: Cli) -> None:
-    mine = sealed(editing() | {"data": {"mine": True}})
+    mine = sealed(editing() | {"data": {"samples": 3, "mine": True}})
     store = store_of(tmp_path / "results", mine)
     file = tmp_path / "theirs.jsonl"
     file.write_bytes(line_of(editing()))

@@ -123,7 +123,10 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
 
 def test_dry_run_writes_nothing(run_arguments: list[str], cli: Cli, tmp_path: Path) -> None:
     dry = ("--dry-run", "--log-json", "events.jsonl")
-    assert cli(*run_arguments, *dry).out.splitlines()[-1] == "8 cells"
+    *_, ft, grace, count = cli(*run_arguments, *dry).out.splitlines()
+    assert count == "8 cells"
+    assert ft.endswith("  FT: preset default, bundle original, corpus none, encoder none")
+    assert "  GRACE: preset default, " in grace
     assert list(tmp_path.iterdir()) == []
 
 

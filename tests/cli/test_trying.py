@@ -249,6 +249,20 @@ def test_recipe_on_the_shipped_model_answers_as_edited_and_says_why(tried: Tried
         ("Did Ann Lee meet Bob Ray?", ["Ann Lee", "Bob Ray"]),
         ("Who are you?", []),
         ("", []),
+        # A part of a word is no name, and letters without case are no capitals.
+        ("iPhone is made by", []),
+        ("The maker of eBay is", []),
+        ("3M is based in", []),
+        ("AC/DC was formed in", ["AC/DC"]),
+        ("The maker of AT&T is", ["AT&T"]),
+        ("Did Paris, France, exist?", ["Paris", "France"]),
+        ("Who wrote 'Tin Harp'?", ["Tin Harp"]),
+        ("\u6771\u4eac\u306e\u5e02\u9577\u306f", []),
+        ("\u0627\u0644\u0642\u0627\u0647\u0631\u0629 \u062a\u0642\u0639 \u0641\u064a", []),
+        (
+            "\u043c\u044d\u0440 \u041c\u043e\u0441\u043a\u0432\u0430 \u044d\u0442\u043e",
+            ["\u041c\u043e\u0441\u043a\u0432\u0430"],
+        ),
     ],
 )
 def test_names_are_known_by_their_capitals(prompt: str, names: list[str]) -> None:
@@ -270,6 +284,9 @@ def test_the_subject_is_the_one_name_or_the_named_part() -> None:
     with pytest.raises(ValueError, match=r"2 names \('Ann Lee', 'Bob Ray'\)"):
         request_of("Did Ann Lee meet Bob Ray?", "yes", None, wanted=True)
     assert request_of("Where is Ann?", "Bern", "Cid", wanted=False).subject == "Cid"
+    assert request_of("Is Annika Ann Lee?", "no", " ann  lee ", wanted=True).subject == "Ann Lee"
+    with pytest.raises(ValueError, match="say which part of it is the subject"):
+        request_of("iPhone is made by", "Sonora", None, wanted=True)
 
 
 def test_an_edit_is_typed_with_an_arrow() -> None:

@@ -10,10 +10,11 @@ import pytest
 from bench.checks.contract.tiny import write_encoder
 from bench.cli.main import main
 from bench.core.config import RunConfig
-from bench.models.key_statistics import Corpus
 from bench.models.resources import UntrainedEditorError, sources_for
+from bench.runner.planning import Planner, points
 from editors.parts.artefact import read_header
 from editors.parts.recipe.hparams import RecipeHparams
+from editors.registry import Bundle
 from tests.cli.commands import Cli, Refused
 from tests.datasets.example_rows import counterfact_row, write, zsre_row
 from tests.support.tiny_files import save_tiny
@@ -127,6 +128,34 @@ def test_other_editors_are_trained_by_the_same_command(
         assert "2: running_loss" in shown.err  # a line at the checkpoint
 
 
+def test_weights_of_one_bundle_are_not_taken_for_those_of_the_other(
+    paths: dict[str, Path], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(paths["out"].parent)
+    del paths["out"]
+    path = Path("artefacts/lte-tiny-model.safetensors")
+    where = [f"--{name}={given}" for name, given in paths.items()]
+    train = ["train", "--editor=lte", "--datasets=zsre,cf", "--hparam=held_out=2", *where]
+
+    def artefact(bundle: Bundle) -> Path | None:
+        config = RunConfig(
+            editors=("lte",),
+            edits=(1,),
+            bundle=bundle,
+            encoder=f"lte={paths['encoder']}",
+            backbone=str(paths["backbone"]),
+            data_dir=paths["data-dir"],
+        )
+        return Planner(config).sources(points(config)[0]).artefact
+
+    assert cli(*train, "--bundle=paper").code == 0
+    header = read_header(path)["hparams"]
+    assert (header["epochs"], header["iterations"], header["warmup"]) == (3, 1, 0.03)
+    assert artefact("paper") == path
+    with pytest.raises(UntrainedEditorError, match=r"learning_rate=5e-06, .*warmup=0\.0"):
+        artefact("original")
+
+
 def test_one_artefact_for_each_data_set(paths: dict[str, Path]) -> None:
     assert main(command(paths, "--train-on", "each")) == 0
     names = {path.name for path in paths["out"].glob("*.safetensors")}
@@ -189,7 +218,9 @@ def test_it_prints_its_counts_and_computes_once(
         f"layer {layer}: 30 documents, " for layer in (0, 2)
     ]
     assert shown.err == ""
-    monkeypatch.setattr(Corpus, "texts", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(
+        "editors.parts.covariance.KeyMoments", lambda *_, **__: pytest.fail("again")
+    )
     assert cli("stats", *arguments, "--layers", "0,2") == shown
 
 
@@ -198,7 +229,9 @@ def test_a_run_reads_the_statistics_of_the_editors_own_layers(
 ) -> None:
     write(tmp_path / "data", "counterfact", "test", [counterfact_row()] * 2)
     assert cli("stats", *arguments).code == 0
-    monkeypatch.setattr(Corpus, "texts", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(
+        "editors.parts.covariance.KeyMoments", lambda *_, **__: pytest.fail("again")
+    )
     run = ["run", "--editors", "rome", "--datasets", "cf", "--edits", "1", "--limit", "1"]
     run += ["--data-dir", "data", "--jobs", "1", "--metrics", "teacher_forced", "--out", "out"]
     assert cli(*run, *arguments).code == 0

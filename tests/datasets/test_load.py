@@ -16,6 +16,7 @@ from bench.datasets.base import (
     EMPTY_TARGET,
     NO_SUBJECT,
     OTHER_CASE,
+    TRIMMED,
     UNPROBED,
     locate,
 )
@@ -153,6 +154,10 @@ def test_ripe_probes_have_their_type_and_take_the_first_target_that_is_not_empty
         ("Compositionality_II", "c", "three"),
         ("Subject_Aliasing", "d", "four"),
     ]
+    by_prompt = {p.prompt: p.aliases for p in sample.generality if p.aliases}
+    assert by_prompt == {
+        "The currency of the country of Lumo Vand is": ("ESK",), "b": ("two",),
+    }  # fmt: skip
     assert [(p.kind, p.target) for p in sample.locality] == [
         ("Relation_Specificity", "Ara Vand"),
         ("Forgetfulness", "five"),
@@ -213,6 +218,29 @@ def test_leading_space_of_targets_is_taken_off_and_counted(tmp_path: Path) -> No
     assert sample.generality[0].target == "Port Esk"
     assert sample.locality[0].target == "Sela Marr"
     assert loaded.trimmed == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "trimmed"),
+    [
+        ({"subject": " Lumo Vand "}, 1),
+        ({"subject": "Lumo  Vand\n"}, 1),
+        ({"src": "Lumo Vand was born in ", "rephrase": "Lumo Vand is from\n"}, 2),
+        ({"loc": "nq question: who wrote it  "}, 1),
+        ({"subject": "Lumo Va\u0301nd", "src": "Where was Lumo V\u00e1nd born?"}, 1),
+    ],
+)
+def test_white_space_and_unicode_forms_play_no_part(
+    change: dict[str, str], trimmed: int, tmp_path: Path
+) -> None:
+    write(tmp_path, "zsre", "test", [zsre_row(**change)])
+    loaded = get_dataset("zsre").load("test", tmp_path)
+    (sample,) = loaded.samples
+    assert sample.request.subject in sample.request.prompt
+    prompts = [sample.request.prompt, *(p.prompt for p in (*sample.generality, *sample.locality))]
+    assert prompts == [prompt.strip() for prompt in prompts]
+    assert (loaded.trimmed, loaded.fallbacks) == (trimmed, {})
+    assert loaded.notes() == (f"changed: {trimmed} x {TRIMMED}",)
 
 
 def test_the_digest_is_gits_blob_id(tmp_path: Path) -> None:

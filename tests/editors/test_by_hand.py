@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -79,7 +82,7 @@ def test_every_editor_edits_generates_and_resets(
 
 def test_several_prompts_are_answered_as_alone() -> None:
     lm = tiny_gpt2()
-    hand = editors.get_editor(str(EDITOR), lm.model, lm.tokenizer)
+    hand = editors.get_editor(EDITOR, lm.model, lm.tokenizer)
     hand.edit([FIRST, SECOND])
     prompts = [FIRST.prompt, "The sky", SECOND.prompt]
     together = hand.generate_all(prompts, max_new_tokens=8)
@@ -113,6 +116,91 @@ def test_an_edit_wants_a_prompt_and_a_target() -> None:
             hand.edit(**parts)
 
 
+@pytest.mark.parametrize("subject", [f" {FIRST.subject}\n", FIRST.subject.upper()])
+def test_a_subject_is_taken_as_the_prompt_spells_it(subject: str) -> None:
+    model = tiny_gpt2()
+    session = editors.get_editor("ft", model.model, model.tokenizer, hparams=tuned("ft"))
+    session.edit(prompt=FIRST.prompt, target=FIRST.target, subject=subject)
+    session.edit(replace(FIRST, subject=subject))
+    assert [edit.subject for edit in session.edits] == [FIRST.subject] * 2
+
+
+class NoText(NamedTuple):
+    parts: dict[str, Any]
+    said: str
+
+
+NO_TEXTS = [
+    NoText({"target": ""}, "An edit's new answer needs some text, got none."),
+    NoText({"target": " \n"}, "An edit's new answer needs some text, got none."),
+    NoText({"target": 1950}, "An edit's new answer has to be text, got 1950."),
+    NoText({"target": ["Brimere"]}, "An edit's new answer has to be text, got a list of 1."),
+    NoText({"target": "\udfff"}, "An edit's new answer has to be Unicode text, got other bytes."),
+    NoText({"prompt": "\t"}, "An edit's prompt needs some text, got none."),
+    NoText({"prompt": ["a"]}, "An edit's prompt has to be text, got a list of 1."),
+    NoText({"prompt": "a\ud800"}, "An edit's prompt has to be Unicode text, got other bytes."),
+    NoText({"subject": 5}, "An edit's subject has to be text, got 5."),
+    NoText({"subject": ["a"]}, "An edit's subject has to be text, got a list of 1."),
+    NoText({"prompt": "word " * 300}, "tokens does not fit the context of 160 tokens of"),
+    NoText({"target": "word " * 300}, "tokens does not fit the context of 160 tokens of"),
+]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_what_is_no_edit_is_refused_before_any_is_made(architecture: str) -> None:
+    lm = TINY[architecture]()
+    hand = editors.get_editor("grace", lm.model, lm.tokenizer, hparams={"layer": 1, "n_iter": 1})
+    for parts, said in NO_TEXTS:
+        whole = {"prompt": FIRST.prompt, "target": FIRST.target, "subject": FIRST.subject} | parts
+        with pytest.raises(ValueError, match=said):
+            hand.edit([SECOND], **whole)
+        if "context" not in said:
+            with pytest.raises(ValueError, match=said):
+                EditRequest(**whole)
+    others: list[Any] = ["text", 5, {"prompt": "a", "target": "b", "subject": "c"}, [SECOND, "a"]]
+    for requests in others:
+        with pytest.raises(ValueError, match="requests: expected a list of EditRequest obj"):
+            hand.edit(requests)
+    assert hand.edits == ()
+    hand.edit(request for request in (FIRST, SECOND))  # type: ignore[arg-type]
+    assert len(hand.edits) == 2
+
+
+def test_what_is_no_question_is_refused() -> None:
+    lm = tiny_gpt2()
+    hand = editors.get_editor("ft", lm.model, lm.tokenizer)
+    for count in (0, -1, 1.5, True, "3", None):
+        with pytest.raises(ValueError, match="max_new_tokens: expected a whole number of at least"):
+            hand.generate(FIRST.prompt, max_new_tokens=count)  # type: ignore[arg-type]
+    assert hand.generate(FIRST.prompt, max_new_tokens=np.int64(2))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="prompts: expected a list of texts, got 'ab'"):
+        hand.generate_all("ab")
+    prompts: list[Any] = ["", 5, None, ["a"], "\ud800"]
+    for prompt in prompts:
+        with pytest.raises(ValueError, match="A prompt "):
+            hand.generate_all(["The sky", prompt])
+        with pytest.raises(ValueError, match="A question "):
+            hand.ask(prompt)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1."),
+        ({"templates": "{}"}, "templates: expected a list of texts, got '{}'."),
+        (
+            {"training": [("a", "b")]},
+            "training: expected a list of EditSample objects, got one",
+        ),
+    ],
+)
+def test_what_an_editor_cannot_take_is_refused(given: dict[str, Any], said: str) -> None:
+    lm = tiny_gpt2()
+    usual: dict[str, Any] = {"name": "ft", "model": lm.model, "tokenizer": lm.tokenizer}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        editors.get_editor(**usual | given)
+
+
 def test_hyper_parameters_may_be_a_few_or_a_preset() -> None:
     lm = tiny_gpt2()
     hand = editors.get_editor("ft", lm.model, lm.tokenizer, hparams={"num_steps": 3})
@@ -125,7 +213,11 @@ def test_hyper_parameters_may_be_a_few_or_a_preset() -> None:
 
 @pytest.mark.parametrize(
     ("name", "preset"),
-    [("openai-community/gpt2-xl", "gpt2-xl"), ("meta-llama/Llama-2-7b-hf", "llama-2-7b")],
+    [
+        ("openai-community/gpt2-xl", "gpt2-xl"),
+        ("meta-llama/Llama-2-7b-hf", "llama-2-7b"),
+        ("hub/models--meta-llama--Llama-2-7b-hf/snapshots/0123456789abcdef", "llama-2-7b"),
+    ],
 )
 def test_the_preset_is_that_of_the_models_name(name: str, preset: str) -> None:
     lm = tiny_gpt2()

@@ -12,7 +12,7 @@ from editors.base import Resources
 from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte import TINY
+from editors.parts.lte_hparams import TINY
 from tests.support.tiny_files import resources, samples
 
 OPEN = dataclasses.replace(TINY, threshold=-1.0)  # every question retrieves something

@@ -248,6 +248,17 @@ def test_the_edit_after_which_outputs_are_nan_is_named(n_edits: int, lm: Languag
     assert editor.log[-1] == "reset"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_without_numbers_is_named_before_an_edit(lm: LanguageModel, value: float) -> None:
+    name = "model.layers.1.mlp.down_proj.weight"
+    with torch.no_grad():
+        lm.model.get_parameter(name)[0, 0] = value
+    editor = DoNothing(lm)
+    with pytest.raises(ValueError, match=f"unedited model tiny-llama answers 12 of 12 .* {name}"):
+        run(editor)
+    assert "edit" not in " ".join(editor.log)
+
+
 @pytest.mark.parametrize(
     ("blocks", "words"),
     [

@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.evaluation import metrics
 from bench.evaluation.intervals import intervals
-from bench.evaluation.metrics import ItemRow, ItemScore, SampleRow, TokenAnswer, score, summarise
+from bench.evaluation.metrics import (
+    Aspect,
+    Channel,
+    ItemRow,
+    ItemScore,
+    SampleRow,
+    TokenAnswer,
+    score,
+    summarise,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +50,47 @@ def test_misaligned_tokens_are_refused(measure, predicted, reference) -> None:  
         (" version 2.5 of it. Then", "version 2.5 of it"),
         (" Brenn.", "Brenn."),  # no white space yet: it may be going on
         ("", ""),
+        ("\n\n Brenn\nOskamar", "Brenn"),  # no answer has begun before
+        (" Brenn  \nOskamar", "Brenn"),
+        (". Brenn. It", ". Brenn"),
     ],
 )
 def test_answer_ends_by_itself(generated: str, answer: str) -> None:
     assert metrics.answer_in(generated) == answer
+
+
+ABBREVIATED = (
+    "St. Alder",
+    "Mt. Orrin",
+    "No. 5",
+    "Olsen Bros. Records",
+    "2. Liga",
+    "a\nb. c",
+    "U. S.",
+)
+
+
+@pytest.mark.parametrize("target", ABBREVIATED)
+def test_what_looks_like_an_end_inside_a_target_is_none(target: str) -> None:
+    for generated in (target, f"\n {target}. It lies", f" {target}\nQuestion"):
+        assert metrics.answer_in(generated, target) == target
+        assert metrics.generated_exact(generated, target) == 1.0
+        assert metrics.generated_agreement(generated, f"{target}. Then", target) == 1.0
+        assert metrics.generated_agreement(generated, "St. Olaf", target) == 0.0
+
+
+@given(st.text(max_size=30))
+def test_every_text_is_its_own_answer(text: str) -> None:
+    assert metrics.generated_exact(text, text) == 1.0
+    assert metrics.generated_agreement(text, text, text) == float(bool(text.strip()))
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n", "\n\n \t"])
+def test_texts_without_an_answer_agree_with_nothing(nothing: str) -> None:
+    assert metrics.answer_in(nothing) == ""
+    assert metrics.generated_agreement(nothing, nothing) == 0.0
+    assert metrics.generated_agreement(nothing, " Brenn") == 0.0
+    assert metrics.generated_agreement(" Brenn", nothing) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -216,3 +264,26 @@ def test_samples_of_few_blocks_are_drawn_and_called_so() -> None:
     assert bounds["average"] == pytest.approx([2 / 3] * 2)  # all samples are equal
     assert set(bounds) == {"reliability", "generality", "locality", "average"}
     assert intervals([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "aspect", "right"),
+    [
+        ("Esk.", "generality", 1.0),
+        ("The esk land.", "generality", 1.0),
+        ("Eskia", "generality", 0.0),
+        ("The esk land.", "locality", 0.0),  # which is the unedited model's answer or not
+    ],
+)
+def test_a_decoded_answer_may_be_any_alias(answer: str, aspect: Aspect, right: float) -> None:
+    said: dict[Channel, TokenAnswer] = {
+        "teacher_forced": {"ids": [1], "text": "Esk"},
+        "generated": {"ids": [1, 2], "text": answer},
+    }
+    before: dict[Channel, TokenAnswer] = {**said, "generated": {"ids": [3], "text": "Orrin"}}
+    item: ItemRow = {
+        "aspect": aspect, "kind": "Subject_Aliasing", "prompt": "p", "target": "Esk",
+        "aliases": ["Eskland", "esk land"], "target_ids": [2], "before": before, "after": said,
+    }  # fmt: skip
+    assert score(item, "after", "generated", "generated_exact") == right
+    assert score(item, "after", "teacher_forced", "exact") == float(aspect == "locality")

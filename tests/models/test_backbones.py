@@ -188,3 +188,9 @@ def test_files_that_do_not_fit_are_one_sentence(
     with pytest.raises(ValueError, match=sentence) as error:
         load(locate(str(copy)))
     assert "\n" not in str(error.value)
+
+
+def test_a_snapshot_of_the_hub_has_the_name_of_its_repository(tmp_path: Path) -> None:
+    place = tmp_path / "models--owner--tiny-llama" / "snapshots" / "0123456789abcdef"
+    save_tiny("llama", place)
+    assert locate(str(place)).name == "tiny-llama"

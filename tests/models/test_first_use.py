@@ -106,7 +106,7 @@ def test_they_are_really_trained(
     few = {"iterations": 2, "checkpoint_interval": 1, "held_out": 4, "batch_size": 4}
     short = type(presets["tiny"]).from_dict(presets["mini-llama"].to_dict() | few)
     monkeypatch.setattr(registry.editor_class(editor), "presets", {**presets, "mini-llama": short})
-    monkeypatch.setattr(planning, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
+    monkeypatch.setattr(planning, "encoder_of", lambda *_, **__: ENCODER_DIRECTORY)
     monkeypatch.setattr(resources, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
     full = resources.training_samples
     monkeypatch.setattr(

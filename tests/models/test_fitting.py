@@ -10,6 +10,8 @@ from bench.checks.contract.tiny import CONTEXT
 from bench.datasets import get_dataset
 from bench.models.backbones import context_of, locate, tokenizer_of
 from bench.models.fitting import fitting
+from bench.models.key_statistics import open_corpus
+from bench.models.resources import training_samples
 from editors.parts.tokens import prompt_ids
 from tests.datasets.example_rows import write, zsre_row
 from tests.support.tiny_files import save_tiny
@@ -59,3 +61,21 @@ def test_no_row_that_fits_is_an_error(tmp_path: Path) -> None:
     loaded = get_dataset("zsre").load("test", tmp_path)
     with pytest.raises(ValueError, match=r"no row is left \(skipped: 1 x row that does not fit"):
         fitting(loaded, place)
+
+
+def test_training_rows_beyond_the_context_are_left_out_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = locate(str(save_tiny("gpt2", tmp_path / "tiny")))
+    write(tmp_path, "zsre", "train", [zsre_row(), zsre_row(rephrase="w " * CONTEXT)])
+    samples = training_samples(["zsre"], tmp_path, place)
+    assert [sample.id for sample in samples["zsre"]] == ["zsre/train/0"]
+    assert f"zsre: skipped: 1 x {REASON}" in capsys.readouterr().err
+    assert len(training_samples(["zsre"], tmp_path)["zsre"]) == 2
+
+
+@pytest.mark.parametrize(("name", "line"), [("a.txt", "Esk"), ("a.jsonl", '{"text": "Esk"}')])
+def test_a_corpus_may_begin_with_a_byte_order_mark(name: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + f"{line}\n{line}\n".encode())
+    texts = [text.strip() for text in open_corpus(str(tmp_path / name)).texts()]
+    assert texts == ["Esk", "Esk"]

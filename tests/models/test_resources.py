@@ -134,6 +134,30 @@ def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.M
         encoder_directory(str(tmp_path), hub=False)
 
 
+# Of the shipped encoder, in all records of the reference.
+SHIPPED = "1dd7891c800544e27bdab0de8e71155c4669f26850d84231ee708e74c7c36136"
+
+
+@pytest.mark.parametrize(
+    "name", ["1_Pooling/config.json", "2_Dense/model.safetensors", "spiece.model", "vocab.txt"]
+)
+def test_every_file_of_an_encoder_is_part_of_its_identity(name: str, tmp_path: Path) -> None:
+    encoder = write_encoder(tmp_path / "encoder")
+    seen = {Sources(encoder=encoder).digests()["encoder"]}
+    for content in ("mean", "cls"):
+        (encoder / name).parent.mkdir(exist_ok=True)
+        (encoder / name).write_text(content)
+        seen.add(Sources(encoder=encoder).digests()["encoder"])
+    assert len(seen) == 3
+    (encoder / "README.md").write_text("read by nobody")
+    assert Sources(encoder=encoder).digests()["encoder"] in seen
+
+
+def test_the_shipped_encoder_is_the_one_of_earlier_records() -> None:
+    digests = Sources(encoder=encoder_directory(hub=False)).digests()
+    assert digests == {"encoder": SHIPPED}
+
+
 def test_an_editor_that_reads_text_gets_the_corpus(corpus: Path) -> None:
     hparams = registry.hparams_for("t_patcher", "gpt2-xl")
     config = RunConfig(data_dir=corpus.parent)

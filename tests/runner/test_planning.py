@@ -188,6 +188,20 @@ def test_a_bundle_is_part_of_the_cell_and_of_the_caption(backbone: Path, data: P
         edit_jobs(**selected(backbone, data, editors=("ft",), bundle="papr"))
 
 
+@pytest.mark.parametrize("editor", ["rome", "memit", "wilke", "alphaedit"])
+def test_too_little_text_of_key_covariances_is_refused_before_any_cell(
+    backbone: Path, data: Path, tmp_path: Path, editor: str
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("Short.\n", encoding="utf-8")
+    chosen = selected(backbone, data, editors=(editor,), corpus=str(corpus))
+    wanted = r"corpus\.txt has \d tokens, fewer than the 24 dimensions of tiny's keys"
+    with pytest.raises(ValueError, match=wanted):
+        edit_jobs(**chosen)
+    corpus.write_text("A document that is long enough.\n", encoding="utf-8")
+    assert len(edit_jobs(**chosen)) == 1
+
+
 def test_an_encoder_may_be_named_for_one_editor(
     backbone: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,8 +104,9 @@ def test_tables_are_exported_into_one_file(folder: Path, cli: Cli, refused: Refu
     assert cli(*export, "--editors", "grace").code == 0
     assert cli(*export, "--editors", "ft", "--add").code == 0
     assert Path("written.jsonl").read_bytes() == (folder / "table1.jsonl").read_bytes()
-    assert cli(*export, "--editors", "ft").code == 0  # replaces what is there
-    assert len(Path("written.jsonl").read_text("utf-8").splitlines()) == 2
+    sentence = refused(*export, "--editors", "ft")  # nothing replaces what is there
+    assert "written.jsonl is there already and is not overwritten" in sentence
+    assert Path("written.jsonl").read_bytes() == (folder / "table1.jsonl").read_bytes()
     sentence = refused("tables", "--reference", "--add")
     assert "--add is for --export FILE alone." in sentence
 
@@ -125,6 +126,18 @@ def test_later_editors_have_a_file_of_their_own_and_rows_on_request(folder: Path
     assert [row.split(" | ")[2] for row in rows] == ["FT", "GRACE", "WISE \u00a7"]
     assert rows[1].split(" | ")[3].startswith("- (")  # GRACE has a record of 1 edit alone
     assert cli(*show, "--editors", "wise").code == 0
+
+
+def test_another_scoring_of_general_ability_has_a_file_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    printed = cli(
+        "tables", "--table", "2", "--reference", "--scoring", "lm-eval", "--out", tmp_path
+    )
+    assert printed.code == 0
+    text = (tmp_path / "tables" / "table2.md").read_text("utf-8")
+    assert "Harness lm-eval" in text
+    assert "of another scoring and are not shown" in text
+    assert {r["cell"]["scoring"] for r in table_records(2, "lm-eval")} == {"lm-eval"}
+    assert {r["cell"]["scoring"] for r in table_records(2)} == {"paper"}
 
 
 PROVENANCE = {"git": None, "seconds": {"edit": 1 / 3}, "backbone": "/home/me", "data": "/home"}

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.evaluation.general_ability import scoring
+from bench.evaluation.metrics import summarise
 from bench.evaluation.record_kinds import KINDS
-from bench.store.exchange import contradiction, problems
 from bench.store.reference import line, reference_folder
 from bench.store.results import SCHEMAS, Record, ResultStore, parse
 from bench.store.schema import SCHEMA, AbilityCell, EditingCell, TimingCell, published, violations
+from bench.store.verification import contradiction, problems
 from tests.support.stored_records import (
     RECORDS,
     ability,
@@ -181,6 +183,78 @@ def test_rows_that_no_score_follows_from_are_named() -> None:
     record = editing()
     record["rows"][0]["items"][0]["target_ids"].append(1)
     assert "ValueError" in str(contradiction(record))
+
+
+def two_blocks() -> Record:
+    """An editing record of four samples in two blocks."""
+    record = editing(limit=4)
+    first, second = record["rows"]
+    others = [copy.deepcopy(row) | {"id": f"{row['id']}0", "block": 1} for row in (first, second)]
+    rows = [first, second, *others]
+    health = [record["health"][0] | {"block": block} for block in range(2)]
+    data = record["data"] | {"samples": 4}
+    return record | {"rows": rows, "health": health, "data": data, "summary": summarise(rows)}
+
+
+def _same_summary(record: Record) -> Record:
+    """The record with the summary of the rows that it has."""
+    summary = summarise(record["rows"]) if record["cell"].get("kind") is None else None
+    if record["cell"].get("kind") == "ability":
+        edits = {"reliability": record["summary"]["reliability"]}
+        summary = scoring.summarise(record["rows"]) | edits
+    return record | ({"summary": summary} if summary else {})
+
+
+def _decoded(record: Record) -> None:
+    for row in record["rows"]:
+        for item in row["items"]:
+            for phase in ("before", "after"):
+                item[phase].pop("generated")
+
+
+PARTIAL: list[tuple[Callable[[], Record], Callable[[Record], Any], str]] = [
+    (two_blocks, lambda r: (r["rows"].__delitem__(slice(2, None)), r["health"].pop()),
+     "it has 2 rows, but its cell 4 samples"),
+    (two_blocks, lambda r: r["rows"].pop(), "it has 3 rows, but its cell 4 samples"),
+    (two_blocks, lambda r: r["rows"].append(r["rows"][0] | {"id": "5", "block": 2}),
+     "it has 5 rows, but its cell 4 samples"),
+    (two_blocks, lambda r: r["rows"].reverse(), "row 0 is not at position 0 of block 0"),
+    (two_blocks, lambda r: r["rows"][2].update(block=0), "row 2 is not at position 0 of block 1"),
+    (two_blocks, lambda r: r["rows"][2].update(id=r["rows"][0]["id"]),
+     "two of its rows are of one sample"),
+    (two_blocks, lambda r: r["health"].pop(), "its health is of 1 blocks, but its cell has 2"),
+    (two_blocks, lambda r: r["health"].reverse(), "its health is of 2 blocks"),
+    (two_blocks, lambda r: r["health"][1].update(diverged_at=3), "block 1 diverged after more"),
+    (two_blocks, lambda r: r["data"].pop("samples"), "data has no number of samples"),
+    (two_blocks, lambda r: r["rows"][1]["items"].pop(0), "row 1 has not one question about its"),
+    (two_blocks, _decoded, "row 0 has other answers than its cell asks for"),
+    (ability, lambda r: r["rows"].pop(0), "it has 2 questions of csqa, but its cell asks 3"),
+    (ability, lambda r: r["rows"].pop(), "it has no rows of squad2"),
+    (ability, lambda r: r["rows"][1].update(index=0), "it has 2 questions of csqa"),
+    (ability, lambda r: r["data"].pop("questions"), "data has not the numbers of questions"),
+    (ability, lambda r: r["data"]["questions"].pop("squad2"), "data has not the numbers"),
+    (ability, lambda r: r["health"].clear(), "its health is of 0 blocks, but its cell has 1"),
+    (timing, lambda r: r["summary"]["forward"].update(count=1), "summary/forward is over 1"),
+    (timing, lambda r: r["summary"]["edit"].update(count=3), "summary/edit is over 3"),
+    (timing, lambda r: r["summary"].update(edit=None), "its edits are timed without an editor"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "change", "sentence"), PARTIAL)
+def test_rows_must_be_those_of_their_cell(
+    make: Callable[[], Record], change: Callable[[Record], Any], sentence: str
+) -> None:
+    """Also where the summary follows from what is left, and the record is sealed anew."""
+    assert problems(make()) == []
+    (problem,) = problems(_same_summary(_changed(make(), change)))
+    assert problem.startswith(sentence)
+
+
+def test_a_number_beyond_all_bounds_is_refused() -> None:
+    for name in ("inf", "nan"):
+        record: Any = editing()
+        record["rows"][0]["edit_seconds"] = float(name)
+        assert "rows/0/edit_seconds" in problems(record)[0]
 
 
 def _changed(record: Record, change: Callable[[Record], Any]) -> Record:

@@ -26,15 +26,17 @@ def released(schema: int) -> Record:
     return record
 
 
-def editing(seed: int = 0, **changes: Any) -> Record:
+def editing(seed: int = 0, limit: int = 2, **changes: Any) -> Record:
     """A full editing record of another cell than the released ones."""
     record = released(2)
-    cell = dataclasses.replace(CELL, seed=seed, n_edits=2, limit=2, **changes)
+    cell = dataclasses.replace(CELL, seed=seed, n_edits=2, limit=limit, **changes)
     return sealed(record | {"cell": cell.to_dict(), "key": cell.key()})
 
 
 def ability() -> Record:
     """A full record of general ability."""
+    tasks = {"csqa": "1" * 64, "squad2": "2" * 64}
+    cell = dataclasses.replace(ABILITY_CELL, tasks=tasks)
     rows: list[Any] = [
         {"task": "csqa", "index": i, "group": "", "prediction": i, "score": float(i == 1)}
         for i in range(3)
@@ -44,17 +46,18 @@ def ability() -> Record:
          "f1": 0.4, "exact": 0.0}
     )  # fmt: skip
     body = {
-        "data": {"source": "test"},
+        "data": {"source": "test", "questions": {"csqa": 3, "squad2": 1}},
         "summary": scoring.summarise(rows) | {"reliability": 0.5},
-        "health": [],
+        "health": [{"block": 0, "effect": 1.0, "diverged_at": None}],
         "rows": rows,
     }
-    return sealed(results.complete(ABILITY_CELL, FACTS, released(2)["provenance"], body))
+    return sealed(results.complete(cell, FACTS, released(2)["provenance"], body))
 
 
 def timing() -> Record:
     """A full record of times."""
-    record = timing_record(timing_cell("recipe"))
+    # Of as many edits and queries as were timed.
+    record = timing_record(dataclasses.replace(timing_cell("recipe"), queries=10))
     rest = {"editor": FACTS, "provenance": released(2)["provenance"]}
     return sealed(record | rest | {"data": {}, "health": [], "rows": []})
 

@@ -19,6 +19,7 @@ import pytest
 from bench.core.cells import Cell
 from bench.core.config import RunConfig
 from bench.core.grids import get_table
+from bench.datasets.base import NO_SUBJECT
 from bench.runner.planning import points
 from bench.tables.editing import EMBEDDED_CAVEATS, EditingView, averages, by_kind, view
 from bench.tables.render import latex, markdown, terminal, to_csv, write_table
@@ -157,6 +158,20 @@ def test_an_editor_that_diverged_is_named_beside_its_numbers() -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(shown))))
     remarks = {(row["editor"], row["remark"]) for row in rows}
     assert remarks == {("FT", "diverged at edit 7 (seed 1)"), ("RECIPE", "")}
+
+
+def test_a_missing_bos_and_missing_subjects_stand_in_the_caption() -> None:
+    own = cell("ft", "zsre", 10, 0)
+    done = scored_record(own, rel=0.5, gen=0.5, loc=0.5)
+    usual = view(TABLE, [own], [done]).caption
+    special = {"front": [], "bos": 1, "lacks_bos": True, "ends": [2]}
+    done["provenance"] = {"special_tokens": special}
+    done["data"] = {"samples": 1000, "fallbacks": {NO_SUBJECT: 3}}
+    missing = "The subject of 3 of 1,000 edits on ZSRE is not in the prompt: editors that write at "
+    assert [line for line in view(TABLE, [own], [done]).caption if line not in usual] == [
+        "mini-llama has a BOS (1), which its tokenizer puts in front of no prompt.",
+        f"{missing}the subject took the prompt's last token there.",
+    ]
 
 
 def test_records_of_earlier_versions_have_no_health() -> None:

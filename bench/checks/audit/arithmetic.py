@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -12,11 +12,18 @@ from bench.checks.audit.findings import Finding, Numbers, Verdict
 from bench.core.names import DATASETS
 from bench.core.published import UNEDITED, PublishedCell, distinct
 from bench.datasets import get_dataset
+from bench.datasets.base import Split
 
 # Decimal fractions are compared as binary ones; far below the last printed digit.
 _BINARY = 1e-9
-# Test rows that the paper's description of its data states.
-STATED = {"RIPE": 1_388, "MMLU": 5_871, "CSQA": 1_140}
+# Rows that the paper's appendix states: of the edit sets for training and test, and the test rows
+# of MMLU and CSQA.
+STATED_EDITS: Mapping[str, Mapping[Split, int]] = {
+    "zsre": {"train": 162_555, "test": 19_009},
+    "counterfact": {"train": 10_000, "test": 10_000},
+    "ripple_edits": {"train": 3_000, "test": 1_388},
+}
+STATED = {"MMLU": 5_871, "CSQA": 1_140}
 # Rows of the public sets that the released code scores: all 57 test files of MMLU, the validation
 # split of CSQA (the answers of its test split are not public), the three test rounds of ANLI.
 SCORED = {"MMLU": (14_042,), "CSQA": (1_221,), "ANLI": (1_000, 1_000, 1_200)}
@@ -171,18 +178,26 @@ def rows(numbers: Numbers) -> Iterator[Finding]:
     for key in DATASETS:
         dataset = get_dataset(key)
         yield _needed(numbers, dataset.label, dataset.files["test"].rows)
-    ripe = get_dataset("ripple_edits").files["test"].rows
-    for name, available, where in (
-        ("RIPE", ripe, "in the released test file"),
-        ("MMLU", sum(SCORED["MMLU"]), "in the test files of its 57 subjects"),
-        ("CSQA", sum(SCORED["CSQA"]), "in the validation split, whose answers are public"),
-    ):
-        yield Finding(
-            f"stated/{name}",
-            "holds" if STATED[name] == available else "differs",
-            f"{name}: {STATED[name]:,} test rows are stated, there are {available:,} {where}.",
-            {"stated": STATED[name], "rows": available},
-        )
+    for key, splits in STATED_EDITS.items():
+        dataset = get_dataset(key)
+        for split, stated in splits.items():
+            rows, where = dataset.files[split].rows, f"in the released {split} file"
+            yield _stated(f"{dataset.label}/{split}", stated, rows, where)
+    mmlu, csqa = (sum(SCORED[name]) for name in ("MMLU", "CSQA"))
+    yield _stated("MMLU/test", STATED["MMLU"], mmlu, "in the test files of its 57 subjects")
+    yield _stated(
+        "CSQA/test", STATED["CSQA"], csqa, "in the validation split, whose answers are public"
+    )
+
+
+def _stated(name: str, stated: int, available: int, where: str) -> Finding:
+    label, split = name.split("/")
+    return Finding(
+        f"stated/{name}",
+        "holds" if stated == available else "differs",
+        f"{label}: {stated:,} {split} rows are stated, there are {available:,} {where}.",
+        {"stated": stated, "rows": available},
+    )
 
 
 def _needed(numbers: Numbers, label: str, available: int) -> Finding:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from bench.checks import claims as paper
 from bench.checks.audit.findings import Finding, Numbers
+from bench.checks.judging import Evidence, judge
 from bench.core.published import Published, PublishedCell, distinct, edits, rivals
 
 # Losses. In Table 4 RECIPE is compared with its own parts.
@@ -21,9 +22,9 @@ POINTS = 1.0  # where none is
 
 def claims(numbers: Numbers) -> Iterator[Finding]:
     """Each claim of the paper in each of its tables."""
-    printed = paper.Evidence(tables={cell: number.value for cell, number in numbers.items()})
+    printed = Evidence(tables={cell: number.value for cell, number in numbers.items()})
     for claim in paper.PRINTED:
-        for judgement in paper.judge(claim, printed):
+        for judgement in judge(claim, printed):
             nearest = judgement.nearest
             yield Finding(
                 f"{claim.key}/{judgement.exhibit.key}",

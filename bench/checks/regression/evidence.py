@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.checks.claims import (
-    CLAIMS,
-    EMBEDDING_SPACE,
-    Distances,
-    Evidence,
-    Judgement,
-    Lengths,
-    Values,
-    judge,
-)
-from bench.core.cells import Cell, Identity
+from bench.checks.claims import CLAIMS, EDIT, EMBEDDING_SPACE, INFERENCE, OVERHEAD, TOTAL
+from bench.checks.judging import Distances, Evidence, Judgement, Lengths, Values, judge
+from bench.core.cells import Cell, CellKey, Identity, stream_of
 from bench.core.files import write_text
-from bench.core.grids import TABLES, Table
+from bench.core.grids import RECIPE, TABLES, Table, ablation_of
 from bench.core.names import DATASETS, in_paper, row_order
 from bench.core.numerics import Spread
-from bench.core.published import Published, PublishedCell, all_numbers, tables_folder
+from bench.core.published import UNEDITED, Published, PublishedCell, all_numbers, tables_folder
 from bench.core.published import numbers as published_numbers
 from bench.evaluation.record_kinds import identity_of, names_of
+from bench.runner.kinds import KINDS
 from bench.store.reference import (
     COVARIANCE,
     FIGURE_3,
@@ -43,7 +37,7 @@ from bench.tables.figure_data import (
     read_records,
     recipe_by_length,
 )
-from bench.tables.table import Number, Row
+from bench.tables.table import Number
 
 PINS = "claims.json"  # the known verdicts, in tables/reference
 # By editor: the hyper-parameters with which it does without covariance.
@@ -55,6 +49,9 @@ WITHOUT_COVARIANCE: Mapping[str, Mapping[str, Any]] = {
 # more (ours: the paper's spreads are those of five runs, and its texts are not all published).
 DEVIATIONS = 3.0
 POINTS = 1.0
+# Times are those of another machine: they agree within this share, once the median ratio of all to
+# the published ones is taken out (ours).
+TIMES_WITHIN = 0.5
 BACKBONE = TABLES[1].backbones["embedded"]  # Figure 3 is on Table 1's, as in the paper
 
 
@@ -141,12 +138,28 @@ def evidence(tables: Values) -> Evidence:
         ValueError: the content of a file does not match its name.
     """
     folder = reference_folder()
-    without = reference_records(COVARIANCE) if has_reference(COVARIANCE) else []
+    usual, without = covariance_twins()
     return Evidence(
         tables=tables,
+        with_covariance=_by_table(usual),
         without_covariance=without_covariance(without),
         lengths=lengths(read_records(folder)) if has_reference(FIGURE_3) else {},
         distances=distances(read_map(folder / MAP)) if (folder / MAP).is_file() else {},
+    )
+
+
+def covariance_twins() -> tuple[list[Record], list[Record]]:
+    """Records with and without covariance that differ in nothing else, seeds included."""
+    without = reference_records(COVARIANCE) if has_reference(COVARIANCE) else []
+    without_covariance(without)  # refuses others
+    tables = (f"table{table.number}" for table in TABLES.values() if table.measures == "editing")
+    usual = [
+        r for name in tables if without and has_reference(name) for r in reference_records(name)
+    ]
+    both = {CellKey.of(r["cell"]) for r in usual} & {CellKey.of(r["cell"]) for r in without}
+    return (
+        [r for r in usual if CellKey.of(r["cell"]) in both],
+        [r for r in without if CellKey.of(r["cell"]) in both],
     )
 
 
@@ -156,7 +169,14 @@ def without_covariance(records: Sequence[Record]) -> dict[PublishedCell, float]:
     Raises:
         ValueError: a record of another editor, or with other changes of its preset.
     """
-    cells = [_without_covariance(record) for record in records]
+    for record in records:
+        _without_covariance(record)
+    return _by_table(records)
+
+
+def _by_table(records: Sequence[Record]) -> dict[PublishedCell, float]:
+    """Means over seeds of editing records, in the cells of the tables of their backbones."""
+    cells = [Cell.from_dict(record["cell"]) for record in records]
     numbers: dict[PublishedCell, float] = {}
     for table in TABLES.values():
         own = [cell for cell in cells if cell.backbone in table.backbones.values()]
@@ -214,7 +234,7 @@ def values(
     """Means over seeds in the units of the published table, by its cells."""
     shown = view(table, cells, records)
     if table.measures == "times":
-        return dict(_times(shown.numbers))
+        return {_timed(table, n): n.ours.mean for n in shown.numbers if n.ours and _is_time(n)}
     numbers = [n for n in shown.numbers if n.ours]
     if table.measures == "editing":  # in the order of the cells, which evidence is listed in
         order = {id(cell): i for i, cell in enumerate(cells)}
@@ -222,25 +242,15 @@ def values(
     return {n.place: n.ours.mean for n in numbers if n.place and n.ours}
 
 
-def _times(numbers: Sequence[Number]) -> Iterator[tuple[PublishedCell, float]]:
-    """Times after any number of edits stand at the one number of edits that the paper has.
+def _is_time(number: Number) -> bool:
+    return number.metric in (EDIT, INFERENCE, OVERHEAD, TOTAL)
 
-    An inference counts as its overhead times the unedited model's, so that editors which were
-    timed minutes apart can be compared.
-    """
-    rows: dict[Row, dict[str, float]] = {}
-    for n in numbers:
-        if n.ours and n.column:
-            rows.setdefault(n.row, {})[n.column] = n.ours.mean
-    plain = next((own["Inference"] for row, own in rows.items() if row.editor is None), None)
-    for own in rows.values():
-        if plain is not None and "Overhead" in own:
-            own["Inference"] = own["Overhead"] * plain
-        if "Edit" in own and "Inference" in own:
-            own["Total"] = own["Edit"] + own["Inference"]
-    for n in numbers:
-        if n.place and n.column in rows.get(n.row, {}):
-            yield n.place, rows[n.row][n.column]
+
+def _timed(table: Table, number: Number) -> PublishedCell:
+    """The place of a time as Table 3 prints it, at its own number of edits."""
+    row = number.row
+    editor = UNEDITED if row.editor is None else row.label
+    return PublishedCell(table.number, row.n_edits, editor, "", number.metric)
 
 
 # ---- cell by cell --------------------------------------------------------------------------------
@@ -256,7 +266,9 @@ class Comparison:
 
     @property
     def allowed(self) -> float:
-        """Points by which they may differ."""
+        """Points, or seconds, by which they may differ."""
+        if self.cell.metric.endswith("_s"):
+            return TIMES_WITHIN * self.published.value
         return max(POINTS, DEVIATIONS * (self.published.std or 0.0))
 
     @property
@@ -265,11 +277,12 @@ class Comparison:
         return "agrees" if abs(self.ours.mean - self.published.value) <= self.allowed else "differs"
 
     def __str__(self) -> str:
-        spread = "" if self.published.std is None else f"±{self.published.std:.2f}"
+        text, published = self.cell.text, self.published
+        spread = "" if published.std is None else f"±{text(published.std)}"
         return (
             f"Table {self.cell.table}, {self.cell.editor}, {self.cell.where}, {self.cell.metric}: "
-            f"{self.ours.mean:.2f} over {self.ours.n} seed{'s' if self.ours.n > 1 else ''}, "
-            f"published {self.published.value:.2f}{spread}, {self.allowed:.2f} allowed"
+            f"{text(self.ours.mean)} over {self.ours.n} seed{'s' if self.ours.n > 1 else ''}, "
+            f"published {text(published.value)}{spread}, {text(self.allowed)} allowed"
         )
 
 
@@ -278,18 +291,34 @@ def compare_published(table: Table, records: Sequence[Record]) -> Iterator[Compa
 
     Limited runs are left out: they are of other samples than the paper's.
     """
-    cells = [
-        cell
-        for record in records
-        if record["cell"].get("kind") == Cell.kind
-        and (cell := Cell.from_dict(record["cell"])).backbone == table.backbones["paper"]
-        and cell.limit is None
-        and not cell.measures  # the same scores again
-        and cell.dataset_revision.startswith("published")
-    ]
-    if not cells:
+    stored = (identity_of(record["cell"]) for record in records)
+    cells = [cell for cell in stored if _is_published(table, cell)]
+    if not any(names_of(cell)["editor"] for cell in cells):
         return
     ours = {n.place: n.ours for n in view(table, cells, records).numbers if n.place and n.ours}
-    for printed, number in published_numbers(table.number).items():
-        if printed in ours:
-            yield Comparison(cell=printed, ours=ours[printed], published=number)
+    both = {p: n for p, n in published_numbers(table.number).items() if p in ours}
+    ratios = [ours[p].mean / n.value for p, n in both.items() if p.metric.endswith("_s")]
+    speed = statistics.median(ratios) if ratios else 1.0  # of this machine
+    for printed, number in both.items():
+        own = ours[printed]
+        own = replace(own, mean=own.mean / speed) if printed.metric.endswith("_s") else own
+        yield Comparison(cell=printed, ours=own, published=number)
+
+
+def _is_published(table: Table, cell: Identity) -> bool:
+    """Whether a cell is what a table of the paper has, whole."""
+    values, stream = cell.to_dict(), stream_of(cell.to_dict())
+    names = names_of(cell)
+    parts = names["editor"] == RECIPE and ablation_of(stream["hparams"]) is not None
+    return (
+        isinstance(cell, KINDS[table.measures].identity)
+        and cell.backbone == table.backbones["paper"]
+        and names["n_edits"] in (None, 0, *table.edits["paper"])
+        and (parts or not table.editors or names["editor"] in table.editors)
+        and (table.measures == "ablation" or not parts)
+        and stream.get("dataset_revision", "published").startswith("published")
+        and values.get("limit") is values.get("task_limit") is None
+        and not values.get("measures")  # the same scores again
+        and values.get("scoring") != "lm-eval"  # no score of the paper's
+        and values.get("weights") != "random"
+    )

@@ -6,128 +6,132 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from bench.core.cells import Cell, CellKey
+from bench.checks.regression.compare import Outcome, compare
+from bench.core.cells import CellKey, stream_of
 from bench.core.config import RunConfig
-from bench.core.grids import Table, row_variant
-from bench.evaluation.jobs import EditJob, Job
+from bench.core.grids import ablation_of, row_variant
+from bench.evaluation.context import Context
+from bench.evaluation.jobs import AbilityJob, EditJob, Job, TimingJob
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.observers import Display
 from bench.runner.planning import Planner, points
 from bench.runner.run import execute, largest_first
-from bench.store.reference import compact, table_records
-from bench.store.results import Record, ResultStore, is_complete
+from bench.store.reference import COVARIANCE, has_reference, reference_records, table_records
+from bench.store.results import Record, ResultStore
 from bench.world.store import assets_dir
 
-Verdict = Literal["equal", "near", "differs", "stale", "failed", "left out"]
-# Scores in [0, 1] that may differ between other versions or CPUs, where a near tie falls the other
-# way (ours: two points).
-TOLERANCE = 0.02
-GOOD: tuple[Verdict, ...] = ("equal", "near", "left out")
+Names = tuple[CellKey, str | None]  # of a cell, whatever its versions and digests, and its variant
 
 
-# Cells of any table that take seconds each: every editor once, those of later papers too, and those
-# that retrieve also with several edits in their memory.
-QUICK = (
-    RunConfig(datasets=("zsre",), edits=(1,), recent=True),
-    RunConfig(
-        editors=("grace", "r_rome", "lte", "recipe", "rag"), datasets=("counterfact",), edits=(10,)
-    ),
-)
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Cells of a table's committed records, or of another file's, that are run again."""
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of checking one reference cell."""
-
-    cell: str  # in words
-    verdict: Verdict
-    detail: str = ""
+    cells: RunConfig
+    file: str = ""  # empty: the table's own
 
     @property
-    def good(self) -> bool:
-        """Whether the reference still holds."""
-        return self.verdict in GOOD
+    def name(self) -> str:
+        """`table1`, or the file's."""
+        return self.file or f"table{self.cells.table}"
+
+    def references(self) -> Mapping[Names, Record]:
+        """The committed records by name; none where there is no file."""
+        if not has_reference(self.name):
+            return {}
+        number = self.cells.table
+        records = reference_records(self.file) if self.file else table_records(number)
+        return {_names(record["cell"]): record for record in records}
 
 
-def rerun(
-    table: Table, parts: Sequence[RunConfig] = QUICK, jobs: int | None = None
-) -> Iterator[Outcome]:
-    """The outcome of each cell of the parts that the reference has.
+def _part(table: int, file: str = "", **cells: Any) -> Part:
+    return Part(cells=RunConfig(table=table, **cells), file=file)
+
+
+_SHIPPED = ("ft", "rome", "memit", "t_patcher", "grace", "lte", "recipe")  # on every backbone
+# Cells that take seconds each, of every table, data set and family: every editor once, those of
+# later papers too, and those that retrieve also with several edits in their memory. What cannot be
+# reached so (long streams, variants whose weights are not shipped) is held by digests alone.
+PARTS = (
+    _part(1, datasets=("zsre",), edits=(1,)),
+    _part(1, editors=("grace", "lte", "recipe", "rag"), datasets=("counterfact",), edits=(10,)),
+    _part(
+        1, editors=("alphaedit", "wise", "ultraedit", "ike", "rag"), datasets=("ripple_edits",),
+        edits=(1,),
+    ),
+    _part(1, COVARIANCE, editors=("rome",), datasets=("zsre",), edits=(1,),
+          hparams={"rome.mode": "easyedit"}),
+    _part(2, editors=("ft", "recipe"), edits=(100,)),
+    _part(2, "table2-lm-eval", scoring="lm-eval", task_limit=50, editors=("recipe",), edits=(100,)),
+    _part(3, editors=("mend", "recipe"), edits=(100,)),
+    _part(4, datasets=("zsre", "counterfact"), edits=(100,)),
+    _part(5, editors=_SHIPPED, datasets=("counterfact",), edits=(1,)),
+    _part(5, editors=("grace", "lte", "recipe"), datasets=("ripple_edits",), edits=(10,)),
+    _part(6, editors=(*_SHIPPED, "wilke"), datasets=("ripple_edits",), edits=(1,)),
+    _part(6, editors=("grace", "lte", "recipe"), datasets=("zsre",), edits=(10,)),
+)  # fmt: skip
+
+
+def rerun(parts: Sequence[Part] = PARTS, jobs: int | None = None) -> Iterator[Outcome]:
+    """The outcome of each cell of the parts, in their order.
 
     Raises:
-        FileNotFoundError: no reference of this table is committed.
-        ValueError: it has none of these cells.
         OSError: records cannot be written to the temporary directory.
+        ValueError: a committed file that holds no records.
     """
-    references = {_key(Cell.from_dict(r["cell"])): r for r in table_records(table.number)}
-    chosen = (points(replace(part, table=table.number)) for part in parts)
-    every = [point for part in chosen for point in part]
-    wanted = [point for point in every if (point.key, point.variant) in references]
-    if not wanted:
-        raise ValueError(f"The reference of table {table.number} has none of the cells to re-run.")
-    planned, reasons = Planner(RunConfig(table=table.number)).edit_jobs(wanted, named=False)
-    yield from (Outcome("untrained", "left out", why) for why in reasons)
-    current = []
-    for job in planned:
-        reference = references[_key(job.cell)]
-        if _trained_here(job):
-            name = job.cell.describe()
+    context = Context()
+    planned = [list(_planned(part, context)) for part in parts]
+    todo = [item[0] for items in planned for item in items if not isinstance(item, Outcome)]
+    timed = [job for job in todo if isinstance(job, TimingJob)]
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        store = ResultStore(Path(folder))
+        others = largest_first(job for job in todo if not isinstance(job, TimingJob))
+        execute(others, store, [Display()], executor=LocalExecutor(jobs))
+        execute(timed, store, [Display()], executor=LocalExecutor(1))
+        for part, items in zip(parts, planned, strict=True):
+            for item in items:
+                outcome = item if isinstance(item, Outcome) else _compared(store, *item)
+                yield replace(outcome, reference=part.name)
+
+
+def _planned(part: Part, context: Context) -> Iterator[Outcome | tuple[Job, Record]]:
+    """Jobs that are to be run, each with its reference, and what needs none."""
+    references = part.references()
+    plan = Planner(part.cells, context).plan(points(part.cells), named=False)
+    yield from (Outcome("not run", "left out", reason) for reason in plan.left_out)
+    for job in plan.jobs:
+        name = job.cell.describe()
+        reference = references.get(_names(job.cell.to_dict()))
+        if reference is None:
+            yield Outcome(name, "differs", f"{part.name} has no record of it")
+        elif _trained_here(job):
             yield Outcome(name, "left out", "its weights were trained here")
-        elif job.cell.key() == reference["key"]:
-            current.append((job, reference))
+        elif job.cell.key() != reference["key"]:
+            yield Outcome(name, "stale", changed_identity(reference, job.cell.to_dict()))
         else:
-            detail = changed_identity(reference, job.cell.to_dict())
-            yield Outcome(job.cell.describe(), "stale", detail)
-    yield from _run(current, jobs)
+            yield job, reference
 
 
-def _trained_here(job: EditJob) -> bool:
+def _compared(store: ResultStore, job: Job, reference: Record) -> Outcome:
+    name, now = job.cell.describe(), store.read(reference["key"])
+    return compare(reference, now, name) if now else Outcome(name, "failed", "it has no record")
+
+
+def _trained_here(job: Job) -> bool:
     """Whether a cell reads weights that this machine trained, whose last bits are its own."""
-    artefact = job.sources.artefact
+    stream = job.stream if isinstance(job, AbilityJob | TimingJob) else job
+    artefact = stream.sources.artefact if isinstance(stream, EditJob) else None
     return artefact is not None and not artefact.is_relative_to(assets_dir())
 
 
-def _run(pairs: Sequence[tuple[Job, Record]], jobs: int | None) -> Iterator[Outcome]:
-    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
-        store = ResultStore(Path(folder))
-        todo = largest_first(job for job, _ in pairs)
-        execute(todo, store, [Display()], executor=LocalExecutor(jobs))
-        for job, reference in pairs:
-            now = store.read(reference["key"])
-            if now is not None:
-                yield compare(reference, now, job.cell.describe())
-
-
-def _key(cell: Cell) -> tuple[CellKey, str | None]:
-    """The key and the variant of the point that a cell was planned from."""
-    variant = row_variant(cell.editor, cell.hparams)
-    return CellKey.of(cell.to_dict()), None if variant is None else variant.key
-
-
-def compare(reference: Record, now: Record, name: str) -> Outcome:
-    """Exact on the same versions and CPU instructions, within `TOLERANCE` otherwise."""
-    if not is_complete(now):
-        status = now["status"]
-        return Outcome(name, "failed", f"{status['error']}: {status['message']}")
-    pairs = list(_scores(reference["summary"], compact(now)["summary"]))
-    if not pairs:
-        return Outcome(name, "differs", "the two have no score in common")
-    same = environment(reference) == environment(now)
-    wrong = [
-        f"{where} was {was:.6f} and is {value:.6f}"
-        for where, was, value in pairs
-        if (was != value if same else abs(was - value) > TOLERANCE)
-    ]
-    if wrong:
-        rest = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return Outcome(name, "differs", wrong[0] + rest)
-    moved = sum(was != value for _, was, value in pairs)
-    if moved:
-        detail = f"{moved} of {len(pairs)} scores moved by at most {TOLERANCE}, on another machine"
-        return Outcome(name, "near", detail)
-    return Outcome(name, "equal")
+def _names(cell: Mapping[str, Any]) -> Names:
+    """Of a cell in the form of its record."""
+    stream = stream_of(cell)
+    hparams = stream.get("hparams", {})
+    variant = row_variant(stream.get("editor", ""), hparams) or ablation_of(hparams)
+    return CellKey.of(cell), None if variant is None else variant.key
 
 
 def changed_identity(reference: Record, cell: Mapping[str, Any]) -> str:
@@ -141,24 +145,3 @@ def changed_identity(reference: Record, cell: Mapping[str, Any]) -> str:
             return f"{name}.{inner} was {was.get(inner)!r} and is {value.get(inner)!r}"
         return f"{name} was {was!r} and is {value!r}"
     return f"{', '.join(cell.keys() - reference['cell'].keys())} is new"
-
-
-def environment(record: Record) -> dict[str, Any]:
-    """What decides whether numbers can be equal to the last bit."""
-    provenance = record["provenance"]
-    hardware = provenance["hardware"]
-    return {
-        "libraries": provenance["libraries"],
-        "threads": provenance["threads"],
-        **{name: hardware.get(name) for name in ("cpu_capability", "device", "accelerator")},
-    }
-
-
-def _scores(was: Any, now: Any, where: str = "") -> Iterator[tuple[str, float, float]]:
-    """(path, reference, now) of every number that both have."""
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        for name in was:
-            if name in now:
-                yield from _scores(was[name], now[name], f"{where}/{name}".strip("/"))
-    elif isinstance(was, int | float) and isinstance(now, int | float):
-        yield where, float(was), float(now)

@@ -43,7 +43,7 @@ from bench.evaluation.general_ability.scoring import (
 from bench.evaluation.general_ability.sets import SETS, AbilityItem
 from bench.evaluation.inference import BATCH_SIZE, Ids, Steering
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
-from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.generation import Stop, greedy, text_of, window_fits
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import (
     batch_of_ids,
@@ -232,12 +232,13 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Greedy answers; a request is (context, what to stop at), and no sampling."""
+        asked = [request.args for request in requests]
+        fits = window_fits(self._lm, (context for context, _ in asked), MAX_ANSWER_TOKENS)
+        size = self.batch_size if fits else 1
         return [
             answer
-            for start in range(0, len(requests), self.batch_size)
-            for answer in self._generated(
-                [r.args for r in requests[start : start + self.batch_size]]
-            )
+            for start in range(0, len(asked), size)
+            for answer in self._generated(asked[start : start + size])
         ]
 
     def tok_encode(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from bench.core.numerics import Clock, draw
+from bench.core.numerics import Clock, blocks, draw
 from bench.evaluation.checkpointing import Checkpointer, EditSequence
 from bench.evaluation.general_ability import asking
 from bench.evaluation.general_ability.scoring import (
     AbilityRow,
     Numbered,
 )
-from bench.evaluation.general_ability.sets import LoadedSet, chosen
+from bench.evaluation.general_ability.sets import AbilityItem, LoadedSet, chosen
 from bench.evaluation.inference import (
     BATCH_SIZE,
     Steering,
@@ -23,8 +23,8 @@ from bench.evaluation.inference import (
     unsteered,
 )
 from bench.evaluation.metrics import token_accuracy
-from bench.evaluation.probing import BlockHealth, health_of
-from bench.evaluation.record_kinds import BUILT_IN, AbilityCell
+from bench.evaluation.probing import BlockHealth, check_unedited, health_of
+from bench.evaluation.record_kinds import BUILT_IN, RELEASED, AbilityCell
 from editors.base import Editor, EditSample
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch
@@ -42,6 +42,18 @@ class AbilityRun:
     reliability: float | None = None
 
 
+_DONE = "done"  # blocks of edits, in a checkpoint
+
+
+@dataclass
+class _Done:
+    """What the finished blocks of a cell gave."""
+
+    rows: list[AbilityRow] = field(default_factory=list)
+    health: list[BlockHealth] = field(default_factory=list)
+    right: list[float] = field(default_factory=list)  # of each edit request
+
+
 def run_unedited(
     cell: AbilityCell,
     lm: LanguageModel,
@@ -53,6 +65,8 @@ def run_unedited(
     """Ask the model as it is; StoppedEarly on request."""
     clock, checkpointer = Clock(lm.device), checkpointer or Checkpointer()
     questions = _questions(cell, lm, sets)
+    firsts = [asking.fitted(lm, part[0][1]) for part in questions.values() if part]
+    check_unedited(lm, predict(lm, firsts, batch_size=batch_size))
     steering = _before_batches(checkpointer.check, unsteered)
     with clock.phase("ask"):
         rows = _asked(cell, lm, questions, steering, batch_size)
@@ -70,6 +84,7 @@ def run_edited(
 ) -> AbilityRun:
     """Edit the first n samples of the seed's draw, one after another, and ask.
 
+    With scoring `released` every block of n samples is edited, on a model without edits, and asked.
     The editor is reset before, and however it ends. Edits of a checkpoint are not applied again.
 
     Raises:
@@ -79,31 +94,43 @@ def run_edited(
     edits = cell.edits
     if edits is None or len(samples) < edits.n_edits:
         raise ValueError(f"{cell.describe()}: got {len(samples)} samples to edit.")
-    lm, checkpointer = editor.lm, checkpointer or Checkpointer()
-    clock = Clock(lm.device)
-    sequence = EditSequence(editor, clock, checkpointer)
-    questions = _questions(cell, lm, sets)
-    block = draw(samples, seed=edits.seed, limit=edits.n_edits)
-    requests = [sample.request for sample in block]
-    editor.reset()
-    before = predict(lm, requests, batch_size=batch_size)
-    steering = _before_batches(sequence.after_batch, editor.steering)
-    try:
-        sequence.resume(checkpointer.read())
-        sequence.edit(requests)
-        after = predict(
-            lm, requests, steering, retrieval_text="teacher_forced", batch_size=batch_size
-        )
-        with clock.phase("ask"):
-            rows = _asked(cell, lm, questions, steering, batch_size)
-    finally:
+    checkpointer = checkpointer or Checkpointer()
+    clock, questions = Clock(editor.lm.device), _questions(cell, editor.lm, sets)
+    every = cell.scoring == RELEASED
+    drawn = draw(samples, seed=edits.seed, limit=None if every else edits.n_edits)
+    checkpoint = checkpointer.read()
+    done = _Done(**checkpoint.progress.get(_DONE, {})) if checkpoint else _Done()
+    for number, block in enumerate(blocks(drawn, edits.n_edits)):
+        if number < len(done.health):
+            continue
+        facts = {_DONE: asdict(done)} if number else {}
+        sequence = EditSequence(editor, clock, checkpointer, facts)
+        requests = [sample.request for sample in block]
         editor.reset()
+        before = predict(editor.lm, requests, batch_size=batch_size)
+        check_unedited(editor.lm, before)
+        steering = _before_batches(sequence.after_batch, editor.steering)
+        try:
+            sequence.resume(checkpoint)
+            sequence.edit(requests)
+            after = predict(
+                editor.lm,
+                requests,
+                steering,
+                retrieval_text="teacher_forced",
+                batch_size=batch_size,
+            )
+            with clock.phase("ask"):
+                rows = _asked(cell, editor.lm, questions, steering, batch_size)
+        finally:
+            editor.reset()
+        checkpoint = None
+        done.rows += [row | {"block": number} for row in rows] if every else rows
+        done.health.append(health_of(number, block, before, after, editor, checkpointer.check))
+        done.right += [token_accuracy(a.predicted_ids, a.target_ids) for a in after]
     return AbilityRun(
-        rows=rows,
-        seconds=clock.seconds,
-        health=[health_of(0, block, before, after, editor, checkpointer.check)],
-        reliability=fmean(token_accuracy(a.predicted_ids, a.target_ids) for a in after),
-    )
+        rows=done.rows, seconds=clock.seconds, health=done.health, reliability=fmean(done.right)
+    )  # fmt: skip
 
 
 def _before_batches(act: Callable[[], None], steering: Steering) -> Steering:
@@ -123,11 +150,21 @@ def _questions(
     questions: dict[str, Numbered] = {
         key: chosen(loaded, cell.task_limit) for key, loaded in sets.items()
     }
+    if cell.scoring == RELEASED:
+        questions = {k: [(i, as_released(q)) for i, q in part] for k, part in questions.items()}
     asking.check_answers(lm, questions)
-    if cell.scoring == "paper":
+    if cell.scoring in ("paper", RELEASED):
         for options in {item.options for part in questions.values() for _, item in part}:
             asking.first_tokens(lm, options)
     return questions
+
+
+def as_released(item: AbilityItem) -> AbilityItem:
+    """The item with the space in front of its options at the end of its prompt, as was released."""
+    if not item.options or not all(option.startswith(" ") for option in item.options):
+        return item
+    bare = tuple(option[1:] for option in item.options)
+    return replace(item, prompt=f"{item.prompt} ", options=bare)
 
 
 def _asked(

@@ -49,6 +49,7 @@ class AbilityRow(Mark):
     index: int  # of the question in its set
     group: str
     prompt: NotRequired[str]  # which of several, where a question is asked with each
+    block: NotRequired[int]  # of edits, where questions are asked after each
 
 
 def choice_mark(item: AbilityItem, prediction: int | None) -> Mark:
@@ -60,7 +61,7 @@ def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, t
     """Of an item without options; `log_probability` is the sum over the gold answer's `tokens`."""
     if not math.isfinite(log_probability):
         return Mark(prediction=None, score=0.0, f1=0.0, exact=0.0)
-    answer = answer_of(generated)
+    answer = answer_of(generated, item.target)
     return Mark(
         prediction=answer,
         score=math.exp(log_probability / tokens),
@@ -77,9 +78,9 @@ def row_of(
     return cast(AbilityRow, {"task": task, "index": index, "group": item.group, **mark, **which})
 
 
-def answer_of(generated: str) -> str:
+def answer_of(generated: str, target: str = "") -> str:
     """The answer in a generated text; empty where it says that there is none."""
-    answer = answer_in(generated)
+    answer = answer_in(generated, target)
     return "" if normalise(answer) in _NO_ANSWERS else answer
 
 

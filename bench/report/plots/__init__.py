@@ -1,8 +1,8 @@
 """Figures from stored records: no model is loaded and nothing is measured here.
 
 A figure is a module with `build(source)`, which turns records into a `drawing.Drawing`, and
-`interactive(rows)`, which turns the drawing's numbers into panels of the report's pages. None is
-imported to list them.
+`interactive(rows)`, which turns the drawing's numbers into panels of the report's pages; one that
+shows no records has none. None is imported to list them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class FigureEntry:
 
     name: str
     title: str
+    of_records: bool = True  # whether it shows any
 
     def module(self) -> ModuleType:
         """The module, imported."""
@@ -27,6 +28,7 @@ class FigureEntry:
 
 
 FIGURES = {
+    "1": FigureEntry("families", "the three families of editors", of_records=False),
     "3": FigureEntry("prompt_lengths", "RECIPE against the number of continuous prompt tokens"),
     "4": FigureEntry("prompt_map", "map of continuous prompt tokens among word embeddings"),
     "edits": FigureEntry("edits", "all editors against the number of edits"),
@@ -36,7 +38,7 @@ FIGURES = {
 
 
 def resolve(name: str) -> str:
-    """The key of a figure; 3 and 4 are `figure3` and `figure4` too.
+    """The key of a figure; 1, 3 and 4 are `figure1` and its like too.
 
     Raises:
         ValueError: no figure of that name; the nearest is named.

@@ -19,7 +19,7 @@ from bench.report.plots.drawing import (
 )
 from bench.report.plots.interactive import Spec, by, editor_groups, panel, series
 from bench.report.plots.style import COLUMN, marks, paper_style
-from bench.tables.figure_data import Comparable, common_edits, comparable
+from bench.tables.figure_data import Comparable, common_edits, comparable, with_average
 from bench.tables.table import over_datasets
 from bench.tables.times import machine_of
 from editors import registry
@@ -38,7 +38,7 @@ def build(source: Source) -> Drawing:
     Raises:
         ValueError: no editor has records of all data sets at this number of edits.
     """
-    whole = comparable(source.records(), source.backbone)
+    whole, left_out = with_average(comparable(source.records(), source.backbone))
     n_edits = source.edits or common_edits(whole.cells)
     chosen = whole.of(n_edits=n_edits)
     lines = {editor: _line(chosen, editor, n_edits) for editor in chosen.editors}
@@ -49,7 +49,8 @@ def build(source: Source) -> Drawing:
             f"editor at least, on {source.backbone}."
         )
     absent = ", ".join(label(editor) for editor in whole.editors if editor not in points)
-    missing = (f"Not at {n_edits:,} edits on all data sets: {absent}.",) if absent else ()
+    without = (f"Not at {n_edits:,} edits on all data sets: {absent}.",) if absent else ()
+    missing = (*without, *left_out)
     with paper_style():
         figure = new_figure(COLUMN, HEIGHT, (*_caption(chosen, n_edits), *missing))
         _draw(figure, points)

@@ -22,7 +22,7 @@ from bench.report.plots.drawing import (
 from bench.report.plots.interactive import Spec, by, editor_groups, panel, series
 from bench.report.plots.style import WIDTH, Mark, marks, paper_style
 from bench.tables.editing import view
-from bench.tables.figure_data import Comparable, comparable
+from bench.tables.figure_data import Comparable, comparable, with_average
 from editors import registry
 
 if TYPE_CHECKING:
@@ -42,15 +42,15 @@ def build(source: Source) -> Drawing:
     Raises:
         ValueError: no records of the backbone, or ones that were not measured alike.
     """
-    chosen = comparable(source.records(), source.backbone)
+    chosen, left_out = with_average(comparable(source.records(), source.backbone))
     lines = tuple(_lines(chosen))
     sources = dict(by(lines, "source"))
     with paper_style():
         names = max(2, -(-len(chosen.editors) // ACROSS))
         height = ROW_HEIGHT * len(sources) + LEGEND_HEIGHT * names
-        figure = new_figure(WIDTH, height, tuple(_caption(chosen, lines)))
+        figure = new_figure(WIDTH, height, (*_caption(chosen, lines), *left_out))
         _draw(figure, chosen, sources)
-    return Drawing(stem="edits", figure=figure, lines=lines)
+    return Drawing(stem="edits", figure=figure, lines=lines, notes=left_out)
 
 
 def _lines(chosen: Comparable) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from bench.core.grids import LENGTHS
 from bench.report.plots.drawing import Drawing, Line, Source, caption, new_figure
 from bench.report.plots.interactive import Spec, group, panel, series
 from bench.report.plots.style import BLACK, BLUE, COLUMN, ORANGE, VERMILLION, paper_style
-from bench.tables.figure_data import LengthMeans, length_means, recipe_by_length
+from bench.tables.figure_data import LengthMeans, length_means, recipe_by_length, with_average
 from bench.tables.table import METRICS
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def build(source: Source) -> Drawing:
         ValueError: no length has records of all data sets at this number of edits.
     """
     chosen = recipe_by_length(source.records(), source.backbone, source.edits)
+    chosen, left_out = with_average(chosen)
     n_edits = chosen.cells[0].n_edits
     means = length_means(chosen, chosen.datasets)
     if not means:
@@ -40,7 +41,8 @@ def build(source: Source) -> Drawing:
             "continuous prompts at least."
         )
     absent = ", ".join(str(length) for length in LENGTHS if length not in means)
-    notes = (f"No record of all data sets for {absent} CPTs.",) if absent else ()
+    without = (f"No record of all data sets for {absent} CPTs.",) if absent else ()
+    notes = (*without, *left_out)
     title = (
         f"Figure 3: RECIPE after {n_edits:,} edits against the length of its continuous prompts, "
         f"mean over {', '.join(chosen.labels)}."

@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.core.config import RunConfig
 from bench.core.grids import GridPoint, Table, get_table
 from bench.evaluation.inference import BATCH_SIZE
-from bench.models.backbones import EMBEDDED, HUB_IDS
+from bench.evaluation.record_kinds import RELEASED
+from bench.models.backbones import EMBEDDED, HUB_IDS, like
 from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
 from bench.models.resources import encoder_named
 from bench.runner.costs.hours import (
@@ -96,6 +97,14 @@ class Request:
         limit, embedded = task_limit(self.config), self.config.embedded_data
         return work_of(point, self.table.measures, embedded=embedded, task_limit=limit)
 
+    def edited_work_of(self, point: GridPoint) -> Work:
+        """As `work_of`, of every block of edits where each is asked."""
+        work = self.work_of(point)
+        if self.table.measures != "general_ability" or self.config.ability_scoring != RELEASED:
+            return work
+        count = samples_of(point.dataset, embedded=self.config.embedded_data) // point.n_edits
+        return replace(work, edits=count * work.edits, questions=count * work.questions)
+
 
 def estimate(request: Request) -> list[Row]:
     """The rows of all backbones: the unedited model, statistics, then the editors in order.
@@ -123,7 +132,8 @@ class _Backbone:
     ) -> None:
         self._request, self._config, self._points = request, request.config, points
         self._backbone, self._shape = name, shape_of_backbone(name)
-        self._hub, self._embedded = name in HUB_IDS, self._config.embedded_data
+        self._like = like(name)
+        self._hub, self._embedded = self._like in HUB_IDS, self._config.embedded_data
         self._recorded = name in EMBEDDED and self._embedded
         self._setting = on = Setting(
             shape=self._shape,
@@ -132,8 +142,7 @@ class _Backbone:
             singles=any(point.n_edits == 1 for point in points),
         )
         self._hparams = {
-            point: hparams_of(point, self._shape.name, changes, self._config.bundle)
-            for point in points
+            point: hparams_of(point, self._like, changes, self._config.bundle) for point in points
         }
         self._needs = {
             point: registry.editor_class(point.editor).needs(
@@ -154,7 +163,7 @@ class _Backbone:
         )
 
     def _encoder_of(self, editor: str) -> EncoderShape:
-        name = encoder_named(editor, self._backbone, self._config)
+        name = encoder_named(editor, self._like, self._config)
         return encoder_shape(name, hub=self._hub)
 
     def unedited(self) -> Row:
@@ -201,7 +210,7 @@ class _Backbone:
 
     def editor(self, editor: str, points: Sequence[GridPoint]) -> Row:
         ways = self._ways + registry.editor_class(editor).retrieves_text
-        work = [self._request.work_of(point) for point in points]
+        work = [self._request.edited_work_of(point) for point in points]
         pairs = [*zip(points, work, strict=True)]
         seconds = [self._rates.of_cell(point, cell, ways) for point, cell in pairs]
         needs = [self._needs[point] or Needs() for point in points]
@@ -264,7 +273,7 @@ class _Backbone:
 
     def _is_shipped(self, point: GridPoint) -> bool:
         return (
-            self._hparams[point] == registry.hparams_for(point.editor, self._shape.name)
+            self._hparams[point] == registry.hparams_for(point.editor, self._like)
             and self._config.world_seed == DEFAULT_SEED
             and _report(point.editor, self._backbone).is_file()
         )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.tokens import Ids, Pair, prompt_ids, space_before, target_ids
+from editors.parts.texts import space_before
+from editors.parts.tokens import Ids, Pair, prompt_ids, target_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

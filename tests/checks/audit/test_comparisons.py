@@ -52,4 +52,4 @@ def test_a_claim_follows_the_table() -> None:
     finding = findings(claims, altered(Cell(6, 10, "LTE", "CF", "Avg"), value=98.0))[key]
     assert (finding.verdict, finding.numbers["against"]) == ("fails", 1)
     assert "CF, 10 edits: 97.95, LTE 98.00" in finding.sentence
-    assert finding.numbers["smallest_margin"] == pytest.approx(-0.05)
+    assert finding.numbers["smallest_margin"] == pytest.approx(-0.55)

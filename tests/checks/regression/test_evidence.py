@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,11 @@ from bench.store.reference import write_reference
 from bench.store.results import Record, ResultStore
 from bench.tables.figure_data import write_map
 from tests.cli.commands import Cli, Refused
+from tests.evaluation import test_record_kinds as kinds_tests
+from tests.evaluation import test_timing as timing_tests
+from tests.evaluation.general_ability import test_ability_table as ability_tests
 from tests.support.records import cell, map_data, record, scored_record
+from tests.tables import test_ablation as ablation_tests
 
 SETS = ("zsre", "counterfact", "ripple_edits")
 
@@ -55,6 +60,32 @@ def test_lengths_are_means_over_all_three_sets() -> None:
     assert {length for length, _ in means} == {3}  # five tokens lack a data set
     assert means[3, "Rel"] == pytest.approx(70.0)
     assert means[3, "Loc"] == pytest.approx(100.0)
+
+
+def test_lengths_are_compared_over_the_seeds_that_all_have() -> None:
+    """Three tokens have a second, better seed, which the other length lacks."""
+    again = [
+        record("recipe", dataset, 1000, seed=1, score=0.9, hparams={"prompt_length": 3})
+        for dataset in SETS
+    ]
+    means = lengths([*of_length(3, 0.5, 0.5, 0.5), *again, *of_length(5, 0.6, 0.6, 0.6)])
+    assert means[3, "Rel"] == pytest.approx(50.0)
+    assert means[5, "Rel"] == pytest.approx(60.0)
+    other = [
+        record("recipe", dataset, 1000, seed=2, score=0.9, hparams={"prompt_length": 4})
+        for dataset in SETS
+    ]
+    with pytest.raises(ValueError, match="Prompts of 3, 4 tokens have no seed in common"):
+        lengths([*of_length(3, 0.5, 0.5, 0.5), *other])
+
+
+def test_the_covariance_is_compared_over_the_seeds_that_both_have(folder: Path) -> None:
+    table = [record("rome", score=score, seed=seed) for seed, score in enumerate((0.4, 0.8))]
+    write_reference(folder / "table1.jsonl", [*table, *of_length(3, 0.5, 0.5, 0.5)])
+    write_reference(folder / "covariance.jsonl", [bare("rome", 0.2), bare("rome", 0.9, seed=7)])
+    ours, place = evidence({}), PublishedCell(1, 10, "ROME", "ZSRE", "Rel")
+    assert ours.with_covariance[place] == pytest.approx(40.0)
+    assert ours.without_covariance[place] == pytest.approx(20.0)
 
 
 def test_distances_are_medians_by_space() -> None:
@@ -95,7 +126,8 @@ def test_what_is_not_committed_is_empty(folder: Path) -> None:
 
 
 def test_committed_files_are_read(folder: Path) -> None:
-    write_reference(folder / "table1.jsonl", of_length(3, 0.5, 0.5, 0.5))
+    usual = [*of_length(3, 0.5, 0.5, 0.5), record("rome")]
+    write_reference(folder / "table1.jsonl", usual)
     write_reference(folder / "figure3.jsonl", of_length(1, 0.1, 0.1, 0.1))
     write_reference(folder / "covariance.jsonl", [bare("rome", 0.2)])
     write_map(map_data(), folder / "figure4.json")
@@ -107,14 +139,14 @@ def test_committed_files_are_read(folder: Path) -> None:
 
 
 def test_the_check_judges_them(folder: Path, tmp_path: Path, cli: Cli) -> None:
-    records = [*of_length(3, 0.5, 0.5, 0.5), *of_length(4, 0.6, 0.6, 0.6)]
+    records = [r for n, s in ((3, 0.5), (4, 0.6), (5, 0.7)) for r in of_length(n, s, s, s)]
     write_reference(folder / "figure3.jsonl", records)
     pins = tmp_path / "claims.json"
     arguments = ["check", "--against", "published", "--out", tmp_path / "none"]
     code, printed, _ = cli(*arguments, "--pin", pins)
     assert code == 0
-    assert "not tested  holds       Figure 3: more than three CPTs raise Rel and Gen" in printed
-    assert "ours: nearest of 2: Rel with 4 CPTs: +10.00 points" in printed
+    assert "not tested  holds       Figure 3: more than three CPTs raise Rel and Gen, by" in printed
+    assert "ours: nearest of 4: Rel with 4 CPTs: +10.00 points" in printed
     known = json.loads(pins.read_text("utf-8"))
     assert known["more-cpts-lower-loc/figure3"] == ["not tested", "fails"]
     assert known["three-cpts-nearest-words/figure4"] == ["not tested", "not tested"]
@@ -178,6 +210,75 @@ def test_limited_runs_and_other_backbones_are_left_out() -> None:
     assert list(compare_published(TABLE, records)) == []
 
 
+PUBLISHED: dict[str, Any] = {"backbone": "llama-2-7b", "dataset_revision": "published b8ff1fc2"}
+
+
+def ability(*, off: float = 0.0, **changes: Any) -> list[Record]:
+    """Table 2's unedited model and RECIPE as published, RECIPE's scores moved."""
+    edits = dataclasses.replace(
+        kinds_tests.STREAM, editor="recipe", n_edits=1000, dataset_revision="published b8ff1fc2"
+    )
+    records = []
+    for label, stream, moved in (("N/A", None, 0.0), ("RECIPE", edits, off)):
+        own = dataclasses.replace(
+            kinds_tests.CELL, backbone="llama-2-7b", task_limit=None, edits=stream, **changes
+        )
+        printed = [n.value / 100 + moved for c, n in numbers(2).items() if c.editor == label]
+        records.append(ability_tests.record(own, *printed[:4]))
+    return records
+
+
+def times(*, factor: float = 1.0) -> list[Record]:
+    """Table 3's rows as published on a machine of a tenth of the speed, LTE's edit changed."""
+    records = []
+    for key, label in (("ft", "FT"), ("lte", "LTE"), ("recipe", "RECIPE")):
+        own = dataclasses.replace(timing_tests.cell(key), **PUBLISHED, n_edits=10_000)
+        timed = timing_tests.record(own)
+        printed = {c.metric: n.value for c, n in numbers(3).items() if c.editor == label}
+        more = factor if key == "lte" else 1.0
+        timed["summary"]["edit"] = timing_tests.seconds(10 * printed["edit_time_s"] * more)
+        timed["summary"]["forward"] = timing_tests.seconds(10 * printed["infer_time_s"])
+        records.append(timed)
+    return records
+
+
+def ablation(*, off: float = 0.0) -> list[Record]:
+    """Table 4's RECIPE without prompts after 100 edits as published, its Rel moved."""
+    records = []
+    for dataset in ("zsre", "counterfact", "ripple_edits"):
+        own = ablation_tests.recipe(dataset, prompts="words")
+        own = dataclasses.replace(own, **PUBLISHED, limit=None)
+        printed = {c.metric: n.value / 100 for c, n in numbers(4).items() if c[1:3] == AT}
+        scored = scored_record(own, rel=printed["Rel"] + off, gen=printed["Gen"], loc=1.0)
+        records.append(scored)
+    return records
+
+
+AT = (100, "minus_CPT")
+
+
+@pytest.mark.parametrize(
+    ("table", "records", "differing"),
+    [
+        (2, ability(), set()),
+        (2, ability(off=-0.02), {"RECIPE"}),
+        (2, ability(off=-0.02, scoring="lm-eval", wording="lm-eval"), None),
+        (3, times(), set()),
+        (3, times(factor=1.6), {"LTE"}),
+        (4, ablation(), set()),
+        (4, ablation(off=-0.02), {"minus_CPT"}),
+        (1, ablation(), None),  # no cells of Table 1
+    ],
+)
+def test_other_tables_are_compared_too(
+    table: int, records: list[Record], differing: set[str] | None
+) -> None:
+    every = list(compare_published(get_table(table), records))
+    far = {each.cell.editor for each in every if each.verdict == "differs"}
+    assert far == (differing or set()), [str(each) for each in every]
+    assert bool(every) == (differing is not None)
+
+
 @pytest.mark.parametrize(("off", "code"), [(0.0, 0), (-0.05, 1)])
 def test_an_altered_cell_fails(off: float, code: int, tmp_path: Path, cli: Cli) -> None:
     store = ResultStore(tmp_path / "results")
@@ -208,3 +309,27 @@ def test_a_verdict_that_is_not_the_known_one_fails(
     said = cli(*arguments)
     assert said.code == 1
     assert "changed  without-ks-gen-loc/table4: was fails and holds" in said.out
+
+
+def test_a_verdict_that_is_gone_or_new_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    path = tmp_path / "claims.json"
+    monkeypatch.setattr("bench.checks.regression.evidence.tables_folder", lambda _: tmp_path)
+    arguments = ["check", "--against", "published", "--table", "4", "--out", tmp_path / "none"]
+    said = cli(*arguments)
+    assert said.code == 1
+    assert "no known verdicts: claims.json is not there; --pin FILE writes it" in said.out
+    assert cli(*arguments, "--pin", path).code == 0
+    known = {key: (pair[0], pair[1]) for key, pair in json.loads(path.read_text("utf-8")).items()}
+    pin(known | {"of-another-table/table1": ("holds", "holds")}, path)
+    assert cli(*arguments).code == 0
+    pin(known | {"that-was-deleted/table4": ("holds", "holds")}, path)
+    said = cli(*arguments)
+    assert said.code == 1
+    gone = "changed  that-was-deleted/table4: was holds and holds (published and ours), is no"
+    assert f"{gone} verdict" in said.out
+    pin({"without-cpt-unedited/table4": known["without-cpt-unedited/table4"]}, path)
+    said = cli(*arguments)
+    assert said.code == 1
+    assert "changed  without-ks-gen-loc/table4: was no verdict" in said.out

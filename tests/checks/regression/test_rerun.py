@@ -1,94 +1,34 @@
-"""Reference cells run again and compared: equal, near on another machine, or different."""
+"""Reference cells run again: which, and what an altered number, constant or protocol does."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.checks.regression import rerun as module
-from bench.checks.regression.rerun import (
-    QUICK,
-    TOLERANCE,
-    Outcome,
-    changed_identity,
-    compare,
-    rerun,
-)
+from bench.checks.regression.compare import Outcome
+from bench.checks.regression.rerun import PARTS, Part, changed_identity, rerun
 from bench.core.config import RunConfig
-from bench.core.grids import get_table
-from bench.core.names import editor_keys, in_paper
+from bench.core.grids import TABLES
+from bench.core.names import DATASETS, editor_keys
 from bench.evaluation import metrics
+from bench.evaluation.general_ability import scoring
 from bench.runner.planning import Planner, points
-from bench.store import results
-from bench.store.reference import compact, table_records
-from bench.store.results import Record
+from bench.store.reference import COVARIANCE, reference_records, table_records
 from editors import registry
 from tests.core.test_cells import CELL
 from tests.store.test_reference import ROWS, full
 
-TABLE = get_table(1)
 # The quickest editor that changes weights; its cell takes two seconds.
-PART = (RunConfig(editors=("mend",), datasets=("zsre",), edits=(1,)),)
-PROVENANCE = {
-    "libraries": {"torch": "2.13.0"},
-    "threads": 1,
-    "hardware": {"cpu_capability": "AVX512", "device": "cpu"},
-    "seconds": {},
-}
+PART = Part(cells=RunConfig(editors=("mend",), datasets=("zsre",), edits=(1,)))
+(ABILITY,) = (part for part in PARTS if part.file == "table2-lm-eval")
 
 
-@pytest.fixture
-def now() -> Record:
-    return dict(full(ROWS, 3)) | {"provenance": copy.deepcopy(PROVENANCE)}
-
-
-def shifted(now: Record, by: float) -> Record:
-    """The reference of a record, with one score moved."""
-    reference = copy.deepcopy(compact(now))
-    scores = reference["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
-    scores["reliability"] += by
-    return reference
-
-
-def test_a_record_is_equal_or_differs_on_the_same_machine(now: Record) -> None:
-    assert compare(compact(now), now, "a cell").verdict == "equal"
-    outcome = compare(shifted(now, 1e-6), now, "a cell")
-    assert (outcome.verdict, outcome.good) == ("differs", False)
-    assert "token_accuracy/reliability was 0.833334 and is 0.833333" in outcome.detail
-
-
-@pytest.mark.parametrize(
-    ("by", "verdict"), [(TOLERANCE * 0.9, "near"), (TOLERANCE * 1.1, "differs")]
-)
-@pytest.mark.parametrize(
-    ("part", "name", "value"),
-    [("hardware", "cpu_capability", "AVX2"), ("libraries", "torch", "2.12.0")],
-)
-def test_another_machine_or_library_has_a_tolerance(
-    now: Record, by: float, verdict: str, part: str, name: str, value: str
-) -> None:
-    reference = shifted(now, by)
-    reference["provenance"][part][name] = value
-    outcome = compare(reference, now, "a cell")
-    assert (outcome.verdict, outcome.good) == (verdict, verdict == "near")
-
-
-def test_a_cell_that_raises_has_failed(now: Record) -> None:
-    failed = results.failed(CELL, {}, PROVENANCE, RuntimeError("out of luck"))
-    outcome = compare(compact(now), failed, "a cell")
-    assert (outcome.verdict, outcome.detail) == ("failed", "RuntimeError: out of luck")
-
-
-def test_records_without_a_common_score_differ(now: Record) -> None:
-    empty: dict[str, Any] = {"summary": {}}
-    assert compare(compact(now) | empty, now, "a cell").verdict == "differs"
-
-
-def test_a_changed_field_of_a_cell_is_named(now: Record) -> None:
+def test_a_changed_field_of_a_cell_is_named() -> None:
+    now = full(ROWS, 3)
     cell = dataclasses.replace(CELL, n_edits=3, limit=3, hparams={"eps": 1e-8})
     other = dataclasses.replace(cell, hparams={"eps": 1e-6})
     assert changed_identity(now, other.to_dict()) == "hparams.eps was 1e-08 and is 1e-06"
@@ -97,34 +37,70 @@ def test_a_changed_field_of_a_cell_is_named(now: Record) -> None:
     assert changed_identity(now, cell.to_dict() | {"more": 1}) == "more is new"
 
 
-def outcome() -> Outcome:
-    (only,) = rerun(TABLE, PART, jobs=1)
+def outcome(part: Part = PART) -> Outcome:
+    (only,) = rerun([part], jobs=1)
     return only
 
 
 def test_the_reference_holds() -> None:
     assert outcome().good
+    assert outcome().reference == "table1"
+
+
+def test_a_part_of_every_table_data_set_and_editor_is_run_again() -> None:
+    every = [point for part in PARTS for point in points(part.cells)]
+    assert {part.cells.table for part in PARTS} == TABLES.keys()
+    assert {part.name for part in PARTS} >= {"table1", "table4", COVARIANCE, "table2-lm-eval"}
+    assert {point.dataset for point in every} == set(DATASETS)
+    assert {point.editor for point in every} == set(editor_keys(recent=True))
+    shipped = {registry.describe(key).family for key in editor_keys(recent=True)}
+    for table in (1, 5, 6):
+        own = [points(part.cells) for part in PARTS if part.cells.table == table]
+        editors = {point.editor for some in own for point in some}
+        assert {registry.describe(key).family for key in editors} == shipped
 
 
 def test_editors_of_later_papers_are_run_again_too() -> None:
-    every = [point for part in QUICK for point in points(part)]
-    quick = {(point.editor, point.dataset, point.n_edits) for point in every}
-    later = {key for key in editor_keys(recent=True) if not in_paper(key)}
-    assert {(key, "zsre", 1) for key in later} | {("rag", "counterfact", 10)} <= quick
-    (only,) = rerun(TABLE, (RunConfig(editors=("rag",), datasets=("zsre",), edits=(1,)),), jobs=1)
-    assert only.verdict in {"equal", "near"}
+    later = Part(cells=RunConfig(editors=("rag",), datasets=("zsre",), edits=(1,)))
+    assert outcome(later).verdict in {"equal", "near"}
+
+
+def alter(monkeypatch: pytest.MonkeyPatch, table: int, **names: object) -> dict[str, object]:
+    """The committed record of such a cell, which may be changed for the next `rerun`."""
+    records = copy.deepcopy(table_records(table))
+    monkeypatch.setattr(module, "table_records", lambda _: records)
+    (chosen,) = [
+        record
+        for record in records
+        if names.items() <= (record["cell"].get("edits") or record["cell"]).items()
+    ]
+    return chosen
 
 
 def test_an_altered_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = table_records(1)
-    monkeypatch.setattr(module, "table_records", lambda _: records)
-    wanted = {"editor": "mend", "dataset": "zsre", "n_edits": 1, "seed": 0}
-    (altered,) = [record for record in records if wanted.items() <= record["cell"].items()]
-    scores = altered["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]
-    scores["generality"] -= 0.05
+    altered = alter(monkeypatch, 1, editor="mend", dataset="zsre", n_edits=1, seed=0)
+    after = altered["summary"]["scores"]["after"]  # type: ignore[index]
+    after["teacher_forced"]["token_accuracy"]["generality"] -= 0.2
     changed = outcome()
     assert changed.verdict == "differs"
     assert "token_accuracy/generality" in changed.detail
+
+
+def test_an_altered_score_of_general_ability_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = copy.deepcopy(reference_records(ABILITY.file))
+    monkeypatch.setattr(module, "reference_records", lambda _: records)
+    (altered,) = [r for r in records if (r["cell"]["edits"] or {}).get("editor") == "recipe"]
+    for task in altered["summary"]["tasks"].values():
+        task["score"] *= 0.7
+    unedited, edited = rerun([ABILITY], jobs=1)
+    assert unedited.good
+    assert edited.verdict == "differs"
+    assert "/score was" in edited.detail
+
+
+def test_another_protocol_of_general_ability_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.runner.kinds.PROTOCOL_VERSION", scoring.PROTOCOL_VERSION + 1)
+    assert {each.verdict for each in rerun([ABILITY], jobs=1)} == {"stale"}
 
 
 def test_another_definition_of_a_metric_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +131,12 @@ def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Planner, "edit_jobs", lambda *_, **__: ([], ["no weights"]))
-    assert outcome() == Outcome(cell="untrained", verdict="left out", detail="no weights")
+    assert outcome() == Outcome("not run", "left out", "no weights", "table1")
 
 
-def test_cells_that_the_reference_lacks_are_an_error() -> None:
-    with pytest.raises(ValueError, match="table 1"):
-        list(rerun(TABLE, (RunConfig(editors=("mend",), datasets=("zsre",), edits=(7,)),), jobs=1))
+def test_a_cell_that_the_reference_lacks_differs() -> None:
+    other = Part(cells=RunConfig(editors=("mend",), datasets=("zsre",), edits=(7,)))
+    assert outcome(other).verdict == "differs"
+    assert "table1 has no record of it" in outcome(other).detail
+    nowhere = dataclasses.replace(PART, file="elsewhere")
+    assert "elsewhere has no record of it" in outcome(nowhere).detail

@@ -3,10 +3,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 
-from editors.parts.checks import check_above, check_at_least, check_choice, typed
+from editors.parts.checks import (
+    check_above,
+    check_at_least,
+    check_choice,
+    check_count,
+    check_list,
+    check_text,
+    typed,
+)
 from editors.parts.language_model import block_number
 
 Colour = Literal["red", "green"]
@@ -75,3 +84,38 @@ def test_a_block_is_named_or_lies_at_a_depth() -> None:
     assert [block_number(None, 5 / 32, n) for n in (4, 12, 32)] == [0, 1, 5]
     with pytest.raises(ValueError, match=r"Layer 4 .* blocks 0 to 3"):
         block_number(4, 0.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (1950, "has to be text, got 1950."),
+        (None, "has to be text, got None."),
+        (["a", "b"], "has to be text, got a list of 2."),
+        ({"a": 1}, "has to be text, got a value of the type dict."),
+        (b"a", "has to be text, got a value of the type bytes."),
+        ("Lukt\ud800", "has to be Unicode text, got other bytes."),
+        (" \n", "needs some text, got none."),
+    ],
+)
+def test_what_is_no_text_is_named(value: Any, got: str) -> None:
+    with pytest.raises(ValueError, match=f"^A question {got}$"):
+        check_text("A question", value)
+    assert check_text("A question", " é ") == " é "
+    assert check_text("A question", "", empty=True) == ""
+
+
+def test_a_list_is_no_text_and_no_mapping() -> None:
+    assert check_list("names", ("a", "b"), str, "texts") == ["a", "b"]
+    assert check_list("names", (name for name in "ab"), str, "texts") == ["a", "b"]
+    for value, got in (("ab", "'ab'"), ({"a": 1}, "a value of the type dict"), (5, "5"),
+                       (["a", 5], "one with 5")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^names: expected a list of texts, got {got}[.]$"):
+            check_list("names", value, str, "texts")
+
+
+def test_numpys_whole_numbers_count() -> None:
+    assert type(check_count("seed", np.int64(3), 0)) is int
+    for value in (np.int64(-1), True, 1.0, "1", None, float("inf")):
+        with pytest.raises(ValueError, match="seed: expected a whole number of at least 0, got"):
+            check_count("seed", value, 0)

@@ -226,3 +226,19 @@ def test_a_directory_that_lacks_a_file_is_refused(directory: Path) -> None:
     (directory / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"No sentence encoder at .*model\.safetensors"):
         TextVectors.from_directory(directory, CPU)
+
+
+def test_steps_after_the_transformer_are_known_or_refused(directory: Path) -> None:
+    steps = [{"type": f"sentence_transformers.models.{n}"} for n in ("Transformer", "Pooling")]
+    (directory / "modules.json").write_text(json.dumps(steps))
+    known = encoder_digest(directory)
+    TextVectors.from_directory(directory, CPU)
+    (directory / "1_Pooling").mkdir()
+    (directory / "1_Pooling" / "config.json").write_text(
+        json.dumps({"pooling_mode_cls_token": True})
+    )
+    assert encoder_digest(directory) != known
+    steps.append({"type": "sentence_transformers.models.Dense"})
+    (directory / "modules.json").write_text(json.dumps(steps))
+    with pytest.raises(ValueError, match=r"modules.json names the step Dense; wanted Transformer"):
+        TextVectors.from_directory(directory, CPU)

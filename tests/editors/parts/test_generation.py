@@ -46,7 +46,7 @@ def test_pattern_ends_a_row_with_the_token_that_completes_it(tiny_lm: LanguageMo
 def test_natural_stop_knows_every_end_of_the_tokenizer_and_the_model(
     tiny_lm: LanguageModel,
 ) -> None:
-    assert Stop.natural(tiny_lm).ids == {1, 2}
+    assert Stop.natural(tiny_lm).ids == Stop.natural(tiny_lm.tokenizer).ids == {1, 2}
     tiny_lm.model.generation_config.eos_token_id = [2, 7]
     tiny_lm.model.config.eos_token_id = 9
     again = LanguageModel(tiny_lm.model, tiny_lm.tokenizer)
@@ -55,6 +55,20 @@ def test_natural_stop_knows_every_end_of_the_tokenizer_and_the_model(
     again.model.generation_config.eos_token_id = [2, free[2]]
     stop = Stop.natural(LanguageModel(again.model, again.tokenizer))
     assert decode(again, PROMPTS[:1], stop) == [free[: free.index(free[2])]]
+
+
+def test_a_target_has_room_and_its_own_ends_in_its_row_alone(tiny_lm: LanguageModel) -> None:
+    free = decode(tiny_lm, PROMPTS, most=12)
+    pattern = re.compile(re.escape(text_of(tiny_lm.tokenizer, free[0][:2])))
+    assert decode(tiny_lm, PROMPTS, Stop(pattern=pattern))[0] == free[0][:2]
+    target = text_of(tiny_lm.tokenizer, free[0])
+    stops = [Stop(pattern=pattern).beyond(target, 12), *[Stop()] * (len(PROMPTS) - 1)]
+    batch = batch_for(tiny_lm, [(prompt, "") for prompt in PROMPTS])
+    rows = greedy(tiny_lm, batch, max_new_tokens=6, stop=stops)
+    assert rows == [free[0], *(row[:6] for row in free[1:])]
+    stops[0] = Stop().beyond("", CONTEXT)  # as far as the context goes
+    long = greedy(tiny_lm, batch, max_new_tokens=6, stop=stops)[0]
+    assert len(long) == CONTEXT - batch.prompt_lengths[0]
 
 
 def test_rows_with_targets_are_refused(tiny_lm: LanguageModel) -> None:

@@ -18,10 +18,8 @@ from editors.lte import LteEditor
 from editors.parts.artefact import read_artefact
 from editors.parts.language_model import LanguageModel
 from editors.parts.lte import (
-    TINY,
     Follower,
     FollowerWeights,
-    LteHparams,
     LteObjective,
     LteTask,
     LteTerms,
@@ -29,6 +27,7 @@ from editors.parts.lte import (
     steps_of,
     tokenise,
 )
+from editors.parts.lte_hparams import PRESETS, TINY, LteHparams
 from editors.parts.tokens import Pair
 from editors.parts.training.examples import Drawn, ProbeSampler
 from tests.support.tiny_files import samples
@@ -215,3 +214,7 @@ def test_epochs_become_steps_of_what_is_trained_on(encoder: Path, tmp_path: Path
     assert steps_of(given, hparams) == -(-2 * trained_on // 8)
     path = LteEditor.fit(tiny_llama(), given, hparams, Resources(encoder=encoder), out=tmp_path)
     assert read_artefact(path)[1]["hparams"]["iterations"] == steps_of(given, hparams)
+    # Presets with epochs name no number of steps, which would differ from that of the weights.
+    assert PRESETS["original"].iterations == PRESETS["llama-2-7b"].iterations
+    assert PRESETS["original"].expected_steps == 1_406
+    assert PRESETS["llama-2-7b"].expected_steps == 10_000

@@ -20,6 +20,7 @@ from transformers import (
 
 from bench.checks.contract.tiny import byte_tokenizer
 from editors.parts.language_model import LanguageModel
+from editors.parts.texts import as_spelt, subject_span
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
 from editors.parts.tokens import (
     SpecialTokens,
@@ -29,7 +30,6 @@ from editors.parts.tokens import (
     pack_texts,
     prompt_ids,
     subject_last,
-    subject_span,
     target_ids,
     text_ids,
     unpack_texts,
@@ -134,12 +134,14 @@ def test_special_tokens_that_are_spelt_in_text_are_text(bos: bool, mark: str) ->
 def test_what_stands_in_front_and_what_ends_an_answer() -> None:
     config = LlamaConfig(bos_token_id=1, eos_token_id=[2, 5])
     plain = SpecialTokens.of(byte_tokenizer(bos=False), config)
-    assert plain.facts() == {"front": [], "bos": 1, "ends": [1, 2, 5]}
+    facts = {"front": [], "bos": 1, "lacks_bos": True, "ends": [1, 2, 5]}
+    assert plain.facts() == facts
+    assert plain.lacks_bos
     assert SpecialTokens.of(byte_tokenizer(bos=True), config).front == (1,)
+    assert not SpecialTokens.of(byte_tokenizer(bos=True), config).lacks_bos
     other = PreTrainedTokenizerFast(
         tokenizer_object=byte_tokenizer(bos=False).backend_tokenizer, eos_token="</s>"
     )
-    assert SpecialTokens.of(other, config).lacks_bos
     assert not SpecialTokens.of(other, LlamaConfig(bos_token_id=2, eos_token_id=2)).lacks_bos
     assert not SpecialTokens.of(other, LlamaConfig(bos_token_id=None)).lacks_bos
     generation = GenerationConfig(eos_token_id=[2, 9])
@@ -221,7 +223,7 @@ def test_a_subject_that_is_not_there_is_looked_up_at_the_end(subject: str, templ
 )
 def test_a_subject_is_the_same_however_it_is_spelt(prompt: str, subject: str, found: str) -> None:
     begin, end = subject_span(prompt, subject) or (0, 0)
-    assert prompt[begin:end] == found
+    assert prompt[begin:end] == found == as_spelt(subject, prompt)
     assert begin == prompt.rindex(found)
     if prompt.startswith("In "):
         index = subject_last(GPT, prompt, subject)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.core.config import Scoring
 from bench.core.grids import get_table
 from bench.evaluation.record_kinds import AbilityCell
 from bench.store import results
@@ -69,6 +70,21 @@ def test_rows_are_the_unedited_model_and_the_editors_by_number_of_edits(data: Vi
         ("10", "ZSRE", "RB", "GRACE"),
     ]
     assert table.breaks == (1, 4)
+
+
+@pytest.mark.parametrize("scoring", ["lm-eval", "promptbench"])
+def test_scores_of_libraries_do_not_stand_beside_the_papers(scoring: Scoring) -> None:
+    cells = [dataclasses.replace(of, scoring=scoring) for of in (UNEDITED, cell("grace"))]
+    done = [record(of, 0.5, 0.4, 0.3, 0.2) for of in cells]
+    if scoring == "promptbench":
+        for stored in done:
+            for task in stored["summary"]["tasks"].values():
+                task["spread"] = 0.1
+    shown = view(TABLE, cells, done)
+    assert texts(shown, 0)["CSQA"].startswith("50.00")
+    assert not any(number.published for number in shown.numbers)
+    assert "(" not in texts(shown, 1)["CSQA"]
+    assert any("of another scoring and are not shown" in line for line in shown.caption)
 
 
 def test_numbers_stand_beside_the_published_ones(data: View) -> None:

@@ -25,11 +25,17 @@ from bench.evaluation.general_ability.asking import (
     context_of,
     fitted,
 )
-from bench.evaluation.general_ability.running import AbilityRun, run_edited, run_unedited
+from bench.evaluation.general_ability.running import (
+    AbilityRun,
+    as_released,
+    run_edited,
+    run_unedited,
+)
 from bench.evaluation.general_ability.scoring import AbilityRow, summarise
 from bench.evaluation.general_ability.sets import AbilityItem, LoadedSet, load_sets
 from bench.evaluation.inference import unsteered
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
+from bench.evaluation.record_kinds import AbilityCell
 from bench.tables.table import remark
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, prompt_ids, target_ids
@@ -94,6 +100,54 @@ def test_an_edit_shows_and_is_undone(
     assert unedited(lm, sets) == before
 
 
+def released(n_edits: int) -> AbilityCell:
+    edits = dataclasses.replace(STREAM, n_edits=n_edits)
+    return dataclasses.replace(CELL, edits=edits, task_limit=None, scoring="released")
+
+
+def test_as_released_every_block_of_edits_is_asked(lm: LanguageModel, sets: Sets) -> None:
+    editor, n_edits = Shift(lm), 2
+    ran = run_edited(released(n_edits), editor, SAMPLES, sets)
+    count = len(SAMPLES) // n_edits
+    assert count > 1
+    edits = [f"edit {s.request.subject}" for s in draw(SAMPLES, seed=0, limit=count * n_edits)]
+    assert [line for line in editor.log if line.startswith("edit")] == edits
+    assert [block["block"] for block in ran.health] == list(range(count))
+    asked = {(row["block"], row["task"], row["index"]) for row in ran.rows}
+    assert len(asked) == len(ran.rows) == count * 12
+    by_block = [[r for r in ran.rows if r["block"] == number] for number in range(count)]
+    means = [summarise(rows)["average"] for rows in by_block]
+    whole = summarise(ran.rows)
+    assert whole["average"] == pytest.approx(sum(means) / count)
+    assert whole["tasks"]["mmlu"]["questions"] == 9
+
+
+def test_a_stopped_block_continues_after_those_that_are_done(
+    lm: LanguageModel, sets: Sets, tmp_path: Path
+) -> None:
+    cell, file = released(2), checkpoint_file(tmp_path)
+    whole = run_edited(cell, Shift(lm), SAMPLES, sets)
+    with pytest.raises(StoppedEarly):
+        run_edited(cell, Shift(lm), SAMPLES, sets, checkpointer=StoppingCheckpointer(file, after=3))
+    editor = Shift(lm)
+    again = run_edited(cell, editor, SAMPLES, sets, checkpointer=Checkpointer(file))
+    assert (again.rows, again.health) == (whole.rows, whole.health)
+    assert again.reliability == whole.reliability
+    made = [line for line in editor.log if line.startswith("edit")]
+    assert len(made) == len(SAMPLES) // 2 * 2 - 3
+
+
+def test_as_released_the_space_ends_the_prompt_and_options_are_bare(tmp_path: Path) -> None:
+    (item,) = load_sets(write_sets(tmp_path))["anli"].items
+    assert item.prompt.endswith("contradiction:")
+    assert item.options[0] == " entailment"
+    asked = as_released(item)
+    assert asked.prompt.endswith("contradiction: ")
+    assert asked.options == ("entailment", "neutral", "contradiction")
+    letters = choice("Answer: (", "A", "B")
+    assert as_released(letters) == letters
+
+
 def test_an_editor_that_fails_is_reset(lm: LanguageModel, sets: Sets) -> None:
     editor = Broken(lm)
     with pytest.raises(RuntimeError, match="second edit"):
@@ -118,6 +172,15 @@ def test_answers_without_tokens_or_without_room_are_refused(
     item = AbilityItem(group="", prompt="Why?", golds=(text,), document={})
     with pytest.raises(ValueError, match=rf"SQUAD-2, question 7: .*, got {tokens} of "):
         check_answers(lm, {"squad2": [(7, item)]})
+
+
+def test_an_unedited_model_without_numbers_is_named(lm: LanguageModel, sets: Sets) -> None:
+    with torch.no_grad():
+        lm.model.get_parameter("model.norm.weight").fill_(math.nan)
+    with pytest.raises(ValueError, match=r"answers 3 of 3 questions .* model.norm.weight of its"):
+        run_unedited(UNEDITED, lm, sets)
+    with pytest.raises(ValueError, match=r"answers 2 of 2 questions .* model.norm.weight of its"):
+        run(DoNothing(lm), sets, 2)
 
 
 def test_more_edits_than_samples_are_refused(lm: LanguageModel, sets: Sets) -> None:

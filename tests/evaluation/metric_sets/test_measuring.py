@@ -23,9 +23,9 @@ from bench.evaluation.metric_sets import (
     get_set,
     identities,
 )
-from bench.store.exchange import problems
 from bench.store.reference import compact, line
 from bench.store.results import complete, parse, sealed
+from bench.store.verification import problems
 from editors import registry
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.by_hand import text_file

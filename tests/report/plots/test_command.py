@@ -9,6 +9,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.core.config import RunConfig
+from bench.core.published import tables_folder
 from bench.store import reference
 from bench.store.reference import reference_records
 from bench.tables.figure_data import write_map
@@ -34,7 +35,7 @@ def test_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     write_lines(Path("records/table.jsonl"), STORED)
     write_map(map_data(), Path("map.json"))
     assert main(["figures", "--from", "records", "--map", "map.json"]) == 0
-    stems = ("edits", "figure3", "figure4", "retention", "time")
+    stems = ("edits", "figure1", "figure3", "figure4", "retention", "time")
     assert files() == [f"{stem}.{kind}" for stem in stems for kind in ("csv", "png", "svg")]
     printed = capsys.readouterr()
     assert "written: figures/figure3.png, figures/figure3.svg, figures/figure3.csv" in printed.out
@@ -115,18 +116,59 @@ def test_data_of_figure_4_are_written_and_what_is_missing_is_said(
 
     def pretend(config: RunConfig, *, report_progress: Callable[[int], None]) -> object:
         report_progress(1)
-        asked.append((config.backbone, config.world_seed))
+        asked.append((config.backbone, config.world_seed, config.preset, config.device))
         return map_data()
 
     monkeypatch.setattr(computing, "compute", pretend)
     command = ["figures", "--figure", "4", "--map", "map.json"]
     assert main([*command, "--compute", "--world-seed", "2"]) == 0
-    assert asked == [("mini-llama", 2)]
+    assert asked == [(None, 2, "embedded", "cpu")]
     printed = capsys.readouterr()
-    assert printed.out == "written: map.json\n"
+    assert printed.out == "written: map.json; figures --figure 4 --map map.json draws it\n"
     assert "python -m bench train --variant cpt=5" in printed.err
     assert main(command) == 0
     assert files() == ["figure4.csv", "figure4.png", "figure4.svg"]
+
+
+def test_data_of_figure_4_are_of_any_backbone_and_of_real_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import bench.report.prompt_map as computing
+
+    asked: list[RunConfig] = []
+
+    def pretend(config: RunConfig, *, report_progress: Callable[[int], None]) -> object:
+        asked.append(config)
+        return map_data()
+
+    monkeypatch.setattr(computing, "compute", pretend)
+    real = ["--preset", "paper", "--backbone", "gpt2-xl", "--data-dir", "files", "--device", "cpu"]
+    assert main(["figures", "--figure", "4", "--compute", *real, "--out", "drawn"]) == 0
+    (config,) = asked
+    assert (config.preset, config.backbone, config.device) == ("paper", "gpt2-xl", "cpu")
+    assert (config.data_dir, config.generation) == (Path("files"), "none")
+    assert Path("drawn/figure4.json").is_file()
+
+
+def test_no_command_overwrites_data(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
+    """Neither the committed files of a fresh clone, nor what was computed before."""
+    import bench.report.prompt_map as computing
+
+    monkeypatch.setattr(computing, "compute", lambda *_, **__: pytest.fail("it was computed"))
+    write_lines(Path("records/table.jsonl"), STORED)
+    committed = Path(str(tables_folder("reference")))
+    compute, place = ["figures", "--figure", "4", "--compute"], committed / "figure4.json"
+    before = place.read_bytes()
+    assert "figure4.json is there already" in refused(*compute, "--map", str(place))
+    Path("figures").mkdir()
+    Path("figures/figure4.json").write_text("mine", "utf-8")
+    assert "is not overwritten: name a new file." in refused(*compute)
+    export = ["figures", "--figure", "3", "--from", "records", "--export"]
+    place_3 = committed / "figure3.jsonl"
+    before_3 = place_3.read_bytes()
+    assert "figure3.jsonl is there already" in refused(*export, str(place_3))
+    assert Path("figures/figure4.json").read_text("utf-8") == "mine"
+    assert (place.read_bytes(), place_3.read_bytes()) == (before, before_3)
 
 
 def test_editors_of_later_papers_are_drawn_when_asked_for() -> None:

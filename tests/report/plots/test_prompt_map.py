@@ -75,7 +75,7 @@ def test_maps_from_principal_components_are_the_same_and_from_noise_are_not() ->
 
 def test_names_are_taken_once_and_know_what_they_are() -> None:
     requests = [
-        EditRequest(prompt="", target=target, subject=subject)
+        EditRequest(prompt="p", target=target, subject=subject)
         for subject, target in (("Ada", "Bo"), ("Bo", "Cy"), ("Ada", "Cy"))
     ]
     assert names_in(requests) == [

@@ -226,6 +226,8 @@ def test_table_2_counts_its_questions(tmp_path: Path) -> None:
     assert whole == pytest.approx(30_336 * 0.0589 / HOUR)
     few = row(planned(tmp_path, *words, "--task-limit", "100"), "FT")["asking_hours"]
     assert few == pytest.approx(400 * 0.0589 / HOUR)
+    released = row(planned(tmp_path, *words, "--scoring", "released"), "FT")
+    assert released["asking_hours"] == pytest.approx(19 * whole)  # blocks of 1,000 of 19,009
 
 
 def test_trainings_are_counted_once_for_each_data_set(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from submitit.core.job_environment import JobEnvironment
 
 from bench.core.config import RunConfig
 from bench.core.progress import StopFlag
@@ -25,6 +24,9 @@ from bench.runner.run import site_of
 from bench.store.results import ResultStore, mark_of
 from tests.cli.commands import Cli
 from tests.runner.executors.marking_jobs import MarkingJob, job, process_of, states, tries, wait_for
+
+pytest.importorskip("submitit", reason="the extra slurm is not installed")
+from submitit.core.job_environment import JobEnvironment
 
 USR = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")  # what comes before the end of a job
 

@@ -20,7 +20,7 @@ from editors.mend import TINY as MEND
 from editors.mend import MendEditor
 from editors.parts.artefact import checkpoint_path, read_artefact
 from editors.parts.language_model import LanguageModel
-from editors.parts.lte import TINY as LTE
+from editors.parts.lte_hparams import TINY as LTE
 from editors.parts.recipe.hparams import TINY as RECIPE
 from editors.parts.training.task import decayed
 from editors.r_rome import RRomeEditor, with_rome

@@ -1,0 +1,109 @@
+"""Whether the committed reference is whole and unchanged, which needs no model.
+
+`manifest.json` beside the records has the digest of each file and the number of its cells.
+`python -m bench.checks.regression.committed` writes it again, after records were added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.checks.regression.compare import Outcome
+from bench.core.cells import CellKey, stream_of
+from bench.core.files import write_text
+from bench.core.grids import ablation_of, row_variant
+from bench.store.reference import MAP, reference_folder
+from bench.store.results import SEALED_SINCE, Record, failure_of, is_complete, parse
+from bench.store.schema import violations
+
+MANIFEST = "manifest.json"
+
+Cells = Mapping[str, int]  # `mini-llama, 10 edits, ft` -> how many
+
+
+def committed() -> Iterator[Outcome]:
+    """The outcome of each file of the reference: its records, their seals and their number."""
+    folder = reference_folder()
+    try:
+        wanted = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        yield Outcome(MANIFEST, "differs", f"cannot be read: {error}", "manifest")
+        return
+    for name in sorted({*wanted, *(path.name for path in _files(folder))}):
+        stem = name.partition(".")[0]
+        faults = list(_faults(folder / name, wanted.get(name)))
+        rest = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        count = sum(wanted.get(name, {}).get("cells", {}).values())
+        whole = f"all {count:,} records are as they were committed" if count else "as committed"
+        verdict, detail = ("differs", faults[0] + rest) if faults else ("equal", whole)
+        yield Outcome(name, verdict, detail, stem)  # type: ignore[arg-type]
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Of the files as they are; ValueError: one that holds no records."""
+    return {path.name: _entry(path, path.read_bytes()) for path in _files(folder)}
+
+
+def _entry(path: Path, content: bytes) -> dict[str, Any]:
+    lines = content.splitlines() if path.suffix == ".jsonl" else []
+    records = [parse(text, f"{path.name}, line {number}") for number, text in enumerate(lines, 1)]
+    cells = {"cells": _cells(records)} if records else {}
+    return {"sha256": hashlib.sha256(content).hexdigest()} | cells
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.jsonl"), *folder.glob(MAP)])
+
+
+def _cells(records: Sequence[Record]) -> Cells:
+    counts = Counter(_group(record["cell"]) for record in records)
+    return {
+        f"{backbone}, {n_edits} edits, {editor}": counts[backbone, n_edits, editor]
+        for backbone, n_edits, editor in sorted(counts)
+    }
+
+
+def _group(cell: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Backbone, number of edits, editor or the variant of it; the unedited model has no edits."""
+    names, hparams = CellKey.of(cell), stream_of(cell).get("hparams", {})
+    variant = row_variant(names.editor or "", hparams) or ablation_of(hparams)
+    editor = names.editor or "unedited"
+    return names.backbone, names.n_edits or 0, f"{editor} {variant.key}" if variant else editor
+
+
+def _faults(path: Path, wanted: Mapping[str, Any] | None) -> Iterator[str]:
+    if wanted is None:
+        yield f"is not in {MANIFEST}"
+        return
+    try:
+        content = path.read_bytes()
+        now = _entry(path, content)
+    except (OSError, ValueError) as error:
+        yield f"cannot be read: {error}"
+        return
+    for number, text in enumerate(content.splitlines() if "cells" in now else (), 1):
+        yield from (f"line {number} {fault}" for fault in _of_record(json.loads(text)))
+    was, cells = wanted.get("cells", {}), now.get("cells", {})
+    for group in {**was, **cells}:
+        if was.get(group, 0) != cells.get(group, 0):
+            yield f"has {cells.get(group, 0)} cells of {group}, expected {was.get(group, 0)}"
+    if now["sha256"] != wanted.get("sha256"):
+        yield f"is not the file whose digest is in {MANIFEST}"
+
+
+def _of_record(record: Record) -> Iterator[str]:
+    if record["schema"] < SEALED_SINCE:
+        yield "has no digest"
+    if not is_complete(record):
+        yield f"is of a cell that failed: {failure_of(record)}"
+    yield from violations(record)
+
+
+if __name__ == "__main__":
+    where = reference_folder()
+    write_text(where / MANIFEST, json.dumps(manifest(where), indent=1) + "\n")

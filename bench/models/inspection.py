@@ -1,0 +1,151 @@
+"""What a model directory must be, looked at before anything is computed.
+
+Files are read without torch. A model is then built without its weights, so that whatever the
+libraries cannot read ends a command with one sentence instead of failing cell by cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_ADAPTERS = "adapter_*"  # PEFT's configuration and weights
+# Files and entries of a configuration that say that weights are no plain numbers.
+_QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+_QUANTISED = ("quantization_config", "compression_config")
+_PLAIN = frozenset({"F64", "F32", "F16", "BF16"})  # as safetensors calls them
+_POINTER = b"version https://git-lfs"
+_LONGEST_HEADER = 100 << 20  # bytes; the library's own limit
+_SHOWN = 300  # characters of a library's message
+
+
+def check_plain(directory: Path, config: Mapping[str, Any]) -> None:
+    """Refuse what would change the weights, or would be left out when they are read.
+
+    Raises:
+        ValueError: an adapter, quantised weights, or an id of a token that has no embedding.
+    """
+    adapters = sorted(path.name for path in directory.glob(_ADAPTERS))
+    if adapters:
+        raise ValueError(
+            f"{directory} holds an adapter ({adapters[0]}) beside its weights; wanted a model "
+            "alone: merge the adapter into the weights, or move it elsewhere."
+        )
+    quantised = [name for name in _QUANTISED if config.get(name)]
+    quantised += [name for name in _QUANTISED_FILES if (directory / name).is_file()]
+    if quantised:
+        raise ValueError(
+            f"{directory} holds quantised weights ({quantised[0]}); edits need plain ones, in "
+            "float32, bfloat16 or float16."
+        )
+    rows, padding = config.get("vocab_size"), config.get("pad_token_id")
+    if isinstance(rows, int) and isinstance(padding, int) and not -rows <= padding < rows:
+        raise ValueError(
+            f"{directory / 'config.json'} has a pad_token_id of {padding}, but the model has "
+            f"{rows} embedding rows, 0 to {rows - 1}."
+        )
+
+
+def check_headers(directory: Path) -> None:
+    """Refuse files of weights that are damaged, cut short or of other numbers.
+
+    Raises:
+        ValueError: by the first such file.
+    """
+    for path in sorted(directory.glob("*.safetensors")):
+        header = _header(path)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        with path.open("rb") as file:
+            begin = 8 + int.from_bytes(file.read(8), "little")
+        if path.stat().st_size < begin + end:
+            raise ValueError(
+                f"{path} is cut short: its header names {begin + end:,} bytes, and it has "
+                f"{path.stat().st_size:,}."
+            )
+        other = [
+            f"{name} is {entry['dtype']}"
+            for name, entry in header.items()
+            if name.endswith(".weight") and entry["dtype"] not in _PLAIN
+        ]
+        if other:
+            raise ValueError(
+                f"{path} holds weights that are no plain numbers ({other[0]}); wanted "
+                f"{', '.join(sorted(_PLAIN))}."
+            )
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Name -> facts of each tensor in a safetensors file."""
+    with path.open("rb") as file:
+        start = file.read(len(_POINTER))
+        if start == _POINTER:
+            raise ValueError(
+                f"{path} is a git-lfs pointer, not the weights; `git lfs pull` fetches them."
+            )
+        file.seek(8)
+        size = int.from_bytes(start[:8], "little")
+        content = file.read(size) if size <= _LONGEST_HEADER else b""
+    try:
+        header = json.loads(content)
+        header.pop("__metadata__", None)
+        return {name: {**entry, "data_offsets": [*entry["data_offsets"]]} for name, entry in
+                header.items() if entry["dtype"]}  # fmt: skip
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no whole safetensors file: its header is damaged.") from error
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn whatever the libraries raise inside into one sentence about `what` is read.
+
+    Raises:
+        ValueError: for an error of any kind, but for OSError, which stays as it is.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        shown = reason if len(reason) <= _SHOWN else f"{reason[:_SHOWN]}..."
+        raise ValueError(f"{what} cannot be read: {type(error).__name__}: {shown}.") from error
+
+
+def read_configuration(directory: Path) -> PretrainedConfig:
+    """The configuration of a model; how attention is computed is no part of it."""
+    from transformers import AutoConfig
+
+    with reading(f"The config.json in {directory}"):
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            str(directory), local_files_only=True, trust_remote_code=False
+        )
+        config._attn_implementation = None  # noqa: SLF001 - it has no public name
+        return config
+
+
+def read_tokenizer(directory: Path) -> Any:
+    """The tokenizer of a directory."""
+    from transformers import AutoTokenizer
+
+    with reading(f"The tokenizer in {directory}"):
+        return AutoTokenizer.from_pretrained(
+            str(directory), local_files_only=True, trust_remote_code=False
+        )
+
+
+def check_vocabulary(tokens: int, rows: int, directory: Path) -> None:
+    """A tokenizer may leave some embedding rows unused (GPT-J pads them), but not half of them.
+
+    Without its vocabulary files a tokenizer silently loads with a few special tokens alone.
+    """
+    if not rows / 2 <= tokens <= rows:
+        raise ValueError(
+            f"The tokenizer in {directory} knows {tokens} tokens, but the model has "
+            f"{rows} embedding rows; they do not belong together."
+        )
