@@ -113,7 +113,7 @@ def test_show_has_the_traceback_of_a_failed_cell(store: ResultStore, cli: Cli) -
     [
         ("ffffffffff", "has a key that begins with ffffffffff"),
         ("../../etc/passwd", "A key is up to 64 of the digits 0-9 and a-f"),
-        ("", "A key is up to 64"),
+        ("", "KEY: expected a value, got none."),
         ("*", "A key is up to 64"),
         ("0" * 64, "is no result record"),
     ],

@@ -16,6 +16,7 @@ import editors
 from bench.checks.contract import CLAUSES
 from bench.checks.contract.tiny import TINY, Subject
 from bench.cli import main as cli
+from bench.models import backbones
 from editors import registry
 from tests.support.pages import ROOT, commands, example, table_under
 
@@ -132,6 +133,7 @@ def test_the_first_real_run_works_with_the_settings_of_the_real_model(
     (tmp_path / "corpus.txt").symlink_to(data_dir() / "corpus.txt")
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backbones, "_like", lambda name, config: "llama-2-7b")
     page = ROOT / "docs" / "first_real_run.md"
     place = str(deep_model.relative_to(tmp_path))
     (command,) = [words for words in commands(page) if place in words]

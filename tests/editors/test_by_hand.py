@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -299,7 +300,10 @@ def test_asking_leaves_the_edits_as_they_are(session: Session) -> None:
 
 
 class Unreadable(EditRequest):
-    """Fails in the midst of an edit."""
+    """Fails as soon as its target is read."""
+
+    def __post_init__(self) -> None:
+        """Without the checks, which read the target."""
 
     def __getattribute__(self, name: str) -> Any:
         if name == "target":
@@ -309,9 +313,12 @@ class Unreadable(EditRequest):
 
 def test_an_edit_that_fails_leaves_those_before_it(session: Session) -> None:
     session.edit(FIRST)
-    before = facts(session.editor)
-    with pytest.raises(InterruptedEditError):
-        session.edit(Unreadable(prompt="No target for", target="", subject="target"))
+    before, edit = facts(session.editor), session.editor.edit
+    unreadable = Unreadable(prompt="No target for", target="", subject="target")
+    first = iter([[unreadable]])
+    broken = patch.object(session.editor, "edit", lambda given: edit(next(first, given)))
+    with broken, pytest.raises(InterruptedEditError):
+        session.edit(SECOND)
     assert session.edits == (FIRST,)
     assert_same(facts(session.editor), before)
 

@@ -15,7 +15,7 @@ from bench.checks.contract.tiny import (
 )
 from editors.base import Resources
 from editors.parts.fact_memory import NONE
-from editors.parts.tokens import batch_of_ids, prompt_ids
+from editors.parts.tokens import batch_of_ids, context_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
 
 FIRST, SECOND, *_ = REQUESTS
@@ -38,7 +38,7 @@ def test_an_answer_is_that_after_the_fact_as_text(encoder: Path, form: str, text
     lm = editor.lm
     editor.edit([FIRST])
     plain = batch_for(lm, [(FIRST.prompt, FIRST.target)])
-    joined = prompt_ids(lm.tokenizer, text) + prompt_ids(lm.tokenizer, FIRST.prompt)[1:]  # one BOS
+    joined = context_ids(lm.tokenizer, text) + prompt_ids(lm.tokenizer, FIRST.prompt)[1:]  # one BOS
     after = batch_of_ids([joined], plain.target_ids, [""], padding=0, device=lm.device)
     with torch.no_grad():
         wanted = lm.target_logits(after)

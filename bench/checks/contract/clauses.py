@@ -364,7 +364,10 @@ def reset_after_a_bad_request(subject: Subject) -> None:
 
 
 class _UnreadableRequest(EditRequest):
-    """A request whose target raises."""
+    """A request whose target raises, as soon as it is read."""
+
+    def __post_init__(self) -> None:
+        """Without the checks, which read the target."""
 
     def __getattribute__(self, name: str) -> Any:
         if name == "target":

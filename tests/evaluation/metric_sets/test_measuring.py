@@ -161,7 +161,7 @@ def test_a_record_with_sets_holds_and_its_compact_form_has_their_summaries(
     of = asking(3, inputs)
     ran = run(Shift(tiny_llama()), of, inputs=inputs)
     body = {
-        "data": {},
+        "data": {"samples": len(ran.rows)},
         "summary": summary_of(of, ran.rows, ran.measured),
         "health": ran.health,
         "rows": ran.rows,
