@@ -299,7 +299,12 @@ def _is_there(path: Path, unsealed: frozenset[str] = _UNSEALED) -> bool:
 
 
 @cache
-def _check_at(path: Path, modified: int, size: int, unsealed: frozenset[str]) -> None:  # noqa: ARG001
+def _check_at(
+    path: Path,
+    modified: int,  # noqa: ARG001 - with the size it is the key: a changed file is read again
+    size: int,  # noqa: ARG001
+    unsealed: frozenset[str],
+) -> None:
     """Read a file once in a process as long as it does not change."""
     read_sealed(path, unsealed)
 

@@ -16,8 +16,9 @@ from bench.datasets.base import Split
 
 # Decimal fractions are compared as binary ones; far below the last printed digit.
 _BINARY = 1e-9
-# Rows that the paper's appendix states: of the edit sets for training and test, and the test rows
-# of MMLU and CSQA.
+# Rows that the paper states: of the edit sets for training and test, and the test rows of MMLU and
+# CSQA. RIPE's test rows, MMLU's and CSQA's are from its text; the other sizes are those under which
+# the files are released, and were not compared with the wording of the appendix.
 STATED_EDITS: Mapping[str, Mapping[Split, int]] = {
     "zsre": {"train": 162_555, "test": 19_009},
     "counterfact": {"train": 10_000, "test": 10_000},
