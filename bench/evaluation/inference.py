@@ -5,7 +5,7 @@ Results do not depend on the batch size, which is halved when memory runs out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial as partial_of
@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 
 from bench.evaluation.metrics import ANSWER_END, MAX_ANSWER_TOKENS
-from editors.parts.generation import Stop, forced_and_greedy, greedy, window_fits
+from editors.parts.generation import BeyondWindowError, Stop, forced_and_greedy, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import RetrievalText, TokenBatch, batch_of, target_ids
 
@@ -108,8 +108,6 @@ def generate(
 
     Decoding stops where an answer ends by itself (`stops_of`), or as `stop` has it.
     """
-    if not window_fits(lm, _texts(items, template), max_new_tokens):
-        batch_size = 1
 
     def answer(batch: TokenBatch, chunk: Sequence[Question]) -> list[Ids]:
         stops = stop or stops_of(lm, chunk)
@@ -135,9 +133,6 @@ def predict_and_generate(
     For steering that does not depend on targets (`FastPaths.steers_by_prompt`), and with `shrink`
     for one that treats all rows alike.
     """
-    if not window_fits(lm, _texts(items), MAX_ANSWER_TOKENS):
-        forced = predict(lm, items, steering, batch_size=batch_size)
-        return list(zip(forced, generate(lm, items, steering), strict=True))
 
     def answer(batch: TokenBatch, chunk: Sequence[Question]) -> list[Both]:
         logits, rows = forced_and_greedy(
@@ -146,15 +141,14 @@ def predict_and_generate(
         )  # fmt: skip
         return list(zip(_forced(batch, logits), map(tuple, rows), strict=True))
 
-    return ask_in_batches(
-        items, lambda chunk: with_targets(lm, chunk), answer, steering, batch_size, partial
-    )
-
-
-def _texts(items: Sequence[Question], template: str | None = "{}") -> Iterator[str]:
-    """What is read of each item: its prompt in a template, and its target."""
-    for item in items:
-        yield (template or "{}").replace("{}", f"{item.prompt} {item.target}")
+    try:
+        return ask_in_batches(
+            items, lambda chunk: with_targets(lm, chunk), answer, steering, batch_size, partial
+        )
+    except BeyondWindowError:
+        forced = predict(lm, items, steering, batch_size=batch_size)
+        generated = generate(lm, items, steering, batch_size=batch_size)
+        return list(zip(forced, generated, strict=True))
 
 
 def stops_of(lm: LanguageModel, items: Sequence[Question]) -> list[Stop]:
@@ -223,18 +217,24 @@ def _next_batch(
     steering: Steering,
     limit: BatchLimit,
 ) -> list[AnswerT]:
-    """Answers of the first items, as many as memory holds."""
+    """Answers of the first items, as many as memory and attention's window hold."""
+    chunk = items[: limit.rows]
     while True:
-        chunk = items[: limit.rows]
         try:
             batch = tokenised(chunk)
             with steering(batch):
                 return answer(batch, chunk)
+        except BeyondWindowError:
+            if len(chunk) == 1:
+                raise
+            chunk = chunk[:1]
+            continue
         except (RuntimeError, MemoryError) as error:
             if len(chunk) == 1 or not _is_out_of_memory(error):
                 raise
         # Outside of the clause: the error holds on to the tensors of the failed batch.
         limit.rows = len(chunk) // 2
+        chunk = chunk[: limit.rows]
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 

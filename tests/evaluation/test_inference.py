@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
 
 import editors
-from bench.checks.contract.tiny import SAMPLES, tiny_llama, tuned
+from bench.checks.contract.tiny import SAMPLES, tiny_llama, tiny_mistral, tuned
 from bench.evaluation.inference import (
     BatchLimit,
     PartialAnswers,
@@ -105,18 +104,6 @@ def test_the_error_of_the_real_allocator_is_known() -> None:
 WINDOW = 8
 
 
-def windowed(window: int | None = WINDOW) -> LanguageModel:
-    """The tiny LLaMA's weights in a Mistral, whose attention looks back at a few tokens."""
-    llama = tiny_llama()
-    values = llama.model.config.to_dict()
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-             "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
-    config = MistralConfig(**{name: values[name] for name in names}, sliding_window=window)
-    model = MistralForCausalLM(config)
-    model.load_state_dict(llama.model.state_dict())
-    return LanguageModel(model, llama.tokenizer, name="tiny-mistral")
-
-
 ASKED = [
     Item(aspect="reliability", kind="request", prompt=prompt, target="Veltria old")
     for prompt in ("Ina is", "Where is the long road to the far north of the city", "Bern")
@@ -124,20 +111,20 @@ ASKED = [
 
 
 def test_answers_of_a_model_with_a_window_do_not_depend_on_the_batch() -> None:
-    lm = windowed()
+    lm = tiny_mistral(WINDOW)
     alone = [generate(lm, [item])[0] for item in ASKED]
     assert generate(lm, ASKED) == alone
     both = predict_and_generate(lm, ASKED)
     assert [ids for _, ids in both] == alone
     assert [forced for forced, _ in both] == predict(lm, ASKED)
-    assert alone != [generate(windowed(None), [item])[0] for item in ASKED]
+    assert alone != [generate(tiny_mistral(None), [item])[0] for item in ASKED]
     by_hand = editors.get_editor("ft", lm.model, lm.tokenizer, hparams=tuned("ft"))
     prompts = [item.prompt for item in ASKED]
     assert by_hand.generate_all(prompts) == [by_hand.generate(prompt) for prompt in prompts]
 
 
 def test_rows_beyond_a_window_are_never_decoded_together() -> None:
-    lm = windowed()
+    lm = tiny_mistral(WINDOW)
     batch = batch_of(lm.tokenizer, [(i.prompt, "") for i in ASKED], device=lm.device)
     with pytest.raises(ValueError, match="tiny-mistral looks back at 8 tokens"):
         greedy(lm, batch, max_new_tokens=4, stop=Stop())

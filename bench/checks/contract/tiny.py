@@ -24,6 +24,8 @@ from transformers import (
     GPTJForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -140,6 +142,18 @@ def tiny_llama() -> LanguageModel:
         pad_token_id=0,
     )
     return _language_model("tiny-llama", LlamaForCausalLM, config, bos=True)
+
+
+def tiny_mistral(window: int | None) -> LanguageModel:
+    """The weights of `tiny_llama`, with attention that looks back at `window` tokens."""
+    llama = tiny_llama()
+    values = llama.model.config.to_dict()
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+             "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
+    config = MistralConfig(**{name: values[name] for name in names}, sliding_window=window)
+    model = MistralForCausalLM(config)
+    model.load_state_dict(llama.model.state_dict())
+    return LanguageModel(model, llama.tokenizer, name="tiny-mistral")
 
 
 def tiny_gptj() -> LanguageModel:
