@@ -23,6 +23,12 @@ def space_before(text: str, prompt: str | None = None) -> str:
     return "" if text.startswith(" ") or bare else " "
 
 
+def joined(prompt: str, target: str) -> str:
+    """A prompt and its target as one text, with what `space_before` says between them."""
+    prompt, target = prompt.rstrip(), target.lstrip()
+    return prompt + space_before(target, prompt) + target
+
+
 def subject_span(prompt: str, subject: str) -> tuple[int, int] | None:
     """Begin and end of the subject in the prompt, in characters; None where it is not there.
 
