@@ -357,7 +357,7 @@ def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) ->
 def _changes(editor: str, backbone: str, hparams: Mapping[str, Any]) -> str:
     if not registry.is_present(editor):  # a user's own, whose presets are not here
         return ""
-    preset = plain(registry.hparams_for(editor, backbone).to_dict())
+    preset = plain(registry.compared_preset(editor, backbone, hparams).to_dict())
     return ", ".join(f"{k}={v}" for k, v in hparams.items() if preset.get(k) != v)
 
 
