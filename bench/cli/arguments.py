@@ -318,8 +318,11 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     values["slurm_option"] = {name.lstrip("-"): value for name, value in pairs.items()} or None
     form = "EDITOR.NAME=VALUE or EDITOR=PRESET"
     hparams = assignments(given.get("hparam", ()), form=form)
-    if given.get("index"):
-        hparams["recipe.index"] = args.index
+    if given.get("index") and hparams.setdefault("recipe.index", args.index) != args.index:
+        raise ValueError(
+            f"--index {args.index} and --hparam recipe.index={hparams['recipe.index']}: "
+            "wanted the index once."
+        )
     values["encoder"] = tuple(values.get("encoder", ())) or None
     options = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
     return RunConfig(
