@@ -22,12 +22,20 @@ from bench.core.config import (
     RunOptions,
 )
 from bench.core.grids import TABLES
-from bench.core.names import DATASETS, ENCODER, listed_names, recent_labels, unknown_name
+from bench.core.names import DATASETS, listed_names, recent_labels, unknown_name
 from bench.core.progress import show_busy
 from bench.evaluation.metric_sets import available
-from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
+from bench.models.backbones import (
+    BACKBONES,
+    EMBEDDED,
+    HUB_IDS,
+    Backbone,
+    check_device,
+    load,
+    locate,
+)
 from bench.models.key_statistics import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
-from bench.models.resources import HUB_ENCODERS
+from bench.models.resources import ENCODERS
 
 if TYPE_CHECKING:
     from editors.parts.language_model import LanguageModel
@@ -154,8 +162,8 @@ def add(group: Group, *options: Option | tuple[Option, ...]) -> None:
 
 # fmt: off
 BACKBONE = Option(
-    "--backbone", "NAME|PATH", f"one of {listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face "
-    "model directory (default: the table's; mini-llama without one)",
+    "--backbone", "NAME|PATH", f"one of {listed(BACKBONES)}, or a local Hugging Face model "
+    "directory or GGUF file (default: the table's; mini-llama without one)",
 )
 PRESET = Option(
     "--preset", "NAME", "embedded (shipped miniature backbones and generated data) or paper (the "
@@ -187,8 +195,8 @@ DATA_DIR = Option(
 WORLD_SEED = Option("--world-seed", "N", "which embedded world (default: 0)", whole(), 0)
 SENTENCE_ENCODER = Option(
     "--encoder", "[EDITOR=]NAME|DIR", "sentence encoder of retrieval editors, or of one of them: "
-    f"{listed((ENCODER, *HUB_ENCODERS))}, or a local directory; may be repeated (default: the "
-    "embedded one, roberta-base for the paper's backbones)", repeated=True,
+    f"{listed(ENCODERS)}, or a local directory; may be repeated (default: the embedded one, "
+    "roberta-base for the paper's backbones, all-minilm-l6-v2 for smollm2-135m)", repeated=True,
 )
 CORPUS = (
     Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "

@@ -40,8 +40,7 @@ from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import (
     Artefact,
     corpus_for,
-    encoder_directory,
-    encoder_named,
+    encoder_of,
     train_artefact,
     trainable,
     training_samples,
@@ -228,9 +227,7 @@ def _encoder(editor: str, backbone: str, config: RunConfig) -> Path:
     """Directory of the sentence encoder that training starts from."""
     from editors.parts.encoder import check_files
 
-    hub = config.preset == "paper"
-    name = encoder_named(editor, backbone, config)
-    directory = encoder_directory(name, hub=hub, world_seed=config.world_seed)
+    directory = encoder_of(editor, backbone, config)
     check_files(directory)  # refused before a large backbone is loaded
     return directory
 

@@ -32,16 +32,15 @@ from bench.core.names import DATASETS, ENCODER, unknown_name
 from bench.core.progress import show_steps
 from bench.datasets import get_dataset
 from bench.datasets.base import locate
+from bench.models import catalogue
 from bench.models.backbones import (
     EMBEDDED,
     HUB_IDS,
-    PICKLED,
     Backbone,
-    check_no_code,
-    check_weights,
     snapshot,
 )
 from bench.models.fitting import fitting
+from bench.models.inspection import PICKLED, check_no_code, check_weights
 from bench.models.key_statistics import (
     BESIDE_DATA,
     DOCUMENTS,
@@ -76,6 +75,7 @@ HUB_ENCODERS = {
     "roberta-base": "FacebookAI/roberta-base",  # the paper's sentence encoder
     "multi-qa-mpnet-base-dot-v1": "sentence-transformers/multi-qa-mpnet-base-dot-v1",  # LTE's own
 }
+ENCODERS = (ENCODER, *catalogue.names("encoder"), *HUB_ENCODERS)  # by name
 # Files of a sentence encoder; those of its modules, such as 1_Pooling, are in folders of their own.
 _ENCODER_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
 _MODULE_FILES = ("*/*.json", "*/*.safetensors")
@@ -212,30 +212,45 @@ def _training(dataset: str, config: RunConfig) -> TrainingEdits:
 def encoder_of(editor: str, backbone: str, config: RunConfig) -> Path:
     """Directory of the sentence encoder of an editor; see `encoder_directory`."""
     name = encoder_named(editor, backbone, config)
-    return encoder_directory(name, hub=backbone in HUB_IDS, world_seed=config.world_seed)
+    return encoder_directory(name, world_seed=config.world_seed)
 
 
-def encoder_named(editor: str, backbone: str, config: RunConfig) -> str | None:
-    """The encoder that is named for an editor, or belongs to it as the paper has it."""
-    named = config.encoder_for(editor)
-    own = config.bundle == "paper" and backbone in HUB_IDS
-    return named or (registry.editor_class(editor).paper_encoder if own else None)
+def encoder_named(editor: str, backbone: str, config: RunConfig) -> str:
+    """The encoder that is named for an editor, else the one that belongs to it or the backbone.
 
-
-def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:
-    """Directory of a pre-trained sentence encoder.
-
-    The `name` is `mini-roberta`, `roberta-base` or a directory; by default the hub's for backbones
-    of the `hub`, else the embedded world's. Pickled weights and code are refused.
+    As the paper has it an editor may have its own.
     """
-    name = name or ("roberta-base" if hub else ENCODER)
+    named = config.encoder_for(editor)
+    if named is None and config.bundle == "paper" and backbone in HUB_IDS:
+        named = registry.editor_class(editor).paper_encoder
+    return named or usual_encoder(backbone)
+
+
+def usual_encoder(backbone: str) -> str:
+    """The encoder that belongs to the known backbone that a model is like.
+
+    The catalogue names one, backbones of the hub have roberta-base, others the embedded world's.
+    """
+    listed = catalogue.named(backbone, "backbone")
+    own = listed.entry.encoder if listed is not None else None
+    return own or ("roberta-base" if backbone in HUB_IDS else ENCODER)
+
+
+def encoder_directory(name: str, *, world_seed: int = 0) -> Path:
+    """Directory of a pre-trained sentence encoder; pickled weights and code are refused.
+
+    The `name` is one of `ENCODERS`, or a directory.
+    """
     if name == ENCODER:
         return require_assets(world_seed, ENCODER)
     if name in HUB_ENCODERS:
         return snapshot(HUB_ENCODERS[name], _ENCODER_FILES, option="--encoder")
-    directory = Path(name).expanduser()
+    listed = catalogue.named(name, "encoder")
+    directory = Path(name).expanduser() if listed is None else catalogue.fetched(listed)
     if not directory.is_dir():
-        error = unknown_name("encoder", name, (ENCODER, *HUB_ENCODERS))
+        if (command := catalogue.command_for(name)) is not None:
+            raise FileNotFoundError(f"No sentence encoder at {name}: {command}")
+        error = unknown_name("encoder", name, ENCODERS)
         raise ValueError(f"{error} Any local directory with a sentence encoder can be given.")
     if not any(path for form in ("*.safetensors", *PICKLED) for path in directory.glob(form)):
         raise FileNotFoundError(f"No sentence encoder at {directory}: no *.safetensors weights.")

@@ -11,7 +11,7 @@ from typing import Any
 from bench.core.cells import Cell, check_counts
 from bench.core.config import RunConfig, option
 from bench.core.grids import RECIPE, UNDEFINED, GridPoint, Table, default_limit, get_table, variant
-from bench.core.names import ENCODER, editor_keys, unknown_name
+from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
 from bench.datasets.base import NO_SUBJECT, OTHER_CASE
@@ -20,7 +20,6 @@ from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
 from bench.evaluation.metric_sets import MeasureInputs, available, identities
 from bench.models.backbones import (
-    HUB_IDS,
     UNKNOWN,
     Backbone,
     check_device,
@@ -218,8 +217,7 @@ def settings(config: RunConfig, points: Sequence[GridPoint]) -> Iterator[str]:
             lines = not hparams.uses_covariance
             corpus = corpus_named(known, config, lines=lines) or "the embedded world's"
         if cls.uses_encoder:
-            usual = "roberta-base" if known in HUB_IDS else ENCODER
-            encoder = encoder_named(editor, known, config) or usual
+            encoder = encoder_named(editor, known, config)
         yield (
             f"{backbone}  {cls.label}: preset {preset}, bundle {config.bundle}, corpus {corpus}, "
             f"encoder {encoder}"

@@ -214,6 +214,7 @@ KNOWN: dict[str, tuple[str, int, int, int, int]] = {
     "llama-3-8b-instruct": ("llama", 4096, 32, 32, 128256),
     "mistral-7b-v0.3": ("mistral", 4096, 32, 32, 32768),
     "qwen2.5-7b-instruct": ("qwen2", 3584, 28, 28, 152064),
+    "smollm2-135m": ("llama", 576, 30, 9, 49152),  # 135 million parameters, any of its kind
     "mini-llama": ("llama", 128, 4, 4, 3072),
     "mini-gptj": ("gptj", 128, 8, 4, 3072),
     "mini-gpt2": ("gpt2", 160, 4, 5, 3072),

@@ -18,7 +18,7 @@ from bench.evaluation.inference import BATCH_SIZE
 from bench.evaluation.record_kinds import RELEASED
 from bench.models.backbones import EMBEDDED, HUB_IDS, like
 from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
-from bench.models.resources import encoder_named
+from bench.models.resources import encoder_named, usual_encoder
 from bench.runner.costs.hours import (
     CPU_TERAFLOPS,
     TERAFLOPS,
@@ -136,7 +136,7 @@ class _Backbone:
         self._recorded = name in EMBEDDED and self._embedded
         self._setting = on = Setting(
             shape=self._shape,
-            encoder=encoder_shape(self._config.encoder_for(""), hub=self._hub),
+            encoder=encoder_shape(self._config.encoder_for("") or usual_encoder(self._like)),
             dtype=self._config.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
@@ -163,7 +163,7 @@ class _Backbone:
 
     def _encoder_of(self, editor: str) -> EncoderShape:
         name = encoder_named(editor, self._like, self._config)
-        return encoder_shape(name, hub=self._hub)
+        return encoder_shape(name)
 
     def unedited(self) -> Row:
         """Answers of the unedited model, once for each data set, and its own cells."""

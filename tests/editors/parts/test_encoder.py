@@ -149,13 +149,13 @@ def test_only_the_first_missing_ones_are_named() -> None:
 
 def test_pickled_encoders_and_remote_code_are_refused(tmp_path: Path) -> None:
     directory = write_encoder(tmp_path)
-    assert encoder_directory(str(directory), hub=False) == directory
+    assert encoder_directory(str(directory)) == directory
     (directory / "generation_config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}')
     with pytest.raises(ValueError, match=r"asks for remote code \(auto_map\)"):
-        encoder_directory(str(directory), hub=False)
+        encoder_directory(str(directory))
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
     with pytest.raises(ValueError, match="python -m bench import-weights"):
-        encoder_directory(str(directory), hub=False)
+        encoder_directory(str(directory))
 
 
 CPU = torch.device("cpu")

@@ -171,7 +171,7 @@ PARAMETERS = 6_738_415_616  # of LLaMA-2-7B
 def large(**changes: Any) -> Setting:
     setting = Setting(
         shape=shape_of_backbone("llama-2-7b"),
-        encoder=encoder_shape(None, hub=True),
+        encoder=encoder_shape("roberta-base"),
         dtype="float32",
         singles=False,
     )
@@ -273,7 +273,7 @@ def test_alphaedits_time_grows_with_its_keys() -> None:
         # a forward, and a backward through the last three blocks
         ("ultraedit", UltraEditHparams(layers=(29,)), 40 * PARAMETERS * (2 + 2 * 3 / 32)),
         # one question encoded
-        ("rag", RagHparams(), 40 * 2 * encoder_shape(None, hub=True).parameters),
+        ("rag", RagHparams(), 40 * 2 * encoder_shape("roberta-base").parameters),
     ],
 )
 def test_operations_of_an_edit(editor: str, hparams: Hparams, wanted: float) -> None:
