@@ -120,13 +120,21 @@ def _unpack(wheel: Path, entry: Entry, content: Path) -> None:
     wanted = PurePosixPath(entry.path)
     try:
         with zipfile.ZipFile(wheel) as archive, show_busy(f"unpacking {wheel.name}"):
-            paths = map(PurePosixPath, archive.namelist())
-            names = [str(path) for path in paths if path.is_relative_to(wanted)]
-            archive.extractall(content, names)
+            names = [name for name in archive.namelist() if _is_below(name, wanted)]
+            for name in names:
+                (content / name).parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as packed, (content / name).open("wb") as file:
+                    shutil.copyfileobj(packed, file)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{wheel.name} is no wheel: {error}.") from error
     if not names:
         raise ValueError(f"{wheel.name} has no {entry.path}.")
+
+
+def _is_below(name: str, wanted: PurePosixPath) -> bool:
+    """Whether a name in a wheel is a file at a path, and leads nowhere else."""
+    path = PurePosixPath(name)
+    return path.is_relative_to(wanted) and ".." not in path.parts and not name.endswith("/")
 
 
 def _check_digest(path: Path, wanted: str, what: str) -> None:
