@@ -102,6 +102,8 @@ def resolve(name: str) -> str:
         ValueError: no editor of that name, and the nearest one is named; or a file with none.
         FileNotFoundError: no such file.
     """
+    if name in _entries():
+        return name
     if name.endswith(".py"):
         return _run(Path(name))
     keys = {alias: entry.key for entry in _known().values() for alias in entry.names}

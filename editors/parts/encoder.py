@@ -211,8 +211,8 @@ class TextVectors:
         directory: Path,
         device: torch.device,
         pooling: Literal["tokens", "pooler"] = "tokens",
-    ) -> Self:
-        """Load a local encoder (safetensors only, no remote code).
+    ) -> TextVectors:
+        """A local encoder (safetensors only, no remote code); the last one is not loaded twice.
 
         With `pooler` a vector is the output of the encoder's own pooler.
 
@@ -221,9 +221,21 @@ class TextVectors:
             ValueError: it pools its tokens in another way, or has no pooler where it is wanted, or
                 its weights do not fit.
         """
+        check_files(directory)
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+        seen = [(path, (of := path.stat()).st_ino, of.st_size, of.st_mtime_ns) for path in files]
+        wanted = (str(device), pooling, *seen)
+        if wanted not in _loaded:
+            _loaded.clear()
+            _loaded[wanted] = cls._load(directory, device, pooling)
+        return _loaded[wanted]
+
+    @classmethod
+    def _load(
+        cls, directory: Path, device: torch.device, pooling: Literal["tokens", "pooler"]
+    ) -> TextVectors:
         from transformers import AutoConfig, AutoModel
 
-        check_files(directory)
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # a checkpoint without a pooler draws one
             loaded: Any = AutoModel.from_pretrained(directory, **_LOCAL)
@@ -262,6 +274,9 @@ class TextVectors:
             return functional.normalize(states[:, 0], dim=-1)
         real = mask[..., None].to(states.dtype)  # [B, T, 1]
         return functional.normalize((states * real).sum(1) / real.sum(1), dim=-1)
+
+
+_loaded: dict[tuple[Any, ...], TextVectors] = {}  # the last, by its files as they were
 
 
 def check_files(directory: Path, names: Sequence[str] = _FILES) -> None:
