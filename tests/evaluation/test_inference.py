@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 import editors
 from bench.checks.contract.tiny import SAMPLES, tiny_llama, tiny_mistral, tuned
 from bench.evaluation.inference import (
+    PADDING,
     BatchLimit,
     PartialAnswers,
     ask_in_batches,
@@ -50,8 +52,13 @@ class Small:
         self.sizes: list[int] = []
         self.steered: list[list[int]] = []
 
-    def ask(self, items: Sequence[Item], batch_size: Any, partial: Any = None) -> list[int]:
-        return ask_in_batches(items, list, self.answer, self.steering, batch_size, partial)  # type: ignore[arg-type]
+    def ask(
+        self, items: Sequence[Item], batch_size: Any, partial: Any = None, forwards: int = 1
+    ) -> list[int]:
+        tokenised: Any = list
+        return ask_in_batches(
+            items, tokenised, self.answer, self.steering, batch_size, partial, forwards=forwards
+        )
 
     def answer(self, _: Any, items: Sequence[Item]) -> list[int]:
         self.sizes.append(len(items))
@@ -99,6 +106,18 @@ def test_the_error_of_the_real_allocator_is_known() -> None:
 
     steering = Small(9).steering
     assert ask_in_batches(questions(3), list, greedy, steering, 3) == [0, 1, 2]  # type: ignore[arg-type]
+
+
+def test_a_batch_ends_where_padding_costs_more_than_another_one() -> None:
+    small, short = Small(99), questions(11)[10]
+    long = replace(short, prompt="?" * (11 + PADDING // 2))
+    longest = replace(short, prompt="?" * 400)
+    for forwards, sizes in ((1, [2, 1, 1]), (9, [4])):
+        small.sizes.clear()
+        items = [longest, short, long, short]
+        answers = small.ask(items, 9, forwards=forwards)
+        assert answers == [len(item.prompt) ** 2 for item in items]
+        assert small.sizes == sizes
 
 
 WINDOW = 8
