@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, choose_hparams, commands, growth, shapes
+from bench.world.store import data_dir
+from benchmarks import backbone, cells, choose_hparams, commands, growth, shapes
 from benchmarks.__main__ import main
 from benchmarks.measure import Line
 
@@ -50,6 +51,22 @@ def test_only_a_collapsed_model_may_magnify_rounding() -> None:
     for ours, theirs in ((0.05, 0.01), (0.51, 0.5)):
         with pytest.raises(cells.DifferentScoresError, match="mend"):
             cells.agreement("mend", [{cells.AVERAGE: ours}], {cells.AVERAGE: theirs})
+
+
+def test_a_model_of_ones_own_is_timed_in_cpu_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(backbone, "ASKED", 2)
+    out, place = tmp_path / "cells.json", ["--backbone", "mini-llama"]
+    assert main(["cells", *place]) == 2
+    place += ["--data-dir", str(data_dir(0)), "--editors", "rome,recipe", "--out", str(out)]
+    assert main(["cells", *place]) == 0
+    lines = json.loads(out.read_text("utf-8"))["lines"]
+    assert {line["subject"] for line in lines} == {"rome"}  # RECIPE has weights of its own
+    assert [line["figure"].split(",")[0] for line in lines] == [
+        "CPU s per edit", *["CPU s of 6 questions"] * 2,
+    ]  # fmt: skip
+    assert all(line["ours"] > 0 for line in lines)
 
 
 def test_starting_is_measured_with_commands_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
