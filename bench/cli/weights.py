@@ -34,7 +34,14 @@ from bench.core.console import say, warn
 from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS, editor_keys
-from bench.core.progress import SCORES, counted, show_documents
+from bench.core.progress import (
+    SCORES,
+    StopFlag,
+    StoppedEarly,
+    counted,
+    show_documents,
+    stopped_by_signals,
+)
 from bench.models.backbones import EMBEDDED, like
 from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import (
@@ -165,15 +172,21 @@ def train(args: argparse.Namespace) -> int:
     encoder = _encoder(key, backbone.like, config) if editor.uses_encoder else None
     lm = loaded(backbone, config)
     each = (args.train_on or ("each" if config.preset == "paper" else "mix")) == "each"
-    for keys in [[name] for name in samples] if each else [list(samples)]:
-        path = artefact_path(directory, key, lm.name, keys)
-        _remove_earlier(path, overwrite=config.overwrite)
-        with event_log(args.log_json) as log:
-            artefact = train_artefact(
-                key, lm, {name: samples[name] for name in keys}, hparams,
-                encoder=encoder, path=path, seed=args.seed, log=log,
-            )  # fmt: skip
-        _say_result(artefact)
+    stop = StopFlag()
+    with stopped_by_signals(stop) as caught:
+        for keys in [[name] for name in samples] if each else [list(samples)]:
+            path = artefact_path(directory, key, lm.name, keys)
+            _remove_earlier(path, overwrite=config.overwrite)
+            try:
+                with event_log(args.log_json) as log:
+                    artefact = train_artefact(
+                        key, lm, {name: samples[name] for name in keys}, hparams,
+                        encoder=encoder, path=path, seed=args.seed, log=log, stop=stop,
+                    )  # fmt: skip
+            except StoppedEarly:
+                warn(f"stopped: {path.name} is trained as far as that; the same command continues.")
+                return caught.exit_code
+            _say_result(artefact)
     return 0
 
 

@@ -29,7 +29,7 @@ from bench.core.files import (
 )
 from bench.core.grids import variant_with
 from bench.core.names import DATASETS, ENCODER, unknown_name
-from bench.core.progress import show_steps
+from bench.core.progress import StopFlag, StoppedEarly, show_steps
 from bench.datasets import get_dataset
 from bench.datasets.base import locate
 from bench.models import catalogue
@@ -415,10 +415,12 @@ def train_artefact(
     path: Path,
     seed: int = 0,
     log: EventLog = SILENT,
+    stop: StopFlag | None = None,
 ) -> Artefact:
     """Train an editor's weights on the samples of each data set and write a report beside them.
 
     Existing weights of the same settings are not trained again, and their report stays.
+    StoppedEarly on request, after a step; training again continues from there.
     """
     from bench.core.numerics import now, provenance
     from editors.base import Resources
@@ -426,7 +428,13 @@ def train_artefact(
 
     report_path, existed = report_of(path), path.exists()
     started, start = now(), time.perf_counter()
-    with show_steps(log) as progress:
+    with show_steps(log) as show:
+
+        def progress(numbers: Mapping[str, float]) -> None:
+            show(numbers)
+            if stop is not None and stop.stop_requested():
+                raise StoppedEarly
+
         resources = Resources(encoder=encoder, seed=seed)
         path = trainable(key).fit(
             lm, samples, hparams, resources, out=path.parent, progress=progress
