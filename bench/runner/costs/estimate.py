@@ -26,6 +26,7 @@ from bench.runner.costs.hours import (
     RecordedRates,
     Work,
     items_of,
+    measured_teraflops,
     samples_of,
     work_of,
 )
@@ -80,17 +81,25 @@ class Request:
     """The cells of a selection, and how fast they are computed."""
 
     config: RunConfig
-    teraflops: float | None = None  # sustained; None takes `TERAFLOPS`
+    teraflops: float | None = None  # sustained; None: see `rate`
 
     @property
     def table(self) -> Table:
         return get_table(self.config.table)
 
-    def seconds(self, operations: float) -> float:
-        """Seconds of a number of operations; a thread of a CPU runs the miniature backbones."""
+    @property
+    def rate(self) -> float:
+        """Sustained TFLOP/s: a CPU's is measured, a thread of one runs the miniature backbones."""
         config = self.config
-        usual = CPU_TERAFLOPS if config.embedded_data else TERAFLOPS[config.dtype]
-        return operations / (1e12 * (self.teraflops or usual))
+        if self.teraflops is not None:
+            return self.teraflops
+        if config.embedded_data:
+            return CPU_TERAFLOPS
+        return measured_teraflops() if config.device == "cpu" else TERAFLOPS[config.dtype]
+
+    def seconds(self, operations: float) -> float:
+        """Seconds of a number of operations."""
+        return operations / (1e12 * self.rate)
 
     def work_of(self, point: GridPoint) -> Work:
         limit, embedded = task_limit(self.config), self.config.embedded_data
