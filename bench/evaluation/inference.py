@@ -16,7 +16,7 @@ import torch
 from bench.evaluation.metrics import ANSWER_END, MAX_ANSWER_TOKENS
 from editors.parts.generation import BeyondWindowError, Stop, forced_and_greedy, greedy
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import RetrievalText, TokenBatch, batch_of, target_ids
+from editors.parts.tokens import RetrievalText, TokenBatch, batch_of, sharing, target_ids
 
 BATCH_SIZE = 64  # ours: past it two CPU cores gain nothing; results do not depend on it
 # Characters of padding that cost as much as one more forward; ours, measured on SmolLM2-135M.
@@ -252,13 +252,7 @@ def _next_batch(
 
 def _first_batch(items: Sequence[QuestionT], rows: int, forwards: int) -> Sequence[QuestionT]:
     """The first of some items in the order of their lengths, which share a batch."""
-    seen = 0
-    for count, item in enumerate(items[:rows]):
-        width = _characters(item)
-        if width * count - seen > PADDING * forwards:  # that earlier items would get
-            return items[:count]
-        seen += width
-    return items[:rows]
+    return items[: sharing([*map(_characters, items[:rows])], PADDING * forwards)]
 
 
 def _characters(item: Question) -> int:
