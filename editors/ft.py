@@ -181,6 +181,7 @@ class FtEditor(WeightEditor[FtHparams]):
         "mini-llama": FtHparams(layer=3, lr=1e-3),
         "mini-gptj": FtHparams(layer=7, lr=1e-3),
         "mini-gpt2": FtHparams(layer=3, lr=2e-4),
+        "smollm2-135m": FtHparams(layer=19),  # the default, among 30 blocks
         "default": FtHparams(layer=None),
     }
 

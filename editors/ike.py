@@ -74,7 +74,7 @@ class IkeEditor(InContextEditor[IkeHparams]):
     mark = ("#332288", "+")
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
-        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), IkeHparams()),
+        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), IkeHparams()),
         "always": IkeHparams(retrieval="always"),
         **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
         "mini-gptj": replace(MINIATURE, demonstrations=2),

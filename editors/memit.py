@@ -257,6 +257,7 @@ class MemitEditor(MassEditor[MemitHparams]):
         "mini-llama": MINIATURE,
         "mini-gpt2": replace(MINIATURE, layers=(0,), mom2_update_weight=500.0),
         "mini-gptj": replace(MINIATURE, layers=(1,), mom2_update_weight=500.0),
+        "smollm2-135m": MemitHparams(layers=(3, 4, 5, 6, 7)),  # the default, among 30 blocks
         "default": MemitHparams(layers=None),
     }
 

@@ -49,7 +49,7 @@ class RagEditor(InContextEditor[RagHparams]):
     mark = ("#AA4499", "x")
     hparams_class = RagHparams
     presets: ClassVar[Mapping[str, RagHparams]] = {
-        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), RagHparams()),
+        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), RagHparams()),
         "gated": RagHparams(retrieval="gated"),
         **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": RagHparams(),

@@ -77,6 +77,7 @@ class WiseEditor(Editor[WiseHparams]):
         "mini-llama": MINIATURE,
         "mini-gptj": replace(MINIATURE, layer=5),  # not searched: between the other two's depths
         "mini-gpt2": replace(MINIATURE, layer=3),
+        "smollm2-135m": WiseHparams(layer=25),  # the default, among 30 blocks
         "default": WiseHparams(layer=None),
     }
 

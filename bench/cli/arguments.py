@@ -21,7 +21,7 @@ from bench.core.config import (
     RunConfig,
     RunOptions,
 )
-from bench.core.grids import TABLES
+from bench.core.grids import SMALL, TABLES
 from bench.core.names import DATASETS, listed_names, recent_labels, unknown_name
 from bench.core.progress import show_busy
 from bench.evaluation.metric_sets import available
@@ -166,8 +166,10 @@ BACKBONE = Option(
     "directory or GGUF file (default: the table's; mini-llama without one)",
 )
 PRESET = Option(
-    "--preset", "NAME", "embedded (shipped miniature backbones and generated data) or paper (the "
-    "real backbones and data sets, on a GPU)", default=RunConfig.preset,
+    "--preset", "NAME", "embedded (shipped miniature backbones and generated data), small (a "
+    "pretrained backbone of 135 million parameters and real data, on a CPU; fetched by `models "
+    "fetch small`) or paper (the paper's backbones and data sets, on a GPU)",
+    default=RunConfig.preset,
 )
 WITH_RECENT = Option(
     "--with-recent", "", "where no editors are named, those of later papers too, which the paper's "
@@ -202,7 +204,7 @@ CORPUS = (
     Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
            "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, or of the "
            f"hub {listed(HUB_TEXTS)} (default: corpus.txt in --data-dir, else what belongs to the "
-           "backbone)"),
+           "backbone, or the statements of the training splits in --data-dir)"),
     Option("--documents", "N", "documents of the corpus that are read (default: "
            f"{DOCUMENTS:,}, and {PAPER_DOCUMENTS:,} for the paper's backbones)", whole(1)),
 )
@@ -226,11 +228,12 @@ SELECTION: Groups = {
         Option("--datasets", "A,B", f"default: {listed(DATASETS)}; zsre for Table 2", names),
         Option("--edits", "N,M", "numbers of sequential edits (default: the table's)", wholes),
         (
-            Option("--seeds", "S,T", "default: 0", wholes),
+            Option("--seeds", "S,T", "default: 0; in the small preset 0,1,2", wholes),
             Option("--n-seeds", "N", "seeds 0 to N-1 (default: seed 0 alone)", whole(1)),
         ),
         Option("--limit", "N", "samples drawn per cell (default: 20/50/100/1000/10000 at "
-               "1/10/100/1000/10000 edits in the embedded preset, all in the paper preset)",
+               "1/10/100/1000/10000 edits in the embedded and small presets, all in the paper "
+               "preset)",
                whole()),
         Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
                default=RunConfig.metrics),
@@ -347,7 +350,7 @@ def backbone_name(config: RunConfig) -> str:
         raise ValueError(
             f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
         )
-    return config.backbone or EMBEDDED[0]
+    return config.backbone or (SMALL if config.preset == "small" else EMBEDDED[0])
 
 
 def backbone_of(config: RunConfig) -> Backbone:

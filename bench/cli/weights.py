@@ -46,6 +46,7 @@ from bench.models.backbones import EMBEDDED, like
 from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import (
     Artefact,
+    check_real_data,
     corpus_for,
     encoder_of,
     train_artefact,
@@ -88,7 +89,7 @@ def add_stats(parser: argparse.ArgumentParser) -> None:
     """The arguments of `stats`."""
     text = "block numbers (default: those of the editors' presets)"
     statistics = (PRESET, BACKBONE, Option("--layers", "N,M|all", text))
-    inputs = (*CORPUS, WORLD_SEED, *HARDWARE, LOG_JSON)
+    inputs = (*CORPUS, DATA_DIR, WORLD_SEED, *HARDWARE, LOG_JSON)
     add_groups(parser, {"statistics": statistics, "text and hardware": inputs})
     parser.set_defaults(func=stats)
 
@@ -167,6 +168,7 @@ def train(args: argparse.Namespace) -> int:
     hparams = type(preset).from_dict({**preset.to_dict(), **changes})
     directory = config.out or _default_out(config, chosen)
     backbone = backbone_of(config)
+    check_real_data(backbone.name, backbone.like, config)
     world_data = config.data_dir or data_dir(config.world_seed)
     samples = training_samples(config.datasets or DATASETS, world_data, backbone)
     encoder = _encoder(key, backbone.like, config) if editor.uses_encoder else None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.core.cells import Generation
-from bench.core.grids import Preset
+from bench.core.grids import SMALL_SEEDS, Preset
 from bench.core.names import unknown_name
 from editors import registry
 from editors.parts.checks import check_count, check_list, check_text, described
@@ -208,7 +208,8 @@ class RunConfig:
     @property
     def named_seeds(self) -> tuple[int, ...]:
         """The seeds, each once; 0 where none is named."""
-        return tuple(dict.fromkeys(self.seeds or (0,)))
+        usual = SMALL_SEEDS if self.preset == "small" else (0,)
+        return tuple(dict.fromkeys(self.seeds or usual))
 
     @property
     def encoders(self) -> Mapping[str, str]:

@@ -54,6 +54,7 @@ from bench.models.key_statistics import (
     open_corpus,
     read_templates,
 )
+from bench.models.training_text import training_corpus
 from bench.world.store import (
     DATA_VERSION,
     assets_dir,
@@ -271,10 +272,11 @@ def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corp
     `backbone` is the known one that a model is like. See `corpus_named`.
     """
     place = corpus_named(backbone, config, lines=lines)
-    if place is None:
-        if backbone not in EMBEDDED:
-            _warn_of_embedded_text(Path(config.backbone or backbone).name)
+    if place is None and backbone in EMBEDDED:
         return embedded_corpus(config.world_seed)
+    if place is None:
+        check_real_data(Path(config.backbone or backbone).name, backbone, config)
+        return training_corpus(config.data_dir, config.documents)
     long = backbone in HUB_IDS and not (lines and place == WIKITEXT)
     return open_corpus(
         place, documents=config.documents or (PAPER_DOCUMENTS if long else DOCUMENTS)
@@ -282,10 +284,11 @@ def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corp
 
 
 def corpus_named(backbone: str, config: RunConfig, *, lines: bool = False) -> str | None:
-    """The path or name of a backbone's text; None for the embedded world's.
+    """The path or name of a backbone's text; None for the one that belongs to its data.
 
     A named corpus comes first, then one beside the data. Otherwise a backbone of the hub takes
-    Wikipedia or WikiText-103, as in the originals, and any other the embedded world's.
+    Wikipedia or WikiText-103, as in the originals, an embedded one the embedded world's text, and
+    any other the statements of the training splits.
     """
     if config.corpus is not None:
         return config.corpus
@@ -296,12 +299,17 @@ def corpus_named(backbone: str, config: RunConfig, *, lines: bool = False) -> st
     return None
 
 
-@cache
-def _warn_of_embedded_text(backbone: str) -> None:
-    warn(
-        f"{backbone}: key statistics and memory texts come from the embedded world's corpus, which "
-        "no real model was trained on; --corpus names another text."
-    )
+def check_real_data(name: str, like: str, config: RunConfig) -> None:
+    """Refuse the embedded world's invented facts for a model that knows nothing of them.
+
+    Raises:
+        ValueError: there is no `--data-dir`, and the model is `like` none of the embedded ones.
+    """
+    if config.data_dir is None and config.weights == "trained" and like not in EMBEDDED:
+        raise ValueError(
+            f"{name} is no model of the embedded world, whose facts are invented: give the "
+            "directory of real data with --data-dir (`python -m bench data fetch` gets them)."
+        )
 
 
 # ---- trained weights ---------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_a_named_corpus_comes_first_then_one_beside_the_data(corpus: Path, tmp_p
     assert of_rome("my-model", config).digests() != before
 
 
-def test_a_named_large_model_reads_wikipedia_and_any_other_some_of_the_embedded_corpus(
+def test_a_named_large_model_reads_wikipedia_and_an_embedded_one_some_of_its_worlds_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = tmp_path / "3" / "corpus.txt"
@@ -119,7 +119,7 @@ def test_a_named_large_model_reads_wikipedia_and_any_other_some_of_the_embedded_
     monkeypatch.setattr(key_statistics, "data_dir", lambda seed: tmp_path / str(seed))
     config = RunConfig(data_dir=tmp_path, world_seed=3)
     expected = open_corpus(str(embedded), tokens=key_statistics.EMBEDDED_TOKENS)
-    assert of_rome("my-model", config).corpus == expected
+    assert of_rome("mini-gpt2", config).corpus == expected
     large = of_rome("gpt2-xl", config).corpus  # what the originals read
     assert large is not None
     assert (large.place, large.documents) == ("wikipedia", 100_000)
