@@ -288,7 +288,8 @@ def _imported(node: ast.AST, *, types: bool = True) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.module:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
     for child in ast.iter_child_nodes(node):
-        yield from _imported(child, types=types)
+        if not isinstance(child, ast.expr):  # expressions hold no imports
+            yield from _imported(child, types=types)
 
 
 def main() -> int:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("llama", "gptj", "gpt2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process waits long for the last one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(params=ARCHITECTURES)
 def tiny_lm(request: pytest.FixtureRequest) -> LanguageModel:
     """A fresh tiny model, once for each architecture."""

@@ -17,6 +17,8 @@ import torch
 
 import bench
 from bench.cli.main import main
+from bench.evaluation.context import Context
+from bench.runner.executors.local import LocalExecutor
 from bench.store.results import failed
 from bench.tables.tidy import COLUMNS
 from bench.tables.tidy import frame as frame_of
@@ -207,10 +209,19 @@ def test_importing_it_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.slow
-def test_several_jobs_run_in_processes(tmp_path: Path) -> None:
-    rows = bench.run(**ASKED, out=tmp_path, jobs=2)
-    assert rows.key.nunique() == 4
+def test_so_many_processes_run_as_jobs_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the command line, whose tests start them."""
+    asked: list[int | None] = []
+
+    def seen(processes: int | None, context: Context) -> LocalExecutor:
+        asked.append(processes)
+        return LocalExecutor(1, context)
+
+    monkeypatch.setattr("bench.runner.executors.local.LocalExecutor", seen)
+    rows = bench.run(**{**ASKED, "editors": EDITOR, "edits": [1, 2]}, out=tmp_path, jobs=2)
+    assert (asked, rows.key.nunique()) == ([2], 2)
 
 
 def test_a_path_with_a_comma_is_one_name(

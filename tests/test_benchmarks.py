@@ -23,6 +23,7 @@ def test_a_ratio_is_how_many_times_ours_goes_into_the_other() -> None:
     assert (line.at_most(0.5, "0.5 s").met, line.at_most(0.4, "0.4 s").met) == (True, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editor", ["recipe", "grace", "rome", "t_patcher"])
 def test_the_plain_implementation_has_the_same_scores(
     editor: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

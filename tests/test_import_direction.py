@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from benchmarks.structure import ROOMS
-from tests.support.source import imports, modules
+from tests.support.source import Module, imports, modules
 
 FLAT = {"bench", "bench.__main__", "bench.api"}  # the Python API and its door
 
-SOURCES = modules("bench", "editors")
-EVERY = {name: imports(module, SOURCES, types=True) for name, module in SOURCES.items()}
-RUNNING = {name: imports(module, SOURCES, types=False) for name, module in SOURCES.items()}
-
 # Sample types and the editor protocol: what parts and the benchmark may both name.
 BORDER = "editors.base"
+
+
+@cache
+def sources() -> dict[str, Module]:
+    return modules("bench", "editors")
+
+
+@cache
+def every() -> dict[str, set[str]]:
+    """What each module imports, for types too."""
+    return {name: imports(module, sources(), types=True) for name, module in sources().items()}
 
 
 def under(package: str, name: str) -> bool:
@@ -20,7 +29,7 @@ def under(package: str, name: str) -> bool:
 
 
 def importers(target: str) -> set[str]:
-    return {name for name, found in EVERY.items() if any(under(target, f) for f in found)}
+    return {name for name, found in every().items() if any(under(target, f) for f in found)}
 
 
 def room(name: str) -> str | None:
@@ -30,28 +39,27 @@ def room(name: str) -> str | None:
 
 
 def test_the_sources_were_found_and_their_imports_read() -> None:
-    assert "bench.datasets.base" in SOURCES
-    assert BORDER in EVERY["bench.datasets.base"]
-    assert "editors.parts.tokens" in EVERY[BORDER]  # under TYPE_CHECKING
-    assert "editors.parts.tokens" not in RUNNING[BORDER]
+    assert BORDER in every()["bench.datasets.base"]
+    assert "editors.parts.tokens" in every()[BORDER]  # under TYPE_CHECKING
+    assert "editors.parts.tokens" not in imports(sources()[BORDER], sources(), types=False)
 
 
 def test_every_module_of_the_benchmark_is_in_a_room() -> None:
-    assert {room(name) for name in SOURCES} - {None} == set(ROOMS)
-    assert {name for name in SOURCES if name.count(".") == 1 and under("bench", name)} <= (
+    assert {room(name) for name in sources()} - {None} == set(ROOMS)
+    assert {name for name in sources() if name.count(".") == 1 and under("bench", name)} <= (
         FLAT | {f"bench.{name}" for name in ROOMS}
     )
 
 
 def test_no_room_imports_the_python_api_nor_does_it_import_the_command_line() -> None:
     assert {name for name in importers("bench.api") if room(name) is not None} == set()
-    assert not {name for name in EVERY["bench.api"] if room(name) == "cli"}
+    assert not {name for name in every()["bench.api"] if room(name) == "cli"}
 
 
 def test_only_the_command_line_knows_argparse() -> None:
     knowing = {
         name
-        for name, module in SOURCES.items()
+        for name, module in sources().items()
         if "argparse" in module.path.read_text(encoding="utf-8")
     }
     assert {name for name in knowing if room(name) != "cli"} == set()
@@ -64,7 +72,7 @@ def test_editors_never_import_the_benchmark() -> None:
 def test_parts_never_import_editors() -> None:
     wrong = {
         name: sorted(above)
-        for name, found in EVERY.items()
+        for name, found in every().items()
         if under("editors.parts", name)
         and (above := {f for f in found if not under("editors.parts", f)} - {BORDER, "editors"})
     }

@@ -91,12 +91,13 @@ def distinct(
 
 def rivals(cells: Iterable[PublishedCell], cell: PublishedCell) -> tuple[PublishedCell, ...]:
     """The same number of every other editor; the unedited model competes for nothing."""
+    table, n_edits, own, dataset, metric = cell
     return tuple(
         other
         for other in cells
-        if other._replace(editor=cell.editor) == cell
-        and other.editor not in (cell.editor, UNEDITED)
-    )
+        if other.metric == metric and other.n_edits == n_edits and other.dataset == dataset
+        and other.table == table and other.editor not in (own, UNEDITED)
+    )  # fmt: skip
 
 
 def edits(count: int) -> str:

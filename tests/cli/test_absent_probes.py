@@ -52,6 +52,7 @@ def undefined(absent: str) -> tuple[str, ...]:
     return ABSENT.get(absent, ("Gen", "Loc", "Avg"))
 
 
+@pytest.mark.slow
 def test_every_command_shows_what_there_is(selection: tuple[str, list[str]], cli: Cli) -> None:
     absent, options = selection
     sentence = f"question was drawn; undefined: {', '.join(undefined(absent))}."

@@ -133,6 +133,7 @@ def test_a_stop_and_an_error_in_the_midst_are_reported(
         assert (events()[1]["done"], events()[1]["todo"]) == (0, 8)
 
 
+@pytest.mark.slow
 def test_worker_processes_write_nothing_and_the_parent_reports(arguments: list[str]) -> None:
     small = ["--editors", "ft", "--datasets", "cf", "--edits", "1,2", "--seeds", "0,1"]
     assert main([*arguments, *small, "--jobs", "2"]) == 0

@@ -97,6 +97,7 @@ def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert seen["path"] == tmp_path / "to" / "mend-mini-llama.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editor", QUICK)
 def test_they_are_really_trained(
     editor: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -143,6 +143,7 @@ def assert_continues(
     return check
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_worker_and_goes_on(
     home: Path, out: Path, assert_continues: Callable[[], None]
 ) -> None:

@@ -48,8 +48,9 @@ def imports(module: Module, known: dict[str, Module], *, types: bool) -> set[str
 
 
 def _walk(node: ast.AST, *, types: bool) -> Iterator[ast.AST]:
+    """The statements; expressions hold no imports."""
     yield node
     for child in ast.iter_child_nodes(node):
         is_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-        if types or not is_types:
+        if (types or not is_types) and not isinstance(child, ast.expr):
             yield from _walk(child, types=types)

@@ -26,6 +26,7 @@ def subject(request: pytest.FixtureRequest, artefacts: Path) -> Subject:
     return Subject(key=key, architecture=architecture, directory=artefacts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_the_clause_holds(subject: Subject, clause: str) -> None:
     CLAUSES[clause].check(subject)

@@ -61,6 +61,7 @@ def test_a_cell_without_sets_says_nothing_of_them(tmp_path: Path) -> None:
     assert more.protocol_id == CELL.protocol_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "n_edits"),
     [*((key, 3) for key in registry.available()), ("grace", 1)],  # one edit: prepared together

@@ -190,6 +190,7 @@ def test_a_name_is_nearer_to_its_own_point_than_to_others() -> None:
         assert min(away, key=lambda name: away[name]) == text.get_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", ["edits", "retention"])
 @pytest.mark.parametrize(("place", "options"), [(".", []), ("recent", ["--with-recent"])])
 def test_the_committed_figures_are_drawn_from_the_reference(

@@ -51,6 +51,7 @@ def test_nothing_is_done_when_recall_is_enough(world: World, shipped: LanguageMo
     assert measuring.missing(shipped.model, shipped.tokenizer, world) == (0, [])
 
 
+@pytest.mark.slow
 def test_a_damaged_relation_is_recalled_again(
     world: World, shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
