@@ -21,6 +21,7 @@ from bench.datasets.base import locate
 from bench.models.key_statistics import Corpus, open_corpus
 from bench.world.store import cache_root
 from editors.base import EditSample
+from editors.parts.texts import joined
 
 IDENTITY = "training statements"  # what the identity of such a text begins with
 # Ours: 65 tokens for each key dimension of SmolLM2-135M, in two minutes on one thread.
@@ -82,6 +83,6 @@ def _text(files: Iterable[tuple[str, Path]]) -> str:
 
 
 def _statements(sample: EditSample) -> Iterator[str]:
-    yield f"{sample.request.prompt} {sample.request.target}"
+    yield joined(sample.request.prompt, sample.request.target)
     for probe in (*sample.generality, *sample.locality):
-        yield f"{probe.prompt} {probe.target}"
+        yield joined(probe.prompt, probe.target)
