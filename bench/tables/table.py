@@ -432,7 +432,8 @@ def text_of(cell: Mapping[str, Any]) -> str:
     else:
         digest, _, amount = corpus.partition(" documents ")
         named = digest.partition("@")[0] if "/" in digest else f"with sha256 {digest[:12]}"
-        text = f"the text {named}, at most {int(amount.split()[0]):,} documents"
+        most = f", at most {int(amount.split()[0]):,} documents" if amount else ""
+        text = f"the text {named}{most}"
     return f"Key statistics and memory texts: {text}."
 
 

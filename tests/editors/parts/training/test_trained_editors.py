@@ -77,20 +77,28 @@ def fit(case: Case, lm: LanguageModel, encoder: Path) -> Fit:
     return run
 
 
-def test_a_killed_training_ends_in_the_same_file(fit: Fit, tmp_path: Path) -> None:
-    whole = fit(tmp_path / "whole")
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "killed"])
+def test_an_interrupted_training_ends_in_the_same_file(
+    fit: Fit, tmp_path: Path, *, stopped: bool
+) -> None:
+    whole, out = fit(tmp_path / "whole"), tmp_path / "interrupted"
+    checkpoint = checkpoint_path(out / whole.name)
+    saved = b""
 
-    def kill(numbers: Mapping[str, float]) -> None:
-        if numbers["iteration"] == 5:  # the last checkpoint was at 4
+    def interrupt(numbers: Mapping[str, float]) -> None:
+        nonlocal saved
+        if numbers["iteration"] == 5:
+            saved = checkpoint.read_bytes()  # at 4
             raise KilledError
 
-    out = tmp_path / "killed"
     with pytest.raises(KilledError):
-        fit(out, progress=kill)
-    assert list(out.iterdir()) == [checkpoint_path(out / whole.name)]
+        fit(out, progress=interrupt)
+    assert list(out.iterdir()) == [checkpoint]
+    if not stopped:  # a killed process saves nothing more
+        checkpoint.write_bytes(saved)
     steps: list[Mapping[str, float]] = []
     path = fit(out, progress=steps.append)
-    assert steps[0]["iteration"] == 5
+    assert steps[0]["iteration"] == (6 if stopped else 5)
     assert list(out.iterdir()) == [path]
     assert path.read_bytes() == whole.read_bytes()
 
