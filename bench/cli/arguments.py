@@ -240,7 +240,8 @@ SELECTION: Groups = {
             # Without a default, so that other tables than Table 2 can refuse them.
             Option("--scoring", "NAME", "of Table 2: paper (options by their first token, as this "
                    "package asks), released (as RECIPE's released code asks, after every block of "
-                   "the edits) or lm-eval (through lm-eval, by log-likelihood) (default: paper)"),
+                   "the edits) or lm-eval (through lm-eval, by log-likelihood) (default: paper, "
+                   "and released with --preset paper)"),
             Option("--harness", "promptbench", "of Table 2: promptbench decodes answers to each "
                    "of its prompts, and reports their mean and spread; it is installed apart"),
         ),

@@ -241,7 +241,8 @@ class RunConfig:
     @property
     def ability_scoring(self) -> Scoring:
         """How an answer to a question of general ability becomes a score."""
-        return self.harness or self.scoring or "paper"
+        released: Scoring = "released" if self.preset == "paper" else "paper"
+        return self.harness or self.scoring or released
 
     @property
     def embedded_data(self) -> bool:
