@@ -72,7 +72,7 @@ def run(
         backbone: a name, or the path of a Hugging Face model directory.
         hparams: `{"rome.layer": 7}`, or `{"rome": "llama-2-7b"}` for a preset.
         metrics: `all`, or `teacher_forced`, which skips generation.
-        preset: `embedded` or `paper`.
+        preset: `embedded`, `small` or `paper`.
         bundle: `original` or `paper`, of hyper-parameters.
         recent: whether all editors include those of later papers.
         data_dir, out: the directories of real data files, and of the records.

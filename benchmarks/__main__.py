@@ -2,6 +2,7 @@
 
     python -m benchmarks                    all of them: about half an hour on two cores
     python -m benchmarks cells --editors rome,grace --edits 10
+    python -m benchmarks cells --backbone DIR --data-dir DIR      CPU seconds on a model of yours
     python -m benchmarks growth --out benchmarks/results/growth.json
     python -m benchmarks structure          how the package is laid out; nothing is timed
 
@@ -23,14 +24,16 @@ from bench.cli.arguments import whole
 from bench.core.console import warn
 from bench.core.names import editor_keys
 from bench.core.numerics import now
-from benchmarks import cells, commands, growth, structure
+from benchmarks import backbone, cells, commands, growth, structure
 from benchmarks.measure import Line, publish
 from editors import registry
 
 STRUCTURE = "structure"  # counted, not timed
 Benchmark = Callable[[argparse.Namespace], Iterator[Line]]
 BENCHMARKS: dict[str, Benchmark] = {
-    cells.NAME: lambda args: cells.cells(args.editors, args.edits),
+    cells.NAME: lambda args: (
+        backbone.lines(args) if args.backbone else cells.cells(args.editors, args.edits)
+    ),
     cells.LADDER: lambda _: cells.ladder(),
     growth.NAME: lambda _: growth.growth(),
     cells.REPOSITORIES: lambda _: cells.repositories(),
@@ -88,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--edits", type=whole(1), default=100, metavar="N", help="of `cells` (default: 100)"
+    )
+    parser.add_argument("--backbone", metavar="DIR", help="of `cells`: another model's")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="with --backbone: counterfact-edit.json's"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines as JSON too")
     return parser

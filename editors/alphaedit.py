@@ -121,6 +121,7 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         # All thresholds and ridges were tried for one layer, for two of them one combination.
         "mini-gptj": replace(MINIATURE, layers=(1,), nullspace_threshold=0.02),
         "mini-gpt2": replace(MINIATURE, layers=(0,), nullspace_threshold=0.02),
+        "smollm2-135m": AlphaEditHparams(layers=(3, 4, 5, 6, 7)),  # the default, among 30 blocks
         "default": AlphaEditHparams(layers=None),
     }
 

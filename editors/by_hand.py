@@ -12,7 +12,7 @@ from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
 from editors.parts.checks import TARGET, check_count, check_list, check_text, described
 from editors.parts.covariance import second_moments
-from editors.parts.generation import Stop, greedy, text_of, window_fits
+from editors.parts.generation import BeyondWindowError, Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel, known_as, name_of
 from editors.parts.target_value import generate_templates
 from editors.parts.texts import as_spelt
@@ -160,11 +160,12 @@ class Session:
         lm = self.editor.lm
         for prompt in prompts:
             check_text("A prompt", prompt)
-        if len(prompts) > 1 and not window_fits(lm, prompts, most):
-            return [self._decoded([prompt], steering, most)[0] for prompt in prompts]
         batch = batch_of(lm.tokenizer, [(prompt, "") for prompt in prompts], device=lm.device)
-        with steering(batch):
-            rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm))
+        try:
+            with steering(batch):
+                rows = greedy(lm, batch, max_new_tokens=most, stop=Stop.natural(lm))
+        except BeyondWindowError:
+            return [self._decoded([prompt], steering, most)[0] for prompt in prompts]
         return [text_of(lm.tokenizer, ids).strip() for ids in rows]
 
     def _check_room(self, request: EditRequest) -> None:

@@ -61,11 +61,12 @@ class FtHparams(Hparams):
 
 @dataclass(frozen=True)
 class Lesson:
-    """The rows of one step, and N (position, label) pairs to learn in them."""
+    """The rows of one step, P positions in them, and N labels to learn at these."""
 
     batch: TokenBatch
-    rows: Tensor  # [N]
-    columns: Tensor  # [N]
+    rows: Tensor  # [P]
+    columns: Tensor  # [P]
+    places: Tensor  # [N], which of the positions a label belongs to
     labels: Tensor  # [N]
     weights: Tensor  # [N]; 1 / (labels of the row x rows), so that rows count alike
 
@@ -76,18 +77,20 @@ class Lesson:
         In both cases `batch.target_ids` are the labels; only where they are predicted differs.
         """
         rows, columns = batch.scored_positions
-        if objective != "target_new":
-            columns = placed(batch.prompt_lengths, rows.device)[rows] - 1
-        counts = batch.target_counts
-        return cls(batch, rows, columns, batch.labels, 1 / (counts[rows] * len(batch)).double())
+        weights = 1 / (batch.target_counts[rows] * len(batch)).double()
+        places = torch.arange(len(rows), device=rows.device)
+        if objective != "target_new":  # one position of each row has all of its labels
+            places, columns = rows, placed(batch.prompt_lengths, rows.device) - 1
+            rows = torch.arange(len(batch), device=rows.device)
+        return cls(batch, rows, columns, places, batch.labels, weights)
 
     def loss(self, lm: LanguageModel, states: Tensor) -> Tensor:
         """Mean over rows of the mean negative log-likelihood of a row's labels.
 
         `states` [B, T, d] are the batch's final ones.
         """
-        logits = lm.head(states[self.rows, self.columns])  # [N, V]
-        losses = functional.cross_entropy(logits, self.labels, reduction="none")
+        logits = lm.head(states[self.rows, self.columns])  # [P, V]
+        losses = -functional.log_softmax(logits, dim=-1)[self.places, self.labels]  # [N]
         return (losses * self.weights.to(losses.dtype)).sum()
 
 
@@ -178,6 +181,7 @@ class FtEditor(WeightEditor[FtHparams]):
         "mini-llama": FtHparams(layer=3, lr=1e-3),
         "mini-gptj": FtHparams(layer=7, lr=1e-3),
         "mini-gpt2": FtHparams(layer=3, lr=2e-4),
+        "smollm2-135m": FtHparams(layer=19),  # the default, among 30 blocks
         "default": FtHparams(layer=None),
     }
 

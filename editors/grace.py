@@ -112,6 +112,7 @@ class GraceEditor(FastPaths, Editor[GraceHparams]):
         "mini-llama": GraceHparams(layer=3, eps=1.0, eps_unit="key_norm"),
         "mini-gptj": GraceHparams(layer=7, eps=1.0, eps_unit="key_norm"),
         "mini-gpt2": GraceHparams(layer=3, eps=1.0, eps_unit="key_norm"),
+        "smollm2-135m": GraceHparams(layer=25),  # the default, among 30 blocks
         "default": GraceHparams(layer=None),
     }
 

@@ -25,6 +25,7 @@ from editors.parts.encoder import TextVectors
 from editors.parts.fact_memory import InContextEditor, InContextHparams
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
+from editors.parts.texts import joined
 from editors.parts.tokens import context_ids, joint
 from editors.parts.training.examples import usable
 
@@ -73,7 +74,7 @@ class IkeEditor(InContextEditor[IkeHparams]):
     mark = ("#332288", "+")
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
-        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), IkeHparams()),
+        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), IkeHparams()),
         "always": IkeHparams(retrieval="always"),
         **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
         "mini-gptj": replace(MINIATURE, demonstrations=2),
@@ -144,12 +145,12 @@ class IkeEditor(InContextEditor[IkeHparams]):
 
 def opening(request: EditRequest) -> str:
     """A new fact, up to where the question about it goes."""
-    return f"{_FACT}{request.prompt.rstrip()} {request.target.lstrip()}{_PROMPT}"
+    return f"{_FACT}{joined(request.prompt, request.target)}{_PROMPT}"
 
 
 def answered(request: EditRequest, asked: EditRequest | Probe) -> str:
     """A new fact with a question and its answer."""
-    return f"{opening(request)} {asked.prompt.rstrip()} {asked.target.lstrip()}"
+    return f"{opening(request)} {joined(asked.prompt, asked.target)}"
 
 
 def demonstration(sample: EditSample, kind: str, chance: float) -> str:

@@ -405,6 +405,7 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
         "llama-2-7b": MalmenHparams(layers=(26, 27, 28, 29, 30, 31)),
         "mini-llama": MINIATURE,
         **dict.fromkeys(("mini-gptj", "mini-gpt2"), FIRST_USE),
+        "smollm2-135m": MalmenHparams(layers=(24, 25, 26, 27, 28, 29)),
         "default": MalmenHparams(),
         "original": MalmenHparams(mode="original"),
         "easyedit": replace(MalmenHparams(), **EASY_EDIT),

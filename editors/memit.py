@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Literal, TypeVar
@@ -30,6 +31,7 @@ from editors.parts.fast_paths import FastPaths
 from editors.parts.hooks import captured_input, captured_output
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
+from editors.parts.suffixes import resumed
 from editors.parts.target_value import (
     TargetRows,
     TargetValue,
@@ -104,6 +106,8 @@ class MassUpdate:
     insertions: tuple[LayerInsertion, ...]
 
 
+Entered = tuple[int, Tensor]  # a block, and the states [B, T, d] that enter it
+
 MassHparamsT = TypeVar("MassHparamsT", bound=MassHparams)
 
 
@@ -148,9 +152,10 @@ class MassEditor(FastPaths, WeightEditor[MassHparamsT]):
         """The insertions for targets that were computed on the model as it is now."""
         z = torch.stack([target.value for target in targets])  # [n, d]
         insertions = []
+        entered: Entered | None = None
         with tried_out(self.lm.model) as weights:
             for number, layer in enumerate(self.layers):
-                keys, current = self._keys_and_outputs(layer, groups)
+                keys, current, entered = self._keys_and_outputs(layer, groups, entered)
                 current = current.to(z)
                 insertion = LayerInsertion(
                     layer,
@@ -168,19 +173,30 @@ class MassEditor(FastPaths, WeightEditor[MassHparamsT]):
         self._weights.add(insertion.delta(self.lm) for insertion in update.insertions)
 
     @torch.no_grad()
-    def _keys_and_outputs(self, layer: int, groups: Sequence[TargetRows]) -> tuple[Tensor, Tensor]:
-        """Keys [n, m] of a layer, and outputs [n, d] of the last block for the bare prompts."""
-        architecture, last = self.lm.architecture, self.layers[-1]
+    def _keys_and_outputs(
+        self, layer: int, groups: Sequence[TargetRows], entered: Entered | None
+    ) -> tuple[Tensor, Tensor, Entered | None]:
+        """Keys [n, m] of a layer, and outputs [n, d] of the last block for the bare prompts.
+
+        The blocks below the last layer that was written are not run again: `entered` it, and the
+        third result enters this one. Of several groups nothing is stored.
+        """
+        block, last = self.lm.architecture.block, self.layers[-1]
         keys, outputs = [], []
         for rows in groups:
+            written, top = self.lm.module(block, layer), self.lm.module(block, last)
+            mlp_out = self.lm.module(self.lm.architecture.mlp_out, layer)
             with (
-                captured_output(self.lm.module(architecture.block, last), stop=True) as output,
-                captured_input(self.lm.module(architecture.mlp_out, layer)) as taken,
+                nullcontext() if entered is None else resumed(self.lm, *entered),
+                captured_output(top, stop=True) as output,
+                captured_input(written) as entering,
+                captured_input(mlp_out) as taken,
             ):
                 self.lm.hidden_states(rows.batch)
             keys.append(mean_keys(rows.at_subjects(taken.value)[:, :-1]))
             outputs.append(rows.at_subjects(output.value)[:, 0])
-        return torch.cat(keys), torch.cat(outputs)
+        alone = len(groups) == 1
+        return torch.cat(keys), torch.cat(outputs), (layer, entering.value) if alone else None
 
     @property
     def edits_at_once(self) -> int:
@@ -257,6 +273,7 @@ class MemitEditor(MassEditor[MemitHparams]):
         "mini-llama": MINIATURE,
         "mini-gpt2": replace(MINIATURE, layers=(0,), mom2_update_weight=500.0),
         "mini-gptj": replace(MINIATURE, layers=(1,), mom2_update_weight=500.0),
+        "smollm2-135m": MemitHparams(layers=(3, 4, 5, 6, 7)),  # the default, among 30 blocks
         "default": MemitHparams(layers=None),
     }
 

@@ -224,6 +224,7 @@ class MendEditor(HypernetworkEditor[MendHparams]):
         "llama-2-7b": MendHparams(layers=(29, 30, 31)),
         "mini-llama": MINIATURE,
         **dict.fromkeys(("mini-gptj", "mini-gpt2"), FIRST_USE),
+        "smollm2-135m": MendHparams(layers=(27, 28, 29)),
         "default": MendHparams(),
         "original": MendHparams(mode="original"),
         "easyedit": replace(MendHparams(), **EASY_EDIT),

@@ -16,12 +16,11 @@ from editors.base import EditRequest
 from editors.parts.checks import check_choice
 from editors.parts.fact_memory import InContextEditor, InContextHparams, Retrieval
 from editors.parts.needs import EDIT_TOKENS, FACT_TOKENS, FORWARD, Needs, Setting
+from editors.parts.texts import joined
 from editors.parts.tokens import joint
 
 # `qa`: question and answer (WikiBigEdit). `statement`: prompt and answer as a sentence (ours).
 Form = Literal["qa", "statement"]
-
-_FORMS: Mapping[Form, str] = {"qa": "Q: {prompt} A: {target}", "statement": "{prompt} {target}."}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ class RagEditor(InContextEditor[RagHparams]):
     mark = ("#AA4499", "x")
     hparams_class = RagHparams
     presets: ClassVar[Mapping[str, RagHparams]] = {
-        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), RagHparams()),
+        **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), RagHparams()),
         "gated": RagHparams(retrieval="gated"),
         **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), MINIATURE),
         "default": RagHparams(),
@@ -67,7 +66,8 @@ class RagEditor(InContextEditor[RagHparams]):
         )
 
     def context_of(self, request: EditRequest) -> str:
-        text = _FORMS[self.hparams.form].format(
-            prompt=request.prompt.rstrip(), target=request.target.lstrip()
-        )
+        if self.hparams.form == "qa":
+            text = f"Q: {request.prompt.rstrip()} A: {request.target.lstrip()}"
+        else:
+            text = f"{joined(request.prompt, request.target)}."
         return text + joint(self.lm.tokenizer)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -101,6 +102,8 @@ def resolve(name: str) -> str:
         ValueError: no editor of that name, and the nearest one is named; or a file with none.
         FileNotFoundError: no such file.
     """
+    if name in _entries():
+        return name
     if name.endswith(".py"):
         return _run(Path(name))
     keys = {alias: entry.key for entry in _known().values() for alias in entry.names}
@@ -184,6 +187,26 @@ def hparams_for(name: str, backbone: str, bundle: Bundle = "original") -> Hparam
         f"{describe(name).label} has no hyper-parameters for the backbone {backbone!r}. "
         f"Presets: {', '.join(sorted(presets))}."
     )
+
+
+def compared_preset(name: str, backbone: str, hparams: Mapping[str, Any]) -> Hparams:
+    """The preset that hyper-parameters (plain JSON values) of a record are compared with.
+
+    A local copy has the preset of the model that it is a copy of, which its name does not say: of
+    a backbone without a preset of its own, it is the preset with the fewest differences.
+
+    Raises:
+        ValueError: as `hparams_for`.
+    """
+    presets, usual = editor_class(name).presets, hparams_for(name, backbone)
+    if backbone.casefold().removesuffix(CONTROL_SUFFIX) in presets:
+        return usual
+
+    def differences(preset: Hparams) -> int:
+        values = json.loads(json.dumps(preset.to_dict()))
+        return sum(values.get(field) != value for field, value in hparams.items())
+
+    return min((usual, *presets.values()), key=differences)
 
 
 # How long a training was says nothing of its bundle.

@@ -171,6 +171,8 @@ class RomeEditor(FastPaths, WeightEditor[RomeHparams]):
         "mini-llama": RomeHparams(layer=0, v_weight_decay=1e-3, context_lengths=(10,) * 5),
         "mini-gptj": RomeHparams(layer=3, context_lengths=(10,) * 5),
         "mini-gpt2": RomeHparams(layer=0, v_lr=1.0, context_lengths=(10,) * 5),
+        # The default, among 30 blocks.
+        "smollm2-135m": RomeHparams(layer=4, context_lengths=(10,) * 5),
         "default": RomeHparams(layer=None, context_lengths=(10,) * 5),
     }
 

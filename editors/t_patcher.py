@@ -112,6 +112,7 @@ class TPatcherEditor(FastPaths, Editor[TPatcherHparams]):
         # Ours: UniEdit's, with the memory weight that benchmarks/choose_hparams.py found.
         "mini-llama": TPatcherHparams(),
         **dict.fromkeys(("mini-gptj", "mini-gpt2"), TPatcherHparams(memory_weight=1.0)),
+        "smollm2-135m": TPatcherHparams(),
         "default": TPatcherHparams(),
     }
 

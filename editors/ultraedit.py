@@ -129,6 +129,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
         "mini-llama": MINIATURE,
         "mini-gptj": replace(MINIATURE, layers=(7,), lr=3e-3),
         "mini-gpt2": replace(MINIATURE, lr=1e-3),
+        "smollm2-135m": UltraEditHparams(layers=(27, 28)),  # the default, among 30 blocks
         "default": UltraEditHparams(),
     }
 

@@ -103,6 +103,8 @@ class WilkeEditor(WeightEditor[WilkeHparams]):
         "llama-2-7b": WilkeHparams(scanning_ceiling=8, v_num_grad_steps=25, v_weight_decay=1e-3),
         **dict.fromkeys(("mini-llama", "mini-gpt2"), MINIATURE),
         "mini-gptj": replace(MINIATURE, scanning_ceiling=4),
+        # The default, among 30 blocks.
+        "smollm2-135m": WilkeHparams(scanning_ceiling=7, context_lengths=(10,) * 5),
         "default": WilkeHparams(scanning_ceiling=None, context_lengths=(10,) * 5),
     }
 

@@ -35,6 +35,7 @@ from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import EDIT_TOKENS, Needs, Setting
 from editors.parts.retrieving import NOTHING_STORED, Explanation
 from editors.parts.suffixes import Suffixes
+from editors.parts.texts import joined
 from editors.parts.tokens import TokenBatch, batch_of
 from editors.parts.wise import (
     Memories,
@@ -76,6 +77,7 @@ class WiseEditor(Editor[WiseHparams]):
         "mini-llama": MINIATURE,
         "mini-gptj": replace(MINIATURE, layer=5),  # not searched: between the other two's depths
         "mini-gpt2": replace(MINIATURE, layer=3),
+        "smollm2-135m": WiseHparams(layer=25),  # the default, among 30 blocks
         "default": WiseHparams(layer=None),
     }
 
@@ -91,7 +93,7 @@ class WiseEditor(Editor[WiseHparams]):
         probes = [probe for sample in samples for probe in sample.locality]
         if not probes:
             raise ValueError("WISE needs training edits with locality probes, got none.")
-        self._unrelated = [f"{probe.prompt} {probe.target}" for probe in probes[:UNRELATED]]
+        self._unrelated = [joined(probe.prompt, probe.target) for probe in probes[:UNRELATED]]
         self.memories = Memories(self.layer.original, hparams)
 
     def reset(self) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, choose_hparams, commands, growth, shapes
+from bench.world.store import data_dir
+from benchmarks import backbone, cells, choose_hparams, commands, growth, shapes
 from benchmarks.__main__ import main
 from benchmarks.measure import Line
+from tests.datasets.example_rows import counterfact_row, write
+from tests.support.tiny_files import save_tiny
 
 
 def test_a_ratio_is_how_many_times_ours_goes_into_the_other() -> None:
@@ -50,6 +53,22 @@ def test_only_a_collapsed_model_may_magnify_rounding() -> None:
     for ours, theirs in ((0.05, 0.01), (0.51, 0.5)):
         with pytest.raises(cells.DifferentScoresError, match="mend"):
             cells.agreement("mend", [{cells.AVERAGE: ours}], {cells.AVERAGE: theirs})
+
+
+def test_a_model_of_ones_own_is_timed_in_cpu_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(backbone, "ASKED", 2)
+    out, place = tmp_path / "cells.json", ["--backbone", "mini-llama"]
+    assert main(["cells", *place]) == 2
+    place += ["--data-dir", str(data_dir(0)), "--editors", "rome,recipe", "--out", str(out)]
+    assert main(["cells", *place]) == 0
+    lines = json.loads(out.read_text("utf-8"))["lines"]
+    assert {line["subject"] for line in lines} == {"rome"}  # RECIPE has weights of its own
+    assert [line["figure"].split(",")[0] for line in lines] == [
+        "CPU s per edit", *["CPU s of 6 questions"] * 2,
+    ]  # fmt: skip
+    assert all(line["ours"] > 0 for line in lines)
 
 
 def test_starting_is_measured_with_commands_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +120,28 @@ def test_hyper_parameters_are_chosen_and_finished_trials_are_not_run_again(
     assert choose_hparams.main(["--editors", "ft", "--out", str(out)]) == 0
     (line,) = (text for text in capsys.readouterr().err.splitlines() if "ft {" in text)
     assert line.startswith("chosen: ")
+
+
+def test_a_real_model_is_searched_on_real_training_edits_with_equal_numbers_of_trials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choose_hparams, "SAMPLES", {1: 1})
+    monkeypatch.setattr(choose_hparams, "DATASETS", ("counterfact",))
+    backbone = save_tiny("llama", tmp_path / "mine")
+    data = tmp_path / "data"
+    data.mkdir()
+    write(data, "counterfact", "train", [counterfact_row(target_new=f"T{i}") for i in range(4)])
+    out = tmp_path / "trials.json"
+    common = ["--backbone", str(backbone), "--editors", "ft,grace", "--out", str(out)]
+    with pytest.raises(ValueError, match="mine is no model of the embedded world"):
+        choose_hparams.main(common)
+    assert choose_hparams.main([*common, "--data-dir", str(data), "--trials", "2"]) == 0
+    record = json.loads(out.read_text("utf-8"))
+    assert record["trials_of_each_editor"] == 2
+    assert [trial["editor"] for trial in record["trials"]] == ["ft", "ft", "grace", "grace"]
+    assert record["subject"]["backbone"] == "mine"
+    assert set(record["chosen"]) == {"ft", "grace"}
+    space = choose_hparams.wide_space(30)
+    combinations = [len(list(choose_hparams._combinations(own))) for own in space.values()]
+    assert min(combinations) >= 8

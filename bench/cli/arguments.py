@@ -21,13 +21,21 @@ from bench.core.config import (
     RunConfig,
     RunOptions,
 )
-from bench.core.grids import TABLES
-from bench.core.names import DATASETS, ENCODER, listed_names, recent_labels, unknown_name
+from bench.core.grids import SMALL, TABLES
+from bench.core.names import DATASETS, listed_names, recent_labels, unknown_name
 from bench.core.progress import show_busy
 from bench.evaluation.metric_sets import available
-from bench.models.backbones import EMBEDDED, HUB_IDS, Backbone, check_device, load, locate
+from bench.models.backbones import (
+    BACKBONES,
+    EMBEDDED,
+    HUB_IDS,
+    Backbone,
+    check_device,
+    load,
+    locate,
+)
 from bench.models.key_statistics import DOCUMENTS, HUB_TEXTS, PAPER_DOCUMENTS
-from bench.models.resources import HUB_ENCODERS
+from bench.models.resources import ENCODERS
 
 if TYPE_CHECKING:
     from editors.parts.language_model import LanguageModel
@@ -154,12 +162,14 @@ def add(group: Group, *options: Option | tuple[Option, ...]) -> None:
 
 # fmt: off
 BACKBONE = Option(
-    "--backbone", "NAME|PATH", f"one of {listed((*EMBEDDED, *HUB_IDS))}, or a local Hugging Face "
-    "model directory (default: the table's; mini-llama without one)",
+    "--backbone", "NAME|PATH", f"one of {listed(BACKBONES)}, or a local Hugging Face model "
+    "directory or GGUF file (default: the table's; mini-llama without one)",
 )
 PRESET = Option(
-    "--preset", "NAME", "embedded (shipped miniature backbones and generated data) or paper (the "
-    "real backbones and data sets, on a GPU)", default=RunConfig.preset,
+    "--preset", "NAME", "embedded (shipped miniature backbones and generated data), small (a "
+    "pretrained backbone of 135 million parameters and real data, on a CPU; fetched by `models "
+    "fetch small`) or paper (the paper's backbones and data sets, on a GPU)",
+    default=RunConfig.preset,
 )
 WITH_RECENT = Option(
     "--with-recent", "", "where no editors are named, those of later papers too, which the paper's "
@@ -187,14 +197,14 @@ DATA_DIR = Option(
 WORLD_SEED = Option("--world-seed", "N", "which embedded world (default: 0)", whole(), 0)
 SENTENCE_ENCODER = Option(
     "--encoder", "[EDITOR=]NAME|DIR", "sentence encoder of retrieval editors, or of one of them: "
-    f"{listed((ENCODER, *HUB_ENCODERS))}, or a local directory; may be repeated (default: the "
-    "embedded one, roberta-base for the paper's backbones)", repeated=True,
+    f"{listed(ENCODERS)}, or a local directory; may be repeated (default: the embedded one, "
+    "roberta-base for the paper's backbones, all-minilm-l6-v2 for smollm2-135m)", repeated=True,
 )
 CORPUS = (
     Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
            "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, or of the "
            f"hub {listed(HUB_TEXTS)} (default: corpus.txt in --data-dir, else what belongs to the "
-           "backbone)"),
+           "backbone, or the statements of the training splits in --data-dir)"),
     Option("--documents", "N", "documents of the corpus that are read (default: "
            f"{DOCUMENTS:,}, and {PAPER_DOCUMENTS:,} for the paper's backbones)", whole(1)),
 )
@@ -218,7 +228,7 @@ SELECTION: Groups = {
         Option("--datasets", "A,B", f"default: {listed(DATASETS)}; zsre for Table 2", names),
         Option("--edits", "N,M", "numbers of sequential edits (default: the table's)", wholes),
         (
-            Option("--seeds", "S,T", "default: 0", wholes),
+            Option("--seeds", "S,T", "default: 0; in the small preset 0,1,2", wholes),
             Option("--n-seeds", "N", "seeds 0 to N-1 (default: seed 0 alone)", whole(1)),
         ),
         Option("--vary", "NAME", "what a seed changes: order (which samples are edited, in which "
@@ -226,8 +236,8 @@ SELECTION: Groups = {
                "`train --seed`; the samples are those of seed 0) or both (default: order)"),
         Option("--limit", "N", "samples drawn per cell, other ones for each seed as long as there "
                "are enough (default: 20/50/100/1000/10000 at 1/10/100/1000/10000 edits in the "
-               "embedded preset, a fifth of the split in the paper preset, or all of it where "
-               "that is too few)", whole()),
+               "embedded and small presets, a fifth of the split in the paper preset, or all of "
+               "it where that is too few)", whole()),
         Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
                default=RunConfig.metrics),
         # Without a default, so that other tables than of editing can refuse them.
@@ -323,8 +333,11 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     values["slurm_option"] = {name.lstrip("-"): value for name, value in pairs.items()} or None
     form = "EDITOR.NAME=VALUE or EDITOR=PRESET"
     hparams = assignments(given.get("hparam", ()), form=form)
-    if given.get("index"):
-        hparams["recipe.index"] = args.index
+    if given.get("index") and hparams.setdefault("recipe.index", args.index) != args.index:
+        raise ValueError(
+            f"--index {args.index} and --hparam recipe.index={hparams['recipe.index']}: "
+            "wanted the index once."
+        )
     values["encoder"] = tuple(values.get("encoder", ())) or None
     options = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
     return RunConfig(
@@ -341,7 +354,7 @@ def backbone_name(config: RunConfig) -> str:
         raise ValueError(
             f"--preset paper needs --backbone, one of {', '.join(HUB_IDS)}, or a path."
         )
-    return config.backbone or EMBEDDED[0]
+    return config.backbone or (SMALL if config.preset == "small" else EMBEDDED[0])
 
 
 def backbone_of(config: RunConfig) -> Backbone:

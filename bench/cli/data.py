@@ -13,6 +13,7 @@ from bench.core.names import RECENT, editor_keys
 from bench.datasets import available, broken, get_dataset
 from bench.datasets.base import SPLITS, EditDataset
 from bench.datasets.download import RAW, Finding, fetch, verify
+from bench.models import catalogue
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.report.plots import FIGURES
 from editors import registry
@@ -117,6 +118,7 @@ def run_list(_: argparse.Namespace) -> int:
         "editors (key, label, family, aliases)": map(_editor, editor_keys(recent=True)),
         "data sets (key, label, aliases)": map(_dataset, available()),
         "backbones": [(name, "embedded") for name in EMBEDDED]
+        + [(name, "fetched by `models fetch`") for name in catalogue.names("backbone")]
         + [(name, f"hub: {place}") for name, place in HUB_IDS.items()],
         "tables": [(str(number), table.title) for number, table in TABLES.items()],
         "figures": [(name, figure.title) for name, figure in FIGURES.items()],

@@ -51,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet_libraries()
     try:
         args = _parser(arguments).parse_args(arguments)
-        if vars(args).get("preset") == "paper" and not offline:
-            os.environ["HF_HUB_OFFLINE"] = "0"  # its backbones may come from the hub
+        given = vars(args)
+        if not offline and (given.get("preset") == "paper" or given.get("origin") == "hub"):
+            os.environ["HF_HUB_OFFLINE"] = "0"  # models may come from the hub
         code = int(args.func(args))
         sys.stdout.flush()  # so that a reader who has left is noticed here
     except BrokenPipeError:  # who reads has seen enough

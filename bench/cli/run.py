@@ -82,8 +82,8 @@ SHOWN = (
 ESTIMATE = (
     Option("--gpu-memory", "GIB", "compare with a GPU of this size (default: the one at hand, else "
            "24, 40 and 80)", _positive),
-    Option("--tflops", "N", "sustained TFLOP/s of training and statistics (default: 10 in float32, "
-           "60 in half precision)", _positive),
+    Option("--tflops", "N", "sustained TFLOP/s of training and statistics (default on a GPU: 10 in "
+           "float32, 60 in half precision; on the CPU it is measured)", _positive),
     Option("--markdown", "", "print the table as Markdown"),
     Option("--json", "FILE", "write all numbers to FILE", Path),
 )

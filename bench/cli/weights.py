@@ -34,14 +34,21 @@ from bench.core.console import say, warn
 from bench.core.events import event_log
 from bench.core.grids import RECIPE, Variant, variant
 from bench.core.names import DATASETS, editor_keys
-from bench.core.progress import SCORES, counted, show_documents
+from bench.core.progress import (
+    SCORES,
+    StopFlag,
+    StoppedEarly,
+    counted,
+    show_documents,
+    stopped_by_signals,
+)
 from bench.models.backbones import EMBEDDED, like
 from bench.models.key_statistics import compute_covariances, read_facts
 from bench.models.resources import (
     Artefact,
+    check_real_data,
     corpus_for,
-    encoder_directory,
-    encoder_named,
+    encoder_of,
     train_artefact,
     trainable,
     training_samples,
@@ -82,7 +89,7 @@ def add_stats(parser: argparse.ArgumentParser) -> None:
     """The arguments of `stats`."""
     text = "block numbers (default: those of the editors' presets)"
     statistics = (PRESET, BACKBONE, Option("--layers", "N,M|all", text))
-    inputs = (*CORPUS, WORLD_SEED, *HARDWARE, LOG_JSON)
+    inputs = (*CORPUS, DATA_DIR, WORLD_SEED, *HARDWARE, LOG_JSON)
     add_groups(parser, {"statistics": statistics, "text and hardware": inputs})
     parser.set_defaults(func=stats)
 
@@ -161,20 +168,27 @@ def train(args: argparse.Namespace) -> int:
     hparams = type(preset).from_dict({**preset.to_dict(), **changes})
     directory = config.out or _default_out(config, chosen, args.seed)
     backbone = backbone_of(config)
+    check_real_data(backbone.name, backbone.like, config)
     world_data = config.data_dir or data_dir(config.world_seed)
     samples = training_samples(config.datasets or DATASETS, world_data, backbone)
     encoder = _encoder(key, backbone.like, config) if editor.uses_encoder else None
     lm = loaded(backbone, config)
     each = (args.train_on or ("each" if config.preset == "paper" else "mix")) == "each"
-    for keys in [[name] for name in samples] if each else [list(samples)]:
-        path = artefact_path(directory, key, lm.name, keys)
-        _remove_earlier(path, overwrite=config.overwrite)
-        with event_log(args.log_json) as log:
-            artefact = train_artefact(
-                key, lm, {name: samples[name] for name in keys}, hparams,
-                encoder=encoder, path=path, seed=args.seed, log=log,
-            )  # fmt: skip
-        _say_result(artefact)
+    stop = StopFlag()
+    with stopped_by_signals(stop) as caught:
+        for keys in [[name] for name in samples] if each else [list(samples)]:
+            path = artefact_path(directory, key, lm.name, keys)
+            _remove_earlier(path, overwrite=config.overwrite)
+            try:
+                with event_log(args.log_json) as log:
+                    artefact = train_artefact(
+                        key, lm, {name: samples[name] for name in keys}, hparams,
+                        encoder=encoder, path=path, seed=args.seed, log=log, stop=stop,
+                    )  # fmt: skip
+            except StoppedEarly:
+                warn(f"stopped: {path.name} is trained as far as that; the same command continues.")
+                return caught.exit_code
+            _say_result(artefact)
     return 0
 
 
@@ -228,9 +242,7 @@ def _encoder(editor: str, backbone: str, config: RunConfig) -> Path:
     """Directory of the sentence encoder that training starts from."""
     from editors.parts.encoder import check_files
 
-    hub = config.preset == "paper"
-    name = encoder_named(editor, backbone, config)
-    directory = encoder_directory(name, hub=hub, world_seed=config.world_seed)
+    directory = encoder_of(editor, backbone, config)
     check_files(directory)  # refused before a large backbone is loaded
     return directory
 

@@ -14,6 +14,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from bench.core.names import row_order
@@ -29,6 +30,10 @@ Varies = Literal["order", "training", "both"]
 _USUAL = {"scoring_time": "block_end", "batch_per_step": 1, "varies": "order"}
 _GUIDED: Generation = "context_guided"
 _PART, _DEPARTURE = "/", "+"
+
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,10 @@ class Identity(ABC):
 
     def key(self) -> str:
         """sha256 of the canonical JSON, in hexadecimal."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         return hashlib.sha256(canonical(self.to_dict()).encode()).hexdigest()
 
 
@@ -193,9 +202,7 @@ def check_counts(*, n_edits: int, limit: int | None, seed: int) -> None:
 
 def canonical(value: Any) -> str:
     """JSON with sorted names, without white space, without NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _CANONICAL.encode(value)
 
 
 def plain(value: Any) -> Any:

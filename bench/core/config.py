@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.core.cells import Generation, Varies
-from bench.core.grids import Preset
+from bench.core.grids import SMALL_SEEDS, Preset
 from bench.core.names import unknown_name
 from editors import registry
 from editors.parts.checks import check_count, check_list, check_text, described
@@ -210,7 +210,8 @@ class RunConfig:
     @property
     def named_seeds(self) -> tuple[int, ...]:
         """The seeds, each once; 0 where none is named."""
-        return tuple(dict.fromkeys(self.seeds or (0,)))
+        usual = SMALL_SEEDS if self.preset == "small" else (0,)
+        return tuple(dict.fromkeys(self.seeds or usual))
 
     @property
     def encoders(self) -> Mapping[str, str]:
@@ -241,7 +242,7 @@ class RunConfig:
     @property
     def ability_scoring(self) -> Scoring:
         """How an answer to a question of general ability becomes a score."""
-        released: Scoring = "released" if self.preset == "paper" else "paper"
+        released: Scoring = "paper" if self.preset == "embedded" else "released"
         return self.harness or self.scoring or released
 
     @property

@@ -193,8 +193,9 @@ def check_model(directory: Path, remedy: str) -> None:
 
 
 def seal(directory: Path) -> None:
-    """Write the digests of all files of a folder beside them."""
-    digests = {path.name: digest_of_file(path) for path in sorted(directory.iterdir())}
+    """Write the digests of all files of a folder, and of folders in it, beside them."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    digests = {path.relative_to(directory).as_posix(): digest_of_file(path) for path in files}
     (directory / _DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", "utf-8")
 
 

@@ -18,11 +18,14 @@ from bench.core.names import CONTROL, DATASETS, unknown_name
 if TYPE_CHECKING:
     from editors.base import Hparams
 
-Preset = Literal["embedded", "paper"]
+Preset = Literal["embedded", "paper", "small"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 Measured = Literal["editing", "general_ability", "times", "ablation"]
 
-# Samples drawn at n edits in the embedded preset: ours, so that a cell takes seconds to minutes.
+SMALL = "smollm2-135m"  # the backbone of the preset `small`, fetched by `models fetch small`
+SMALL_SEEDS = (0, 1, 2)
+# Samples drawn at n edits in the embedded and small presets: ours, so that a cell takes seconds or
+# minutes.
 EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
 # The paper preset's seeds take disjoint fifths of a test split: as many as the paper has seeds.
 PARTS = 5
@@ -99,7 +102,7 @@ class Table:
 
     @property
     def backbones(self) -> Mapping[Preset, str]:
-        return {"embedded": self.names[0], "paper": self.names[1]}
+        return {"embedded": self.names[0], "paper": self.names[1], "small": SMALL}
 
     @property
     def published_backbone(self) -> str:
@@ -107,7 +110,7 @@ class Table:
 
     @property
     def edits(self) -> Mapping[Preset, tuple[int, ...]]:
-        return {"embedded": self.embedded, "paper": self.paper}
+        return {"embedded": self.embedded, "paper": self.paper, "small": self.embedded}
 
 
 _TABLES = (

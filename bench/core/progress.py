@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SECONDS = 30.0  # between two lines in a pipe; ours
+MEASURED = 20.0  # of training, before its first estimate; ours
 SCORES = ("reliability", "generality", "locality")  # of held-out edits, by data set
 _LOSSES = ("running_loss", "held_out_loss")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -60,6 +61,10 @@ class Pace:
 
     def __post_init__(self) -> None:
         self._started = self.clock()
+
+    def begin(self, before: int) -> None:
+        """The first is about to be done; so many were by an earlier run."""
+        self._started, self.before = self.clock(), before
 
     @property
     def seconds(self) -> float:
@@ -172,12 +177,23 @@ def show_documents(total: int, log: EventLog = SILENT) -> Iterator[Callable[[Key
 
 @contextmanager
 def show_steps(log: EventLog = SILENT) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """A function to call with the numbers of each training step; checkpoints get a line each."""
+    """A function to call with the numbers of each training step.
+
+    Checkpoints get a line each, and so does what the first steps show of the time left.
+    """
     with _Counter(Pace(None), "iterations", log=log).shown() as counter:
+        pace, estimated = counter.pace, False
 
         def step(numbers: Mapping[str, float]) -> None:
-            counter.pace.total = int(numbers["iterations"])
+            nonlocal estimated
+            pace.total = int(numbers["iterations"])
             counter.at(int(numbers["iteration"]), f"loss {numbers['running_loss']:.3f}")
+            if not estimated and pace.rate and pace.seconds >= MEASURED:
+                estimated = True
+                warn(
+                    f"{1 / pace.rate:.3g} s an iteration on this machine{pace.left_in_words()}, "
+                    "evaluations apart; Ctrl-C stops, and the same command continues."
+                )
             if "held_out_loss" in numbers:
                 counter.bar.console.print(
                     _checkpoint_line(numbers), markup=False, highlight=False, soft_wrap=True
@@ -250,7 +266,8 @@ class _Counter:
     def at(self, done: int, state: str = "") -> None:
         """So many are done; those that the first call has are an earlier run's."""
         if not self._begun:
-            self.pace.before, self._begun = done, True
+            self.pace.begin(done)
+            self._begun = True
         self.pace.done, self._state = done, state
         self.bar.update(self._task, completed=done, total=self.pace.total, state=state)
         if self.pace.total is not None and done >= self.pace.total:

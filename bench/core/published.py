@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 TABLES = (1, 2, 3, 4, 5, 6)
@@ -65,14 +67,15 @@ def load(table: int) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def numbers(table: int) -> dict[PublishedCell, Published]:
-    """The printed numbers of one table, in the order and the units of `load`."""
-    return {
+@cache
+def numbers(table: int) -> Mapping[PublishedCell, Published]:
+    """The printed numbers of one table, in the order and the units of `load`; read once."""
+    return MappingProxyType({
         PublishedCell(table, int(row["n_edits"]), row["editor"], row["dataset"], row["metric"]):
         Published(value=float(row["value"]), std=float(row["std"]) if row["std"] else None)
         for row in load(table)
         if row["value"]
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def all_numbers() -> dict[PublishedCell, Published]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -172,34 +173,38 @@ class EditDataset(ABC):
         return self.load_file(split, locate(self.files[split], directory))
 
     def load_file(self, split: Split, path: Path) -> LoadedSamples:
-        """As `load`, from a file already located."""
-        content = path.read_bytes()
-        tally = _Tally()
-        rows = list(read_rows(path, content, null_is_empty=True))
-        samples: list[EditSample] = []
-        for row in rows:
-            try:
-                raw = self.read(row, f"{self.key}/{split}/{row.name}")
-            except ValueError as error:
-                sentence = str(error)
-                if sentence not in _EMPTY:
-                    named = sentence.startswith(row.where)
-                    raise ValueError(sentence if named else f"{row.where}: {sentence}") from error
-                tally.skipped[_EMPTY[sentence]] += 1
-                continue
-            samples += _usable(raw, split, tally)
-        if not samples:
-            reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
-            raise ValueError(f"{path}: none of its {len(rows)} rows is usable ({reasons}).")
-        return LoadedSamples(
-            samples=tuple(samples),
-            rows=len(rows),
-            skipped=dict(tally.skipped),
-            fallbacks=dict(tally.fallbacks),
-            trimmed=tally.trimmed,
-            digest=git_blob_id(content),
-            path=path,
-        )
+        """As `load`, from a file already located; the same content is read once in a process."""
+        return _loaded(self, split, path, path.read_bytes())
+
+
+@lru_cache(maxsize=3)  # the test splits of a run
+def _loaded(dataset: EditDataset, split: Split, path: Path, content: bytes) -> LoadedSamples:
+    tally = _Tally()
+    rows = list(read_rows(path, content, null_is_empty=True))
+    samples: list[EditSample] = []
+    for row in rows:
+        try:
+            raw = dataset.read(row, f"{dataset.key}/{split}/{row.name}")
+        except ValueError as error:
+            sentence = str(error)
+            if sentence not in _EMPTY:
+                named = sentence.startswith(row.where)
+                raise ValueError(sentence if named else f"{row.where}: {sentence}") from error
+            tally.skipped[_EMPTY[sentence]] += 1
+            continue
+        samples += _usable(raw, split, tally)
+    if not samples:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
+        raise ValueError(f"{path}: none of its {len(rows)} rows is usable ({reasons}).")
+    return LoadedSamples(
+        samples=tuple(samples),
+        rows=len(rows),
+        skipped=dict(tally.skipped),
+        fallbacks=dict(tally.fallbacks),
+        trimmed=tally.trimmed,
+        digest=git_blob_id(content),
+        path=path,
+    )
 
 
 # ---- finding a file ----------------------------------------------------------------------------

@@ -7,27 +7,29 @@ random weights need a `config.json` alone; they serve for measuring times only.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core import names
 from bench.core.config import DTYPES, DeviceMap, Weights
 from bench.core.console import warn
 from bench.core.files import digest_of_files
-from bench.core.names import BACKBONES, CONTROL, unknown_name
+from bench.models import catalogue, gguf
 from bench.models.inspection import (
     check_headers,
+    check_no_code,
     check_plain,
     check_vocabulary,
+    check_weights,
+    json_object,
     read_configuration,
     read_tokenizer,
     reading,
 )
 from bench.world.store import require_assets
-from editors.parts.checks import check_file_name
 from editors.registry import CONTROL_SUFFIX
 
 if TYPE_CHECKING:
@@ -37,23 +39,19 @@ if TYPE_CHECKING:
     from editors.base import Hparams
     from editors.parts.language_model import LanguageModel
 
-EMBEDDED = (*BACKBONES, CONTROL)
+EMBEDDED = (*names.BACKBONES, names.CONTROL)
 HUB_IDS = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
     "gpt-j-6b": "EleutherAI/gpt-j-6b",
     "gpt2-xl": "openai-community/gpt2-xl",
 }
 
+BACKBONES = (*EMBEDDED, *catalogue.names("backbone"), *HUB_IDS)  # by name
+
 # What loading reads; anything else beside it (a README, other formats) changes no result.
 _TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
 READ_BESIDE_WEIGHTS = ("config.json", "generation_config.json", *_TOKENIZER)
 _READ = ("*.safetensors", "*.safetensors.index.json", *READ_BESIDE_WEIGHTS)
-
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-IMPORT = "python -m bench import-weights"
-_CONFIGURATIONS = ("config.json", "tokenizer_config.json", "generation_config.json")
-# Entries by which a configuration asks for Python files of its repository.
-_CODE = ("auto_map", "trust_remote_code", "custom_generate")
 
 SEED = 0  # of all random weights; times do not depend on it
 # Any of them defines a tokenizer; `tokenizer_config.json` alone does not.
@@ -84,7 +82,7 @@ def locate(
     """The backbone of a name, or of a local Hugging Face directory.
 
     Args:
-        name: a name of `EMBEDDED` or of `HUB_IDS`, or a path.
+        name: a name of `EMBEDDED`, `HUB_IDS` or the catalogue, or a path.
         world_seed: which embedded world's miniature backbones.
         hub: whether a hub model may be read from the local hub cache or downloaded.
         weights: `random` needs and reads none.
@@ -93,8 +91,6 @@ def locate(
         ValueError: an unknown name, or a directory that must not or cannot be loaded.
         OSError: a missing directory or file, or a hub that cannot be reached.
     """
-    from editors.parts.language_model import name_of
-
     at = at_directory if weights == "trained" else partial(_random_at, world_seed=world_seed)
     if name in EMBEDDED:
         return at(require_assets(world_seed, name), name=name)
@@ -106,15 +102,42 @@ def locate(
             )
         wanted = _READ if weights == "trained" else READ_BESIDE_WEIGHTS
         return at(snapshot(HUB_IDS[name], wanted, option="--backbone"), name=name)
-    directory = Path(name).expanduser()
-    if directory.is_dir():
+    directory = _local(name)
+    if directory is not None:
         if hub and weights == "trained":
             _check_recognised(directory)
-        return at(directory, name=name_of(str(directory.absolute())))
+        return at(directory, name=_name_of(name, directory))
+    raise _nowhere(name)
+
+
+def _local(name: str) -> Path | None:
+    """The directory of a fetched model, of a GGUF file or of a path; None if there is none."""
+    listed = catalogue.named(name, "backbone")
+    if listed is not None:
+        return catalogue.fetched(listed)
+    path = Path(name).expanduser()
+    if path.suffix == gguf.SUFFIX and not path.is_dir():
+        return gguf.converted(path)
+    return path if path.is_dir() else None
+
+
+def _name_of(name: str, directory: Path) -> str:
+    """What a model of a name or path is called."""
+    from editors.parts.language_model import name_of
+
+    listed = catalogue.named(name, "backbone")
+    return listed.name if listed is not None else name_of(str(directory.absolute()))
+
+
+def _nowhere(name: str) -> Exception:
+    """The error for a name or path of no model."""
+    command = catalogue.command_for(name)
+    if command is not None:
+        return FileNotFoundError(f"No model directory at {name}: {command}")
     if "/" in name or "\\" in name or name.startswith((".", "~")):
-        raise FileNotFoundError(f"No model directory at {name}.")
-    error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))
-    raise ValueError(f"{error} Any local Hugging Face model directory can be given by its path.")
+        return FileNotFoundError(f"No model directory at {name}.")
+    error = names.unknown_name("backbone", name, BACKBONES)
+    return ValueError(f"{error} Any local Hugging Face model directory can be given by its path.")
 
 
 def at_directory(directory: Path, *, name: str) -> Backbone:
@@ -130,12 +153,17 @@ def at_directory(directory: Path, *, name: str) -> Backbone:
 
 def like(name: str) -> str:
     """Whose presets, corpus and encoder the backbone of a name or directory has."""
-    from editors.parts.language_model import name_of
+    from editors.parts.language_model import KNOWN
 
     if name in EMBEDDED or name in HUB_IDS:
         return name
-    directory = Path(name).expanduser()
-    return _like(name_of(str(directory.absolute())), checked_config(directory))
+    listed = catalogue.named(name, "backbone")
+    if listed is not None:
+        return listed.entry.key if listed.entry.key in KNOWN else UNKNOWN
+    directory = _local(name)
+    if directory is None:
+        raise _nowhere(name)
+    return _like(_name_of(name, directory), checked_config(directory))
 
 
 def _like(name: str, config: Mapping[str, Any]) -> str:
@@ -218,7 +246,7 @@ def load(
     import torch
 
     if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
+        raise names.unknown_name("dtype", dtype, DTYPES)
     tokenizer = tokenizer_of(backbone)
     kind: torch.dtype = getattr(torch, dtype)
     if backbone.weights == "random":
@@ -374,10 +402,12 @@ def checked_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-# ---- files of a model --------------------------------------------------------------------------
+# ---- the hub -----------------------------------------------------------------------------------
 
 
-def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
+def snapshot(
+    repository: str, patterns: Sequence[str], *, option: str, revision: str | None = None
+) -> Path:
     """Local snapshot of a hub repository, from the hub's cache or downloaded, else OSError.
 
     `patterns` name the files to fetch, never pickles; `option` takes a local copy instead.
@@ -385,64 +415,9 @@ def snapshot(repository: str, patterns: Sequence[str], *, option: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
     except Exception as error:  # the hub client raises many kinds: offline, gated, http, no cache
         raise OSError(
             f"Cannot get {repository} from the hub ({type(error).__name__}); check the network "
             f"and the access rights, or give the path of a local copy with {option}."
         ) from error
-
-
-def check_weights(directory: Path) -> None:
-    """Refuse a directory without safetensors, or with an index of files that are not in it."""
-    if not any(directory.glob("*.safetensors")):
-        pickled = sorted(p.name for pattern in PICKLED for p in directory.glob(pattern))
-        if not pickled:
-            raise ValueError(f"{directory} holds no *.safetensors weights.")
-        raise ValueError(
-            f"{directory} holds no *.safetensors weights, only pickled weights "
-            f"({', '.join(pickled[:3])}); pickles are never loaded, `{IMPORT} {directory}` "
-            "converts them to safetensors first."
-        )
-    for index in sorted(directory.glob("*.safetensors.index.json")):
-        for name in dict.fromkeys(weight_map(index).values()):
-            if not (directory / name).is_file():
-                raise FileNotFoundError(f"{index} names {name}, which is not in {directory}.")
-
-
-def check_no_code(directory: Path) -> None:
-    """Refuse a directory whose configuration asks for Python files of its own."""
-    for path in (directory / name for name in _CONFIGURATIONS):
-        if not path.exists():
-            continue
-        entries = json_object(path)
-        wanted = [name for name in _CODE if entries.get(name) not in (None, False)]
-        if wanted:
-            raise ValueError(
-                f"{path} asks for remote code ({wanted[0]}), which is never run; weights of a "
-                f"known architecture load without that entry, pickled ones after `{IMPORT} FILE`."
-            )
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; FileNotFoundError without it, ValueError for another value."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"No {path.name} in {path.parent}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}.")
-    return value
-
-
-def weight_map(index: Path) -> dict[str, str]:
-    """The file of each tensor, by the index of a model in several files, all beside the index."""
-    files = json_object(index).get("weight_map")
-    if not isinstance(files, dict) or not files:
-        raise ValueError(f"{index} is no index of weights: no weight_map.")
-    pairs = {str(name): str(file) for name, file in files.items()}
-    for name in dict.fromkeys(pairs.values()):
-        check_file_name(f"file in {index}", name)
-    return pairs

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editors.parts.checks import check_file_name
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -19,6 +21,11 @@ _ADAPTERS = "adapter_*"  # PEFT's configuration and weights
 # Files and entries of a configuration that say that weights are no plain numbers.
 _QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 _QUANTISED = ("quantization_config", "compression_config")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+IMPORT = "python -m bench import-weights"
+_CONFIGURATIONS = ("config.json", "tokenizer_config.json", "generation_config.json")
+# Entries by which a configuration asks for Python files of its repository.
+_CODE = ("auto_map", "trust_remote_code", "custom_generate")
 _PLAIN = frozenset({"F64", "F32", "F16", "BF16"})  # as safetensors calls them
 _POINTER = b"version https://git-lfs"
 _LONGEST_HEADER = 100 << 20  # bytes; the library's own limit
@@ -149,3 +156,58 @@ def check_vocabulary(tokens: int, rows: int, directory: Path) -> None:
             f"The tokenizer in {directory} knows {tokens} tokens, but the model has "
             f"{rows} embedding rows; they do not belong together."
         )
+
+
+def check_weights(directory: Path) -> None:
+    """Refuse a directory without safetensors, or with an index of files that are not in it."""
+    if not any(directory.glob("*.safetensors")):
+        pickled = sorted(p.name for pattern in PICKLED for p in directory.glob(pattern))
+        if not pickled:
+            raise ValueError(f"{directory} holds no *.safetensors weights.")
+        raise ValueError(
+            f"{directory} holds no *.safetensors weights, only pickled weights "
+            f"({', '.join(pickled[:3])}); pickles are never loaded, `{IMPORT} {directory}` "
+            "converts them to safetensors first."
+        )
+    for index in sorted(directory.glob("*.safetensors.index.json")):
+        for name in dict.fromkeys(weight_map(index).values()):
+            if not (directory / name).is_file():
+                raise FileNotFoundError(f"{index} names {name}, which is not in {directory}.")
+
+
+def check_no_code(directory: Path) -> None:
+    """Refuse a directory whose configuration asks for Python files of its own."""
+    for path in (directory / name for name in _CONFIGURATIONS):
+        if not path.exists():
+            continue
+        entries = json_object(path)
+        wanted = [name for name in _CODE if entries.get(name) not in (None, False)]
+        if wanted:
+            raise ValueError(
+                f"{path} asks for remote code ({wanted[0]}), which is never run; weights of a "
+                f"known architecture load without that entry, pickled ones after `{IMPORT} FILE`."
+            )
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; FileNotFoundError without it, ValueError for another value."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No {path.name} in {path.parent}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """The file of each tensor, by the index of a model in several files, all beside the index."""
+    files = json_object(index).get("weight_map")
+    if not isinstance(files, dict) or not files:
+        raise ValueError(f"{index} is no index of weights: no weight_map.")
+    pairs = {str(name): str(file) for name, file in files.items()}
+    for name in dict.fromkeys(pairs.values()):
+        check_file_name(f"file in {index}", name)
+    return pairs

@@ -29,19 +29,18 @@ from bench.core.files import (
 )
 from bench.core.grids import variant_with
 from bench.core.names import DATASETS, ENCODER, unknown_name
-from bench.core.progress import show_steps
+from bench.core.progress import StopFlag, StoppedEarly, show_steps
 from bench.datasets import get_dataset
 from bench.datasets.base import locate
+from bench.models import catalogue
 from bench.models.backbones import (
     EMBEDDED,
     HUB_IDS,
-    PICKLED,
     Backbone,
-    check_no_code,
-    check_weights,
     snapshot,
 )
 from bench.models.fitting import fitting
+from bench.models.inspection import PICKLED, check_no_code, check_weights
 from bench.models.key_statistics import (
     BESIDE_DATA,
     DOCUMENTS,
@@ -55,6 +54,7 @@ from bench.models.key_statistics import (
     open_corpus,
     read_templates,
 )
+from bench.models.training_text import training_corpus
 from bench.world.store import (
     DATA_VERSION,
     assets_dir,
@@ -76,6 +76,7 @@ HUB_ENCODERS = {
     "roberta-base": "FacebookAI/roberta-base",  # the paper's sentence encoder
     "multi-qa-mpnet-base-dot-v1": "sentence-transformers/multi-qa-mpnet-base-dot-v1",  # LTE's own
 }
+ENCODERS = (ENCODER, *catalogue.names("encoder"), *HUB_ENCODERS)  # by name
 # Files of a sentence encoder; those of its modules, such as 1_Pooling, are in folders of their own.
 _ENCODER_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
 _MODULE_FILES = ("*/*.json", "*/*.safetensors")
@@ -214,30 +215,45 @@ def _training(dataset: str, config: RunConfig) -> TrainingEdits:
 def encoder_of(editor: str, backbone: str, config: RunConfig) -> Path:
     """Directory of the sentence encoder of an editor; see `encoder_directory`."""
     name = encoder_named(editor, backbone, config)
-    return encoder_directory(name, hub=backbone in HUB_IDS, world_seed=config.world_seed)
+    return encoder_directory(name, world_seed=config.world_seed)
 
 
-def encoder_named(editor: str, backbone: str, config: RunConfig) -> str | None:
-    """The encoder that is named for an editor, or belongs to it as the paper has it."""
-    named = config.encoder_for(editor)
-    own = config.bundle == "paper" and backbone in HUB_IDS
-    return named or (registry.editor_class(editor).paper_encoder if own else None)
+def encoder_named(editor: str, backbone: str, config: RunConfig) -> str:
+    """The encoder that is named for an editor, else the one that belongs to it or the backbone.
 
-
-def encoder_directory(name: str | None = None, *, hub: bool, world_seed: int = 0) -> Path:
-    """Directory of a pre-trained sentence encoder.
-
-    The `name` is `mini-roberta`, `roberta-base` or a directory; by default the hub's for backbones
-    of the `hub`, else the embedded world's. Pickled weights and code are refused.
+    As the paper has it an editor may have its own.
     """
-    name = name or ("roberta-base" if hub else ENCODER)
+    named = config.encoder_for(editor)
+    if named is None and config.bundle == "paper" and backbone in HUB_IDS:
+        named = registry.editor_class(editor).paper_encoder
+    return named or usual_encoder(backbone)
+
+
+def usual_encoder(backbone: str) -> str:
+    """The encoder that belongs to the known backbone that a model is like.
+
+    The catalogue names one, backbones of the hub have roberta-base, others the embedded world's.
+    """
+    listed = catalogue.named(backbone, "backbone")
+    own = listed.entry.encoder if listed is not None else None
+    return own or ("roberta-base" if backbone in HUB_IDS else ENCODER)
+
+
+def encoder_directory(name: str, *, world_seed: int = 0) -> Path:
+    """Directory of a pre-trained sentence encoder; pickled weights and code are refused.
+
+    The `name` is one of `ENCODERS`, or a directory.
+    """
     if name == ENCODER:
         return require_assets(world_seed, ENCODER)
     if name in HUB_ENCODERS:
         return snapshot(HUB_ENCODERS[name], _ENCODER_FILES, option="--encoder")
-    directory = Path(name).expanduser()
+    listed = catalogue.named(name, "encoder")
+    directory = Path(name).expanduser() if listed is None else catalogue.fetched(listed)
     if not directory.is_dir():
-        error = unknown_name("encoder", name, (ENCODER, *HUB_ENCODERS))
+        if (command := catalogue.command_for(name)) is not None:
+            raise FileNotFoundError(f"No sentence encoder at {name}: {command}")
+        error = unknown_name("encoder", name, ENCODERS)
         raise ValueError(f"{error} Any local directory with a sentence encoder can be given.")
     if not any(path for form in ("*.safetensors", *PICKLED) for path in directory.glob(form)):
         raise FileNotFoundError(f"No sentence encoder at {directory}: no *.safetensors weights.")
@@ -258,10 +274,11 @@ def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corp
     `backbone` is the known one that a model is like. See `corpus_named`.
     """
     place = corpus_named(backbone, config, lines=lines)
-    if place is None:
-        if backbone not in EMBEDDED:
-            _warn_of_embedded_text(Path(config.backbone or backbone).name)
+    if place is None and backbone in EMBEDDED:
         return embedded_corpus(config.world_seed)
+    if place is None:
+        check_real_data(Path(config.backbone or backbone).name, backbone, config)
+        return training_corpus(config.data_dir, config.documents)
     long = backbone in HUB_IDS and not (lines and place == WIKITEXT)
     return open_corpus(
         place, documents=config.documents or (PAPER_DOCUMENTS if long else DOCUMENTS)
@@ -269,10 +286,11 @@ def corpus_for(backbone: str, config: RunConfig, *, lines: bool = False) -> Corp
 
 
 def corpus_named(backbone: str, config: RunConfig, *, lines: bool = False) -> str | None:
-    """The path or name of a backbone's text; None for the embedded world's.
+    """The path or name of a backbone's text; None for the one that belongs to its data.
 
     A named corpus comes first, then one beside the data. Otherwise a backbone of the hub takes
-    Wikipedia or WikiText-103, as in the originals, and any other the embedded world's.
+    Wikipedia or WikiText-103, as in the originals, an embedded one the embedded world's text, and
+    any other the statements of the training splits.
     """
     if config.corpus is not None:
         return config.corpus
@@ -283,12 +301,17 @@ def corpus_named(backbone: str, config: RunConfig, *, lines: bool = False) -> st
     return None
 
 
-@cache
-def _warn_of_embedded_text(backbone: str) -> None:
-    warn(
-        f"{backbone}: key statistics and memory texts come from the embedded world's corpus, which "
-        "no real model was trained on; --corpus names another text."
-    )
+def check_real_data(name: str, like: str, config: RunConfig) -> None:
+    """Refuse the embedded world's invented facts for a model that knows nothing of them.
+
+    Raises:
+        ValueError: there is no `--data-dir`, and the model is `like` none of the embedded ones.
+    """
+    if config.data_dir is None and config.weights == "trained" and like not in EMBEDDED:
+        raise ValueError(
+            f"{name} is no model of the embedded world, whose facts are invented: give the "
+            "directory of real data with --data-dir (`python -m bench data fetch` gets them)."
+        )
 
 
 # ---- trained weights ---------------------------------------------------------------------------
@@ -422,10 +445,12 @@ def train_artefact(
     path: Path,
     seed: int = 0,
     log: EventLog = SILENT,
+    stop: StopFlag | None = None,
 ) -> Artefact:
     """Train an editor's weights on the samples of each data set and write a report beside them.
 
     Existing weights of the same settings are not trained again, and their report stays.
+    StoppedEarly on request, after a step; training again continues from there.
     """
     from bench.core.numerics import now, provenance
     from editors.base import Resources
@@ -433,7 +458,13 @@ def train_artefact(
 
     report_path, existed = report_of(path), path.exists()
     started, start = now(), time.perf_counter()
-    with show_steps(log) as progress:
+    with show_steps(log) as show:
+
+        def progress(numbers: Mapping[str, float]) -> None:
+            show(numbers)
+            if stop is not None and stop.stop_requested():
+                raise StoppedEarly
+
         resources = Resources(encoder=encoder, seed=seed)
         path = trainable(key).fit(
             lm, samples, hparams, resources, out=path.parent, progress=progress

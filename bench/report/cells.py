@@ -194,7 +194,8 @@ def _sample(sample: Mapping[str, Any]) -> dict[str, Any]:
 def _hparams(stream: Mapping[str, Any], backbone: str) -> Rows:
     """Each value with the preset's, and whether they differ."""
     try:
-        preset = plain(registry.hparams_for(stream["editor"], backbone).to_dict())
+        own = registry.compared_preset(stream["editor"], backbone, stream["hparams"])
+        preset = plain(own.to_dict())
     except ValueError:  # no preset for this backbone
         preset = {}
     rows = []

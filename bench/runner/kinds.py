@@ -65,7 +65,8 @@ def ability_source(config: RunConfig) -> Source:
     """Where the questions come from.
 
     Files that were named come first, then those beside real edit sets. Else the paper preset takes
-    the hub's, and the embedded preset the embedded world's, unless its edits are real.
+    the hub's, and the embedded preset the embedded world's, unless its edits are real, as they
+    always are in the small preset.
     """
     files, beside = config.ability_dir, config.data_dir
     if beside is not None and (config.preset != "paper" or holds_a_set(beside)):

@@ -20,7 +20,7 @@ from bench.core.grids import (
     get_table,
     variant,
 )
-from bench.core.names import ENCODER, editor_keys, unknown_name
+from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
 from bench.datasets.base import NO_SUBJECT, OTHER_CASE
@@ -29,7 +29,7 @@ from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
 from bench.evaluation.metric_sets import MeasureInputs, available, identities
 from bench.models.backbones import (
-    HUB_IDS,
+    EMBEDDED,
     UNKNOWN,
     Backbone,
     check_device,
@@ -48,6 +48,7 @@ from bench.models.key_statistics import (
 from bench.models.resources import (
     Sources,
     UntrainedEditorError,
+    check_real_data,
     corpus_named,
     encoder_named,
     encoder_of,
@@ -213,10 +214,11 @@ def editor_inputs(config: RunConfig) -> tuple[str, Backbone, Hparams, Sources]:
     planner.train_missing([point])
     check_device(config.device)
     check_hparams(config, [point], installed=True)
-    hparams = planner.hparams(point)
+    hparams, backbone = planner.hparams(point), planner.backbone(point.backbone)
     if hparams.reads_training:
+        planner.check_data(point.dataset, backbone)
         planner.data_directory()
-    return point.editor, planner.backbone(point.backbone), hparams, planner.sources(point)
+    return point.editor, backbone, hparams, planner.sources(point)
 
 
 def settings(config: RunConfig, points: Sequence[GridPoint]) -> Iterator[str]:
@@ -232,10 +234,10 @@ def settings(config: RunConfig, points: Sequence[GridPoint]) -> Iterator[str]:
         corpus = encoder = "none"
         if hparams.uses_covariance or hparams.reads_corpus:
             lines = not hparams.uses_covariance
-            corpus = corpus_named(known, config, lines=lines) or "the embedded world's"
+            own = "the embedded world's" if known in EMBEDDED else "the training splits'"
+            corpus = corpus_named(known, config, lines=lines) or own
         if cls.uses_encoder:
-            usual = "roberta-base" if known in HUB_IDS else ENCODER
-            encoder = encoder_named(editor, known, config) or usual
+            encoder = encoder_named(editor, known, config)
         yield (
             f"{backbone}  {cls.label}: preset {preset}, bundle {config.bundle}, corpus {corpus}, "
             f"encoder {encoder}"
@@ -303,6 +305,7 @@ class Planner:
 
     def _job(self, point: GridPoint) -> EditJob:
         config, backbone = self._config, self.backbone(point.backbone)
+        self.check_data(point.dataset, backbone)
         data_dir = self._data_dir(point.dataset)
         loaded = self._context.samples(point.dataset, data_dir, backbone, config.generation)
         if len(loaded.samples) < point.n_edits:
@@ -452,6 +455,11 @@ class Planner:
         published = digest == declared.files["test"].git_blob
         return f"published {declared.revision[:8]}" if published else f"local file {digest[:8]}"
 
+    def check_data(self, dataset: str, backbone: Backbone) -> None:
+        """Refuse invented facts for a model of no embedded world; own data sets have their own."""
+        if self._config.preset == "embedded" and get_dataset(dataset).home is None:
+            check_real_data(backbone.name, backbone.like, self._config)
+
     def _data_dir(self, dataset: str) -> Path:
         declared = get_dataset(dataset)
         if declared.home is not None and self._config.data_dir is None:
@@ -462,10 +470,11 @@ class Planner:
         """Where the data sets of the package are."""
         if self._config.data_dir is not None:
             return self._config.data_dir
-        if self._config.preset == "paper":
+        if self._config.preset != "embedded":
             raise ValueError(
-                "The paper preset needs the original data sets; give their directory with "
-                "--data-dir (python -m bench data show zsre prints where to get them)."
+                f"The {self._config.preset} preset needs the original data sets; give their "
+                "directory with --data-dir (python -m bench data show zsre prints where to get "
+                "them)."
             )
         from bench.world.store import data_dir
 

@@ -200,7 +200,7 @@ def changes(cell: Cell) -> frozenset[str]:
     """Names of hyper-parameters that are not the preset's; one that a record lacks is a default."""
     if not registry.is_present(cell.editor):  # a user's own, whose presets are not here
         return frozenset()
-    preset = registry.hparams_for(cell.editor, cell.backbone)
+    preset = registry.compared_preset(cell.editor, cell.backbone, cell.hparams)
     wanted = preset.to_dict()
     unknown = frozenset(cell.hparams) - frozenset(wanted)
     if unknown:

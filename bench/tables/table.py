@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -30,6 +31,8 @@ METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": 
 _OF_QUESTIONS = ("Rel", "Gen", "Loc")  # Avg is of all of them
 EMPTY = "-"
 UNDEFINED = "A dash: undefined, or not run."
+# As `bench.models.training_text` identifies the text of key statistics on real data.
+_STATEMENTS = re.compile(r"training statements \((.+)\) .* tokens (\d+)$")
 REMARKED, SIGNIFICANT = "\u2020", "\u2021"  # a dagger, a double dagger; captions explain them
 DEPENDENT = "*"
 RECENT_MARK = "\u00a7"  # a section sign: the editor is not in the paper's tables
@@ -381,7 +384,7 @@ def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) ->
 def _changes(editor: str, backbone: str, hparams: Mapping[str, Any]) -> str:
     if not registry.is_present(editor):  # a user's own, whose presets are not here
         return ""
-    preset = plain(registry.hparams_for(editor, backbone).to_dict())
+    preset = plain(registry.compared_preset(editor, backbone, hparams).to_dict())
     return ", ".join(f"{k}={v}" for k, v in hparams.items() if preset.get(k) != v)
 
 
@@ -421,7 +424,10 @@ def notes(numbers: Sequence[Number]) -> Iterator[str]:
 
 
 def unusual(records: Iterable[Record]) -> tuple[str, ...]:
-    """What a reader should know of models and data: a BOS that no prompt got, missing subjects."""
+    """What a reader should know of models and data: a BOS that no prompt got, missing subjects.
+
+    On real data also the text of key statistics.
+    """
     sentences: dict[str, None] = {}
     for record in records:
         cell, data = record["cell"], record.get("data", {})
@@ -429,11 +435,29 @@ def unusual(records: Iterable[Record]) -> tuple[str, ...]:
         if special.get("lacks_bos"):
             front = f"a BOS ({special['bos']}), which its tokenizer puts in front of no prompt"
             sentences[f"{cell['backbone']} has {front}."] = None
+        if text := text_of(cell):
+            sentences[text] = None
         if count := data.get("fallbacks", {}).get(NO_SUBJECT):
             of = f"{count:,} of {data['samples']:,} edits on {get_dataset(cell['dataset']).label}"
             place = "editors that write at the subject took the prompt's last token there"
             sentences[f"The subject of {of} is not in the prompt: {place}."] = None
     return tuple(sentences)
+
+
+def text_of(cell: Mapping[str, Any]) -> str:
+    """Of which text the key statistics of a cell on real data are; empty for others."""
+    corpus = cell.get("inputs", {}).get("corpus", "")
+    if not corpus or str(cell.get("dataset_revision", "")).startswith("embedded"):
+        return ""
+    if match := _STATEMENTS.match(corpus):
+        text = (
+            f"the statements of the training splits of {match[1]}, at most {int(match[2]):,} tokens"
+        )
+    else:
+        digest, _, amount = corpus.partition(" documents ")
+        named = digest.partition("@")[0] if "/" in digest else f"with sha256 {digest[:12]}"
+        text = f"the text {named}, at most {int(amount.split()[0]):,} documents"
+    return f"Key statistics and memory texts: {text}."
 
 
 def remarks_of(records: Sequence[Record]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from editors.parts.language_model import check_report
 from editors.parts.tokens import placed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, RobertaConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 Pooling = Literal["code4", "paper3"]
@@ -32,10 +32,15 @@ _LOCAL: dict[str, Any] = {
     "ignore_mismatched_sizes": True,
 }
 _CHUNK = 64  # texts of one forward; results do not depend on it
+# Kinds of encoders by their model_type, and what each calls its transformer blocks.
+_BLOCKS = {"bert": "encoder", "roberta": "encoder", "mpnet": "encoder", "distilbert": "transformer"}
+_WITHOUT_POOLER = ("distilbert",)
+_SHIFTED = ("roberta", "mpnet")  # they number positions from the padding id + 1
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
 # Where a sentence-transformers directory says how its tokens are pooled.
 _POOLING_FILE = Path("1_Pooling") / "config.json"
 _MODULES_FILE = "modules.json"  # and here which steps follow the transformer
+_LENGTH_FILE = "sentence_bert_config.json"  # and here how many tokens of a text it reads
 _MODULES = ("Transformer", "Pooling", "Normalize")  # vectors are of length one in any case
 _POOLING_KEYS: dict[str, TokenPooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -47,21 +52,26 @@ _OUT_OF_RANGE = 999_999.0
 
 
 class SentenceEncoder(nn.Module):
-    """RoBERTa with RECIPE's pooling (the released code adds the pooler output).
+    """An encoder with RECIPE's pooling (the released code adds the pooler output).
 
     `code4` concatenates pooler output, mean, maximum and minimum over the tokens of a row, in this
-    order; `paper3` leaves the pooler output out. `<s>` and `</s>` count as tokens, padding never.
+    order; `paper3` leaves the pooler output out. Special tokens at both ends count, padding never.
+    The transformer is registered under its model_type, as in `roberta.encoder.layer.0...`.
     """
 
-    def __init__(self, config: RobertaConfig, *, pool: Pooling = "code4") -> None:
-        from transformers import RobertaModel
-
+    def __init__(self, config: PretrainedConfig, *, pool: Pooling = "code4") -> None:
         super().__init__()
         if pool not in get_args(Pooling):
             raise ValueError(f"Unknown pooling {pool!r}. Available: {', '.join(get_args(Pooling))}")
         self.pool = pool
         self.config = config
-        self.roberta = RobertaModel(config, add_pooling_layer=pool == "code4")
+        cls, options = _transformer_class(config, pooler=pool == "code4")
+        self.add_module(config.model_type, cls(config, **options))
+
+    @property
+    def transformer(self) -> Any:
+        """The encoder without the pooling that is added here."""
+        return self.get_submodule(self.config.model_type)
 
     @property
     def hidden_size(self) -> int:
@@ -75,8 +85,8 @@ class SentenceEncoder(nn.Module):
 
     @property
     def max_length(self) -> int:
-        """Longest input in tokens; RoBERTa numbers positions from the padding id + 1."""
-        return int(self.config.max_position_embeddings) - padding_id(self.config) - 1
+        """Longest input in tokens."""
+        return _context(self.config)
 
     @classmethod
     def from_directory(cls, directory: Path, *, pool: Pooling = "code4", seed: int = 0) -> Self:
@@ -89,21 +99,20 @@ class SentenceEncoder(nn.Module):
             FileNotFoundError: no `config.json` or no safetensors weights there.
             ValueError: the directory holds another kind of model, or weights that do not fit.
         """
-        from transformers import RobertaModel
-
+        config = read_config(directory)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = cls(read_config(directory), pool=pool)
-            loaded: Any = RobertaModel.from_pretrained(
-                directory, add_pooling_layer=pool == "code4", **_LOCAL
-            )
-        encoder.roberta, report = loaded
+            encoder = cls(config, pool=pool)
+            kind, options = _transformer_class(config, pooler=pool == "code4")
+            model, report = kind.from_pretrained(directory, **options, **_LOCAL)
+        encoder.add_module(config.model_type, model)
         check_report(report, directory, optional={"pooler"})
         return encoder
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled vectors [B, pooled_size] of right-padded ids [B, T] and their mask [B, T]."""
-        states = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        output = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
+        states: Tensor = output.last_hidden_state
         return self._pooled(states, attention_mask)
 
     def forward_hidden(self, states: Tensor) -> Tensor:
@@ -112,12 +121,12 @@ class SentenceEncoder(nn.Module):
         No position, token type or layer norm of the embedding module is applied, and every
         position is visible: how RECIPE's released code encodes its knowledge sentinel.
         """
-        states = self.roberta.encoder(states).last_hidden_state
+        states = self.transformer.get_submodule(_BLOCKS[self.config.model_type])(states)[0]
         return self._pooled(states, torch.ones(states.shape[:2], device=states.device))
 
     def forward_embedded(self, embeddings: Tensor) -> Tensor:
         """Pooled vectors of word embeddings [B, T, H] that pass through the embedding module."""
-        states = self.roberta(inputs_embeds=embeddings).last_hidden_state
+        states = self.transformer(inputs_embeds=embeddings).last_hidden_state
         return self._pooled(states, torch.ones(states.shape[:2], device=states.device))
 
     def _pooled(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -129,8 +138,8 @@ class SentenceEncoder(nn.Module):
             (states - dropped).amax(dim=1),
             (states + dropped).amin(dim=1),
         ]
-        if self.roberta.pooler is not None:
-            parts.insert(0, self.roberta.pooler(states))
+        if self.pool == "code4":
+            parts.insert(0, self.transformer.pooler(states))
         return torch.cat(parts, dim=-1)
 
 
@@ -163,8 +172,8 @@ class TextBatcher:
         return placed(ids, device), placed(mask, device)
 
 
-def padding_id(config: RobertaConfig) -> int:
-    """The id that fills short rows; RoBERTa recognises padding by it.
+def padding_id(config: PretrainedConfig) -> int:
+    """The id that fills short rows; some encoders recognise padding by it.
 
     Raises:
         ValueError: the configuration names none.
@@ -174,30 +183,52 @@ def padding_id(config: RobertaConfig) -> int:
     return int(config.pad_token_id)
 
 
-def read_config(directory: Path) -> RobertaConfig:
-    """The RoBERTa configuration of a local model directory.
+def read_config(directory: Path) -> PretrainedConfig:
+    """The configuration of an encoder of a known kind in a local directory.
 
     Raises:
         FileNotFoundError: no `config.json` there.
         ValueError: the directory holds another kind of model.
     """
-    from transformers import RobertaConfig
+    from transformers import AutoConfig
 
     check_files(directory, _FILES[:1])
-    values, _ = RobertaConfig.get_config_dict(directory, local_files_only=True)
-    if values.get("model_type") != "roberta":
+    values = json.loads((directory / _FILES[0]).read_text("utf-8"))
+    if values.get("model_type") not in _BLOCKS:
         raise ValueError(
             f"The sentence encoder at {directory} has model_type {values.get('model_type')!r}; "
-            "wanted 'roberta'."
+            f"wanted one of {', '.join(_BLOCKS)}."
         )
-    return RobertaConfig.from_dict(values)
+    config: PretrainedConfig = AutoConfig.from_pretrained(directory, local_files_only=True)
+    return config
+
+
+def _transformer_class(config: PretrainedConfig, *, pooler: bool) -> tuple[Any, dict[str, bool]]:
+    """(class of the model, options) with or without a pooler; ValueError where it has none."""
+    from transformers import MODEL_MAPPING
+
+    cls = MODEL_MAPPING[type(config)]
+    if config.model_type not in _WITHOUT_POOLER:
+        return cls, {"add_pooling_layer": pooler}
+    if pooler:
+        raise ValueError(
+            f"An encoder of model_type {config.model_type!r} has no pooler, which pool=code4 "
+            "reads; pool=paper3 does without."
+        )
+    return cls, {}
+
+
+def _context(config: PretrainedConfig) -> int:
+    """How many tokens an encoder can read."""
+    positions = int(config.max_position_embeddings)
+    return positions - padding_id(config) - 1 if config.model_type in _SHIFTED else positions
 
 
 class TextVectors:
     """Unit vectors of texts, so that their dot product is the cosine.
 
-    RoBERTa, BERT, MPNet and their like, as plain, contriever or sentence-transformers directories.
-    Tokens are averaged, unless a sentence-transformers directory says that the first one counts.
+    BERT, RoBERTa, MPNet or DistilBERT, as a plain or a sentence-transformers directory, whose
+    pooling and length of texts hold. Without one, tokens are averaged.
     """
 
     def __init__(self, model: nn.Module, batcher: TextBatcher, pooling: TokenPooling) -> None:
@@ -211,8 +242,8 @@ class TextVectors:
         directory: Path,
         device: torch.device,
         pooling: Literal["tokens", "pooler"] = "tokens",
-    ) -> Self:
-        """Load a local encoder (safetensors only, no remote code).
+    ) -> TextVectors:
+        """A local encoder (safetensors only, no remote code); the last one is not loaded twice.
 
         With `pooler` a vector is the output of the encoder's own pooler.
 
@@ -221,21 +252,33 @@ class TextVectors:
             ValueError: it pools its tokens in another way, or has no pooler where it is wanted, or
                 its weights do not fit.
         """
-        from transformers import AutoConfig, AutoModel
-
         check_files(directory)
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+        seen = [(path, (of := path.stat()).st_ino, of.st_size, of.st_mtime_ns) for path in files]
+        wanted = (str(device), pooling, *seen)
+        if wanted not in _loaded:
+            _loaded.clear()
+            _loaded[wanted] = cls._load(directory, device, pooling)
+        return _loaded[wanted]
+
+    @classmethod
+    def _load(
+        cls, directory: Path, device: torch.device, pooling: Literal["tokens", "pooler"]
+    ) -> TextVectors:
+        from transformers import AutoModel
+
+        config = read_config(directory)
         with torch.random.fork_rng(devices=[]):  # a checkpoint without a pooler draws one
             loaded: Any = AutoModel.from_pretrained(directory, **_LOCAL)
         model, report = loaded
         check_report(report, directory, optional={"pooler"})
-        if pooling == "pooler" and any("pooler" in name for name in report["missing_keys"]):
+        lacking = any("pooler" in name for name in report["missing_keys"])
+        if pooling == "pooler" and (lacking or config.model_type in _WITHOUT_POOLER):
             raise ValueError(
                 f"The sentence encoder at {directory} has no weights of a pooler, whose output "
                 "pooling=pooler reads; name one that has with --encoder."
             )
-        # RoBERTa and MPNet number positions from the padding id + 1; for BERT one token is lost.
-        longest = int(config.max_position_embeddings) - padding_id(config) - 1
+        longest = min(_context(config), _read_length(directory) or _context(config))
         batcher = TextBatcher.from_directory(directory, longest)
         how = "pooler" if pooling == "pooler" else _pooling(directory)
         return cls(model.to(device), batcher, how)
@@ -264,6 +307,9 @@ class TextVectors:
         return functional.normalize((states * real).sum(1) / real.sum(1), dim=-1)
 
 
+_loaded: dict[tuple[Any, ...], TextVectors] = {}  # the last, by its files as they were
+
+
 def check_files(directory: Path, names: Sequence[str] = _FILES) -> None:
     """Refuse a directory that is no encoder.
 
@@ -283,9 +329,9 @@ def encoder_digest(directory: Path, *, weights: bool = True) -> str:
     """
     names = _FILES if weights else _FILES[:2]
     check_files(directory, names)
-    pooling = directory / _POOLING_FILE
     files = [directory / name for name in names]
-    return files_digest([*files, *([pooling] if pooling.is_file() else [])])
+    others = (directory / _POOLING_FILE, directory / _LENGTH_FILE)
+    return files_digest([*files, *(path for path in others if path.is_file())])
 
 
 def _pooling(directory: Path) -> TokenPooling:
@@ -301,6 +347,13 @@ def _pooling(directory: Path) -> TokenPooling:
             f"wanted one of {', '.join(_POOLING_KEYS)}."
         )
     return _POOLING_KEYS[modes[0]]
+
+
+def _read_length(directory: Path) -> int | None:
+    """How many tokens of a text a sentence-transformers directory says are read, if it does."""
+    path = directory / _LENGTH_FILE
+    length = json.loads(path.read_text("utf-8")).get("max_seq_length") if path.is_file() else None
+    return None if length is None else int(length)
 
 
 def _check_modules(path: Path) -> None:

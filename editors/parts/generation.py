@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,10 @@ from editors.parts.tokens import TokenBatch, placed
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerBase
+
+
+class BeyondWindowError(ValueError):
+    """Rows that attention's window does not hold together: each is to be decoded alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +81,12 @@ def greedy(
 
     Raises:
         ValueError: rows that carry target tokens, or that would outgrow the model's context.
+        BeyondWindowError: several rows that outgrow the window of its attention.
     """
     if any(batch.target_ids):
         raise ValueError("Generation continues bare prompts, but the batch carries target tokens.")
     answers = Answers(lm, batch, max_new_tokens, stop)
-    hidden, cache = _read(lm, batch)
+    hidden, cache = _read(lm, batch, max_new_tokens)
     ends = placed(batch.prompt_lengths, lm.device)
     rows = torch.arange(len(batch), device=lm.device)
     first = lm.head(hidden[rows, ends - 1]).argmax(-1)  # [B]
@@ -108,11 +113,12 @@ def forced_and_greedy(
 
     Raises:
         ValueError: rows without target tokens, or that would outgrow the model's context.
+        BeyondWindowError: rows that outgrow the window of its attention.
     """
     if not all(batch.target_ids):
         raise ValueError("Teacher forcing needs a target in every row.")
     answers = Answers(lm, batch, max_new_tokens, stop)
-    hidden, cache = _read(lm, batch)
+    hidden, cache = _read(lm, batch, max_new_tokens)
     scored, columns = batch.scored_positions
     logits = lm.head(hidden[scored, columns])
     known = _agreeing(batch, logits.argmax(-1).tolist())
@@ -207,31 +213,20 @@ def _decode(
         answers.extend([[chosen[row]] for row in answers.growing])
 
 
-def window_fits(lm: LanguageModel, texts: Iterable[str], max_new_tokens: int) -> bool:
-    """Whether attention's window, where the model has one, holds each text with its answer.
+def _check_window(lm: LanguageModel, batch: TokenBatch, columns: int) -> None:
+    """Refuse rows that attention's window, where some layer has one, does not hold together.
 
-    If not, rows are to be decoded alone: the cache holds the last columns, and those of a short row
-    are padding. A text has no more tokens than bytes.
+    The cache holds the last columns, and those of a short row are padding.
     """
-    window = _window(lm)
-    if window is None:
-        return True
-    longest = max((len(text.encode()) for text in texts), default=0)
-    return longest + len(lm.special.front) + max_new_tokens < window
-
-
-def _window(lm: LanguageModel) -> int | None:
-    """Tokens that the attention of some layer looks back at; None without such a bound."""
     window: int | None = lm.model.config.to_dict().get("sliding_window")
-    return window
+    if window is not None and columns >= window and (len(batch) > 1 or any(batch.target_ids)):
+        raise BeyondWindowError(
+            f"{lm.name} looks back at {window} tokens: rows of up to {columns} are decoded alone."
+        )
 
 
 def _check_room(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> None:
-    window, last = _window(lm), batch.attention_mask.shape[1] + max_new_tokens
-    if window is not None and last >= window and (len(batch) > 1 or any(batch.target_ids)):
-        raise ValueError(
-            f"{lm.name} looks back at {window} tokens: rows of up to {last} are decoded alone."
-        )
+    _check_window(lm, batch, batch.attention_mask.shape[1] + max_new_tokens)
     context = int(lm.model.config.max_position_embeddings)
     longest = max(batch.prompt_lengths)
     if longest + max_new_tokens > context:
@@ -241,12 +236,14 @@ def _check_room(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> No
         )
 
 
-def _read(lm: LanguageModel, batch: TokenBatch) -> tuple[Tensor, DynamicCache]:
+def _read(lm: LanguageModel, batch: TokenBatch, max_new_tokens: int) -> tuple[Tensor, DynamicCache]:
     """Hidden states [B, T, d] of a batch, and the cache that reading it has filled."""
     from transformers import DynamicCache
 
     cache = DynamicCache(config=lm.model.config)
     hidden = _forward(lm, batch.input_ids, batch.attention_mask, batch.position_ids, cache)
+    # Steering may have put a prompt in front.
+    _check_window(lm, batch, cache.get_seq_length() + max_new_tokens)
     return hidden, cache
 
 

@@ -109,7 +109,7 @@ TINY = replace(
 )
 
 PRESETS: dict[str, LteHparams] = {
-    **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl"), LteHparams()),
+    **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), LteHparams()),
     "liveedit": LIVE_EDIT,
     "original": replace(LteHparams(mode="original"), **SCHEDULE),
     **dict.fromkeys(("mini-llama", "mini-gptj", "mini-gpt2"), EMBEDDED),

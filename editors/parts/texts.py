@@ -23,6 +23,12 @@ def space_before(text: str, prompt: str | None = None) -> str:
     return "" if text.startswith(" ") or bare else " "
 
 
+def joined(prompt: str, target: str) -> str:
+    """A prompt and its target as one text, with what `space_before` says between them."""
+    prompt, target = prompt.rstrip(), target.lstrip()
+    return prompt + space_before(target, prompt) + target
+
+
 def subject_span(prompt: str, subject: str) -> tuple[int, int] | None:
     """Begin and end of the subject in the prompt, in characters; None where it is not there.
 
@@ -30,6 +36,8 @@ def subject_span(prompt: str, subject: str) -> tuple[int, int] | None:
     the Unicode form. Whole words come before parts of words, the subject's own letter case before
     another, and the first place before later ones.
     """
+    if span := _whole_words(prompt, subject):
+        return span
     forms = dict.fromkeys([subject, *(unicodedata.normalize(f, subject) for f in ("NFC", "NFD"))])
     patterns = [r"\s+".join(map(re.escape, form.split())) for form in forms if form.strip()]
     for frame in (r"(?<!\w){}(?!\w)", "{}"):
@@ -37,6 +45,20 @@ def subject_span(prompt: str, subject: str) -> tuple[int, int] | None:
             for pattern in patterns:
                 if match := re.search(frame.replace("{}", pattern), prompt, flags):
                     return match.span()
+    return None
+
+
+def _whole_words(prompt: str, subject: str) -> tuple[int, int] | None:
+    """As `subject_span`, of the usual case alone, for which an expression would cost more."""
+    words = " ".join(subject.split())
+    if not words or prompt != " ".join(prompt.split()):
+        return None
+    start = prompt.find(words)
+    while start >= 0:
+        end = start + len(words)
+        if not _LETTER.search(prompt[start - 1 : start] + prompt[end : end + 1]):
+            return start, end
+        start = prompt.find(words, start + 1)
     return None
 
 

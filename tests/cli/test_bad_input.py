@@ -118,6 +118,7 @@ def test_an_empty_value_is_refused(
         ("train --variant no-cpt", "those of RECIPE"),
         ("train --variant no-sk", "'no-ks'"),
         ("train --variant cpt=0", "'cpt=0'"),
+        ("run --index faiss --hparam recipe.index=exact", "wanted the index once."),
     ],
 )
 def test_bad_command_lines(command: str, sentence: str, refused: Refused) -> None:

@@ -64,7 +64,9 @@ def test_a_conversation_edits_asks_and_undoes(editor: str, backbone: Path, tried
         "quit",
         "never read",
     ]
-    code, out, err = tried(["--editor", editor, "--backbone", backbone], "\n".join(lines))
+    Path("text.txt").write_text("A line of memory text, with some more words than twenty. " * 4)
+    arguments = ["--editor", editor, "--backbone", backbone, "--corpus", "text.txt"]
+    code, out, err = tried(arguments, "\n".join(lines))
     assert code == 0
     assert [line for line in err.splitlines() if not line.startswith(("loading", "tiny:"))] == []
     assert "try>" not in out

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -136,6 +137,23 @@ def test_a_pipe_gets_held_out_scores_and_not_the_loss_terms_of_the_same_name(
     captured = capsys.readouterr()
     assert captured.err == "2: running_loss 1.500, held_out_loss 1.250, zsre.reliability 50.0\n"
     assert captured.out == ""
+
+
+def test_the_first_steps_show_how_long_the_rest_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    clocked = partial(Pace, clock=lambda: now[0])
+    monkeypatch.setattr("bench.core.progress.Pace", clocked)
+    with show_steps() as step:
+        now[0] = 500.0  # data are read, a model is built
+        for iteration in range(10, 15):  # ten by an earlier run
+            step({"iteration": iteration, "iterations": 1_000, "running_loss": 1.0})
+            now[0] += 12.0
+    assert capsys.readouterr().err == (
+        "12 s an iteration on this machine, about 3 h 18 min left, evaluations apart; "
+        "Ctrl-C stops, and the same command continues.\n"
+    )
 
 
 def test_a_flag_is_raised_once_and_passed_on() -> None:

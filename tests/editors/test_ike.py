@@ -14,8 +14,8 @@ from bench.checks.contract.tiny import (
     batch_for,
     tiny_llama,
 )
-from editors.base import Resources
-from editors.ike import DemonstrationPool, IkeEditor, IkeHparams, demonstration, kinds_of
+from editors.base import EditRequest, Resources
+from editors.ike import DemonstrationPool, IkeEditor, IkeHparams, answered, demonstration, kinds_of
 from editors.parts.encoder import TextVectors
 from editors.parts.tokens import prompt_ids
 
@@ -41,6 +41,14 @@ def editor_of(encoder: Path, *, context: int = 2_000, **changes: Any) -> IkeEdit
 )
 def test_a_demonstration_states_the_fact_and_answers_a_question(kind: str, asked: str) -> None:
     assert demonstration(SAMPLES[0], kind, 0.99) == f"{FACT} {asked}"
+
+
+def test_no_space_stands_where_a_script_has_none() -> None:
+    request = EditRequest(prompt="\u9996\u90fd\u662f", target="\u5317\u4eac", subject="")
+    text = answered(request, request)
+    assert (
+        text == "New Fact: \u9996\u90fd\u662f\u5317\u4eac\nPrompt: \u9996\u90fd\u662f\u5317\u4eac"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ import torch
 
 from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
 from editors.base import Resources
-from editors.memit import KeySolver, MemitEditor, MemitHparams, Solver
+from editors.memit import KeySolver, MemitEditor, MemitHparams, Solver, mean_keys
+from editors.parts.deltas import tried_out
+from editors.parts.hooks import captured_input, captured_output
+from editors.parts.target_value import TargetRows
 
 HPARAMS = MemitHparams(layers=(0, 2), v_num_grad_steps=3, mom2_update_weight=0.1)
 TEMPLATES = ("{}", "So. {}", "It rains again. {}")
@@ -35,6 +38,25 @@ def test_requests_of_one_call_are_solved_together() -> None:
     states = together.state_dict(), one_by_one.state_dict()
     assert states[0].keys() == states[1].keys()
     assert any(not torch.allclose(states[0][name], states[1][name]) for name in states[0])
+
+
+@torch.no_grad()
+def test_keys_and_outputs_are_those_of_whole_forwards_of_the_model_as_written() -> None:
+    editor = editor_of(layers=(0, 1, 2))
+    lm, rows = editor.lm, TargetRows.of(editor.lm, REQUESTS[:1], TEMPLATES)
+    update = editor.compute(REQUESTS[:1])
+    with tried_out(lm.model) as weights:
+        for insertion in update.insertions:
+            mlp_out = lm.module(lm.architecture.mlp_out, insertion.layer)
+            with (
+                captured_input(mlp_out) as key,
+                captured_output(lm.module(lm.architecture.block, 2)) as output,
+            ):
+                lm.hidden_states(rows.batch)
+            keys = mean_keys(rows.at_subjects(key.value)[:, :-1])
+            assert torch.equal(keys, insertion.keys)
+            assert torch.equal(rows.at_subjects(output.value)[:, 0], insertion.current)
+            weights.add([insertion.delta(lm)])
 
 
 COVARIANCE = torch.tensor([[2.0, 0.0], [0.0, 4.0]])

@@ -13,7 +13,7 @@ from bench.checks.contract.tiny import (
     logits,
     tiny_llama,
 )
-from editors.base import Resources
+from editors.base import EditRequest, Resources
 from editors.parts.fact_memory import NONE
 from editors.parts.tokens import batch_of_ids, context_ids, prompt_ids
 from editors.rag import RagEditor, RagHparams
@@ -43,6 +43,12 @@ def test_an_answer_is_that_after_the_fact_as_text(encoder: Path, form: str, text
     with torch.no_grad():
         wanted = lm.target_logits(after)
     torch.testing.assert_close(logits(editor, [(FIRST.prompt, FIRST.target)]), wanted)
+
+
+def test_a_statement_has_no_space_where_its_script_has_none(encoder: Path) -> None:
+    request = EditRequest(prompt="\u9996\u90fd\u662f ", target=" \u5317\u4eac", subject="")
+    text = editor_of(encoder, form="statement").context_of(request)
+    assert text.strip() == "\u9996\u90fd\u662f\u5317\u4eac."
 
 
 def test_without_a_gate_every_question_has_the_nearest_fact_in_front(encoder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         registry.resolve("grcae")
     with pytest.raises(ValueError, match=r"Unknown editor 'zzz'\. Available: .*ft"):
         registry.editor_class("zzz")
+
+
+@pytest.mark.parametrize("key", ["rome", "ft", "lte", "recipe"])
+def test_settings_of_a_local_copy_are_compared_with_its_own_preset(key: str) -> None:
+    presets = registry.editor_class(key).presets
+    for name in ("default", "llama-2-7b", "gpt2-xl"):
+        values = json.loads(json.dumps(presets[name].to_dict()))
+        assert registry.compared_preset(key, "Llama-2-7b-hf", values) == presets[name]
+    assert registry.compared_preset(key, "mini-llama", values) == presets["mini-llama"]
 
 
 def test_listing_imports_nothing_heavy() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
 
 import editors
-from bench.checks.contract.tiny import SAMPLES, tiny_llama, tuned
+from bench.checks.contract.tiny import SAMPLES, tiny_llama, tiny_mistral, tuned
 from bench.evaluation.inference import (
+    PADDING,
     BatchLimit,
     PartialAnswers,
     ask_in_batches,
@@ -51,8 +52,13 @@ class Small:
         self.sizes: list[int] = []
         self.steered: list[list[int]] = []
 
-    def ask(self, items: Sequence[Item], batch_size: Any, partial: Any = None) -> list[int]:
-        return ask_in_batches(items, list, self.answer, self.steering, batch_size, partial)  # type: ignore[arg-type]
+    def ask(
+        self, items: Sequence[Item], batch_size: Any, partial: Any = None, forwards: int = 1
+    ) -> list[int]:
+        tokenised: Any = list
+        return ask_in_batches(
+            items, tokenised, self.answer, self.steering, batch_size, partial, forwards=forwards
+        )
 
     def answer(self, _: Any, items: Sequence[Item]) -> list[int]:
         self.sizes.append(len(items))
@@ -102,19 +108,19 @@ def test_the_error_of_the_real_allocator_is_known() -> None:
     assert ask_in_batches(questions(3), list, greedy, steering, 3) == [0, 1, 2]  # type: ignore[arg-type]
 
 
+def test_a_batch_ends_where_padding_costs_more_than_another_one() -> None:
+    small, short = Small(99), questions(11)[10]
+    long = replace(short, prompt="?" * (11 + PADDING // 2))
+    longest = replace(short, prompt="?" * 400)
+    for forwards, sizes in ((1, [2, 1, 1]), (9, [4])):
+        small.sizes.clear()
+        items = [longest, short, long, short]
+        answers = small.ask(items, 9, forwards=forwards)
+        assert answers == [len(item.prompt) ** 2 for item in items]
+        assert small.sizes == sizes
+
+
 WINDOW = 8
-
-
-def windowed(window: int | None = WINDOW) -> LanguageModel:
-    """The tiny LLaMA's weights in a Mistral, whose attention looks back at a few tokens."""
-    llama = tiny_llama()
-    values = llama.model.config.to_dict()
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-             "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
-    config = MistralConfig(**{name: values[name] for name in names}, sliding_window=window)
-    model = MistralForCausalLM(config)
-    model.load_state_dict(llama.model.state_dict())
-    return LanguageModel(model, llama.tokenizer, name="tiny-mistral")
 
 
 ASKED = [
@@ -124,20 +130,20 @@ ASKED = [
 
 
 def test_answers_of_a_model_with_a_window_do_not_depend_on_the_batch() -> None:
-    lm = windowed()
+    lm = tiny_mistral(WINDOW)
     alone = [generate(lm, [item])[0] for item in ASKED]
     assert generate(lm, ASKED) == alone
     both = predict_and_generate(lm, ASKED)
     assert [ids for _, ids in both] == alone
     assert [forced for forced, _ in both] == predict(lm, ASKED)
-    assert alone != [generate(windowed(None), [item])[0] for item in ASKED]
+    assert alone != [generate(tiny_mistral(None), [item])[0] for item in ASKED]
     by_hand = editors.get_editor("ft", lm.model, lm.tokenizer, hparams=tuned("ft"))
     prompts = [item.prompt for item in ASKED]
     assert by_hand.generate_all(prompts) == [by_hand.generate(prompt) for prompt in prompts]
 
 
 def test_rows_beyond_a_window_are_never_decoded_together() -> None:
-    lm = windowed()
+    lm = tiny_mistral(WINDOW)
     batch = batch_of(lm.tokenizer, [(i.prompt, "") for i in ASKED], device=lm.device)
     with pytest.raises(ValueError, match="tiny-mistral looks back at 8 tokens"):
         greedy(lm, batch, max_new_tokens=4, stop=Stop())

@@ -42,7 +42,7 @@ def test_a_copy_is_known_whatever_its_folder_is_called(folder: str, tmp_path: Pa
     backbone = locate(str(model_at(tmp_path / folder, LLAMA_2)), hub=True)
     assert (backbone.name, backbone.like) == (folder, "llama-2-7b")
     assert corpus_named(backbone.like, RunConfig()) == WIKIPEDIA
-    assert encoder_named("recipe", backbone.like, RunConfig()) is None
+    assert encoder_named("recipe", backbone.like, RunConfig()) == "roberta-base"
     assert locate(str(model_at(tmp_path / "j" / folder, GPT_J))).like == "gpt-j-6b"
 
 

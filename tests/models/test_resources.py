@@ -10,9 +10,16 @@ import torch
 
 from bench.checks.contract.tiny import CONTEXT, tiny_llama, write_encoder
 from bench.core.config import RunConfig
+from bench.core.names import ENCODER
 from bench.models import key_statistics, resources
 from bench.models.key_statistics import open_corpus
-from bench.models.resources import Sources, encoder_directory, resources_for, sources_for
+from bench.models.resources import (
+    Sources,
+    encoder_directory,
+    encoder_named,
+    resources_for,
+    sources_for,
+)
 from editors import registry
 from editors.parts.artefact import write_artefact
 from editors.parts.covariance import second_moments
@@ -104,7 +111,7 @@ def test_a_named_corpus_comes_first_then_one_beside_the_data(corpus: Path, tmp_p
     assert of_rome("my-model", config).digests() != before
 
 
-def test_a_named_large_model_reads_wikipedia_and_any_other_some_of_the_embedded_corpus(
+def test_a_named_large_model_reads_wikipedia_and_an_embedded_one_some_of_its_worlds_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = tmp_path / "3" / "corpus.txt"
@@ -113,7 +120,7 @@ def test_a_named_large_model_reads_wikipedia_and_any_other_some_of_the_embedded_
     monkeypatch.setattr(key_statistics, "data_dir", lambda seed: tmp_path / str(seed))
     config = RunConfig(data_dir=tmp_path, world_seed=3)
     expected = open_corpus(str(embedded), tokens=key_statistics.EMBEDDED_TOKENS)
-    assert of_rome("my-model", config).corpus == expected
+    assert of_rome("mini-gpt2", config).corpus == expected
     large = of_rome("gpt2-xl", config).corpus  # what the originals read
     assert large is not None
     assert (large.place, large.documents) == ("wikipedia", 100_000)
@@ -121,17 +128,30 @@ def test_a_named_large_model_reads_wikipedia_and_any_other_some_of_the_embedded_
 
 def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = write_encoder(tmp_path / "encoder")
-    assert encoder_directory(str(mine), hub=True) == mine
+    assert encoder_directory(str(mine)) == mine
     monkeypatch.setattr(resources, "require_assets", lambda seed, name: tmp_path / str(seed) / name)
     monkeypatch.setattr(resources, "snapshot", lambda name, *_, **__: Path("hub") / name)
-    assert encoder_directory(hub=False, world_seed=2) == tmp_path / "2" / "mini-roberta"
-    assert encoder_directory("mini-roberta", hub=True) == tmp_path / "0" / "mini-roberta"
-    assert encoder_directory(hub=True) == Path("hub/FacebookAI/roberta-base")
-    assert encoder_directory("roberta-base", hub=False) == Path("hub/FacebookAI/roberta-base")
+    assert encoder_directory("mini-roberta", world_seed=2) == tmp_path / "2" / "mini-roberta"
+    assert encoder_directory("mini-roberta") == tmp_path / "0" / "mini-roberta"
+    assert encoder_directory("roberta-base") == Path("hub/FacebookAI/roberta-base")
     with pytest.raises(ValueError, match="'robrta'"):
-        encoder_directory("robrta", hub=False)
+        encoder_directory("robrta")
     with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors"):
-        encoder_directory(str(tmp_path), hub=False)
+        encoder_directory(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "encoder"),
+    [
+        ("mini-llama", ENCODER),
+        ("default", ENCODER),
+        ("gpt2-xl", "roberta-base"),
+        ("smollm2-135m", "all-minilm-l6-v2"),
+    ],
+)
+def test_the_encoder_of_a_backbone_where_none_is_named(backbone: str, encoder: str) -> None:
+    assert encoder_named("rag", backbone, RunConfig()) == encoder
+    assert encoder_named("rag", backbone, RunConfig(encoder="other")) == "other"
 
 
 # Of the shipped encoder, in all records of the reference.
@@ -154,7 +174,7 @@ def test_every_file_of_an_encoder_is_part_of_its_identity(name: str, tmp_path: P
 
 
 def test_the_shipped_encoder_is_the_one_of_earlier_records() -> None:
-    digests = Sources(encoder=encoder_directory(hub=False)).digests()
+    digests = Sources(encoder=encoder_directory(ENCODER)).digests()
     assert digests == {"encoder": SHIPPED}
 
 

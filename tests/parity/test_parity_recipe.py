@@ -84,7 +84,7 @@ def test_encoder_pools_and_projects_like_the_original(
     numbers: Numbers, network: RecipeNetwork
 ) -> None:
     ids, mask = numbers.tensor("enc.input_ids"), numbers.tensor("enc.attention_mask")
-    states = network.encoder.roberta(input_ids=ids, attention_mask=mask)
+    states = network.encoder.transformer(input_ids=ids, attention_mask=mask)
     real = mask.bool()
     close(states.last_hidden_state[real], numbers.tensor("enc.last_hidden_state")[real])
     close(states.pooler_output, numbers.tensor("enc.pooler_output"))
@@ -105,7 +105,7 @@ def test_texts_become_the_recorded_encoder_ids(numbers: Numbers) -> None:
 
 @torch.no_grad()
 def test_sentinel_skips_the_embedding_module(numbers: Numbers, network: RecipeNetwork) -> None:
-    states = network.encoder.roberta.encoder(network.sentinel).last_hidden_state
+    states = network.encoder.transformer.encoder(network.sentinel).last_hidden_state
     close(states, numbers.tensor("sentinel.last_hidden_state"))
     close(network.encoder.forward_hidden(network.sentinel), numbers.tensor("sentinel.pooled"))
     close(network.sentinel_key(), numbers.tensor("sentinel.rep"))

@@ -330,3 +330,36 @@ def test_rows_of_records_alone_are_in_the_order_of_the_table() -> None:
     cells = with_recorded([], map(point, records), records, RunConfig())
     listed = [(of.n_edits, of.editor, of.seed) for of in cells if isinstance(of, Cell)]
     assert listed == order
+
+
+def test_the_small_preset_is_the_default_grid_of_a_real_model_with_three_seeds(
+    backbone: Path, data: Path
+) -> None:
+    config = RunConfig(preset="small", editors=("ft",), datasets=("cf",))
+    assert [(p.backbone, p.n_edits, p.limit, p.seed) for p in points(config)] == [
+        ("smollm2-135m", n_edits, limit, seed)
+        for n_edits, limit in ((1, 20), (10, 50), (100, 100))
+        for seed in (0, 1, 2)
+    ]
+    assert config.device == "cpu"
+    with pytest.raises(ValueError, match="The small preset needs the original data sets"):
+        plan(RunConfig(preset="small", backbone=str(backbone), editors=("ft",)))
+    with pytest.raises(FileNotFoundError, match="`python -m bench models fetch smollm2-135m`"):
+        plan(RunConfig(preset="small", editors=("ft",), data_dir=data.parent))
+
+
+def test_a_real_model_gets_no_invented_facts(backbone: Path, data: Path) -> None:
+    given = selected(backbone, data, editors=("ft",))
+    assert len(plan(RunConfig(**given)).jobs) == 1
+    with pytest.raises(ValueError, match=r"^tiny is no model of the embedded world"):
+        plan(RunConfig(**given | {"data_dir": None}))
+
+
+@pytest.mark.parametrize("editor", registry.shipped())
+def test_every_editor_has_settings_for_the_small_model(editor: str) -> None:
+    preset = registry.hparams_for(editor, "smollm2-135m")
+    assert preset is registry.editor_class(editor).presets["smollm2-135m"]
+    for name in ("layer", "layers"):
+        own = vars(preset).get(name)
+        blocks = () if own is None else (own,) if isinstance(own, int) else own
+        assert all(0 <= block < 30 for block in blocks)

@@ -259,6 +259,7 @@ BROKEN: dict[str, type[Sound]] = {
     "steering_ends": SteersOn,
     "one_seed_one_result": DrawsGlobally,
     "batch_independence": SeesTheBatch,
+    "short_window": SeesTheBatch,
     "prepared_together": PreparesOneForAll,
     "state_round_trip": LosesItsState,
     "decoding_is_teacher_forcing": SteersPromptsAlone,

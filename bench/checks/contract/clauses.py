@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -42,16 +43,18 @@ from bench.checks.contract.tiny import (
     counted_head,
     log_probability,
     logits,
+    tiny_mistral,
 )
 from editors import registry
 from editors.base import Editor, EditRequest
 from editors.parts.fact_memory import InContextEditor
 from editors.parts.fast_paths import fast_paths
-from editors.parts.generation import Stop, forced_and_greedy, greedy
+from editors.parts.generation import BeyondWindowError, Stop, forced_and_greedy, greedy
 from editors.parts.tokens import TokenBatch, batch_of_ids
 
 BARE = [(prompt, "") for prompt, _ in PAIRS]
 NEW_TOKENS = 5
+WINDOW = 48  # holds each pair with new tokens, and not with a text in front of it
 RAISED = 0.1  # of a target's mean log-probability, by an edit of it
 
 
@@ -66,6 +69,26 @@ def batch_independence(subject: Subject) -> None:
     for pairs, what in ((PAIRS, "in a batch"), (PAIRS[::-1], "in a batch of the other order")):
         alone = torch.cat([logits(editor, [pair]) for pair in pairs])
         require_close(logits(editor, pairs), alone, f"logits alone and {what}")
+
+
+@clause
+def short_window(subject: Subject) -> None:
+    """Answers do not depend on the batch where attention looks back at a few tokens."""
+    of_llama = replace(subject, architecture="llama").editor()
+    editor = type(of_llama)(tiny_mistral(WINDOW), of_llama.hparams, of_llama.resources)
+    editor.edit([FIRST, SECOND])
+    alone = torch.cat([logits(editor, [pair]) for pair in PAIRS])
+    require_close(logits(editor, PAIRS), alone, "logits alone and in a batch")
+    with suppress(BeyondWindowError):  # such rows are decoded alone
+        together = _decoded(editor, BARE)
+        apart = [row for pair in BARE for row in _decoded(editor, [pair])]
+        require(together == apart, f"decoded in a batch {together}, alone {apart}")
+
+
+def _decoded(editor: Editor[Any], pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+    batch = batch_for(editor.lm, pairs)
+    with editor.steering(batch):
+        return greedy(editor.lm, batch, max_new_tokens=NEW_TOKENS, stop=Stop())
 
 
 @clause

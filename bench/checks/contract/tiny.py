@@ -5,12 +5,13 @@ They know nothing; they are for checking what editors do to a model, in millisec
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from transformers import (
     GPTJForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -126,6 +129,18 @@ _GPT: dict[str, Any] = {
 }
 
 
+def _built_once(build: Callable[[], LanguageModel]) -> Callable[[], LanguageModel]:
+    """Each call gives a copy of one model, which the caller may change."""
+    built = cache(build)
+
+    @wraps(build)
+    def fresh() -> LanguageModel:
+        return copy.deepcopy(built())
+
+    return fresh
+
+
+@_built_once
 def tiny_llama() -> LanguageModel:
     """Three blocks of the LLaMA kind, rotary positions, a gated MLP, BOS."""
     config = LlamaConfig(
@@ -142,11 +157,25 @@ def tiny_llama() -> LanguageModel:
     return _language_model("tiny-llama", LlamaForCausalLM, config, bos=True)
 
 
+def tiny_mistral(window: int | None) -> LanguageModel:
+    """The weights of `tiny_llama`, with attention that looks back at `window` tokens."""
+    llama = tiny_llama()
+    values = llama.model.config.to_dict()
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+             "num_key_value_heads", "max_position_embeddings", "vocab_size")  # fmt: skip
+    config = MistralConfig(**{name: values[name] for name in names}, sliding_window=window)
+    model = MistralForCausalLM(config)
+    model.load_state_dict(llama.model.state_dict())
+    return LanguageModel(model, llama.tokenizer, name="tiny-mistral")
+
+
+@_built_once
 def tiny_gptj() -> LanguageModel:
     """Three blocks of the GPT-J kind: attention and MLP in parallel, a head with bias."""
     return _language_model("tiny-gptj", GPTJForCausalLM, GPTJConfig(rotary_dim=4, **_GPT))
 
 
+@_built_once
 def tiny_gpt2() -> LanguageModel:
     """Three blocks of the GPT-2 kind: weights stored (in, out), learned positions, a tied head."""
     return _language_model("tiny-gpt2", GPT2LMHeadModel, GPT2Config(**_GPT))

@@ -43,7 +43,7 @@ from bench.evaluation.general_ability.scoring import (
 from bench.evaluation.general_ability.sets import SETS, AbilityItem
 from bench.evaluation.inference import BATCH_SIZE, Ids, Steering
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
-from editors.parts.generation import Stop, greedy, text_of, window_fits
+from editors.parts.generation import BeyondWindowError, Stop, greedy, text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import (
     batch_of_ids,
@@ -233,13 +233,14 @@ class SteeredModel(HFLM):  # type: ignore[misc] # lm-eval ships no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Greedy answers; a request is (context, what to stop at), and no sampling."""
         asked = [request.args for request in requests]
-        fits = window_fits(self._lm, (context for context, _ in asked), MAX_ANSWER_TOKENS)
-        size = self.batch_size if fits else 1
-        return [
-            answer
-            for start in range(0, len(asked), size)
-            for answer in self._generated(asked[start : start + size])
-        ]
+        answers: list[str] = []
+        for start in range(0, len(asked), self.batch_size):
+            batch = asked[start : start + self.batch_size]
+            try:
+                answers += self._generated(batch)
+            except BeyondWindowError:
+                answers += [answer for alone in batch for answer in self._generated([alone])]
+        return answers
 
     def tok_encode(
         self,

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.files import write_text
-from bench.models.backbones import PICKLED, READ_BESIDE_WEIGHTS, json_object, weight_map
+from bench.models.backbones import READ_BESIDE_WEIGHTS
+from bench.models.inspection import PICKLED, json_object, weight_map
 
 SECONDS = 1800.0  # for one file, ours: ten gigabytes from a slow disk
 UNPICKLE = Path(__file__).parent / "unpickle.py"

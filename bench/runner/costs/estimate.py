@@ -18,7 +18,7 @@ from bench.evaluation.inference import BATCH_SIZE
 from bench.evaluation.record_kinds import RELEASED
 from bench.models.backbones import EMBEDDED, HUB_IDS, like
 from bench.models.key_statistics import DOCUMENTS, EMBEDDED_TOKENS, PAPER_DOCUMENTS
-from bench.models.resources import encoder_named
+from bench.models.resources import encoder_named, usual_encoder
 from bench.runner.costs.hours import (
     CPU_TERAFLOPS,
     TERAFLOPS,
@@ -27,6 +27,7 @@ from bench.runner.costs.hours import (
     Work,
     drawn_of,
     items_of,
+    measured_teraflops,
     samples_of,
     work_of,
 )
@@ -81,17 +82,25 @@ class Request:
     """The cells of a selection, and how fast they are computed."""
 
     config: RunConfig
-    teraflops: float | None = None  # sustained; None takes `TERAFLOPS`
+    teraflops: float | None = None  # sustained; None: see `rate`
 
     @property
     def table(self) -> Table:
         return get_table(self.config.table)
 
-    def seconds(self, operations: float) -> float:
-        """Seconds of a number of operations; a thread of a CPU runs the miniature backbones."""
+    @property
+    def rate(self) -> float:
+        """Sustained TFLOP/s: a CPU's is measured, a thread of one runs the miniature backbones."""
         config = self.config
-        usual = CPU_TERAFLOPS if config.embedded_data else TERAFLOPS[config.dtype]
-        return operations / (1e12 * (self.teraflops or usual))
+        if self.teraflops is not None:
+            return self.teraflops
+        if config.embedded_data:
+            return CPU_TERAFLOPS
+        return measured_teraflops() if config.device == "cpu" else TERAFLOPS[config.dtype]
+
+    def seconds(self, operations: float) -> float:
+        """Seconds of a number of operations."""
+        return operations / (1e12 * self.rate)
 
     def work_of(self, point: GridPoint) -> Work:
         limit, embedded = task_limit(self.config), self.config.embedded_data
@@ -137,7 +146,7 @@ class _Backbone:
         self._recorded = name in EMBEDDED and self._embedded
         self._setting = on = Setting(
             shape=self._shape,
-            encoder=encoder_shape(self._config.encoder_for(""), hub=self._hub),
+            encoder=encoder_shape(self._config.encoder_for("") or usual_encoder(self._like)),
             dtype=self._config.dtype,
             singles=any(point.n_edits == 1 for point in points),
         )
@@ -164,7 +173,7 @@ class _Backbone:
 
     def _encoder_of(self, editor: str) -> EncoderShape:
         name = encoder_named(editor, self._like, self._config)
-        return encoder_shape(name, hub=self._hub)
+        return encoder_shape(name)
 
     def unedited(self) -> Row:
         """Answers of the unedited model, once for each data set, and its own cells."""

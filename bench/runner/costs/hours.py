@@ -13,10 +13,11 @@ are asked at once (which takes less) and a greedy answer has up to 20 tokens (wh
 timed query counts as twenty-two inferences: two forwards and a greedy answer.
 
 Editors that Table 3 does not have are counted: operations of an edit (`editors.parts.needs`) over
-the sustained rate. An inference takes as long as the unedited model's, and longer by the tokens of
-the editor's prefix. Trainings and key covariances are counted too: every training to its last
-iteration (early stopping shortens it), without its validations. Articles count as 1,000 tokens, cut
-at the model's context; a layer's sum of k k^T takes 2 m^2 operations a token.
+the sustained rate: that of a GPU, or of the CPU at hand where a run would be on it. An inference
+takes as long as the unedited model's, and longer by the tokens of the editor's prefix. Trainings
+and key covariances are counted too: every training to its last iteration (early stopping shortens
+it), without its validations. Articles count as 1,000 tokens, cut at the model's context; a layer's
+sum of k k^T takes 2 m^2 operations a token.
 
 Miniature models. Seconds of the committed reference results (Tables 1, 5 and 6, one thread of a
 CPU), per sample, from the cells of the same backbone, editor and data set with the nearest number
@@ -27,6 +28,7 @@ on a backbone takes mini-llama's seconds in proportion to the parameters.
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +58,7 @@ EMBEDDED_QUESTIONS = {"csqa": 240, "mmlu": 500, "anli": 450, "squad2": 400}
 # fifth of what it has for half precision, on short rows.
 TERAFLOPS = {"float32": 10.0, "bfloat16": 60.0, "float16": 60.0}
 CPU_TERAFLOPS = 0.02  # ours: one thread, small matrices
+_SHARE = 0.5  # of what products of matrices alone take, that a training sustains; ours
 PUBLISHED_BACKBONE = "llama-2-7b"
 RECORDED_BACKBONE = "mini-llama"  # on which every editor is recorded
 _TIMES = 3  # the table of times
@@ -191,6 +194,19 @@ class RecordedRates:
                 sizes = [shape_of_backbone(name).parameters for name in (self._backbone, backbone)]
                 return sizes[0] / sizes[1] * edit, sizes[0] / sizes[1] * ask
         return None, None
+
+
+@cache
+def measured_teraflops() -> float:
+    """What the CPU of this machine sustains in float32, from a third of a second of products."""
+    import torch
+
+    rows, matrix = torch.ones(256, 1024), torch.ones(1024, 4096)
+    products, start = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - start) < 1 / 3:
+        rows @ matrix
+        products += 1
+    return _SHARE * products * 2 * rows.numel() * matrix.shape[1] / seconds / 1e12
 
 
 def _times(count: float, seconds: float | None) -> float | None:

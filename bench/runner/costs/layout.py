@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, Row, totals
-from bench.runner.costs.hours import TERAFLOPS
 from bench.tables.table import EMPTY, TextTable
 
 COLUMNS = (
@@ -77,7 +76,7 @@ def assumptions(request: Request, rows: Sequence[Row], memory: GpuMemory) -> Ite
         yield texts["embedded"]
     else:
         yield texts["published"]
-        yield texts["training"].format(rate=request.teraflops or TERAFLOPS[dtype])
+        yield texts["training"].format(rate=float(f"{request.rate:.2g}"))
         if counted := [label for label in recent_labels() if any(r.editor == label for r in rows)]:
             yield texts["counted"].format(names=", ".join(counted))
     yield texts["memory"].format(dtype=dtype, about=memory.about, usable=USABLE)

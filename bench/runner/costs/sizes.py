@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.names import ENCODER, unknown_name
-from bench.models.backbones import EMBEDDED, HUB_IDS, checked_config
+from bench.models import catalogue
+from bench.models.backbones import BACKBONES, EMBEDDED, checked_config
+from bench.models.resources import ENCODERS
 from bench.world.store import ASSETS
 from editors.parts.language_model import architecture_of
 from editors.parts.needs import EncoderShape, Shape
@@ -24,14 +26,16 @@ _PUBLISHED = json.loads(Path(__file__).with_name("configs.json").read_text(encod
 
 
 def shape_of_backbone(name: str) -> Shape:
-    """The sizes of a backbone: an embedded one, one of the paper's, or a local directory."""
-    if name in _PUBLISHED["backbones"]:
-        return shape_of(_PUBLISHED["backbones"][name], name)
+    """The sizes of a backbone: of a name, or of a local directory."""
+    listed = catalogue.named(name, "backbone")
+    config = _PUBLISHED["backbones"].get(name if listed is None else listed.entry.key)
+    if config is not None:
+        return shape_of(config, name)
     if name in EMBEDDED:
         return shape_of(checked_config(ASSETS / name.removesuffix(CONTROL_SUFFIX)), name)
     directory = Path(name).expanduser()
     if not directory.is_dir():
-        error = unknown_name("backbone", name, (*EMBEDDED, *HUB_IDS))
+        error = unknown_name("backbone", name, BACKBONES)
         raise ValueError(f"{error} A directory with a config.json can be given by its path.")
     return shape_of(checked_config(directory), directory.resolve().name)
 
@@ -46,21 +50,23 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
 
 
 @cache
-def encoder_shape(name: str | None, *, hub: bool) -> EncoderShape:
-    """The sizes of an encoder of a name or directory; by default that of the backbones' kind."""
+def encoder_shape(name: str) -> EncoderShape:
+    """The sizes of an encoder of a name or directory."""
     import torch
-    from transformers import RobertaConfig, RobertaModel
+    from transformers import AutoConfig, AutoModel
 
-    name = name or ("roberta-base" if hub else ENCODER)
-    config = _PUBLISHED["encoders"].get(name)
+    listed = catalogue.named(name, "encoder")
+    config = _PUBLISHED["encoders"].get(name if listed is None else listed.entry.key)
     if config is None:
         directory = ASSETS / ENCODER if name == ENCODER else Path(name).expanduser()
         if not directory.is_dir():
-            raise unknown_name("encoder", name, (ENCODER, *_PUBLISHED["encoders"]))
+            raise unknown_name("encoder", name, ENCODERS)
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     with torch.device("meta"):
-        model: Any = RobertaModel(RobertaConfig(**config), add_pooling_layer=True)
-    pooler = _count(model.pooler)
+        model: Any = AutoModel.from_config(
+            AutoConfig.for_model(**{"model_type": "roberta", **config})
+        )
+    pooler = _count(model.pooler) if hasattr(model, "pooler") else 0
     return EncoderShape(
         hidden=model.config.hidden_size, parameters=_count(model) - pooler, pooler=pooler
     )

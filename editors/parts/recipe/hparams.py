@@ -210,6 +210,7 @@ PRESETS: dict[str, RecipeHparams] = {
     "llama-2-7b": PAPER,
     "gpt-j-6b": PAPER,
     "gpt2-xl": PAPER,
+    "smollm2-135m": PAPER,
     "default": PAPER,
     "paper": PAPER,
     "paper-losses": PAPER_LOSSES,

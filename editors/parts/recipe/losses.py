@@ -19,7 +19,7 @@ from editors.parts.language_model import LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.recipe.hparams import RecipeHparams
 from editors.parts.recipe.network import Trained, similarity
-from editors.parts.tokens import Ids, Pair
+from editors.parts.tokens import Ids, Pair, in_groups, placed
 
 Reduction = Literal["token_mean", "seq_sum"]
 
@@ -119,19 +119,26 @@ class Objective:
     ) -> list[tuple[Tensor, Tensor]]:
         """(logits [N, V], labels [N]) of the first `parts` thirds of the rows, with prompts."""
         size = len(batch)
-        tokens = self.lm.batch_of_pairs(batch.rows[: parts * size])
-        hits = torch.ones(len(tokens), dtype=torch.bool, device=self.lm.device)
-        with prefixed(
-            self.lm,
-            prompts.repeat(parts, 1, 1),
-            hits,
-            inject=self.hparams.inject,
-            positions=self.hparams.positions,
-        ):
-            logits = self.lm.target_logits(tokens).float()
-        lengths = [len(target) for _, target in batch.rows]
-        counts = [sum(lengths[i * size : (i + 1) * size]) for i in range(parts)]
-        return list(zip(logits.split(counts), tokens.labels.split(counts), strict=True))
+        rows = batch.rows[: parts * size]
+        prompts = prompts.repeat(parts, 1, 1)
+
+        def logits(group: list[int]) -> Tensor:
+            hits = torch.ones(len(group), dtype=torch.bool, device=self.lm.device)
+            with prefixed(
+                self.lm,
+                prompts[group],
+                hits,
+                inject=self.hparams.inject,
+                positions=self.hparams.positions,
+            ):
+                return self.lm.target_logits(self.lm.batch_of_pairs([rows[row] for row in group]))
+
+        counts = [len(target) for _, target in rows]
+        widths = [len(prompt) + len(target) for prompt, target in rows]
+        labels = placed([token for _, target in rows for token in target], self.lm.device)
+        sizes = [sum(counts[i * size : (i + 1) * size]) for i in range(parts)]
+        answers = in_groups(widths, logits, counts).float().split(sizes)
+        return list(zip(answers, labels.split(sizes), strict=True))
 
     def _nll(self, logits: Tensor, labels: Tensor, rows: int) -> Tensor:
         return hinged_nll(

@@ -17,6 +17,7 @@ from editors.parts.growing_rows import GrowingRows
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import Setting, parameters_of
 from editors.parts.recipe.hparams import RecipeHparams, check_faiss
+from editors.parts.tokens import in_groups
 
 # Bound of the sentinel's uniform initialisation, from the released code.
 _SENTINEL_BOUND = 0.05
@@ -167,7 +168,11 @@ class Trained:
 
     def pooled(self, rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
         """Pooled vectors [B, P] of rows of encoder ids."""
-        return self.network.pooled(*self.batcher.pad(rows, device))
+
+        def pooled(group: list[int]) -> Tensor:
+            return self.network.pooled(*self.batcher.pad([rows[row] for row in group], device))
+
+        return in_groups([*map(len, rows)], pooled)
 
 
 def fresh_network(lm: LanguageModel, hparams: RecipeHparams, encoder: Path, seed: int) -> Trained:

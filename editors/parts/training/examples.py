@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.texts import space_before
+from editors.parts.texts import joined
 from editors.parts.tokens import Ids, Pair, prompt_ids, target_ids
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ Mix = Literal["batch", "rows"]
 
 def statement(request: EditRequest) -> str:
     """A request as a statement: prompt and target joined as `target_ids` joins them."""
-    prompt, target = request.prompt.rstrip(), request.target.lstrip()
-    return prompt + space_before(target, prompt) + target
+    return joined(request.prompt, request.target)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from editors.parts.artefact import (
 
 Progress = Callable[[Mapping[str, float]], None]
 Selection = Literal["held_out", "ema", "last"]
+
+SAVED_EVERY = 60.0  # seconds between two saves of an unfinished run, at least; ours,
+SHARE = 20  # and so many times as long as a save takes
 
 
 class Learner(Protocol):
@@ -79,9 +83,9 @@ def trained_artefact(
     """Train, and write the selected weights with a header that says where they come from.
 
     An unfinished run of the same identity, which is everything that the result depends on, is
-    continued from its last checkpoint beside the artefact; a finished one is left as it is. Weights
-    are rounded to `dtype` (`float32` or `float16`) once, before they are validated. `progress` is
-    called after each step.
+    continued from where it was last saved beside the artefact, which is each minute and wherever
+    `progress`, called after each step, raises; a finished one is left as it is. Weights are rounded
+    to `dtype` (`float32` or `float16`) once, before they are validated.
 
     Raises:
         ValueError: the artefact or checkpoint of another run lies there, or training diverged.
@@ -125,6 +129,7 @@ class TrainingLoop:
         self.best_loss = float("inf")
         self.best_iteration = 0
         self.history: list[dict[str, float]] = []  # one entry a checkpoint
+        self._saved_at, self._saving = time.monotonic(), 0.0
 
     def run(self, checkpoint: Path, identity: Mapping[str, Any], progress: Progress | None) -> None:
         """Train to the end, continuing from `checkpoint` if it exists.
@@ -136,11 +141,17 @@ class TrainingLoop:
             self.load(checkpoint, identity)
         while not self._ended():
             numbers = self._step()
-            if self._at_checkpoint():
+            evaluated = self._at_checkpoint()
+            if evaluated:
                 numbers |= self._evaluate()
+            if evaluated or self._is_unsaved_for_long():
                 self.save(checkpoint, identity)
-            if progress is not None:
-                progress(numbers)
+            try:
+                if progress is not None:
+                    progress(numbers)
+            except BaseException:  # such as a request to stop
+                self.save(checkpoint, identity)
+                raise
         if not self.best:
             raise ValueError(
                 f"The training diverged: none of its {len(self.history)} checkpoints has a finite "
@@ -157,6 +168,9 @@ class TrainingLoop:
     def _at_checkpoint(self) -> bool:
         last = self.iteration == self.settings.iterations
         return last or self.iteration % self.settings.checkpoint_interval == 0
+
+    def _is_unsaved_for_long(self) -> bool:
+        return time.monotonic() - self._saved_at >= max(SAVED_EVERY, SHARE * self._saving)
 
     def _step(self) -> dict[str, float]:
         numbers = self.learner.step(self.iteration)
@@ -183,6 +197,7 @@ class TrainingLoop:
 
     def save(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Write everything that the rest of the run depends on."""
+        start = time.monotonic()
         moments = {
             f"{index}.{name}": value
             for index, state in self.learner.optimiser.state_dict()["state"].items()
@@ -208,6 +223,8 @@ class TrainingLoop:
             "history": self.history,
         }
         write_artefact(path, tensors, header)
+        self._saved_at = time.monotonic()
+        self._saving = self._saved_at - start
 
     def load(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Continue the run that `save` wrote.

@@ -183,7 +183,8 @@ class TrainingTask(ABC, Generic[PoolT]):
         self.network = network
         self.held_out = held_out
         self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
-            [{"params": parameters, "lr": rate, "full_lr": rate} for parameters, rate in rates]
+            [{"params": parameters, "lr": rate, "full_lr": rate} for parameters, rate in rates],
+            fused=True,
         )
         self._sampler, self._dropout = sampler, dropout
 

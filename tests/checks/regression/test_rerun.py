@@ -43,8 +43,8 @@ def outcome(part: Part = PART) -> Outcome:
 
 
 def test_the_reference_holds() -> None:
-    assert outcome().good
-    assert outcome().reference == "table1"
+    same = outcome()
+    assert (same.good, same.reference) == (True, "table1")
 
 
 def test_a_part_of_every_table_data_set_and_editor_is_run_again() -> None:
@@ -126,7 +126,8 @@ def test_another_protocol_of_metrics_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "assets_dir", lambda: Path("elsewhere"))
-    assert (outcome().verdict, outcome().good) == ("left out", True)
+    left = outcome()
+    assert (left.verdict, left.good) == ("left out", True)
 
 
 def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,8 @@ def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_cell_that_the_reference_lacks_differs() -> None:
     other = Part(cells=RunConfig(editors=("mend",), datasets=("zsre",), edits=(7,)))
-    assert outcome(other).verdict == "differs"
-    assert "table1 has no record of it" in outcome(other).detail
+    lacking = outcome(other)
+    assert lacking.verdict == "differs"
+    assert "table1 has no record of it" in lacking.detail
     nowhere = dataclasses.replace(PART, file="elsewhere")
     assert "elsewhere has no record of it" in outcome(nowhere).detail

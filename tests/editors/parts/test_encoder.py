@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    DistilBertConfig,
+    MPNetConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from bench.checks.contract.tiny import HIDDEN, MAX_LENGTH, encoder_tokenizer, write_encoder
+from bench.models import catalogue
 from bench.models.resources import encoder_directory
 from editors.parts.encoder import (
     SentenceEncoder,
@@ -47,7 +58,7 @@ def test_paper_pooling_is_the_released_one_without_the_pooler(
 ) -> None:
     ids, mask = batcher.pad(batcher.ids(TEXTS), torch.device("cpu"))
     encoder = load(directory, "paper3")
-    assert encoder.roberta.pooler is None
+    assert encoder.transformer.pooler is None
     assert encoder.pooled_size == 3 * HIDDEN
     torch.testing.assert_close(encoder(ids, mask), load(directory)(ids, mask)[:, HIDDEN:])
 
@@ -64,7 +75,7 @@ def test_a_row_does_not_depend_on_its_batch(directory: Path, batcher: TextBatche
 @torch.no_grad()
 def test_hidden_states_skip_the_embedding_module(directory: Path) -> None:
     encoder = load(directory)
-    tokens = encoder.roberta.embeddings.word_embeddings.weight[5:8][None]
+    tokens = encoder.transformer.embeddings.word_embeddings.weight[5:8][None]
     skipped, embedded = encoder.forward_hidden(tokens), encoder.forward_embedded(tokens)
     assert not torch.allclose(skipped, embedded)
     by_ids = encoder(torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.long))
@@ -100,8 +111,8 @@ def test_long_texts_are_cut_to_what_the_encoder_can_read(directory: Path) -> Non
 def test_directories_that_hold_no_encoder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
         read_config(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ValueError, match=r"model_type 'bert'; wanted 'roberta'"):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}))
+    with pytest.raises(ValueError, match=r"'t5'; wanted one of bert, roberta, mpnet, distilbert"):
         read_config(tmp_path)
 
 
@@ -149,13 +160,13 @@ def test_only_the_first_missing_ones_are_named() -> None:
 
 def test_pickled_encoders_and_remote_code_are_refused(tmp_path: Path) -> None:
     directory = write_encoder(tmp_path)
-    assert encoder_directory(str(directory), hub=False) == directory
+    assert encoder_directory(str(directory)) == directory
     (directory / "generation_config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}')
     with pytest.raises(ValueError, match=r"asks for remote code \(auto_map\)"):
-        encoder_directory(str(directory), hub=False)
+        encoder_directory(str(directory))
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
     with pytest.raises(ValueError, match="python -m bench import-weights"):
-        encoder_directory(str(directory), hub=False)
+        encoder_directory(str(directory))
 
 
 CPU = torch.device("cpu")
@@ -196,28 +207,134 @@ def test_a_sentence_transformers_directory_says_how_it_pools(directory: Path) ->
         pooled_by(pooling_mode_max_tokens=True)
 
 
-def test_a_bert_directory_without_a_pooler_loads_and_leaves_global_draws(tmp_path: Path) -> None:
-    vocabulary = {piece: i for i, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])}
+CONFIGS: dict[str, Any] = {
+    "bert": lambda **sizes: BertConfig(intermediate_size=8, num_hidden_layers=2, **sizes),
+    "roberta": lambda **sizes: RobertaConfig(intermediate_size=8, num_hidden_layers=2, **sizes),
+    "mpnet": lambda **sizes: MPNetConfig(intermediate_size=8, num_hidden_layers=2, **sizes),
+    "distilbert": lambda **sizes: DistilBertConfig(hidden_dim=8, n_layers=2, **sizes),
+}
+READ = 12  # tokens, by each of them
+
+
+def write_kind(kind: str, directory: Path) -> Path:
+    """A random encoder of a kind, with a tokenizer of few words."""
+    shifted = kind in ("roberta", "mpnet")
+    padding = 1 if shifted else 0
+    words = ["[CLS]", "[PAD]"] if shifted else ["[PAD]", "[CLS]"]
+    vocabulary = {word: i for i, word in enumerate([*words, "[SEP]", "[UNK]", "a", "b", "c"])}
     tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        special_tokens=[(word, vocabulary[word]) for word in ("[CLS]", "[SEP]")],
     )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(tmp_path)
-    config = BertConfig(
-        vocab_size=5,
-        hidden_size=HIDDEN,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=12,
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
+    fast.save_pretrained(directory)
+    sizes: dict[str, Any] = {
+        "vocab_size": len(vocabulary), "hidden_size": HIDDEN, "num_attention_heads": 2,
+        "max_position_embeddings": READ + (padding + 1) * shifted, "pad_token_id": padding,
+    }  # fmt: skip
+    if kind == "distilbert":
+        sizes["dim"], sizes["n_heads"] = sizes.pop("hidden_size"), sizes.pop("num_attention_heads")
     with torch.random.fork_rng():
-        BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+        torch.manual_seed(0)
+        AutoModel.from_config(CONFIGS[kind](**sizes)).save_pretrained(directory)
+    return directory
+
+
+def as_sentence_transformers(directory: Path, texts: list[str], first: bool) -> torch.Tensor:
+    """What that library defines: the mean over the attention mask or the first token; unit length.
+
+    Written down anew from its documentation, text by text.
+    """
+    model, tokenizer = (
+        AutoModel.from_pretrained(directory),
+        AutoTokenizer.from_pretrained(directory),
+    )
+    vectors = []
+    for text in texts:
+        length = json.loads((directory / "sentence_bert_config.json").read_text())["max_seq_length"]
+        encoded = tokenizer(text, truncation=True, max_length=length, return_tensors="pt")
+        ids, mask = encoded["input_ids"], encoded["attention_mask"]
+        with torch.no_grad():
+            states = model.eval()(input_ids=ids, attention_mask=mask).last_hidden_state[0]
+        weights = mask[0][:, None].float()
+        pooled = states[0] if first else (states * weights).sum(0) / weights.sum(0)
+        vectors.append(pooled / pooled.norm())
+    return torch.stack(vectors)
+
+
+SENTENCES = ["a b", "c", "b b a c a", "a " * 40]
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["mean", "cls"])
+@pytest.mark.parametrize("length", [READ, 7])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_kind_is_read_as_sentence_transformers_reads_it(
+    kind: str, length: int, first: bool, tmp_path: Path
+) -> None:
+    directory = write_kind(kind, tmp_path)
+    steps = ("Transformer", "Pooling", "Normalize")
+    (directory / "modules.json").write_text(
+        json.dumps([{"type": f"sentence_transformers.models.{step}"} for step in steps])
+    )
+    plain = encoder_digest(directory)
+    (directory / "1_Pooling").mkdir()
+    (directory / "1_Pooling" / "config.json").write_text(
+        json.dumps({"pooling_mode_cls_token": first, "pooling_mode_mean_tokens": not first})
+    )
+    (directory / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": length}))
     before = torch.get_rng_state()
-    ours = TextVectors.from_directory(tmp_path, CPU)(["a a", "a " * 40])
+    ours = TextVectors.from_directory(directory, CPU)(SENTENCES)
     assert torch.equal(torch.get_rng_state(), before)
-    torch.testing.assert_close(ours.norm(dim=-1), torch.ones(2))
+    wanted = as_sentence_transformers(directory, SENTENCES, first)
+    torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
+    assert encoder_digest(directory) != plain
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_kind_carries_the_pooling_of_recipe(kind: str, tmp_path: Path) -> None:
+    directory = write_kind(kind, tmp_path)
+    encoder, model = load(directory, "paper3"), AutoModel.from_pretrained(directory).eval()
+    assert encoder.max_length == READ
+    batcher = TextBatcher.from_directory(directory, READ)
+    ids, mask = batcher.pad(batcher.ids(SENTENCES), CPU)
+    for row, text in zip(encoder(ids, mask), SENTENCES, strict=True):
+        states = model(torch.tensor(batcher.ids([text]))).last_hidden_state[0]
+        wanted = torch.cat([states.mean(0), states.amax(0), states.amin(0)])
+        torch.testing.assert_close(row, wanted, atol=1e-5, rtol=0)
+    words = model.get_input_embeddings().weight[4:7][None]
+    embedded, skipped = encoder.forward_embedded(words), encoder.forward_hidden(words)
+    by_ids = encoder(torch.tensor([[4, 5, 6]]), torch.ones(1, 3, dtype=torch.long))
+    torch.testing.assert_close(embedded, by_ids, atol=1e-5, rtol=0)
+    assert not torch.allclose(skipped, embedded)
+    assert set(encoder.state_dict()) == {f"{kind}.{name}" for name in model.state_dict()} - {
+        f"{kind}.pooler.dense.{name}" for name in ("weight", "bias")
+    }
+    if kind == "distilbert":
+        with pytest.raises(ValueError, match="has no pooler, which pool=code4 reads"):
+            load(directory)
+        with pytest.raises(ValueError, match="has no weights of a pooler"):
+            TextVectors.from_directory(directory, CPU, "pooler")
+    else:
+        pooled = model(ids, attention_mask=mask).pooler_output
+        torch.testing.assert_close(load(directory)(ids, mask)[:, :HIDDEN], pooled)
+
+
+MINILM = "all-minilm-l6-v2"
+
+
+def test_minilm_is_read_as_sentence_transformers_reads_it() -> None:
+    model = catalogue.named(MINILM)
+    if model is None or not model.is_fetched:
+        pytest.skip(f"{MINILM} is not in the cache: python -m bench models fetch {MINILM}")
+    texts = ["Who wrote Emma?", "The author of Emma is Jane Austen.", "word " * 400]
+    directory = catalogue.fetched(model)
+    ours = TextVectors.from_directory(directory, CPU)(texts)
+    torch.testing.assert_close(
+        ours, as_sentence_transformers(directory, texts, first=False), atol=1e-5, rtol=0
+    )
 
 
 def test_a_directory_that_lacks_a_file_is_refused(directory: Path) -> None:

@@ -23,7 +23,7 @@ from editors.base import Resources
 from editors.ft import FtEditor, FtHparams, Lesson
 from editors.parts.generation import Stop, greedy
 from editors.parts.hooks import captured_input, captured_output
-from editors.parts.language_model import ARCHITECTURES, LanguageModel
+from editors.parts.language_model import ARCHITECTURES, FEW, LanguageModel
 from editors.parts.prefix import prefixed
 from editors.parts.suffixes import resumed
 from editors.parts.tokens import batch_of_ids, subject_last, target_ids
@@ -83,6 +83,24 @@ def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None
     whole = lm.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     stored = batch.attention_mask.bool()
     torch.testing.assert_close(lm.logits(batch)[stored], whole[stored], atol=1e-5, rtol=1e-5)
+
+
+def test_a_large_head_answers_few_rows_as_a_matrix_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = TINY["llama"]()
+    rows = torch.randn(FEW + 1, HIDDEN, generator=torch.Generator().manual_seed(0))
+    for count in range(1, FEW + 2):
+        plain, few = (rows[:count].clone().requires_grad_() for _ in range(2))
+        logits = lm.head(plain)
+        logits.sin().sum().backward()
+        with monkeypatch.context() as patched:
+            patched.setattr("editors.parts.language_model.LARGE", 1)
+            own = lm.head(few)
+        own.sin().sum().backward()
+        assert own.shape == logits.shape
+        torch.testing.assert_close(own, logits)
+        torch.testing.assert_close(few.grad, plain.grad)
 
 
 @torch.no_grad()

@@ -26,9 +26,11 @@ from editors.parts.tokens import (
     SpecialTokens,
     batch_of,
     context_ids,
+    in_groups,
     joint,
     pack_texts,
     prompt_ids,
+    sharing,
     subject_last,
     target_ids,
     text_ids,
@@ -271,3 +273,18 @@ def test_a_slow_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(slow), "is_fast", False)
     with pytest.raises(ValueError, match=r"needs a fast tokenizer .* got \w+"):
         subject_last(slow, "Ada is", "Ada")
+
+
+def test_rows_of_like_widths_share_a_batch_and_come_back_in_order() -> None:
+    widths, groups = [40, 5, 6, 5, 41], []
+
+    def squares(group: list[int]) -> torch.Tensor:
+        groups.append(group)
+        return torch.tensor([float(widths[row]) ** 2 for row in group for _ in range(row)])
+
+    assert sharing([5, 5, 6, 40, 41], 32) == 3
+    assert sharing([5, 5, 6, 40, 41], 104) == 4  # 3 x 40 - (5 + 5 + 6)
+    assert sharing([], 32) == 0
+    lines = in_groups(widths, squares, [0, 1, 2, 3, 4])
+    assert groups == [[1, 3, 2], [0, 4]]
+    assert lines.tolist() == [25.0, 36.0, 36.0, *[25.0] * 3, *[1681.0] * 4]

@@ -14,7 +14,7 @@ from bench.core.config import RunConfig
 from bench.core.grids import Preset, get_table
 from bench.core.names import recent_labels
 from bench.runner.costs.estimate import HOUR, Request, estimate, totals
-from bench.runner.costs.hours import TERAFLOPS
+from bench.runner.costs.hours import CPU_TERAFLOPS, TERAFLOPS, measured_teraflops
 from bench.runner.costs.layout import GIB, GpuMemory, gpu_memory, layout
 from bench.runner.costs.sizes import encoder_shape, shape_of_backbone
 from bench.runner.planning import points
@@ -171,7 +171,7 @@ PARAMETERS = 6_738_415_616  # of LLaMA-2-7B
 def large(**changes: Any) -> Setting:
     setting = Setting(
         shape=shape_of_backbone("llama-2-7b"),
-        encoder=encoder_shape(None, hub=True),
+        encoder=encoder_shape("roberta-base"),
         dtype="float32",
         singles=False,
     )
@@ -273,7 +273,7 @@ def test_alphaedits_time_grows_with_its_keys() -> None:
         # a forward, and a backward through the last three blocks
         ("ultraedit", UltraEditHparams(layers=(29,)), 40 * PARAMETERS * (2 + 2 * 3 / 32)),
         # one question encoded
-        ("rag", RagHparams(), 40 * 2 * encoder_shape(None, hub=True).parameters),
+        ("rag", RagHparams(), 40 * 2 * encoder_shape("roberta-base").parameters),
     ],
 )
 def test_operations_of_an_edit(editor: str, hparams: Hparams, wanted: float) -> None:
@@ -290,6 +290,18 @@ def test_ikes_demonstrations_are_read_with_every_question(tmp_path: Path) -> Non
     inferences = 100 * 3 * 3  # forced, greedy, and by the prompt alone
     wanted = inferences * 2 * PARAMETERS * 32 * 35
     assert longer == pytest.approx(wanted / (1e12 * TERAFLOPS["float32"]))
+
+
+def test_a_cpu_is_measured_and_a_gpu_is_not() -> None:
+    def rate(teraflops: float | None = None, **changes: Any) -> float:
+        return Request(RunConfig(**changes), teraflops).rate
+
+    real: dict[str, Any] = {"data_dir": Path("data"), "backbone": "model"}
+    assert 1e-4 < rate(**real) == measured_teraflops() < 9
+    assert rate(**real, device="cuda") == TERAFLOPS["float32"]
+    assert rate(preset="paper", dtype="bfloat16") == TERAFLOPS["bfloat16"]
+    assert rate() == CPU_TERAFLOPS
+    assert rate(3.0, **real) == 3.0
 
 
 def test_every_editor_of_a_later_paper_is_known() -> None:

@@ -90,7 +90,7 @@ def test_a_backbone_that_is_not_built_has_the_shape_of_its_like() -> None:
 
 
 def test_encoders() -> None:
-    roberta, mini = (encoder_shape(name, hub=False) for name in ("roberta-base", ENCODER))
+    roberta, mini = (encoder_shape(name) for name in ("roberta-base", ENCODER))
     assert roberta.parameters + roberta.pooler == 124_645_632
     assert mini.parameters + mini.pooler == stored_parameters(ASSETS / ENCODER)
 
@@ -113,7 +113,7 @@ def test_unknown_backbones_and_encoders(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'mini-llama'"):
         shape_of_backbone("mini-lama")
     with pytest.raises(ValueError, match="'roberta-base'"):
-        encoder_shape("roberta-bas", hub=True)
+        encoder_shape("roberta-bas")
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         shape_of_backbone(str(tmp_path))
 
@@ -121,7 +121,7 @@ def test_unknown_backbones_and_encoders(tmp_path: Path) -> None:
 def setting_of(lm: LanguageModel, encoder: Path | None = None) -> Setting:
     return Setting(
         shape=shape_of(lm.model.config.to_dict(), lm.name),
-        encoder=encoder_shape(None if encoder is None else str(encoder), hub=False),
+        encoder=encoder_shape(ENCODER if encoder is None else str(encoder)),
         dtype="float32",
         singles=False,
     )
@@ -243,7 +243,7 @@ def test_recipe_has_the_papers_quarter_of_a_billion_parameters() -> None:
     for name, millions in (("llama-2-7b", 251), ("gpt2-xl", 220)):
         setting = Setting(
             shape=shape_of_backbone(name),
-            encoder=encoder_shape("roberta-base", hub=True),
+            encoder=encoder_shape("roberta-base"),
             dtype="float32",
             singles=False,
         )

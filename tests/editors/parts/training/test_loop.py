@@ -53,6 +53,7 @@ def settings(**changes: Any) -> LoopSettings:
 
 
 def train(tmp_path: Path, learner: Toy, **changes: Any) -> dict[str, Any]:
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "toy.safetensors"
     trained_artefact(path, IDENTITY, lambda: learner, settings(**changes))
     assert list(tmp_path.iterdir()) == [path]
@@ -90,6 +91,52 @@ def test_a_loop_killed_after_its_end_does_not_go_on(tmp_path: Path) -> None:
     again = TrainingLoop(Toy(), settings(patience=2))
     again.run(tmp_path / "checkpoint", IDENTITY, None)
     assert (again.iteration, again.best_iteration) == (loop.iteration, 4)
+
+
+class Stopped(BaseException):
+    """A request to stop."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 12])
+def test_a_run_that_is_stopped_after_any_step_continues_there(step: int, tmp_path: Path) -> None:
+    path, learner = tmp_path / "toy.safetensors", Toy()
+
+    def stop(numbers: Mapping[str, float]) -> None:
+        if numbers["iteration"] == step:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trained_artefact(path, IDENTITY, lambda: learner, settings(), progress=stop)
+    again, steps = Toy(), []
+    trained_artefact(
+        path, IDENTITY, lambda: again, settings(), progress=lambda n: steps.append(n["iteration"])
+    )
+    assert steps == [*range(step + 1, 13)]
+    assert read_artefact(path)[1] == train(tmp_path / "whole", Toy())
+
+
+def test_a_run_is_saved_each_minute_and_rarely_where_saving_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, saved = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    learner = Toy()
+    loop = TrainingLoop(learner, settings(checkpoint_interval=12))
+    write = loop.save
+
+    def save(path: Path, identity: Mapping[str, Any]) -> None:
+        saved.append(loop.iteration)
+        write(path, identity)
+        loop._saving = 4.0 if loop.iteration > 4 else 0.0  # twenty times this is 80 s
+
+    monkeypatch.setattr(loop, "save", save)
+    learner.losses = [1.0] * 6
+
+    def pass_time(_: Mapping[str, float]) -> None:
+        now[0] += 35.0
+
+    loop.run(tmp_path / "checkpoint", IDENTITY, pass_time)
+    assert saved == [3, 5, 8, 11, 12]
 
 
 def test_a_training_without_a_finite_loss_is_refused(tmp_path: Path) -> None:
