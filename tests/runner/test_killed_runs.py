@@ -20,7 +20,7 @@ from bench.cli.main import main
 from editors.base import EditRequest
 from editors.ft import FtEditor
 from tests.datasets.example_rows import write, zsre_row
-from tests.support.console import without_next_steps
+from tests.support.console import warnings_in
 from tests.support.tiny_files import save_tiny
 
 EDITS = 20
@@ -136,7 +136,7 @@ def assert_continues(
     def check() -> None:
         capsys.readouterr()
         assert main(arguments(home, out)) == 0
-        assert without_next_steps(capsys.readouterr().err) == ""
+        assert warnings_in(capsys.readouterr().err) == ""
         assert results(out) == whole
         assert [*(out / "checkpoints").iterdir()] == []
 

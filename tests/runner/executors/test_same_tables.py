@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from tests.support.console import without_next_steps
+from tests.support.console import warnings_in
 
 RUN = ("run", "--table", "1", "--editors", "recipe,ft", "--datasets", "zsre")
 CELLS = ("--edits", "1", "--limit", "3")
@@ -53,7 +53,7 @@ def test_tables_are_those_of_one_process(
     engine: str, serial: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = compute(tmp_path / "out", *ENGINES[engine])
-    assert without_next_steps(capsys.readouterr().err) == ""
+    assert warnings_in(capsys.readouterr().err) == ""
     assert results(out) == results(serial)
     names = ["table1.csv", "table1.md", "table1.tex"]
     for directory in (out, serial):
