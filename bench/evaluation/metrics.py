@@ -26,7 +26,7 @@ from itertools import islice
 from statistics import fmean
 from typing import Any, Literal, NotRequired, TypedDict, get_args
 
-PROTOCOL_VERSION = 1  # raised when any definition of this file changes; part of a cell's identity
+PROTOCOL_VERSION = 2  # raised when any definition of this file changes; part of a cell's identity
 
 Aspect = Literal["reliability", "generality", "locality"]
 Measure = Literal["token_accuracy", "exact", "generated_exact"]

@@ -140,6 +140,7 @@ def sources_for(
     config: RunConfig | None = None,
     artefacts: Path | None = None,
     changed: frozenset[str] = frozenset(),
+    seed: int | None = None,
 ) -> Sources:
     """The sources of an editor's resources, except its context templates.
 
@@ -151,6 +152,7 @@ def sources_for(
         config: names corpus, encoder and data; by default those of the backbone.
         artefacts: a folder of trained weights, searched after the shipped ones.
         changed: hyper-parameters that are not the preset's.
+        seed: of the training; None takes the weights that are there.
 
     Raises:
         OSError: a corpus or an encoder is needed and missing.
@@ -170,7 +172,7 @@ def sources_for(
         encoder = encoder_of(editor, like, config)
     if not random and issubclass(cls, TrainableEditor):
         folders = _weight_folders(like, config.world_seed, artefacts, changed)
-        artefact = _artefact(editor, backbone, hparams, dataset, folders)
+        artefact = _artefact(editor, backbone, hparams, dataset, folders, seed)
     training = _training(dataset, config) if hparams.reads_training else None
     return Sources(corpus=corpus, encoder=encoder, artefact=artefact, training=training)
 
@@ -342,8 +344,9 @@ def _artefact(
     hparams: Hparams,
     dataset: str,
     folders: Mapping[Path, frozenset[str] | None],
+    seed: int | None = None,
 ) -> Path:
-    """The first trained weights whose training had the user's hyper-parameters."""
+    """The first trained weights whose training had the user's hyper-parameters, and the seed."""
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
@@ -355,16 +358,28 @@ def _artefact(
                 continue
             check_trained(path, "Restore it, or remove both files and train it again.")
             others = _trained_otherwise(path, key, hparams, compared)
+            others += _other_seed(path, seed, variant=compared is None)
             if not others:
                 return path
             differing = differing if compared is None else others
     named = variant_with(key, differing, hparams)
     what = f"--editor {key}" if named is None else f"--variant {named.key}"
+    trained = "" if not seed else f" --seed {seed}"
     raise UntrainedEditorError(
         f"{registry.describe(key).label} has no trained weights for {backbone}"
         + (f" with {', '.join(differing)}" if differing else f" in {next(iter(folders))}")
-        + f"; `python -m bench train {what} --backbone {backbone}` trains them."
+        + f"; `python -m bench train {what} --backbone {backbone}{trained}` trains them."
     )
+
+
+def _other_seed(path: Path, wanted: int | None, *, variant: bool) -> list[str]:
+    """`training seed N` if the weights had another than is wanted; of folders of variants 0 is."""
+    from editors.parts.artefact import read_header
+
+    if wanted is None and not variant:
+        return []
+    seed = wanted or 0
+    return [] if read_header(path).get("seed", 0) == seed else [f"training seed {seed}"]
 
 
 def _trained_otherwise(
@@ -399,6 +414,13 @@ class Artefact(NamedTuple):
     path: Path
     header: Mapping[str, Any]
     seconds: float  # of training
+
+
+def is_trainable(name: str) -> bool:
+    """Whether an editor has weights of its own to train."""
+    from editors.base import TrainableEditor
+
+    return issubclass(registry.editor_class(name), TrainableEditor)
 
 
 def trainable(name: str) -> type[TrainableEditor[Any]]:
@@ -500,6 +522,7 @@ def first_use_directory(
     encoder: Path | None = None,
     *,
     dtype: str,
+    seed: int = 0,
 ) -> Path:
     """The folder of weights that `run` trained: one for each combination of their inputs."""
     source = registry.source_of(editor)
@@ -507,6 +530,7 @@ def first_use_directory(
         editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
         DATA_VERSION, encoder and _encoder_of_training(encoder, world_seed),
         *([] if source is None else [source]),
+        *([{"seed": seed}] if seed else []),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
@@ -526,6 +550,7 @@ def train_on_first_use(
     directory: Path,
     world_seed: int,
     encoder: Path | None = None,
+    seed: int = 0,
 ) -> None:
     """Train an editor on the embedded world's three training sets into `directory`."""
     from editors.parts.artefact import artefact_path
@@ -534,5 +559,5 @@ def train_on_first_use(
     warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
     samples = training_samples(DATASETS, data_dir(world_seed))
     path = artefact_path(directory, editor, lm.name, list(samples))
-    artefact = train_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
+    artefact = train_artefact(editor, lm, samples, hparams, encoder=encoder, path=path, seed=seed)
     warn(f"{artefact.path}: {artefact.seconds / 60:.1f} minutes")

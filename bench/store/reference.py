@@ -19,6 +19,7 @@ from typing import Any
 from bench.core.cells import Cell, canonical
 from bench.core.files import write_text
 from bench.core.published import tables_folder
+from bench.evaluation.intervals import intervals
 from bench.evaluation.metrics import SampleRow, accuracy, by_age
 from bench.store.results import Record, parse, sealed
 
@@ -112,6 +113,7 @@ def compact(record: Record) -> Record:
         derived |= {
             "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
             "by_age": list(by_age(rows, record["cell"]["n_edits"])),
+            "intervals": intervals(rows),
             "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
         }
     return {**{name: record[name] for name in _WHOLE if name in record}, **_rounded(derived)}
