@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.evaluation.metrics import SampleRow, summarise
+from bench.evaluation.metrics import PROTOCOL_VERSION, SampleRow, summarise
 from bench.store import reference
 from bench.store.reference import (
     WORST,
@@ -168,7 +168,9 @@ def row(position: int, *right: bool) -> SampleRow:
 
 
 def full(rows: list[SampleRow], n_edits: int) -> Any:
-    cell = dataclasses.replace(CELL, n_edits=n_edits, limit=n_edits, hparams={"eps": 1e-8})
+    cell = dataclasses.replace(
+        CELL, n_edits=n_edits, limit=n_edits, hparams={"eps": 1e-8}, metric_version=PROTOCOL_VERSION
+    )
     body = {"data": {}, "summary": summarise(rows), "health": [], "rows": rows}
     return complete(cell, {"label": "FT"}, PROVENANCE, body)
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.evaluation import metrics
 from bench.evaluation.general_ability import scoring
 from bench.evaluation.record_kinds import identity_of
 from bench.store import results
@@ -29,6 +30,7 @@ def released(schema: int) -> Record:
 def editing(seed: int = 0, limit: int = 2, **changes: Any) -> Record:
     """A full editing record of another cell than the released ones."""
     record = released(2)
+    changes = {"metric_version": metrics.PROTOCOL_VERSION} | changes
     cell = dataclasses.replace(CELL, seed=seed, n_edits=2, limit=limit, **changes)
     return sealed(record | {"cell": cell.to_dict(), "key": cell.key()})
 
@@ -36,7 +38,8 @@ def editing(seed: int = 0, limit: int = 2, **changes: Any) -> Record:
 def ability() -> Record:
     """A full record of general ability."""
     tasks = {"csqa": "1" * 64, "squad2": "2" * 64}
-    cell = dataclasses.replace(ABILITY_CELL, tasks=tasks)
+    version = scoring.PROTOCOL_VERSION
+    cell = dataclasses.replace(ABILITY_CELL, tasks=tasks, protocol_version=version)
     rows: list[Any] = [
         {"task": "csqa", "index": i, "group": "", "prediction": i, "score": float(i == 1)}
         for i in range(3)
@@ -64,7 +67,7 @@ def timing() -> Record:
 
 def failure(seed: int = 9) -> Record:
     """A record of a cell that failed."""
-    cell = dataclasses.replace(CELL, seed=seed)
+    cell = dataclasses.replace(CELL, seed=seed, metric_version=metrics.PROTOCOL_VERSION)
     try:
         raise MemoryError("too much")
     except MemoryError as error:
