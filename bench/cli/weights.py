@@ -44,15 +44,8 @@ from bench.core.progress import (
 )
 from bench.models.backbones import EMBEDDED, like
 from bench.models.key_statistics import compute_covariances, read_facts
-from bench.models.resources import (
-    Artefact,
-    check_real_data,
-    corpus_for,
-    encoder_of,
-    train_artefact,
-    trainable,
-    training_samples,
-)
+from bench.models.resources import check_real_data, corpus_for, encoder_of
+from bench.models.training import Artefact, train_artefact, trainable, training_samples
 from bench.models.weights.convert import conversion_of, convert
 from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry

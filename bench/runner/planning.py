@@ -52,9 +52,11 @@ from bench.models.resources import (
     corpus_named,
     encoder_named,
     encoder_of,
+    sources_for,
+)
+from bench.models.training import (
     first_use_directory,
     is_trainable,
-    sources_for,
     train_on_first_use,
     trains_on_first_use,
 )
