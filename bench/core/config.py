@@ -242,8 +242,17 @@ class RunConfig:
     @property
     def ability_scoring(self) -> Scoring:
         """How an answer to a question of general ability becomes a score."""
-        released: Scoring = "paper" if self.preset == "embedded" else "released"
-        return self.harness or self.scoring or released
+        return self.harness or self.scoring or self._usual_scoring
+
+    @property
+    def other_scoring(self) -> Scoring | None:
+        """That scoring where it is not the preset's usual one."""
+        scoring = self.ability_scoring
+        return None if scoring == self._usual_scoring else scoring
+
+    @property
+    def _usual_scoring(self) -> Scoring:
+        return "paper" if self.preset == "embedded" else "released"
 
     @property
     def embedded_data(self) -> bool:
