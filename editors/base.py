@@ -69,6 +69,7 @@ class EditSample:
     request: EditRequest
     generality: tuple[Probe, ...]
     locality: tuple[Probe, ...]
+    aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
 
 
 @dataclass(frozen=True, kw_only=True)

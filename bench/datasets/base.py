@@ -8,7 +8,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -82,6 +82,7 @@ class LoadedSamples:
     digest: str  # git blob id of the file
     path: Path
     too_long: tuple[str, ...] = ()  # what the rows have that do not fit a model, in words
+    skipped_rows: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by reason, by name
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON values for a record."""
@@ -98,7 +99,7 @@ class LoadedSamples:
         trimmed = {TRIMMED: self.trimmed}
         groups = (("skipped", self.skipped), ("fallback", self.fallbacks), ("changed", trimmed))
         counted = tuple(
-            f"{name}: {count:,} x {reason}"
+            f"{name}: {count:,} x {reason}{self._rows(reason)}"
             for name, counts in groups
             for reason, count in counts.items()
             if count
@@ -106,6 +107,12 @@ class LoadedSamples:
         more = ", .." * (len(self.too_long) > _NAMED)
         named = f"too long: {', '.join(self.too_long[:_NAMED])}{more}"
         return (*counted, named) if self.too_long else counted
+
+    def _rows(self, reason: str) -> str:
+        """The first rows that were skipped for a reason, as far as they are known."""
+        names = self.skipped_rows.get(reason, ())
+        more = ", .." * (len(names) > _NAMED)
+        return f" (row {', '.join(names[:_NAMED])}{more})" if names else ""
 
     def without(self, too_long: Mapping[str, str], reason: str) -> LoadedSamples:
         """Without the samples of some ids, counted under a reason; `too_long` says what of them.
@@ -190,20 +197,21 @@ def _loaded(dataset: EditDataset, split: Split, path: Path, content: bytes) -> L
             if sentence not in _EMPTY:
                 named = sentence.startswith(row.where)
                 raise ValueError(sentence if named else f"{row.where}: {sentence}") from error
-            tally.skipped[_EMPTY[sentence]] += 1
+            tally.skip(_EMPTY[sentence], row.name)
             continue
-        samples += _usable(raw, split, tally)
+        samples += _usable(raw, split, tally, row.name)
     if not samples:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
+        reasons = "; ".join(f"{len(names)} x {why}" for why, names in tally.skipped.items())
         raise ValueError(f"{path}: none of its {len(rows)} rows is usable ({reasons}).")
     return LoadedSamples(
         samples=tuple(samples),
         rows=len(rows),
-        skipped=dict(tally.skipped),
+        skipped={reason: len(names) for reason, names in tally.skipped.items()},
         fallbacks=dict(tally.fallbacks),
         trimmed=tally.trimmed,
         digest=git_blob_id(content),
         path=path,
+        skipped_rows=tally.skipped,
     )
 
 
@@ -267,17 +275,20 @@ def git_blob_id(content: bytes) -> str:
 
 @dataclass
 class _Tally:
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # names of rows by reason
     fallbacks: Counter[str] = field(default_factory=Counter)
     trimmed: int = 0
 
+    def skip(self, reason: str, row: str) -> None:
+        self.skipped.setdefault(reason, []).append(row)
 
-def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
+
+def _usable(raw: EditSample, split: Split, tally: _Tally, row: str) -> list[EditSample]:
     """The sample with normalised texts, or none, with the reason counted."""
     request = raw.request
     prompt = _filled(request.prompt, request.subject, tally)
     if prompt is None:
-        tally.skipped[UNFILLED] += 1
+        tally.skip(UNFILLED, row)
         return []
     sample = dataclasses.replace(
         raw,
@@ -286,23 +297,23 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
             target=_trimmed(request.target, tally),
             subject=_subject(request.subject, prompt, tally),
         ),
-        generality=_probes(raw.generality, request.subject, tally),
-        locality=_probes(raw.locality, "", tally),  # about other subjects
+        generality=_probes(raw.generality, request.subject, tally, row),
+        locality=_probes(raw.locality, "", tally, row),  # about other subjects
     )
     if split == "train" and not (sample.generality and sample.locality):
-        tally.skipped[UNPROBED] += 1
+        tally.skip(UNPROBED, row)
         return []
     return [sample]
 
 
-def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally) -> tuple[Probe, ...]:
+def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally, row: str) -> tuple[Probe, ...]:
     usable = []
     for probe in raw:
         prompt = _filled(probe.prompt, subject, tally)
         if not probe.prompt.strip() or not probe.target.strip():
-            tally.skipped[EMPTY_PROBE] += 1
+            tally.skip(EMPTY_PROBE, row)
         elif prompt is None:
-            tally.skipped[UNFILLED_PROBE] += 1
+            tally.skip(UNFILLED_PROBE, row)
         else:
             target = _trimmed(probe.target, tally)
             usable.append(dataclasses.replace(probe, prompt=prompt, target=target))

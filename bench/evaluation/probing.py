@@ -75,8 +75,11 @@ def items_of(sample: EditSample) -> list[Item]:
         )  # fmt: skip
 
     request = sample.request
+    edit = Probe(
+        kind="request", prompt=request.prompt, target=request.target, aliases=sample.aliases
+    )
     return [
-        item("reliability", Probe(kind="request", prompt=request.prompt, target=request.target)),
+        item("reliability", edit),
         *(item("generality", probe) for probe in sample.generality),
         *(item("locality", probe) for probe in sample.locality),
     ]

@@ -189,8 +189,8 @@ def test_rows_without_a_request_are_skipped_by_reason_and_ids_keep_row_numbers(
     assert loaded.skipped == {EMPTY_TARGET: 2, EMPTY_PROMPT: 1}
     assert loaded.rows == 4
     assert loaded.notes() == (
-        "skipped: 2 x row with an empty target",
-        "skipped: 1 x row with an empty prompt",
+        "skipped: 2 x row with an empty target (row 0, 1)",
+        "skipped: 1 x row with an empty prompt (row 2)",
     )
 
 
