@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     questions = [typed(text, "A question") for text in args.ask]
     # An undone edit is applied again to the bit, which a GPU does with such kernels alone.
     with fixed_arithmetic(wanted=config.device != "cpu"):
-        session = _opened(config)
+        session = opened(config)
         if once:
             edit_and_ask(session, requests, questions, as_json=args.json)
             return 0
@@ -113,7 +113,7 @@ def _edits(named: Sequence[Sequence[str]]) -> list[tuple[str, str, str | None]]:
     return edits
 
 
-def _opened(config: RunConfig) -> Session:
+def opened(config: RunConfig) -> Session:
     """A session without edits; missing weights that train in minutes are trained first.
 
     Raises:
