@@ -54,10 +54,12 @@ class Probe:
     prompt: str
     target: str  # no leading space
     aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
+    # (question, answer) of each other fact that a portability question needs beside the edit.
+    hops: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check_text("A question's prompt", self.prompt, empty=True)
-        for text in (self.target, *self.aliases):
+        for text in (self.target, *self.aliases, *(text for hop in self.hops for text in hop)):
             check_text("A question's target", text, empty=True)
 
 
@@ -70,6 +72,7 @@ class EditSample:
     generality: tuple[Probe, ...]
     locality: tuple[Probe, ...]
     aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
+    portability: tuple[Probe, ...] = ()  # questions whose answers follow from the edit
 
 
 @dataclass(frozen=True, kw_only=True)

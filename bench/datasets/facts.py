@@ -12,7 +12,9 @@ from bench.datasets.rows import Row
 from editors.base import EditRequest, EditSample, Probe
 
 ENDINGS = (".json", ".jsonl", ".csv")
-_FIELDS = ("id", "prompt", "target", "subject", "aliases", "rephrase", "locality")
+_FIELDS = (
+    "id", "prompt", "target", "subject", "aliases", "rephrase", "locality", "portability",
+)  # fmt: skip
 _PAIR = ("locality_prompt", "locality_target")
 # A further text of a CSV file's row has a column of its own: `rephrase_2`, `locality_prompt_2`.
 _FURTHER = re.compile(r"_\d+$")
@@ -23,8 +25,10 @@ class Facts(EditDataset):
 
     A row has a `prompt` and a `target`, and better a `subject`. It may have an `id`, `aliases` that
     are right answers too, a `rephrase` or a list of them, and `locality`: a list of objects with
-    `prompt` and `target`, or one pair as `locality_prompt` and `locality_target`. What may be
-    absent may be null too. In CSV, further ones are in columns such as `rephrase_2`.
+    `prompt` and `target`, or one pair as `locality_prompt` and `locality_target`. `portability` is
+    such a list too, of questions whose answers follow from the edit, with `aliases` and with
+    `hops`, the other facts that a question needs. What may be absent may be null too. In CSV,
+    further ones are in columns such as `rephrase_2`.
     """
 
     title = "a file of one's own facts"
@@ -64,6 +68,7 @@ class Facts(EditDataset):
                 for text in _texts(row, "rephrase")
             ),
             locality=tuple(_locality(row)),
+            portability=tuple(_portability(row)),
         )
 
 
@@ -88,3 +93,15 @@ def _locality(row: Row) -> Iterator[Probe]:
     pairs += zip(prompts, targets, strict=True)
     for prompt, target in pairs:
         yield Probe(kind="unrelated", prompt=prompt, target=target)
+
+
+def _portability(row: Row) -> Iterator[Probe]:
+    for question in row.rows("portability") if "portability" in row.fields else ():
+        hops = question.rows("hops") if "hops" in question.fields else ()
+        yield Probe(
+            kind="portability",
+            prompt=question.text("prompt"),
+            target=question.text("target"),
+            aliases=tuple(_texts(question, "aliases")),
+            hops=tuple((hop.text("prompt"), hop.text("target")) for hop in hops),
+        )
