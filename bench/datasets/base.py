@@ -317,7 +317,12 @@ def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally, row: str) -> tu
             tally.skip(UNFILLED_PROBE, row)
         else:
             target = _trimmed(probe.target, tally)
-            usable.append(dataclasses.replace(probe, prompt=prompt, target=target))
+            hops = ((question.rstrip(), answer.lstrip()) for question, answer in probe.hops)
+            usable.append(
+                dataclasses.replace(
+                    probe, prompt=prompt, target=target, hops=tuple(hop for hop in hops if all(hop))
+                )
+            )
     return tuple(usable)
 
 

@@ -38,6 +38,7 @@ from bench.evaluation.probing import (
     Prober,
     check_unedited,
     health_of,
+    hop_items,
     items_of,
 )
 from editors.base import Editor, EditRequest, EditSample
@@ -164,7 +165,8 @@ def run_blocks(
     prober = Prober(editor.lm, clock, GENERATION_PROMPTS[cell.generation], BatchLimit(batch_size))
     chosen = blocks(cell.drawn(samples), cell.n_edits)
     editor.reset()
-    pristine = iter(_pristine(prober, chosen, checkpointer))
+    pristine = iter(_pristine(prober, [i for b in chosen for i in _items(b)], checkpointer))
+    known = _known(prober, chosen, checkpointer)
     running = RunningCell(
         cell=cell, editor=editor, samples=samples, limit=prober.limit, inputs=inputs,
         after_batch=checkpointer.check,
@@ -188,7 +190,8 @@ def run_blocks(
             measuring.at_end(number, stream.after_batch)
             editor.reset()
             health = health_of(number, block, before, after, editor, checkpointer.check)
-            stream.after_block(health, _rows(number, block, stream.seconds, before, after))
+            rows = _rows(number, block, stream.seconds, before, after, known)
+            stream.after_block(health, rows)
     finally:
         editor.reset()
     return CellRun(
@@ -207,11 +210,22 @@ def summary_of(
     return summarise(rows) | ({"measures": measures} if measures else {})
 
 
-def _pristine(
+def _known(
     prober: Prober, chosen: Sequence[Block], checkpointer: Checkpointer
+) -> Mapping[tuple[str, str], bool]:
+    """Whether the unedited model knows each other fact that a question needs (exact match)."""
+    hops = hop_items(item for block in chosen for item in _items(block))
+    answers = _pristine(prober, hops, checkpointer) if hops else []
+    return {
+        (hop.prompt, hop.target): tuple(own.channels["teacher_forced"]["ids"]) == own.target_ids
+        for hop, own in zip(hops, answers, strict=True)
+    }
+
+
+def _pristine(
+    prober: Prober, items: Sequence[Item], checkpointer: Checkpointer
 ) -> list[ItemAnswers]:
-    """The unedited model's answers to all items, from the cache where it has them."""
-    items = [item for block in chosen for item in _items(block)]
+    """The unedited model's answers to some items, from the cache where it has them."""
     ask = partial(prober.pristine, after_batch=checkpointer.check)
     cached = pristine_answers(prober.lm, prober.template)
     with prober.clock.phase("pristine"):
@@ -257,6 +271,7 @@ def _rows(
     seconds: Sequence[float],
     before: Sequence[ItemAnswers],
     after: Sequence[ItemAnswers],
+    known: Mapping[tuple[str, str], bool],
 ) -> list[SampleRow]:
     """A block's rows; the answers are those of all its items, in order."""
     answers = iter(zip(before, after, strict=True))
@@ -266,13 +281,15 @@ def _rows(
             block=number,
             position=position,
             edit_seconds=seconds[position],
-            items=[_item_row(item, *next(answers)) for item in items_of(sample)],
+            items=[_item_row(item, *next(answers), known) for item in items_of(sample)],
         )
         for position, sample in enumerate(block)
     ]
 
 
-def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
+def _item_row(
+    item: Item, before: ItemAnswers, after: ItemAnswers, known: Mapping[tuple[str, str], bool]
+) -> ItemRow:
     row = ItemRow(
         aspect=item.aspect,
         kind=item.kind,
@@ -282,4 +299,8 @@ def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
         before=before.channels,
         after=after.channels,
     )
-    return row | {"aliases": list(item.aliases)} if item.aliases else row
+    if item.aliases:
+        row["aliases"] = list(item.aliases)
+    if item.hops:
+        row["known"] = all(known[hop] for hop in item.hops)
+    return row

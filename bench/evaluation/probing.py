@@ -8,7 +8,7 @@ not hidden in a mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -44,6 +44,7 @@ class Item:
     prompt: str
     target: str
     aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
+    hops: tuple[tuple[str, str], ...] = ()  # as in `Probe`
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ class BlockHealth(TypedDict):
 
 
 def items_of(sample: EditSample) -> list[Item]:
-    """The edit request itself, then the generality, then the locality probes of a sample."""
+    """The edit request itself, then the generality, locality and portability of a sample."""
 
     def item(aspect: Aspect, probe: Probe) -> Item:
         return Item(
             aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target,
-            aliases=probe.aliases,
+            aliases=probe.aliases, hops=probe.hops,
         )  # fmt: skip
 
     request = sample.request
@@ -82,6 +83,16 @@ def items_of(sample: EditSample) -> list[Item]:
         item("reliability", edit),
         *(item("generality", probe) for probe in sample.generality),
         *(item("locality", probe) for probe in sample.locality),
+        *(item("portability", probe) for probe in sample.portability),
+    ]
+
+
+def hop_items(items: Iterable[Item]) -> list[Item]:
+    """The questions about other facts that some items need, each once."""
+    hops = dict.fromkeys(hop for item in items for hop in item.hops)
+    return [
+        Item(aspect="portability", kind="hop", prompt=prompt, target=target)
+        for prompt, target in hops
     ]
 
 

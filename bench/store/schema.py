@@ -238,12 +238,13 @@ class Answers(TypedDict):
 
 
 class Item(TypedDict):
-    aspect: Literal["reliability", "generality", "locality"]
+    aspect: Literal["reliability", "generality", "locality", "portability"]
     kind: str
     prompt: str
     target: str
     target_ids: Annotated[list[int], Field(min_length=1)]
     aliases: NotRequired[Annotated[list[str], Field(min_length=1)]]
+    known: NotRequired[bool]
     before: Answers
     after: Answers
 

@@ -22,12 +22,14 @@ from bench.core.published import Published, PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.datasets.base import NO_SUBJECT
-from bench.evaluation.metrics import Channel, Measure
+from bench.evaluation.metrics import PORTABILITY_KNOWN, Channel, Measure
 from bench.evaluation.record_kinds import EditStream, TimingCell
 from bench.store.results import Record
 from editors import registry
 
 METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": "average"}
+# Of data sets that have such questions; no part of Avg.
+PORTABILITY = {"Port": "portability", "Port-K": PORTABILITY_KNOWN}
 _OF_QUESTIONS = ("Rel", "Gen", "Loc")  # Avg is of all of them
 EMPTY = "-"
 UNDEFINED = "A dash: undefined, or not run."

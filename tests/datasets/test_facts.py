@@ -145,7 +145,26 @@ def test_it_is_run_and_shown_as_any_data_set(
 ) -> None:
     out = ["--out", str(tmp_path / "results"), "--jobs", "1", "--metrics", "teacher_forced"]
     assert main(["run", "--datasets", str(EXAMPLE), "--editors", "ft", "--edits", "1", *out]) == 0
-    assert "facts (local file" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "facts (local file" in printed
+    assert "Port-K" in printed
     train = ["train", "--editor", "mend", "--datasets", str(EXAMPLE), "--out", str(tmp_path / "w")]
     assert main(train) == 2
     assert "no train split" in capsys.readouterr().err
+
+
+def test_the_unedited_model_is_asked_for_the_other_facts(tmp_path: Path) -> None:
+    hops = [{"prompt": "Where does Drirel Guxsen live?", "target": "Mount Trundport"}]
+    question = {"prompt": "Who lives there too?", "target": "Lumo Vand"}
+    unknown = question | {"hops": [*hops, {"prompt": "Who is Ann?", "target": "Bern Lox"}]}
+    questions = [question | {"hops": hops}, unknown, question]
+    path = written(tmp_path / "facts.json", ROW | {"portability": questions})
+    out = ["--editors", "ft", "--edits", "1", "--metrics", "teacher_forced", "--jobs", "1"]
+    assert main(["run", "--datasets", str(path), *out, "--out", str(tmp_path / "results")]) == 0
+    (record,) = (tmp_path / "results").glob("*.json")
+    items = json.loads(record.read_text("utf-8"))["rows"][0]["items"]
+    assert [item.get("known") for item in items] == [None, True, False, None]
+    scores = json.loads(record.read_text("utf-8"))["summary"]["scores"]["after"]
+    assert scores["teacher_forced"]["token_accuracy"].keys() == {
+        "reliability", "portability", "portability_known",
+    }  # fmt: skip
