@@ -73,6 +73,7 @@ class EditSample:
     locality: tuple[Probe, ...]
     aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
     portability: tuple[Probe, ...] = ()  # questions whose answers follow from the edit
+    former: str = ""  # the answer that the edit replaces, where the data set names it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -300,6 +300,7 @@ def _usable(raw: EditSample, split: Split, tally: _Tally, row: str) -> list[Edit
         generality=_probes(raw.generality, request.subject, tally, row),
         locality=_probes(raw.locality, "", tally, row),  # about other subjects
         portability=_probes(raw.portability, request.subject, tally, row),
+        former=raw.former.strip(),
     )
     if split == "train" and not (sample.generality and sample.locality):
         tally.skip(UNPROBED, row)

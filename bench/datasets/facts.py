@@ -13,7 +13,8 @@ from editors.base import EditRequest, EditSample, Probe
 
 ENDINGS = (".json", ".jsonl", ".csv")
 _FIELDS = (
-    "id", "prompt", "target", "subject", "aliases", "rephrase", "locality", "portability",
+    "id", "prompt", "target", "subject", "aliases", "former", "rephrase", "locality",
+    "portability",
 )  # fmt: skip
 _PAIR = ("locality_prompt", "locality_target")
 # A further text of a CSV file's row has a column of its own: `rephrase_2`, `locality_prompt_2`.
@@ -24,11 +25,12 @@ class Facts(EditDataset):
     """The edits of one file.
 
     A row has a `prompt` and a `target`, and better a `subject`. It may have an `id`, `aliases` that
-    are right answers too, a `rephrase` or a list of them, and `locality`: a list of objects with
-    `prompt` and `target`, or one pair as `locality_prompt` and `locality_target`. `portability` is
-    such a list too, of questions whose answers follow from the edit, with `aliases` and with
-    `hops`, the other facts that a question needs. What may be absent may be null too. In CSV,
-    further ones are in columns such as `rephrase_2`.
+    are right answers too, the `former` answer that the edit replaces, a `rephrase` or a list of
+    them, and `locality`: a list of objects with `prompt` and `target`, or one pair as
+    `locality_prompt` and `locality_target`. `portability` is such a list too, of questions whose
+    answers follow from the edit, with `aliases` and with `hops`, the other facts that a question
+    needs. What may be absent may be null too. In CSV, further ones are in columns such as
+    `rephrase_2`.
     """
 
     title = "a file of one's own facts"
@@ -69,6 +71,7 @@ class Facts(EditDataset):
             ),
             locality=tuple(_locality(row)),
             portability=tuple(_portability(row)),
+            former=row.text("former").strip() if "former" in row.fields else "",
         )
 
 

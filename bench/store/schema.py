@@ -184,11 +184,50 @@ class Distance(TypedDict):
     groups: dict[Literal["same_pair", "same_subject", "same_relation", "unrelated"], DistanceGroup]
 
 
+class Rate(TypedDict):
+    success: Score
+    magnitude: Annotated[float, Field(ge=-1, le=1)]
+
+
+class Rates(TypedDict):
+    aspects: dict[Literal["reliability", "generality", "locality"], Rate]
+    score: Score | None
+
+
+class Success(TypedDict):
+    samples: Count
+    before: Rates
+    after: Rates
+
+
+class Overfitted(TypedDict):
+    before: Score
+    after: Score
+
+
+class Overfit(TypedDict):
+    kinds: dict[str, Overfitted]
+
+
+class Norm(TypedDict):
+    edits: Positive
+    norm: Amount
+    moved: Amount
+    per_edit: Amount
+
+
+class Norms(TypedDict):
+    curve: list[Norm]
+
+
 class Measures(TypedDict, total=False, extra_items=Object):  # type: ignore[call-arg]
     retention: Retention
     collapse: Collapse
     conflicts: Conflicts
     distance: Distance
+    success: Success
+    overfit: Overfit
+    norms: Norms
 
 
 class MeasuredBlock(TypedDict, extra_items=Any):  # type: ignore[call-arg]

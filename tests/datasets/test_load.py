@@ -115,6 +115,7 @@ COUNTERFACT_SAMPLE = EditSample(
     locality=(
         Probe(kind="neighbour", prompt="The mother tongue of Sela Marr is", target="Orrinese"),
     ),
+    former="Orrinese",
 )
 
 
