@@ -73,6 +73,7 @@ class EditSample:
     locality: tuple[Probe, ...]
     aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
     portability: tuple[Probe, ...] = ()  # questions whose answers follow from the edit
+    generation: tuple[str, ...] = ()  # beginnings of texts about the subject, to be written on
 
 
 @dataclass(frozen=True, kw_only=True)
