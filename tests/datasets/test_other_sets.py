@@ -15,7 +15,7 @@ from bench.cli.main import main
 from bench.core.names import DATASETS
 from bench.datasets import dataset_keys, get_dataset
 from bench.datasets.base import NO_SUBJECT, UNSTATED, PublishedFile, Split
-from bench.datasets.download import by_hand, is_fetchable
+from bench.datasets.download import by_hand, is_fetchable, url_of
 from editors.base import EditSample, Probe
 from tests.cli.commands import Cli, Said
 from tests.datasets.other_rows import (
@@ -339,6 +339,16 @@ def test_files_without_a_known_hash_are_refused_by_fetch_and_said_by_verify(
     assert said.code == 0
     assert "partial" in said.out
     assert "21,918 rows fewer than the published file" in said.out
+
+
+def test_files_with_a_known_hash_are_fetched_from_their_own_repository() -> None:
+    fetchable = [case.key for case in CASES if is_fetchable(get_dataset(case.key))]
+    assert fetchable == ["qaedit", "mquake"]
+    mquake = get_dataset("mquake")
+    assert url_of(mquake, mquake.files["test"]) == (
+        "https://raw.githubusercontent.com/princeton-nlp/MQuAKE/"
+        "fb43dadc2d8cd19d08ce81c63d957b59deb3f3cd/datasets/MQuAKE-CF-3k-v2.json"
+    )
 
 
 def test_a_file_with_all_rows_and_no_known_hash_is_unverified(
