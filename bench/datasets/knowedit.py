@@ -106,7 +106,7 @@ class KnowEditCounterfact(_KnowEdit, EditDataset):
     label = "KnowEdit-counterfact"
     aliases = ("wiki_counterfact",)
     title = "WikiData counterfact of KnowEdit"
-    # Counted in the files; the data card says 1,455 and 885.
+    # As users of the files have counted them; the data card says 1,455 and 885.
     files: ClassVar[Mapping[Split, PublishedFile]] = {
         "train": PublishedFile(path="benchmark/wiki_counterfact/train_cf.json", rows=1_428),
         "test": PublishedFile(path="benchmark/wiki_counterfact/test_cf.json", rows=839),
