@@ -71,7 +71,6 @@ class EditSample:
     request: EditRequest
     generality: tuple[Probe, ...]
     locality: tuple[Probe, ...]
-    generation: tuple[str, ...] = ()  # beginnings of texts about the subject, to be written on
     aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
     portability: tuple[Probe, ...] = ()  # questions whose answers follow from the edit
     former: str = ""  # the answer that the edit replaces, where the data set names it

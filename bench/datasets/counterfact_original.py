@@ -52,5 +52,5 @@ class CounterFactOriginal(EditDataset):
                 *probes("neighbour", "neighborhood_prompts", true),
                 *probes("attribute", "attribute_prompts", new),
             ),
-            generation=row.texts("generation_prompts"),
+            former=true,
         )

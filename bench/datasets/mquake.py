@@ -57,6 +57,7 @@ def _sample(row: Row, edit: Row, sample_id: str) -> EditSample:
         id=sample_id,
         request=EditRequest(prompt=prompt, target=target, subject=subject),
         aliases=aliases,
+        former=edit.row("target_true").text("str") if "target_true" in edit.fields else "",
         generality=(Probe(kind="question", prompt=question, target=target, aliases=aliases),),
         locality=(),
         portability=tuple(

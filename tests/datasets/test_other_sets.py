@@ -144,7 +144,7 @@ CASES = [
             "attribute The king of Eskland speaks -> Eskish",
         ),
         (),
-        "generation_prompts",
+        "attribute_prompts",
         ("neighborhood_prompts", [1]),
     ),
 ]
@@ -279,9 +279,11 @@ def test_knowedits_answers_are_texts_or_lists_and_its_fields_may_be_absent(tmp_p
         read(tmp_path, "knowedit_zsre", knowedit_row(locality=locality))
 
 
-def test_counterfact_has_its_beginnings_of_texts(tmp_path: Path) -> None:
+def test_counterfact_and_mquake_name_the_former_answer(tmp_path: Path) -> None:
     (sample,) = read(tmp_path, "counterfact_original", counterfact_row())
-    assert sample.generation == ("Lumo Vand lives in", "Lumo Vand's mother tongue is")
+    assert sample.former == counterfact_row()["requested_rewrite"]["target_true"]["str"]
+    own = mquake_row()["requested_rewrite"][0]["target_true"]["str"]
+    assert read(tmp_path, "mquake", mquake_row())[0].former == own
 
 
 def test_few_rows_of_wikibigedit_have_a_multi_hop_question(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def _questions(sample: EditSample) -> Iterator[tuple[Item, Item]]:
     for aspect, prompt in own:
         yield _item(aspect, prompt, request.target), _item(aspect, prompt, former)
     for probe in sample.locality:
+        if probe.target == request.target:  # of another subject, of which it is true
+            continue
         wanted = _item("locality", probe.prompt, probe.target)
         yield wanted, _item("locality", probe.prompt, request.target)
 

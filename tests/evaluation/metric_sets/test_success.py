@@ -15,7 +15,7 @@ from bench.datasets.rows import Row
 from bench.evaluation.metric_sets import NO_INPUTS, SetResults, get_set
 from bench.evaluation.metric_sets.success import _questions
 from editors import registry
-from editors.base import Resources
+from editors.base import EditSample, Resources
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cells import CELL
 from tests.evaluation.metric_sets.by_hand import running
@@ -70,6 +70,7 @@ def test_a_success_of_nothing_makes_the_score_nothing_and_a_missing_one_no_score
 
 def test_what_is_asked_with_which_answers() -> None:
     sample = get_dataset("counterfact").read(Row(CF_ROW, "row 0"), "x")
+    assert isinstance(sample, EditSample)
     asked = [(wanted.prompt, wanted.target, other.target) for wanted, other in _questions(sample)]
     assert asked == [
         ("A speaks", "Orrinese", "Vandic"),
@@ -77,6 +78,9 @@ def test_what_is_asked_with_which_answers() -> None:
         ("B speaks", "Vandic", "Orrinese"),
     ]
     assert list(_questions(dataclasses.replace(sample, former=""))) == []
+    (near,) = sample.locality
+    true_of_it = dataclasses.replace(near, target=sample.request.target)  # nothing to compare
+    assert len(list(_questions(dataclasses.replace(sample, locality=(true_of_it,))))) == 2
 
 
 def test_overfitting_is_a_mean_by_kind() -> None:
