@@ -202,7 +202,8 @@ SENTENCE_ENCODER = Option(
 )
 CORPUS = (
     Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
-           "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, or of the "
+           "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, .npz files "
+           "of statistics that ROME's code computed, or of the "
            f"hub {listed(HUB_TEXTS)} (default: corpus.txt in --data-dir, else what belongs to the "
            "backbone, or the statements of the training splits in --data-dir)"),
     Option("--documents", "N", "documents of the corpus that are read (default: "
