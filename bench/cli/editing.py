@@ -20,7 +20,7 @@ from bench.cli.arguments import (
     add_groups,
     config_of,
 )
-from bench.cli.trying import WHICH, opened
+from bench.cli.trying import WHICH
 from bench.core.console import say
 from bench.core.files import check_new
 from editors import registry
@@ -57,6 +57,7 @@ def add_edit(parser: argparse.ArgumentParser) -> None:
 def edit(args: argparse.Namespace) -> int:
     """Exit code 0."""
     from bench.core.progress import counted
+    from bench.runner.opening import opened
 
     if args.facts is None and args.load is None:
         raise ValueError("edit wants --facts FILE, --load DIR, or both.")
@@ -96,7 +97,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _loaded(args: argparse.Namespace) -> RunConfig:
-    """As the saved edits were made; options of the command say what is elsewhere now."""
+    """As the edits were saved; options of the command say what is elsewhere now."""
     from editors.parts.saved_edits import read_facts
 
     facts = read_facts(args.load)
