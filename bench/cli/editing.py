@@ -1,8 +1,9 @@
-"""The `edit` command: a file of facts written into a model, saved, loaded again and asked."""
+"""The commands `edit` and `score`: facts written into a model, and an edited model scored."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from bench.cli.trying import WHICH
 from bench.core.console import say
 from bench.core.files import check_new
 from editors import registry
+from editors.parts.saved_edits import read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,8 +100,6 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 def _loaded(args: argparse.Namespace) -> RunConfig:
     """As the edits were saved; options of the command say what is elsewhere now."""
-    from editors.parts.saved_edits import read_facts
-
     facts = read_facts(args.load)
     config = _config(args)
     key = facts.get("editor_key") or registry.resolve(facts["editor"])
@@ -151,3 +151,51 @@ def _ask(session: Session, questions: Sequence[str]) -> None:
     for text in questions:
         say("")
         show(reply_lines(session.ask(typed(text, "A question")), session))
+
+
+SCORED = (
+    Option("--model", "DIR", "the edited model", Path),
+    Option("--base", "NAME|DIR", "the model that was edited (default: the one that edits.json of "
+           "--model names, else the table's)"),
+    Option("--facts", "FILE", "the edits, with what is asked about them (see docs/add_your_own.md; "
+           "default: the edits that edits.json of --model names, without further questions)", Path),
+    Option("--out", "DIR", "the record to DIR and the table to DIR/tables (default: results and "
+           "tables)", Path),
+)  # fmt: skip
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `score`."""
+    add(parser, *SCORED, WORLD_SEED)
+    add_groups(parser, {"on what": (HARDWARE,)})
+    parser.set_defaults(func=score)
+
+
+def score(args: argparse.Namespace) -> int:
+    """Exit code 0."""
+    from tempfile import TemporaryDirectory
+
+    from bench.cli.arguments import backbone_of
+    from bench.cli.run import show_table
+    from bench.core.grids import TABLES
+    from bench.evaluation.record_kinds import identity_of
+    from bench.runner.scoring import score as scored
+    from editors.parts.saved_edits import FACTS
+
+    if args.model is None:
+        raise ValueError("score wants --model DIR, the directory of an edited model.")
+    saved = args.model / FACTS
+    known = read_facts(args.model) if saved.is_file() else {}
+    args.backbone = args.base or known.get("backbone")
+    args.facts = args.facts or (saved if known else None)
+    if args.facts is None:
+        raise ValueError(f"score wants --facts FILE: {args.model} has no {FACTS} that names them.")
+    config = config_of(args)
+    with TemporaryDirectory() as folder:
+        facts = args.facts
+        if facts == saved:
+            facts = Path(folder) / "edits.json"
+            facts.write_text(json.dumps(known["edits"]), encoding="utf-8")
+        record = scored(args.model, backbone_of(config), str(facts), config)
+    show_table(TABLES[1], [identity_of(record["cell"])], [record], config.tables)
+    return 0
