@@ -80,7 +80,12 @@ class LanguageModel:
         return batch_of_ids(prompts, targets, texts, padding=padding, device=self.device)
 
     def hidden_states(self, batch: TokenBatch) -> Tensor:
-        """Final hidden states [B, T, d] (after the last norm) of a right-padded batch."""
+        """Final hidden states [B, T, d] (after the last norm) of a right-padded batch.
+
+        Raises:
+            ValueError: a row that is longer than the model's table of positions.
+        """
+        self.check_positions(batch)
         hidden: Tensor = self.base(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -88,6 +93,18 @@ class LanguageModel:
             use_cache=False,
         ).last_hidden_state
         return hidden.to(batch.input_ids.device)  # another device where blocks are spread
+
+    def check_positions(self, batch: TokenBatch) -> None:
+        """Refuse a row, in a template perhaps, that is longer than the model's table of positions.
+
+        Models of rotary positions have no such table.
+        """
+        context, longest = int(self.model.config.max_position_embeddings), batch.input_ids.shape[1]
+        if self.architecture.learned_positions is not None and longest > context:
+            raise ValueError(
+                f"A text of {longest:,} tokens, with what the editor puts in front, does not fit "
+                f"the context of {context:,} tokens of {self.name}."
+            )
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [B, T, V] at every position."""
@@ -288,6 +305,30 @@ def known_as(config: Mapping[str, Any], name: str = "") -> str | None:
     fitting = [known for known, size in KNOWN.items() if size == own]
     named = name.casefold().removesuffix(_HUB_SUFFIX)
     return named if named in fitting else next(iter(fitting), None)
+
+
+def check_answers(lm: LanguageModel) -> None:
+    """Refuse an unedited model whose outputs are no numbers, before anything is blamed for it.
+
+    Raises:
+        ValueError: with the first weights that are no numbers, else with the dtype.
+    """
+    text = lm.tokenizer("a")["input_ids"]
+    with torch.inference_mode():
+        logits = lm.logits(lm.batch_of_pairs([(text, ())]))
+    if not bool(logits.float().logsumexp(-1).isfinite().all()):
+        raise ValueError(
+            f"The unedited model {lm.name} answers with no numbers (NaN): {why_no_numbers(lm)}."
+        )
+
+
+def why_no_numbers(lm: LanguageModel) -> str:
+    """Why the outputs of an unedited model may be no numbers, in words."""
+    weights = (n for n, p in lm.model.named_parameters() if not bool(p.isfinite().all()))
+    if (name := next(weights, None)) is not None:
+        return f"{name} of its weights holds values that are no finite numbers"
+    dtype = str(lm.dtype).removeprefix("torch.")
+    return f"its weights are numbers, so {dtype} may be too narrow for it"
 
 
 def block_number(layer: int | None, depth: float, n_layers: int) -> int:
