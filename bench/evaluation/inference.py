@@ -39,6 +39,15 @@ class Question(Protocol):
     def target(self) -> str: ...
 
 
+class OpenQuestion(Question, Protocol):
+    """A question whose answer is decoded."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other right answers."""
+        ...
+
+
 QuestionT = TypeVar("QuestionT", bound=Question)
 
 
@@ -97,7 +106,7 @@ def predict(
 
 def generate(
     lm: LanguageModel,
-    items: Sequence[Question],
+    items: Sequence[OpenQuestion],
     steering: Steering = unsteered,
     *,
     template: str | None = "{}",
@@ -111,7 +120,7 @@ def generate(
     Decoding stops where an answer ends by itself (`stops_of`), or as `stop` has it.
     """
 
-    def answer(batch: TokenBatch, chunk: Sequence[Question]) -> list[Ids]:
+    def answer(batch: TokenBatch, chunk: Sequence[OpenQuestion]) -> list[Ids]:
         stops = stop or stops_of(lm, chunk)
         return list(map(tuple, greedy(lm, batch, max_new_tokens=max_new_tokens, stop=stops)))
 
@@ -124,7 +133,7 @@ def generate(
 @torch.inference_mode()
 def predict_and_generate(
     lm: LanguageModel,
-    items: Sequence[Question],
+    items: Sequence[OpenQuestion],
     steering: Steering = unsteered,
     *,
     shrink: bool = False,
@@ -137,7 +146,7 @@ def predict_and_generate(
     for one that treats all rows alike.
     """
 
-    def answer(batch: TokenBatch, chunk: Sequence[Question]) -> list[Both]:
+    def answer(batch: TokenBatch, chunk: Sequence[OpenQuestion]) -> list[Both]:
         logits, rows = forced_and_greedy(
             lm, batch,
             max_new_tokens=MAX_ANSWER_TOKENS, stop=stops_of(lm, chunk), shrink=shrink,
@@ -155,16 +164,17 @@ def predict_and_generate(
         return list(zip(forced, generated, strict=True))
 
 
-def stops_of(lm: LanguageModel, items: Sequence[Question]) -> list[Stop]:
+def stops_of(lm: LanguageModel, items: Sequence[OpenQuestion]) -> list[Stop]:
     """Where the answers to some questions end by themselves, as `answer_in` cuts them.
 
-    A target has room, and what looks like an end inside of it is none.
+    Every right answer has room, and what looks like an end inside of it is none.
     """
-    natural = Stop.natural(lm, ANSWER_END)
-    return [
-        natural.beyond(item.target.strip(), len(target_ids(lm.tokenizer, item.target, item.prompt)))
-        for item in items
-    ]
+    natural, stops = Stop.natural(lm, ANSWER_END), []
+    for item in items:
+        right = [item.target, *item.aliases]
+        tokens = max(len(target_ids(lm.tokenizer, text, item.prompt)) for text in right)
+        stops.append(natural.beyond(right, tokens))
+    return stops
 
 
 def with_targets(

@@ -22,9 +22,10 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from statistics import fmean
 from typing import Any, Literal, NotRequired, TypedDict, get_args
+
+from editors.parts.texts import ends_in, ends_inside
 
 PROTOCOL_VERSION = 1  # raised when any definition of this file changes; part of a cell's identity
 
@@ -46,8 +47,11 @@ MEASURES: dict[Channel, tuple[Measure, ...]] = {
 
 # The measures of "natural" generation stop where an answer ends by itself: at a new line or at a
 # full stop that is followed by white space and does not belong to an initial ("J. R. R. Tolkien").
-# Nothing ends before it has begun, and what looks like an end inside the target is none.
-ANSWER_END = re.compile(r"(?<=\S)[^\S\n]*\n|(?<=\S)(?<!\b[A-Z])\.(?=\s)")
+# Full stops of other scripts end it whatever follows. Nothing ends before a letter or digit has
+# come, what looks like an end inside the target is none, and one right after the target always is.
+_FULL_STOP = "[\u3002\uff61\u0964\u06d4\u1362\u104b\u17d4]"  # of CJK, Devanagari, Urdu, ..
+ANSWER_END = re.compile(rf"(?<=\S)[^\S\n]*\n|(?<=\S)(?<!\b[A-Z])\.(?=\s)|(?<=\S){_FULL_STOP}")
+_END_OF_TARGET = re.compile(rf"\Z|\s*\n|(\.|(?<=\.))(?=\s)|{_FULL_STOP}")
 MAX_ANSWER_TOKENS = 20  # ours: well above the longest embedded target, bounds a rambling model
 # Ours; a task instruction in front of the bare question or cloze.
 CONTEXT_GUIDED = (
@@ -130,7 +134,8 @@ def exact(predicted: Sequence[int], reference: Sequence[int]) -> float:
 
 def generated_exact(generated: str, reference: str) -> float:
     """1 where the answer in `generated` equals `reference` after normalisation, else 0."""
-    return float(normalise(answer_in(generated, reference)) == normalise(reference))
+    answer = answer_in(generated, reference)
+    return float(bool(answer) and normalise(answer) == normalise(reference))
 
 
 def generated_agreement(generated: str, pristine: str, target: str = "") -> float:
@@ -144,10 +149,15 @@ def generated_agreement(generated: str, pristine: str, target: str = "") -> floa
 
 
 def answer_in(generated: str, target: str = "") -> str:
-    """The generated text up to its first natural end, not counting as many as the target holds."""
-    text, inside = generated.strip(), len(ANSWER_END.findall(target.strip()))
-    end = next(islice(ANSWER_END.finditer(text), inside, None), None)
-    return text[: end.start()] if end else text
+    """The generated text up to its first natural end, not counting as many as the target holds.
+
+    It is the target where the text begins with that and ends there.
+    """
+    text, target = generated.strip(), target.strip()
+    if target and text.startswith(target) and _END_OF_TARGET.match(text, len(target)):
+        return target
+    ends = ends_in(text, ANSWER_END)[ends_inside(target, ANSWER_END) :]
+    return text[: ends[0]] if ends else text
 
 
 def normalise(text: str) -> str:

@@ -257,7 +257,7 @@ def load(
 
 
 def check_loadable(backbone: Backbone) -> None:
-    """Build the model without its weights and read its tokenizer, before any cell needs them.
+    """Build the model with the shapes of its weights, and read its tokenizer, before any cell.
 
     Warns of a BOS that no prompt gets.
 
@@ -266,12 +266,13 @@ def check_loadable(backbone: Backbone) -> None:
         OSError: missing files.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     tokenizer = tokenizer_of(backbone)
-    config = read_configuration(backbone.directory)
-    with reading(f"The model in {backbone.directory}"), torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    shapes = torch.device("meta")
+    if backbone.weights == "random":
+        model = _random_model(backbone.directory, torch.float32, shapes)
+    else:
+        model = _weights_of(backbone.directory, torch.float32, "meta")
     lm = _opened(model, tokenizer, backbone)
     if lm.special.lacks_bos:
         warn(
@@ -325,15 +326,28 @@ def _opened(model: PreTrainedModel, tokenizer: Any, backbone: Backbone) -> Langu
 def _stored_model(
     backbone: Backbone, dtype: torch.dtype, device: str, device_map: DeviceMap | None
 ) -> PreTrainedModel:
-    """The model with the weights of its directory."""
+    """The model with the weights of its directory, on its devices."""
+    model = _weights_of(backbone.directory, dtype, device_map)
+    if device_map is None:
+        model.to(check_device(device))
+    elif any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            f"{backbone.name} does not fit on the devices of this machine, and offloaded weights "
+            "cannot be edited; take a smaller --dtype."
+        )
+    return model
+
+
+def _weights_of(directory: Path, dtype: torch.dtype, device_map: str | None) -> PreTrainedModel:
+    """The model with the weights of a directory; `meta` reads no more than their shapes."""
     from transformers import AutoModelForCausalLM
 
     from editors.parts.language_model import check_report, check_whole
 
-    config = read_configuration(backbone.directory)
-    with reading(f"The model in {backbone.directory}"):
+    config = read_configuration(directory)
+    with reading(f"The model in {directory}"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(backbone.directory),
+            str(directory),
             config=config,
             local_files_only=True,
             trust_remote_code=False,
@@ -344,15 +358,8 @@ def _stored_model(
             ignore_mismatched_sizes=True,  # `check_report` refuses them in a sentence
         )
     model, report = loaded
-    check_report(report, backbone.directory)
-    check_whole(report, backbone.directory)
-    if device_map is None:
-        model.to(check_device(device))
-    elif any(parameter.is_meta for parameter in model.parameters()):
-        raise ValueError(
-            f"{backbone.name} does not fit on the devices of this machine, and offloaded weights "
-            "cannot be edited; take a smaller --dtype."
-        )
+    check_report(report, directory)
+    check_whole(report, directory)
     stored: PreTrainedModel = model
     return stored
 

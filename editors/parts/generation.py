@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from editors.parts.language_model import LanguageModel
+from editors.parts.texts import ends_in, ends_inside
 from editors.parts.tokens import TokenBatch, placed
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Stop:
 
     ids: frozenset[int] = frozenset()
     pattern: re.Pattern[str] | None = None
+    begun: bool = False  # whether nothing ends an answer before its first letter or digit
     inside: int = 0  # matches of the pattern that an answer may hold
     room: int = 0  # tokens that an answer may have in any case
 
@@ -45,21 +47,30 @@ class Stop:
         ids = (of.eos_token_id, of.bos_token_id)
         return cls(ids=frozenset(int(i) for i in ids if i is not None), pattern=pattern)
 
-    def beyond(self, target: str, tokens: int) -> Stop:
-        """The same for one row, in which a target of so many tokens can be an answer whole."""
-        inside = 0 if self.pattern is None else len(self.pattern.findall(target))
-        return replace(self, inside=inside, room=tokens)
+    def beyond(self, targets: Sequence[str], tokens: int) -> Stop:
+        """The same for one row, in which each target, of so many tokens at most, can be an answer.
+
+        Nothing ends an answer before its first letter or digit.
+        """
+        pattern = self.pattern
+        inside = 0 if pattern is None else max(ends_inside(t, pattern) for t in targets)
+        return replace(self, begun=True, inside=inside, room=tokens)
 
     def ends(self, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
         """Whether the text of `ids` holds the pattern once more than an answer may."""
         if self.pattern is None:
             return False
-        return len(self.pattern.findall(text_of(tokenizer, ids))) > self.inside
+        text = text_of(tokenizer, ids)
+        ends = ends_in(text, self.pattern) if self.begun else self.pattern.findall(text)
+        return len(ends) > self.inside
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The text of generated ids, without special tokens."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+    """The text of generated ids as they spell it, without special tokens."""
+    text = tokenizer.decode(
+        list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return str(text)
 
 
 @torch.inference_mode()

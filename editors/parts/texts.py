@@ -1,4 +1,4 @@
-"""How a prompt and its answer join as text, and where a prompt has its subject; without torch."""
+"""Texts without torch: how a prompt and its answer join, where an answer ends, where a subject is."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ def _whole_words(prompt: str, subject: str) -> tuple[int, int] | None:
             return start, end
         start = prompt.find(words, start + 1)
     return None
+
+
+def ends_in(text: str, pattern: re.Pattern[str]) -> list[int]:
+    """Where the pattern ends an answer in a text: nothing does before its first letter or digit."""
+    begin = _LETTER.search(text)
+    return [end.start() for end in pattern.finditer(text, begin.end())] if begin else []
+
+
+def ends_inside(target: str, pattern: re.Pattern[str]) -> int:
+    """How many places of a target look like an end, but for its own."""
+    return len(ends_in(target.strip()[:-1], pattern))
 
 
 def as_spelt(subject: str, prompt: str) -> str:

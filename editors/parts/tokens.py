@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 from torch import Tensor
 
+from editors.parts.checks import check_count
 from editors.parts.texts import space_before, subject_span
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Pair = tuple[Ids, Ids]  # (prompt, target) ids of the language model
 
 # Tokens of padding that cost as much as another forward; ours, measured on SmolLM2-135M.
 PADDING = 32
+NONE = -1  # in place of an id, in some configurations
 SENTENCEPIECE_SPACE = "\u2581"
 _SPACES = (SENTENCEPIECE_SPACE, "\u0120")  # how tokens of sentencepiece and byte-level BPE spell it
 
@@ -154,9 +156,14 @@ class SpecialTokens:
         }
 
 
-def _listed(value: int | Sequence[int] | None) -> list[int]:
-    """An entry of a configuration that is a number, several, or none."""
-    return [] if value is None else [value] if isinstance(value, int) else list(value)
+def _listed(value: Any) -> list[int]:
+    """An entry of a configuration that is the id of a token, several, or none.
+
+    Raises:
+        ValueError: anything else.
+    """
+    ids = [] if value is None else value if isinstance(value, list | tuple) else [value]
+    return [check_count("eos_token_id and bos_token_id", token, NONE) for token in ids]
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -331,7 +338,9 @@ def continuation(
     """Text of the first ids of a target, with the space that joins it to the prompt."""
     if not ids:
         return ""
-    text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
+    text = str(
+        tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    )
     return space_before(text, prompt) + text
 
 

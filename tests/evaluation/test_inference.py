@@ -20,11 +20,12 @@ from bench.evaluation.inference import (
     generate,
     predict,
     predict_and_generate,
+    stops_of,
 )
 from bench.evaluation.probing import Item, items_of
 from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, batch_of
+from editors.parts.tokens import TokenBatch, batch_of, target_ids
 
 FAILURES: list[Callable[[], Exception]] = [
     MemoryError,
@@ -127,6 +128,17 @@ ASKED = [
     Item(aspect="reliability", kind="request", prompt=prompt, target="Veltria old")
     for prompt in ("Ina is", "Where is the long road to the far north of the city", "Bern")
 ]
+
+
+def test_every_right_answer_has_room_and_may_hold_what_looks_like_an_end() -> None:
+    lm = tiny_mistral(None)
+    item = replace(ASKED[0], target="Al")
+    for aliases, whole in (((), "Al"), (("St. Al. Bo", "Mt. C"), "St. Al. Bo")):
+        (stop,) = stops_of(lm, [replace(item, aliases=aliases)])
+        assert (stop.inside, stop.room) == (whole.count(". "), len(target_ids(lm.tokenizer, whole)))
+        ids = target_ids(lm.tokenizer, f"{whole}. It")
+        assert not stop.ends(lm.tokenizer, ids[: stop.room])
+        assert stop.ends(lm.tokenizer, ids)
 
 
 def test_answers_of_a_model_with_a_window_do_not_depend_on_the_batch() -> None:

@@ -52,6 +52,12 @@ def test_misaligned_tokens_are_refused(measure, predicted, reference) -> None:  
         ("\n\n Brenn\nOskamar", "Brenn"),  # no answer has begun before
         (" Brenn  \nOskamar", "Brenn"),
         (". Brenn. It", ". Brenn"),
+        (":\nBrenn\nOskamar", ":\nBrenn"),  # nor by punctuation
+        ("... Brenn. It", "... Brenn"),
+        ("**\nBrenn**\nOskamar", "**\nBrenn**"),
+        ("\u5df4\u9ece\u3002\u5b83\u662f", "\u5df4\u9ece"),  # no white space there
+        ("\u092a\u0947\u0964 \u092f\u0939", "\u092a\u0947"),
+        ("\u3002\u5df4\u9ece\uff61x", "\u3002\u5df4\u9ece"),
     ],
 )
 def test_answer_ends_by_itself(generated: str, answer: str) -> None:
@@ -66,6 +72,12 @@ ABBREVIATED = (
     "2. Liga",
     "a\nb. c",
     "U. S.",
+    "Malcolm X",
+    "Washington D.C.",
+    "\u5c71\u3002\u6c34",
+    "\u5df4\u9ece\u3002",
+    "The\u3002",
+    "...\nand",
 )
 
 
@@ -80,13 +92,14 @@ def test_what_looks_like_an_end_inside_a_target_is_none(target: str) -> None:
 
 @given(st.text(max_size=30))
 def test_every_text_is_its_own_answer(text: str) -> None:
-    assert metrics.generated_exact(text, text) == 1.0
+    assert metrics.generated_exact(text, text) == float(bool(text.strip()))
     assert metrics.generated_agreement(text, text, text) == float(bool(text.strip()))
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n", "\n\n \t"])
 def test_texts_without_an_answer_agree_with_nothing(nothing: str) -> None:
     assert metrics.answer_in(nothing) == ""
+    assert metrics.generated_exact(nothing, nothing) == 0.0
     assert metrics.generated_agreement(nothing, nothing) == 0.0
     assert metrics.generated_agreement(nothing, " Brenn") == 0.0
     assert metrics.generated_agreement(" Brenn", nothing) == 0.0

@@ -17,6 +17,7 @@ from tests.support.odd_models import (
     LIBRARIES,
     PROJECTION,
     WEIGHTS,
+    Damage,
     around_texts,
     entry,
     weights,
@@ -63,9 +64,29 @@ def test_what_plays_no_part(name: str, copy: Path) -> None:
 )
 def test_tensors_that_would_be_left_out_are_refused(name: str, copy: Path) -> None:
     weights(lambda tensors: tensors.update({name: torch.ones(1)}))(copy)
-    with pytest.raises(ValueError, match="does not have: ") as error:
-        load(locate(str(copy)))
-    assert name in str(error.value)
+    for attempt in (check_loadable, load):
+        with pytest.raises(ValueError, match="does not have: ") as error:
+            attempt(locate(str(copy)))
+        assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (weights(lambda tensors: tensors.pop(PROJECTION)), f"lack tensors .*: {PROJECTION}"),
+        (weights(lambda t: t.update({PROJECTION: torch.ones(3, 3)})), r"in the shape \(3, 3\)"),
+        (entry("config.json", vocab_size=300), "config.json wants"),
+        (entry("config.json", num_hidden_layers=1), r"does not have: model.layers.1"),
+        (entry("generation_config.json", eos_token_id=["2"]), "expected a whole number"),
+    ],
+)
+def test_weights_and_configurations_that_differ_are_refused_before_any_cell(
+    damage: Damage, sentence: str, copy: Path
+) -> None:
+    damage(copy)
+    for attempt in (check_loadable, load):
+        with pytest.raises(ValueError, match=sentence):
+            attempt(locate(str(copy)))
 
 
 def test_a_bos_that_no_prompt_gets_is_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

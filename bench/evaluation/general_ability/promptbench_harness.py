@@ -22,6 +22,7 @@ from bench.evaluation.general_ability.scoring import (
     Mark,
     Numbered,
     answer_of,
+    best,
     choice_mark,
     exact_match,
     f1,
@@ -29,7 +30,7 @@ from bench.evaluation.general_ability.scoring import (
 )
 from bench.evaluation.general_ability.sets import AbilityItem
 from bench.evaluation.inference import BATCH_SIZE, Steering, generate
-from bench.evaluation.metrics import ANSWER_END, MAX_ANSWER_TOKENS
+from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from bench.world.ability_items import LABELS, LETTERS
 from editors.parts.generation import Stop, text_of
 from editors.parts.language_model import LanguageModel
@@ -52,7 +53,7 @@ class Form:
     name: str  # among the task's
     prompt: Callable[[AbilityItem], str]
     mark: Callable[[AbilityItem, str], Mark]  # of a question and the text that was generated
-    end: re.Pattern[str] = ANSWER_END
+    end: re.Pattern[str] | None = None  # None: where an answer ends by itself
     max_new_tokens: int = MAX_ANSWER_TOKENS
 
 
@@ -75,7 +76,7 @@ def ask(
                 steering,
                 template=None,
                 batch_size=batch_size,
-                stop=Stop.natural(lm, form.end),
+                stop=form.end and Stop.natural(lm, form.end),
                 max_new_tokens=form.max_new_tokens,
             )
             for (index, item), ids in zip(questions, answers, strict=True):
@@ -183,9 +184,9 @@ def _label_mark(item: AbilityItem, generated: str) -> Mark:
 def _reading_mark(item: AbilityItem, generated: str) -> Mark:
     if not generated.strip():  # silence is no answer, and does not say that there is none
         return Mark(prediction=None, score=0.0, f1=0.0, exact=0.0)
-    answer = answer_of(generated)
-    overlap = f1(answer, item.golds)
-    return Mark(prediction=answer, score=overlap, f1=overlap, exact=exact_match(answer, item.golds))
+    answer, overlap = answer_of(generated, item.target), best(f1, generated, item)
+    exact = best(exact_match, generated, item)
+    return Mark(prediction=answer, score=overlap, f1=overlap, exact=exact)
 
 
 def _last_word(generated: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import Any, Literal, NotRequired, TypedDict, cast, get_args
 
@@ -61,13 +61,24 @@ def reading_mark(item: AbilityItem, generated: str, *, log_probability: float, t
     """Of an item without options; `log_probability` is the sum over the gold answer's `tokens`."""
     if not math.isfinite(log_probability):
         return Mark(prediction=None, score=0.0, f1=0.0, exact=0.0)
-    answer = answer_of(generated, item.target)
     return Mark(
-        prediction=answer,
+        prediction=answer_of(generated, item.target),
         score=math.exp(log_probability / tokens),
-        f1=f1(answer, item.golds),
-        exact=exact_match(answer, item.golds),
+        f1=best(f1, generated, item),
+        exact=best(exact_match, generated, item),
     )
+
+
+def best(
+    measure: Callable[[str, Sequence[str]], float], generated: str, item: AbilityItem
+) -> float:
+    """The largest measure over the gold answers of a text that was generated.
+
+    The answer in it ends as that gold answer allows.
+    """
+    if not item.golds:
+        return measure(answer_of(generated, item.target), ())
+    return max(measure(answer_of(generated, gold), (gold,)) for gold in item.golds)
 
 
 def row_of(

@@ -40,6 +40,11 @@ class AbilityItem:
         """The text forced of an item without options: its first gold answer, or `NO_ANSWER`."""
         return self.golds[0] if self.golds else NO_ANSWER
 
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Further gold answers."""
+        return self.golds[1:]
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubPart:

@@ -53,6 +53,7 @@ class Passage:
 
     prompt: str
     target: str
+    aliases: tuple[str, ...] = ()
 
 
 class Collapse(MetricSet):

@@ -62,11 +62,11 @@ def test_a_target_has_room_and_its_own_ends_in_its_row_alone(tiny_lm: LanguageMo
     pattern = re.compile(re.escape(text_of(tiny_lm.tokenizer, free[0][:2])))
     assert decode(tiny_lm, PROMPTS, Stop(pattern=pattern))[0] == free[0][:2]
     target = text_of(tiny_lm.tokenizer, free[0])
-    stops = [Stop(pattern=pattern).beyond(target, 12), *[Stop()] * (len(PROMPTS) - 1)]
+    stops = [Stop(pattern=pattern).beyond(["x", target], 12), *[Stop()] * (len(PROMPTS) - 1)]
     batch = batch_for(tiny_lm, [(prompt, "") for prompt in PROMPTS])
     rows = greedy(tiny_lm, batch, max_new_tokens=6, stop=stops)
     assert rows == [free[0], *(row[:6] for row in free[1:])]
-    stops[0] = Stop().beyond("", CONTEXT)  # as far as the context goes
+    stops[0] = Stop().beyond([""], CONTEXT)  # as far as the context goes
     long = greedy(tiny_lm, batch, max_new_tokens=6, stop=stops)[0]
     assert len(long) == CONTEXT - batch.prompt_lengths[0]
 

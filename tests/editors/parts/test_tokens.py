@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from bench.checks.contract.tiny import byte_tokenizer
+from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.texts import as_spelt, subject_span
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
@@ -26,6 +27,7 @@ from editors.parts.tokens import (
     SpecialTokens,
     batch_of,
     context_ids,
+    continuation,
     in_groups,
     joint,
     pack_texts,
@@ -148,6 +150,20 @@ def test_what_stands_in_front_and_what_ends_an_answer() -> None:
     assert not SpecialTokens.of(other, LlamaConfig(bos_token_id=None)).lacks_bos
     generation = GenerationConfig(eos_token_id=[2, 9])
     assert SpecialTokens.of(other, config, generation).ends == {2, 5, 9}
+    for wrong in (["2"], [2, None], "2", [True], [2.0]):
+        generation.eos_token_id = wrong
+        with pytest.raises(ValueError, match="eos_token_id and .*expected a whole number"):
+            SpecialTokens.of(other, config, generation)
+
+
+def test_decoded_answers_have_the_spaces_that_their_tokens_have() -> None:
+    backend = Tokenizer(models.WordLevel({"[UNK]": 0, "do": 1, "n't": 2, "stop": 3, ".": 4}))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, clean_up_tokenization_spaces=True
+    )
+    assert tokenizer.decode([1, 2, 3, 4]) == "don't stop."
+    assert text_of(tokenizer, [1, 2, 3, 4]) == "do n't stop ."
+    assert continuation(tokenizer, [1, 2, 3, 4]) == " do n't stop ."
 
 
 @pytest.mark.parametrize("template", ["$A </s>", "<s> $A </s>", "$A <pad> </s>"])

@@ -7,8 +7,10 @@ from bench.evaluation.general_ability.scoring import (
     answer_of,
     exact_match,
     f1,
+    reading_mark,
     summarise,
 )
+from bench.evaluation.general_ability.sets import AbilityItem
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,24 @@ def test_f1_and_exact_match(
 )
 def test_the_answer_in_a_generated_text(generated: str, answer: str) -> None:
     assert answer_of(generated) == answer
+
+
+@pytest.mark.parametrize(
+    ("generated", "golds", "f1", "exact"),
+    [
+        ("St. Alder. It", ("Alder", "St. Alder"), 1.0, 1.0),  # cut as each gold answer allows
+        ("Alder. It", ("St. Alder", "Alder"), 1.0, 1.0),
+        ("St. Olaf. It", ("Alder", "St. Alder"), 0.5, 0.0),
+        ("N/A. It", (), 1.0, 1.0),
+        ("St. Olaf", (), 0.0, 0.0),
+    ],
+)
+def test_a_reading_is_marked_by_its_best_gold_answer(
+    generated: str, golds: tuple[str, ...], f1: float, exact: float
+) -> None:
+    item = AbilityItem(group="", prompt="?", golds=golds, document={})
+    mark = reading_mark(item, generated, log_probability=0.0, tokens=1)
+    assert (mark["f1"], mark["exact"]) == (f1, exact)
 
 
 def test_a_summary_follows_from_the_rows() -> None:
