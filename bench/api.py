@@ -23,7 +23,7 @@ from bench.runner.stored import stored
 from bench.store.results import ResultStore, is_complete, parse
 from bench.tables import MAIN, METRIC_OPTIONS, frame, view
 from bench.tables.render import to_csv
-from editors.parts.checks import check_list, check_text
+from editors.parts.checks import check_flag, check_list, check_text, described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,10 @@ def run(
         OSError: files that are missing, or records that cannot be written.
         KeyboardInterrupt: a signal stopped it; the same call continues.
     """
-    config = config or _config(locals())
+    if config is None:
+        config = _config(locals())
+    elif not isinstance(config, RunConfig):
+        raise ValueError(f"config: expected a RunConfig, got {described(config)}.")
     with _settings_restored():
         ran = run_cells(config, [Display(), *([_Lines()] if progress else [])])
     if ran.exit_code is not None:
@@ -125,6 +128,7 @@ def table(
     """
     import pandas as pd
 
+    check_flag("reference", reference)
     if metric not in METRIC_OPTIONS:
         raise unknown_name("metric", metric, METRIC_OPTIONS)
     config = _config({**locals(), "table": number})
@@ -184,7 +188,9 @@ def _names(names: Names) -> tuple[str, ...]:
 
 
 def _numbers(numbers: Numbers) -> tuple[Any, ...]:
-    return tuple(numbers) if isinstance(numbers, Iterable) else (numbers,)
+    if isinstance(numbers, str | bytes) or not isinstance(numbers, Iterable):
+        return (numbers,)
+    return tuple(check_list("numbers", numbers, object, "whole numbers"))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from torch import Tensor
 from editors.base import Resources
 from editors.memit import MassEditor, MassHparams, MassUpdate
 from editors.parts.checks import check_above
+from editors.parts.covariance import inverse_of
 from editors.parts.growing_rows import GrowingRows
 from editors.parts.language_model import LanguageModel
 from editors.parts.needs import EDIT_TOKENS, Needs, Setting
@@ -129,7 +130,8 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         """Find the null space of every edited layer.
 
         Raises:
-            ValueError: no covariance, or one without any direction below the threshold.
+            ValueError: no covariance, one of too little text, or one without any direction below
+                the threshold.
         """
         super().__init__(lm, hparams, resources)
         if resources.covariance is None:
@@ -139,6 +141,7 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
         self.spaces: dict[int, NullSpace] = {}
         for layer in self.layers:
             moment = resources.covariance(layer).to(lm.device)
+            inverse_of(moment, layer)  # what no key of too little text uses is no null space
             self.spaces[layer] = space = NullSpace.of(moment, hparams.nullspace_threshold)
             if not space.rank:
                 raise ValueError(

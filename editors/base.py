@@ -92,7 +92,7 @@ class Hparams:
         names = [f.name for f in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
+                near = difflib.get_close_matches(str(name), names, n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise ValueError(
                     f"Unknown hyper-parameter {name!r} for {cls.__name__}.{hint} "

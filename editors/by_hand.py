@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
 from editors.parts.checks import TARGET, check_count, check_list, check_text, described
-from editors.parts.covariance import second_moments
+from editors.parts.covariance import check_moment, second_moments
 from editors.parts.generation import BeyondWindowError, Stop, greedy, text_of
-from editors.parts.language_model import LanguageModel, known_as, name_of
-from editors.parts.target_value import generate_templates
+from editors.parts.language_model import (
+    LanguageModel,
+    block_number,
+    check_answers,
+    known_as,
+    name_of,
+)
+from editors.parts.target_value import BARE, generate_templates
 from editors.parts.texts import as_spelt
 from editors.parts.tokens import TokenBatch, batch_of, prompt_ids, target_ids
 
@@ -250,14 +256,20 @@ def get_editor(
     _check_model(model, tokenizer)
     called = name_of(str(model.config.name_or_path or "")).casefold().removesuffix(_HUB_SUFFIX)
     lm = LanguageModel(model, tokenizer, name=called or "unnamed")
+    check_answers(lm)
     cls = registry.editor_class(name)
     check_count("seed", seed, 0)
     if training is not None:
         training = check_list("training", training, EditSample, "EditSample objects")
     if templates is not None:
-        templates = check_list("templates", templates, str, "texts")
-    if not isinstance(hparams, Hparams | Mapping | None):
-        raise ValueError(f"hparams: expected names with values, got {described(hparams)}.")
+        templates = _checked_templates(templates)
+    if not isinstance(covariance, Mapping | None):
+        raise ValueError(f"covariance: expected one for each block, got {described(covariance)}.")
+    if not isinstance(hparams, cls.hparams_class | Mapping | None):
+        raise ValueError(
+            f"hparams: expected names with values or {cls.hparams_class.__name__}, got "
+            f"{described(hparams)}."
+        )
     if isinstance(hparams, Hparams):
         chosen = hparams
     else:
@@ -301,17 +313,39 @@ def _covariances(
     lines: Sequence[str],
 ) -> dict[int, Tensor]:
     """The given key covariances, and those of further blocks computed from lines."""
-    from safetensors.torch import load_file
-
-    matrices = {
-        block: load_file(source)["matrix"] if isinstance(source, str | Path) else source
-        for block, source in given.items()
-    }
+    matrices = {}
+    for key, source in given.items():
+        block = block_number(check_count("A block of covariance", key, 0), 0.0, lm.n_layers)
+        weight = lm.module(lm.architecture.mlp_out, block).get_parameter("weight")
+        size = lm.architecture.as_out_in(weight).shape[1]
+        matrices[block] = _covariance_in(source) if isinstance(source, str | Path) else source
+        check_moment(matrices[block], block, size)
     if blocks:
         longest = min(int(lm.model.config.max_position_embeddings), _LONGEST)
         moments = second_moments(lm, lines, blocks, max_length=longest)
         matrices |= {block: moment.matrix.float() for block, moment in moments.items()}
     return matrices
+
+
+def _covariance_in(file: str | Path) -> Tensor:
+    """The covariance in a file that `python -m bench stats` wrote."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)["matrix"]
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"covariance: {file} holds no key covariance: {error}.") from error
+
+
+def _checked_templates(templates: Any) -> list[str]:
+    """Templates, of which the first is the bare prompt, each with one place for a prompt."""
+    members: list[str] = check_list("templates", templates, str, "texts")
+    if members[:1] != [BARE] or any(text.count(BARE) != 1 for text in members):
+        raise ValueError(
+            f"templates: expected {BARE!r} first, and {BARE} once in each, got {members!r:.80}."
+        )
+    return members
 
 
 def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:

@@ -256,11 +256,25 @@ def test_a_path_with_a_comma_is_one_name(
         ({"edits": True}, "--edits: expected a whole number of at least 1, got True."),
         ({"edits": 1.0}, "--edits: expected a whole number of at least 1, got 1.0."),
         ({"limit": "5"}, "--limit: expected a whole number of at least 1, got '5'."),
+        ({"edits": b"1"}, "--edits: expected a whole number of at least 1, got b'1'."),
+        ({"edits": {1: 2}}, "numbers: expected a list of whole numbers, got a value of the type"),
+        ({"seeds": 1 << 63}, "--seeds: expected a whole number below 2^63, got 92233"),
+        ({"table": True}, "--table: expected a whole number of at least 1, got True."),
+        ({"device": 0}, "--device has to be text, got 0."),
+        ({"overwrite": "false"}, "--overwrite: expected True or False, got 'false'."),
+        ({"retry_failed": 0}, "--retry-failed: expected True or False, got 0."),
+        ({"recent": "no"}, "--recent: expected True or False, got 'no'."),
+        ({"config": {"edits": 1}}, "config: expected a RunConfig, got a value of the type dict."),
     ],
 )
 def test_arguments_that_are_none_are_one_sentence(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         bench.run(**given)
+
+
+def test_the_reference_is_not_shown_by_a_word() -> None:
+    with pytest.raises(ValueError, match="reference: expected True or False, got 'no'"):
+        bench.table(reference="no")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["editors", "datasets", "measure"])

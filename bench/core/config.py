@@ -17,7 +17,7 @@ from bench.core.cells import Generation
 from bench.core.grids import SMALL_SEEDS, Preset
 from bench.core.names import unknown_name
 from editors import registry
-from editors.parts.checks import check_count, check_list, check_text, described
+from editors.parts.checks import check_count, check_flag, check_list, check_text, described
 
 Weights = Literal["trained", "random"]
 DeviceMap = Literal["auto"]
@@ -48,8 +48,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "slurm_cluster": get_args(Cluster),
 }
 _LEAST = {  # of whole numbers
-    "edits": 1, "seeds": 0, "limit": 1, "task_limit": 1, "documents": 1, "world_seed": 0,
-    "jobs": 1, "slurm_workers": 1, "slurm_time": 1, "slurm_gpus": 0,
+    "table": 1, "edits": 1, "seeds": 0, "limit": 1, "task_limit": 1, "documents": 1,
+    "world_seed": 0, "jobs": 1, "slurm_workers": 1, "slurm_time": 1, "slurm_gpus": 0,
 }  # fmt: skip
 _OF_EXECUTOR = {  # options of one executor; none of them has a default
     "ray": ("ray_address", "gpus_per_cell"),
@@ -170,7 +170,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self._take_lists_and_paths()
-        if not self.device:
+        self._check_flags()
+        if not check_text(option("device"), self.device, empty=True):
             object.__setattr__(self, "device", "cuda" if self.preset == "paper" else "cpu")
         for name, allowed in CHOICES.items():
             value = vars(self)[name]
@@ -186,6 +187,10 @@ class RunConfig:
                 "Random weights are drawn on one device: --weights random takes no --device-map."
             )
         self._check_executor()
+
+    def _check_flags(self) -> None:
+        for name in ("recent", "overwrite", "retry_failed", "detach"):
+            check_flag(option(name), vars(self)[name])
 
     def _take_lists_and_paths(self) -> None:
         """Refuse what is no list of names, no mapping or no path; a path may be text."""

@@ -19,7 +19,7 @@ from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
 from editors.base import EditRequest, EditSample, Probe
 from editors.parts.checks import NO_TEXT, PROMPT, TARGET
-from editors.parts.texts import as_spelt, subject_span
+from editors.parts.texts import as_spelt, is_inside_a_word, subject_span
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -41,6 +41,8 @@ UNFILLED_PROBE = "probe with an unfilled {} in its prompt"
 FILLED = "prompt whose {} took the subject"
 OTHER_CASE = "subject in another letter case in the prompt"
 NO_SUBJECT = "subject not in the prompt"
+PART_OF_WORD = "subject inside a longer word of the prompt"
+OF_SUBJECT = (OTHER_CASE, NO_SUBJECT, PART_OF_WORD)
 TRIMMED = "text trimmed of white space, or subject in another Unicode form"
 # Reasons by what an `EditRequest` says.
 _EMPTY = {NO_TEXT.format(PROMPT): EMPTY_PROMPT, NO_TEXT.format(TARGET): EMPTY_TARGET}
@@ -332,9 +334,11 @@ def _trimmed(target: str, tally: _Tally) -> str:
 
 def _subject(subject: str, prompt: str, tally: _Tally) -> str:
     """The subject as the prompt spells it, if the prompt contains it at all."""
-    spelt = as_spelt(subject, prompt)
-    if subject_span(prompt, subject) is None:
+    spelt, span = as_spelt(subject, prompt), subject_span(prompt, subject)
+    if span is None:
         tally.fallbacks[NO_SUBJECT] += 1
+    elif is_inside_a_word(prompt, span):
+        tally.fallbacks[PART_OF_WORD] += 1
     elif spelt.casefold() != subject.casefold():
         tally.trimmed += 1
     elif spelt != subject:

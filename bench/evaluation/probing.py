@@ -29,7 +29,7 @@ from bench.evaluation.metrics import Aspect, Channel, TokenAnswer
 from editors.base import Editor, EditSample, Probe
 from editors.parts.fast_paths import fast_paths
 from editors.parts.generation import text_of
-from editors.parts.language_model import LanguageModel
+from editors.parts.language_model import LanguageModel, why_no_numbers
 from editors.parts.tokens import RetrievalText, seen_text
 
 BARE = "{}"  # a generation prompt that is the question itself
@@ -243,14 +243,9 @@ def check_unedited(lm: LanguageModel, answers: Sequence[Forced | ItemAnswers]) -
     broken = sum(not math.isfinite(answer.log_probability) for answer in answers)
     if not broken:
         return
-    weights = (n for n, p in lm.model.named_parameters() if not bool(p.isfinite().all()))
-    dtype = str(lm.dtype).removeprefix("torch.")
-    reason = f"its weights are numbers, so {dtype} may be too narrow for it"
-    if (name := next(weights, None)) is not None:
-        reason = f"{name} of its weights holds values that are no finite numbers"
     raise ValueError(
         f"The unedited model {lm.name} answers {broken:,} of {len(answers):,} questions with no "
-        f"numbers (NaN): {reason}."
+        f"numbers (NaN): {why_no_numbers(lm)}."
     )
 
 

@@ -231,7 +231,7 @@ def load(
     device: str = "cpu",
     device_map: DeviceMap | None = None,
 ) -> LanguageModel:
-    """The model, frozen and in eval mode, with its tokenizer.
+    """The model, frozen and in eval mode, with its tokenizer; it answers with numbers.
 
     Args:
         dtype: one of `DTYPES`.
@@ -240,10 +240,12 @@ def load(
 
     Raises:
         ValueError: an unknown dtype or device, a tokenizer that does not belong to the model, or a
-            model that does not fit on the devices.
+            model that does not fit on the devices, or whose outputs are no numbers.
         OSError: files that transformers cannot read.
     """
     import torch
+
+    from editors.parts.language_model import check_answers
 
     if dtype not in DTYPES:
         raise names.unknown_name("dtype", dtype, DTYPES)
@@ -253,7 +255,9 @@ def load(
         model = _random_model(backbone.directory, kind, check_device(device))
     else:
         model = _stored_model(backbone, kind, device, device_map)
-    return _opened(model, tokenizer, backbone)
+    lm = _opened(model, tokenizer, backbone)
+    check_answers(lm)
+    return lm
 
 
 def check_loadable(backbone: Backbone) -> None:

@@ -14,7 +14,7 @@ from bench.core.grids import RECIPE, UNDEFINED, GridPoint, Table, default_limit,
 from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
-from bench.datasets.base import NO_SUBJECT, OTHER_CASE
+from bench.datasets.base import OF_SUBJECT
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
@@ -337,7 +337,7 @@ class Planner:
     def _note(self, point: GridPoint, loaded: LoadedSamples) -> None:
         """What is skipped or changed of a data set; subjects count for editors that use them."""
         for note in loaded.notes():
-            of_subject = note.endswith((OTHER_CASE, NO_SUBJECT))
+            of_subject = note.endswith(OF_SUBJECT)
             if not of_subject or registry.editor_class(point.editor).uses_subject:
                 self._notes[f"{get_dataset(point.dataset).label}: {note}"] = None
 

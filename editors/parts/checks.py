@@ -87,11 +87,22 @@ def check_list(what: str, values: Any, kind: Any, plural: str) -> list[Any]:
 
 
 def check_count(what: str, value: Any, least: int) -> int:
-    """The value, if it is a whole number of at least `least`, NumPy's among them."""
+    """The value, if it is a whole number of at least `least`, NumPy's among them.
+
+    Random generators take no more than 63 bits, and nothing can be counted so far.
+    """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"{what}: expected a whole number of at least {least}, got {value!r}.")
+    if value >= 1 << 63:
+        raise ValueError(f"{what}: expected a whole number below 2^63, got {value!r:.60}.")
     return int(value)
+
+
+def check_flag(what: str, value: Any) -> None:
+    """Refuse anything but True and False: a word would count as True, whatever it says."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{what}: expected True or False, got {described(value)}.")
 
 
 def described(value: Any) -> str:

@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from editors.parts.checks import described
 from editors.parts.hooks import captured_input
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import TokenBatch, context_ids
@@ -24,6 +25,7 @@ CHUNK = 256
 # own sizes. Statistics of enough text stay below 0.003, those of a few repeated lines are above 50.
 LARGEST_ERROR = 0.1
 _ROWS = 1024  # of C C^-1 at once
+_ASYMMETRY = 1e-3  # ours: of C's largest entry, by rounding
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,21 @@ def check_tokens(layer: int, tokens: int, dimensions: int) -> None:
             f"The key covariance of layer {layer} is of {tokens:,} tokens, fewer than its "
             f"{dimensions:,} dimensions; compute it over more text."
         )
+
+
+def check_moment(matrix: Tensor, layer: int, dimensions: int) -> None:
+    """Refuse what is no second moment of keys of so many dimensions.
+
+    Raises:
+        ValueError: no matrix of that size, or one that is not symmetric.
+    """
+    wanted = f"The key covariance of layer {layer}: expected {dimensions} x {dimensions} numbers"
+    if not isinstance(matrix, Tensor) or not matrix.is_floating_point():
+        raise ValueError(f"{wanted} in a tensor, got {described(matrix)}.")
+    if matrix.shape != (dimensions, dimensions):
+        raise ValueError(f"{wanted}, got {' x '.join(map(str, matrix.shape))}.")
+    if not (matrix - matrix.T).abs().max() <= _ASYMMETRY * matrix.abs().max():
+        raise ValueError(f"{wanted}, finite and equal on both sides of the diagonal, got others.")
 
 
 def inverse_of(matrix: Tensor, layer: int) -> Tensor:

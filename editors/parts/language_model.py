@@ -282,6 +282,30 @@ def known_as(config: Mapping[str, Any], name: str = "") -> str | None:
     return named if named in fitting else next(iter(fitting), None)
 
 
+def check_answers(lm: LanguageModel) -> None:
+    """Refuse an unedited model whose outputs are no numbers, before anything is blamed for it.
+
+    Raises:
+        ValueError: with the first weights that are no numbers, else with the dtype.
+    """
+    text = lm.tokenizer("a")["input_ids"]
+    with torch.inference_mode():
+        logits = lm.logits(lm.batch_of_pairs([(text, ())]))
+    if not bool(logits.float().logsumexp(-1).isfinite().all()):
+        raise ValueError(
+            f"The unedited model {lm.name} answers with no numbers (NaN): {why_no_numbers(lm)}."
+        )
+
+
+def why_no_numbers(lm: LanguageModel) -> str:
+    """Why the outputs of an unedited model may be no numbers, in words."""
+    weights = (n for n, p in lm.model.named_parameters() if not bool(p.isfinite().all()))
+    if (name := next(weights, None)) is not None:
+        return f"{name} of its weights holds values that are no finite numbers"
+    dtype = str(lm.dtype).removeprefix("torch.")
+    return f"its weights are numbers, so {dtype} may be too narrow for it"
+
+
 def block_number(layer: int | None, depth: float, n_layers: int) -> int:
     """The number of a block: `layer`, or without one the block at a relative `depth` of the model.
 

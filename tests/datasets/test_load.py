@@ -16,6 +16,7 @@ from bench.datasets.base import (
     EMPTY_TARGET,
     NO_SUBJECT,
     OTHER_CASE,
+    PART_OF_WORD,
     TRIMMED,
     UNPROBED,
     locate,
@@ -198,6 +199,7 @@ def test_rows_without_a_request_are_skipped_by_reason_and_ids_keep_row_numbers(
     ("change", "subject", "reason"),
     [
         ({"src": "Where was lumo vand born?"}, "lumo vand", OTHER_CASE),  # as the prompt has it
+        ({"src": "Where was Lumo Vandor born?"}, "Lumo Vand", PART_OF_WORD),
         *(({"subject": odd}, odd, NO_SUBJECT) for odd in ("Vand, Lumo", "L.mo Vand", "")),
     ],
 )

@@ -25,6 +25,13 @@ def test_a_threshold_below_all_energy_is_refused() -> None:
         editor_of(nullspace_threshold=1e-4)
 
 
+def test_directions_that_too_little_text_leaves_out_are_no_null_space() -> None:
+    keys = torch.randn(INNER // 2, INNER, generator=torch.Generator().manual_seed(0))
+    resources = Resources(covariance=lambda _: keys.T @ keys, templates=("{}",))
+    with pytest.raises(ValueError, match=r"layer 0 cannot be inverted.*over more text"):
+        AlphaEditEditor(tiny_llama(), HPARAMS, resources)
+
+
 def test_weights_move_in_the_null_space_alone() -> None:
     editor = editor_of()
     name = editor.lm.architecture.mlp_out.format(0) + ".weight"

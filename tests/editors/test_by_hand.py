@@ -13,6 +13,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 import editors
@@ -33,6 +34,7 @@ from bench.checks.contract.tiny import (
 from editors import registry
 from editors.base import Editor, EditRequest
 from editors.by_hand import Session
+from editors.grace import GraceHparams
 from editors.parts.fact_memory import InContextEditor
 from tests.support.own_files import EDITOR
 
@@ -189,6 +191,25 @@ def test_what_is_no_question_is_refused() -> None:
     [
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1."),
         ({"templates": "{}"}, "templates: expected a list of texts, got '{}'."),
+        *(
+            ({"templates": texts}, "templates: expected '{}' first, and {} once in each, got")
+            for texts in ([], ["So. {}"], ["{}", "So."], ["{}", "{} {}"])
+        ),
+        ({"hparams": {1: 2}}, "Unknown hyper-parameter 1 for FtHparams."),
+        ({"hparams": GraceHparams(layer=0)}, "hparams: expected names with values or FtHparams"),
+        ({"covariance": [torch.eye(INNER)]}, "covariance: expected one for each block, got a list"),
+        *(
+            ({"covariance": {0: matrix}}, f"layer 0: expected {INNER} x {INNER} numbers{rest}")
+            for matrix, rest in (
+                (torch.eye(5), ", got 5 x 5."),
+                (torch.ones(INNER), f", got {INNER}."),
+                (np.eye(INNER), " in a tensor, got a value of the type ndarray."),
+                (torch.ones(INNER, INNER).triu(), ", finite and equal on both sides"),
+                (torch.full((INNER, INNER), torch.nan), ", finite and equal on both sides"),
+            )
+        ),
+        ({"covariance": {"0": torch.eye(INNER)}}, "A block of covariance: expected a whole number"),
+        ({"covariance": {9: torch.eye(INNER)}}, "Layer 9 was requested, but the model has blocks"),
         (
             {"training": [("a", "b")]},
             "training: expected a list of EditSample objects, got one",
@@ -200,6 +221,20 @@ def test_what_an_editor_cannot_take_is_refused(given: dict[str, Any], said: str)
     usual: dict[str, Any] = {"name": "ft", "model": lm.model, "tokenizer": lm.tokenizer}
     with pytest.raises(ValueError, match=re.escape(said)):
         editors.get_editor(**usual | given)
+
+
+def test_files_and_models_that_hold_no_numbers_are_named(tmp_path: Path) -> None:
+    lm = tiny_gpt2()
+    for content in (b"", b"{}", save({"other": torch.eye(INNER)})):
+        (tmp_path / "c").write_bytes(content)
+        with pytest.raises(ValueError, match="/c holds no key covariance: "):
+            editors.get_editor("ft", lm.model, lm.tokenizer, covariance={0: tmp_path / "c"})
+    with torch.no_grad():
+        lm.model.get_parameter("transformer.ln_f.bias").fill_(torch.nan)
+    with pytest.raises(
+        ValueError, match=r"unedited model unnamed .*\(NaN\): transformer.ln_f.bias"
+    ):
+        editors.get_editor("rome", lm.model, lm.tokenizer, texts=["a"])
 
 
 def test_hyper_parameters_may_be_a_few_or_a_preset() -> None:

@@ -89,6 +89,12 @@ def test_weights_and_configurations_that_differ_are_refused_before_any_cell(
             attempt(locate(str(copy)))
 
 
+def test_a_model_that_answers_no_numbers_is_named_before_any_statistics(copy: Path) -> None:
+    weights(lambda tensors: tensors[PROJECTION].fill_(torch.nan))(copy)
+    with pytest.raises(ValueError, match=rf"unedited model copy .*\(NaN\): {PROJECTION} of its"):
+        load(locate(str(copy)))
+
+
 def test_a_bos_that_no_prompt_gets_is_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_loadable(locate(str(copy)))
     assert "BOS" not in capsys.readouterr().err

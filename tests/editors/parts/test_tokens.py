@@ -21,7 +21,7 @@ from transformers import (
 from bench.checks.contract.tiny import byte_tokenizer
 from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.texts import as_spelt, subject_span
+from editors.parts.texts import as_spelt, is_inside_a_word, subject_span
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
 from editors.parts.tokens import (
     SpecialTokens,
@@ -152,15 +152,13 @@ def test_what_stands_in_front_and_what_ends_an_answer() -> None:
     assert SpecialTokens.of(other, config, generation).ends == {2, 5, 9}
     for wrong in (["2"], [2, None], "2", [True], [2.0]):
         generation.eos_token_id = wrong
-        with pytest.raises(ValueError, match="eos_token_id and .*expected a whole number"):
+        with pytest.raises(ValueError, match=r"eos_token_id and .*expected a whole number"):
             SpecialTokens.of(other, config, generation)
 
 
 def test_decoded_answers_have_the_spaces_that_their_tokens_have() -> None:
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "do": 1, "n't": 2, "stop": 3, ".": 4}))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, clean_up_tokenization_spaces=True
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=True)
     assert tokenizer.decode([1, 2, 3, 4]) == "don't stop."
     assert text_of(tokenizer, [1, 2, 3, 4]) == "do n't stop ."
     assert continuation(tokenizer, [1, 2, 3, 4]) == " do n't stop ."
@@ -237,6 +235,14 @@ def test_a_subject_that_is_not_there_is_looked_up_at_the_end(subject: str, templ
         ("varn and Varn", "Varn", "Varn"),
         ("\u6771\u4eac\u306e\u5e02\u9577\u306f", "\u6771\u4eac", "\u6771\u4eac"),
         ("C++ was made by", "C++", "C++"),
+        ("In O\u2019Brien live", "O'Brien", "O\u2019Brien"),
+        ("In Jean\u2013Paul live", "jean-paul", "Jean\u2013Paul"),
+        ("In \uff21\uff22\uff23 live", "ABC", "\uff21\uff22\uff23"),
+        ("In Va\u00adrn live", "Varn", "Va\u00adrn"),
+        ("Wo ist STRASSE?", "Stra\u00dfe", "STRASSE"),
+        ("In \u0130zmir live", "izmir", "\u0130zmir"),
+        ("In Cafe\u0301 or Cafe live", "Cafe", "Cafe"),  # not in the first, which has an accent
+        ("The NBA\u7403\u54e1", "NBA", "NBA"),
     ],
 )
 def test_a_subject_is_the_same_however_it_is_spelt(prompt: str, subject: str, found: str) -> None:
@@ -256,6 +262,18 @@ class BrokenOffsets:
     def __call__(self, text: str, **options: object) -> dict[str, list[object]]:
         encoded = dict(GPT(text, **options))
         return encoded | {"offset_mapping": [(a, a) for a, _ in encoded["offset_mapping"]]}
+
+
+@pytest.mark.parametrize(
+    ("subject", "start"),
+    [("Aug", 4), ("aug", 4), ("gust", 6), ("GUST", None), ("US", None), ("Augustus Rex", None)],
+)
+def test_a_subject_inside_a_word_is_known_as_such(subject: str, start: int | None) -> None:
+    prompt = "Was Augustus wise"
+    span = subject_span(prompt, subject)
+    assert span == (None if start is None else (start, start + len(subject)))
+    assert span is None or is_inside_a_word(prompt, span)
+    assert not is_inside_a_word(prompt, (4, 12))
 
 
 def test_offsets_without_the_subject_are_refused() -> None:
