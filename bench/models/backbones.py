@@ -331,7 +331,7 @@ def _stored_model(
     backbone: Backbone, dtype: torch.dtype, device: str, device_map: DeviceMap | None
 ) -> PreTrainedModel:
     """The model with the weights of its directory, on its devices."""
-    model = _weights_of(backbone.directory, dtype, device_map)
+    model: Any = _weights_of(backbone.directory, dtype, device_map)
     if device_map is None:
         model.to(check_device(device))
     elif any(parameter.is_meta for parameter in model.parameters()):
@@ -339,7 +339,8 @@ def _stored_model(
             f"{backbone.name} does not fit on the devices of this machine, and offloaded weights "
             "cannot be edited; take a smaller --dtype."
         )
-    return model
+    stored: PreTrainedModel = model
+    return stored
 
 
 def _weights_of(directory: Path, dtype: torch.dtype, device_map: str | None) -> PreTrainedModel:

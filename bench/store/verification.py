@@ -5,14 +5,20 @@ Who changes a record can seal it anew, so that a digest says nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.core.cells import Cell
-from bench.datasets import is_present, remember
+from bench.datasets import get_dataset, is_own, is_present, remember
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.store.results import Record, ResultStore, is_complete, read_file
 from bench.store.schema import violations
+from bench.world.store import written_data_dir
+from editors import registry
+
+if TYPE_CHECKING:
+    from editors.base import EditSample
 
 TOLERANCE = 1e-9  # Python versions differ in the last bits of sums
 
@@ -91,6 +97,7 @@ def shortcomings(record: Record) -> Iterator[str]:
 
 
 def _of_editing(record: Record) -> Iterator[str]:
+    yield from _of_editor(record)
     cell, rows, samples = record["cell"], record["rows"], record["data"].get("samples")
     if not isinstance(samples, int):
         yield "data has no number of samples, from which that of the rows follows"
@@ -112,6 +119,43 @@ def _of_editing(record: Record) -> Iterator[str]:
             item[phase].keys() != channels[phase] for item in row["items"] for phase in channels
         ):
             yield f"row {number} has other answers than its cell asks for"
+    yield from _of_data(record)
+
+
+def _of_data(record: Record) -> Iterator[str]:
+    """Rows are those that the cell draws, where the file of its data set is at hand."""
+    from bench.evaluation.probing import items_of
+
+    cell, rows = Cell.from_dict(record["cell"]), record["rows"]
+    samples = _at_hand(record)
+    for number, (row, sample) in enumerate(zip(rows, cell.drawn(samples), strict=False)):
+        if row["id"] != sample.id:
+            yield f"row {number} is of {row['id']!r:.60}, but its cell draws {sample.id}"
+        asked = [(i["aspect"], i["kind"], i["prompt"], i["target"]) for i in row["items"]]
+        if asked != [(i.aspect, i.kind, i.prompt, i.target) for i in items_of(sample)]:
+            yield f"row {number} has other questions than {sample.id}"
+
+
+def _at_hand(record: Record) -> Sequence[EditSample]:
+    """The samples that a record drew from; none where its file is not at hand."""
+    cell = record["cell"]
+    world = re.fullmatch(r"embedded world (\d+)", str(cell["dataset_revision"]))
+    directory = written_data_dir(int(world[1])) if world else None
+    if directory is None or not is_present(cell["dataset"]):
+        return ()
+    loaded = get_dataset(cell["dataset"]).load("test", directory)
+    same = loaded.digest == cell["dataset_digest"]
+    same &= len(loaded.samples) == record["data"]["samples"]
+    return loaded.samples if same else ()
+
+
+def _of_editor(record: Record) -> Iterator[str]:
+    """The editor is called as its cell's is, which only a user's own can change."""
+    key, facts = record["cell"]["editor"], record["editor"]
+    if key in registry.shipped() and not is_own(record):
+        entry = registry.describe(key)
+        if (facts["label"], facts["family"]) != (entry.label, entry.family):
+            yield f"its editor is called {facts['label']!r:.60}, but its cell is of {entry.label}"
 
 
 def _channels(cell: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -159,5 +203,8 @@ def _of_health(record: Record, blocks: int, n_edits: int) -> Iterator[str]:
     if there != list(range(blocks)):
         yield f"its health is of {len(there):,} blocks, but its cell has {blocks:,}"
     for entry in record["health"]:
-        if (entry["diverged_at"] or 0) > n_edits:
+        effect, diverged_at = entry["effect"], entry["diverged_at"]
+        if (diverged_at or 0) > n_edits:
             yield f"block {entry['block']} diverged after more edits than it has"
+        if effect is not None and (effect < 0 or diverged_at is not None):
+            yield f"block {entry['block']} has an effect of {effect} that no edits have"

@@ -85,6 +85,12 @@ def data_dir(seed: int = DEFAULT_SEED) -> Path:
     return path
 
 
+def written_data_dir(seed: int) -> Path | None:
+    """The directory of `data_dir` if it is there already."""
+    path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
+    return path if path.is_dir() else None
+
+
 def make_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Fill a temporary sibling and rename it to `path`; whoever is first wins."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -175,7 +175,7 @@ def check_tokens(layer: int, tokens: int, dimensions: int) -> None:
         )
 
 
-def check_moment(matrix: Tensor, layer: int, dimensions: int) -> None:
+def check_moment(matrix: object, layer: int, dimensions: int) -> None:
     """Refuse what is no second moment of keys of so many dimensions.
 
     Raises:

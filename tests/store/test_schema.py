@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.core.cells import Cell
+from bench.datasets import get_dataset
 from bench.evaluation.general_ability import scoring
 from bench.evaluation.metrics import summarise
+from bench.evaluation.probing import items_of
 from bench.evaluation.record_kinds import KINDS
 from bench.store.reference import line, reference_folder
 from bench.store.results import SCHEMAS, Record, ResultStore, parse
 from bench.store.schema import SCHEMA, AbilityCell, EditingCell, TimingCell, published, violations
 from bench.store.verification import contradiction, problems
+from bench.world.store import data_dir
 from tests.support.stored_records import (
     RECORDS,
     ability,
@@ -247,6 +251,51 @@ def test_rows_must_be_those_of_their_cell(
     """Also where the summary follows from what is left, and the record is sealed anew."""
     assert problems(make()) == []
     (problem,) = problems(_same_summary(_changed(make(), change)))
+    assert problem.startswith(sentence)
+
+
+def of_the_embedded_world() -> Record:
+    """An editing record of two samples that its cell draws."""
+    loaded = get_dataset("zsre").load("test", data_dir())
+    of: dict[str, Any] = {"dataset": "zsre", "dataset_revision": "embedded world 0"}
+    record = editing(**of, dataset_digest=loaded.digest)
+    answers = record["rows"][0]["items"][0]
+    rows = []
+    for position, sample in enumerate(Cell.from_dict(record["cell"]).drawn(loaded.samples)):
+        names = ("aspect", "kind", "prompt", "target")
+        asked = ({name: getattr(item, name) for name in names} for item in items_of(sample))
+        items = [copy.deepcopy(answers) | item for item in asked]
+        rows.append(record["rows"][position] | {"id": sample.id, "items": items})
+    return record | {"rows": rows, "data": loaded.facts(), "summary": summarise(rows)}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda r: [row["items"].pop() for row in r["rows"]],
+            "row 0 has other questions",
+        ),
+        (lambda r: r["rows"][1]["items"].append(r["rows"][1]["items"][1]), "row 1 has other"),
+        (lambda r: r["rows"][1]["items"][2].update(target="x"), "row 1 has other questions"),
+        (lambda r: r["rows"][0]["items"][1].update(kind="x"), "row 0 has other questions"),
+        (
+            lambda r: r["rows"][1].update(id="zsre/test/x"),
+            "row 1 is of 'zsre/test/x', but its cell",
+        ),
+        (
+            lambda r: r["editor"].update(label="RECIPE"),
+            "its editor is called 'RECIPE', but its cell",
+        ),
+        (lambda r: r["health"][0].update(effect=-1.0), "block 0 has an effect of -1.0"),
+        (lambda r: r["health"][0].update(diverged_at=1), "block 0 has an effect of "),
+    ],
+)
+def test_rows_are_those_of_a_data_set_that_is_at_hand(
+    change: Callable[[Record], Any], sentence: str
+) -> None:
+    assert problems(of_the_embedded_world()) == []
+    (problem,) = problems(_same_summary(_changed(of_the_embedded_world(), change)))
     assert problem.startswith(sentence)
 
 
