@@ -226,7 +226,10 @@ class RunConfig:
             ValueError: unknown editors.
         """
         pairs = (text.partition("=") for text in self._encoders if not Path(text).exists())
-        return {registry.resolve(editor): name for editor, own, name in pairs if own}
+        named = {registry.resolve(editor): name for editor, own, name in pairs if own}
+        for editor, name in named.items():
+            check_text(f"{option('encoder')} {editor}=", name)
+        return named
 
     @property
     def _encoders(self) -> tuple[str, ...]:

@@ -126,16 +126,22 @@ def _file_texts(place: Path) -> Iterator[str]:
         with path.open(encoding="utf-8-sig") as lines:
             try:
                 for number, line in enumerate(lines, start=1):
+                    if "\0" in line:  # as UTF-16 has, read as UTF-8
+                        raise ValueError(f"{path} is not UTF-8 text: line {number} holds zeros.")
                     yield line if path.suffix == ".txt" else _text_of(line, path, number)
             except UnicodeDecodeError as error:
                 raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
 
 
 def _text_of(line: str, path: Path, number: int) -> str:
+    """The text of a line; a null and an empty line are empty, and so left out."""
     try:
-        return str(json.loads(line)["text"])
+        text = json.loads(line)["text"] if line.strip() else None
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}, line {number} is no JSON object with a text.") from error
+    if not isinstance(text, str | None):
+        raise ValueError(f"{path}, line {number}: wanted a string as text, got {text!r:.60}.")
+    return text or ""
 
 
 def _hub_texts(name: str) -> Iterator[str]:

@@ -40,7 +40,14 @@ from bench.models.backbones import (
     snapshot,
 )
 from bench.models.fitting import fitting
-from bench.models.inspection import PICKLED, check_no_code, check_weights
+from bench.models.inspection import (
+    PICKLED,
+    check_headers,
+    check_no_code,
+    check_plain,
+    check_weights,
+    json_object,
+)
 from bench.models.key_statistics import (
     BESIDE_DATA,
     DOCUMENTS,
@@ -242,6 +249,8 @@ def encoder_directory(name: str, *, world_seed: int = 0) -> Path:
 
     The `name` is one of `ENCODERS`, or a directory.
     """
+    from editors.parts.encoder import check_encoder
+
     if name == ENCODER:
         return require_assets(world_seed, ENCODER)
     if name in HUB_ENCODERS:
@@ -257,6 +266,9 @@ def encoder_directory(name: str, *, world_seed: int = 0) -> Path:
         raise FileNotFoundError(f"No sentence encoder at {directory}: no *.safetensors weights.")
     check_weights(directory)
     check_no_code(directory)
+    check_encoder(directory)
+    check_plain(directory, json_object(directory / "config.json"))
+    check_headers(directory)
     return directory
 
 

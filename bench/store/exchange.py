@@ -71,10 +71,11 @@ def read_files(
             except ValueError as error:
                 read.refused[place] = str(error)
                 continue
-            mark = mark_of(record)
-            if marks.setdefault(record["key"], mark) != mark:
+            mark, before = mark_of(record), marks.get(record["key"])
+            marks.setdefault(record["key"], mark)
+            if before not in (None, mark):
                 read.refused[place] = f"{place} has another record of a cell that was read before."
-            elif known:
+            elif known or before is not None:
                 read.known.append(place)
             else:
                 read.new[place] = mark

@@ -193,7 +193,7 @@ def read_config(directory: Path) -> PretrainedConfig:
     from transformers import AutoConfig
 
     check_files(directory, _FILES[:1])
-    values = json.loads((directory / _FILES[0]).read_text("utf-8"))
+    values = _json(directory / _FILES[0])
     if values.get("model_type") not in _BLOCKS:
         raise ValueError(
             f"The sentence encoder at {directory} has model_type {values.get('model_type')!r}; "
@@ -321,6 +321,27 @@ def check_files(directory: Path, names: Sequence[str] = _FILES) -> None:
             raise FileNotFoundError(f"No sentence encoder at {directory}: {name} is missing.")
 
 
+def check_encoder(directory: Path) -> None:
+    """Refuse an encoder of another kind, or that pools otherwise, before its weights are read.
+
+    Raises:
+        FileNotFoundError: one of its files is missing.
+        ValueError: what it is.
+    """
+    check_files(directory)
+    read_config(directory)
+    _pooling(directory)
+    _read_length(directory)
+
+
+def _json(path: Path) -> Any:
+    """The value in a JSON file."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+
+
 def encoder_digest(directory: Path, *, weights: bool = True) -> str:
     """sha256 of an encoder's configuration, which fixes its width, tokenizer and weights.
 
@@ -339,7 +360,7 @@ def _pooling(directory: Path) -> TokenPooling:
     path = directory / _POOLING_FILE
     if not path.is_file():
         return "mean"
-    settings = json.loads(path.read_text("utf-8"))
+    settings = _json(path)
     modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
     if len(modes) != 1 or modes[0] not in _POOLING_KEYS:
         raise ValueError(
@@ -352,13 +373,13 @@ def _pooling(directory: Path) -> TokenPooling:
 def _read_length(directory: Path) -> int | None:
     """How many tokens of a text a sentence-transformers directory says are read, if it does."""
     path = directory / _LENGTH_FILE
-    length = json.loads(path.read_text("utf-8")).get("max_seq_length") if path.is_file() else None
+    length = _json(path).get("max_seq_length") if path.is_file() else None
     return None if length is None else int(length)
 
 
 def _check_modules(path: Path) -> None:
     """Refuse an encoder with steps that are not taken here, such as a projection."""
-    modules = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    modules = _json(path) if path.is_file() else []
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
     if others := [kind for kind in kinds if kind not in _MODULES]:
         raise ValueError(f"{path} names the step {others[0]}; wanted {', '.join(_MODULES)} alone.")

@@ -168,6 +168,12 @@ def test_export_and_import_give_equal_stores(tmp_path: Path, cli: Cli) -> None:
     assert printed.startswith("imported: 1,")
 
 
+def test_a_record_that_is_read_twice_is_one(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "twice.jsonl").write_bytes(line_of(editing()) * 2)
+    (printed,) = call(cli, "import", tmp_path / "twice.jsonl", "--out", tmp_path / "taken")
+    assert printed == "imported: 1, there already: 1, refused: 0"
+
+
 def line_of(record: Record) -> bytes:
     return encoded(record) + b"\n"
 

@@ -63,11 +63,26 @@ def test_the_identity_follows_contents_and_extent(directory: Path) -> None:
     assert open_corpus(str(directory)).identity != corpus.identity
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]", '{"words": 1}'])
+@pytest.mark.parametrize(
+    "line", ["no json", "[1]", '{"words": 1}', '{"text": 3}', '{"text": ["a"]}']
+)
 def test_a_line_without_a_text_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text(f'{{"text": "Good."}}\n{line}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 2"):
+        list(open_corpus(str(path)).texts())
+
+
+def test_a_null_and_an_empty_line_are_no_texts(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": null}\n\n{"text": "Good."}\n', encoding="utf-8")
+    assert list(open_corpus(str(path)).texts()) == ["Good."]
+
+
+def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("Good.\nBetter.\n".encode("utf-16-le"))
+    with pytest.raises(ValueError, match=r"texts\.txt is not UTF-8 text: line 1 holds zeros"):
         list(open_corpus(str(path)).texts())
 
 

@@ -24,6 +24,7 @@ from editors import registry
 from editors.parts.covariance import second_moments
 from editors.recipe import RecipeEditor
 from editors.rome import RomeHparams
+from tests.support.odd_models import POINTER, Damage, beside, content, entry
 
 LINES = ["The first document.", "", "The second one is longer than that.", "A third."] * 4
 ROME = RomeHparams(layer=1, context_lengths=(4, 5))
@@ -140,6 +141,36 @@ def test_encoders_by_name_and_by_directory(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (beside("adapter_config.json"), "holds an adapter"),
+        (entry("config.json", model_type="llama"), "model_type 'llama'; wanted one of bert"),
+        (entry("config.json", quantization_config={"bits": 8}), "quantised weights"),
+        (content(lambda _: POINTER), "is a git-lfs pointer"),
+        (content(lambda whole: whole[:-9]), "is cut short"),
+        (beside("modules.json"), None),
+        (lambda d: (d / "modules.json").write_text("no"), "modules.json is not valid JSON"),
+        (lambda d: (d / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    ],
+)
+def test_directories_that_are_no_encoder_are_refused_before_any_cell(
+    damage: Damage, sentence: str | None, tmp_path: Path
+) -> None:
+    directory = write_encoder(tmp_path / "encoder")
+    damage(directory)
+    if sentence is None:
+        assert encoder_directory(str(directory)) == directory
+        return
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        encoder_directory(str(directory))
+
+
+def test_an_encoder_of_an_editor_has_a_name() -> None:
+    with pytest.raises(ValueError, match="--encoder rag= needs some text, got none"):
+        encoder_named("rag", "mini-llama", RunConfig(encoder=("rag=",)))
+
+
+@pytest.mark.parametrize(
     ("backbone", "encoder"),
     [
         ("mini-llama", ENCODER),
@@ -163,9 +194,9 @@ SHIPPED = "1dd7891c800544e27bdab0de8e71155c4669f26850d84231ee708e74c7c36136"
 def test_every_file_of_an_encoder_is_part_of_its_identity(name: str, tmp_path: Path) -> None:
     encoder = write_encoder(tmp_path / "encoder")
     seen = {Sources(encoder=encoder).digests()["encoder"]}
-    for content in ("mean", "cls"):
+    for text in ("mean", "cls"):
         (encoder / name).parent.mkdir(exist_ok=True)
-        (encoder / name).write_text(content)
+        (encoder / name).write_text(text)
         seen.add(Sources(encoder=encoder).digests()["encoder"])
     assert len(seen) == 3
     (encoder / "README.md").write_text("read by nobody")
