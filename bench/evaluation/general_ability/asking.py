@@ -39,6 +39,7 @@ from editors.parts.tokens import TokenBatch, context_ids, placed, target_ids, te
 # prompts: some put a prompt or a fact in front. Ours.
 HEADROOM = 64
 _SHOWN = 60  # characters of an answer in an error
+_NO_CHARACTER = "\ufffd"  # what a part of a character is decoded to
 
 
 def ask(
@@ -162,7 +163,8 @@ def fitted(
             f"{context_of(lm) + HEADROOM} tokens of {lm.name}."
         )
     prompt = item.prompt
-    while (excess := len(context_ids(lm.tokenizer, prompt)) - room) > 0:
-        ids = text_ids(lm.tokenizer, prompt)[excess:]
-        prompt = str(lm.tokenizer.decode(ids))
+    while prompt and (excess := len(context_ids(lm.tokenizer, prompt)) - room) > 0:
+        # Whole characters go: the first token that stays may begin inside of one.
+        text = text_of(lm.tokenizer, text_ids(lm.tokenizer, prompt)[excess:])
+        prompt = prompt[-min(len(text.lstrip(_NO_CHARACTER)), len(prompt) - 1) or len(prompt) :]
     return item if prompt == item.prompt else replace(item, prompt=prompt)
