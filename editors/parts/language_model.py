@@ -80,7 +80,12 @@ class LanguageModel:
         return batch_of_ids(prompts, targets, texts, padding=padding, device=self.device)
 
     def hidden_states(self, batch: TokenBatch) -> Tensor:
-        """Final hidden states [B, T, d] (after the last norm) of a right-padded batch."""
+        """Final hidden states [B, T, d] (after the last norm) of a right-padded batch.
+
+        Raises:
+            ValueError: a row that is longer than the model's table of positions.
+        """
+        self.check_positions(batch)
         hidden: Tensor = self.base(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -88,6 +93,18 @@ class LanguageModel:
             use_cache=False,
         ).last_hidden_state
         return hidden.to(batch.input_ids.device)  # another device where blocks are spread
+
+    def check_positions(self, batch: TokenBatch) -> None:
+        """Refuse a row, in a template perhaps, that is longer than the model's table of positions.
+
+        Models of rotary positions have no such table.
+        """
+        context, longest = int(self.model.config.max_position_embeddings), batch.input_ids.shape[1]
+        if self.architecture.learned_positions is not None and longest > context:
+            raise ValueError(
+                f"A text of {longest:,} tokens, with what the editor puts in front, does not fit "
+                f"the context of {context:,} tokens of {self.name}."
+            )
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits [B, T, V] at every position."""

@@ -135,6 +135,7 @@ def _whole_forward(
     """States [B, T, d] that enter the given blocks, and all keys and values."""
     from transformers import DynamicCache
 
+    lm.check_positions(batch)
     block, cache = lm.architecture.block, DynamicCache(config=lm.model.config)
     with ExitStack() as stack:
         taken = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import (
+    CONTEXT,
     HIDDEN,
     INNER,
     LAYERS,
@@ -83,6 +84,12 @@ def test_hidden_states_and_head_are_the_models_logits(lm: LanguageModel) -> None
     whole = lm.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     stored = batch.attention_mask.bool()
     torch.testing.assert_close(lm.logits(batch)[stored], whole[stored], atol=1e-5, rtol=1e-5)
+
+
+def test_a_text_beyond_the_table_of_positions_is_one_sentence() -> None:
+    long = "a" * (CONTEXT + 1)
+    with pytest.raises(ValueError, match=f"A text of {CONTEXT + 1} tokens, .* {CONTEXT} tokens of"):
+        TINY["gpt2"]().hidden_states(batch_for(TINY["gpt2"](), [(long, "")]))
 
 
 def test_a_large_head_answers_few_rows_as_a_matrix_product(

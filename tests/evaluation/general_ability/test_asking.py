@@ -301,7 +301,9 @@ def test_a_prompt_longer_than_the_context_is_truncated_on_the_left(lm: LanguageM
     assert context_of(lm) == CONTEXT - HEADROOM
     assert fitted(lm, ITEMS[0]) is ITEMS[0]
     for character in ("\u00e9", "\u4e2da", "\u4e2d", "\U0001f600", "\u0928\u093f"):
-        long = dataclasses.replace(item, prompt=f"x{character * 300}")  # tokens end inside of characters
+        long = dataclasses.replace(
+            item, prompt=f"x{character * 300}"
+        )  # tokens end inside of characters
         short = fitted(lm, long)
         assert long.prompt.endswith(short.prompt)
         left = CONTEXT - HEADROOM - MAX_ANSWER_TOKENS - len(prompt_ids(lm.tokenizer, short.prompt))
