@@ -12,12 +12,13 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from bench.core.names import row_order
+from bench.core.numerics import draw
 
 Generation = Literal["none", "context_free", "context_guided"]
 
@@ -76,6 +77,7 @@ class Identity(ABC):
 
 
 IdentityT = TypeVar("IdentityT", bound=Identity)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,10 @@ class Cell(Identity):
         """Plain JSON values, one per field; metric sets only where there are some."""
         values = super().to_dict()
         return values if self.measures else {k: v for k, v in values.items() if k != "measures"}
+
+    def drawn(self, samples: Sequence[T]) -> list[T]:
+        """The cell's samples of the test split, in their order."""
+        return draw(samples, seed=self.seed, limit=self.limit)
 
     @property
     def protocol_id(self) -> str:
