@@ -128,10 +128,6 @@ class Cell(Identity):
         seed = 0 if self.varies == "training" else self.seed
         return draw(samples, seed=seed, limit=self.limit, part=self.part)
 
-    def drawn(self, samples: Sequence[T]) -> list[T]:
-        """The cell's samples of the test split, in their order."""
-        return draw(samples, seed=self.seed, limit=self.limit)
-
     @property
     def protocol_id(self) -> str:
         unusual = departures(vars(self), _USUAL)
