@@ -72,3 +72,30 @@ def test_what_is_missing_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert said in refused("edit", *arguments)
+
+
+def test_an_edited_model_is_scored_against_its_base(
+    backbone: Path, tmp_path: Path, cli: Cli, refused: Refused
+) -> None:
+    edited = tmp_path / "edited"
+    options = ["--editor", "ft", "--hparam", "ft.num_steps=40", "--backbone", backbone]
+    assert cli("edit", *options, "--facts", FACTS, "--save", edited).code == 0
+    base, named = ["--base", backbone], ["--facts", FACTS, "--out", tmp_path / "scored"]
+    printed = cli("score", "--model", edited, *base, *named)
+    assert printed.code == 0
+    assert "EXTERNAL" in printed.out
+    (path,) = (tmp_path / "scored").glob("*.json")
+    record = json.loads(path.read_text("utf-8"))
+    assert (record["cell"]["editor"], record["cell"]["n_edits"]) == ("external", 2)
+    before, after = (
+        record["summary"]["scores"][phase]["teacher_forced"]["token_accuracy"]["reliability"]
+        for phase in ("before", "after")
+    )
+    assert after > before
+    own = cli("score", "--model", edited, "--out", tmp_path / "own")  # the edits of edits.json
+    assert "no generality and no locality question" in own.out
+    assert "has the very weights of its base" in refused(
+        "score", "--model", backbone, *base, *named
+    )
+    assert "score wants --facts FILE" in refused("score", "--model", backbone)
+    assert "score wants --model DIR" in refused("score")
