@@ -79,9 +79,12 @@ def listed_names(text: str) -> tuple[str, ...]:
     """Names in a text, separated by commas, each once; one with a comma stands in quotes.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or more than a line.
     """
-    parts = next(csv.reader([text], skipinitialspace=True), [])
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:
+        raise ValueError(f"expected names separated by commas, got {text!r:.60}.") from None
     names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not names:
         raise ValueError("expected names separated by commas, got none.")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.grids import variant
+from bench.core.names import listed_names
 from bench.datasets import get_dataset
 from bench.models.backbones import locate
 from bench.store.results import ResultStore
@@ -72,3 +73,10 @@ def test_a_backbone_that_is_not_there_is_a_sentence(name: str) -> None:
         locate(name)
     assert "\n" not in str(error.value)
     assert any(word in str(error.value) for word in ("No model directory", "Unknown", "too long"))
+
+
+@pytest.mark.parametrize("text", ["", " , ", "a\nb", "a\rb"])
+def test_names_are_on_one_line(text: str) -> None:
+    with pytest.raises(ValueError, match="expected names separated by commas, got"):
+        listed_names(text)
+    assert listed_names(' a, "b,c",a ') == ("a", "b,c")

@@ -28,7 +28,7 @@ from tests.support.tiny_files import resources, save_tiny
 EDITORS = ("ft", "rome", "grace", "recipe")
 EDITS = (1, 4)
 ROWS = 4
-HPARAMS = ("ft.num_steps=10", "rome.v_num_grad_steps=10", "grace.n_iter=10")
+HPARAMS = ("ft.num_steps=10", "rome.v_num_grad_steps=10", "grace.n_iter=10", "recipe=tiny")
 
 Results = dict[str, Any]  # by key: a record without times and provenance
 
@@ -97,7 +97,7 @@ class Home:
 
     def arguments(self, out: Path, editors: Sequence[str] = EDITORS, *more: str) -> list[str]:
         """Of a run that checkpoints every edit."""
-        chosen = [text for text in HPARAMS if text.partition(".")[0] in editors]
+        chosen = [text for text in HPARAMS if _editor(text) in editors]
         return [
             *("run", "--table", "1", "--backbone", str(self.directory / "tiny")),
             *("--data-dir", str(self.directory / "data"), "--datasets", "zsre"),
@@ -111,11 +111,11 @@ class Home:
     def jobs(self, editors: Sequence[str] = EDITORS, edits: Sequence[int] = EDITS) -> list[EditJob]:
         """The same cells as jobs."""
         texts = (text.partition("=") for text in HPARAMS)
-        hparams = {name: json.loads(value) for name, _, value in texts}
+        hparams = {name: json.loads(value) if "." in name else value for name, _, value in texts}
         return edit_jobs(
             data_dir=self.directory / "data",
             encoder=str(self.directory / "encoder"),
-            hparams={k: v for k, v in hparams.items() if k.partition(".")[0] in editors},
+            hparams={name: value for name, value in hparams.items() if _editor(name) in editors},
             backbone=str(self.directory / "tiny"),
             editors=tuple(editors),
             datasets=("zsre",),
@@ -129,6 +129,11 @@ class Home:
         out = self.directory / "whole"
         assert main(self.arguments(out)) == 0
         return results(out)
+
+
+def _editor(text: str) -> str:
+    """Whose hyper-parameter, or preset, a text names."""
+    return text.partition("=")[0].partition(".")[0]
 
 
 @dataclass(frozen=True, kw_only=True)

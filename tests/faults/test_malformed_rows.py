@@ -99,7 +99,7 @@ def holds(sample: Any, value: object) -> bool:
     if value is None:
         return "''" in repr(sample) or "()" in repr(sample)
     if isinstance(value, str):
-        return repr(value.lstrip())[1:-1] in repr(sample)
+        return repr(value.strip())[1:-1] in repr(sample)
     if isinstance(value, list | dict):
         parts = value.values() if isinstance(value, dict) else value
         return all(holds(sample, part) for part in parts)
