@@ -26,7 +26,7 @@ def test_it_has_all_edits_at_once_and_resets_to_the_bit() -> None:
     state = editor.state_dict()
     editor.edit(REQUESTS[1:2])
     assert torch.equal(logits(editor, PAIRS), edited)
-    same = External(other, dict(lm.model.named_parameters()))
+    same = External(other, dict(tiny_llama().model.named_parameters()))  # unedited
     assert torch.equal(logits(same, PAIRS), edited)
     editor.reset()
     assert torch.equal(logits(editor, PAIRS), unedited)
