@@ -88,11 +88,7 @@ def test_an_edited_model_is_scored_against_its_base(
     (path,) = (tmp_path / "scored").glob("*.json")
     record = json.loads(path.read_text("utf-8"))
     assert (record["cell"]["editor"], record["cell"]["n_edits"]) == ("external", 2)
-    before, after = (
-        record["summary"]["scores"][phase]["teacher_forced"]["token_accuracy"]["reliability"]
-        for phase in ("before", "after")
-    )
-    assert after > before
+    assert record["health"][0]["effect"] > 0.1  # the edits show
     own = cli("score", "--model", edited, "--out", tmp_path / "own")  # the edits of edits.json
     assert "no generality and no locality question" in own.out
     assert "has the very weights of its base" in refused(
