@@ -26,9 +26,9 @@ from editors import registry
 from editors.base import EditRequest, EditSample
 from editors.by_hand import Reply, Session, Steering
 from editors.parts import checks
-from editors.parts.generation import text_of
 from editors.parts.retrieving import Explanation
 from editors.parts.texts import subject_span
+from editors.parts.tokens import text_of
 
 PROMPT = "try> "
 HELP = """\
