@@ -44,7 +44,7 @@ def shifted(now: Record, by: float, *, elsewhere: bool = False) -> Record:
     reference = copy.deepcopy(compact(now))
     scores_of(reference)["reliability"] += by
     if elsewhere:
-        reference["provenance"]["hardware"]["cpu_capability"] = "AVX2"
+        reference["provenance"]["hardware"]["cpu_capability"] = "NEON"
     return reference
 
 
@@ -138,7 +138,7 @@ def test_a_score_of_few_samples_counts_its_own(now: Record) -> None:
     now["summary"] = summarise(now["rows"])
     reference = copy.deepcopy(compact(now))
     scores_of(reference)["generality"] -= 0.5
-    reference["provenance"]["hardware"]["cpu_capability"] = "AVX2"
+    reference["provenance"]["hardware"]["cpu_capability"] = "NEON"
     assert compare(reference, now, "a cell").detail.endswith(
         "by 1 items at most, on another machine"
     )
@@ -154,7 +154,7 @@ def test_counts_are_exact_everywhere(now: Record) -> None:
 def test_general_ability_is_counted_in_questions(factor: float, verdict: str) -> None:
     now = next(r for r in reference_records("table2") if r["cell"]["edits"] is not None)
     reference = copy.deepcopy(now)
-    reference["provenance"]["hardware"]["cpu_capability"] = "AVX2"
+    reference["provenance"]["hardware"]["cpu_capability"] = "NEON"
     for task in reference["summary"]["tasks"].values():
         task["score"] *= factor
     assert compare(reference, now, "a cell").verdict == verdict
