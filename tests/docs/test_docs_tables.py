@@ -92,10 +92,11 @@ def test_further_presets_of_later_editors_are_named(key: str) -> None:
 
 
 def edits_of_a_seed() -> int:
-    """How many edits the paper's Table 1 makes with each editor, all data sets together."""
+    """Edits of one seed of Table 1 in the paper preset with each editor, all data sets together."""
     sizes = {name: get_dataset(name).files["test"].rows for name in ("zsre", "cf", "ripe")}
     counts = (1, 10, 100, 1_000, 10_000)
-    return sum(size // n * n for size in sizes.values() for n in counts)
+    drawn = ((size // 5 if size // 5 >= n else size, n) for size in sizes.values() for n in counts)
+    return sum(limit // n * n for limit, n in drawn)
 
 
 def test_days_are_the_published_seconds_times_the_edits() -> None:
@@ -106,7 +107,7 @@ def test_days_are_the_published_seconds_times_the_edits() -> None:
     assert {row[0]: float(row[1]) for row in rows} == times
     for label, seconds, days in rows:
         whole = float(seconds) * edits_of_a_seed() / 86_400
-        assert float(days) == pytest.approx(whole, abs=0.005), label
+        assert days == (f"{whole:.2f}" if whole >= 0.01 else "< 0.01"), label
 
 
 def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:

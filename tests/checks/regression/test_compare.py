@@ -89,6 +89,16 @@ def test_whatever_is_absent_or_no_number_differs(name: str, which: str) -> None:
             assert outcome.detail
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1 + 3e-6, "near"), (1 + 3e-5, "differs")])
+def test_an_effect_may_be_rounded_otherwise_on_one_machine(
+    factor: float, verdict: str, now: Record
+) -> None:
+    reference = copy.deepcopy(compact(now))
+    for record, effect in ((now, 2.5), (reference, 2.5 * factor)):
+        record["health"] = [{"block": 0, "effect": effect, "diverged_at": None}]
+    assert compare(reference, now, "a cell").verdict == verdict
+
+
 def test_what_is_missing_is_named(now: Record) -> None:
     changed = copy.deepcopy(now)
     del scores_of(changed)["generality"]
