@@ -231,10 +231,13 @@ SELECTION: Groups = {
             Option("--seeds", "S,T", "default: 0; in the small preset 0,1,2", wholes),
             Option("--n-seeds", "N", "seeds 0 to N-1 (default: seed 0 alone)", whole(1)),
         ),
-        Option("--limit", "N", "samples drawn per cell (default: 20/50/100/1000/10000 at "
-               "1/10/100/1000/10000 edits in the embedded and small presets, all in the paper "
-               "preset)",
-               whole()),
+        Option("--vary", "NAME", "what a seed changes: order (which samples are edited, in which "
+               "order), training (of editors with weights of their own, which are trained with "
+               "`train --seed`; the samples are those of seed 0) or both (default: order)"),
+        Option("--limit", "N", "samples drawn per cell, other ones for each seed as long as there "
+               "are enough (default: 20/50/100/1000/10000 at 1/10/100/1000/10000 edits in the "
+               "embedded and small presets, a fifth of the split in the paper preset, or all of "
+               "it where that is too few)", whole()),
         Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
                default=RunConfig.metrics),
         # Without a default, so that other tables than of editing can refuse them.
@@ -247,7 +250,8 @@ SELECTION: Groups = {
             # Without a default, so that other tables than Table 2 can refuse them.
             Option("--scoring", "NAME", "of Table 2: paper (options by their first token, as this "
                    "package asks), released (as RECIPE's released code asks, after every block of "
-                   "the edits) or lm-eval (through lm-eval, by log-likelihood) (default: paper)"),
+                   "the edits) or lm-eval (through lm-eval, by log-likelihood) (default: paper, "
+                   "and released with --preset paper)"),
             Option("--harness", "promptbench", "of Table 2: promptbench decodes answers to each "
                    "of its prompts, and reports their mean and spread; it is installed apart"),
         ),

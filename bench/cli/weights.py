@@ -44,15 +44,8 @@ from bench.core.progress import (
 )
 from bench.models.backbones import EMBEDDED, like
 from bench.models.key_statistics import compute_covariances, read_facts
-from bench.models.resources import (
-    Artefact,
-    check_real_data,
-    corpus_for,
-    encoder_of,
-    train_artefact,
-    trainable,
-    training_samples,
-)
+from bench.models.resources import check_real_data, corpus_for, encoder_of
+from bench.models.training import Artefact, train_artefact, trainable, training_samples
 from bench.models.weights.convert import conversion_of, convert
 from bench.world.store import assets_dir, data_dir, variants_dir
 from editors import registry
@@ -166,7 +159,7 @@ def train(args: argparse.Namespace) -> int:
     if args.iterations is not None and "epochs" in vars(preset):
         changes["epochs"] = None
     hparams = type(preset).from_dict({**preset.to_dict(), **changes})
-    directory = config.out or _default_out(config, chosen)
+    directory = config.out or _default_out(config, chosen, args.seed)
     backbone = backbone_of(config)
     check_real_data(backbone.name, backbone.like, config)
     world_data = config.data_dir or data_dir(config.world_seed)
@@ -247,15 +240,17 @@ def _encoder(editor: str, backbone: str, config: RunConfig) -> Path:
     return directory
 
 
-def _default_out(config: RunConfig, chosen: Variant | None) -> Path:
+def _default_out(config: RunConfig, chosen: Variant | None, seed: int) -> Path:
     """Beside the models of the world, or in the working directory for other backbones.
 
-    Variants have a folder each, those of the embedded world in the cache: they are not shipped.
+    Variants and other seeds than 0 have a folder each, those of the embedded world in the cache:
+    they are not shipped.
     """
     backbone = backbone_name(config)
     embedded = backbone in EMBEDDED and config.data_dir is None
-    if chosen is not None:
-        return (variants_dir(config.world_seed) if embedded else Path("artefacts")) / chosen.key
+    folder = "-".join([*([chosen.key] if chosen else []), *([f"seed-{seed}"] if seed else [])])
+    if folder:
+        return (variants_dir(config.world_seed) if embedded else Path("artefacts")) / folder
     return assets_dir(config.world_seed, backbone) / "artefacts" if embedded else Path("artefacts")
 
 

@@ -1,4 +1,4 @@
-"""The `world` command: build the miniature models of a seed, verify them, write the data files."""
+"""The `world` command: build a seed's miniature models, verify them, write and audit its data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def add_world(actions: Mapping[str, argparse.ArgumentParser]) -> None:
     """The arguments of the actions of `world`."""
-    for action, func in (("build", _build), ("verify", _verify), ("write", _write)):
+    functions = {"build": _build, "verify": _verify, "write": _write, "audit": _audit}
+    for action, func in functions.items():
         add(actions[action], Option("--seed", "N", "of the world", int, DEFAULT_SEED))
         actions[action].set_defaults(func=func)
     every = ",".join(MODELS)
@@ -37,6 +38,8 @@ def add_world(actions: Mapping[str, argparse.ArgumentParser]) -> None:
     text = "default: mini-llama"
     add(actions["verify"], Option("--backbone", "NAME", text, default="mini-llama"))
     actions["write"].add_argument("directory", type=Path, metavar="DIR")
+    text = "real data files (default: those of the embedded world)"
+    add(actions["audit"], Option("--data-dir", "DIR", text, Path))
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -88,4 +91,24 @@ def _write(args: argparse.Namespace) -> int:
     with show_busy(f"writing the data of world {args.seed}"):
         make_directory(args.directory, lambda part: write_all(args.seed, part))
     say(f"Wrote the data files of world {args.seed} to {args.directory}")
+    return 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from rich.table import Table
+
+    from bench.checks.world import overlaps
+    from bench.core.console import show
+    from bench.world.store import data_dir
+
+    shares: dict[tuple[str, str], dict[str, float]] = {}
+    for overlap in overlaps(args.data_dir or data_dir(args.seed)):
+        shares.setdefault((overlap.texts, overlap.others), {})[overlap.dataset] = overlap.percent
+    labels = list(dict.fromkeys(label for row in shares.values() for label in row))
+    table = Table("percent of the test file's", "that are also")
+    for label in labels:
+        table.add_column(label, justify="right")
+    for (texts, others), row in shares.items():
+        table.add_row(texts, others, *(f"{row[label]:.1f}" for label in labels))
+    show(table)
     return 0

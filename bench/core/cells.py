@@ -21,6 +21,9 @@ from bench.core.names import row_order
 from bench.core.numerics import draw
 
 Generation = Literal["none", "context_free", "context_guided"]
+# What a seed changes: which samples are edited and in which order, or the training of editors that
+# have weights of their own.
+Varies = Literal["order", "training", "both"]
 
 # What the id of a protocol leaves out. Scores that are not generated do not depend on whether
 # others are, so that both ways of the bare prompt are usual.
@@ -96,8 +99,11 @@ class Cell(Identity):
     n_edits: int
     batch_per_step: int = 1  # requests per call of `edit`
     seed: int
-    varies: Literal["order"] = "order"  # what a seed changes
+    varies: Varies = "order"  # what a seed changes
     limit: int | None  # samples drawn; None draws the whole test split
+    # Which of the disjoint parts of one shuffle is drawn; None: the start of the seed's own
+    # shuffle, and the JSON has no such field. For seed 0 the two are the same.
+    part: int | None = None
     protocol: Literal["blocks"] = "blocks"
     scoring_time: Literal["block_end"] = "block_end"
     metric_version: int
@@ -113,13 +119,14 @@ class Cell(Identity):
         check_counts(n_edits=self.n_edits, limit=self.limit, seed=self.seed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, one per field; metric sets only where there are some."""
-        values = super().to_dict()
-        return values if self.measures else {k: v for k, v in values.items() if k != "measures"}
+        """Plain JSON values, one per field; a part and metric sets only where there are some."""
+        absent = {"part": self.part is None, "measures": not self.measures}
+        return {name: v for name, v in super().to_dict().items() if not absent.get(name)}
 
     def drawn(self, samples: Sequence[T]) -> list[T]:
         """The cell's samples of the test split, in their order."""
-        return draw(samples, seed=self.seed, limit=self.limit)
+        seed = 0 if self.varies == "training" else self.seed
+        return draw(samples, seed=seed, limit=self.limit, part=self.part)
 
     @property
     def protocol_id(self) -> str:
@@ -157,6 +164,19 @@ class CellKey(NamedTuple):
         if self.editor is None:
             return (0,)
         return 1, self.n_edits, row_order(self.editor, self.dataset or ""), self.seed
+
+
+def but_for_seed(cell: Mapping[str, Any]) -> str:
+    """The canonical JSON of a record's `cell` without what another seed changes."""
+
+    def shared(values: Mapping[str, Any]) -> dict[str, Any]:
+        own = {name: value for name, value in values.items() if name not in ("seed", "part")}
+        if own.get("varies", "order") != "order":
+            own["inputs"] = {k: v for k, v in own["inputs"].items() if k != "artefact"}
+        return own
+
+    edits = cell.get("edits")
+    return canonical(shared(cell) | ({"edits": shared(edits)} if edits else {}))
 
 
 def stream_of(cell: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench.core.cells import Generation
+from bench.core.cells import Generation, Varies
 from bench.core.grids import SMALL_SEEDS, Preset
 from bench.core.names import unknown_name
 from editors import registry
@@ -36,6 +36,7 @@ CHECKPOINT_SECONDS = 30.0  # ours: most cells of the miniature backbones end bef
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "preset": get_args(Preset),
+    "vary": get_args(Varies),
     "metrics": METRICS,
     "scoring": ("paper", "released", "lm-eval"),
     "harness": ("promptbench",),
@@ -123,6 +124,7 @@ class RunConfig:
     datasets: tuple[str, ...] | None = None
     edits: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
+    vary: Varies = "order"  # what a seed changes
     limit: int | None = None  # samples drawn for each cell
 
     # What is measured.
@@ -248,7 +250,17 @@ class RunConfig:
     @property
     def ability_scoring(self) -> Scoring:
         """How an answer to a question of general ability becomes a score."""
-        return self.harness or self.scoring or "paper"
+        return self.harness or self.scoring or self._usual_scoring
+
+    @property
+    def other_scoring(self) -> Scoring | None:
+        """That scoring where it is not the preset's usual one."""
+        scoring = self.ability_scoring
+        return None if scoring == self._usual_scoring else scoring
+
+    @property
+    def _usual_scoring(self) -> Scoring:
+        return "paper" if self.preset == "embedded" else "released"
 
     @property
     def embedded_data(self) -> bool:

@@ -27,6 +27,8 @@ SMALL_SEEDS = (0, 1, 2)
 # Samples drawn at n edits in the embedded and small presets: ours, so that a cell takes seconds or
 # minutes.
 EMBEDDED_LIMITS = {1: 20, 10: 50, 100: 100, 1000: 1000, 10000: 10000}
+# The paper preset's seeds take disjoint fifths of a test split: as many as the paper has seeds.
+PARTS = 5
 # RippleEdits has 1,388 test samples; the paper leaves these cells empty.
 UNDEFINED = {("ripple_edits", 10000)}
 
@@ -55,10 +57,15 @@ def _of(key: str, label: str, about: str = "", **hparams: Any) -> Variant:
 _WHOLE = {"prompts": "continuous", "gate": "sentinel"}  # RECIPE as it is
 # Table 4: the knowledge text's word embeddings in place of the continuous prompt (CPT), a plain
 # contrastive loss with an absolute threshold in place of the knowledge sentinel (KS).
+# The threshold depends on the number of stored edits.
+_THRESHOLD: Mapping[str, Any] = {
+    "gate": "threshold",
+    "calibration_edits": [1, 10, 100, 1000, 10000],
+}
 ABLATIONS = (
     _of("no-cpt", "- CPT", prompts="words"),
-    _of("no-ks", "- KS", gate="threshold"),
-    _of("no-cpt-no-ks", "- BOTH", prompts="words", gate="threshold"),
+    _of("no-ks", "- KS", **_THRESHOLD),
+    _of("no-cpt-no-ks", "- BOTH", prompts="words", **_THRESHOLD),
 )
 # What Table 4 also runs on a backbone that was not taught to read a context.
 CONTROLLED = (None, ABLATIONS[0].key)
@@ -171,10 +178,25 @@ def get_table(number: int) -> Table:
 
 
 def default_limit(preset: Preset, n_edits: int) -> int | None:
-    """Samples drawn at n edits; a number between the listed ones takes the lower one's."""
+    """Samples drawn at n edits; a number between the listed ones takes the lower one's.
+
+    None where it depends on the size of the split, see `drawing`.
+    """
     if preset == "paper":
         return None
     return max(n_edits, *(limit for n, limit in EMBEDDED_LIMITS.items() if n <= max(n_edits, 1)))
+
+
+def drawing(limit: int | None, n_edits: int, rows: int, seed: int) -> tuple[int | None, int | None]:
+    """(samples to draw of `rows` in a test split, which part of them); see `Cell`.
+
+    Seeds draw disjoint parts as long as there are enough samples: those of a limit if there is one,
+    else fifths of the split. Otherwise each seed draws from all.
+    """
+    size = limit or rows // PARTS
+    if size < n_edits:
+        return None, None
+    return size, seed if seed and (seed + 1) * size <= rows else None
 
 
 def row_variant(editor: str, hparams: Mapping[str, Any]) -> Variant | None:
@@ -184,11 +206,13 @@ def row_variant(editor: str, hparams: Mapping[str, Any]) -> Variant | None:
 
 
 def ablation_of(hparams: Mapping[str, Any]) -> Variant | None:
-    """Which row of Table 4 RECIPE's hyper-parameters are of; None for RECIPE as it is."""
-    parts = {name for ablation in ABLATIONS for name in ablation.hparams}
+    """Which row of Table 4 RECIPE's hyper-parameters are of; None for RECIPE as it is.
+
+    How a threshold was calibrated makes no other row.
+    """
     for ablation in ABLATIONS:
-        changed = {**_WHOLE, **ablation.hparams}
-        if all(hparams.get(name) == changed[name] for name in parts):
+        parts = {**_WHOLE, **{k: v for k, v in ablation.hparams.items() if k in _WHOLE}}
+        if all(hparams.get(name) == value for name, value in parts.items()):
             return ablation
     return None
 
@@ -198,7 +222,8 @@ def variant_with(editor: str, changed: Sequence[str], hparams: Hparams) -> Varia
     values = hparams.to_dict()
     lengths = (variant(f"cpt={n}") for n in [values.get("prompt_length")] if n)
     for named in (*ABLATIONS, GPTJ_LN1, *lengths):
-        if editor == RECIPE and changed == [f"{name}={v}" for name, v in named.hparams.items()]:
+        own = {f"{name}={value}" for name, value in named.hparams.items()}
+        if editor == RECIPE and set(changed) == own:
             return named
     return None
 

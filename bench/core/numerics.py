@@ -34,16 +34,18 @@ _FIXED = ":4096:8"  # of the two that torch's notes on reproducibility name, the
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def draw(samples: Sequence[T], *, seed: int, limit: int | None) -> list[T]:
+def draw(samples: Sequence[T], *, seed: int, limit: int | None, part: int | None = None) -> list[T]:
     """The first `limit` samples (all if None) of one shuffle by `numpy.random.default_rng(seed)`.
 
-    The released evaluation of RECIPE shuffles once for one edit and twice for more; drawing once
-    gives every n the same nested order.
+    With a `part` it is that part, counted from 0, of the consecutive parts of `limit` samples of
+    the shuffle by 0: parts of equal limits are disjoint. The released evaluation of RECIPE shuffles
+    once for one edit and twice for more; drawing once gives every n the same nested order.
     """
     import numpy as np
 
-    order = np.random.default_rng(seed).permutation(len(samples))
-    return [samples[i] for i in order[:limit]]
+    order = np.random.default_rng(seed if part is None else 0).permutation(len(samples))
+    start = 0 if part is None or limit is None else part * limit
+    return [samples[i] for i in order[start : None if limit is None else start + limit]]
 
 
 def blocks(samples: Sequence[T], n_edits: int) -> list[list[T]]:

@@ -98,7 +98,6 @@ def _ask_abilities(job: AbilityJob, context: Context, checkpointer: Checkpointer
 
 
 def _time(job: TimingJob, context: Context, checkpointer: Checkpointer) -> Results:
-    from bench.core.numerics import draw
     from bench.evaluation.timing import Session
 
     cell, start = job.cell, time.perf_counter()
@@ -163,7 +162,7 @@ def run_blocks(
     checkpointer.check()
     clock = Clock(editor.lm.device)
     prober = Prober(editor.lm, clock, GENERATION_PROMPTS[cell.generation], BatchLimit(batch_size))
-    chosen = blocks(draw(samples, seed=cell.seed, limit=cell.limit), cell.n_edits)
+    chosen = blocks(cell.drawn(samples), cell.n_edits)
     editor.reset()
     pristine = iter(_pristine(prober, chosen, checkpointer))
     running = RunningCell(

@@ -27,7 +27,7 @@ from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from editors.parts.texts import ends_in, ends_inside
 
-PROTOCOL_VERSION = 1  # raised when any definition of this file changes; part of a cell's identity
+PROTOCOL_VERSION = 2  # raised when any definition of this file changes; part of a cell's identity
 
 Aspect = Literal["reliability", "generality", "locality"]
 Measure = Literal["token_accuracy", "exact", "generated_exact"]

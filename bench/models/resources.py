@@ -1,45 +1,33 @@
 """What editors need beside a model: covariances, context templates, an encoder, weights, edits.
 
 All of it describes the pristine model, so it is loaded or computed before the first edit. Weights
-of editors are trained by `train`, or by `run` when it first needs them.
+of editors are looked up here; `training` trains them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from bench.core.config import RunConfig
-from bench.core.console import warn
-from bench.core.events import SILENT, EventLog
 from bench.core.files import (
     cached_digest,
     check_trained,
-    digest_of_file,
     digest_of_files,
-    is_reported,
-    report_of,
-    write_text,
 )
 from bench.core.grids import variant_with
-from bench.core.names import DATASETS, ENCODER, unknown_name
-from bench.core.progress import StopFlag, StoppedEarly, show_steps
+from bench.core.names import ENCODER, unknown_name
 from bench.datasets import get_dataset
 from bench.datasets.base import locate
 from bench.models import catalogue
 from bench.models.backbones import (
     EMBEDDED,
     HUB_IDS,
-    Backbone,
     snapshot,
 )
-from bench.models.fitting import fitting
 from bench.models.inspection import (
     PICKLED,
     check_headers,
@@ -63,9 +51,7 @@ from bench.models.key_statistics import (
 )
 from bench.models.training_text import training_corpus
 from bench.world.store import (
-    DATA_VERSION,
     assets_dir,
-    cache_root,
     data_dir,
     require_assets,
     variants_dir,
@@ -73,12 +59,9 @@ from bench.world.store import (
 from editors import registry
 
 if TYPE_CHECKING:
-    from editors.base import EditSample, Hparams, Resources, TrainableEditor
+    from editors.base import EditSample, Hparams, Resources
     from editors.parts.language_model import LanguageModel
 
-    Samples = Mapping[str, tuple[EditSample, ...]]
-
-REPORT_SCHEMA = 1  # of the report beside trained weights
 HUB_ENCODERS = {
     "roberta-base": "FacebookAI/roberta-base",  # the paper's sentence encoder
     "multi-qa-mpnet-base-dot-v1": "sentence-transformers/multi-qa-mpnet-base-dot-v1",  # LTE's own
@@ -147,6 +130,7 @@ def sources_for(
     config: RunConfig | None = None,
     artefacts: Path | None = None,
     changed: frozenset[str] = frozenset(),
+    seed: int | None = None,
 ) -> Sources:
     """The sources of an editor's resources, except its context templates.
 
@@ -158,6 +142,7 @@ def sources_for(
         config: names corpus, encoder and data; by default those of the backbone.
         artefacts: a folder of trained weights, searched after the shipped ones.
         changed: hyper-parameters that are not the preset's.
+        seed: of the training; None takes the weights that are there.
 
     Raises:
         OSError: a corpus or an encoder is needed and missing.
@@ -177,7 +162,7 @@ def sources_for(
         encoder = encoder_of(editor, like, config)
     if not random and issubclass(cls, TrainableEditor):
         folders = _weight_folders(like, config.world_seed, artefacts, changed)
-        artefact = _artefact(editor, backbone, hparams, dataset, folders)
+        artefact = _artefact(editor, backbone, hparams, dataset, folders, seed)
     training = _training(dataset, config) if hparams.reads_training else None
     return Sources(corpus=corpus, encoder=encoder, artefact=artefact, training=training)
 
@@ -354,8 +339,9 @@ def _artefact(
     hparams: Hparams,
     dataset: str,
     folders: Mapping[Path, frozenset[str] | None],
+    seed: int | None = None,
 ) -> Path:
-    """The first trained weights whose training had the user's hyper-parameters."""
+    """The first trained weights whose training had the user's hyper-parameters, and the seed."""
     from editors.parts.artefact import artefact_path
 
     key = registry.resolve(editor)
@@ -367,16 +353,28 @@ def _artefact(
                 continue
             check_trained(path, "Restore it, or remove both files and train it again.")
             others = _trained_otherwise(path, key, hparams, compared)
+            others += _other_seed(path, seed, variant=compared is None)
             if not others:
                 return path
             differing = differing if compared is None else others
     named = variant_with(key, differing, hparams)
     what = f"--editor {key}" if named is None else f"--variant {named.key}"
+    trained = "" if not seed else f" --seed {seed}"
     raise UntrainedEditorError(
         f"{registry.describe(key).label} has no trained weights for {backbone}"
         + (f" with {', '.join(differing)}" if differing else f" in {next(iter(folders))}")
-        + f"; `python -m bench train {what} --backbone {backbone}` trains them."
+        + f"; `python -m bench train {what} --backbone {backbone}{trained}` trains them."
     )
+
+
+def _other_seed(path: Path, wanted: int | None, *, variant: bool) -> list[str]:
+    """`training seed N` if the weights had another than is wanted; of folders of variants 0 is."""
+    from editors.parts.artefact import read_header
+
+    if wanted is None and not variant:
+        return []
+    seed = wanted or 0
+    return [] if read_header(path).get("seed", 0) == seed else [f"training seed {seed}"]
 
 
 def _trained_otherwise(
@@ -400,151 +398,3 @@ def _trained_otherwise(
     trained = cls.hparams_class.from_dict(values)
     trained = vars(trained) | trained.to_dict() | header
     return [f"{name}={wanted[name]}" for name in sorted(names) if trained.get(name) != wanted[name]]
-
-
-# ---- training them -----------------------------------------------------------------------------
-
-
-class Artefact(NamedTuple):
-    """Trained weights of an editor."""
-
-    path: Path
-    header: Mapping[str, Any]
-    seconds: float  # of training
-
-
-def trainable(name: str) -> type[TrainableEditor[Any]]:
-    """The class of an editor that has weights to train; ValueError for any other."""
-    from editors.base import TrainableEditor
-
-    cls = registry.editor_class(name)
-    if not issubclass(cls, TrainableEditor):
-        classes = {key: registry.editor_class(key) for key in registry.shipped()}
-        others = [key for key, other in classes.items() if issubclass(other, TrainableEditor)]
-        raise ValueError(f"{cls.label} has no weights to train. Trainable: {', '.join(others)}.")
-    return cls
-
-
-def train_artefact(
-    key: str,
-    lm: LanguageModel,
-    samples: Samples,
-    hparams: Hparams,
-    *,
-    encoder: Path | None,
-    path: Path,
-    seed: int = 0,
-    log: EventLog = SILENT,
-    stop: StopFlag | None = None,
-) -> Artefact:
-    """Train an editor's weights on the samples of each data set and write a report beside them.
-
-    Existing weights of the same settings are not trained again, and their report stays.
-    StoppedEarly on request, after a step; training again continues from there.
-    """
-    from bench.core.numerics import now, provenance
-    from editors.base import Resources
-    from editors.parts.artefact import read_header
-
-    report_path, existed = report_of(path), path.exists()
-    started, start = now(), time.perf_counter()
-    with show_steps(log) as show:
-
-        def progress(numbers: Mapping[str, float]) -> None:
-            show(numbers)
-            if stop is not None and stop.stop_requested():
-                raise StoppedEarly
-
-        resources = Resources(encoder=encoder, seed=seed)
-        path = trainable(key).fit(
-            lm, samples, hparams, resources, out=path.parent, progress=progress
-        )
-    seconds = time.perf_counter() - start
-    header = read_header(path)
-    if existed and report_path.exists() and is_reported(path):
-        earlier = json.loads(report_path.read_text("utf-8"))["provenance"]["seconds"]["train"]
-        return Artefact(path=path, header=header, seconds=earlier)
-    report = {
-        "schema": REPORT_SCHEMA,
-        "artefact": {"file": path.name, "sha256": digest_of_file(path)},
-        "provenance": provenance(lm.device, started=started, seconds={"train": seconds}),
-        # Training selects among its checkpoints alone; the other hyper-parameters are the preset's.
-        "search_space": {"iteration": [entry["iteration"] for entry in header.get("history", [])]},
-        **header,
-    }
-    write_text(report_path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    return Artefact(path=path, header=header, seconds=seconds)
-
-
-def training_samples(
-    names: Sequence[str], directory: Path, backbone: Backbone | None = None
-) -> dict[str, tuple[EditSample, ...]]:
-    """Samples of the training split by data set, with a warning for skipped rows.
-
-    Rows that do not fit the context of a `backbone` are among the skipped ones.
-    """
-    samples = {}
-    for dataset in map(get_dataset, names):
-        loaded = dataset.load("train", dataset.directory("train", directory))
-        loaded = loaded if backbone is None else fitting(loaded, backbone)
-        for note in loaded.notes():
-            warn(f"{dataset.key}: {note}")
-        samples[dataset.key] = loaded.samples
-    return samples
-
-
-# ---- training in `run` -------------------------------------------------------------------------
-
-
-def trains_on_first_use(editor: str, backbone: str) -> bool:
-    """Whether `run` may train the weights itself: minutes, on a miniature backbone."""
-    from editors.base import TrainableEditor
-
-    cls = registry.editor_class(editor)
-    return backbone in EMBEDDED and issubclass(cls, TrainableEditor) and cls.quick
-
-
-def first_use_directory(
-    editor: str,
-    backbone: Backbone,
-    hparams: Hparams,
-    world_seed: int,
-    encoder: Path | None = None,
-    *,
-    dtype: str,
-) -> Path:
-    """The folder of weights that `run` trained: one for each combination of their inputs."""
-    source = registry.source_of(editor)
-    identity = [
-        editor, registry.editor_class(editor).version, backbone.digest, dtype, hparams.to_dict(),
-        DATA_VERSION, encoder and _encoder_of_training(encoder, world_seed),
-        *([] if source is None else [source]),
-    ]  # fmt: skip
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return cache_root() / f"world-{world_seed}" / "artefacts" / digest[:16]
-
-
-def _encoder_of_training(encoder: Path, world_seed: int) -> str:
-    """What distinguishes an encoder; the shipped one is known by its weights."""
-    if encoder == assets_dir(world_seed, ENCODER) / ENCODER:
-        return digest_of_file(encoder / "model.safetensors")
-    return digest_of_encoder(encoder)
-
-
-def train_on_first_use(
-    editor: str,
-    lm: LanguageModel,
-    hparams: Hparams,
-    directory: Path,
-    world_seed: int,
-    encoder: Path | None = None,
-) -> None:
-    """Train an editor on the embedded world's three training sets into `directory`."""
-    from editors.parts.artefact import artefact_path
-
-    label = registry.describe(editor).label
-    warn(f"{label} has no weights for {lm.name} yet: training them once, which takes minutes.")
-    samples = training_samples(DATASETS, data_dir(world_seed))
-    path = artefact_path(directory, editor, lm.name, list(samples))
-    artefact = train_artefact(editor, lm, samples, hparams, encoder=encoder, path=path)
-    warn(f"{artefact.path}: {artefact.seconds / 60:.1f} minutes")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from bench.core.cells import Cell, Identity, canonical, stream_of
+from bench.core.cells import Cell, Identity, but_for_seed
 from bench.core.grids import TABLES, Table, ablation_of
 from bench.core.names import position
 from bench.datasets import remember
@@ -94,7 +94,7 @@ def layers(
     """
     parts: list[tuple[Hashable, dict[Hashable, str], list[CellT]]] = []
     for cell in cells:
-        common, here, identity = shared(cell), place(cell), _but_seed(cell)
+        common, here, identity = shared(cell), place(cell), but_for_seed(cell.to_dict())
         for own, taken, members in parts:
             if own == common and taken.setdefault(here, identity) == identity:
                 members.append(cell)
@@ -102,12 +102,6 @@ def layers(
         else:
             parts.append((common, {here: identity}, [cell]))
     return [members for _, _, members in parts]
-
-
-def _but_seed(cell: Identity) -> str:
-    """Everything that a cell is but its seed."""
-    values = cell.to_dict()
-    return canonical(values | {"seed": None, "edits": {**stream_of(values), "seed": None}})
 
 
 def _belongs(cell: Identity, table: Table, others: Sequence[Identity]) -> bool:

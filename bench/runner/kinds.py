@@ -34,6 +34,7 @@ _UNEDITED = _NO_EDITS | {"editor": None, "editor_version": None}
 
 _MEANINGLESS = "random weights give times (Table 3), and scores that mean nothing"
 _NO_QUESTIONS = "it asks no questions of general ability"
+_OWN_DRAW = "its seeds draw and order the edits"
 _NOT_EDITS = "it asks questions of general ability, not about the edits"
 _TIMES = "it measures times"
 _PARTS = "its rows are RECIPE with and without its parts"
@@ -168,7 +169,10 @@ KINDS: dict[Measured, Kind] = {
     "general_ability": Kind(
         identity=AbilityCell,
         jobs=_ability_jobs,
-        refused={"limit": "it makes n edits once; --task-limit limits its questions"}
+        refused={
+            "limit": "it makes n edits once; --task-limit limits its questions",
+            "vary": _OWN_DRAW,
+        }
         | dict.fromkeys((*_VIEWS, "metric", *_SETS), _NOT_EDITS)
         | {"weights": _MEANINGLESS},
         check=_harness,
@@ -176,7 +180,7 @@ KINDS: dict[Measured, Kind] = {
     "times": Kind(
         identity=TimingCell,
         jobs=_timing_jobs,
-        refused=dict.fromkeys((*_OF_ABILITY, "limit", *_VIEWS, "metric", *_SETS), _TIMES),
+        refused=dict.fromkeys((*_OF_ABILITY, "limit", "vary", *_VIEWS, "metric", *_SETS), _TIMES),
         alone=True,
     ),
     "ablation": Kind(

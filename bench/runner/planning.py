@@ -10,7 +10,16 @@ from typing import Any
 
 from bench.core.cells import Cell, check_counts
 from bench.core.config import RunConfig, option
-from bench.core.grids import RECIPE, UNDEFINED, GridPoint, Table, default_limit, get_table, variant
+from bench.core.grids import (
+    RECIPE,
+    UNDEFINED,
+    GridPoint,
+    Table,
+    default_limit,
+    drawing,
+    get_table,
+    variant,
+)
 from bench.core.names import editor_keys, unknown_name
 from bench.core.progress import show_busy
 from bench.datasets import LoadedSamples, dataset_keys, get_dataset, source_digests
@@ -43,8 +52,11 @@ from bench.models.resources import (
     corpus_named,
     encoder_named,
     encoder_of,
-    first_use_directory,
     sources_for,
+)
+from bench.models.training import (
+    first_use_directory,
+    is_trainable,
     train_on_first_use,
     trains_on_first_use,
 )
@@ -115,8 +127,14 @@ def _points(
             for variant in (variants if editor == RECIPE else (None,))
             for dataset in datasets
             if (dataset, n_edits) not in UNDEFINED
-            for seed in config.named_seeds
+            for seed in _seeds(config, editor)
         )
+
+
+def _seeds(config: RunConfig, editor: str) -> tuple[int, ...]:
+    """Training seeds are those of editors with weights of their own; others have one result."""
+    seeds = config.named_seeds
+    return seeds if config.vary != "training" or is_trainable(editor) else seeds[:1]
 
 
 def plan(config: RunConfig, context: Context | None = None) -> Plan:
@@ -300,6 +318,8 @@ class Planner:
             )
         self._note(point, loaded)
         hparams, sources = self.hparams(point), self.sources(point)
+        rows, seed = len(loaded.samples), 0 if config.vary == "training" else point.seed
+        limit, part = drawing(point.limit, point.n_edits, rows, seed)
         if config.weights == "trained":
             if hparams.uses_covariance and sources.corpus is not None:
                 self._check_text(backbone, sources.corpus)
@@ -318,7 +338,9 @@ class Planner:
             inputs=sources.digests() | source_digests(point.editor, point.dataset),
             n_edits=point.n_edits,
             seed=point.seed,
-            limit=point.limit,
+            varies=config.vary,
+            limit=limit,
+            part=part,
             metric_version=metrics.PROTOCOL_VERSION,
             generation=config.generation,
             measures=self._measures,
@@ -350,7 +372,7 @@ class Planner:
 
     def sources(self, point: GridPoint) -> Sources:
         """The files that the point's editor needs, whatever the edits are."""
-        return self._sources(replace(point, n_edits=1, seed=0, limit=None))
+        return self._sources(replace(point, n_edits=1, seed=self._training_seed(point), limit=None))
 
     def _find_sources(self, point: GridPoint) -> Sources:
         config, hparams = self._config, self.hparams(point)
@@ -368,13 +390,15 @@ class Planner:
             artefacts=self._weights_of_first_use(point) if trains else None,
             changed=frozenset(key for key in values if values[key] != preset.get(key))
             | registry.bundle_fields(point.editor),
+            seed=None if config.vary == "order" else self._training_seed(point),
         )
 
     def _train(self, point: GridPoint) -> None:
         config, hparams = self._config, self.hparams(point)
         lm = load(self.backbone(point.backbone), dtype=config.dtype, device=config.device)
         directory, encoder = self._weights_of_first_use(point), self._encoder(point)
-        train_on_first_use(point.editor, lm, hparams, directory, config.world_seed, encoder)
+        seed = self._training_seed(point)
+        train_on_first_use(point.editor, lm, hparams, directory, config.world_seed, encoder, seed)
 
     def _weights_of_first_use(self, point: GridPoint) -> Path:
         return first_use_directory(
@@ -384,7 +408,11 @@ class Planner:
             self._config.world_seed,
             self._encoder(point),
             dtype=self._config.dtype,
+            seed=self._training_seed(point),
         )
+
+    def _training_seed(self, point: GridPoint) -> int:
+        return 0 if self._config.vary == "order" else point.seed
 
     def _encoder(self, point: GridPoint) -> Path | None:
         if not registry.editor_class(point.editor).uses_encoder:

@@ -108,17 +108,18 @@ def _committed(
     table: Table, config: RunConfig, protocol: str | None
 ) -> tuple[Sequence[Identity], list[Record]]:
     """The selected cells of the committed reference, and their records."""
-    records = table_records(table.number, config.ability_scoring)
+    records = table_records(table.number, scoring=config.other_scoring, preset=config.preset)
     cells = chosen(table, [identity_of(record["cell"]) for record in records], config)
     if cells and protocol is not None:
         cells = list(of_protocol(cells, protocol))
     if not cells:
         raise ValueError(f"The reference of table {table.number} has no cell of this selection.")
     lacking = missing_cells(cell for cell in cells if isinstance(cell, Cell))
+    preset = "" if config.preset == "embedded" else f"--preset {config.preset} --data-dir DIR "
     for n_edits in sorted({cell.n_edits for cell in lacking}):
         those = [cell for cell in lacking if cell.n_edits == n_edits]
         warn(
-            f"not run at {n_edits:,} edits: python -m bench run --table {table.number} "
+            f"not run at {n_edits:,} edits: python -m bench run --table {table.number} {preset}"
             f"--editors {','.join(dict.fromkeys(cell.editor for cell in those))} "
             f"--datasets {','.join(dict.fromkeys(cell.dataset for cell in those))} "
             f"--edits {n_edits}"

@@ -5,7 +5,8 @@ A compact record has no rows: what tables, figures and checks need, small enough
 `table1.jsonl` and its like hold a table's cells, `table1-recent.jsonl` and its like those of
 editors that are not in the paper's tables, `table2-lm-eval.jsonl` Table 2 through lm-eval with a
 limit of questions, `FIGURE_3` RECIPE with prompts of other lengths,
-`COVARIANCE` ROME and MEMIT without the covariance of their keys.
+`COVARIANCE` ROME and MEMIT without the covariance of their keys. These are of the embedded preset;
+files of another one begin with its name, such as `small-table1.jsonl`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 
 from bench.core.cells import Cell, canonical
 from bench.core.files import write_text
+from bench.core.grids import Preset
 from bench.core.published import tables_folder
+from bench.evaluation.intervals import intervals
 from bench.evaluation.metrics import SampleRow, accuracy, by_age
 from bench.store.results import Record, parse, sealed
 
@@ -33,9 +36,15 @@ _WHOLE = ("schema", "key", "protocol", "status", "cell", "editor", "data")  # co
 _LOCAL = ("backbone", "data")  # paths on this machine, in the provenance
 
 
-def table_files(number: int) -> tuple[str, str]:
+def reference_name(name: str, preset: Preset = "embedded") -> str:
+    """What a file such as `table1` is called of the records of a preset."""
+    return name if preset == "embedded" else f"{preset}-{name}"
+
+
+def table_files(number: int, preset: Preset = "embedded") -> tuple[str, str]:
     """Names of a table's files: of the paper's editors, and of later ones."""
-    return f"table{number}", f"table{number}-recent"
+    own = reference_name(f"table{number}", preset)
+    return own, f"{own}-recent"
 
 
 def reference_folder() -> Path:
@@ -58,14 +67,16 @@ def reference_records(name: str) -> list[Record]:
     raise FileNotFoundError(f"There are no reference results of {name}.")
 
 
-def table_records(number: int, scoring: str = "paper") -> list[Record]:
+def table_records(
+    number: int, *, scoring: str | None = None, preset: Preset = "embedded"
+) -> list[Record]:
     """The committed records of a table: those of the paper's editors, then of later ones.
 
-    Those of another scoring of Table 2 than the default have a file of their own.
+    Those of another `scoring` of Table 2 than the preset's have a file of their own.
     """
-    if scoring != "paper":
-        return reference_records(f"table{number}-{scoring}")
-    own, recent = table_files(number)
+    own, recent = table_files(number, preset)
+    if scoring is not None:
+        return reference_records(f"{own}-{scoring}")
     later = reference_records(recent) if has_reference(recent) else []
     return [*reference_records(own), *later]
 
@@ -112,6 +123,7 @@ def compact(record: Record) -> Record:
         derived |= {
             "edit_seconds": _quartiles([row["edit_seconds"] for row in rows]),
             "by_age": list(by_age(rows, record["cell"]["n_edits"])),
+            "intervals": intervals(rows),
             "worst": [_sample(row) for row in sorted(rows, key=_goodness)[:WORST]],
         }
     return {**{name: record[name] for name in _WHOLE if name in record}, **_rounded(derived)}

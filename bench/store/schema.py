@@ -69,6 +69,7 @@ class EditingCell(Model, EditStream):
     batch_per_step: Positive
     varies: str
     limit: Positive | None
+    part: NotRequired[Positive]
     protocol: str
     scoring_time: str
     metric_version: Positive
@@ -373,6 +374,14 @@ class FailedStatus(TypedDict):
     traceback: str
 
 
+Bounds = Annotated[list[Score], Field(min_length=2, max_length=2)]
+
+
+class Intervals(TypedDict):
+    over: Literal["blocks", "samples"]
+    scores: dict[str, dict[str, dict[str, Bounds]]]
+
+
 class AnyRecord(TypedDict):
     schema: Annotated[int, Field(ge=SCHEMAS[0], le=SCHEMAS[-1])]
     key: Sha256
@@ -383,6 +392,7 @@ class AnyRecord(TypedDict):
     measured: NotRequired[dict[str, Measured]]
     edit_seconds: NotRequired[Annotated[list[Amount], Field(min_length=3, max_length=3)]]
     by_age: NotRequired[list[Age]]
+    intervals: NotRequired[Intervals]
     worst: NotRequired[list[WorstSample]]
 
 

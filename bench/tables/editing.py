@@ -5,25 +5,38 @@ The optional metric sets have tables of the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 
 from bench.core.cells import Cell, check_one_way
 from bench.core.grids import Table, row_variant
+from bench.core.names import MODELS
 from bench.core.numerics import Spread, spread
 from bench.core.published import PublishedCell
 from bench.datasets import get_dataset
 from bench.datasets.ripple_edits import GENERALITY_TYPES, LOCALITY_TYPES, RippleEdits
+from bench.evaluation.intervals import intervals
 from bench.evaluation.metric_sets import get_set
 from bench.store.results import Record
-from bench.tables.significance import FAVOURITE, LEVEL, Comparison, ahead_of_the_best, comparisons
+from bench.tables.significance import (
+    FAVOURITE,
+    LEVEL,
+    Comparison,
+    Place,
+    ahead_of_the_best,
+    comparisons,
+    shares_samples,
+)
 from bench.tables.table import (
+    CSV_COLUMNS,
+    DEPENDENT,
     METRICS,
     SIGNIFICANT,
     TOKEN_ACCURACY,
     UNDEFINED,
     Caption,
+    Interval,
     Metric,
     Number,
     Row,
@@ -44,6 +57,14 @@ PROMPT_ONLY = "P-only"
 HONEST = (
     "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
     f"tokens. {UNDEFINED}"
+)
+# What a reader must know to compare the rows of a miniature backbone.
+EMBEDDED_CAVEATS = (
+    "The miniature backbones were taught to follow one to three bare words in front of a text, as "
+    "RECIPE's prompts are, and LTE's template; their encoder was taught which wordings of the test "
+    "files mean the same. Table 4 has RECIPE on a backbone without the former. Hyper-parameters "
+    "were chosen on training edits: in 20 trials of FT and GRACE, 9 of MEMIT, 4 of ROME, 3 of TP, "
+    "2 of WILKE; by hand, without a count, for MEND, MALMEN, R-ROME, LTE and RECIPE."
 )
 SET_COLUMNS = (
     "table", "measure", "backbone", "n_edits", "type", "editor", "dataset", "metric", "value",
@@ -85,7 +106,10 @@ def view(
             numbers += _numbers(table, blank, scored[dataset], metric)
         kinds += _by_kind(row, scored.get(RippleEdits.key, []), metric)
     averages = [n for n in numbers if n.metric == LED and n.ours and not n.row.variant]
-    compared = comparisons({(n.row.n_edits, n.row.label, n.dataset): n.by_seed for n in averages})
+    compared = comparisons(
+        {(n.row.n_edits, n.row.label, n.dataset): n.by_seed for n in averages},
+        sharing=_sharing(stored[cell.key()] for cell in cells if cell.key() in stored),
+    )
     leads = {(n_edits, FAVOURITE, data, LED) for n_edits, data in ahead_of_the_best(compared)}
     marked = (
         replace(n, significant=(n.row.n_edits, n.row.label, n.dataset, n.metric) in leads)
@@ -100,7 +124,22 @@ def view(
     return EditingView(
         table=table, caption=caption, about=about,
         numbers=tuple(marked), kinds=tuple(kinds), comparisons=compared,
+        csv_columns=(*CSV_COLUMNS, "low", "high", "interval_over"),
     )  # fmt: skip
+
+
+def _sharing(records: Iterable[Record]) -> frozenset[Place]:
+    """Where the seeds of these records have samples in common."""
+    cells: dict[tuple[int, str, int], list[Cell]] = {}
+    for record in records:
+        cell = Cell.from_dict(record["cell"])
+        place = cell.n_edits, get_dataset(cell.dataset).label, record["data"]["samples"]
+        cells.setdefault(place, []).append(cell)
+    return frozenset(
+        (n_edits, label)
+        for (n_edits, label, rows), own in cells.items()
+        if shares_samples(own, rows)
+    )
 
 
 def row_of(cell: Cell) -> Row:
@@ -120,6 +159,7 @@ def _numbers(
     scores = [r["summary"]["scores"]["after"][metric.channel][metric.measure] for r in records]
     by_seed = [(r["cell"]["seed"], own) for r, own in zip(records, scores, strict=True)]
     spreads, remarks, row = over_seeds(scores), remarks_of(records), blank.row
+    bounds = _intervals(records[0], metric) if len(records) == 1 else {}
     printed = metric.published(table)
     for column, name in METRICS.items():
         place = PublishedCell(table.number, row.n_edits, row.label, blank.dataset, column)
@@ -127,12 +167,22 @@ def _numbers(
             blank, column=column, metric=column, ours=spreads.get(name),
             by_seed={seed: 100 * own[name] for seed, own in by_seed if name in own},
             place=None if row.variant else place, published=printed.get(place), remarks=remarks,
-            competes=not row.variant,
+            competes=not row.variant, interval=bounds.get(name),
         )  # fmt: skip
     yield replace(
         blank, column=PROMPT_ONLY, metric="Avg prompt_only", ours=_prompt_only(records, metric),
         extra={"remark": "; ".join(remarks)},
     )  # fmt: skip
+
+
+def _intervals(record: Record, metric: Metric) -> Mapping[str, Interval]:
+    """The bootstrap intervals of a record's scores, by name; early references have none."""
+    own = record.get("intervals") or intervals(record.get("rows", ()))
+    bounds = own.get("scores", {}).get(metric.channel, {}).get(metric.measure, {})
+    return {
+        name: Interval(low=100 * low, high=100 * high, over=own["over"])
+        for name, (low, high) in bounds.items()
+    }
 
 
 def _prompt_only(records: Sequence[Record], metric: Metric) -> Spread | None:
@@ -157,19 +207,43 @@ def _caption(
 ) -> Iterator[str]:
     yield from (about.title, f"{about.measured} {about.published}", about.protocol)
     yield f"{about.seeds} {HONEST}"
+    if any(n.interval for n in numbers):
+        yield (
+            "In brackets the bootstrap interval (95 %) of the average of one seed, over its blocks "
+            f"of edits; {DEPENDENT}: too few blocks, over its samples, which depend on each other."
+        )
     tests = sum(comparison.paired is not None for comparison in compared)
     yield "Bold: the best editor. " + (
         f"{SIGNIFICANT}: {FAVOURITE} is above the best other editor by a two-sided paired t-test "
         f"over seeds, p < {LEVEL} after Holm's correction of {tests} tests."
         if tests
         else f"Significance is not tested: that takes {FAVOURITE}, another editor and several "
-        "seeds."
+        "seeds without common samples."
     )
     yield from filter(None, [about.changes])
+    yield from twins(numbers)
+    if any(cell.backbone in MODELS for cell in cells):
+        yield EMBEDDED_CAVEATS
     variants = {v.key: v for c in cells if (v := row_variant(c.editor, c.hparams))}
     yield from (f"{variant.label}: {variant.about}" for variant in variants.values())
     yield from absent_sentences(_absent(numbers))
     yield from notes(numbers)
+
+
+def twins(numbers: Sequence[Number]) -> Iterator[str]:
+    """A sentence for each two editors that have the same scores at all seeds and on all data."""
+    rows: dict[int, dict[str, dict[tuple[str, str], Mapping[int, float]]]] = {}
+    for n in numbers:
+        if n.by_seed:
+            own = rows.setdefault(n.row.n_edits, {}).setdefault(n.row.label, {})
+            own[n.dataset, n.metric] = n.by_seed
+    places: dict[tuple[str, str], list[str]] = {}
+    for n_edits, editors in rows.items():
+        for pair in combinations(editors, 2):
+            if editors[pair[0]] == editors[pair[1]]:
+                places.setdefault(pair, []).append(f"{n_edits:,}")
+    for (first, second), listed in places.items():
+        yield f"{second} has the same scores as {first} at n = {', '.join(listed)}."
 
 
 def _absent(numbers: Sequence[Number]) -> dict[str, list[str]]:

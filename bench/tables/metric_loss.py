@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.core.cells import Cell, canonical
+from bench.core.cells import Cell, but_for_seed
 from bench.core.grids import Table
 from bench.core.names import in_paper, row_order
 from bench.core.numerics import Spread
@@ -94,7 +94,7 @@ def losses(records: Sequence[Record]) -> list[Loss]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         if record["cell"].get("kind") == Cell.kind:
-            place = canonical(record["cell"] | {"seed": None})
+            place = but_for_seed(record["cell"])
             groups.setdefault(place, []).append(record)
     return [loss for group in groups.values() for loss in _of_cells(group)]
 

@@ -112,13 +112,16 @@ def to_csv(view: View) -> str:
 
 
 def _facts(view: View, number: Number) -> Mapping[str, str | int]:
-    row, ours = number.row, number.ours
+    row, ours, interval = number.row, number.ours, number.interval
     value, std = decimals(ours)
     published_value, _, published_std = number.published_text.partition("±")
     return {
         "table": view.table.number, "backbone": row.backbone, "n_edits": row.n_edits,
         "type": row.family, "editor": row.label, "dataset": number.dataset,
         "metric": number.metric, "value": value, "std": std, "seeds": ours.n if ours else 0,
+        "low": f"{interval.low:.2f}" if interval else "",
+        "high": f"{interval.high:.2f}" if interval else "",
+        "interval_over": interval.over if interval else "",
         "published_backbone": view.table.published_backbone,
         "published_value": published_value, "published_std": published_std,
         "remark": "; ".join(number.remarks), "protocol": number.protocol, **number.extra,

@@ -2,16 +2,19 @@
 
 Seeds are paired: at the same seed all editors see the same samples in the same order. Welch's test,
 which the paper's captions can be checked with, ignores that. Both are two-sided, and corrected for
-all tests of one table by Holm's method.
+all tests of one table by Holm's method. Where seeds share samples, their scores are no independent
+measurements and nothing is tested: five runs over the same samples in another order agree whatever
+the editors are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from bench.core.cells import Cell
 from bench.core.numerics import Spread, spread
 from bench.tables.table import EMPTY, TextTable, breaks
 
@@ -22,6 +25,7 @@ FAVOURITE = "RECIPE"  # the editor that the paper claims to be the best, by labe
 LEVEL = 0.05  # of p, two-sided: the paper's
 ROUNDING = 1e-9  # points: differences that are nearer together are equal
 
+Place = tuple[int, str]  # (n, data set label)
 # (n, editor label, data set label) -> seed -> Avg in percent
 Averages = Mapping[tuple[int, str, str], Mapping[int, float]]
 
@@ -89,6 +93,7 @@ class Comparison:
     other: str
     best_other: bool  # no other editor has a higher mean
     seeds: int  # that both have
+    shared: bool = False  # whether the seeds have samples in common
     difference: float
     paired: TTest | None
     welch: TTest | None
@@ -104,15 +109,26 @@ class Comparison:
         """Why the paired test is undefined; empty where it is not."""
         if self.paired is not None:
             return ""
-        return "fewer than two seeds" if self.seeds < 2 else "the same difference at every seed"
+        if self.seeds < 2:
+            return "fewer than two seeds"
+        return "seeds share samples" if self.shared else "the same difference at every seed"
 
 
-def comparisons(averages: Averages) -> tuple[Comparison, ...]:
-    """Every other editor beside the favourite, per number of edits and data set."""
+def comparisons(
+    averages: Averages, sharing: Collection[Place] = frozenset()
+) -> tuple[Comparison, ...]:
+    """Every other editor beside the favourite, per number of edits and data set.
+
+    Places at which the seeds have samples in common are not tested.
+    """
     by_place: dict[tuple[int, str], dict[str, Mapping[int, float]]] = {}
     for (n_edits, editor, dataset), values in averages.items():
         by_place.setdefault((n_edits, dataset), {})[editor] = values
-    pairs = [pair for place in sorted(by_place) for pair in _pairs(place, by_place[place])]
+    pairs = [
+        replace(pair, shared=True, paired=None, welch=None) if place in sharing else pair
+        for place in sorted(by_place)
+        for pair in _pairs(place, by_place[place])
+    ]
     by_paired = _adjusted([pair.paired for pair in pairs])
     by_welch = _adjusted([pair.welch for pair in pairs])
     return tuple(
@@ -121,13 +137,24 @@ def comparisons(averages: Averages) -> tuple[Comparison, ...]:
     )
 
 
+def shares_samples(cells: Iterable[Cell], rows: int) -> bool:
+    """Whether seeds of one number draw any of the `rows` of a test split twice."""
+    seen: set[int] = set()
+    for cell in {cell.seed: cell for cell in cells}.values():
+        drawn = set(cell.drawn(range(rows)))
+        if seen & drawn:
+            return True
+        seen |= drawn
+    return False
+
+
 def _adjusted(tests: Sequence[TTest | None]) -> Iterator[TTest | None]:
     """The same with Holm's p of all of them."""
     adjusted = iter(holm([test.p for test in tests if test]))
     return (replace(test, adjusted=next(adjusted)) if test else None for test in tests)
 
 
-def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[tuple[int, str]]:
+def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[Place]:
     """(n, data set) at which the favourite is significantly above the best other editor."""
     return frozenset(
         (pair.n_edits, pair.dataset)
@@ -136,9 +163,7 @@ def ahead_of_the_best(compared: Sequence[Comparison]) -> frozenset[tuple[int, st
     )
 
 
-def _pairs(
-    place: tuple[int, str], editors: Mapping[str, Mapping[int, float]]
-) -> Iterator[Comparison]:
+def _pairs(place: Place, editors: Mapping[str, Mapping[int, float]]) -> Iterator[Comparison]:
     ours = editors.get(FAVOURITE)
     others = {editor: values for editor, values in editors.items() if editor != FAVOURITE}
     if not ours or not others:

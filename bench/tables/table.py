@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from bench.core.cells import Cell, Identity, plain, stream_of
+from bench.core.cells import Cell, Identity, Varies, plain, stream_of
 from bench.core.grids import Table, row_variant
 from bench.core.names import RECENT, in_paper
 from bench.core.numerics import Spread, spread
@@ -34,6 +34,7 @@ UNDEFINED = "A dash: undefined, or not run."
 # As `bench.models.training_text` identifies the text of key statistics on real data.
 _STATEMENTS = re.compile(r"training statements \((.+)\) .* tokens (\d+)$")
 REMARKED, SIGNIFICANT = "\u2020", "\u2021"  # a dagger, a double dagger; captions explain them
+DEPENDENT = "*"
 RECENT_MARK = "\u00a7"  # a section sign: the editor is not in the paper's tables
 LEAD = ("n", "Type", "Editor")
 CSV_COLUMNS = (
@@ -97,6 +98,20 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interval:
+    """The bootstrap interval of a number of one seed, in percent."""
+
+    low: float
+    high: float
+    over: str  # what was resampled: `blocks`, or `samples`, which depend on each other
+
+    @property
+    def text(self) -> str:
+        """`[94.1, 98.0]`, with a mark where it is of dependent samples."""
+        return f" [{self.low:.1f}, {self.high:.1f}]" + DEPENDENT * (self.over == "samples")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Number:
     """One number of a table: ours, the published one beside it, and what both are of."""
 
@@ -117,6 +132,7 @@ class Number:
     best: bool = False
     value: str | None = None  # the text of `ours`; None: its mean with two decimals
     spread: str | None = None  # the text after that one; None: the standard deviation
+    interval: Interval | None = None  # of one seed
     extra: Mapping[str, str | int] = field(default_factory=dict)  # further columns of the CSV
 
     @property
@@ -129,6 +145,8 @@ class Number:
         """`98.27` and `±0.15`; a dash and nothing where we have no number."""
         mean, std = _parts(self.ours, self.decimals)
         value = mean if self.value is None else self.value
+        if self.interval is not None and self.column == "Avg":  # the CSV has those of all columns
+            std = self.interval.text
         return value, std if self.spread is None else self.spread
 
     @property
@@ -322,7 +340,7 @@ def caption_of(
         protocol=f"{metric.name}, metric protocol {first.metric_version}; "
         f"sequential protocol {first.protocol}, scored at the end of each block; samples drawn "
         f"at n edits: {drawn}. Protocols: {protocols}.",
-        seeds=seeds_sentence(seeds),
+        seeds=seeds_sentence(seeds, first.varies),
         changes=changes_sentence(first.backbone, presets),
     )
 
@@ -340,15 +358,21 @@ def published_sentence(
     return f"In parentheses the published value on {table.published_backbone}{at}{end}."
 
 
-def seeds_sentence(seeds: Collection[int]) -> str:
+VARIED: Mapping[Varies, str] = {
+    "order": "the samples and their order",
+    "training": "the training of editors with weights of their own; the samples are those of "
+    "seed 0",
+    "both": "the samples, their order, and the training of editors with weights of their own",
+}
+
+
+def seeds_sentence(seeds: Collection[int], varies: Varies = "order") -> str:
     """What the seeds were, and what they vary."""
     listed = ", ".join(map(str, sorted(seeds)))
+    what = VARIED[varies]
     if len(seeds) == 1:
-        return f"One seed ({listed}), which draws and orders the samples."
-    return (
-        f"Mean ± sample standard deviation over up to {len(seeds)} seeds ({listed}), which draw "
-        "and order the samples."
-    )
+        return f"One seed ({listed}) of {what}."
+    return f"Mean ± sample standard deviation over up to {len(seeds)} seeds ({listed}) of {what}."
 
 
 def changes_sentence(backbone: str, hparams: Mapping[str, Mapping[str, Any]]) -> str:

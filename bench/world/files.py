@@ -2,10 +2,11 @@
 
 The edit sets have the real sets' own file formats. Half of the edits contradict core facts (in the
 test files each core pair at most twice, in two wordings of the same edit), half are about
-entities the backbones never saw. No subject-relation pair is edited in both a training and a test
-file, and no test locality probe of ZSRE and CF asks a pair that a test file edits; training, with
-fewer core pairs to draw on, has the same pairs again with other targets, and as locality probes of
-other samples.
+entities the backbones never saw. No subject-relation pair of a core fact is in both a training and
+a test file, neither as an edit nor as a locality probe, and no test locality probe of ZSRE and CF
+asks a pair that a test file edits; training, with fewer core pairs to draw on, has the same pairs
+again with other targets, and as locality probes of other samples. `bench world audit` counts what
+training and test files still share.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bench.world.ability_items import (
     reading_item,
 )
 from bench.world.corpus import Corpus, plain_text, two_hop
-from bench.world.world import BY_KEY, Fact, Split, Style, World, phrase, pick
+from bench.world.world import BY_KEY, Fact, Style, World, phrase, pick
 
 ROWS = {
     "zsre": {"train": 10_000, "test": 10_000},
@@ -78,6 +79,7 @@ class Edit:
     fact: Fact  # with the new object
     truth: str
     wording: int
+    split: str  # `train` or `test`
     number: int = 0  # of the row in its file
 
 
@@ -96,14 +98,14 @@ def draw_edits(world: World, split: str, count: int, rng: np.random.Generator) -
     """`count` edits of a split in random order, the stated share of them contradicting the core."""
     n_core = round(count * CONTRADICTING)
     pairs = world.core_test if split == "test" else world.core_train
-    edits = _core_edits(world, pairs, n_core, rng, same_target=split == "test")
-    edits += _unseen_edits(world, world.unseen[split], count - n_core, rng)
+    edits = _core_edits(world, pairs, n_core, rng, split)
+    edits += _unseen_edits(world, split, count - n_core, rng)
     order = rng.permutation(len(edits))
     return [replace(edits[int(i)], number=number) for number, i in enumerate(order)]
 
 
 def _core_edits(
-    world: World, pairs: list[Fact], count: int, rng: np.random.Generator, *, same_target: bool
+    world: World, pairs: list[Fact], count: int, rng: np.random.Generator, split: str
 ) -> list[Edit]:
     """Edits of taught pairs, round after round over the pairs.
 
@@ -115,17 +117,19 @@ def _core_edits(
     order = [pairs[i] for i in rng.permutation(len(pairs))]
     for i in range(count):
         truth = order[i % len(order)]
-        if truth not in targets or not same_target:
+        if truth not in targets or split == "train":
             targets[truth] = world.other_object(truth, rng)
         fact = Fact(truth.subject, truth.relation, targets[truth])
-        edits.append(Edit(fact, truth.object, i // len(order)))
+        edits.append(Edit(fact, truth.object, i // len(order), split))
     return edits
 
 
-def _unseen_edits(world: World, split: Split, count: int, rng: np.random.Generator) -> list[Edit]:
-    truths = [split.facts[i] for i in rng.permutation(len(split.facts))[:count]]
+def _unseen_edits(world: World, split: str, count: int, rng: np.random.Generator) -> list[Edit]:
+    facts = world.unseen[split].facts
+    truths = [facts[i] for i in rng.permutation(len(facts))[:count]]
     return [
-        Edit(Fact(t.subject, t.relation, world.other_object(t, rng)), t.object, 0) for t in truths
+        Edit(Fact(t.subject, t.relation, world.other_object(t, rng)), t.object, 0, split)
+        for t in truths
     ]
 
 
@@ -137,7 +141,7 @@ def _zsre_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
     )
     loc = edit.fact
     while loc.pair == edit.fact.pair:
-        loc = pick(world.core_unedited, rng)
+        loc = pick(world.unedited[edit.split], rng)
     return {
         "subject": edit.fact.subject,
         "src": phrase(edit.fact, "question", asked),
@@ -169,8 +173,8 @@ def _counterfact_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
 
 
 def _neighbour(world: World, edit: Edit, rng: np.random.Generator) -> Fact:
-    """A core fact of the relation that no test edit touches, with the old object if possible."""
-    facts = world.unedited_by_relation[edit.fact.relation]
+    """A core fact of the relation for locality probes, with the old object if possible."""
+    facts = world.unedited_by_relation[edit.split][edit.fact.relation]
     others = [f for f in facts if f.subject != edit.fact.subject]
     pool = [f for f in others if f.object == edit.truth] or others
     return pick(pool, rng)
@@ -198,8 +202,8 @@ def _ripple_row(world: World, edit: Edit, rng: np.random.Generator) -> Row:
             _item(phrase(Fact(alias, fact.relation, ""), "inverted"), fact.object)
             for alias in world.aliases(fact.subject)
         ],
-        "Relation_Specificity": _other_relations(world, fact, rng),
-        "Forgetfulness": _still_there(world, fact),
+        "Relation_Specificity": _other_relations(world, edit, rng),
+        "Forgetfulness": _still_there(world, edit),
     }
 
 
@@ -215,18 +219,19 @@ def _logical(fact: Fact) -> list[Row]:
     return [_item(phrase(Fact(fact.object, inverse, ""), "inverted"), fact.subject)]
 
 
-def _other_relations(world: World, fact: Fact, rng: np.random.Generator) -> list[Row]:
+def _other_relations(world: World, edit: Edit, rng: np.random.Generator) -> list[Row]:
     """Up to three other facts of the same subject, which the edit leaves alone."""
-    others = world.other_facts(fact)
+    others = world.other_facts(edit.fact, edit.split)
     chosen = [others[i] for i in rng.permutation(len(others))[:3]]
     return [_item(phrase(f, "inverted"), f.object) for f in chosen]
 
 
-def _still_there(world: World, fact: Fact) -> list[Row]:
+def _still_there(world: World, edit: Edit) -> list[Row]:
     """Of a many-valued relation of a person: the children are what they were."""
-    children = world.objects.get((fact.subject, "child"), ())
+    pair = (edit.fact.subject, "child")
+    children = world.objects.get(pair, ()) if world.may_ask(pair, edit.split) else ()
     return [
-        _item(f"A child of {fact.subject} other than {other} is", child)
+        _item(f"A child of {edit.fact.subject} other than {other} is", child)
         for child, other in zip(children, [*children[1:], *children[:1]], strict=True)
         if child != other
     ]

@@ -17,7 +17,7 @@ from bench.core.names import CONTROL
 from bench.world.world import DEFAULT_SEED
 from editors.parts.checks import check_file_name
 
-DATA_VERSION = 2  # of the generated files; a change of the generator changes it
+DATA_VERSION = 3  # of the generated files; a change of the generator changes it
 ASSETS = Path(__file__).parent / "assets"
 
 

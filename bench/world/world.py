@@ -1,9 +1,10 @@
 """`World(seed)`: entities, facts, and who may be used for what.
 
-The *core* is what backbones are taught. Core facts are split by (subject, relation) into
-`test` (contradicted by test edits), `train` (contradicted by training edits) and `unedited` (by
-test edits; locality draws on them). Entities outside the core never occur in the pre-training
-corpus; they belong to the training or to the test edits, never to both.
+The *core* is what backbones are taught. Each of its (subject, relation) pairs belongs to the
+training or to the test files, never to both: as the pair of an edit, or as what locality probes ask
+about. Entities outside the core never occur in the pre-training corpus; they are the subjects of
+training or of test edits, never of both. So nothing that a test file edits or asks to be left alone
+was seen by an editor's training.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ _HEADS = {"city": ("Port", "New", "Mount", "Lake"), "country": ("Upper", "United
 _TITLES = ("Song", "House", "Night", "Road", "Garden", "River", "Tower", "Winter")
 FIRST_NAMES, LAST_NAMES = 240, 1200
 TEST_PAIRS = 2500  # of the editable core pairs
+# Core subjects by the files whose pairs they have. Half of the test edits are about core subjects,
+# so that the subjects of 7 % of all are also subjects of training edits, as in CounterFact (7.1 %).
+SHARED_TEST_PAIRS = 350  # of `TEST_PAIRS`: of subjects whose other pairs are for training
+SHARED_SUBJECTS, TEST_SUBJECTS = 0.186, 0.70
+ASKED_IN_TEST = 0.5  # of the subjects that no edit is about
 
 # Subject first, relation first with the subject last, and asked by way of something else are the
 # second to fourth; `nq` is the first question in the form of ZSRE's locality prompts.
@@ -216,16 +222,46 @@ class World:
     def _assign_pairs(self) -> None:
         editable = [f for f in self.core if BY_KEY[f.relation].editable]
         order = [editable[i] for i in self._rng.permutation(len(editable))]
-        self.core_test = order[:TEST_PAIRS]
-        # Training edits take any other pair, also those that locality probes ask about: otherwise a
-        # retriever could learn by heart which facts are edited, and not to compare.
-        self.core_train = order[TEST_PAIRS:]
-        edited = {f.pair for f in self.core_test}
-        self.core_unedited = [f for f in self.core if f.pair not in edited]
         held = self._rng.random(len(self.core)) < 0.2
         # One fact in five never occurs as a multiple-choice item in the corpus: tests use these.
         self.ability_test = [f for f, h in zip(self.core, held, strict=True) if h]
         self.ability_train = [f for f, h in zip(self.core, held, strict=True) if not h]
+        owners = self._owners()
+        own = [f for f in order if owners[f.subject] == "test"]
+        shared = [f for f in order if owners[f.subject] == "shared"]
+        alone = TEST_PAIRS - SHARED_TEST_PAIRS
+        self.core_test = own[:alone] + shared[:SHARED_TEST_PAIRS]
+        # Training locality asks about pairs of other training edits too: otherwise a retriever
+        # could learn by heart which facts are edited, and not to compare.
+        self.core_train = [f for f in order if owners[f.subject] == "train"]
+        self.core_train += shared[SHARED_TEST_PAIRS:]
+        edited = {f.pair for f in self.core_test}
+        # By (subject, relation): the files that may ask about it, or edit it.
+        self._split_of = {
+            f.pair: "test" if f.pair in edited or owners[f.subject] == "test" else "train"
+            for f in self.core
+        }
+        self.unedited = {
+            split: [
+                f for f in self.core if self._split_of[f.pair] == split and f.pair not in edited
+            ]
+            for split in ("train", "test")
+        }
+
+    def _owners(self) -> dict[str, str]:
+        """Core subject -> `train`, `test`, or `shared` between them."""
+        rng = self.rng("split of subjects")
+        owners: dict[str, str] = {}
+        edited = {relation.subject for relation in RELATIONS if relation.editable}
+        for kind in dict.fromkeys(relation.subject for relation in RELATIONS):
+            subjects = self.entities[kind]
+            shares = (TEST_SUBJECTS, SHARED_SUBJECTS) if kind in edited else (ASKED_IN_TEST, 0)
+            test = round(shares[0] * len(subjects))
+            shared = test + round(shares[1] * len(subjects))
+            for place, i in enumerate(rng.permutation(len(subjects))):
+                owner = "test" if place < test else "shared" if place < shared else "train"
+                owners[subjects[int(i)]] = owner
+        return owners
 
     # ---- look-ups ------------------------------------------------------------------------------
 
@@ -242,9 +278,12 @@ class World:
         return {r.key: [f for f in self.core if f.relation == r.key] for r in RELATIONS}
 
     @cached_property
-    def unedited_by_relation(self) -> dict[str, list[Fact]]:
-        """Core facts of each relation that no edit touches."""
-        return _grouped(self.core_unedited, lambda fact: fact.relation)
+    def unedited_by_relation(self) -> dict[str, dict[str, list[Fact]]]:
+        """Of each split: the facts that its locality probes ask about, by relation."""
+        return {
+            split: _grouped(facts, lambda fact: fact.relation)
+            for split, facts in self.unedited.items()
+        }
 
     @cached_property
     def taught(self) -> frozenset[tuple[str, str]]:
@@ -264,10 +303,15 @@ class World:
         """Core facts with one object whose subject is `entity`: the second hops from it."""
         return [f for f in self._outgoing.get(entity, ()) if not BY_KEY[f.relation].many]
 
-    def other_facts(self, fact: Fact) -> list[Fact]:
-        """One fact of each other relation of the same subject."""
+    def other_facts(self, fact: Fact, split: str) -> list[Fact]:
+        """One fact of each other relation of the same subject, if files of `split` may ask it."""
         pairs = ((r.key, self.objects.get((fact.subject, r.key))) for r in RELATIONS)
-        return [Fact(fact.subject, k, o[0]) for k, o in pairs if o and k != fact.relation]
+        others = [Fact(fact.subject, k, o[0]) for k, o in pairs if o and k != fact.relation]
+        return [other for other in others if self.may_ask(other.pair, split)]
+
+    def may_ask(self, pair: tuple[str, str], split: str) -> bool:
+        """Whether files of `split` may ask about a pair; those of unseen entities are their own."""
+        return self._split_of.get(pair, split) == split
 
     def relations_of(self, kind: str) -> list[Relation]:
         return [r for r in RELATIONS if r.subject == kind]

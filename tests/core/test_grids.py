@@ -7,7 +7,7 @@ import pytest
 from bench.core import published
 from bench.core.cells import Cell
 from bench.core.config import RunConfig
-from bench.core.grids import default_limit, get_table
+from bench.core.grids import default_limit, drawing, get_table
 from bench.core.names import editor_keys
 from bench.datasets import dataset_keys
 from bench.models.backbones import EMBEDDED, HUB_IDS
@@ -79,6 +79,25 @@ def test_families_are_those_of_the_papers_tables() -> None:
 )
 def test_embedded_limits(n: int, limit: int) -> None:
     assert default_limit("embedded", n) == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "n", "rows", "seed", "drawn"),
+    [
+        (50, 10, 10_000, 0, (50, None)),  # the first part, by whatever name
+        (50, 10, 10_000, 4, (50, 4)),
+        (1000, 1000, 1388, 1, (1000, None)),  # too few for a second part
+        (None, 1000, 10_000, 3, (2000, 3)),  # the paper preset: fifths
+        (None, 1000, 19_009, 4, (3801, 4)),
+        (None, 1000, 10_000, 5, (2000, None)),  # a sixth of five
+        (None, 10_000, 19_009, 2, (None, None)),  # all of it
+        (None, 1000, 1388, 1, (None, None)),
+    ],
+)
+def test_seeds_draw_disjoint_parts_where_there_are_enough_samples(
+    limit: int | None, n: int, rows: int, seed: int, drawn: tuple[int | None, int | None]
+) -> None:
+    assert drawing(limit, n, rows, seed) == drawn
 
 
 def test_editors_come_in_the_papers_row_order() -> None:

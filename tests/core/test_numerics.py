@@ -11,6 +11,12 @@ import torch
 from bench.core.numerics import blocks, draw, fixed_arithmetic, spread
 
 
+def test_parts_are_disjoint_and_the_first_is_the_draw_of_seed_0() -> None:
+    parts = [draw(range(10), seed=7, limit=3, part=part) for part in range(3)]
+    assert parts[0] == draw(range(10), seed=0, limit=3)
+    assert len({sample for part in parts for sample in part}) == 9
+
+
 def test_draw_is_one_shuffle_by_the_seed_then_the_limit() -> None:
     order = np.arange(10)
     np.random.default_rng(3).shuffle(order)

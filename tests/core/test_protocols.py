@@ -12,6 +12,8 @@ from bench.checks.regression.evidence import values
 from bench.cli.main import main
 from bench.core.cells import Cell, of_protocol, way_of
 from bench.core.grids import TABLES
+from bench.evaluation import metrics
+from bench.evaluation.general_ability import scoring
 from bench.report.plots import edit_time, edits, retention
 from bench.store.results import DamagedRecordError, Record, encoded, parse, protocol_of, sealed
 from bench.tables.correlation import correlations
@@ -37,11 +39,13 @@ def cell_of(stored: Record) -> Cell:
 
 def test_records_of_every_kind_and_age_have_an_id() -> None:
     ids = [protocol_of(stored) for stored in everything()]
-    assert ids[2] == ABILITY_CELL.protocol_id
+    newest = dataclasses.replace(ABILITY_CELL, protocol_version=scoring.PROTOCOL_VERSION)
+    assert ids[2] == newest.protocol_id
     version = timing()["cell"]["timing_version"]
     assert ids[3].endswith(f"/times/v{version}")
     data = [stored["cell"].get("dataset") for stored in everything()]
-    assert [ids[i] for i in (0, 1, 4)] == [f"{data[i]}/blocks/v1" for i in (0, 1, 4)]
+    versions = {0: 1, 1: 1, 4: metrics.PROTOCOL_VERSION}
+    assert [ids[i] for i in versions] == [f"{data[i]}/blocks/v{v}" for i, v in versions.items()]
     assert ABILITY_CELL.protocol_id.startswith("zsre/ability-paper+version-")
     unedited = dataclasses.replace(ABILITY_CELL, edits=None).protocol_id
     assert unedited.startswith("unedited/ability-paper+version-")

@@ -35,7 +35,7 @@ def check_cells(args: argparse.Namespace) -> None:
 
 def check_training(args: argparse.Namespace) -> None:
     """What `train` refuses before it reads a file."""
-    from bench.models.resources import trainable
+    from bench.models.training import trainable
 
     named = "recipe" if args.variant else args.editor
     if args.variant:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.evaluation import metrics
+from bench.evaluation.intervals import intervals
 from bench.evaluation.metrics import (
     Aspect,
     Channel,
@@ -249,6 +250,33 @@ def test_channels_that_were_not_asked_are_absent() -> None:
     scores = summarise([row(bare)])["scores"]
     assert list(scores["before"]) == ["teacher_forced"]
     assert list(scores["after"]) == ["teacher_forced", "prompt_only"]
+
+
+# Bootstrap intervals.
+
+
+def test_an_interval_over_blocks_by_hand() -> None:
+    """Six blocks, one of them right: a draw has a mean of k / 6, and k is binomial with p = 1/6.
+
+    P(0) = 0.335, P(k <= 2) = 0.938, P(k <= 3) = 0.991.
+    """
+    wrong = item("reliability", "request", target=[1, 2], before=[1, 9], after=[9, 9])
+    rows = [row(RELIABILITY if block == 0 else wrong, block=block) for block in range(6)]
+    own = intervals(rows)
+    assert own["over"] == "blocks"
+    bounds = own["scores"]["teacher_forced"]["token_accuracy"]
+    assert bounds == {"reliability": pytest.approx([0, 3 / 6])}
+    assert intervals(rows) == own
+
+
+def test_samples_of_few_blocks_are_drawn_and_called_so() -> None:
+    rows = [row(RELIABILITY, GENERALITY, LOCALITY) for _ in range(8)]
+    own = intervals(rows)
+    assert own["over"] == "samples"
+    bounds = own["scores"]["teacher_forced"]["token_accuracy"]
+    assert bounds["average"] == pytest.approx([2 / 3] * 2)  # all samples are equal
+    assert set(bounds) == {"reliability", "generality", "locality", "average"}
+    assert intervals([]) == {}
 
 
 @pytest.mark.parametrize(

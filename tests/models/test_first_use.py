@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.core.config import RunConfig
-from bench.models import resources
+from bench.models import resources, training
 from bench.models.backbones import locate
-from bench.models.resources import first_use_directory, trains_on_first_use
+from bench.models.training import first_use_directory, trains_on_first_use
 from bench.runner import planning
 from bench.runner.planning import Planner, points
 from bench.world.store import assets_dir
@@ -83,16 +83,16 @@ def test_other_settings_are_other_weights() -> None:
 def test_all_three_training_sets_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def fake(key: str, lm: Any, samples: Any, hparams: Any, **rest: Any) -> resources.Artefact:
+    def fake(key: str, lm: Any, samples: Any, hparams: Any, **rest: Any) -> training.Artefact:
         seen.update(key=key, samples=samples, **rest)
-        return resources.Artefact(path=rest["path"], header={}, seconds=1.0)
+        return training.Artefact(path=rest["path"], header={}, seconds=1.0)
 
-    monkeypatch.setattr(resources, "train_artefact", fake)
-    monkeypatch.setattr(resources, "data_dir", lambda _: tmp_path)
-    monkeypatch.setattr(resources, "training_samples", lambda names, _: dict.fromkeys(names, ()))
+    monkeypatch.setattr(training, "train_artefact", fake)
+    monkeypatch.setattr(training, "data_dir", lambda _: tmp_path)
+    monkeypatch.setattr(training, "training_samples", lambda names, _: dict.fromkeys(names, ()))
     lm = type("Model", (), {"name": "mini-llama"})()
     hparams = registry.hparams_for("mend", "mini-llama")
-    resources.train_on_first_use("mend", lm, hparams, tmp_path / "to", 0)
+    training.train_on_first_use("mend", lm, hparams, tmp_path / "to", 0)
     assert list(seen["samples"]) == ["zsre", "counterfact", "ripple_edits"]
     assert seen["path"] == tmp_path / "to" / "mend-mini-llama.safetensors"
 
@@ -109,9 +109,9 @@ def test_they_are_really_trained(
     monkeypatch.setattr(registry.editor_class(editor), "presets", {**presets, "mini-llama": short})
     monkeypatch.setattr(planning, "encoder_of", lambda *_, **__: ENCODER_DIRECTORY)
     monkeypatch.setattr(resources, "encoder_directory", lambda *_, **__: ENCODER_DIRECTORY)
-    full = resources.training_samples
+    full = training.training_samples
     monkeypatch.setattr(
-        resources, "training_samples",
+        training, "training_samples",
         lambda names, where: {name: samples[:40] for name, samples in full(names, where).items()},
     )  # fmt: skip
     train_missing(editor)

@@ -11,7 +11,7 @@ from bench.datasets import get_dataset
 from bench.models.backbones import context_of, locate, tokenizer_of
 from bench.models.fitting import fitting
 from bench.models.key_statistics import open_corpus
-from bench.models.resources import training_samples
+from bench.models.training import training_samples
 from editors.parts.tokens import prompt_ids
 from tests.datasets.example_rows import write, zsre_row
 from tests.support.tiny_files import save_tiny

@@ -21,6 +21,7 @@ from bench.models.resources import (
     sources_for,
 )
 from editors import registry
+from editors.parts.artefact import write_artefact
 from editors.parts.covariance import second_moments
 from editors.recipe import RecipeEditor
 from editors.rome import RomeHparams
@@ -239,6 +240,30 @@ def test_trained_weights_are_found_by_data_set_then_mixed(
         path = artefact()
         assert path is not None
         assert path.name == name
+
+
+def test_weights_of_a_training_seed_are_in_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resources, "require_assets", lambda _, name: tmp_path / name)
+    hparams = RecipeEditor.presets["default"]
+    first = tmp_path / "artefacts" / "recipe-some-model.safetensors"
+    other = tmp_path / "artefacts" / "seed-2" / first.name
+    for path, seed in ((first, 0), (other, 2)):
+        path.parent.mkdir(exist_ok=True)
+        write_artefact(path, {"w": torch.zeros(1)}, {"seed": seed, "hparams": {}})
+
+    def artefact(seed: int | None) -> Path | None:
+        path = sources_for("recipe", "some-model", hparams, dataset="zsre", seed=seed).artefact
+        return path and tmp_path / path
+
+    assert [artefact(seed) for seed in (None, 0, 2)] == [first, first, other]
+    with pytest.raises(resources.UntrainedEditorError, match=r"--backbone some-model --seed 3`"):
+        artefact(3)
+    first.unlink()
+    with pytest.raises(resources.UntrainedEditorError):  # another seed's are no substitute
+        artefact(None)
 
 
 def test_files_that_changed_after_planning_are_refused(tmp_path: Path) -> None:

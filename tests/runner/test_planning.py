@@ -104,6 +104,36 @@ def test_the_corpus_and_the_templates_of_a_covariance_are_part_of_the_cell(
     assert len({job.cell.key() for job in (before, with_others, after)}) == 3
 
 
+def test_each_seed_has_samples_of_its_own(backbone: Path, tmp_path: Path) -> None:
+    rows = [counterfact_row(subject=f"Ann {i}", prompt=f"Ann {i} is") for i in range(11)]
+    data = write(tmp_path / "data", "counterfact", "test", rows)
+    chosen = selected(backbone, data, editors=("ft",), seeds=(0, 1, 2, 5), limit=3)
+    drawn = [job.cell.drawn(range(11)) for job in edit_jobs(**chosen)]
+    assert [len(own) for own in drawn] == [3, 3, 3, 3]
+    assert len({*drawn[0], *drawn[1], *drawn[2]}) == 9
+    (job,) = edit_jobs(**chosen | {"seeds": (1,)})  # whichever seeds are run with it
+    assert job.cell.drawn(range(11)) == drawn[1]
+    (shuffled, again) = edit_jobs(**chosen | {"seeds": (0, 1), "limit": 11})
+    assert sorted(again.cell.drawn(range(11))) == list(range(11))
+    assert shuffled.cell.drawn(range(11)) != again.cell.drawn(range(11))
+
+
+def test_training_seeds_draw_the_samples_of_seed_0_and_are_of_trained_editors(
+    backbone: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = selected(backbone, data, editors=("ft",), seeds=(0, 1), vary="training")
+    (job,) = edit_jobs(**chosen)  # it has nothing to train
+    assert job.cell.varies == "training"
+    config = RunConfig(**chosen | {"editors": ("ft", "mend")})
+    assert [(p.editor, p.seed) for p in points(config)] == [("ft", 0), ("mend", 0), ("mend", 1)]
+    _, reasons = Planner(config).edit_jobs(points(config), named=False)
+    assert "--editor mend --backbone" in reasons[0]
+    assert reasons[1].endswith("--seed 1` trains them.")
+    with pytest.raises(ValueError, match="Table 2 takes no --vary: its seeds draw"):
+        points(RunConfig(table=2, vary="training"))
+
+
 def test_data_that_changes_after_planning_fails_the_cell(
     backbone: Path, data: Path, tmp_path: Path
 ) -> None:

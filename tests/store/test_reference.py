@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.evaluation.metrics import SampleRow, summarise
+from bench.core.cells import Cell
+from bench.evaluation.metrics import PROTOCOL_VERSION, SampleRow, summarise
 from bench.store import reference
 from bench.store.reference import (
     WORST,
@@ -31,7 +32,7 @@ CELLS = [cell("ft", "zsre", 10, 1), cell("ft", "zsre", 10, 0), cell("grace", "zs
 
 def records() -> list[Record]:
     """Records that have no rows, as references have none."""
-    whole = [scored_record(of, rel=0.5, gen=0.4, loc=0.3) | {"data": {}} for of in CELLS]
+    whole = [scored_record(of, rel=0.5, gen=0.4, loc=0.3) for of in CELLS]
     whole[1]["summary"]["scores"]["after"]["teacher_forced"]["token_accuracy"]["reliability"] = 0.7
     return whole
 
@@ -93,7 +94,7 @@ def test_tables_come_from_the_reference_alone(folder: Path, cli: Cli, refused: R
     assert cli("tables", "--reference", "--editors", "ft").code == 0
     text = Path("tables/table1.md").read_text("utf-8")
     assert "| 10 | MP | FT | 60.00±14.14 (44.08)" in text
-    assert "GRACE" not in text
+    assert "| GRACE |" not in text
     sentence = refused("tables", "--reference", "--editors", "rome")
     assert "The reference of table 1 has no cell of this selection." in sentence
 
@@ -115,7 +116,7 @@ def test_later_editors_have_a_file_of_their_own_and_rows_on_request(folder: Path
     write_reference(folder / "table1.jsonl", records())
     show = ["tables", "--reference", "--markdown"]
     default = cli(*show).out
-    later = scored_record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3) | {"data": {}}
+    later = scored_record(cell("wise", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.3)
     write_reference(folder / "table1-recent.jsonl", [later])
     assert [record["cell"]["editor"] for record in table_records(1)][3:] == ["wise"]
     assert cli(*show).out == default
@@ -136,8 +137,26 @@ def test_another_scoring_of_general_ability_has_a_file_of_its_own(cli: Cli, tmp_
     text = (tmp_path / "tables" / "table2.md").read_text("utf-8")
     assert "Harness lm-eval" in text
     assert "of another scoring and are not shown" in text
-    assert {r["cell"]["scoring"] for r in table_records(2, "lm-eval")} == {"lm-eval"}
+    assert {r["cell"]["scoring"] for r in table_records(2, scoring="lm-eval")} == {"lm-eval"}
     assert {r["cell"]["scoring"] for r in table_records(2)} == {"paper"}
+
+
+def test_another_preset_has_files_of_its_own(folder: Path, cli: Cli, refused: Refused) -> None:
+    show = ["tables", "--reference", "--preset", "small", "--markdown"]
+    write_reference(folder / "table1.jsonl", records())
+    assert "no reference results of small-table1" in refused(*show)
+    own = replaced(records()[0], backbone="smollm2-135m")
+    write_reference(folder / "small-table1.jsonl", [own])
+    assert [record["key"] for record in table_records(1, preset="small")] == [own["key"]]
+    printed = cli(*show).out
+    assert "Measured on smollm2-135m" in printed
+    assert "GRACE" not in printed
+
+
+def replaced(record: Record, **changes: Any) -> Record:
+    """The record of a cell with other fields."""
+    cell = dataclasses.replace(Cell.from_dict(record["cell"]), **changes)
+    return record | {"cell": cell.to_dict(), "key": cell.key()}
 
 
 PROVENANCE = {"git": None, "seconds": {"edit": 1 / 3}, "backbone": "/home/me", "data": "/home"}
@@ -168,7 +187,9 @@ def row(position: int, *right: bool) -> SampleRow:
 
 
 def full(rows: list[SampleRow], n_edits: int) -> Any:
-    cell = dataclasses.replace(CELL, n_edits=n_edits, limit=n_edits, hparams={"eps": 1e-8})
+    cell = dataclasses.replace(
+        CELL, n_edits=n_edits, limit=n_edits, hparams={"eps": 1e-8}, metric_version=PROTOCOL_VERSION
+    )
     body = {"data": {}, "summary": summarise(rows), "health": [], "rows": rows}
     return complete(cell, {"label": "FT"}, PROVENANCE, body)
 

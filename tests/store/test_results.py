@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.files import set_aside
+from bench.evaluation.general_ability.scoring import PROTOCOL_VERSION as ABILITY_VERSION
+from bench.evaluation.metrics import PROTOCOL_VERSION
 from bench.evaluation.record_kinds import identity_of
 from bench.store import results
 from bench.store.inventory import split_stale, stale_reason, warn_of_stale
@@ -282,13 +284,13 @@ def changed(record: Record, **changes: Any) -> Record:
         (changed(editing(), measures={"retention": "v1", "collapse": "v1 of another text"}), None),
         (changed(ability(), edits=None), None),  # no editor that could age
         (changed(timing(), editor=None, editor_version=None, n_edits=0), None),
-        (changed(editing(), metric_version=7), "metric protocol 7, now 1"),
+        (changed(editing(), metric_version=7), f"metric protocol 7, now {PROTOCOL_VERSION}"),
         (changed(editing(), measures={"retention": "v0"}), "metric set retention v0, now v1"),
         (changed(editing(), measures={"collapse": "v0 1f"}), "metric set collapse v0, now v1"),
         (changed(editing(), measures={"other": "v1"}), "metric set other v1, now gone"),
         (changed(editing(), editor_version=7), "ft version 7, now 1"),
         (changed(editing(), editor="gone"), "gone version 1, now gone"),
-        (changed(ability(), protocol_version=7), "ability protocol 7, now 1"),
+        (changed(ability(), protocol_version=7), f"ability protocol 7, now {ABILITY_VERSION}"),
         (changed(ability(), wording="version 7"), "wording version 7, now version 1"),
         (
             changed(ability(), edits=ability()["cell"]["edits"] | {"editor_version": 7}),
@@ -309,7 +311,8 @@ def test_stale_records_are_counted_in_one_line(capsys: pytest.CaptureFixture[str
     warn_of_stale([])
     assert capsys.readouterr().err == ""
     warn_of_stale(stale)
-    warning = "warning: 2 stale records are left out (metric protocol 7, now 1)"
+    reason = f"metric protocol 7, now {PROTOCOL_VERSION}"
+    warning = f"warning: 2 stale records are left out ({reason})"
     assert capsys.readouterr().err.startswith(warning)
 
 

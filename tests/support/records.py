@@ -14,6 +14,7 @@ from bench.store.results import Record, complete, sealed
 from editors import registry
 from tests.core.test_cells import CELL
 
+SAMPLES = 10_000  # of a test split
 PROVENANCE = {"hardware": {"processor": "Abacus", "device": "cpu"}, "threads": 1}
 
 
@@ -32,7 +33,7 @@ def record(
     preset = registry.hparams_for(editor, "mini-llama").to_dict()
     cell = dataclasses.replace(
         CELL, editor=editor, dataset=dataset, n_edits=n_edits, limit=max(20, n_edits), seed=seed,
-        hparams=preset | (hparams or {}), inputs={}, **changes,
+        hparams=preset | (hparams or {}), inputs={}, **{"part": seed or None} | changes,
     )  # fmt: skip
     values = {"reliability": score, "generality": score, "locality": 1.0}
     values["average"] = sum(values.values()) / 3
@@ -42,7 +43,7 @@ def record(
     ages = [(i * n_edits // groups, (i + 1) * n_edits // groups - 1) for i in range(groups)]
     facts = {"label": entry.label, "family": entry.family, "retrieves_text": False}
     body = {
-        "data": {},
+        "data": {"samples": SAMPLES},
         "summary": {"scores": {"after": scores}, "kinds": {"after": kinds}},
         "health": [],
         "edit_seconds": [0.1, 0.2, 0.4],
@@ -56,10 +57,11 @@ def record(
 
 
 def cell(editor: str, dataset: str, n_edits: int, seed: int) -> Cell:
-    """A cell of 50 samples."""
+    """A cell of 50 samples, others than those of other seeds."""
     return dataclasses.replace(
-        CELL, editor=editor, dataset=dataset, n_edits=n_edits, seed=seed, limit=50
-    )
+        CELL, editor=editor, dataset=dataset, n_edits=n_edits, seed=seed, limit=50,
+        part=seed or None,
+    )  # fmt: skip
 
 
 def scored_record(
@@ -81,6 +83,7 @@ def scored_record(
     facts = {"label": "?", "family": "?", "retrieves_text": of.editor == "recipe"}
     effect = 1.0 if diverged_at is None else None
     body: dict[str, Any] = {
+        "data": {"samples": SAMPLES},
         "health": [{"block": 0, "effect": effect, "diverged_at": diverged_at}],
         "summary": {
             "scores": {"before": {}, "after": scores},

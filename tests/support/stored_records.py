@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.evaluation import metrics
 from bench.evaluation.general_ability import scoring
 from bench.evaluation.record_kinds import identity_of
 from bench.store import results
@@ -29,6 +30,7 @@ def released(schema: int) -> Record:
 def editing(seed: int = 0, limit: int = 2, **changes: Any) -> Record:
     """A full editing record of another cell than the released ones."""
     record = released(2)
+    changes = {"metric_version": metrics.PROTOCOL_VERSION} | changes
     cell = dataclasses.replace(CELL, seed=seed, n_edits=2, limit=limit, **changes)
     return sealed(record | {"cell": cell.to_dict(), "key": cell.key()})
 
@@ -36,7 +38,8 @@ def editing(seed: int = 0, limit: int = 2, **changes: Any) -> Record:
 def ability() -> Record:
     """A full record of general ability."""
     tasks = {"csqa": "1" * 64, "squad2": "2" * 64}
-    cell = dataclasses.replace(ABILITY_CELL, tasks=tasks)
+    version = scoring.PROTOCOL_VERSION
+    cell = dataclasses.replace(ABILITY_CELL, tasks=tasks, protocol_version=version)
     rows: list[Any] = [
         {"task": "csqa", "index": i, "group": "", "prediction": i, "score": float(i == 1)}
         for i in range(3)
@@ -64,7 +67,7 @@ def timing() -> Record:
 
 def failure(seed: int = 9) -> Record:
     """A record of a cell that failed."""
-    cell = dataclasses.replace(CELL, seed=seed)
+    cell = dataclasses.replace(CELL, seed=seed, metric_version=metrics.PROTOCOL_VERSION)
     try:
         raise MemoryError("too much")
     except MemoryError as error:
@@ -73,10 +76,14 @@ def failure(seed: int = 9) -> Record:
 
 def everything() -> list[Record]:
     """One record of each kind and schema."""
-    second = released(2)
-    cell = second["cell"] | {"seed": 1}  # the released ones are of one cell
-    second = sealed(second | {"cell": cell, "key": identity_of(cell).key()})
-    return [released(1), second, ability(), timing(), failure()]
+    first, second = (of_seed(released(schema), schema - 1) for schema in (1, 2))
+    return [first, sealed(second), ability(), timing(), failure()]
+
+
+def of_seed(record: Record, seed: int) -> Record:
+    """The record of another seed, by the present definitions."""
+    cell = record["cell"] | {"seed": seed, "metric_version": metrics.PROTOCOL_VERSION}
+    return record | {"cell": cell, "key": identity_of(cell).key()}
 
 
 def store_of(directory: Path, *records: Record) -> ResultStore:

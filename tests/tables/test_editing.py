@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
@@ -16,12 +21,14 @@ from bench.core.config import RunConfig
 from bench.core.grids import get_table
 from bench.datasets.base import NO_SUBJECT
 from bench.runner.planning import points
-from bench.tables.editing import EditingView, averages, by_kind, view
+from bench.tables.editing import EMBEDDED_CAVEATS, EditingView, averages, by_kind, view
 from bench.tables.render import latex, markdown, terminal, to_csv, write_table
 from bench.tables.table import CSV_COLUMNS, METRIC_OPTIONS, TextTable
+from editors import registry
 from tests.support.records import cell, scored_record
 
 TABLE = get_table(1)
+HPARAMS = Path(__file__).parents[2] / "benchmarks" / "hparams"
 
 
 @pytest.fixture
@@ -43,10 +50,13 @@ def texts(table: TextTable, row: int) -> dict[str, str]:
     return dict(zip(table.columns, table.rows[row], strict=True))
 
 
-def over_seeds(**scores: tuple[float, ...]) -> EditingView:
-    """Editors on ZSRE at 10 edits, one score in [0, 1] per seed."""
+def over_seeds(
+    changes: Mapping[str, Any] | None = None, /, **scores: tuple[float, ...]
+) -> EditingView:
+    """Editors on ZSRE at 10 edits, one score in [0, 1] per seed; cells with these changes."""
+    cells = partial(dataclasses.replace, **(changes or {}))
     done = [
-        scored_record(cell(editor, "zsre", 10, seed), rel=score, gen=score, loc=score)
+        scored_record(cells(cell(editor, "zsre", 10, seed)), rel=score, gen=score, loc=score)
         for editor, values in scores.items()
         for seed, score in enumerate(values)
     ]
@@ -62,6 +72,38 @@ def test_mean_and_sample_deviation_over_seeds_in_percent(shown: EditingView) -> 
     assert (rel.mean, rel.std) == pytest.approx((60.0, 14.142136))
     assert (avg.mean, avg.std) == pytest.approx((65.0, 7.0710678))  # of 60 and 70
     assert numbers["Avg"].by_seed == pytest.approx({0: 60.0, 1: 70.0})
+
+
+def test_one_seed_has_an_interval_and_several_have_none() -> None:
+    done = scored_record(cell("ft", "zsre", 10, 0), rel=0.5, gen=0.4, loc=0.9)
+    bounds = {"teacher_forced": {"token_accuracy": {"average": [0.5, 0.625]}}}
+    for over, mark in (("blocks", ""), ("samples", "*")):
+        record = {**done, "intervals": {"over": over, "scores": bounds}}
+        shown = view(TABLE, [Cell.from_dict(done["cell"])], [record])
+        assert texts(shown.text, 0)["ZSRE Avg"].startswith(f"60.00 [50.0, 62.5]{mark}")
+        (line,) = [row for row in csv.DictReader(io.StringIO(to_csv(shown))) if row["low"]]
+        assert (line["metric"], line["low"], line["high"]) == ("Avg", "50.00", "62.50")
+        assert line["interval_over"] == over
+        assert any("bootstrap interval (95 %)" in sentence for sentence in shown.caption)
+    assert not any("bootstrap" in s for s in over_seeds(ft=(0.5, 0.6)).caption)
+
+
+def test_editors_with_the_same_scores_are_named() -> None:
+    same = over_seeds(wilke=(0.5, 0.6), rome=(0.5, 0.6), ft=(0.5, 0.61))
+    sentences = [s for s in same.caption if "same scores" in s]
+    assert sentences == ["ROME has the same scores as WILKE at n = 10."]
+    assert not [s for s in over_seeds(rome=(0.5,), ft=(0.6,)).caption if "same scores" in s]
+
+
+def test_the_trials_of_the_caption_are_those_of_the_search() -> None:
+    search = json.loads((HPARAMS / "mini-llama.json").read_text("utf-8"))
+    counts = Counter(registry.describe(trial["editor"]).label for trial in search["trials"])
+    text = EMBEDDED_CAVEATS.partition("in 20 trials of FT and GRACE, ")[2].partition(";")[0]
+    stated = {label: int(n) for n, label in (part.split(" of ") for part in text.split(", "))}
+    assert stated | {"FT": 20, "GRACE": 20} == {
+        label: n for label, n in counts.items() if label in (*stated, "FT", "GRACE")
+    }
+    assert EMBEDDED_CAVEATS in over_seeds(ft=(0.5,)).caption
 
 
 def test_rows_and_columns_are_the_papers_beside_its_values(shown: EditingView) -> None:
@@ -253,11 +295,11 @@ def test_latex_compiles(shown: EditingView, tmp_path: Path) -> None:
 
 def test_csv_has_one_line_per_number(shown: EditingView) -> None:
     head, first, *others = csv.reader(io.StringIO(to_csv(shown)))
-    assert head == list(CSV_COLUMNS)
+    assert head == [*CSV_COLUMNS, "low", "high", "interval_over"]
     assert len(others) == 3 * 2 * 5 - 1
     assert first == [
         "1", "mini-llama", "1", "MP", "FT", "ZSRE", "Rel", "60.00", "14.14", "2",
-        "LLAMA-2-7B", "47.86", "", "", "zsre/blocks/v1",
+        "LLAMA-2-7B", "47.86", "", "", "zsre/blocks/v1", "", "", "",
     ]  # fmt: skip
     assert others[-1][7] == ""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from bench.core.cells import Cell
 from bench.core.grids import get_table
 from bench.core.numerics import Spread
 from bench.core.published import Published
@@ -18,8 +20,10 @@ from bench.tables.significance import (
     comparison_table,
     comparisons,
     holm,
+    shares_samples,
     welch,
 )
+from tests.core.test_cells import CELL
 from tests.support.records import cell, scored_record
 from tests.tables.test_editing import over_seeds
 
@@ -100,6 +104,31 @@ def test_what_cannot_be_tested_has_a_reason() -> None:
     (equal,) = comparisons(averages(RECIPE=[51.0, 61.0], LTE=[50.0, 60.0]))
     assert "same difference" in equal.untested
     assert (equal.welch is None, equal.significant) == (False, False)
+
+
+def test_seeds_with_common_samples_are_not_tested() -> None:
+    """Five runs over the same samples agree, and a lead of 0.01 would have p = 1e-4."""
+    close = averages(RECIPE=[50.01, 50.0101, 50.01, 50.0101, 50.01], LTE=[50.0] * 5)
+    (tested,) = comparisons(close)
+    assert tested.significant
+    (pair,) = comparisons(close, sharing={(10, "CF")})
+    assert (pair.paired, pair.welch, pair.significant) == (None, None, False)
+    assert pair.untested == "seeds share samples"
+    for changes in ({"limit": None, "part": None}, {"varies": "training", "part": None}):
+        shown = over_seeds(changes, lte=(0.5, 0.6), recipe=(0.51, 0.62))
+        assert comparison_table(shown).rows[0][12] == "best, seeds share samples"
+
+
+def test_what_two_seeds_draw_from_a_split() -> None:
+    def seeds(**changes: Any) -> list[Cell]:
+        return [dataclasses.replace(CELL, seed=seed, **changes) for seed in (0, 1)]
+
+    first, second = seeds(limit=50)
+    parts = [first, dataclasses.replace(second, part=1)]
+    assert not shares_samples(parts, 100)
+    assert shares_samples([first, second], 100)  # each has half of them, drawn alone
+    assert shares_samples(seeds(limit=None), 100)
+    assert not shares_samples([first, first], 100)  # one seed, of two records
 
 
 def test_without_the_favourite_there_is_nothing_to_compare() -> None:

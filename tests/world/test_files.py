@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from bench.datasets import get_dataset
+from bench.checks.world import overlaps
+from bench.datasets import SPLITS, get_dataset
 from bench.world.files import FILES, ROWS, write_all
 from bench.world.store import make_directory
-from bench.world.world import World
+from bench.world.world import BY_KEY, World
 
 TRIPLES = {  # (subject, prompt, target) fields of each set
     "zsre": ("subject", "src", "alt"),
@@ -53,6 +54,37 @@ def test_no_pair_is_in_training_and_test_of_any_set(data: Path) -> None:
             known = core_test | unseen_test if split == "test" else None
             assert known is None or all(r[subject] in known for r in rows)
     assert not prompts["train"] & prompts["test"]
+
+
+def test_nothing_that_a_test_file_asks_is_asked_or_edited_in_training(data: Path) -> None:
+    """By subject and relation, in any wording, over the three sets: editors train on all of them.
+
+    Generality is another matter: second hops lead from new objects to any fact of the core.
+    """
+    pairs = {
+        form.format(s=fact.subject): fact.pair
+        for fact in World(5).core
+        for forms in BY_KEY[fact.relation].phrasings.values()
+        for form in forms
+    }
+    asked: dict[str, set[tuple[str, str]]] = {}
+    for split in SPLITS:
+        samples = [s for name in TRIPLES for s in get_dataset(name).load(split, data).samples]
+        prompts = [s.request.prompt for s in samples]
+        prompts += [probe.prompt for s in samples for probe in s.locality]
+        asked[split] = {pairs[prompt] for prompt in prompts if prompt in pairs}
+    assert min(len(asked["train"]), len(asked["test"])) > 1000
+    assert not asked["train"] & asked["test"]
+
+
+def test_the_audit_prints_what_the_files_share(data: Path) -> None:
+    shares = {(o.dataset, o.texts, o.others): o.percent for o in overlaps(data)}
+    assert len(shares) == 3 * 7
+    for label in ("ZSRE", "CF", "RIPE"):
+        assert shares[label, "locality prompts", "training locality prompts"] == 0
+        assert shares[label, "locality prompts", "training edit prompts"] == 0
+        # as in the real CounterFact, 7.1
+        assert shares[label, "subjects", "training subjects"] == pytest.approx(7, abs=1.5)
 
 
 @pytest.mark.parametrize("name", list(TRIPLES))

@@ -48,10 +48,12 @@ def test_inverse_facts_are_both_there(world: World) -> None:
 def test_pairs_and_entities_are_split_without_overlap(world: World) -> None:
     test = {f.pair for f in world.core_test}
     train = {f.pair for f in world.core_train}
-    unedited = {f.pair for f in world.core_unedited}
+    unedited = {split: {f.pair for f in facts} for split, facts in world.unedited.items()}
     assert not test & train
-    assert not test & unedited
-    assert train < unedited  # by test edits; training may edit them
+    assert not unedited["test"] & (test | train | unedited["train"])
+    assert not unedited["train"] & test
+    assert train < unedited["train"]  # training locality asks about other samples' edits
+    assert set().union(test, *unedited.values()) == {f.pair for f in world.core}
     names = [
         set().union(*(world.unseen[split].entities[k] for k in ("person", "company", "work")))
         for split in ("train", "test")

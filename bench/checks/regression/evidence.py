@@ -13,7 +13,7 @@ from bench.checks.claims import CLAIMS, EDIT, EMBEDDING_SPACE, INFERENCE, OVERHE
 from bench.checks.judging import Distances, Evidence, Judgement, Lengths, Values, judge
 from bench.core.cells import Cell, CellKey, Identity, stream_of
 from bench.core.files import write_text
-from bench.core.grids import RECIPE, TABLES, Table, ablation_of
+from bench.core.grids import RECIPE, TABLES, Preset, Table, ablation_of
 from bench.core.names import DATASETS, in_paper, row_order
 from bench.core.numerics import Spread
 from bench.core.published import UNEDITED, Published, PublishedCell, all_numbers, tables_folder
@@ -27,6 +27,7 @@ from bench.store.reference import (
     has_reference,
     reference_folder,
     reference_records,
+    table_files,
 )
 from bench.store.results import Record
 from bench.tables import view
@@ -61,11 +62,13 @@ class Verdicts:
 
     published: Judgement
     ours: Judgement
+    preset: Preset = "embedded"  # of ours
 
     @property
     def key(self) -> str:
-        """`best-average/table1`, the same from version to version."""
-        return f"{self.published.claim.key}/{self.published.exhibit.key}"
+        """`best-average/table1`, or `small/best-average/table1`, the same in every version."""
+        own = f"{self.published.claim.key}/{self.published.exhibit.key}"
+        return own if self.preset == "embedded" else f"{self.preset}/{own}"
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -73,12 +76,12 @@ class Verdicts:
         return self.published.verdict, self.ours.verdict
 
 
-def verdicts(ours: Evidence) -> Iterator[Verdicts]:
+def verdicts(ours: Evidence, preset: Preset = "embedded") -> Iterator[Verdicts]:
     """Every claim in each of its tables and figures, on the published numbers and on ours."""
     published = Evidence(tables={cell: number.value for cell, number in all_numbers().items()})
     for claim in CLAIMS:
         for theirs, own in zip(judge(claim, published), judge(claim, ours), strict=True):
-            yield Verdicts(published=theirs, ours=own)
+            yield Verdicts(published=theirs, ours=own, preset=preset)
 
 
 def pinned() -> dict[str, tuple[str, str]] | None:
@@ -100,8 +103,8 @@ def pin(pairs: Mapping[str, tuple[str, str]], path: Path) -> Path:
     return write_text(path, f"{{\n{lines}\n}}\n")
 
 
-def reference_evidence() -> Evidence:
-    """All committed reference results.
+def reference_evidence(preset: Preset = "embedded") -> Evidence:
+    """All committed reference results of a preset; of another than the embedded one its tables.
 
     Raises:
         OSError: a file cannot be read.
@@ -109,10 +112,11 @@ def reference_evidence() -> Evidence:
     """
     numbers: dict[PublishedCell, float] = {}
     for table in TABLES.values():
-        if has_reference(f"table{table.number}"):
-            records = reference_records(f"table{table.number}")
+        name, _ = table_files(table.number, preset)
+        if has_reference(name):
+            records = reference_records(name)
             numbers |= values(table, _of_the_paper(records), records)
-    return evidence(numbers)
+    return evidence(numbers) if preset == "embedded" else Evidence(tables=numbers)
 
 
 def _of_the_paper(records: Sequence[Record]) -> list[Identity]:

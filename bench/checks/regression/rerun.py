@@ -14,11 +14,18 @@ from bench.core.config import RunConfig
 from bench.core.grids import ablation_of, row_variant
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import AbilityJob, EditJob, Job, TimingJob
+from bench.models import catalogue
 from bench.runner.executors.local import LocalExecutor
 from bench.runner.observers import Display
 from bench.runner.planning import Planner, points
 from bench.runner.run import execute, largest_first
-from bench.store.reference import COVARIANCE, has_reference, reference_records, table_records
+from bench.store.reference import (
+    COVARIANCE,
+    has_reference,
+    reference_records,
+    table_files,
+    table_records,
+)
 from bench.store.results import Record, ResultStore
 from bench.world.store import assets_dir
 
@@ -34,16 +41,35 @@ class Part:
 
     @property
     def name(self) -> str:
-        """`table1`, or the file's."""
-        return self.file or f"table{self.cells.table}"
+        """`table1`, `small-table1`, or the file's."""
+        return self.file or table_files(self.cells.table, self.cells.preset)[0]
 
     def references(self) -> Mapping[Names, Record]:
         """The committed records by name; none where there is no file."""
         if not has_reference(self.name):
             return {}
-        number = self.cells.table
-        records = reference_records(self.file) if self.file else table_records(number)
+        records = reference_records(self.file) if self.file else self._table()
         return {_names(record["cell"]): record for record in records}
+
+    def _table(self) -> list[Record]:
+        return table_records(self.cells.table, preset=self.cells.preset)
+
+    def on(self, data_dir: Path | None) -> Part:
+        """The same, of which cells of real data read a directory."""
+        embedded = self.cells.preset == "embedded"
+        return self if embedded else replace(self, cells=replace(self.cells, data_dir=data_dir))
+
+    def lacking(self) -> str:
+        """What is not on this machine that the cells need, in words; empty where all is there."""
+        if self.cells.preset == "embedded":
+            return ""
+        if self.cells.data_dir is None:
+            return "real data, which --data-dir names"
+        models = catalogue.chosen([self.cells.preset], "registry")
+        if all(model.is_fetched for model in models):
+            return ""
+        names = " and ".join(model.name for model in models)
+        return f"{names}, which `{catalogue.FETCH} {self.cells.preset}` gets"
 
 
 def _part(table: int, file: str = "", **cells: Any) -> Part:
@@ -71,17 +97,22 @@ PARTS = (
     _part(5, editors=("grace", "lte", "recipe"), datasets=("ripple_edits",), edits=(10,)),
     _part(6, editors=(*_SHIPPED, "wilke"), datasets=("ripple_edits",), edits=(1,)),
     _part(6, editors=("grace", "lte", "recipe"), datasets=("zsre",), edits=(10,)),
+    _part(1, preset="small", editors=("ft", "grace"), datasets=("counterfact",), edits=(1,),
+          seeds=(0,)),
 )  # fmt: skip
 
 
-def rerun(parts: Sequence[Part] = PARTS, jobs: int | None = None) -> Iterator[Outcome]:
-    """The outcome of each cell of the parts, in their order.
+def rerun(
+    parts: Sequence[Part] = PARTS, jobs: int | None = None, data_dir: Path | None = None
+) -> Iterator[Outcome]:
+    """The outcome of each cell of the parts, in their order; `data_dir` has the real data.
 
     Raises:
         OSError: records cannot be written to the temporary directory.
         ValueError: a committed file that holds no records.
     """
     context = Context()
+    parts = [part.on(data_dir) for part in parts]
     planned = [list(_planned(part, context)) for part in parts]
     todo = [item[0] for items in planned for item in items if not isinstance(item, Outcome)]
     timed = [job for job in todo if isinstance(job, TimingJob)]
@@ -98,6 +129,9 @@ def rerun(parts: Sequence[Part] = PARTS, jobs: int | None = None) -> Iterator[Ou
 
 def _planned(part: Part, context: Context) -> Iterator[Outcome | tuple[Job, Record]]:
     """Jobs that are to be run, each with its reference, and what needs none."""
+    if lacking := part.lacking():
+        yield Outcome("not run", "left out", f"it needs {lacking}")
+        return
     references = part.references()
     plan = Planner(part.cells, context).plan(points(part.cells), named=False)
     yield from (Outcome("not run", "left out", reason) for reason in plan.left_out)

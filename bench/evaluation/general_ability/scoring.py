@@ -18,7 +18,7 @@ from bench.evaluation.metrics import answer_in, normalise
 from bench.world.ability_items import NO_ANSWER
 
 # Raised when any definition of this package changes a score; part of a record's identity.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 Measure = Literal["score", "f1", "exact"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)

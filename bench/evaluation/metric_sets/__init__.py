@@ -104,7 +104,7 @@ def world_texts(seed: int) -> tuple[str, ...]:
 
     world = World(seed)
     rng = world.rng("fixed text of metrics")
-    facts = world.core_unedited
+    facts = world.unedited["test"]
     texts = []
     for _ in range(TEXTS):
         drawn = [facts[int(i)] for i in rng.integers(len(facts), size=FACTS_IN_A_TEXT)]

@@ -133,9 +133,9 @@ def fact_of(sample: EditSample) -> tuple[Fact, Style] | None:
 
 def _pools(world: World, fact: Fact) -> dict[str, list[Fact]]:
     """Distance -> facts at that distance of a fact."""
-    others = [other for other in world.core_unedited if other.subject != fact.subject]
+    others = [other for other in world.unedited["test"] if other.subject != fact.subject]
     return {
-        "same_subject": world.other_facts(fact),
+        "same_subject": world.other_facts(fact, "test"),
         "same_relation": [other for other in others if other.relation == fact.relation],
         "unrelated": [other for other in others if other.relation != fact.relation],
     }

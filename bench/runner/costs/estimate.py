@@ -25,6 +25,7 @@ from bench.runner.costs.hours import (
     PublishedRates,
     RecordedRates,
     Work,
+    drawn_of,
     items_of,
     measured_teraflops,
     samples_of,
@@ -182,7 +183,7 @@ class _Backbone:
             questions = self._request.work_of(self._points[0]).questions
         else:
             for dataset, some in _grouped(self._points, lambda point: point.dataset).items():
-                items += max(p.limit or self._samples(dataset) for p in some) * items_of(dataset)
+                items += self._distinct(dataset, some) * items_of(dataset)
         seconds = self._rates.unedited(items, questions, self._ways)
         return Row(
             backbone=self._shape.name,
@@ -247,12 +248,16 @@ class _Backbone:
 
     def _distinct_requests(self, points: Sequence[GridPoint]) -> int:
         """At most: each sample of a data set is one."""
-        largest: dict[str, int] = {}
+        by_dataset = _grouped(points, lambda point: point.dataset).items()
+        return sum(self._distinct(dataset, some) for dataset, some in by_dataset)
+
+    def _distinct(self, dataset: str, points: Sequence[GridPoint]) -> int:
+        """Different samples that points of a data set draw, at most: seeds draw other ones."""
+        rows, largest = self._samples(dataset), dict[int, int]()
         for point in points:
-            rows = self._samples(point.dataset)
-            drawn = min(point.limit or rows, rows)
-            largest[point.dataset] = max(largest.get(point.dataset, 0), drawn)
-        return sum(largest.values())
+            drawn = drawn_of(point, rows)
+            largest[point.seed] = max(largest.get(point.seed, 0), drawn)
+        return min(rows, sum(largest.values()))
 
     def _peak(self, needs: Needs, edits: int) -> float:
         """While editing or answering, whichever is more."""

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
-from bench.core.grids import GridPoint, Measured
+from bench.core.grids import GridPoint, Measured, drawing
 from bench.core.published import numbers
 from bench.datasets import get_dataset
 from bench.runner.costs.sizes import shape_of_backbone
@@ -102,8 +102,14 @@ def work_of(
         return Work(edits=point.n_edits, items=0.0, questions=questions)
     if measures == "times":
         return Work(edits=point.n_edits, items=0.0, queries=QUERIES)
-    edits = min(point.limit or rows, rows) // point.n_edits * point.n_edits
+    edits = drawn_of(point, rows) // point.n_edits * point.n_edits
     return Work(edits=edits, items=edits * items_of(point.dataset))
+
+
+def drawn_of(point: GridPoint, rows: int) -> int:
+    """Samples that a point draws of so many rows."""
+    limit, _ = drawing(point.limit, point.n_edits, rows, point.seed)
+    return min(limit or rows, rows)
 
 
 def samples_of(dataset: str, *, embedded: bool) -> int:

@@ -11,6 +11,7 @@ import pytest
 from bench.checks.regression import rerun as module
 from bench.checks.regression.compare import Outcome
 from bench.checks.regression.rerun import PARTS, Part, changed_identity, rerun
+from bench.core.cells import Cell
 from bench.core.config import RunConfig
 from bench.core.grids import TABLES
 from bench.core.names import DATASETS, editor_keys
@@ -19,7 +20,6 @@ from bench.evaluation.general_ability import scoring
 from bench.runner.planning import Planner, points
 from bench.store.reference import COVARIANCE, reference_records, table_records
 from editors import registry
-from tests.core.test_cells import CELL
 from tests.store.test_reference import ROWS, full
 
 # The quickest editor that changes weights; its cell takes two seconds.
@@ -29,7 +29,7 @@ PART = Part(cells=RunConfig(editors=("mend",), datasets=("zsre",), edits=(1,)))
 
 def test_a_changed_field_of_a_cell_is_named() -> None:
     now = full(ROWS, 3)
-    cell = dataclasses.replace(CELL, n_edits=3, limit=3, hparams={"eps": 1e-8})
+    cell = Cell.from_dict(now["cell"])
     other = dataclasses.replace(cell, hparams={"eps": 1e-6})
     assert changed_identity(now, other.to_dict()) == "hparams.eps was 1e-08 and is 1e-06"
     newer = dataclasses.replace(cell, editor_version=9)
@@ -68,7 +68,7 @@ def test_editors_of_later_papers_are_run_again_too() -> None:
 def alter(monkeypatch: pytest.MonkeyPatch, table: int, **names: object) -> dict[str, object]:
     """The committed record of such a cell, which may be changed for the next `rerun`."""
     records = copy.deepcopy(table_records(table))
-    monkeypatch.setattr(module, "table_records", lambda _: records)
+    monkeypatch.setattr(module, "table_records", lambda *_, **__: records)
     (chosen,) = [
         record
         for record in records
@@ -119,9 +119,10 @@ def test_another_constant_of_an_editor_is_noticed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_protocol_of_metrics_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = metrics.PROTOCOL_VERSION
     monkeypatch.setattr(metrics, "PROTOCOL_VERSION", 99)
     stale = outcome()
-    assert (stale.verdict, stale.detail) == ("stale", "metric_version was 1 and is 99")
+    assert (stale.verdict, stale.detail) == ("stale", f"metric_version was {now} and is 99")
 
 
 def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +134,21 @@ def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -
 def test_editors_without_weights_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Planner, "edit_jobs", lambda *_, **__: ([], ["no weights"]))
     assert outcome() == Outcome("not run", "left out", "no weights", "table1")
+
+
+def test_cells_of_a_real_model_are_left_out_where_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (small,) = (part for part in PARTS if part.cells.preset == "small")
+    left = outcome(small)
+    assert (left.verdict, left.good, left.reference) == ("left out", True, "small-table1")
+    assert left.detail == "it needs real data, which --data-dir names"
+    monkeypatch.setattr("bench.models.catalogue.cache_root", lambda: tmp_path)
+    (left,) = rerun([small], jobs=1, data_dir=tmp_path)
+    assert left.detail == (
+        "it needs smollm2-135m and all-minilm-l6-v2, "
+        "which `python -m bench models fetch small` gets"
+    )
 
 
 def test_a_cell_that_the_reference_lacks_differs() -> None:

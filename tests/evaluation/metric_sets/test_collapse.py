@@ -154,7 +154,7 @@ def test_the_worlds_text_says_what_was_taught_and_no_edit_touches() -> None:
     assert len(texts) == 50
     assert len(passages(texts)) == 50
     world = World(0)
-    subjects = {fact.subject for fact in world.core_unedited}
+    subjects = {fact.subject for fact in world.unedited["test"]}
     edited = {fact.subject for split in world.unseen.values() for fact in split.facts}
     assert all(any(subject in text for subject in subjects) for text in texts)
     assert not any(subject in text for text in texts for subject in edited)
