@@ -12,7 +12,7 @@ from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
 from editors.parts.checks import TARGET, check_count, check_list, check_text, described
 from editors.parts.covariance import check_moment, second_moments
-from editors.parts.generation import BeyondWindowError, Stop, greedy, text_of
+from editors.parts.generation import BeyondWindowError, Stop, greedy
 from editors.parts.language_model import (
     LanguageModel,
     block_number,
@@ -24,7 +24,7 @@ from editors.parts.saved_edits import answers_by_weights, load, save
 from editors.parts.steered_generation import steered_generate, warn_outside
 from editors.parts.target_value import BARE, generate_templates
 from editors.parts.texts import as_spelt
-from editors.parts.tokens import TokenBatch, batch_of, prompt_ids, target_ids
+from editors.parts.tokens import TokenBatch, batch_of, prompt_ids, target_ids, text_of
 
 if TYPE_CHECKING:
     from torch import Tensor

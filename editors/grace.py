@@ -22,7 +22,6 @@ from torch.nn import functional
 from editors.base import Editor, EditRequest, Hparams, Resources
 from editors.parts.checks import check_above, check_fields
 from editors.parts.fast_paths import FastPaths
-from editors.parts.generation import text_of
 from editors.parts.grace import (
     Codebook,
     Replacement,
@@ -35,7 +34,7 @@ from editors.parts.hooks import captured_input, captured_output, changed_output,
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
 from editors.parts.retrieving import NOTHING_STORED, Explanation
-from editors.parts.tokens import TokenBatch, batch_of, placed
+from editors.parts.tokens import TokenBatch, batch_of, placed, text_of
 
 # When two edits count as the same fact, and where a row is looked up. `default`: equal target ids;
 # at its own last prompt token. `original`: equal means of the label tensor, prompt mask included.

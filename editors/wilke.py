@@ -19,11 +19,11 @@ from editors.base import EditRequest, Resources
 from editors.parts.checks import check_at_least, check_choice
 from editors.parts.covariance import InverseCovariance
 from editors.parts.deltas import WeightEditor
-from editors.parts.generation import Stop, greedy, text_of
+from editors.parts.generation import Stop, greedy
 from editors.parts.language_model import LanguageModel, block_number
 from editors.parts.needs import Needs, Setting
 from editors.parts.target_value import TargetRows, ValueHparams, unedited_pass, value_rows
-from editors.parts.tokens import batch_of, pack_texts, target_ids, unpack_texts
+from editors.parts.tokens import batch_of, pack_texts, target_ids, text_of, unpack_texts
 from editors.rome import RankOneUpdate, rank_one_updates
 
 # `rollback`: before a request is written, the one before it is edited back, in the layer it was

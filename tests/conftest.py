@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = ("llama", "gptj", "gpt2")
 
+# As in a process of the package's own; libraries read it when they are first imported.
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that no process waits long for the last one."""

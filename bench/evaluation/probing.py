@@ -28,9 +28,8 @@ from bench.evaluation.inference import (
 from bench.evaluation.metrics import Aspect, Channel, TokenAnswer
 from editors.base import Editor, EditSample, Probe
 from editors.parts.fast_paths import fast_paths
-from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel, why_no_numbers
-from editors.parts.tokens import RetrievalText, seen_text
+from editors.parts.tokens import RetrievalText, seen_text, text_of
 
 BARE = "{}"  # a generation prompt that is the question itself
 

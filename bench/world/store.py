@@ -70,7 +70,7 @@ def require_assets(seed: int, name: str) -> Path:
 
 def data_dir(seed: int = DEFAULT_SEED) -> Path:
     """Directory of the world's edit sets, ability sets and corpus text: written once, verified."""
-    path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
+    path = _data_path(seed)
     if not path.is_dir():
         from bench.core.progress import show_busy
         from bench.world.files import write_all  # heavy, and needed once per machine
@@ -87,8 +87,12 @@ def data_dir(seed: int = DEFAULT_SEED) -> Path:
 
 def written_data_dir(seed: int) -> Path | None:
     """The directory of `data_dir` if it is there already."""
-    path = cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
+    path = _data_path(seed)
     return path if path.is_dir() else None
+
+
+def _data_path(seed: int) -> Path:
+    return cache_root() / f"world-{seed}" / f"data-v{DATA_VERSION}"
 
 
 def make_directory(path: Path, fill: Callable[[Path], None]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from editors.parts.language_model import LanguageModel
 from editors.parts.texts import ends_in, ends_inside
-from editors.parts.tokens import TokenBatch, placed
+from editors.parts.tokens import TokenBatch, placed, text_of
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerBase
@@ -63,12 +63,6 @@ class Stop:
         text = text_of(tokenizer, ids)
         ends = ends_in(text, self.pattern) if self.begun else self.pattern.findall(text)
         return len(ends) > self.inside
-
-
-def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The text of generated ids as they spell it, without special tokens."""
-    text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return str(text)
 
 
 @torch.inference_mode()

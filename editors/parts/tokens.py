@@ -166,6 +166,12 @@ def _listed(value: Any) -> list[int]:
     return [check_count("eos_token_id and bos_token_id", token, NONE) for token in ids]
 
 
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of some ids as they spell it, without special tokens."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text)
+
+
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Ids of a text alone."""
     encoded = tokenizer(text, add_special_tokens=False, split_special_tokens=True)
@@ -338,9 +344,7 @@ def continuation(
     """Text of the first ids of a target, with the space that joins it to the prompt."""
     if not ids:
         return ""
-    text = str(
-        tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    )
+    text = text_of(tokenizer, ids)
     return space_before(text, prompt) + text
 
 

@@ -9,8 +9,8 @@ import torch
 from bench.checks.contract.tiny import INNER, REQUESTS, batch_for, tiny_gpt2
 from editors.base import Resources
 from editors.parts.deltas import EditedWeights
-from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.tokens import target_ids
+from editors.parts.generation import Stop, greedy
+from editors.parts.tokens import target_ids, text_of
 from editors.rome import RomeEditor, RomeHparams
 from editors.wilke import WilkeEditor, WilkeHparams
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers.utils import logging
 
 from tests.faults.grid import Count, Home, Trial, create_home
 
@@ -37,9 +36,7 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet_libraries() -> None:
-    """As a process of its own configures them when they are first imported."""
-    logging.disable_progress_bar()
+def one_thread() -> None:
     torch.set_num_threads(1)
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers.utils import logging
 
 from bench.cli.main import main
 from editors.base import EditRequest
@@ -25,12 +24,6 @@ from tests.support.tiny_files import save_tiny
 
 EDITS = 20
 SECONDS = 120  # that a run may take on a busy machine
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet_libraries() -> None:
-    """As in a process of its own, where they read what to do when they are first imported."""
-    logging.disable_progress_bar()
 
 
 @pytest.fixture(scope="module")

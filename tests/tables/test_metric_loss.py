@@ -17,8 +17,8 @@ from bench.models.backbones import load, locate
 from bench.store.reference import reference_records
 from bench.store.results import Record
 from bench.tables.metric_loss import EQUAL, by_step, losses, to_csv
-from editors.parts.generation import Stop, greedy, text_of
-from editors.parts.tokens import batch_of
+from editors.parts.generation import Stop, greedy
+from editors.parts.tokens import batch_of, text_of
 from tests.support.records import record
 
 TABLE = get_table(1)

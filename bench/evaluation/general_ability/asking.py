@@ -31,9 +31,8 @@ from bench.evaluation.inference import (
     predict,
 )
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
-from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import TokenBatch, context_ids, placed, target_ids, text_ids
+from editors.parts.tokens import TokenBatch, context_ids, placed, target_ids, text_ids, text_of
 
 # Positions left free in every context, of the unedited model too, so that all editors read the same
 # prompts: some put a prompt or a fact in front. Ours.

@@ -43,7 +43,7 @@ from bench.evaluation.general_ability.scoring import (
 from bench.evaluation.general_ability.sets import SETS, AbilityItem
 from bench.evaluation.inference import BATCH_SIZE, Ids, Steering
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
-from editors.parts.generation import BeyondWindowError, Stop, greedy, text_of
+from editors.parts.generation import BeyondWindowError, Stop, greedy
 from editors.parts.language_model import LanguageModel
 from editors.parts.tokens import (
     batch_of_ids,
@@ -52,6 +52,7 @@ from editors.parts.tokens import (
     pad_id,
     target_ids,
     text_ids,
+    text_of,
 )
 
 _SHOWN = 60  # characters of a text in an error

@@ -32,8 +32,9 @@ from bench.evaluation.general_ability.sets import AbilityItem
 from bench.evaluation.inference import BATCH_SIZE, Steering, generate
 from bench.evaluation.metrics import MAX_ANSWER_TOKENS
 from bench.world.ability_items import LABELS, LETTERS
-from editors.parts.generation import Stop, text_of
+from editors.parts.generation import Stop
 from editors.parts.language_model import LanguageModel
+from editors.parts.tokens import text_of
 
 INSTALL = "pip install --no-deps promptbench==0.0.4 autocorrect==2.6.1"
 # The zero-shot methods of PromptBench that know CSQA and work; the number picks an emotion prompt.

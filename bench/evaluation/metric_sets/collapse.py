@@ -36,7 +36,8 @@ from bench.core.cells import Cell
 from bench.evaluation.inference import PartialAnswers, generate, unsteered
 from bench.evaluation.metric_sets import Block, MeasureInputs, MetricSet, RunningCell, SetResults
 from bench.evaluation.metrics import SampleRow
-from editors.parts.generation import Stop, text_of
+from editors.parts.generation import Stop
+from editors.parts.tokens import text_of
 
 RATIO, RISE, SHARE = 2.0, 0.2, 0.8
 PROMPT_WORDS, TARGET_WORDS = 8, 64  # of each text; ours

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bench.checks.contract.tiny import CONTEXT, batch_for
-from editors.parts.generation import Stop, forced_and_greedy, greedy, text_of
+from editors.parts.generation import Stop, forced_and_greedy, greedy
 from editors.parts.language_model import LanguageModel
-from editors.parts.tokens import batch_of_ids, prompt_ids
+from editors.parts.tokens import batch_of_ids, prompt_ids, text_of
 
 PROMPTS = ("The capital of Veltria is", "A", "Kestrel Mining was founded by the old", "Ina")
 NEVER = Stop()

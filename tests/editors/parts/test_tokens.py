@@ -19,7 +19,6 @@ from transformers import (
 )
 
 from bench.checks.contract.tiny import byte_tokenizer
-from editors.parts.generation import text_of
 from editors.parts.language_model import LanguageModel
 from editors.parts.texts import as_spelt, is_inside_a_word, subject_span
 from editors.parts.tokens import SENTENCEPIECE_SPACE as SPACE
@@ -36,6 +35,7 @@ from editors.parts.tokens import (
     subject_last,
     target_ids,
     text_ids,
+    text_of,
     unpack_texts,
 )
 

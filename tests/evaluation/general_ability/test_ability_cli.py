@@ -26,12 +26,9 @@ TABLES = ["tables", *RUN[1:9], "--out", "out"]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Commands write where they are, and set variables that libraries read when imported."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as context:
-        for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+        for name in ("HF_HUB_OFFLINE", "TQDM_DISABLE"):
             context.setenv(name, "1")
         yield
 
