@@ -133,7 +133,7 @@ def _answered(session: Session, samples: Sequence[EditSample]) -> str:
     from bench.evaluation.inference import generate
     from bench.evaluation.metrics import generated_exact
     from bench.evaluation.probing import items_of
-    from editors.parts.generation import text_of
+    from editors.parts.tokens import text_of
 
     editor, items = session.editor, [items_of(sample)[0] for sample in samples]
     answers = generate(editor.lm, items, editor.steering)

@@ -12,7 +12,7 @@ from bench.models.resources import resources_for
 from bench.runner.planning import editor_inputs
 from editors import registry
 from editors.by_hand import Session, Steering
-from editors.parts.generation import text_of
+from editors.parts.tokens import text_of
 
 
 class MeasuredSession(Session):

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from editors.base import Editor
-from editors.parts.generation import text_of
-from editors.parts.tokens import batch_of
+from editors.parts.tokens import batch_of, text_of
 
 # Ways of generating in which a row is more than one sequence, or another model reads along.
 _SINGLE = {"num_beams": 1, "num_return_sequences": 1, "assistant_model": None}

@@ -78,7 +78,14 @@ def test_an_edited_model_is_scored_against_its_base(
     backbone: Path, tmp_path: Path, cli: Cli, refused: Refused
 ) -> None:
     edited = tmp_path / "edited"
-    options = ["--editor", "ft", "--hparam", "ft.num_steps=40", "--hparam", "ft.lr=0.01"]
+    options: list[str | Path] = [
+        "--editor",
+        "ft",
+        "--hparam",
+        "ft.num_steps=40",
+        "--hparam",
+        "ft.lr=0.01",
+    ]
     options += ["--backbone", backbone]
     assert cli("edit", *options, "--facts", FACTS, "--save", edited).code == 0
     base, named = ["--base", backbone], ["--facts", FACTS, "--out", tmp_path / "scored"]

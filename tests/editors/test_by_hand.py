@@ -39,8 +39,7 @@ from editors.base import Editor, EditRequest
 from editors.by_hand import Session
 from editors.grace import GraceHparams
 from editors.parts.fact_memory import InContextEditor
-from editors.parts.generation import text_of
-from editors.parts.tokens import prompt_ids
+from editors.parts.tokens import prompt_ids, text_of
 from tests.support.own_files import EDITOR
 
 TEXTS = list(LONG_LINES)  # for T-Patcher's memory
