@@ -197,6 +197,8 @@ class Editor(ABC, Generic[HparamsT]):
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
     uses_subject: ClassVar[bool] = False  # an edit depends on where its prompt has the subject
     uses_encoder: ClassVar[bool] = False  # needs a sentence encoder among its resources
+    # Whether its method writes several requests of one call of `edit` together.
+    edits_batches: ClassVar[bool] = False
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
     hparams_class: ClassVar[type[Hparams]]

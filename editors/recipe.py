@@ -54,6 +54,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
     label = "RECIPE"
     table_row = 11
     mark = ("#000000", "*")
+    edits_batches = True
     uses_encoder = True
     spans_devices = True
     edit_time = EDIT_TIME

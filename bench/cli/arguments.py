@@ -239,6 +239,8 @@ SELECTION: Groups = {
                "are enough (default: 20/50/100/1000/10000 at 1/10/100/1000/10000 edits in the "
                "embedded and small presets, a fifth of the split in the paper preset, or all of "
                "it where that is too few)", whole()),
+        Option("--batch-per-step", "N", "of Tables 1, 5 and 6: edits that an editor writes "
+               "together, batch after batch (default: 1)", whole(1), RunConfig.batch_per_step),
         Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
                default=RunConfig.metrics),
         # Without a default, so that other tables than of editing can refuse them.

@@ -27,7 +27,7 @@ from bench.datasets.base import OF_SUBJECT
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
-from bench.evaluation.metric_sets import MeasureInputs, available, identities
+from bench.evaluation.metric_sets import MeasureInputs, available, get_set, identities
 from bench.models.backbones import (
     EMBEDDED,
     UNKNOWN,
@@ -110,7 +110,31 @@ def points(config: RunConfig) -> tuple[GridPoint, ...]:
             f"Table {table.number} has no cell for this selection: "
             "RippleEdits has too few samples for 10,000 edits."
         )
+    _check_batches(config, chosen)
     return chosen
+
+
+def _check_batches(config: RunConfig, points: Sequence[GridPoint]) -> None:
+    """Refuse batches of editors that write one edit after another, and looks inside of a batch."""
+    size = config.batch_per_step
+    if size == 1:
+        return
+    editors = dict.fromkeys(point.editor for point in points)
+    one_by_one = [key for key in editors if not registry.editor_class(key).edits_batches]
+    if one_by_one:
+        batches = [key for key in registry.available() if registry.editor_class(key).edits_batches]
+        raise ValueError(
+            f"--batch-per-step {size}: {', '.join(one_by_one)} would write one edit after another "
+            f"all the same. Available: {', '.join(batches)}."
+        )
+    for name in config.measure:
+        for n_edits in dict.fromkeys(point.n_edits for point in points):
+            inside = [n for n in get_set(name).stages(n_edits) if n % size and n != n_edits]
+            if inside:
+                raise ValueError(
+                    f"--measure {name} looks at the model after {min(inside)} edits, which is "
+                    f"inside a batch of --batch-per-step {size}."
+                )
 
 
 def _points(
@@ -337,6 +361,7 @@ class Planner:
             hparams=hparams.to_dict(),
             inputs=sources.digests() | source_digests(point.editor, point.dataset),
             n_edits=point.n_edits,
+            batch_per_step=config.batch_per_step,
             seed=point.seed,
             varies=config.vary,
             limit=limit,

@@ -134,6 +134,21 @@ def test_training_seeds_draw_the_samples_of_seed_0_and_are_of_trained_editors(
         points(RunConfig(table=2, vary="training"))
 
 
+def test_batches_are_of_editors_that_write_several_edits_together(
+    backbone: Path, data: Path
+) -> None:
+    chosen = selected(
+        backbone, data, editors=("memit", "mend"), batch_per_step=4, edits=(8,), limit=8
+    )
+    assert {point.editor for point in points(RunConfig(**chosen))} == {"memit", "mend"}
+    with pytest.raises(ValueError, match="--batch-per-step 4: rome would write one edit after"):
+        points(RunConfig(**chosen | {"editors": ("memit", "rome")}))
+    with pytest.raises(ValueError, match="looks at the model after 1 edits, which is inside"):
+        points(RunConfig(**chosen | {"measure": ("retention",)}))
+    with pytest.raises(ValueError, match="Table 3 takes no --batch-per-step: it makes single"):
+        points(RunConfig(table=3, batch_per_step=4))
+
+
 def test_data_that_changes_after_planning_fails_the_cell(
     backbone: Path, data: Path, tmp_path: Path
 ) -> None:
