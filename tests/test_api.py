@@ -58,7 +58,7 @@ def test_a_run_gives_a_row_for_each_number(frame: Any) -> None:
     memory = frame[(frame.editor == "my_editor") & (frame.aspect == "reliability")]
     assert set(memory[memory.channel == "teacher_forced"].value) == {1.0}
     assert frame.key.nunique() == 4
-    assert set(frame.protocol) == {"zsre/blocks/v1"}
+    assert set(frame.protocol) == {"zsre/blocks/v2"}
     assert (frame.seconds > 0).all()
     assert frame.error.isna().all()
     locality = frame[(frame.aspect == "locality") & (frame.channel == "teacher_forced")]

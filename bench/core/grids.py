@@ -222,7 +222,8 @@ def variant_with(editor: str, changed: Sequence[str], hparams: Hparams) -> Varia
     values = hparams.to_dict()
     lengths = (variant(f"cpt={n}") for n in [values.get("prompt_length")] if n)
     for named in (*ABLATIONS, GPTJ_LN1, *lengths):
-        if editor == RECIPE and changed == [f"{name}={v}" for name, v in named.hparams.items()]:
+        own = {f"{name}={value}" for name, value in named.hparams.items()}
+        if editor == RECIPE and set(changed) == own:
             return named
     return None
 

@@ -66,7 +66,7 @@ def view(
         place = cell.backbone, cell.n_edits, variant.key if variant else "whole"
         by_part.setdefault(place, []).append(cell)
     numbers: list[Number] = []
-    blocks = itertools.product(dict.fromkeys(c.n_edits for c in cells), (main, *controls))
+    blocks = itertools.product(sorted({c.n_edits for c in cells}), (main, *controls))
     for n_edits, backbone in blocks:
         control = backbone != main
         for part in CONTROL_ROWS if control else ROWS:

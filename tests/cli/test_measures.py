@@ -44,7 +44,7 @@ def test_run_and_tables_print_a_table_of_each_set(run_arguments: list[str], cli:
     assert {cell.key() for cell in plain} < {cell.key() for cell in both}
     assert not any(problems for _, problems in problems_in(ResultStore(Path("out"))))
     rows = written("distance")
-    assert {row["protocol"] for row in rows} == {"zsre/blocks/v1", "counterfact/blocks/v1"}
+    assert {row["protocol"] for row in rows} == {"zsre/blocks/v2", "counterfact/blocks/v2"}
     values = {(row["dataset"], row["metric"]): row["value"] for row in rows}
     assert values["ZSRE", "unrelated"] != ""
     assert values["ZSRE", "same relation"] == ""
@@ -57,7 +57,7 @@ def test_run_and_tables_print_a_table_of_each_set(run_arguments: list[str], cli:
     assert "Table 1, retention: reliability" in cli(*ask, "--measure", "retention").out
     assert written("retention") == before
     assert not Path("out/tables/table1_distance.csv").exists()
-    assert cli(*ask, "--measure", "retention", "--protocol", "blocks/v1").code == 0
+    assert cli(*ask, "--measure", "retention", "--protocol", "blocks/v2").code == 0
     assert written("retention") == before
     pasted = cli(*ask, "--measure", "retention", "--markdown").out
     assert "| n | Type | Editor | ZSRE Rel 0 |" in pasted

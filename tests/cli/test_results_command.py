@@ -50,10 +50,10 @@ def test_list_prints_what_each_file_is(store: ResultStore, cli: Cli) -> None:
     (line,) = (text for text in lines if text.startswith("complete") and "editing" in text)
     for part in (editing()["key"][:12], "ft", "zsre", "2 edits", "seed 0", "mini-llama", "2026-"):
         assert part in line
-    assert "zsre/blocks/v1" in line
+    assert "zsre/blocks/v2" in line
     assert any(protocol_of(timing()) in text for text in lines)
     assert f"Avg {100 / 3:.2f}" in line
-    assert any("metric protocol 7, now 1" in line for line in lines)
+    assert any("metric protocol 7, now 2" in line for line in lines)
     assert names(store.directory) == before  # looking changes nothing
 
 
@@ -90,7 +90,7 @@ def test_show_takes_the_beginning_of_a_key(store: ResultStore, cli: Cli) -> None
         "ft on zsre, 2 edits, mini-llama, seed 0",
         editing()["digest"],
         "state    complete",
-        "protocol zsre/blocks/v1",
+        "protocol zsre/blocks/v2",
         "scores/after/teacher_forced/token_accuracy",
         "package  0.1.0",
         "worst sample counterfact/test/",
@@ -99,7 +99,7 @@ def test_show_takes_the_beginning_of_a_key(store: ResultStore, cli: Cli) -> None
         assert part in text
     assert "target_ids" not in text
     shown = json.loads("\n".join(call(cli, "show", editing()["key"], "--json")))
-    assert (shown["key"], shown["protocol"]) == (editing()["key"], "zsre/blocks/v1")
+    assert (shown["key"], shown["protocol"]) == (editing()["key"], "zsre/blocks/v2")
 
 
 def test_show_has_the_traceback_of_a_failed_cell(store: ResultStore, cli: Cli) -> None:

@@ -66,7 +66,7 @@ def test_tables_say_how_many_stale_records_are_left_out(run_arguments: list[str]
         store_as(record, record["cell"] | change)
     captured = cli(*tables_arguments(command))
     assert captured.out == printed
-    assert "warning: 1 stale record is left out (metric protocol 7, now 1)" in captured.err
+    assert "warning: 1 stale record is left out (metric protocol 7, now 2)" in captured.err
 
 
 def test_tables_show_one_protocol_and_name_others(run_arguments: list[str], cli: Cli) -> None:
@@ -80,7 +80,7 @@ def test_tables_show_one_protocol_and_name_others(run_arguments: list[str], cli:
     captured = cli(*ask)
     assert captured.out == printed
     assert "warning: 1 record of these cells follows another protocol " in captured.err
-    other = "counterfact/blocks+scoring_time=edit_end/v1"
+    other = "counterfact/blocks+scoring_time=edit_end/v2"
     assert other in captured.err
     shown = cli(*ask, "--protocol", other).out
     assert "12.50" in shown

@@ -10,6 +10,7 @@ import pytest
 from bench.checks.contract.tiny import write_encoder
 from bench.cli.main import main
 from bench.core.config import RunConfig
+from bench.core.grids import variant
 from bench.models.resources import UntrainedEditorError, sources_for
 from bench.runner.planning import Planner, points
 from editors.parts.artefact import read_header
@@ -78,7 +79,7 @@ def test_a_variant_is_trained_beside_the_preset_and_chosen_by_its_hyper_paramete
     shipped = Path("artefacts/recipe-tiny-model.safetensors")
     shipped.write_bytes(path.read_bytes())
     with pytest.raises(UntrainedEditorError, match="--variant no-ks"):
-        artefact(gate="threshold")
+        artefact(**variant("no-ks").hparams)
 
 
 def test_an_artefact_and_a_report_are_written(paths: dict[str, Path], cli: Cli) -> None:

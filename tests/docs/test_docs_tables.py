@@ -92,10 +92,11 @@ def test_further_presets_of_later_editors_are_named(key: str) -> None:
 
 
 def edits_of_a_seed() -> int:
-    """How many edits the paper's Table 1 makes with each editor, all data sets together."""
+    """Edits of one seed of Table 1 in the paper preset with each editor, all data sets together."""
     sizes = {name: get_dataset(name).files["test"].rows for name in ("zsre", "cf", "ripe")}
     counts = (1, 10, 100, 1_000, 10_000)
-    return sum(size // n * n for size in sizes.values() for n in counts)
+    drawn = ((size // 5 if size // 5 >= n else size, n) for size in sizes.values() for n in counts)
+    return sum(limit // n * n for limit, n in drawn)
 
 
 def test_days_are_the_published_seconds_times_the_edits() -> None:
@@ -106,7 +107,7 @@ def test_days_are_the_published_seconds_times_the_edits() -> None:
     assert {row[0]: float(row[1]) for row in rows} == times
     for label, seconds, days in rows:
         whole = float(seconds) * edits_of_a_seed() / 86_400
-        assert float(days) == pytest.approx(whole, abs=0.005), label
+        assert days == (f"{whole:.2f}" if whole >= 0.01 else "< 0.01"), label
 
 
 def test_published_scores_of_the_first_run_are_those_of_table_1() -> None:
@@ -166,7 +167,7 @@ def test_the_correlations_are_those_of_the_reference(capsys: pytest.CaptureFixtu
         assert f"| {n_edits} | {rho} | {interval} | {chance} |" in RESULTS
 
 
-@pytest.mark.parametrize(("table", "lengths"), [(5, 4), (6, 4)])
+@pytest.mark.parametrize(("table", "lengths"), [(5, 3), (6, 3)])
 def test_so_are_those_of_the_other_backbones(
     table: int, lengths: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

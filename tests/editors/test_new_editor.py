@@ -75,7 +75,7 @@ def test_every_command_knows_it(
     ]
     assert record["editor"]["label"] == "OneStep"
     table = output("tables", *chosen, "--out", out)
-    assert table.index("OneStep") < table.index("GRACE")  # by `table_row`
+    assert table.index("│ OneStep") < table.index("│ GRACE")  # by `table_row`
     figures = tmp_path / "figures"
     output("figures", "--figure", "edits", "--from", out, "--out", str(figures))
     assert "OneStep" in (figures / "edits.csv").read_text()

@@ -101,7 +101,7 @@ def test_every_record_has_its_cell(small_report: Path, small_records: Path) -> N
 
 def test_a_cell_says_how_it_was_measured(small_report: Path) -> None:
     view = next(v for v in views(small_report).values() if v["title"].startswith("FT on ZSRE"))
-    assert view["protocol"] == "zsre/blocks/v1"
+    assert view["protocol"] == "zsre/blocks/v2"
     sections = {section["title"]: section for section in view["sections"]}
     rows = [row[:2] for row in sections["Scores"]["table"]["rows"]]
     assert ["edited, forced; retrieval sees the prompt", "exact"] in rows

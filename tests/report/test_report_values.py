@@ -66,12 +66,13 @@ def test_tables_of_editing(table: int, tmp_path: Path) -> None:
     place = itemgetter("editor", "n_edits", "dataset")
     run = {place(row) for row in rows if row["value"]}
     rows = [row for row in rows if place(row) in run]  # the report has no rows for the others
-    assert len(rows) == len(ours) > 400
+    assert len(rows) == len(ours) > 300
     for row in rows:
         metric = "P-only" if row["metric"] == "Avg prompt_only" else row["metric"]
         value = ours[row["editor"], row["n_edits"], row["dataset"], metric]
         assert value.text == (row["value"] or "-")
-        assert value.spread == (f"±{row['std']}" if row["std"] else "")
+        if row["std"] or not value.spread.startswith(" ["):  # else the interval of one seed
+            assert value.spread == (f"±{row['std']}" if row["std"] else "")
         assert value.published.partition("±")[0] == row["published_value"]
         assert not row["value"] or value.href.count(",") == int(row["seeds"]) - 1
 

@@ -76,10 +76,14 @@ def failure(seed: int = 9) -> Record:
 
 def everything() -> list[Record]:
     """One record of each kind and schema."""
-    second = released(2)
-    cell = second["cell"] | {"seed": 1}  # the released ones are of one cell
-    second = sealed(second | {"cell": cell, "key": identity_of(cell).key()})
-    return [released(1), second, ability(), timing(), failure()]
+    first, second = (of_seed(released(schema), schema - 1) for schema in (1, 2))
+    return [first, sealed(second), ability(), timing(), failure()]
+
+
+def of_seed(record: Record, seed: int) -> Record:
+    """The record of another seed, by the present definitions."""
+    cell = record["cell"] | {"seed": seed, "metric_version": metrics.PROTOCOL_VERSION}
+    return record | {"cell": cell, "key": identity_of(cell).key()}
 
 
 def store_of(directory: Path, *records: Record) -> ResultStore:

@@ -135,7 +135,7 @@ LENGTH = 8  # of decoded answers: at least that of any target
 def test_all_forced_tokens_hit_exactly_where_the_decoded_answer_of_that_length_does() -> None:
     """On questions of a shipped model, with targets that are right, wrong, and right at first."""
     lm = load(locate("mini-llama"))
-    worst = reference_records("figure3")[0]["worst"]
+    worst = reference_records("table4")[0]["worst"]
     asked = [(item["prompt"], item["target"]) for sample in worst for item in sample["items"]]
     batch = batch_of(lm.tokenizer, [(prompt, "") for prompt, _ in asked], device=lm.device)
     free = greedy(lm, batch, max_new_tokens=LENGTH, stop=Stop())  # whatever is in them

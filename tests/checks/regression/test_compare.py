@@ -44,7 +44,7 @@ def shifted(now: Record, by: float, *, elsewhere: bool = False) -> Record:
     reference = copy.deepcopy(compact(now))
     scores_of(reference)["reliability"] += by
     if elsewhere:
-        reference["provenance"]["hardware"]["cpu_capability"] = "AVX2"
+        reference["provenance"]["hardware"]["cpu_capability"] = "NEON"
     return reference
 
 
@@ -87,6 +87,16 @@ def test_whatever_is_absent_or_no_number_differs(name: str, which: str) -> None:
             outcome = compare(*pair, name)
             assert (outcome.verdict, outcome.good) == ("differs", False), path
             assert outcome.detail
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1 + 3e-6, "near"), (1 + 3e-5, "differs")])
+def test_an_effect_may_be_rounded_otherwise_on_one_machine(
+    factor: float, verdict: str, now: Record
+) -> None:
+    reference = copy.deepcopy(compact(now))
+    for record, effect in ((now, 2.5), (reference, 2.5 * factor)):
+        record["health"] = [{"block": 0, "effect": effect, "diverged_at": None}]
+    assert compare(reference, now, "a cell").verdict == verdict
 
 
 def test_what_is_missing_is_named(now: Record) -> None:
@@ -138,7 +148,7 @@ def test_a_score_of_few_samples_counts_its_own(now: Record) -> None:
     now["summary"] = summarise(now["rows"])
     reference = copy.deepcopy(compact(now))
     scores_of(reference)["generality"] -= 0.5
-    reference["provenance"]["hardware"]["cpu_capability"] = "AVX2"
+    reference["provenance"]["hardware"]["cpu_capability"] = "NEON"
     assert compare(reference, now, "a cell").detail.endswith(
         "by 1 items at most, on another machine"
     )
@@ -154,7 +164,7 @@ def test_counts_are_exact_everywhere(now: Record) -> None:
 def test_general_ability_is_counted_in_questions(factor: float, verdict: str) -> None:
     now = next(r for r in reference_records("table2") if r["cell"]["edits"] is not None)
     reference = copy.deepcopy(now)
-    reference["provenance"]["hardware"]["cpu_capability"] = "AVX2"
+    reference["provenance"]["hardware"]["cpu_capability"] = "NEON"
     for task in reference["summary"]["tasks"].values():
         task["score"] *= factor
     assert compare(reference, now, "a cell").verdict == verdict

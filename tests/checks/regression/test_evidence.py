@@ -20,6 +20,7 @@ from bench.checks.regression.evidence import (
 from bench.core.cells import Cell
 from bench.core.grids import get_table
 from bench.core.published import PublishedCell, numbers
+from bench.evaluation import metrics
 from bench.store import reference
 from bench.store.reference import write_reference
 from bench.store.results import Record, ResultStore
@@ -174,6 +175,7 @@ def as_published(*, off: float = 0.0) -> list[Record]:
             backbone="llama-2-7b",
             limit=None,
             dataset_revision="published b8ff1fc2",
+            metric_version=metrics.PROTOCOL_VERSION,
         )
         row = (10, label, "ZSRE")
         printed = {c.metric: n.value / 100 for c, n in numbers(1).items() if c[1:4] == row}

@@ -119,9 +119,10 @@ def test_another_constant_of_an_editor_is_noticed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_protocol_of_metrics_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = metrics.PROTOCOL_VERSION
     monkeypatch.setattr(metrics, "PROTOCOL_VERSION", 99)
     stale = outcome()
-    assert (stale.verdict, stale.detail) == ("stale", "metric_version was 1 and is 99")
+    assert (stale.verdict, stale.detail) == ("stale", f"metric_version was {now} and is 99")
 
 
 def test_weights_of_this_machine_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,9 +164,9 @@ def test_no_command_overwrites_data(monkeypatch: pytest.MonkeyPatch, refused: Re
     Path("figures/figure4.json").write_text("mine", "utf-8")
     assert "is not overwritten: name a new file." in refused(*compute)
     export = ["figures", "--figure", "3", "--from", "records", "--export"]
-    place_3 = committed / "figure3.jsonl"
+    place_3 = committed / "table4.jsonl"
     before_3 = place_3.read_bytes()
-    assert "figure3.jsonl is there already" in refused(*export, str(place_3))
+    assert "table4.jsonl is there already" in refused(*export, str(place_3))
     assert Path("figures/figure4.json").read_text("utf-8") == "mine"
     assert (place.read_bytes(), place_3.read_bytes()) == (before, before_3)
 

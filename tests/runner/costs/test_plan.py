@@ -105,7 +105,7 @@ def test_any_directory_with_a_configuration(tmp_path: Path) -> None:
 def test_markdown_says_what_the_numbers_rest_on(cli: Cli) -> None:
     text = cli("plan", "--preset", "paper", "--editors", "ft", "--markdown").out
     assert "Table 3" in text
-    assert "| llama-2-7b | FT | 14 | 141,077 |" in text
+    assert "| llama-2-7b | FT | 14 | 44,148 |" in text
     assert "covariance" not in text.partition("| Backbone")[2]
 
 
@@ -187,7 +187,7 @@ def test_the_papers_seconds_are_multiplied(tmp_path: Path) -> None:
     assert ft["asking_hours"] == pytest.approx(6_000 * 3 * 2 * 0.0589 / HOUR)
     recipe = row(plan, "RECIPE")
     assert recipe["asking_hours"] == pytest.approx(6_000 * 3 * 3 * 0.0598 / HOUR)
-    assert row(plan, "unedited")["asking_hours"] == pytest.approx(2_500 * 3 * 2 * 0.0586 / HOUR)
+    assert row(plan, "unedited")["asking_hours"] == pytest.approx(3 * 2_500 * 3 * 2 * 0.0586 / HOUR)
 
 
 @pytest.mark.parametrize(
