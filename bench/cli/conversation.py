@@ -25,7 +25,6 @@ from editors.by_hand import Reply, Session
 from editors.parts import checks
 from editors.parts.retrieving import Explanation
 from editors.parts.texts import subject_span
-from editors.parts.tokens import text_of
 
 PROMPT = "try> "
 HELP = """\
