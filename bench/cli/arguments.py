@@ -288,6 +288,7 @@ RUNNING: Groups = {
     "how": (
         Option("--overwrite", "", "run cells again that have a record"),
         Option("--retry-failed", "", "run cells again that failed earlier"),
+        Option("--skip-untrained", "", "leave out named editors whose weights are not trained"),
         Option("--dry-run", "", "list the cells and do nothing"),
         LOG_JSON,
     ),

@@ -158,6 +158,7 @@ class RunConfig:
     out: Path | None = None
     overwrite: bool = False  # run cells again that have a record
     retry_failed: bool = False
+    skip_untrained: bool = False  # leave out named editors whose weights are not trained
     options: RunOptions = DEFAULT_OPTIONS
     executor: ExecutorName = "local"
     jobs: int | None = None  # worker processes; None: one for each core, or one on a GPU
@@ -193,7 +194,7 @@ class RunConfig:
         self._check_executor()
 
     def _check_flags(self) -> None:
-        for name in ("recent", "overwrite", "retry_failed", "detach"):
+        for name in ("recent", "overwrite", "retry_failed", "skip_untrained", "detach"):
             check_flag(option(name), vars(self)[name])
 
     def _take_lists_and_paths(self) -> None:

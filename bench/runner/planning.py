@@ -307,7 +307,10 @@ class Planner:
         kind = KINDS[table.measures]
         kind.check(self._config)
         with show_busy("reading models, data and trained weights"):
-            streams, reasons = self.edit_jobs(points, named=named)
+            try:
+                streams, reasons = self.edit_jobs(points, named=named)
+            except UntrainedEditorError as error:
+                raise UntrainedEditorError(f"{error} --skip-untrained leaves them out.") from None
             jobs = kind.jobs(streams, self._config, self._context)
         return Plan(table=table, jobs=jobs, left_out=reasons, notes=tuple(self._notes))
 
@@ -316,18 +319,23 @@ class Planner:
     ) -> tuple[list[EditJob], list[str]]:
         """(jobs of the points' own kind of cell, why others have none); see `plan`."""
         check_device(self._config.device)
-        jobs, reasons = [], []
+        jobs, reasons, refused = [], dict[str, None](), dict[str, None]()
         for point in points:
             try:
-                if not named or point.variant is not None:
-                    self.sources(point)
-            except (UntrainedEditorError, NotBuiltError) as error:
-                if isinstance(error, NotBuiltError) and point.backbone == points[0].backbone:
+                self.sources(point)
+            except UntrainedEditorError as error:
+                wanted = named and point.variant is None and not self._config.skip_untrained
+                (refused if wanted else reasons)[str(error)] = None
+            except NotBuiltError as error:
+                if point.backbone == points[0].backbone:
                     raise
-                reasons.append(str(error))
+                reasons[str(error)] = None
             else:
-                jobs.append(self._job(point))
-        return jobs, list(dict.fromkeys(reasons))
+                if not refused:
+                    jobs.append(self._job(point))
+        if refused:
+            raise UntrainedEditorError(" ".join(refused))
+        return jobs, list(reasons)
 
     def _job(self, point: GridPoint) -> EditJob:
         config, backbone = self._config, self.backbone(point.backbone)

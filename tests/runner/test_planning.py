@@ -19,6 +19,7 @@ from bench.evaluation.jobs import EditJob
 from bench.models import resources
 from bench.models.backbones import locate
 from bench.models.key_statistics import read_templates
+from bench.models.resources import UntrainedEditorError
 from bench.runner import planning
 from bench.runner.planning import Planner, plan, points
 from bench.runner.run import run
@@ -132,6 +133,18 @@ def test_training_seeds_draw_the_samples_of_seed_0_and_are_of_trained_editors(
     assert reasons[1].endswith("--seed 1` trains them.")
     with pytest.raises(ValueError, match="Table 2 takes no --vary: its seeds draw"):
         points(RunConfig(table=2, vary="training"))
+
+
+def test_untrained_editors_are_named_together_or_skipped(backbone: Path, data: Path) -> None:
+    chosen = selected(backbone, data, editors=("mend", "ft", "malmen"))
+    with pytest.raises(UntrainedEditorError) as raised:
+        plan(RunConfig(**chosen))
+    said = str(raised.value)
+    assert said.index("train --editor mend") < said.index("train --editor malmen")
+    assert said.endswith("trains them. --skip-untrained leaves them out.")
+    skipped = plan(RunConfig(**chosen, skip_untrained=True))
+    assert len(skipped.jobs) == 1
+    assert len(skipped.left_out) == 2
 
 
 def test_batches_are_of_editors_that_write_several_edits_together(
