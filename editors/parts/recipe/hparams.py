@@ -21,10 +21,12 @@ from editors.parts.prefix import Injection, Positions
 class RecipeHparams(Hparams):
     """Defaults are the released code's, except where the paper's own setting is stated."""
 
-    later_fields = frozenset({"calibration_edits"})
+    later_fields = frozenset({"calibration_edits", "encoder"})
 
     # Model.
     pool: Pooling = "code4"  # only code4 has the 220M / 250M parameters of the paper's table
+    # `frozen` (ours) leaves a pre-trained sentence encoder as it is; its weights are not stored.
+    encoder: Literal["trained", "frozen"] = "trained"
     representation_width: int = 4096  # d_r
     sentinel_length: int = 10  # c, tokens
     sentinel: Literal["code", "embedded"] = "code"  # code skips the encoder's embedding module
