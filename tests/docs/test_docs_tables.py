@@ -47,7 +47,8 @@ def test_hyper_parameter_tables_are_those_of_the_presets(key: str) -> None:
     assert names == [field.name for field in fields(cls.hparams_class)]
     columns = [_PRESET.findall(cell) for cell in header[1:-1]]
     backbones = {"llama-2-7b", "gpt-j-6b", "gpt2-xl", "mini-llama", "mini-gptj", "mini-gpt2"}
-    assert {preset for column in columns for preset in column} == backbones | {"default"}
+    named = {preset for column in columns for preset in column}
+    assert named - {"smollm2-135m"} == backbones | {"default"}
     for number, column in enumerate(columns, start=1):
         for preset, (row, name) in itertools.product(column, zip(rows, names, strict=True)):
             assert row[number] == shown(vars(cls.presets[preset])[name]), (preset, name)
