@@ -20,7 +20,15 @@ from typing import (
     get_type_hints,
 )
 
-from editors.parts.checks import PROMPT, TARGET, check_finite, check_text, typed
+from editors.parts.checks import (
+    PROMPT,
+    TARGET,
+    check_finite,
+    check_list,
+    check_text,
+    described,
+    typed,
+)
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
@@ -59,7 +67,8 @@ class Probe:
 
     def __post_init__(self) -> None:
         check_text("A question's prompt", self.prompt, empty=True)
-        for text in (self.target, *self.aliases, *(text for hop in self.hops for text in hop)):
+        aliases = check_list("aliases", self.aliases, str, "texts")
+        for text in (self.target, *aliases, *(text for hop in self.hops for text in hop)):
             check_text("A question's target", text, empty=True)
 
 
@@ -74,6 +83,14 @@ class EditSample:
     aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
     portability: tuple[Probe, ...] = ()  # questions whose answers follow from the edit
     former: str = ""  # the answer that the edit replaces, where the data set names it
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.request, EditRequest):
+            raise ValueError(f"request: expected an EditRequest, got {described(self.request)}.")
+        check_list("generality", self.generality, Probe, "Probe objects")
+        check_list("locality", self.locality, Probe, "Probe objects")
+        check_list("portability", self.portability, Probe, "Probe objects")
+        check_list("aliases", self.aliases, str, "texts")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import torch
+
 from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
 from editors.parts.checks import TARGET, check_count, check_list, check_text, described
@@ -112,7 +114,7 @@ class Session:
         given = [requests] if isinstance(requests, EditRequest) else requests
         edits: list[EditRequest] = check_list("requests", given, EditRequest, "EditRequest objects")
         if prompt is not None and target is not None:
-            text = check_text(TARGET, target).lstrip()
+            text = check_text(TARGET, target).strip()
             about = "" if subject is None else subject
             edits.append(EditRequest(prompt=prompt, target=text, subject=about))
         elif not edits or prompt is not None or target is not None:
@@ -120,6 +122,7 @@ class Session:
         edits = [replace(r, subject=as_spelt(r.subject, r.prompt)) for r in edits]
         for request in edits:
             self._check_room(request)
+        _check_gradients()
         for request in edits:
             with self._restored_on_failure():
                 self.editor.edit([request])
@@ -412,9 +415,28 @@ def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(text for text in check_list("texts", texts, str, "texts") if text.strip())
 
 
-def _check_model(model: object, tokenizer: object) -> None:
+def _check_model(model: Any, tokenizer: Any) -> None:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     for value, kind in ((model, PreTrainedModel), (tokenizer, PreTrainedTokenizerBase)):
         if not isinstance(value, kind):
             raise ValueError(f"Expected a {kind.__name__} of transformers, got {described(value)}.")
+    if not model.can_generate():
+        raise ValueError(
+            f"Expected a model with a head that predicts tokens (AutoModelForCausalLM), got a "
+            f"{type(model).__name__}."
+        )
+    rows = model.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise ValueError(
+            f"The tokenizer has ids up to {largest:,}, but the model has {rows:,} embedding rows; "
+            "wanted the tokenizer of this model."
+        )
+    _check_gradients()
+
+
+def _check_gradients() -> None:
+    """Refuse to work where tensors cannot have gradients, whatever an editor asks for."""
+    if torch.is_inference_mode_enabled():
+        raise ValueError("Editors need gradients: leave torch.inference_mode().")

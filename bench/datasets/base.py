@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.checks import NO_TEXT, PROMPT, TARGET
+from editors.parts.checks import NO_TEXT, PROMPT, TARGET, is_blank
 from editors.parts.texts import as_spelt, is_inside_a_word, subject_span
 
 Split = Literal["train", "test"]
@@ -365,7 +365,7 @@ def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally, row: str) -> tu
     usable = []
     for probe in raw:
         prompt = _filled(probe.prompt, subject, tally)
-        if not probe.prompt.strip() or not probe.target.strip():
+        if is_blank(probe.prompt) or is_blank(probe.target):
             tally.skip(EMPTY_PROBE, row)
         elif prompt is None:
             tally.skip(UNFILLED_PROBE, row)
@@ -396,7 +396,7 @@ def _filled(prompt: str, subject: str, tally: _Tally) -> str | None:
 
 
 def _trimmed(target: str, tally: _Tally) -> str:
-    trimmed = target.lstrip()
+    trimmed = target.strip()
     tally.trimmed += trimmed != target
     return trimmed
 

@@ -213,8 +213,8 @@ def test_a_subject_that_is_not_in_the_prompt_is_counted(
     assert loaded.fallbacks == {reason: 1}
 
 
-def test_leading_space_of_targets_is_taken_off_and_counted(tmp_path: Path) -> None:
-    write(tmp_path, "zsre", "test", [zsre_row(alt=" Port Esk", loc_ans="\tSela Marr")])
+def test_white_space_around_targets_is_taken_off_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "zsre", "test", [zsre_row(alt=" Port Esk \n", loc_ans="\tSela Marr ")])
     loaded = get_dataset("zsre").load("test", tmp_path)
     (sample,) = loaded.samples
     assert sample.request.target == "Port Esk"

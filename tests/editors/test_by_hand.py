@@ -35,7 +35,7 @@ from bench.checks.contract.tiny import (
     weights,
 )
 from editors import registry
-from editors.base import Editor, EditRequest
+from editors.base import Editor, EditRequest, EditSample, Probe
 from editors.by_hand import Session
 from editors.grace import GraceHparams
 from editors.parts.fact_memory import InContextEditor
@@ -241,6 +241,7 @@ NO_TEXTS = [
     NoText({"target": 1950}, "An edit's new answer has to be text, got 1950."),
     NoText({"target": ["Brimere"]}, "An edit's new answer has to be text, got a list of 1."),
     NoText({"target": "\udfff"}, "An edit's new answer has to be Unicode text, got other bytes."),
+    NoText({"target": "\u200b\u00a0\ufeff"}, "An edit's new answer needs some text, got none."),
     NoText({"prompt": "\t"}, "An edit's prompt needs some text, got none."),
     NoText({"prompt": ["a"]}, "An edit's prompt has to be text, got a list of 1."),
     NoText({"prompt": "a\ud800"}, "An edit's prompt has to be Unicode text, got other bytes."),
@@ -323,6 +324,38 @@ def test_what_an_editor_cannot_take_is_refused(given: dict[str, Any], said: str)
     usual: dict[str, Any] = {"name": "ft", "model": lm.model, "tokenizer": lm.tokenizer}
     with pytest.raises(ValueError, match=re.escape(said)):
         editors.get_editor(**usual | given)
+
+
+def test_models_that_cannot_be_edited_are_refused_in_a_sentence() -> None:
+    lm = tiny_gpt2()
+    with pytest.raises(ValueError, match=r"AutoModelForCausalLM\), got a GPT2Model\."):
+        editors.get_editor("ft", lm.model.get_submodule("transformer"), lm.tokenizer)
+    hand = editors.get_editor("ft", lm.model, lm.tokenizer)
+    before = weights(lm.model)
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"leave torch.inference_mode\(\)"):
+        hand.edit([FIRST])
+    assert all(torch.equal(after, before[name]) for name, after in weights(lm.model).items())
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"leave torch.inference_mode\(\)"):
+        editors.get_editor("ft", lm.model, lm.tokenizer)
+    lm.model.resize_token_embeddings(7)
+    with pytest.raises(ValueError, match=r"ids up to [\d,]+, but the model has 7 embedding rows"):
+        editors.get_editor("ft", lm.model, lm.tokenizer)
+
+
+def test_questions_and_samples_are_checked_when_they_are_written() -> None:
+    aliases: Any = "xyz"  # not three right answers of one letter
+    with pytest.raises(ValueError, match="aliases: expected a list of texts, got 'xyz'"):
+        Probe(kind="a", prompt="b", target="c", aliases=aliases)
+    probe = Probe(kind="a", prompt="b", target="c")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"request": None}, "request: expected an EditRequest, got None."),
+        ({"generality": "why"}, "generality: expected a list of Probe objects, got 'why'."),
+        ({"locality": (probe, FIRST)}, "locality: expected a list of Probe objects, got one with"),
+    ]
+    for parts, said in wrong:
+        whole = {"id": "0", "request": FIRST, "generality": (probe,), "locality": ()} | parts
+        with pytest.raises(ValueError, match=said):
+            EditSample(**whole)
 
 
 def test_files_and_models_that_hold_no_numbers_are_named(tmp_path: Path) -> None:

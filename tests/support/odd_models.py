@@ -88,6 +88,14 @@ FILES: dict[str, tuple[Damage, str]] = {
         "pad_token_id of 266, but the model has 266",
     ),
     "negative padding": (entry("config.json", pad_token_id=-267), "pad_token_id of -267"),
+    "beginning": (
+        entry("config.json", bos_token_id=70_000),
+        "bos_token_id of 70000, but the",
+    ),
+    "further end": (
+        entry("config.json", eos_token_id=[2, 266]),
+        "eos_token_id of 266, but the",
+    ),
     "pointer": (content(lambda _: POINTER), "is a git-lfs pointer"),
     "empty": (content(lambda _: b""), "is no whole safetensors file"),
     "a page": (content(lambda _: b"<!DOCTYPE html><html></html>"), "no whole safetensors file"),
