@@ -52,7 +52,7 @@ def check_plain(directory: Path, config: Mapping[str, Any]) -> None:
             f"{directory} holds quantised weights ({quantised[0]}); edits need plain ones, in "
             "float32, bfloat16 or float16."
         )
-    rows = config.get("vocab_size")
+    rows: Any = config.get("vocab_size")
     for name in _SPECIAL if isinstance(rows, int) else ():
         given = config.get(name)
         for number in given if isinstance(given, list) else [given]:

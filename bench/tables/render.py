@@ -99,11 +99,11 @@ def terminal(table: TextTable, width: int | None = None) -> Iterator[RichTable]:
     from rich.table import Table
 
     lead = start = table.lead
-    for part in () if width is None else _LESS:
-        if _widest(table) <= width:
+    for part in _LESS:
+        if width is None or _widest(table) <= width:
             break
-        rows = (tuple(part.sub(r"\1", text) for text in row) for row in table.rows)
-        table = replace(table, rows=tuple(rows))
+        less = (tuple(part.sub(r"\1", text) for text in row) for row in table.rows)
+        table = replace(table, rows=tuple(less))
     rows = [
         [
             _bold(cell) if (i, j) in table.best else escape(one_line(cell))

@@ -328,8 +328,9 @@ def test_what_an_editor_cannot_take_is_refused(given: dict[str, Any], said: str)
 
 def test_models_that_cannot_be_edited_are_refused_in_a_sentence() -> None:
     lm = tiny_gpt2()
+    headless: Any = lm.model.get_submodule("transformer")
     with pytest.raises(ValueError, match=r"AutoModelForCausalLM\), got a GPT2Model\."):
-        editors.get_editor("ft", lm.model.get_submodule("transformer"), lm.tokenizer)
+        editors.get_editor("ft", headless, lm.tokenizer)
     hand = editors.get_editor("ft", lm.model, lm.tokenizer)
     before = weights(lm.model)
     with torch.inference_mode(), pytest.raises(ValueError, match=r"leave torch.inference_mode\(\)"):
@@ -353,9 +354,9 @@ def test_questions_and_samples_are_checked_when_they_are_written() -> None:
         ({"locality": (probe, FIRST)}, "locality: expected a list of Probe objects, got one with"),
     ]
     for parts, said in wrong:
-        whole = {"id": "0", "request": FIRST, "generality": (probe,), "locality": ()} | parts
+        whole: dict[str, Any] = {"request": FIRST, "generality": (probe,), "locality": ()}
         with pytest.raises(ValueError, match=said):
-            EditSample(**whole)
+            EditSample(id="0", **whole | parts)
 
 
 def test_files_and_models_that_hold_no_numbers_are_named(tmp_path: Path) -> None:

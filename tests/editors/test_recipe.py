@@ -122,12 +122,13 @@ def test_a_frozen_encoder_is_not_stored_and_read_again(tmp_path: Path) -> None:
         RecipeEditor(tiny_llama(), HPARAMS, dataclasses.replace(given, artefact=artefact))
     given = dataclasses.replace(given, artefact=artefact)
     editor = RecipeEditor(tiny_llama(), hparams, given)
-    plain = SentenceEncoder.from_directory(given.encoder, pool=hparams.pool, seed=0)
+    directory = tmp_path / "encoder"
+    plain = SentenceEncoder.from_directory(directory, pool=hparams.pool, seed=0)
     for name, weight in plain.state_dict().items():
         assert torch.equal(editor.network.encoder.state_dict()[name], weight), name
     assert torch.equal(editor.network.mlp_k.inward.weight, stored["mlp_k.inward.weight"])
     # Other weights of the same shape are another encoder.
-    weights = given.encoder / "model.safetensors"
+    weights = directory / "model.safetensors"
     save_file({k: v + 1 for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="encoder_digest"):
         RecipeEditor(tiny_llama(), hparams, given)

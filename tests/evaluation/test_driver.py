@@ -17,7 +17,7 @@ from bench.evaluation.inference import predict
 from bench.evaluation.metrics import ItemRow, SampleRow, summarise
 from bench.evaluation.probing import items_of
 from bench.tables.table import ROUNDING, remark
-from editors.base import EditRequest
+from editors.base import Editor, EditRequest
 from editors.parts.fast_paths import FastPaths
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cells import CELL
@@ -26,13 +26,13 @@ from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
 N = 2
 
 
-def run(editor: DoNothing, n_edits: int = 4, *, batch_size: int = 64, **changes: Any) -> CellRun:
+def run(editor: Editor[Any], n_edits: int = 4, *, batch_size: int = 64, **changes: Any) -> CellRun:
     values: dict[str, Any] = {"n_edits": n_edits, "limit": 4, "generation": "none"}
     cell = dataclasses.replace(CELL, **values | changes)
     return run_blocks(cell, editor, SAMPLES, batch_size=batch_size)
 
 
-def rows_of(editor: DoNothing, n_edits: int = N, **changes: Any) -> list[SampleRow]:
+def rows_of(editor: Editor[Any], n_edits: int = N, **changes: Any) -> list[SampleRow]:
     return run(editor, n_edits, **changes).rows
 
 

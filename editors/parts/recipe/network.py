@@ -78,8 +78,8 @@ class RecipeNetwork(nn.Module):
         self.encoder_is_frozen = hparams.encoder == "frozen"
         if self.encoder_is_frozen:
             self.encoder.requires_grad_(False)
-            self.register_state_dict_post_hook(_leave_out_encoder)
-            self.register_load_state_dict_pre_hook(_put_in_encoder)
+            self.register_state_dict_post_hook(_leave_out_encoder)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_put_in_encoder)  # type: ignore[no-untyped-call]
         self.mlp_k = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_q = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_p = PromptMLP(width, hparams.prompt_length, hidden_size)
