@@ -179,7 +179,7 @@ LOG_JSON = Option(
     "--log-json", "FILE", "add events to FILE, one JSON object a line, for other programs", Path,
 )
 PROTOCOL = Option(
-    "--protocol", "ID", "only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for "
+    "--protocol", "ID", "only records of one protocol, such as zsre/blocks/v2, or blocks/v2 for "
     "all data sets; records of several never share a column (default: the present one)",
 )
 HPARAM = Option(
