@@ -1,8 +1,8 @@
 """The benchmark driver: data sets, metrics, records, tables; run as `python -m bench`.
 
-In Python: `bench.run(..)`, `bench.table(..)` and `bench.records(..)` give data frames, and a
-`bench.RunConfig` holds all options of a run. They are imported when they are used, so that
-`import bench` costs nothing.
+In Python: `bench.run(..)`, `bench.table(..)` and `bench.records(..)` give data frames,
+`bench.open_editor(..)` an editor to use by hand, and a `bench.RunConfig` holds all options of a
+run. They are imported when they are used, so that `import bench` costs nothing.
 """
 
 import sys
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from editors.parts.moved import MovedModules
 
 if TYPE_CHECKING:
-    from bench.api import records, run, table
+    from bench.api import open_editor, records, run, table
     from bench.core.config import RunConfig
 
 __version__ = "0.1.0"
-__all__ = ["RunConfig", "__version__", "records", "run", "table"]
+__all__ = ["RunConfig", "__version__", "open_editor", "records", "run", "table"]
 
 # Modules that code outside this package may import by the names they had at first.
 MOVED = {
@@ -34,6 +34,10 @@ sys.meta_path.append(MovedModules(MOVED))
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"RunConfig", "records", "run", "table"}:
+    if name in __all__:
         return vars(import_module("bench.api"))[name]
     raise AttributeError(f"module 'bench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

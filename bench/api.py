@@ -1,4 +1,4 @@
-"""The Python API, for notebooks: `bench.run`, `bench.table`, `bench.records`.
+"""The Python API: `bench.run`, `bench.table`, `bench.records`, `bench.open_editor`.
 
 It takes Python values, and refuses what the command line refuses with the same sentences. Nothing
 ends the process or changes its environment.
@@ -23,12 +23,14 @@ from bench.runner.stored import stored
 from bench.store.results import ResultStore, is_complete, parse
 from bench.tables import MAIN, METRIC_OPTIONS, frame, view
 from bench.tables.render import to_csv
+from editors import registry
 from editors.parts.checks import check_flag, check_list, check_text, described
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.runner.executors.base import Finished
+    from editors.by_hand import Session
 
 Names = str | Path | Iterable[str | Path]
 Numbers = Sequence[int] | int
@@ -135,6 +137,50 @@ def table(
     selected = stored(config, reference=reference, views=() if metric == MAIN else ("metric",))
     shown = view(selected.table, selected.cells, selected.records, metric)
     return pd.read_csv(StringIO(to_csv(shown)))
+
+
+def open_editor(
+    editor: str | Path = "recipe",
+    *,
+    backbone: str | Path | None = None,
+    dataset: str = "zsre",
+    hparams: Mapping[str, object] | None = None,
+    preset: str = "embedded",
+    bundle: str = "original",
+    data_dir: str | Path | None = None,
+    encoder: str | Path | None = None,
+    corpus: str | Path | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+) -> Session:
+    """A session with an editor, to edit a model by hand, ask it, save it and go on later.
+
+    Its weights, its encoder and its statistics are found as `python -m bench try` finds them.
+    `editors.get_editor` takes a model that is loaded already, and all files by name.
+
+    Args:
+        editor: a name, or the path of a Python file.
+        dataset: whose trained weights and training edits the editor takes.
+        hparams: `{"layer": 7}`, of this editor.
+        encoder: directory of a sentence encoder, or its name.
+        corpus: text of key statistics.
+        backbone, preset, bundle, data_dir, device, dtype: as in `run`.
+
+    Raises:
+        ValueError: what cannot be used.
+        OSError: files that are missing; the sentence says what writes them.
+    """
+    from bench.runner.opening import opened
+
+    (key,) = _names(editor)
+    changes = {f"{registry.resolve(key)}.{name}": value for name, value in (hparams or {}).items()}
+    given = locals() | {
+        "editors": key, "datasets": dataset, "edits": 1, "hparams": changes,
+        "encoder": None if encoder is None else (str(encoder),),
+        "corpus": None if corpus is None else str(corpus),
+    }  # fmt: skip
+    with _settings_restored():
+        return opened(_config(given))
 
 
 def records(place: str | Path = RESULTS) -> pd.DataFrame:

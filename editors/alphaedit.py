@@ -111,6 +111,7 @@ class AlphaEditEditor(MassEditor[AlphaEditHparams]):
     in_paper = False
     table_row = 12
     mark = ("#882255", "d")
+    edits_batches = True
     uses_subject = True
     hparams_class = AlphaEditHparams
     presets: ClassVar[Mapping[str, AlphaEditHparams]] = {

@@ -20,7 +20,15 @@ from typing import (
     get_type_hints,
 )
 
-from editors.parts.checks import PROMPT, TARGET, check_finite, check_text, typed
+from editors.parts.checks import (
+    PROMPT,
+    TARGET,
+    check_finite,
+    check_list,
+    check_text,
+    described,
+    typed,
+)
 
 if TYPE_CHECKING:  # names of types only: reading data or listing editors loads no torch
     from torch import Tensor
@@ -54,10 +62,13 @@ class Probe:
     prompt: str
     target: str  # no leading space
     aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
+    # (question, answer) of each other fact that a portability question needs beside the edit.
+    hops: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check_text("A question's prompt", self.prompt, empty=True)
-        for text in (self.target, *self.aliases):
+        aliases = check_list("aliases", self.aliases, str, "texts")
+        for text in (self.target, *aliases, *(text for hop in self.hops for text in hop)):
             check_text("A question's target", text, empty=True)
 
 
@@ -69,6 +80,17 @@ class EditSample:
     request: EditRequest
     generality: tuple[Probe, ...]
     locality: tuple[Probe, ...]
+    aliases: tuple[str, ...] = ()  # other right answers to the request, where one is decoded
+    portability: tuple[Probe, ...] = ()  # questions whose answers follow from the edit
+    former: str = ""  # the answer that the edit replaces, where the data set names it
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.request, EditRequest):
+            raise ValueError(f"request: expected an EditRequest, got {described(self.request)}.")
+        check_list("generality", self.generality, Probe, "Probe objects")
+        check_list("locality", self.locality, Probe, "Probe objects")
+        check_list("portability", self.portability, Probe, "Probe objects")
+        check_list("aliases", self.aliases, str, "texts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +214,8 @@ class Editor(ABC, Generic[HparamsT]):
     retrieves_text: ClassVar[bool] = False  # answers depend on `TokenBatch.texts`
     uses_subject: ClassVar[bool] = False  # an edit depends on where its prompt has the subject
     uses_encoder: ClassVar[bool] = False  # needs a sentence encoder among its resources
+    # Whether its method writes several requests of one call of `edit` together.
+    edits_batches: ClassVar[bool] = False
     # Whether it works on a model whose blocks lie on several devices.
     spans_devices: ClassVar[bool] = False
     hparams_class: ClassVar[type[Hparams]]

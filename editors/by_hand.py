@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
 
 from editors import registry
 from editors.base import Editor, EditRequest, EditSample, Hparams, Resources, TrainableEditor
@@ -20,6 +22,8 @@ from editors.parts.language_model import (
     known_as,
     name_of,
 )
+from editors.parts.saved_edits import answers_by_weights, load, save
+from editors.parts.steered_generation import steered_generate, warn_outside
 from editors.parts.target_value import BARE, generate_templates
 from editors.parts.texts import as_spelt
 from editors.parts.tokens import TokenBatch, batch_of, prompt_ids, target_ids, text_of
@@ -53,16 +57,33 @@ class Reply:
 
 
 class Session:
-    """An editor on its model, with the edits applied so far: edit, ask, undo, reset.
+    """An editor on its model, with the edits applied so far: edit, ask, undo, reset, save, load.
 
-    Whatever goes wrong in a call, Ctrl-C included, the edits before it stay in force.
+    Whatever goes wrong in a call, Ctrl-C included, the edits before it stay in force. Within
+    `with session:` the model's own `generate` answers as edited too; outside of it only edits of
+    weights show there, and others let it warn once.
     """
 
     def __init__(self, editor: Editor[Any]) -> None:
         self.editor = editor
         self._edits: list[EditRequest] = []
         self._before: dict[str, str] = {}  # answers of the unedited model, by question
+        self._steered: list[AbstractContextManager[None]] = []
         editor.reset()
+
+    def __repr__(self) -> str:
+        count = len(self._edits)
+        edits = f"{count:,} edit{'' if count == 1 else 's'}"
+        return f"<Session: {self.editor.label} on {self.editor.lm.name}, {edits}>"
+
+    def __enter__(self) -> Self:
+        steered = steered_generate(self.editor)
+        steered.__enter__()
+        self._steered.append(steered)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._steered.pop().__exit__(*error)
 
     @property
     def edits(self) -> tuple[EditRequest, ...]:
@@ -93,7 +114,7 @@ class Session:
         given = [requests] if isinstance(requests, EditRequest) else requests
         edits: list[EditRequest] = check_list("requests", given, EditRequest, "EditRequest objects")
         if prompt is not None and target is not None:
-            text = check_text(TARGET, target).lstrip()
+            text = check_text(TARGET, target).strip()
             about = "" if subject is None else subject
             edits.append(EditRequest(prompt=prompt, target=text, subject=about))
         elif not edits or prompt is not None or target is not None:
@@ -101,10 +122,12 @@ class Session:
         edits = [replace(r, subject=as_spelt(r.subject, r.prompt)) for r in edits]
         for request in edits:
             self._check_room(request)
+        _check_gradients()
         for request in edits:
             with self._restored_on_failure():
                 self.editor.edit([request])
             self._edits.append(request)
+        self._mark()
 
     def undo(self) -> EditRequest | None:
         """Take back the last edit and return it; None where there is none.
@@ -116,7 +139,9 @@ class Session:
             return None
         with self._restored_on_failure():
             self._apply(self._edits[:-1])
-        return self._edits.pop()
+        last = self._edits.pop()
+        self._mark()
+        return last
 
     def reset(self) -> int:
         """Take back all edits, to the bit; returns how many there were."""
@@ -124,7 +149,37 @@ class Session:
             self.editor.reset()
         count = len(self._edits)
         self._edits.clear()
+        self._mark()
         return count
+
+    def save(self, directory: str | Path, **facts: Any) -> Path:
+        """Write the edits in force to a new directory.
+
+        Where the weights answer (ROME, MEMIT, ..), that is the whole edited model as a plain
+        directory of Hugging Face; otherwise the editor's state, for `load`.
+
+        Raises:
+            ValueError: there is no edit.
+            OSError: the directory is there, or cannot be written.
+        """
+        return save(self.editor, self._edits, Path(directory), facts)
+
+    def load(self, directory: str | Path) -> None:
+        """Replace the edits by those that `save` wrote of the same editor and model.
+
+        Raises:
+            FileNotFoundError: no saved edits.
+            ValueError: a whole model, or edits of another editor or model.
+        """
+        with self._restored_on_failure():
+            edits = load(self.editor, Path(directory))
+        self._edits[:] = edits
+        self._mark()
+
+    def explain(self, question: str) -> Explanation | None:
+        """What is looked up for a question; None where the editor looks nothing up."""
+        explanations = self.editor.explain([check_text("A question", question)])
+        return None if explanations is None else explanations[0]
 
     def generate(self, prompt: str, *, max_new_tokens: int = 20) -> str:
         """The edited model's greedy answer, up to its end-of-text token.
@@ -150,12 +205,11 @@ class Session:
         if question not in self._before:
             self._before[question] = self._unedited_answer(question)
         before = self._before[question]
-        explanations = self.editor.explain([question])
         return Reply(
             question=question,
             before=before,
             after=self.answer(question, self.editor.steering) if self._edits else before,
-            explanation=None if explanations is None else explanations[0],
+            explanation=self.explain(question),
         )
 
     def answer(self, question: str, steering: Steering) -> str:
@@ -197,6 +251,11 @@ class Session:
             answer = self.answer(question, lambda _: nullcontext())
             self.editor.load_state_dict(state)
         return answer
+
+    def _mark(self) -> None:
+        """Let the model's own `generate` say where it does not show the edits."""
+        if not self._steered and not answers_by_weights(self.editor):
+            warn_outside(self.editor, edited=bool(self._edits))
 
     @contextmanager
     def _restored_on_failure(self) -> Iterator[None]:
@@ -356,9 +415,28 @@ def _lines(texts: str | Path | Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(text for text in check_list("texts", texts, str, "texts") if text.strip())
 
 
-def _check_model(model: object, tokenizer: object) -> None:
+def _check_model(model: Any, tokenizer: Any) -> None:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     for value, kind in ((model, PreTrainedModel), (tokenizer, PreTrainedTokenizerBase)):
         if not isinstance(value, kind):
             raise ValueError(f"Expected a {kind.__name__} of transformers, got {described(value)}.")
+    if not model.can_generate():
+        raise ValueError(
+            f"Expected a model with a head that predicts tokens (AutoModelForCausalLM), got a "
+            f"{type(model).__name__}."
+        )
+    rows = model.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise ValueError(
+            f"The tokenizer has ids up to {largest:,}, but the model has {rows:,} embedding rows; "
+            "wanted the tokenizer of this model."
+        )
+    _check_gradients()
+
+
+def _check_gradients() -> None:
+    """Refuse to work where tensors cannot have gradients, whatever an editor asks for."""
+    if torch.is_inference_mode_enabled():
+        raise ValueError("Editors need gradients: leave torch.inference_mode().")

@@ -164,6 +164,7 @@ class FtEditor(WeightEditor[FtHparams]):
     label = "FT"
     table_row = 1
     mark = ("#0072B2", "o")
+    edits_batches = True
     aliases = ("fine-tuning",)
     spans_devices = True
     hparams_class = FtHparams

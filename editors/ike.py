@@ -72,6 +72,7 @@ class IkeEditor(InContextEditor[IkeHparams]):
     in_paper: ClassVar[bool] = False
     table_row = 15
     mark = ("#332288", "+")
+    edits_batches = True
     hparams_class = IkeHparams
     presets: ClassVar[Mapping[str, IkeHparams]] = {
         **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), IkeHparams()),

@@ -55,6 +55,7 @@ class LteEditor(FactEditor[LteHparams], TrainedEditor[LteHparams]):
     label = "LTE"
     table_row = 10
     mark = ("#E69F00", "h")
+    edits_batches = True
     uses_encoder = True
     edit_time = frozenset({"mode", "threshold"})
     spans_devices = True

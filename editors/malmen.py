@@ -391,6 +391,7 @@ class MalmenEditor(HypernetworkEditor[MalmenHparams]):
     label = "MALMEN"
     table_row = 5
     mark = ("#CC79A7", "D")
+    edits_batches = True
     key = "malmen"
     last_blocks = LAST_BLOCKS
     edits_inputs = False

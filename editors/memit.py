@@ -254,6 +254,7 @@ class MemitEditor(MassEditor[MemitHparams]):
     label = "MEMIT"
     table_row = 4
     mark = ("#E69F00", "v")
+    edits_batches = True
     uses_subject = True
     hparams_class = MemitHparams
     presets: ClassVar[Mapping[str, MemitHparams]] = {

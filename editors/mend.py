@@ -211,6 +211,7 @@ class MendEditor(HypernetworkEditor[MendHparams]):
     label = "MEND"
     table_row = 2
     mark = ("#D55E00", "s")
+    edits_batches = True
     key = "mend"
     last_blocks = LAST_BLOCKS
     edits_inputs = True

@@ -47,6 +47,7 @@ class RagEditor(InContextEditor[RagHparams]):
     in_paper: ClassVar[bool] = False
     table_row = 16
     mark = ("#AA4499", "x")
+    edits_batches = True
     hparams_class = RagHparams
     presets: ClassVar[Mapping[str, RagHparams]] = {
         **dict.fromkeys(("llama-2-7b", "gpt-j-6b", "gpt2-xl", "smollm2-135m"), RagHparams()),

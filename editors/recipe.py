@@ -54,6 +54,7 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
     label = "RECIPE"
     table_row = 11
     mark = ("#000000", "*")
+    edits_batches = True
     uses_encoder = True
     spans_devices = True
     edit_time = EDIT_TIME
@@ -183,10 +184,10 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
             key="recipe",
             hparams=trained_values(hparams),
             model_hparams=(
-                *("pool", "representation_width", "sentinel_length", "sentinel", "prompt_length"),
-                *("inject", "positions", "gate", "calibration_edits"),
+                *("pool", "encoder", "representation_width", "sentinel_length", "sentinel"),
+                *("prompt_length", "inject", "positions", "gate", "calibration_edits"),
             ),
-            facts={"encoder_digest": encoder_digest(encoder, weights=False)},  # trained too
+            facts={"encoder_digest": encoder_digest(encoder, weights=hparams.encoder == "frozen")},
             learner=lambda samples: RecipeTask(lm, samples, hparams, encoder=encoder, seed=seed),
             initial_weights=initial_weights,
             loop=LoopSettings(
@@ -240,19 +241,20 @@ class RecipeEditor(RetrievingEditor[RecipeHparams], TrainedEditor[RecipeHparams]
 
         In training all blocks store what they compute, for gradients of the prompts.
         """
-        network = recipe_parameters(hparams, on)
+        network, frozen = recipe_parameters(hparams, on)
         activations = on.backward(3 * hparams.batch_size, 0, tokens=TRAIN_TOKENS)
         # Three rows a sample through the model with a gradient, one without; five encoded.
         model = on.shape.parameters * (3 * (FORWARD + THROUGH) + FORWARD)
         tokens = hparams.iterations * hparams.batch_size * TRAIN_TOKENS
         return Needs(
-            held=4.0 * network,
+            held=4.0 * (network + frozen),
             per_edit=4.0 * (hparams.representation_width + hparams.prompt_length * on.shape.hidden),
             first=1,
             trained=network,
-            training=WITH_ADAM * network + activations,
+            training=WITH_ADAM * network + 4.0 * frozen + activations,
             artefact=(2.0 if hparams.artefact_dtype == "float16" else 4.0) * network,
-            training_operations=tokens * (model + 5 * network * (FORWARD + TRAINED)),
+            training_operations=tokens
+            * (model + 5 * (network * (FORWARD + TRAINED) + frozen * FORWARD)),
         )
 
     def _index(self) -> InnerProductIndex | None:

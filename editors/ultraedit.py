@@ -111,6 +111,7 @@ class UltraEditEditor(WeightEditor[UltraEditHparams]):
     in_paper = False
     table_row = 14
     mark = ("#44AA99", "H")
+    edits_batches = True
     hparams_class = UltraEditHparams
     presets: ClassVar[Mapping[str, UltraEditHparams]] = {
         # XiaojieGu/UltraEdit config/model

@@ -192,6 +192,20 @@ def test_nothing_of_the_process_is_changed(tmp_path: Path) -> None:
     assert Path.cwd() == folder
 
 
+def test_an_editor_is_opened_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    session = bench.open_editor("recipe", hparams={"index": "exact"})
+    asked = "Where does Drirel Guxsen live?"
+    session.edit(prompt=asked, target="Port Traixport", subject="Drirel Guxsen")
+    assert session.ask(asked).after.startswith("Port Traixport")
+    saved = session.save(tmp_path / "edits")
+    session.reset()
+    session.load(saved)
+    assert session.ask(asked).after.startswith("Port Traixport")
+    assert "open_editor" in dir(bench)
+    with pytest.raises(ValueError, match="Unknown hyper-parameter 'inde'"):
+        bench.open_editor("recipe", hparams={"inde": "exact"})
+
+
 def test_a_place_without_records_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="No records at "):
         bench.records(tmp_path / "none")

@@ -127,7 +127,7 @@ def test_a_real_model_is_searched_on_real_training_edits_with_equal_numbers_of_t
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LIFELONG_EDIT_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(choose_hparams, "SAMPLES", {1: 1})
+    monkeypatch.setattr(choose_hparams, "REAL_SAMPLES", {1: 1})
     monkeypatch.setattr(choose_hparams, "DATASETS", ("counterfact",))
     backbone = save_tiny("llama", tmp_path / "mine")
     data = tmp_path / "data"

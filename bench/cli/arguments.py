@@ -179,7 +179,7 @@ LOG_JSON = Option(
     "--log-json", "FILE", "add events to FILE, one JSON object a line, for other programs", Path,
 )
 PROTOCOL = Option(
-    "--protocol", "ID", "only records of one protocol, such as zsre/blocks/v1, or blocks/v1 for "
+    "--protocol", "ID", "only records of one protocol, such as zsre/blocks/v2, or blocks/v2 for "
     "all data sets; records of several never share a column (default: the present one)",
 )
 HPARAM = Option(
@@ -202,7 +202,8 @@ SENTENCE_ENCODER = Option(
 )
 CORPUS = (
     Option("--corpus", "PATH|NAME", "text of the key covariance: a file with one document a line "
-           "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, or of the "
+           "(.txt) or a JSON object with a text a line (.jsonl), a directory of these, .npz files "
+           "of statistics that ROME's code computed, or of the "
            f"hub {listed(HUB_TEXTS)} (default: corpus.txt in --data-dir, else what belongs to the "
            "backbone, or the statements of the training splits in --data-dir)"),
     Option("--documents", "N", "documents of the corpus that are read (default: "
@@ -238,6 +239,8 @@ SELECTION: Groups = {
                "are enough (default: 20/50/100/1000/10000 at 1/10/100/1000/10000 edits in the "
                "embedded and small presets, a fifth of the split in the paper preset, or all of "
                "it where that is too few)", whole()),
+        Option("--batch-per-step", "N", "of Tables 1, 5 and 6: edits that an editor writes "
+               "together, batch after batch (default: 1)", whole(1), RunConfig.batch_per_step),
         Option("--metrics", "NAME", f"one of {listed(METRICS)}; the latter skips generation",
                default=RunConfig.metrics),
         # Without a default, so that other tables than of editing can refuse them.
@@ -285,6 +288,7 @@ RUNNING: Groups = {
     "how": (
         Option("--overwrite", "", "run cells again that have a record"),
         Option("--retry-failed", "", "run cells again that failed earlier"),
+        Option("--skip-untrained", "", "leave out named editors whose weights are not trained"),
         Option("--dry-run", "", "list the cells and do nothing"),
         LOG_JSON,
     ),

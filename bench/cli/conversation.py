@@ -19,16 +19,12 @@ from rich.text import Text
 from bench import __version__
 from bench.core.console import one_line, say, warn
 from bench.core.names import unknown_name
-from bench.evaluation.inference import generate
-from bench.evaluation.metrics import answer_in
-from bench.evaluation.probing import Item
 from editors import registry
 from editors.base import EditRequest, EditSample
-from editors.by_hand import Reply, Session, Steering
+from editors.by_hand import Reply, Session
 from editors.parts import checks
 from editors.parts.retrieving import Explanation
 from editors.parts.texts import subject_span
-from editors.parts.tokens import text_of
 
 PROMPT = "try> "
 HELP = """\
@@ -46,15 +42,6 @@ _EXAMPLES = 4
 SCHEMA = 1  # of the JSON that one command prints
 
 Line = tuple[str, str, str]  # label, text, style of the text on a terminal
-
-
-class MeasuredSession(Session):
-    """Decodes answers to their natural end, as the generated answers of cells are."""
-
-    def answer(self, question: str, steering: Steering) -> str:
-        item = Item(aspect="reliability", kind="question", prompt=question, target="")
-        (ids,) = generate(self.editor.lm, [item], steering)
-        return answer_in(text_of(self.editor.lm.tokenizer, ids)).strip()
 
 
 class Conversation:

@@ -9,10 +9,10 @@ from pathlib import Path
 from bench.cli.arguments import Option, add
 from bench.core.console import columns, say, warn
 from bench.core.grids import TABLES
-from bench.core.names import RECENT, editor_keys
+from bench.core.names import DATASETS, RECENT, editor_keys
 from bench.datasets import available, broken, get_dataset
-from bench.datasets.base import SPLITS, EditDataset
-from bench.datasets.download import RAW, Finding, fetch, verify
+from bench.datasets.base import EditDataset
+from bench.datasets.download import RAW, Finding, by_hand, fetch, is_fetchable, verify
 from bench.models import catalogue
 from bench.models.backbones import EMBEDDED, HUB_IDS
 from bench.report.plots import FIGURES
@@ -23,17 +23,19 @@ _HEADER = ("set", "split", "state", "rows", "published", "git blob", "file")
 
 def add_data(actions: Mapping[str, argparse.ArgumentParser]) -> None:
     """The arguments of the actions of `data`."""
-    every, listed = ",".join(available()), ", ".join(available())
+    paper, listed = ",".join(DATASETS), ", ".join(available())
     fetching, verifying, showing = (actions[name] for name in ("fetch", "verify", "show"))
-    fetching.add_argument("names", nargs="*", metavar="NAME", help=f"of {listed} (default: all)")
-    place = "where the files go, as in their repository (default: RECIPE, that repository's name)"
+    fetching.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {listed} (default: {paper})"
+    )
+    place = "where the files go, as in their repository (default: a folder with its name)"
     mirror = "https address that has OWNER/REPOSITORY/REVISION/PATH below it (default: GitHub's)"
     add(
         fetching, Option("--to", "DIR", place, Path), Option("--mirror", "URL", mirror, default=RAW)
     )
     verifying.add_argument("directory", type=Path, metavar="DIR", help="where the files are")
-    sets = f"comma-separated data sets to check (default: {every})"
-    add(verifying, Option("--datasets", "NAMES", sets, default=every))
+    sets = f"comma-separated data sets to check (default: {paper})"
+    add(verifying, Option("--datasets", "NAMES", sets, default=paper))
     showing.add_argument("name", metavar="NAME", help=f"one of {listed}, or an alias")
     fetching.set_defaults(func=run_fetch)
     verifying.set_defaults(func=run_verify)
@@ -42,7 +44,7 @@ def add_data(actions: Mapping[str, argparse.ArgumentParser]) -> None:
 
 def run_fetch(args: argparse.Namespace) -> int:
     """Print one line for each file; exit code 0 if all of them are there."""
-    datasets = [get_dataset(name) for name in args.names or available()]
+    datasets = [get_dataset(name) for name in args.names or DATASETS]
     for file in fetch(datasets, args.to, mirror=args.mirror):
         say(f"{file.label}: {file.state}, verified: {file.path}")
     return 0
@@ -96,15 +98,14 @@ def _description(dataset: EditDataset) -> Iterator[str]:
     yield f"revision: {dataset.revision}"
     yield f"licence:  {dataset.licence}"
     yield f"cite:     {dataset.citation}"
-    for split in SPLITS:
-        file = dataset.files[split]
-        yield f"{split + ':':<9} {file.path}, {file.rows:,} rows, git blob {file.git_blob}"
-    yield f"get it:   python -m bench data fetch {dataset.key} --to DIR"
-    yield (
-        f"or:       git clone {dataset.source} && git -C {dataset.source.rpartition('/')[2]} "
-        f"checkout {dataset.revision}"
-    )
-    yield "check it: python -m bench data verify DIR"
+    for split, file in dataset.files.items():
+        blob = f", git blob {file.git_blob}" if file.git_blob else ""
+        yield f"{split + ':':<9} {file}, {file.rows:,} rows{blob}"
+    ways = [f"python -m bench data fetch {dataset.key} --to DIR"] if is_fetchable(dataset) else []
+    for name, way in zip(("get it:", "or:"), (*ways, by_hand(dataset)), strict=False):
+        yield f"{name:<9} {way}"
+    named = "" if dataset.key in DATASETS else f" --datasets {dataset.key}"
+    yield f"check it: python -m bench data verify DIR{named}"
 
 
 def add_list(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from bench.cli.arguments import Option, add, names, one_of
 from bench.core.config import RESULTS
 from bench.core.console import columns, say, warn
+from bench.core.files import check_new
 from bench.core.names import editor_keys
 from bench.core.progress import counted, show_count
 from bench.datasets import dataset_keys
@@ -146,10 +147,11 @@ def _taken(leases: Leases, key: str) -> bool:
 
 
 def export_records(args: argparse.Namespace) -> int:
-    """Write the chosen records; complete ones unless another state is named."""
+    """Write the chosen records to a new file; complete ones unless another state is named."""
     from bench.store.exchange import export
 
     wanted = _wanted(args, state="complete")
+    check_new(args.file)
     with show_count("records written", None) as more:
         count = export(_store(args), args.file, wanted, more)
     say(f"written: {args.file}, {count:,} records")

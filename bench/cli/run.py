@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +20,7 @@ from bench.cli.arguments import (
 )
 from bench.core.cells import Cell, Identity
 from bench.core.config import RunConfig
-from bench.core.console import say, show, warn
+from bench.core.console import say, show, terminal_width, warn
 from bench.core.files import check_new, write_text
 from bench.core.grids import GridPoint, Table, get_table
 from bench.core.numerics import fixed_arithmetic
@@ -278,7 +278,7 @@ def show_table(
 ) -> tuple[str, ...]:
     """Print the table of these cells and write it under a directory; the files."""
     shown = view(table, cells, records, metric)
-    print_text(shown.text)
+    print_text(shown.text, written=True)
     return _write(f"table{table.number}", shown, directory)
 
 
@@ -299,7 +299,7 @@ def show_measures(
         if markdown:
             print_markdown(shown.text)
             continue
-        print_text(shown.text)
+        print_text(shown.text, written=True)
         paths += _write(f"table{table.number}_{name}", shown, config.tables)
     return paths
 
@@ -329,14 +329,28 @@ def show_losses(
     _written(directory, lambda: [write_text(path, to_csv(rows))])
 
 
-def print_text(text: TextTable) -> None:
-    """Print the caption, then one table per group of columns."""
+def print_text(text: TextTable, *, written: bool = False) -> None:
+    """Print the caption, then one table per group of columns; in a terminal the tables first.
+
+    There the caption of a table that is `written` is its first line and what its marks mean.
+    """
     from bench.tables.render import terminal
 
-    for line in text.caption:
-        say(line)
-    for rich_table in terminal(text):
+    width = terminal_width()
+    caption = text.caption
+    if width is not None and written:
+        caption = (caption[0], *(line for line in caption[1:] if line.startswith("\u2020")))
+    if width is None:
+        _say_lines(caption)
+    for rich_table in terminal(text, width):
         show(rich_table)
+    if width is not None:
+        _say_lines(caption)
+
+
+def _say_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
 
 
 def print_markdown(text: TextTable) -> None:

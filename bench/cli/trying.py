@@ -21,15 +21,12 @@ from bench.cli.arguments import (
     add,
     add_groups,
     config_of,
-    loaded,
 )
 from bench.core.names import DATASETS
 from editors import registry
 
 if TYPE_CHECKING:
-    from bench.core.config import RunConfig
     from editors.base import EditSample
-    from editors.by_hand import Session
 
 # fmt: off
 WHICH = (
@@ -76,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 130 where a pipe was interrupted."""
     from bench.cli.conversation import Conversation, edit_and_ask, request_of, typed
     from bench.core.numerics import fixed_arithmetic
+    from bench.runner.opening import opened
     from bench.runner.planning import points
 
     once = bool(args.typed or args.ask)
@@ -89,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     questions = [typed(text, "A question") for text in args.ask]
     # An undone edit is applied again to the bit, which a GPU does with such kernels alone.
     with fixed_arithmetic(wanted=config.device != "cpu"):
-        session = _opened(config)
+        session = opened(config)
         if once:
             edit_and_ask(session, requests, questions, as_json=args.json)
             return 0
@@ -111,23 +109,6 @@ def _edits(named: Sequence[Sequence[str]]) -> list[tuple[str, str, str | None]]:
         else:
             raise ValueError("--subject has to follow the --edit that it is the subject of.")
     return edits
-
-
-def _opened(config: RunConfig) -> Session:
-    """A session without edits; missing weights that train in minutes are trained first.
-
-    Raises:
-        ValueError: an editor, backbone or hyper-parameter that cannot be used.
-        OSError: missing files, trained weights for example; the sentence says what writes them.
-    """
-    from bench.cli.conversation import MeasuredSession
-    from bench.models.resources import resources_for
-    from bench.runner.planning import editor_inputs
-
-    key, backbone, hparams, sources = editor_inputs(config)
-    lm = loaded(backbone, config)
-    resources = resources_for(lm, hparams, sources)
-    return MeasuredSession(registry.editor_class(key)(lm, hparams, resources))
 
 
 def _samples(args: argparse.Namespace) -> Sequence[EditSample]:

@@ -49,8 +49,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "slurm_cluster": get_args(Cluster),
 }
 _LEAST = {  # of whole numbers
-    "table": 1, "edits": 1, "seeds": 0, "limit": 1, "task_limit": 1, "documents": 1,
-    "world_seed": 0, "jobs": 1, "slurm_workers": 1, "slurm_time": 1, "slurm_gpus": 0,
+    "table": 1, "edits": 1, "seeds": 0, "limit": 1, "batch_per_step": 1, "task_limit": 1,
+    "documents": 1, "world_seed": 0, "jobs": 1, "slurm_workers": 1, "slurm_time": 1,
+    "slurm_gpus": 0,
 }  # fmt: skip
 _OF_EXECUTOR = {  # options of one executor; none of them has a default
     "ray": ("ray_address", "gpus_per_cell"),
@@ -126,6 +127,7 @@ class RunConfig:
     seeds: tuple[int, ...] | None = None
     vary: Varies = "order"  # what a seed changes
     limit: int | None = None  # samples drawn for each cell
+    batch_per_step: int = 1  # requests that an editor writes together
 
     # What is measured.
     metrics: str = "all"
@@ -156,6 +158,7 @@ class RunConfig:
     out: Path | None = None
     overwrite: bool = False  # run cells again that have a record
     retry_failed: bool = False
+    skip_untrained: bool = False  # leave out named editors whose weights are not trained
     options: RunOptions = DEFAULT_OPTIONS
     executor: ExecutorName = "local"
     jobs: int | None = None  # worker processes; None: one for each core, or one on a GPU
@@ -191,7 +194,7 @@ class RunConfig:
         self._check_executor()
 
     def _check_flags(self) -> None:
-        for name in ("recent", "overwrite", "retry_failed", "detach"):
+        for name in ("recent", "overwrite", "retry_failed", "skip_untrained", "detach"):
             check_flag(option(name), vars(self)[name])
 
     def _take_lists_and_paths(self) -> None:

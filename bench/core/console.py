@@ -37,12 +37,20 @@ def warn(line: str) -> None:
     sys.stderr.write(f"{visible(line)}\n")
 
 
+def terminal_width() -> int | None:
+    """Columns of the terminal that results go to; None in a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal else None
+
+
 def show(table: Table) -> None:
     """A table in the terminal's width, or in full width in a pipe."""
     from rich.console import Console
 
-    console = Console()
-    (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)
+    width = terminal_width()
+    (Console(width=PIPE_WIDTH) if width is None else Console()).print(table)
 
 
 def columns(rows: Iterable[Sequence[str]]) -> list[str]:

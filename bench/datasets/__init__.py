@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 from bench.core.names import DATASETS, position, resolve_name
 from bench.datasets.base import SPLITS, EditDataset, LoadedSamples, PublishedFile, Split
+from bench.datasets.facts import ENDINGS, Facts
 from bench.datasets.rows import Row
 from editors import plugins as own_code
 from editors import registry
@@ -80,7 +82,7 @@ def get_dataset(name: str) -> EditDataset:
     shipped = _shipped()
     if name in shipped:
         return shipped[name]
-    if name.endswith(".py"):
+    if name.endswith((".py", *ENDINGS)):
         name = _run(Path(name))
     datasets = {**_own(), **shipped}
     if name not in datasets and name in broken():
@@ -138,7 +140,7 @@ def _shipped() -> dict[str, EditDataset]:
         for _, cls in inspect.getmembers(module, inspect.isclass):
             if not issubclass(cls, EditDataset) or inspect.isabstract(cls):
                 continue
-            if cls.__module__ == module.__name__:
+            if cls.__module__ == module.__name__ and cls is not Facts:
                 datasets[cls.key] = cls()
     return dict(sorted(datasets.items()))
 
@@ -152,19 +154,33 @@ def _own() -> dict[str, EditDataset]:
 
 
 def _run(path: Path) -> str:
-    """Run a file with a data set, unless it was run as it is; the data set's key."""
+    """Run a file with a data set, unless it was run as it is; the data set's key.
+
+    A file of facts is read instead.
+    """
     path = path.expanduser().absolute()
     for key, (known, _) in _named.items():
         if known.path == path and path.is_file() and known.digest == own_code.digest_at(path):
             return key
-    file = own_code.run_file(path, kind=KIND)
-    cls = own_code.only_class(file.module, EditDataset, place=path.name, kind=KIND)  # type: ignore[type-abstract]
-    dataset = _instance(cls, path.name, home=path.parent, source=file.digest)
+    file, dataset = _facts(path) if path.suffix in ENDINGS else _code(path)
     others = [own for own in _own().values() if _is_loadable(own)]
     others = [own for own in others if (own.home, own.key) != (dataset.home, dataset.key)]
     _check_free(dataset, others, path.name)
     _named[dataset.key] = file, dataset
     return dataset.key
+
+
+def _code(path: Path) -> tuple[ReadFile, EditDataset]:
+    file = own_code.run_file(path, kind=KIND)
+    cls = own_code.only_class(file.module, EditDataset, place=path.name, kind=KIND)  # type: ignore[type-abstract]
+    return file, _instance(cls, path.name, home=path.parent, source=file.digest)
+
+
+def _facts(path: Path) -> tuple[ReadFile, EditDataset]:
+    if not path.is_file():
+        raise FileNotFoundError(f"No {KIND} at {path}: there is no such file.")
+    file = ReadFile(path=path, digest=own_code.digest_at(path), module=ModuleType(path.stem))
+    return file, Facts(path, file.digest)
 
 
 @cache

@@ -8,7 +8,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 from bench.core.names import unknown_name
 from bench.datasets.rows import Row, read_rows
 from editors.base import EditRequest, EditSample, Probe
-from editors.parts.checks import NO_TEXT, PROMPT, TARGET
+from editors.parts.checks import NO_TEXT, PROMPT, TARGET, is_blank
 from editors.parts.texts import as_spelt, is_inside_a_word, subject_span
 
 Split = Literal["train", "test"]
@@ -27,6 +27,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 # The released repository of the RECIPE paper, the only source of all six files in one form.
 RECIPE_SOURCE = "https://github.com/qizhou000/RECIPE"
 RECIPE_REVISION = "b8ff1fc2c649d44dc88d2d4fccfa14343066a835"
+UNSTATED = "not stated"
 # Sub-folders searched below the given directory: enough for a checkout of the RECIPE repository
 # (data/evaluation/ripple_effect/ripe_test.json) inside one more folder.
 SEARCH_DEPTH = 4
@@ -53,9 +54,14 @@ _SLOT = re.compile(r"\{(?:0|subject)?\}|\[X\]")
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """One split as its authors published it."""
+    """One split as its authors published it.
+
+    Where they published it in several files, `parts` names them, in order, and `path` is the folder
+    that they are in, empty for the top one. Those that are present are read.
+    """
 
     path: str  # inside the source repository; its last part is the name searched for
+    parts: tuple[str, ...] = ()
     # Patterns of other names accepted: parts and conversions of the set.
     variants: tuple[str, ...] = ()
     rows: int = 0  # 0: not stated
@@ -64,6 +70,12 @@ class PublishedFile:
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        if not self.parts:
+            return self.path
+        first, *others = self.parts
+        return f"{self.path and f'{self.path}/'}{first} and {len(others)} others"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +96,7 @@ class LoadedSamples:
     digest: str  # git blob id of the file
     path: Path
     too_long: tuple[str, ...] = ()  # what the rows have that do not fit a model, in words
+    skipped_rows: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by reason, by name
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON values for a record."""
@@ -100,7 +113,7 @@ class LoadedSamples:
         trimmed = {TRIMMED: self.trimmed}
         groups = (("skipped", self.skipped), ("fallback", self.fallbacks), ("changed", trimmed))
         counted = tuple(
-            f"{name}: {count:,} x {reason}"
+            f"{name}: {count:,} x {reason}{self._rows(reason)}"
             for name, counts in groups
             for reason, count in counts.items()
             if count
@@ -108,6 +121,12 @@ class LoadedSamples:
         more = ", .." * (len(self.too_long) > _NAMED)
         named = f"too long: {', '.join(self.too_long[:_NAMED])}{more}"
         return (*counted, named) if self.too_long else counted
+
+    def _rows(self, reason: str) -> str:
+        """The first rows that were skipped for a reason, as far as they are known."""
+        names = self.skipped_rows.get(reason, ())
+        more = ", .." * (len(names) > _NAMED)
+        return f" (row {', '.join(names[:_NAMED])}{more})" if names else ""
 
     def without(self, too_long: Mapping[str, str], reason: str) -> LoadedSamples:
         """Without the samples of some ids, counted under a reason; `too_long` says what of them.
@@ -137,7 +156,7 @@ class EditDataset(ABC):
     title: ClassVar[str] = "a data set of one's own"
     source: ClassVar[str] = RECIPE_SOURCE
     revision: ClassVar[str] = RECIPE_REVISION
-    licence: ClassVar[str] = "not stated"
+    licence: ClassVar[str] = UNSTATED
     citation: ClassVar[str] = "none"
     files: ClassVar[Mapping[Split, PublishedFile]]
     # Kind of locality probe -> how far it is from the edit, for the metric set `distance`.
@@ -146,8 +165,11 @@ class EditDataset(ABC):
     source_digest: str | None = None  # of that code
 
     @abstractmethod
-    def read(self, row: Row, sample_id: str) -> EditSample:
-        """The sample of one row, its texts as they are in the file; ValueError for a bad field."""
+    def read(self, row: Row, sample_id: str) -> EditSample | tuple[EditSample, ...]:
+        """The sample of one row, its texts as they are in the file; ValueError for a bad field.
+
+        A row of several edits has several, with ids of their own.
+        """
 
     @property
     def names(self) -> set[str]:
@@ -172,41 +194,65 @@ class EditDataset(ABC):
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
-        return self.load_file(split, locate(self.files[split], directory))
+        try:
+            path = locate(self.files[split], directory)
+        except FileNotFoundError as error:
+            where = f"`python -m bench data show {self.key}` says where it is published."
+            raise FileNotFoundError(str(error) if self.home else f"{error} {where}") from error
+        return self.load_file(split, path)
 
     def load_file(self, split: Split, path: Path) -> LoadedSamples:
-        """As `load`, from a file already located; the same content is read once in a process."""
-        return _loaded(self, split, path, path.read_bytes())
+        """As `load`, from what `locate` has returned; equal content is read once in a process."""
+        parts = [path / part for part in self.files[split].parts if (path / part).is_file()]
+        return _loaded(self, split, path, tuple((p, p.read_bytes()) for p in parts or [path]))
 
 
 @lru_cache(maxsize=3)  # the test splits of a run
-def _loaded(dataset: EditDataset, split: Split, path: Path, content: bytes) -> LoadedSamples:
+def _loaded(
+    dataset: EditDataset, split: Split, path: Path, files: tuple[tuple[Path, bytes], ...]
+) -> LoadedSamples:
     tally = _Tally()
-    rows = list(read_rows(path, content, null_is_empty=True))
+    rows = list(_rows(files))
     samples: list[EditSample] = []
     for row in rows:
         try:
-            raw = dataset.read(row, f"{dataset.key}/{split}/{row.name}")
+            read = dataset.read(row, f"{dataset.key}/{split}/{row.name}")
         except ValueError as error:
             sentence = str(error)
             if sentence not in _EMPTY:
                 named = sentence.startswith(row.where)
                 raise ValueError(sentence if named else f"{row.where}: {sentence}") from error
-            tally.skipped[_EMPTY[sentence]] += 1
+            tally.skip(_EMPTY[sentence], row.name)
             continue
-        samples += _usable(raw, split, tally)
+        for raw in read if isinstance(read, tuple) else (read,):
+            samples += _usable(raw, split, tally, row.name)
     if not samples:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.skipped.items())
+        reasons = "; ".join(f"{len(names)} x {why}" for why, names in tally.skipped.items())
         raise ValueError(f"{path}: none of its {len(rows)} rows is usable ({reasons}).")
     return LoadedSamples(
         samples=tuple(samples),
         rows=len(rows),
-        skipped=dict(tally.skipped),
+        skipped={reason: len(names) for reason, names in tally.skipped.items()},
         fallbacks=dict(tally.fallbacks),
         trimmed=tally.trimmed,
-        digest=git_blob_id(content),
+        digest=_digest([content for _, content in files]),
         path=path,
+        skipped_rows=tally.skipped,
     )
+
+
+def _rows(files: Sequence[tuple[Path, bytes]]) -> Iterator[Row]:
+    """Those of all files; where there are several, a row is named after its file too."""
+    for path, content in files:
+        for row in read_rows(path, content, null_is_empty=True):
+            several = len(files) > 1
+            yield dataclasses.replace(row, name=f"{path.stem}-{row.name}") if several else row
+
+
+def _digest(contents: Sequence[bytes]) -> str:
+    """The git blob id of one file, or of the list of those of several."""
+    ids = list(map(git_blob_id, contents))
+    return ids[0] if len(ids) == 1 else git_blob_id("\n".join(ids).encode())
 
 
 # ---- finding a file ----------------------------------------------------------------------------
@@ -216,7 +262,7 @@ def locate(file: PublishedFile, directory: Path) -> Path:
     """The file under `directory`: by its published name, else by a pattern of its variants.
 
     Where a name ends in `.json`, one in `.jsonl` is taken too. Sub-folders are searched
-    `SEARCH_DEPTH` deep, hidden ones are not.
+    `SEARCH_DEPTH` deep, hidden ones are not. Of a split in parts it is their folder.
 
     Raises:
         OSError: the directory or the file is missing, or a folder cannot be read.
@@ -224,23 +270,36 @@ def locate(file: PublishedFile, directory: Path) -> Path:
     """
     if not directory.is_dir():
         raise NotADirectoryError(
-            f"{directory} is not a directory: wanted the one with {file.name}."
+            f"{directory} is not a directory: wanted the one with {file.name or file}."
         )
     present = _files_below(directory)
-    others = [name for pattern in file.variants for name in (pattern, f"{pattern}l")]
-    for patterns in ([file.name], [f"{file.name}l"], others):
-        fitting = [p for p in present if any(fnmatch(p.name, pattern) for pattern in patterns)]
+    for fitting in _fitting_folders(file, present) if file.parts else _fitting(file, present):
         if len(fitting) > 1:
             raise ValueError(
-                f"Several files under {directory} could be {file.name}: "
+                f"Several files under {directory} could be {file.name or file}: "
                 f"{', '.join(str(p.relative_to(directory)) for p in fitting)}. Wanted one."
             )
         if fitting:
             return fitting[0]
     nor = f" (nor {' or '.join(file.variants)})" if file.variants else ""
     raise FileNotFoundError(
-        f"No {file.name}{nor} in {directory} or up to {SEARCH_DEPTH} folders below it."
+        f"No {file if file.parts else file.name}{nor} in {directory} or up to {SEARCH_DEPTH} "
+        "folders below it."
     )
+
+
+def _fitting(file: PublishedFile, present: Sequence[Path]) -> Iterator[list[Path]]:
+    """The files that fit each kind of name, the published one first."""
+    others = [name for pattern in file.variants for name in (pattern, f"{pattern}l")]
+    for patterns in ([file.name], [f"{file.name}l"], others):
+        yield [p for p in present if any(fnmatch(p.name, pattern) for pattern in patterns)]
+
+
+def _fitting_folders(file: PublishedFile, present: Sequence[Path]) -> Iterator[list[Path]]:
+    """The folders that have parts of a split."""
+    parts = [path for path in present if path.name in file.parts]
+    folders = dict.fromkeys(path.parent for path in parts)
+    yield [p for p in folders if not file.name or p.absolute().name == file.name]
 
 
 def _files_below(directory: Path) -> list[Path]:
@@ -269,17 +328,20 @@ def git_blob_id(content: bytes) -> str:
 
 @dataclass
 class _Tally:
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # names of rows by reason
     fallbacks: Counter[str] = field(default_factory=Counter)
     trimmed: int = 0
 
+    def skip(self, reason: str, row: str) -> None:
+        self.skipped.setdefault(reason, []).append(row)
 
-def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
+
+def _usable(raw: EditSample, split: Split, tally: _Tally, row: str) -> list[EditSample]:
     """The sample with normalised texts, or none, with the reason counted."""
     request = raw.request
     prompt = _filled(request.prompt, request.subject, tally)
     if prompt is None:
-        tally.skipped[UNFILLED] += 1
+        tally.skip(UNFILLED, row)
         return []
     sample = dataclasses.replace(
         raw,
@@ -288,26 +350,33 @@ def _usable(raw: EditSample, split: Split, tally: _Tally) -> list[EditSample]:
             target=_trimmed(request.target, tally),
             subject=_subject(request.subject, prompt, tally),
         ),
-        generality=_probes(raw.generality, request.subject, tally),
-        locality=_probes(raw.locality, "", tally),  # about other subjects
+        generality=_probes(raw.generality, request.subject, tally, row),
+        locality=_probes(raw.locality, "", tally, row),  # about other subjects
+        portability=_probes(raw.portability, request.subject, tally, row),
+        former=raw.former.strip(),
     )
     if split == "train" and not (sample.generality and sample.locality):
-        tally.skipped[UNPROBED] += 1
+        tally.skip(UNPROBED, row)
         return []
     return [sample]
 
 
-def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally) -> tuple[Probe, ...]:
+def _probes(raw: tuple[Probe, ...], subject: str, tally: _Tally, row: str) -> tuple[Probe, ...]:
     usable = []
     for probe in raw:
         prompt = _filled(probe.prompt, subject, tally)
-        if not probe.prompt.strip() or not probe.target.strip():
-            tally.skipped[EMPTY_PROBE] += 1
+        if is_blank(probe.prompt) or is_blank(probe.target):
+            tally.skip(EMPTY_PROBE, row)
         elif prompt is None:
-            tally.skipped[UNFILLED_PROBE] += 1
+            tally.skip(UNFILLED_PROBE, row)
         else:
             target = _trimmed(probe.target, tally)
-            usable.append(dataclasses.replace(probe, prompt=prompt, target=target))
+            hops = ((question.rstrip(), answer.lstrip()) for question, answer in probe.hops)
+            usable.append(
+                dataclasses.replace(
+                    probe, prompt=prompt, target=target, hops=tuple(hop for hop in hops if all(hop))
+                )
+            )
     return tuple(usable)
 
 
@@ -327,7 +396,7 @@ def _filled(prompt: str, subject: str, tally: _Tally) -> str | None:
 
 
 def _trimmed(target: str, tally: _Tally) -> str:
-    trimmed = target.lstrip()
+    trimmed = target.strip()
     tally.trimmed += trimmed != target
     return trimmed
 

@@ -54,4 +54,5 @@ class CounterFact(EditDataset):
             request=EditRequest(prompt=prompt, target=target, subject=row.text("subject")),
             generality=(Probe(kind="rephrase", prompt=row.text("rephrase_prompt"), target=target),),
             locality=(neighbour,),
+            former=row.text("ground_truth") if "ground_truth" in row.fields else "",
         )

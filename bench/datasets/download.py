@@ -23,7 +23,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from bench.core.progress import show_bytes
 from bench.datasets.base import (
-    SPLITS,
+    UNSTATED,
     EditDataset,
     LoadedSamples,
     PublishedFile,
@@ -32,7 +32,8 @@ from bench.datasets.base import (
     locate,
 )
 
-RAW = "https://raw.githubusercontent.com"
+RAW, GITHUB = "https://raw.githubusercontent.com", "https://github.com/"
+HUB = "https://huggingface.co/datasets/"
 # Ours: far above what a row of any of the sets has, and a bound for the largest.
 MOST_ROW_BYTES, MOST_BYTES = 64 * 1024, 1024**3
 CONNECT_SECONDS = 5.0  # for one address, and between two pieces of a file
@@ -56,7 +57,7 @@ class Fetched:
 def fetch(
     datasets: Iterable[EditDataset], directory: Path | None, *, mirror: str = RAW
 ) -> Iterator[Fetched]:
-    """Fetch both files of each data set that are not present, at their repository's paths.
+    """Fetch the files of each data set that are not present, at their repository's paths.
 
     Args:
         datasets: which.
@@ -65,17 +66,42 @@ def fetch(
 
     Raises:
         OSError: a file cannot be fetched or written; what was fetched before stays.
+        ValueError: a data set whose files' hashes are not known; nothing is fetched.
     """
+    datasets = tuple(datasets)
+    for dataset in datasets:
+        if not is_fetchable(dataset):
+            raise ValueError(
+                f"The files of {dataset.label} cannot be fetched and verified, as their hashes are "
+                f"not known; get them by hand: {by_hand(dataset)}"
+            )
     for dataset in datasets:
         target = directory or Path(dataset.source.rpartition("/")[2])
-        for split in SPLITS:
-            file = dataset.files[split]
+        for split, file in dataset.files.items():
             label, path = f"{dataset.label} {split}", _present(file, target)
             if path is not None:
                 yield Fetched(label=label, path=path, state="there")
             else:
                 _fetch_file(dataset, file, target, mirror)
                 yield Fetched(label=label, path=target / file.path, state="fetched")
+
+
+def is_fetchable(dataset: EditDataset) -> bool:
+    """Whether its files are on GitHub, each with a known hash."""
+    on_github = dataset.source.startswith(GITHUB)
+    return on_github and all(file.git_blob for file in dataset.files.values())
+
+
+def by_hand(dataset: EditDataset) -> str:
+    """The command that gets the files of a data set without this package."""
+    if dataset.source.startswith(GITHUB):
+        folder = dataset.source.rpartition("/")[2]
+        return f"git clone {dataset.source} && git -C {folder} checkout {dataset.revision}"
+    if not dataset.source.startswith(HUB):
+        return f"curl -O {dataset.source}"
+    name, pinned = dataset.source.removeprefix(HUB), dataset.revision != UNSTATED
+    revision = f" --revision {dataset.revision}" if pinned else ""
+    return f"hf download {name} --repo-type dataset{revision} --local-dir DIR"
 
 
 def url_of(dataset: EditDataset, file: PublishedFile, mirror: str = RAW) -> str:
@@ -255,7 +281,7 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
 
 # ---- verification ------------------------------------------------------------------------------
 
-State = Literal["full", "partial", "different", "unusable", "missing"]
+State = Literal["full", "partial", "unverified", "different", "unusable", "missing"]
 WRONG: frozenset[State] = frozenset({"different", "unusable", "missing"})
 
 
@@ -264,7 +290,8 @@ class Finding:
     """The state of one split's file.
 
     `full` is the published file, byte for byte; `partial` a readable file with fewer rows;
-    `different` a readable file with at least as many rows and another content.
+    `different` a readable file with at least as many rows and another content; `unverified` one
+    with at least as many rows, where no hash of the published file is known.
     """
 
     dataset: str
@@ -280,11 +307,11 @@ class Finding:
 
 
 def verify(datasets: Iterable[EditDataset], directory: Path) -> Iterator[Finding]:
-    """Check the files of both splits of each data set, in order; a bad file raises nothing."""
+    """Check the files of every split of each data set, in order; a bad file raises nothing."""
     if not directory.is_dir():
         raise NotADirectoryError(f"{directory} is not a directory: wanted one with data files.")
     for dataset in datasets:
-        for split in SPLITS:
+        for split in dataset.files:
             yield _finding(dataset, split, directory)
 
 
@@ -302,5 +329,8 @@ def _finding(dataset: EditDataset, split: Split, directory: Path) -> Finding:
     if loaded.rows < published.rows:
         fewer = f"{published.rows - loaded.rows:,} rows fewer than the published file"
         return finding(state="partial", detail=fewer, loaded=loaded)
+    if not published.git_blob:
+        detail = "no hash of the published file is known"
+        return finding(state="unverified", detail=detail, loaded=loaded)
     detail = f"not the published content (wanted git blob {published.git_blob})"
     return finding(state="different", detail=detail, loaded=loaded)

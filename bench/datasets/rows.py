@@ -123,11 +123,14 @@ class Row:
 
 
 def read_rows(path: Path, content: bytes, *, null_is_empty: bool = False) -> Iterator[Row]:
-    """Rows of a JSON file, numbered from 0; ValueError for a file without any.
+    """Rows of a JSON or CSV file, numbered from 0; ValueError for a file without any.
 
-    It holds a list of objects, objects one after another (JSON lines), or an object with a row for
-    each id, which is the row's name then.
+    JSON is a list of objects, objects one after another (JSON lines), or an object with a row for
+    each id, which is the row's name then. The first line of a CSV file has the names of fields.
     """
+    if path.suffix == ".csv":
+        yield from _csv_rows(path, content, null_is_empty=null_is_empty)
+        return
     for name, value in _named(path, _values(path, _decoded(path, content))):
         where = f"{path}, row {name}"
         fields = _NULL if value is None and null_is_empty else value
@@ -157,6 +160,25 @@ def _named(path: Path, values: Sequence[object]) -> Iterable[tuple[str, object]]
     if not whole:
         raise ValueError(f"{path}: wanted rows, got an empty list.")
     return ((str(number), value) for number, value in enumerate(whole))
+
+
+def _csv_rows(path: Path, content: bytes, *, null_is_empty: bool) -> Iterator[Row]:
+    """Rows of a CSV file by the names in its first line."""
+    reader = csv.DictReader(io.StringIO(_decoded(path, content), newline=""), strict=True)
+    number = -1
+    try:
+        names = reader.fieldnames or []
+        if len(set(names)) < len(names):
+            raise ValueError(f"{path}: wanted each column once, got {', '.join(names)}.")
+        for number, values in enumerate(reader):
+            where = f"{path}, row {number}"
+            if None in values or None in values.values():
+                raise ValueError(f"{where}: wanted {len(names)} columns ({', '.join(names)}).")
+            yield Row(values, where, str(number), null_is_empty)
+    except csv.Error as error:
+        raise ValueError(f"{path} is not usable CSV: {error} (line {reader.line_num}).") from None
+    if number < 0:
+        raise ValueError(f"{path}: wanted rows below a line of column names, got none.")
 
 
 def read_csv(path: Path, content: bytes, columns: Sequence[str]) -> Iterator[Row]:

@@ -88,10 +88,10 @@ class Checkpointer:
         """Count so many edits of an earlier run."""
         self.count = EditCount(edits, earlier=edits)
 
-    def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
-        """Count an edit, and store a checkpoint where one is due; StoppedEarly on request."""
-        self._edits += 1
-        self.count = self.count._replace(edits=self.count.edits + 1)
+    def after_edit(self, checkpoint: Callable[[], Checkpoint], edits: int = 1) -> None:
+        """Count edits, and store a checkpoint where one is due; StoppedEarly on request."""
+        self._edits += edits
+        self.count = self.count._replace(edits=self.count.edits + edits)
         self.after_batch(checkpoint)
 
     def after_batch(self, checkpoint: Callable[[], Checkpoint]) -> None:
@@ -160,10 +160,10 @@ class BlockStream:
         self._clock.seconds = dict(progress["phases"])
         self._checkpointer.continue_from(len(self.rows) + len(self.seconds))
 
-    def after_edit(self, seconds: float) -> None:
-        """Count one more edit of the present block."""
-        self.seconds.append(seconds)
-        self._checkpointer.after_edit(self._checkpoint)
+    def after_step(self, seconds: Sequence[float]) -> None:
+        """Count the edits of one more step of the present block."""
+        self.seconds += seconds
+        self._checkpointer.after_edit(self._checkpoint, len(seconds))
 
     def after_batch(self) -> None:
         """Store the answers so far; the editor holds the edits of `seconds` and no others."""

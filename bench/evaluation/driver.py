@@ -38,6 +38,7 @@ from bench.evaluation.probing import (
     Prober,
     check_unedited,
     health_of,
+    hop_items,
     items_of,
 )
 from editors.base import Editor, EditRequest, EditSample
@@ -149,10 +150,10 @@ def run_blocks(
 ) -> CellRun:
     """Run one cell's protocol and return its rows, seconds and health.
 
-    Draw by seed and cut into disjoint blocks of n; per block reset, n single edits in order, probe
-    all n, reset. All pristine answers are computed before the first edit. The editor is reset
-    however the cell ends. A checkpoint of an earlier run is continued. Optional metric sets look
-    at the model after certain numbers of edits, and when all n have been probed.
+    Draw by seed and cut into disjoint blocks of n; per block reset, n edits in order, single ones
+    or in batches, probe all n, reset. All pristine answers are computed before the first edit. The
+    editor is reset however the cell ends. A checkpoint of an earlier run is continued. Optional
+    metric sets look at the model after certain numbers of edits, and when all n have been probed.
 
     Raises:
         ValueError: fewer samples than one block needs.
@@ -164,7 +165,8 @@ def run_blocks(
     prober = Prober(editor.lm, clock, GENERATION_PROMPTS[cell.generation], BatchLimit(batch_size))
     chosen = blocks(cell.drawn(samples), cell.n_edits)
     editor.reset()
-    pristine = iter(_pristine(prober, chosen, checkpointer))
+    pristine = iter(_pristine(prober, [i for b in chosen for i in _items(b)], checkpointer))
+    known = _known(prober, chosen, checkpointer)
     running = RunningCell(
         cell=cell, editor=editor, samples=samples, limit=prober.limit, inputs=inputs,
         after_batch=checkpointer.check,
@@ -174,21 +176,23 @@ def run_blocks(
     stream = BlockStream(editor, clock, checkpointer, measuring)
     try:
         stream.resume()
-        edits = _edits(clock, editor, chosen, stream.block * cell.n_edits + len(stream.seconds))
+        done = stream.block * cell.n_edits + len(stream.seconds)
+        steps = _steps(clock, editor, chosen, cell.batch_per_step, done)
         for number, block in enumerate(chosen):
             items = _items(block)
             before = list(islice(pristine, len(items)))
             if number < stream.block:
                 continue
             measuring.after_edits(number, len(stream.seconds), stream.after_batch)
-            for seconds in islice(edits, len(block) - len(stream.seconds)):
-                stream.after_edit(seconds)
+            while len(stream.seconds) < len(block):
+                stream.after_step(next(steps))
                 measuring.after_edits(number, len(stream.seconds), stream.after_batch)
             after = prober.edited(items, editor, stream.answers)
             measuring.at_end(number, stream.after_batch)
             editor.reset()
             health = health_of(number, block, before, after, editor, checkpointer.check)
-            stream.after_block(health, _rows(number, block, stream.seconds, before, after))
+            rows = _rows(number, block, stream.seconds, before, after, known)
+            stream.after_block(health, rows)
     finally:
         editor.reset()
     return CellRun(
@@ -207,11 +211,22 @@ def summary_of(
     return summarise(rows) | ({"measures": measures} if measures else {})
 
 
-def _pristine(
+def _known(
     prober: Prober, chosen: Sequence[Block], checkpointer: Checkpointer
+) -> Mapping[tuple[str, str], bool]:
+    """Whether the unedited model knows each other fact that a question needs (exact match)."""
+    hops = hop_items(item for block in chosen for item in _items(block))
+    answers = _pristine(prober, hops, checkpointer) if hops else []
+    return {
+        (hop.prompt, hop.target): tuple(own.channels["teacher_forced"]["ids"]) == own.target_ids
+        for hop, own in zip(hops, answers, strict=True)
+    }
+
+
+def _pristine(
+    prober: Prober, items: Sequence[Item], checkpointer: Checkpointer
 ) -> list[ItemAnswers]:
-    """The unedited model's answers to all items, from the cache where it has them."""
-    items = [item for block in chosen for item in _items(block)]
+    """The unedited model's answers to some items, from the cache where it has them."""
     ask = partial(prober.pristine, after_batch=checkpointer.check)
     cached = pristine_answers(prober.lm, prober.template)
     with prober.clock.phase("pristine"):
@@ -220,14 +235,34 @@ def _pristine(
     return answers
 
 
-def _edits(
-    clock: Clock, editor: Editor[Any], chosen: Sequence[Block], first: int
+def _steps(
+    clock: Clock, editor: Editor[Any], chosen: Sequence[Block], batch: int, done: int
+) -> Iterator[list[float]]:
+    """Apply the edits of one more step, in order; yields the seconds of each of them.
+
+    A step is one call of `edit` with up to `batch` requests of a block, which share its seconds
+    equally. The first `done` edits are in place already, and end a step or a block.
+    """
+    if batch == 1:
+        for seconds in _single_edits(clock, editor, chosen, done):
+            yield [seconds]
+        return
+    requests = [[sample.request for sample in block] for block in chosen]
+    steps = [block[i : i + batch] for block in requests for i in range(0, len(block), batch)]
+    for step in steps:
+        done -= len(step)
+        if done < 0:
+            yield [_timed(clock, editor, editor.edit, step) / len(step)] * len(step)
+
+
+def _single_edits(
+    clock: Clock, editor: Editor[Any], chosen: Sequence[Block], done: int
 ) -> Iterator[float]:
     """Apply the next edit, in order, at each step; yields the seconds it takes.
 
     Single edits depend on nothing before them: an editor may prepare several of them together, and
-    they share the seconds of it equally. Those before number `first` are in place already; where it
-    is among several, they are prepared together as they were.
+    they share the seconds of it equally. The first `done` are in place already; where the next is
+    among several, they are prepared together as they were.
     """
     requests = [sample.request for block in chosen for sample in block]
     paths = fast_paths(editor)
@@ -237,14 +272,15 @@ def _edits(
     def prepare(group: Sequence[EditRequest]) -> None:
         prepared[:] = paths.prepare(group)
 
-    def timed(work: Callable[[Any], None], argument: Any) -> float:
-        saved_seconds(editor)  # of what other work has read
-        return clock.timed("edit", work, argument) + saved_seconds(editor)
+    for start in range(done - done % size, len(requests), size):
+        shared = _timed(clock, editor, prepare, requests[start : start + size])
+        for edit in prepared[max(done - start, 0) :]:
+            yield shared / len(prepared) + _timed(clock, editor, lambda apply: apply(), edit)
 
-    for start in range(first - first % size, len(requests), size):
-        shared = timed(prepare, requests[start : start + size])
-        for edit in prepared[max(first - start, 0) :]:
-            yield shared / len(prepared) + timed(lambda apply: apply(), edit)
+
+def _timed(clock: Clock, editor: Editor[Any], work: Callable[[Any], None], argument: Any) -> float:
+    saved_seconds(editor)  # of what other work has read
+    return clock.timed("edit", work, argument) + saved_seconds(editor)
 
 
 def _items(block: Block) -> list[Item]:
@@ -257,6 +293,7 @@ def _rows(
     seconds: Sequence[float],
     before: Sequence[ItemAnswers],
     after: Sequence[ItemAnswers],
+    known: Mapping[tuple[str, str], bool],
 ) -> list[SampleRow]:
     """A block's rows; the answers are those of all its items, in order."""
     answers = iter(zip(before, after, strict=True))
@@ -266,13 +303,15 @@ def _rows(
             block=number,
             position=position,
             edit_seconds=seconds[position],
-            items=[_item_row(item, *next(answers)) for item in items_of(sample)],
+            items=[_item_row(item, *next(answers), known) for item in items_of(sample)],
         )
         for position, sample in enumerate(block)
     ]
 
 
-def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
+def _item_row(
+    item: Item, before: ItemAnswers, after: ItemAnswers, known: Mapping[tuple[str, str], bool]
+) -> ItemRow:
     row = ItemRow(
         aspect=item.aspect,
         kind=item.kind,
@@ -282,4 +321,8 @@ def _item_row(item: Item, before: ItemAnswers, after: ItemAnswers) -> ItemRow:
         before=before.channels,
         after=after.channels,
     )
-    return row | {"aliases": list(item.aliases)} if item.aliases else row
+    if item.aliases:
+        row["aliases"] = list(item.aliases)
+    if item.hops:
+        row["known"] = all(known[hop] for hop in item.hops)
+    return row

@@ -29,7 +29,7 @@ from editors.parts.texts import ends_in, ends_inside
 
 PROTOCOL_VERSION = 2  # raised when any definition of this file changes; part of a cell's identity
 
-Aspect = Literal["reliability", "generality", "locality"]
+Aspect = Literal["reliability", "generality", "locality", "portability"]
 Measure = Literal["token_accuracy", "exact", "generated_exact"]
 Phase = Literal["before", "after"]  # the pristine and the edited model
 # How the model was asked: with the target forced (retrieving by the text so far, or by the prompt
@@ -37,7 +37,9 @@ Phase = Literal["before", "after"]  # the pristine and the edited model
 Channel = Literal["teacher_forced", "prompt_only", "generated"]
 Scores = dict[str, float]
 
-ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
+ASPECTS: tuple[Aspect, ...] = ("reliability", "generality", "locality")  # of the average
+# Portability where the unedited model knows the other facts that a question needs.
+PORTABILITY_KNOWN = "portability_known"
 PHASES: tuple[Phase, ...] = get_args(Phase)
 MEASURES: dict[Channel, tuple[Measure, ...]] = {
     "teacher_forced": ("token_accuracy", "exact"),
@@ -78,6 +80,8 @@ class ItemRow(TypedDict):
     target: str
     target_ids: list[int]
     aliases: NotRequired[list[str]]  # other right answers, where one is decoded
+    # Of a portability question that needs other facts: whether the unedited model knows them all.
+    known: NotRequired[bool]
     before: dict[Channel, TokenAnswer]
     after: dict[Channel, TokenAnswer]
 
@@ -99,13 +103,14 @@ class ItemScore:
     aspect: Aspect
     kind: str
     value: float
+    known: bool = True  # as in `ItemRow`
 
 
 def score(item: ItemRow, phase: Phase, channel: Channel, measure: Measure) -> float:
     """The score of one item, in [0, 1].
 
-    Reliability and generality compare with the target, locality with the pristine model's own
-    answer (teacher-forced at the same positions, or generated).
+    Locality compares with the pristine model's own answer, all other aspects with the target
+    (teacher-forced at the same positions, or generated).
     """
     answer = item[phase][channel]
     local = item["aspect"] == "locality"
@@ -174,8 +179,17 @@ def normalise(text: str) -> str:
 
 
 def sample_scores(items: Iterable[ItemScore]) -> Scores:
-    """Aspect -> mean over all items of that aspect; aspects without items are absent."""
-    return _means((item.aspect, item.value) for item in items)
+    """Aspect -> mean over all items of that aspect; aspects without items are absent.
+
+    Portability has a second mean, over the questions whose other facts the unedited model knows.
+    """
+    return _means((name, item.value) for item in items for name in _names(item))
+
+
+def _names(item: ItemScore) -> Iterator[str]:
+    yield item.aspect
+    if item.aspect == "portability" and item.known:
+        yield PORTABILITY_KNOWN
 
 
 def kind_scores(items: Iterable[ItemScore]) -> Scores:
@@ -245,7 +259,12 @@ def item_scores(
 ) -> list[ItemScore]:
     """The scores of a sample's items."""
     return [
-        ItemScore(item["aspect"], item["kind"], score(item, phase, channel, measure))
+        ItemScore(
+            item["aspect"],
+            item["kind"],
+            score(item, phase, channel, measure),
+            known=item.get("known", True),
+        )
         for item in row["items"]
     ]
 

@@ -8,7 +8,7 @@ not hidden in a mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -43,6 +43,7 @@ class Item:
     prompt: str
     target: str
     aliases: tuple[str, ...] = ()  # other right answers, where one is decoded
+    hops: tuple[tuple[str, str], ...] = ()  # as in `Probe`
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,32 @@ class BlockHealth(TypedDict):
 
 
 def items_of(sample: EditSample) -> list[Item]:
-    """The edit request itself, then the generality, then the locality probes of a sample."""
+    """The edit request itself, then the generality, locality and portability of a sample."""
 
     def item(aspect: Aspect, probe: Probe) -> Item:
         return Item(
             aspect=aspect, kind=probe.kind, prompt=probe.prompt, target=probe.target,
-            aliases=probe.aliases,
+            aliases=probe.aliases, hops=probe.hops,
         )  # fmt: skip
 
     request = sample.request
+    edit = Probe(
+        kind="request", prompt=request.prompt, target=request.target, aliases=sample.aliases
+    )
     return [
-        item("reliability", Probe(kind="request", prompt=request.prompt, target=request.target)),
+        item("reliability", edit),
         *(item("generality", probe) for probe in sample.generality),
         *(item("locality", probe) for probe in sample.locality),
+        *(item("portability", probe) for probe in sample.portability),
+    ]
+
+
+def hop_items(items: Iterable[Item]) -> list[Item]:
+    """The questions about other facts that some items need, each once."""
+    hops = dict.fromkeys(hop for item in items for hop in item.hops)
+    return [
+        Item(aspect="portability", kind="hop", prompt=prompt, target=target)
+        for prompt, target in hops
     ]
 
 

@@ -21,6 +21,7 @@ _ADAPTERS = "adapter_*"  # PEFT's configuration and weights
 # Files and entries of a configuration that say that weights are no plain numbers.
 _QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 _QUANTISED = ("quantization_config", "compression_config")
+_SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")  # one number, or a list of them
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 IMPORT = "python -m bench import-weights"
 _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "generation_config.json")
@@ -51,12 +52,15 @@ def check_plain(directory: Path, config: Mapping[str, Any]) -> None:
             f"{directory} holds quantised weights ({quantised[0]}); edits need plain ones, in "
             "float32, bfloat16 or float16."
         )
-    rows, padding = config.get("vocab_size"), config.get("pad_token_id")
-    if isinstance(rows, int) and isinstance(padding, int) and not -rows <= padding < rows:
-        raise ValueError(
-            f"{directory / 'config.json'} has a pad_token_id of {padding}, but the model has "
-            f"{rows} embedding rows, 0 to {rows - 1}."
-        )
+    rows: Any = config.get("vocab_size")
+    for name in _SPECIAL if isinstance(rows, int) else ():
+        given = config.get(name)
+        for number in given if isinstance(given, list) else [given]:
+            if isinstance(number, int) and not -rows <= number < rows:
+                raise ValueError(
+                    f"{directory / 'config.json'} has a {name} of {number}, but the model has "
+                    f"{rows} embedding rows, 0 to {rows - 1}."
+                )
 
 
 def check_headers(directory: Path) -> None:

@@ -2,8 +2,9 @@
 
 A corpus is a file, a directory, the embedded world's, Wikipedia or WikiText from the hub. A `.txt`
 file has one document a line, a `.jsonl` file one object with `text` a line; files of a directory
-are read in the order of their paths. Key covariances and context templates are computed once and
-cached under a name that contains what they were computed from.
+are read in the order of their paths. `.npz` files are statistics that were computed elsewhere. Key
+covariances and context templates are computed once and cached under a name that contains what they
+were computed from.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from bench.core.files import (
     write_text,
 )
 from bench.models.backbones import Backbone, tokenizer_of
+from bench.models.imported_statistics import ELSEWHERE, SUFFIX, files_at, moment_of
 from bench.world.store import cache_root, data_dir
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editors.parts.covariance import KeyMoments
+    from editors.parts.covariance import KeyMoments, SecondMoment
     from editors.parts.language_model import LanguageModel
 
     Progress = Callable[[KeyMoments], None]
@@ -80,12 +82,21 @@ class Corpus:
         return f"{self.digest} documents {self.documents} tokens {self.tokens}"
 
     @property
+    def is_statistics(self) -> bool:
+        """Whether it holds statistics that were computed elsewhere, and no text."""
+        return not self.remote and bool(files_at(Path(self.place)))
+
+    @property
     def remote(self) -> bool:
         """Whether it is streamed from the hub."""
         return self.place in HUB_TEXTS
 
     def texts(self) -> Iterator[str]:
         """The documents that are read, without empty ones; errors name the file, line or hub."""
+        if self.is_statistics:
+            raise ValueError(
+                f"{self.place} holds statistics, and an editor reads text: wanted one."
+            )
         lines = _hub_texts(self.place) if self.remote else _file_texts(Path(self.place))
         texts = (text.strip() for text in lines)
         return islice((text for text in texts if text), self.documents)
@@ -99,7 +110,9 @@ def open_corpus(place: str, *, documents: int = DOCUMENTS, tokens: int | None = 
     else:
         files = _files(Path(place))
         digest = cached_digest(files[0]) if len(files) == 1 else digest_of_files(files)
-        if len(files) == 1 and files[0].suffix != ".txt":  # equal bytes are other documents there
+        if files[0].suffix == SUFFIX:
+            digest = f"{ELSEWHERE} {digest}"
+        elif len(files) == 1 and files[0].suffix != ".txt":  # equal bytes are other documents there
             digest += f" {files[0].suffix}"
     return Corpus(place=place, digest=digest, documents=documents, tokens=tokens)
 
@@ -111,6 +124,8 @@ def embedded_corpus(world_seed: int) -> Corpus:
 
 
 def _files(place: Path) -> list[Path]:
+    if statistics := files_at(place):
+        return statistics
     files = [place] if place.is_file() else sorted(place.rglob("*"))
     readable = [path for path in files if path.suffix in _SUFFIXES]
     if not readable:
@@ -219,20 +234,31 @@ def compute_covariances(
     missing = [layer for layer, path in paths.items() if not _is_there(path)]
     if not missing:
         return paths
+    if corpus.is_statistics:
+        for layer in missing:
+            moment = moment_of(lm, layer, Path(corpus.place))
+            _write(paths[layer], lm, corpus, moment, documents=0)
+        return paths
     checkpoint = _checkpoint(paths, missing)
     running = KeyMoments(lm, missing, max_length=_max_length(lm))
     _accumulate(running, corpus, checkpoint, progress)
+    for layer, moment in running.moments().items():
+        _write(paths[layer], lm, corpus, moment, documents=running.documents)
+    checkpoint.unlink(missing_ok=True)
+    return paths
+
+
+def _write(
+    path: Path, lm: LanguageModel, corpus: Corpus, moment: SecondMoment, *, documents: int
+) -> None:
     facts = {
         "backbone": lm.name,
         "backbone_digest": lm.digest,
         "corpus": corpus.identity,
-        "documents": str(running.documents),
-        "tokens": str(running.tokens),
+        "documents": str(documents),
+        "tokens": str(moment.tokens),
     }
-    for layer, moment in running.moments().items():
-        write_sealed(paths[layer], {"matrix": moment.matrix.float()}, facts)
-    checkpoint.unlink(missing_ok=True)
-    return paths
+    write_sealed(path, {"matrix": moment.matrix.float()}, facts)
 
 
 def read_facts(path: Path) -> dict[str, str]:
@@ -253,6 +279,8 @@ def check_text(backbone: Backbone, corpus: Corpus) -> None:
     """
     from editors.parts.tokens import prompt_ids
 
+    if corpus.is_statistics:
+        return
     config = json.loads((backbone.directory / "config.json").read_text("utf-8"))
     hidden = config.get("hidden_size") or config.get("n_embd", 0)
     wanted = config.get("intermediate_size") or config.get("n_inner") or 4 * hidden

@@ -108,7 +108,7 @@ class Sources:
         digests = {} if self.corpus is None else {"corpus": self.corpus.identity}
         training = None if self.training is None else self.training.path
         files = {"templates": self.templates, "artefact": self.artefact, "training": training}
-        digests |= {name: cached_digest(path) for name, path in files.items() if path is not None}
+        digests |= {name: _digest(path) for name, path in files.items() if path is not None}
         if self.encoder is not None:
             digests["encoder"] = digest_of_encoder(self.encoder)
         return digests
@@ -118,6 +118,11 @@ class Sources:
         for name, digest in self.digests().items():
             if inputs.get(name, digest) != digest:
                 raise ValueError(f"The {name} has changed since the run was planned.")
+
+
+def _digest(path: Path) -> str:
+    """Of a file, or of the JSON files of a folder."""
+    return cached_digest(path) if path.is_file() else digest_of_files(sorted(path.glob("*.json")))
 
 
 def sources_for(
@@ -198,7 +203,8 @@ def _training(dataset: str, config: RunConfig) -> TrainingEdits:
     """The training split, beside the test split or in the embedded world's data."""
     edits = get_dataset(dataset)
     given = config.data_dir or edits.home or data_dir(config.world_seed)
-    path = locate(edits.files["train"], edits.directory("train", given))
+    place = edits.directory("train", given)
+    path = locate(edits.files["train"], place)
     return TrainingEdits(dataset=edits.key, path=path)
 
 

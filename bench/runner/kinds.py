@@ -37,6 +37,7 @@ _NO_QUESTIONS = "it asks no questions of general ability"
 _OWN_DRAW = "its seeds draw and order the edits"
 _NOT_EDITS = "it asks questions of general ability, not about the edits"
 _TIMES = "it measures times"
+_SINGLE = "it makes single edits"
 _PARTS = "its rows are RECIPE with and without its parts"
 
 _OF_ABILITY = ("scoring", "harness", "task_limit", "ability_dir")
@@ -172,6 +173,7 @@ KINDS: dict[Measured, Kind] = {
         refused={
             "limit": "it makes n edits once; --task-limit limits its questions",
             "vary": _OWN_DRAW,
+            "batch_per_step": _SINGLE,
         }
         | dict.fromkeys((*_VIEWS, "metric", *_SETS), _NOT_EDITS)
         | {"weights": _MEANINGLESS},
@@ -180,12 +182,15 @@ KINDS: dict[Measured, Kind] = {
     "times": Kind(
         identity=TimingCell,
         jobs=_timing_jobs,
-        refused=dict.fromkeys((*_OF_ABILITY, "limit", "vary", *_VIEWS, "metric", *_SETS), _TIMES),
+        refused=dict.fromkeys((*_OF_ABILITY, "limit", "vary", *_VIEWS, "metric", *_SETS), _TIMES)
+        | {"batch_per_step": _SINGLE},
         alone=True,
     ),
     "ablation": Kind(
         identity=Cell,
         jobs=_EDITING.jobs,
-        refused=dict(_EDITING.refused) | dict.fromkeys(("editors", *_VIEWS, *_SETS), _PARTS),
+        refused=dict(_EDITING.refused)
+        | dict.fromkeys(("editors", *_VIEWS, *_SETS), _PARTS)
+        | {"batch_per_step": _SINGLE},
     ),
 }

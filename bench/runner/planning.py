@@ -27,7 +27,7 @@ from bench.datasets.base import OF_SUBJECT
 from bench.evaluation import metrics
 from bench.evaluation.context import Context
 from bench.evaluation.jobs import EditJob, Job
-from bench.evaluation.metric_sets import MeasureInputs, available, identities
+from bench.evaluation.metric_sets import MeasureInputs, available, get_set, identities
 from bench.models.backbones import (
     EMBEDDED,
     UNKNOWN,
@@ -110,7 +110,31 @@ def points(config: RunConfig) -> tuple[GridPoint, ...]:
             f"Table {table.number} has no cell for this selection: "
             "RippleEdits has too few samples for 10,000 edits."
         )
+    _check_batches(config, chosen)
     return chosen
+
+
+def _check_batches(config: RunConfig, points: Sequence[GridPoint]) -> None:
+    """Refuse batches of editors that write one edit after another, and looks inside of a batch."""
+    size = config.batch_per_step
+    if size == 1:
+        return
+    editors = dict.fromkeys(point.editor for point in points)
+    one_by_one = [key for key in editors if not registry.editor_class(key).edits_batches]
+    if one_by_one:
+        batches = [key for key in registry.available() if registry.editor_class(key).edits_batches]
+        raise ValueError(
+            f"--batch-per-step {size}: {', '.join(one_by_one)} would write one edit after another "
+            f"all the same. Available: {', '.join(batches)}."
+        )
+    for name in config.measure:
+        for n_edits in dict.fromkeys(point.n_edits for point in points):
+            inside = [n for n in get_set(name).stages(n_edits) if n % size and n != n_edits]
+            if inside:
+                raise ValueError(
+                    f"--measure {name} looks at the model after {min(inside)} edits, which is "
+                    f"inside a batch of --batch-per-step {size}."
+                )
 
 
 def _points(
@@ -283,7 +307,10 @@ class Planner:
         kind = KINDS[table.measures]
         kind.check(self._config)
         with show_busy("reading models, data and trained weights"):
-            streams, reasons = self.edit_jobs(points, named=named)
+            try:
+                streams, reasons = self.edit_jobs(points, named=named)
+            except UntrainedEditorError as error:
+                raise UntrainedEditorError(f"{error} --skip-untrained leaves them out.") from None
             jobs = kind.jobs(streams, self._config, self._context)
         return Plan(table=table, jobs=jobs, left_out=reasons, notes=tuple(self._notes))
 
@@ -292,18 +319,23 @@ class Planner:
     ) -> tuple[list[EditJob], list[str]]:
         """(jobs of the points' own kind of cell, why others have none); see `plan`."""
         check_device(self._config.device)
-        jobs, reasons = [], []
+        jobs, reasons, refused = [], dict[str, None](), dict[str, None]()
         for point in points:
             try:
-                if not named or point.variant is not None:
-                    self.sources(point)
-            except (UntrainedEditorError, NotBuiltError) as error:
-                if isinstance(error, NotBuiltError) and point.backbone == points[0].backbone:
+                self.sources(point)
+            except UntrainedEditorError as error:
+                wanted = named and point.variant is None and not self._config.skip_untrained
+                (refused if wanted else reasons)[str(error)] = None
+            except NotBuiltError as error:
+                if point.backbone == points[0].backbone:
                     raise
-                reasons.append(str(error))
+                reasons[str(error)] = None
             else:
-                jobs.append(self._job(point))
-        return jobs, list(dict.fromkeys(reasons))
+                if not refused:
+                    jobs.append(self._job(point))
+        if refused:
+            raise UntrainedEditorError(" ".join(refused))
+        return jobs, list(reasons)
 
     def _job(self, point: GridPoint) -> EditJob:
         config, backbone = self._config, self.backbone(point.backbone)
@@ -337,6 +369,7 @@ class Planner:
             hparams=hparams.to_dict(),
             inputs=sources.digests() | source_digests(point.editor, point.dataset),
             n_edits=point.n_edits,
+            batch_per_step=config.batch_per_step,
             seed=point.seed,
             varies=config.vary,
             limit=limit,

@@ -184,11 +184,50 @@ class Distance(TypedDict):
     groups: dict[Literal["same_pair", "same_subject", "same_relation", "unrelated"], DistanceGroup]
 
 
+class Rate(TypedDict):
+    success: Score
+    magnitude: Annotated[float, Field(ge=-1, le=1)]
+
+
+class Rates(TypedDict):
+    aspects: dict[Literal["reliability", "generality", "locality"], Rate]
+    score: Score | None
+
+
+class Success(TypedDict):
+    samples: Count
+    before: Rates
+    after: Rates
+
+
+class Overfitted(TypedDict):
+    before: Score
+    after: Score
+
+
+class Overfit(TypedDict):
+    kinds: dict[str, Overfitted]
+
+
+class Norm(TypedDict):
+    edits: Positive
+    norm: Amount
+    moved: Amount
+    per_edit: Amount
+
+
+class Norms(TypedDict):
+    curve: list[Norm]
+
+
 class Measures(TypedDict, total=False, extra_items=Object):  # type: ignore[call-arg]
     retention: Retention
     collapse: Collapse
     conflicts: Conflicts
     distance: Distance
+    success: Success
+    overfit: Overfit
+    norms: Norms
 
 
 class MeasuredBlock(TypedDict, extra_items=Any):  # type: ignore[call-arg]
@@ -238,12 +277,13 @@ class Answers(TypedDict):
 
 
 class Item(TypedDict):
-    aspect: Literal["reliability", "generality", "locality"]
+    aspect: Literal["reliability", "generality", "locality", "portability"]
     kind: str
     prompt: str
     target: str
     target_ids: Annotated[list[int], Field(min_length=1)]
     aliases: NotRequired[Annotated[list[str], Field(min_length=1)]]
+    known: NotRequired[bool]
     before: Answers
     after: Answers
 

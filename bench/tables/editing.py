@@ -32,6 +32,7 @@ from bench.tables.table import (
     CSV_COLUMNS,
     DEPENDENT,
     METRICS,
+    PORTABILITY,
     SIGNIFICANT,
     TOKEN_ACCURACY,
     UNDEFINED,
@@ -57,6 +58,10 @@ PROMPT_ONLY = "P-only"
 HONEST = (
     "P-only: Avg of retrieval editors that look up the prompt alone, not the target's leading "
     f"tokens. {UNDEFINED}"
+)
+PORTED = (
+    "Port: questions whose answers follow from the edit, which are no part of Avg; Port-K: those "
+    "of them whose other facts the unedited model knows (exact match)."
 )
 # What a reader must know to compare the rows of a miniature backbone.
 EMBEDDED_CAVEATS = (
@@ -96,6 +101,7 @@ def view(
     protocols = {cell.dataset: cell.protocol_id for cell in cells}
     numbers: list[Number] = []
     kinds: list[Number] = []
+    ported = _ported(stored[cell.key()] for cell in cells if cell.key() in stored)
     for row in dict.fromkeys(row for row, _ in planned):
         scored: dict[str, list[Record]] = {}
         for dataset, protocol in protocols.items():
@@ -103,7 +109,8 @@ def view(
             scored[dataset] = [r for cell in own if (r := stored.get(cell.key()))
                                and metric.channel in r["summary"]["scores"]["after"]]  # fmt: skip
             blank = Number(row=row, dataset=label, group=label, protocol=protocol, cells=tuple(own))
-            numbers += _numbers(table, blank, scored[dataset], metric)
+            columns = METRICS | (PORTABILITY if dataset in ported else {})
+            numbers += _numbers(table, blank, scored[dataset], metric, columns)
         kinds += _by_kind(row, scored.get(RippleEdits.key, []), metric)
     averages = [n for n in numbers if n.metric == LED and n.ours and not n.row.variant]
     compared = comparisons(
@@ -152,16 +159,33 @@ def row_of(cell: Cell) -> Row:
     )  # fmt: skip
 
 
+def _ported(records: Iterable[Record]) -> set[str]:
+    """Data sets with questions whose answers follow from the edit."""
+    return {
+        record["cell"]["dataset"]
+        for record in records
+        if any(
+            "portability" in scores
+            for measures in record["summary"]["scores"]["after"].values()
+            for scores in measures.values()
+        )
+    }
+
+
 def _numbers(
-    table: Table, blank: Number, records: Sequence[Record], metric: Metric
+    table: Table,
+    blank: Number,
+    records: Sequence[Record],
+    metric: Metric,
+    columns: Mapping[str, str],
 ) -> Iterator[Number]:
-    """Rel, Gen, Loc and Avg over the records of different seeds, and Avg by the prompt alone."""
+    """The columns over the records of different seeds, and Avg by the prompt alone."""
     scores = [r["summary"]["scores"]["after"][metric.channel][metric.measure] for r in records]
     by_seed = [(r["cell"]["seed"], own) for r, own in zip(records, scores, strict=True)]
     spreads, remarks, row = over_seeds(scores), remarks_of(records), blank.row
     bounds = _intervals(records[0], metric) if len(records) == 1 else {}
     printed = metric.published(table)
-    for column, name in METRICS.items():
+    for column, name in columns.items():
         place = PublishedCell(table.number, row.n_edits, row.label, blank.dataset, column)
         yield replace(
             blank, column=column, metric=column, ours=spreads.get(name),
@@ -221,6 +245,8 @@ def _caption(
         "seeds without common samples."
     )
     yield from filter(None, [about.changes])
+    if any(n.column in PORTABILITY for n in numbers):
+        yield PORTED
     yield from twins(numbers)
     if any(cell.backbone in MODELS for cell in cells):
         yield EMBEDDED_CAVEATS

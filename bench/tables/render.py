@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +20,16 @@ from bench.tables.table import Number, TextTable, View
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+# What a table in a terminal can do without, in this order; the first group stays.
+_LESS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"( \([\d.]+)±[\d.]+(?=\))",
+        r"()(?<=[\d†‡]) \[[\d., -]+\]\*?",
+        r"()(?<=[-\d†‡*\]]) \(.*\)",
+        r"()(?<=\d)±[\d.]+",
+    )
+)
 _LATEX = {character: rf"\{character}" for character in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -76,13 +89,28 @@ def _escape(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
-def terminal(table: TextTable) -> Iterator[RichTable]:
-    """One rich table per group of columns: a whole row of the paper is wider than a terminal."""
+def terminal(table: TextTable, width: int | None = None) -> Iterator[RichTable]:
+    """One rich table per group of columns: a whole row of the paper is wider than a terminal.
+
+    What does not fit the width goes first that matters least: spreads of published values,
+    intervals, published values, our own spreads.
+    """
     from rich.markup import escape
     from rich.table import Table
 
     lead = start = table.lead
-    rows = _marked(table, lambda text: escape(one_line(text)), "[bold]{}[/bold]")
+    for part in _LESS:
+        if width is None or _widest(table) <= width:
+            break
+        less = (tuple(part.sub(r"\1", text) for text in row) for row in table.rows)
+        table = replace(table, rows=tuple(less))
+    rows = [
+        [
+            _bold(cell) if (i, j) in table.best else escape(one_line(cell))
+            for j, cell in enumerate(row)
+        ]
+        for i, row in enumerate(table.rows)
+    ]
     for heading, columns in table.groups[1:]:
         rich = Table(title=heading or None, title_justify="left")
         for i, name in enumerate((*table.groups[0][1], *columns)):
@@ -95,6 +123,24 @@ def terminal(table: TextTable) -> Iterator[RichTable]:
             rich.add_row(*row[:lead], *row[start : start + len(columns)])
         start += len(columns)
         yield rich
+
+
+def _bold(cell: str) -> str:
+    """The cell with our own number, in front of the published one, in bold."""
+    from rich.markup import escape
+
+    ours, bracket, published = one_line(cell).partition(" (")
+    return f"[bold]{escape(ours)}[/bold]{escape(bracket + published)}"
+
+
+def _widest(table: TextTable) -> int:
+    """Characters of the widest of the tables that `terminal` makes."""
+    names = [name for _, group in table.groups for name in group]
+    columns = zip(names, *table.rows, strict=True)
+    sizes = [3 + max(map(len, column)) for column in columns]  # with a rule and two spaces
+    starts = itertools.accumulate((len(group) for _, group in table.groups), initial=0)
+    groups = [sizes[start:end] for start, end in itertools.pairwise(starts)]
+    return 1 + sum(groups[0]) + max(map(sum, groups[1:]), default=0)
 
 
 def _marked(table: TextTable, escape: Callable[[str], str], form: str) -> list[list[str]]:

@@ -22,17 +22,21 @@ from bench.core.published import Published, PublishedCell
 from bench.core.published import numbers as published_numbers
 from bench.datasets import get_dataset
 from bench.datasets.base import NO_SUBJECT
-from bench.evaluation.metrics import Channel, Measure
+from bench.evaluation.metrics import PORTABILITY_KNOWN, Channel, Measure
 from bench.evaluation.record_kinds import EditStream, TimingCell
 from bench.store.results import Record
 from editors import registry
 
 METRICS = {"Rel": "reliability", "Gen": "generality", "Loc": "locality", "Avg": "average"}
+# Of data sets that have such questions; no part of Avg.
+PORTABILITY = {"Port": "portability", "Port-K": PORTABILITY_KNOWN}
 _OF_QUESTIONS = ("Rel", "Gen", "Loc")  # Avg is of all of them
 EMPTY = "-"
 UNDEFINED = "A dash: undefined, or not run."
 # As `bench.models.training_text` identifies the text of key statistics on real data.
 _STATEMENTS = re.compile(r"training statements \((.+)\) .* tokens (\d+)$")
+# As `bench.models.imported_statistics` does.
+_ELSEWHERE = "statistics "
 REMARKED, SIGNIFICANT = "\u2020", "\u2021"  # a dagger, a double dagger; captions explain them
 DEPENDENT = "*"
 RECENT_MARK = "\u00a7"  # a section sign: the editor is not in the paper's tables
@@ -453,6 +457,8 @@ def text_of(cell: Mapping[str, Any]) -> str:
         text = (
             f"the statements of the training splits of {match[1]}, at most {int(match[2]):,} tokens"
         )
+    elif corpus.startswith(_ELSEWHERE):
+        text = f"statistics computed elsewhere, with sha256 {corpus.removeprefix(_ELSEWHERE)[:12]}"
     else:
         digest, _, amount = corpus.partition(" documents ")
         named = digest.partition("@")[0] if "/" in digest else f"with sha256 {digest[:12]}"

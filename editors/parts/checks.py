@@ -62,16 +62,21 @@ def _in_words(hint: Any) -> str:
 
 
 def check_text(what: str, value: Any, *, empty: bool = False) -> str:
-    """The value, if it is Unicode text, of more than white space unless it may be `empty`."""
+    """The value, if it is Unicode text, with something to see in it unless it may be `empty`."""
     if not isinstance(value, str):
         raise ValueError(f"{what} has to be text, got {described(value)}.")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{what} has to be Unicode text, got other bytes.") from None
-    if not value.strip() and not empty:
+    if not empty and is_blank(value):
         raise ValueError(NO_TEXT.format(what))
     return value
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text is empty or has nothing but white space, control and format characters."""
+    return all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in text)
 
 
 def check_list(what: str, values: Any, kind: Any, plural: str) -> list[Any]:

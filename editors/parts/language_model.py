@@ -116,7 +116,12 @@ class LanguageModel:
         return self.head(self.hidden_states(batch)[rows, columns])
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Logits [..., V] of final hidden states [..., d]."""
+        """Logits [..., V] of final hidden states [..., d], as the model itself scales them."""
+        logits = self._products(hidden)
+        bound = getattr(self.model.config, "final_logit_softcapping", None)  # of the Gemma family
+        return logits if bound is None else (logits / bound).tanh() * bound
+
+    def _products(self, hidden: Tensor) -> Tensor:
         head = self.model.lm_head
         few = 1 < hidden.shape[:-1].numel() <= FEW and hidden.device.type == "cpu"
         if (
@@ -166,7 +171,7 @@ class Architecture:
     mlp_in: tuple[str, ...]  # its input projections (gate first where there is one)
     mlp_activation: str  # its activation function
     mlp_out: str  # its output projection, the matrix that ROME-like editors write
-    attention_norm: str  # the norm in front of a block's attention
+    attention_norm: str | None  # the norm in front of a block's attention; None: there is none
     final_norm: str
     embeddings: str
     learned_positions: str | None  # the position table, or None for rotary positions
@@ -209,6 +214,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         replace(_LLAMA, model_type="mistral"),
         replace(_LLAMA, model_type="qwen2"),  # Qwen 2 and 2.5
         replace(_LLAMA, model_type="qwen3"),
+        replace(_LLAMA, model_type="gemma2"),
+        replace(_LLAMA, model_type="gemma3_text"),
+        replace(_LLAMA, model_type="olmo2", attention_norm=None),  # it norms what attention gives
         Architecture(
             model_type="gptj",
             mlp_in=("transformer.h.{}.mlp.fc_in",),

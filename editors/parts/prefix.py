@@ -120,7 +120,9 @@ class _Prefix:
             base.register_forward_hook(self._after),
         ]
         if self.inject == "gptj_ln1":
-            norm = self.lm.module(self.lm.architecture.attention_norm, 0)
+            path = self.lm.architecture.attention_norm
+            assert path is not None  # noqa: S101 - GPT-J has one, and others are refused
+            norm = self.lm.module(path, 0)
             handles.append(norm.register_forward_pre_hook(self._before_norm))
         try:
             yield

@@ -122,8 +122,15 @@ class SpecialTokens:
         """Those of a tokenizer, and of a model's two configurations.
 
         Raises:
-            ValueError: the tokenizer puts something after every text.
+            ValueError: the tokenizer puts something after every text, or splits texts at random.
         """
+        whole = getattr(tokenizer, "backend_tokenizer", None)
+        dropout = None if whole is None else getattr(whole.model, "dropout", None)
+        if dropout:
+            raise ValueError(
+                f"The tokenizer splits a text differently each time (BPE dropout {dropout:.2g}); "
+                "wanted one without dropout."
+            )
         encoded = tokenizer("a", return_special_tokens_mask=True)
         ids, mask = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
         front = len(list(takewhile(bool, mask)))

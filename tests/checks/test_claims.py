@@ -158,12 +158,20 @@ def test_these_numbers_leave_nothing_to_compare(case: str, change: str) -> None:
 
 
 def test_times_of_several_numbers_of_edits_are_not_mixed() -> None:
-    """All editors have times at 100 edits, some at 1,000, where LTE's total is the least."""
+    """All editors have times at 100 edits, some at 1,000, where LTE's total may be the least."""
     times = {c._replace(n_edits=100): v for c, v in PUBLISHED.items() if c.table == TIMES_TABLE}
-    at_1000 = values("3:1000:LTE::edit_time_s=0.001 3:1000:LTE::total_time_s=0.001")
-    judgement = judged("recipe-shortest-total/3", times | at_1000)
-    assert judgement.verdict == "holds"
-    assert judgement.figures == "nearest of 1: 100 edits: 0.0676, LTE 0.0710"
+    at_1000 = values("3:1000:LTE::total_time_s=0.01 3:1000:FT::total_time_s=0.5")
+    assert judged("recipe-shortest-total/3", times).figures == (
+        "nearest of 1: 100 edits: 0.0676, LTE 0.0710"
+    )
+    # Times at 1,000 edits of editors that RECIPE is not compared with there say nothing.
+    assert judged("recipe-shortest-total/3", times | at_1000).verdict == "holds"
+    recipe = values("3:1000:RECIPE::total_time_s=0.02")
+    judgement = judged("recipe-shortest-total/3", times | at_1000 | recipe)
+    assert judgement.verdict == "fails"
+    assert "1,000 edits: 0.0200, LTE 0.0100" in judgement.figures
+    fastest = values("3:1000:RECIPE::total_time_s=0.002")  # of three editors alone
+    assert judged("recipe-shortest-total/3", times | at_1000 | fastest).verdict == "not tested"
 
 
 def test_inferences_are_compared_by_the_overhead_that_was_measured() -> None:

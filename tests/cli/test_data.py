@@ -31,7 +31,7 @@ def test_part_of_every_set_is_reported_and_accepted(tmp_path: Path, cli: Cli) ->
         write(tmp_path, key, split, [EXAMPLE_ROWS[key]()])
     out = verified(cli, 0)
     assert out[0] == "set split state rows published git blob file"
-    assert out[1].startswith("CF train partial 1 10,000 ")
+    assert out[1].startswith("ZSRE train partial 1 162,555 ")
     assert "ZSRE test: 19,008 rows fewer than the published file" in out
 
 

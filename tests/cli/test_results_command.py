@@ -163,6 +163,9 @@ def test_export_and_import_give_equal_stores(tmp_path: Path, cli: Cli) -> None:
             assert taken.read_bytes() == store.path(record["key"]).read_bytes()
     plain = (tmp_path / "some.jsonl").read_bytes()
     assert gzip.decompress((tmp_path / "some.jsonl.gz").read_bytes()) == plain
+    (refused,) = call(cli, "export", tmp_path / "some.jsonl", code=2)
+    assert "is there already and is not overwritten" in refused
+    assert (tmp_path / "some.jsonl").read_bytes() == plain
     call(cli, "export", tmp_path / "f.jsonl", "--state", "failed")
     (printed,) = call(cli, "import", tmp_path / "f.jsonl", "--out", tmp_path / "failed")
     assert printed.startswith("imported: 1,")

@@ -116,6 +116,7 @@ COUNTERFACT_SAMPLE = EditSample(
     locality=(
         Probe(kind="neighbour", prompt="The mother tongue of Sela Marr is", target="Orrinese"),
     ),
+    former="Orrinese",
 )
 
 
@@ -190,8 +191,8 @@ def test_rows_without_a_request_are_skipped_by_reason_and_ids_keep_row_numbers(
     assert loaded.skipped == {EMPTY_TARGET: 2, EMPTY_PROMPT: 1}
     assert loaded.rows == 4
     assert loaded.notes() == (
-        "skipped: 2 x row with an empty target",
-        "skipped: 1 x row with an empty prompt",
+        "skipped: 2 x row with an empty target (row 0, 1)",
+        "skipped: 1 x row with an empty prompt (row 2)",
     )
 
 
@@ -212,8 +213,8 @@ def test_a_subject_that_is_not_in_the_prompt_is_counted(
     assert loaded.fallbacks == {reason: 1}
 
 
-def test_leading_space_of_targets_is_taken_off_and_counted(tmp_path: Path) -> None:
-    write(tmp_path, "zsre", "test", [zsre_row(alt=" Port Esk", loc_ans="\tSela Marr")])
+def test_white_space_around_targets_is_taken_off_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "zsre", "test", [zsre_row(alt=" Port Esk \n", loc_ans="\tSela Marr ")])
     loaded = get_dataset("zsre").load("test", tmp_path)
     (sample,) = loaded.samples
     assert sample.request.target == "Port Esk"

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.datasets import SPLITS, Split, available, get_dataset
+from bench.core.names import DATASETS
+from bench.datasets import SPLITS, Split, get_dataset
 from bench.datasets.download import verify
 
 
 def test_every_row_of_every_file_is_read(data_dir: Path) -> None:
-    findings = list(verify(map(get_dataset, available()), data_dir))
+    findings = list(verify(map(get_dataset, DATASETS), data_dir))
     assert [f.detail for f in findings if f.wrong] == []
     for finding in findings:
         assert finding.loaded is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -15,11 +16,12 @@ from bench.cli.main import main
 from bench.core.names import in_paper
 from bench.core.published import PublishedCell, numbers
 from bench.datasets import get_dataset
-from bench.store.reference import table_records
+from bench.store.reference import reference_folder, table_records
 from bench.tables.table import METRICS
 from editors import registry
 from tests.support.pages import DESCRIBED, EDITOR_PAGES, ROOT, table_under
 
+ARTIFACT = ROOT / "ARTIFACT.md"
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
 _PRESET = re.compile(r"`([^`]+)`")
@@ -47,7 +49,8 @@ def test_hyper_parameter_tables_are_those_of_the_presets(key: str) -> None:
     assert names == [field.name for field in fields(cls.hparams_class)]
     columns = [_PRESET.findall(cell) for cell in header[1:-1]]
     backbones = {"llama-2-7b", "gpt-j-6b", "gpt2-xl", "mini-llama", "mini-gptj", "mini-gpt2"}
-    assert {preset for column in columns for preset in column} == backbones | {"default"}
+    named = {preset for column in columns for preset in column}
+    assert named - {"smollm2-135m"} == backbones | {"default"}
     for number, column in enumerate(columns, start=1):
         for preset, (row, name) in itertools.product(column, zip(rows, names, strict=True)):
             assert row[number] == shown(vars(cls.presets[preset])[name]), (preset, name)
@@ -174,6 +177,25 @@ def test_so_are_those_of_the_other_backbones(
     rhos = [row[3] for row in correlations(capsys, table)]
     assert len(rhos) == lengths
     assert ", ".join(rhos) in " ".join(RESULTS.split())
+
+
+def test_the_artifact_expects_what_the_reference_has(capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = json.loads((reference_folder() / "claims.json").read_text("utf-8"))
+    claims = table_under(ARTIFACT, "claim")[1]
+    assert {claim.strip("`"): of for claim, *of in claims} == verdicts
+    expected = {row[1].strip("`"): row[-1] for row in table_under(ARTIFACT, "what")[1]}
+    averages = {
+        row[0]: ", ".join(row[2:]) for row in table_under(ROOT / "README.md", "editor | type")[1]
+    }
+    of_table_1 = expected["python -m bench tables --table 1 --reference --averages"]
+    assert f"RECIPE {averages['RECIPE']} and LTE {averages['LTE']}" in of_table_1
+    means = re.compile(r"│ (?:100|1,000|0) .*?│ (unedited|RECIPE|GRACE|LTE|- KS) +│.*")
+    for table, edits in ((2, "100"), (3, "100"), (4, "1000")):
+        text = printed(capsys, "--edits", edits, table=table)
+        shown = expected[next(command for command in expected if f"--table {table}" in command)]
+        lines = [line for line in text.splitlines() if means.match(line)]
+        numbers = set(re.findall(r"\d+\.\d+", " ".join(lines)))
+        assert set(re.findall(r"\d+\.\d+", shown)) <= numbers, table
 
 
 def test_the_committed_figures_are_shown() -> None:

@@ -9,6 +9,7 @@ import torch
 from bench.checks.contract.tiny import INNER, REQUESTS, tiny_llama
 from editors.alphaedit import AlphaEditEditor, AlphaEditHparams, NullSpace, ridge
 from editors.base import Resources
+from editors.parts.target_value import TargetRows
 
 # Half of the directions have energy.
 HALF = torch.diag(torch.tensor([1.0] * (INNER // 2) + [1e-3] * (INNER // 2)))
@@ -58,6 +59,22 @@ def test_keys_are_remembered_once_written_and_spared_by_later_edits() -> None:
     assert editor.state_dict()["past_keys.2"].shape == (3, INNER)
     editor.reset()
     assert editor.state_dict() == {}
+
+
+def test_one_batch_is_its_edits_one_after_another_for_the_same_targets() -> None:
+    """In one layer, and with keys of the bare prompts, whose outputs are wanted."""
+    resources = Resources(covariance=lambda _: HALF, templates=("{}",))
+    hparams = dataclasses.replace(HPARAMS, layers=(1,))
+    batch, single = (AlphaEditEditor(tiny_llama(), hparams, resources) for _ in range(2))
+    together = batch.compute(REQUESTS[:3])
+    batch.insert(together)
+    for request, target in zip(REQUESTS[:3], together.targets, strict=True):
+        rows = TargetRows.of(single.lm, [request], single.resources.templates)
+        single.insert(single.spread([rows], [target]))
+    name = single.lm.architecture.mlp_out.format(1) + ".weight"
+    torch.testing.assert_close(
+        single.lm.model.get_parameter(name), batch.lm.model.get_parameter(name)
+    )
 
 
 BASIS = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0)).double())[0]

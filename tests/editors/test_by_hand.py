@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import editors
 from bench.checks.contract.tiny import (
@@ -32,10 +35,11 @@ from bench.checks.contract.tiny import (
     weights,
 )
 from editors import registry
-from editors.base import Editor, EditRequest
+from editors.base import Editor, EditRequest, EditSample, Probe
 from editors.by_hand import Session
 from editors.grace import GraceHparams
 from editors.parts.fact_memory import InContextEditor
+from editors.parts.tokens import prompt_ids, text_of
 from tests.support.own_files import EDITOR
 
 TEXTS = list(LONG_LINES)  # for T-Patcher's memory
@@ -81,6 +85,104 @@ def test_every_editor_edits_generates_and_resets(
     hand.reset()
     assert hand.generate(FIRST.prompt, max_new_tokens=6) == answer
     assert all(torch.equal(tensor, weights(lm.model)[name]) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("architecture", TINY)
+@pytest.mark.parametrize("key", registry.shipped())
+def test_the_models_own_generate_is_steered_within_a_session(
+    key: str, architecture: str, artefacts: Path
+) -> None:
+    hand = by_hand(key, architecture, artefacts)
+    hand.edit([FIRST, SECOND])
+    lm = hand.editor.lm
+    model: Any = lm.model
+    prompts = [FIRST.prompt, "The sky", SECOND.prompt]
+    ids = [prompt_ids(lm.tokenizer, prompt) for prompt in prompts]
+    width = max(map(len, ids))
+    padded = torch.tensor([[0] * (width - len(row)) + row for row in ids])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+    options = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    with hand:
+        new = model.generate(padded, attention_mask=mask, **options)[:, width:]
+        (alone,) = model.generate(input_ids=torch.tensor(ids[:1]), **options)[:, len(ids[0]) :]
+        with pytest.raises(ValueError, match="takes num_beams=1 alone"):
+            model.generate(padded, num_beams=2)
+    texts = [text_of(lm.tokenizer, row.tolist()).strip() for row in (*new, alone)]
+    assert texts[:3] == hand.generate_all(prompts, max_new_tokens=6)
+    assert texts[3] == texts[0]
+    hand.reset()
+    assert "generate" not in vars(model)
+
+
+def test_a_plain_generate_warns_once_where_it_does_not_show_the_edits(artefacts: Path) -> None:
+    hand = by_hand("grace", "llama", artefacts)
+    model: Any = hand.editor.lm.model
+    ids = torch.tensor([prompt_ids(hand.editor.lm.tokenizer, FIRST.prompt)])
+    plain = model.generate(ids, max_new_tokens=4)
+    hand.edit(FIRST)
+    with pytest.warns(UserWarning, match="GRACE acts at inference"):
+        assert torch.equal(model.generate(ids, max_new_tokens=4), plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(model.generate(ids, max_new_tokens=4), plain)
+        hand.edit(SECOND)
+        hand.reset()
+        model.generate(ids, max_new_tokens=4)
+
+
+@pytest.mark.parametrize("key", registry.shipped())
+def test_saved_edits_come_back(key: str, artefacts: Path, tmp_path: Path) -> None:
+    hand = by_hand(key, "llama", artefacts)
+    assert repr(hand) == f"<Session: {hand.editor.label} on {hand.editor.lm.name}, 0 edits>"
+    hand.edit([FIRST, SECOND])
+    there = hand.save(tmp_path / "saved", note="mine")
+    facts = json.loads((there / "edits.json").read_text("utf-8"))
+    assert (facts["editor"], facts["note"]) == (hand.editor.label, "mine")
+    assert [edit["prompt"] for edit in facts["edits"]] == [FIRST.prompt, SECOND.prompt]
+    edited = logits(hand.editor, PAIRS)
+    again = by_hand(key, "llama", artefacts)
+    if facts["kind"] == "model":
+        model = AutoModelForCausalLM.from_pretrained(there)
+        with pytest.raises(ValueError, match="is a whole edited model: load it as any other"):
+            again.load(there)
+        plain = editors.get_editor("ft", model, AutoTokenizer.from_pretrained(there))
+        assert torch.equal(logits(plain.editor, PAIRS), edited)
+        return
+    again.edit(THIRD)
+    again.load(there)
+    assert again.edits == (FIRST, SECOND)
+    assert torch.equal(logits(again.editor, PAIRS), edited)
+    again.undo()
+    hand.undo()
+    assert torch.equal(logits(again.editor, PAIRS), logits(hand.editor, PAIRS))
+
+
+def test_what_is_not_the_same_is_not_loaded(artefacts: Path, tmp_path: Path) -> None:
+    hand = by_hand("grace", "llama", artefacts)
+    with pytest.raises(ValueError, match="There is no edit to save"):
+        hand.save(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+    hand.edit(FIRST)
+    there = hand.save(tmp_path / "saved")
+    with pytest.raises(FileExistsError, match="is there already and is not overwritten"):
+        hand.save(there)
+    for other, said in (
+        (by_hand("wise", "llama", artefacts), "are of the editor 'GRACE', not 'WISE'"),
+        (by_hand("grace", "gpt2", artefacts), "are of the model"),
+    ):
+        other.edit(SECOND)
+        with pytest.raises(ValueError, match=said):
+            other.load(there)
+        assert other.edits == (SECOND,)
+    with pytest.raises(FileNotFoundError, match=r"there is no edits\.json"):
+        hand.load(tmp_path)
+    (there / "edits.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="cannot be read"):
+        hand.load(there)
+    assert hand.edits == (FIRST,)
+    (there / "edits.json").write_text("{}")
+    with pytest.raises(ValueError, match="not what this version writes"):
+        hand.load(there)
 
 
 def test_several_prompts_are_answered_as_alone() -> None:
@@ -139,6 +241,7 @@ NO_TEXTS = [
     NoText({"target": 1950}, "An edit's new answer has to be text, got 1950."),
     NoText({"target": ["Brimere"]}, "An edit's new answer has to be text, got a list of 1."),
     NoText({"target": "\udfff"}, "An edit's new answer has to be Unicode text, got other bytes."),
+    NoText({"target": "\u200b\u00a0\ufeff"}, "An edit's new answer needs some text, got none."),
     NoText({"prompt": "\t"}, "An edit's prompt needs some text, got none."),
     NoText({"prompt": ["a"]}, "An edit's prompt has to be text, got a list of 1."),
     NoText({"prompt": "a\ud800"}, "An edit's prompt has to be Unicode text, got other bytes."),
@@ -221,6 +324,39 @@ def test_what_an_editor_cannot_take_is_refused(given: dict[str, Any], said: str)
     usual: dict[str, Any] = {"name": "ft", "model": lm.model, "tokenizer": lm.tokenizer}
     with pytest.raises(ValueError, match=re.escape(said)):
         editors.get_editor(**usual | given)
+
+
+def test_models_that_cannot_be_edited_are_refused_in_a_sentence() -> None:
+    lm = tiny_gpt2()
+    headless: Any = lm.model.get_submodule("transformer")
+    with pytest.raises(ValueError, match=r"AutoModelForCausalLM\), got a GPT2Model\."):
+        editors.get_editor("ft", headless, lm.tokenizer)
+    hand = editors.get_editor("ft", lm.model, lm.tokenizer)
+    before = weights(lm.model)
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"leave torch.inference_mode\(\)"):
+        hand.edit([FIRST])
+    assert all(torch.equal(after, before[name]) for name, after in weights(lm.model).items())
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"leave torch.inference_mode\(\)"):
+        editors.get_editor("ft", lm.model, lm.tokenizer)
+    lm.model.resize_token_embeddings(7)
+    with pytest.raises(ValueError, match=r"ids up to [\d,]+, but the model has 7 embedding rows"):
+        editors.get_editor("ft", lm.model, lm.tokenizer)
+
+
+def test_questions_and_samples_are_checked_when_they_are_written() -> None:
+    aliases: Any = "xyz"  # not three right answers of one letter
+    with pytest.raises(ValueError, match="aliases: expected a list of texts, got 'xyz'"):
+        Probe(kind="a", prompt="b", target="c", aliases=aliases)
+    probe = Probe(kind="a", prompt="b", target="c")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"request": None}, "request: expected an EditRequest, got None."),
+        ({"generality": "why"}, "generality: expected a list of Probe objects, got 'why'."),
+        ({"locality": (probe, FIRST)}, "locality: expected a list of Probe objects, got one with"),
+    ]
+    for parts, said in wrong:
+        whole: dict[str, Any] = {"request": FIRST, "generality": (probe,), "locality": ()}
+        with pytest.raises(ValueError, match=said):
+            EditSample(id="0", **whole | parts)
 
 
 def test_files_and_models_that_hold_no_numbers_are_named(tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from bench.checks.contract.tiny import REQUESTS, batch_for, tiny_gpt2, tiny_llama
 from editors.base import EditRequest, Resources
+from editors.parts.artefact import read_artefact
+from editors.parts.encoder import SentenceEncoder
 from editors.parts.language_model import LanguageModel
 from editors.parts.recipe.hparams import TINY, RecipeHparams
 from editors.parts.tokens import batch_of_ids, prompt_ids
@@ -107,6 +110,28 @@ def test_a_threshold_is_stored_for_each_number_of_edits(tmp_path: Path) -> None:
     assert used == [stored[i] for i in (0, 0, 1, 2, 2, 2)]
     editor.reset()
     assert editor.repository.threshold == stored[0]
+
+
+def test_a_frozen_encoder_is_not_stored_and_read_again(tmp_path: Path) -> None:
+    given = resources(tmp_path)
+    hparams = dataclasses.replace(HPARAMS, encoder="frozen", dropout=True)
+    artefact = RecipeEditor.fit(tiny_llama(), {"zsre": samples()}, hparams, given, out=tmp_path)
+    stored, _ = read_artefact(artefact)
+    assert {name.partition(".")[0] for name in stored} == {"mlp_k", "mlp_q", "mlp_p", "sentinel"}
+    with pytest.raises(ValueError, match="do not fit: encoder_digest"):
+        RecipeEditor(tiny_llama(), HPARAMS, dataclasses.replace(given, artefact=artefact))
+    given = dataclasses.replace(given, artefact=artefact)
+    editor = RecipeEditor(tiny_llama(), hparams, given)
+    directory = tmp_path / "encoder"
+    plain = SentenceEncoder.from_directory(directory, pool=hparams.pool, seed=0)
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(editor.network.encoder.state_dict()[name], weight), name
+    assert torch.equal(editor.network.mlp_k.inward.weight, stored["mlp_k.inward.weight"])
+    # Other weights of the same shape are another encoder.
+    weights = directory / "model.safetensors"
+    save_file({k: v + 1 for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="encoder_digest"):
+        RecipeEditor(tiny_llama(), hparams, given)
 
 
 def test_the_field_of_several_thresholds_is_in_no_cell_without_them() -> None:

@@ -131,6 +131,16 @@ def test_a_stream_continues_wherever_it_was_killed(age: int, file: CheckpointFil
     assert sum(word.startswith("edit") for word in editor.log) == 6 - edits
 
 
+@pytest.mark.parametrize("age", [1, 2, 3, 9, 11])
+def test_a_stream_of_batches_continues_wherever_it_was_killed(
+    age: int, file: CheckpointFile
+) -> None:
+    of = cell(3, batch_per_step=2)
+    with pytest.raises(KilledError):
+        shift(of, Mortal(file, age))
+    assert results(shift(of, Checkpointer(file))) == results(shift(of))
+
+
 def test_probing_continues_after_its_last_stored_batch(file: CheckpointFile) -> None:
     def forwards(checkpointer: Checkpointer) -> int:
         editor = Shift(tiny_llama())
@@ -187,9 +197,9 @@ def test_a_stopped_stream_stores_its_last_edit_and_leaves_a_pristine_model(
     stop, editor = StopFlag(), Shift(tiny_llama())
 
     class Stopping(Checkpointer):
-        def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        def after_edit(self, checkpoint: Callable[[], Checkpoint], edits: int = 1) -> None:
             stop.request_stop()
-            super().after_edit(checkpoint)
+            super().after_edit(checkpoint, edits)
 
     with pytest.raises(StoppedEarly):
         run(editor, cell(3), Stopping(file, stop=stop))

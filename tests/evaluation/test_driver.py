@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bench.checks.contract.tiny import REQUESTS, SAMPLES, tiny_llama
+from bench.checks.contract.tiny import REQUESTS, SAMPLES, Subject, tiny_llama
 from bench.core.numerics import draw
 from bench.evaluation.driver import CellRun, run_blocks
 from bench.evaluation.inference import predict
 from bench.evaluation.metrics import ItemRow, SampleRow, summarise
 from bench.evaluation.probing import items_of
 from bench.tables.table import ROUNDING, remark
-from editors.base import EditRequest
+from editors.base import Editor, EditRequest
 from editors.parts.fast_paths import FastPaths
 from editors.parts.language_model import LanguageModel
 from tests.core.test_cells import CELL
@@ -25,13 +26,13 @@ from tests.support.fake_editors import Broken, DoNothing, Reader, Shift
 N = 2
 
 
-def run(editor: DoNothing, n_edits: int = 4, *, batch_size: int = 64, **changes: Any) -> CellRun:
+def run(editor: Editor[Any], n_edits: int = 4, *, batch_size: int = 64, **changes: Any) -> CellRun:
     values: dict[str, Any] = {"n_edits": n_edits, "limit": 4, "generation": "none"}
     cell = dataclasses.replace(CELL, **values | changes)
     return run_blocks(cell, editor, SAMPLES, batch_size=batch_size)
 
 
-def rows_of(editor: DoNothing, n_edits: int = N, **changes: Any) -> list[SampleRow]:
+def rows_of(editor: Editor[Any], n_edits: int = N, **changes: Any) -> list[SampleRow]:
     return run(editor, n_edits, **changes).rows
 
 
@@ -86,6 +87,47 @@ def test_seconds_of_what_was_prepared_together_are_shared(
     monkeypatch.setattr("bench.core.numerics.time.perf_counter", lambda: float(next(ticks)))
     rows = rows_of(Together(lm), n_edits=1, limit=3)
     assert [row["edit_seconds"] for row in rows] == [1.5, 1.5, 2.0]
+
+
+class Batches(DoNothing):
+    """Logs the size of each call."""
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        self.log.append(f"edit {len(requests)}")
+
+
+@pytest.mark.parametrize(
+    ("n_edits", "batch", "words"),
+    [
+        (4, 2, ["edit 2", "edit 2", "probe", "reset"]),
+        (3, 2, ["edit 2", "edit 1", "probe", "reset"]),
+        (2, 5, ["edit 2", "probe", "reset", "edit 2", "probe", "reset"]),
+    ],
+)
+def test_a_step_is_one_call_of_up_to_a_batch_of_one_block(
+    n_edits: int, batch: int, words: list[str], lm: LanguageModel
+) -> None:
+    editor = Batches(lm)
+    rows_of(editor, n_edits, batch_per_step=batch)
+    assert editor.log == ["reset", *words, "reset"]
+
+
+def test_edits_of_a_batch_share_its_seconds(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr("bench.core.numerics.time.perf_counter", lambda: float(next(ticks)))
+    rows = rows_of(Batches(lm), n_edits=3, limit=3, batch_per_step=2)
+    assert [row["edit_seconds"] for row in rows] == [0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("key", ["ike", "lte", "rag", "recipe"])
+def test_a_memory_does_not_depend_on_batches(key: str, artefacts: Path) -> None:
+    subject = Subject(key=key, architecture="llama", directory=artefacts)
+    single, batches = ([*rows_of(subject.editor(), 4, batch_per_step=size)] for size in (1, 3))
+    for row in (*single, *batches):
+        row["edit_seconds"] = 0.0
+    assert batches == single
 
 
 @pytest.mark.parametrize(("n_edits", "limit", "edited"), [(3, 4, 3), (1, 2, 2)])

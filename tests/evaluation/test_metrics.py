@@ -300,3 +300,21 @@ def test_a_decoded_answer_may_be_any_alias(answer: str, aspect: Aspect, right: f
     }  # fmt: skip
     assert score(item, "after", "generated", "generated_exact") == right
     assert score(item, "after", "teacher_forced", "exact") == float(aspect == "locality")
+
+
+def test_portability_is_no_part_of_the_average_and_has_a_mean_over_what_is_known() -> None:
+    right, wrong = {"target": [1, 2], "after": [1, 2]}, {"target": [1, 2], "after": [1, 9]}
+    items = [
+        item("reliability", "request", before=[0, 0], **right),
+        item("generality", "rephrase", before=[0, 0], **right),
+        item("locality", "neighbour", target=[1], before=[1], after=[1]),
+        item("portability", "hop", before=[0, 0], **right) | {"known": True},
+        item("portability", "hop", before=[0, 0], **wrong) | {"known": False},
+        item("portability", "plain", before=[0, 0], **wrong),
+    ]
+    unknown = [items[0], items[4]]
+    rows = [row(*items), row(*unknown, position=1)]
+    scores = summarise(rows)["scores"]["after"]["teacher_forced"]["token_accuracy"]
+    assert scores["average"] == 1.0
+    assert scores["portability"] == pytest.approx(((1 + 0.5 + 0.5) / 3 + 0.5) / 2)
+    assert scores["portability_known"] == pytest.approx((1 + 0.5) / 2)  # of the first sample alone

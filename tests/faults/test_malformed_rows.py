@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.datasets import SPLITS, available, get_dataset
+from bench.core.names import DATASETS
+from bench.datasets import SPLITS, get_dataset
 from bench.evaluation.general_ability.sets import load_sets
 from tests.datasets.example_rows import EXAMPLE_ROWS, FILE_NAMES
 from tests.evaluation.general_ability.tiny_items import ROWS, write_sets
@@ -132,7 +133,7 @@ def questions(name: str, directory: Path) -> Loading:
 
 
 def every(directory: Path) -> list[Loading]:
-    sets = [edits(k, s, directory / k / s) for k in available() for s in SPLITS]
+    sets = [edits(k, s, directory / k / s) for k in DATASETS for s in SPLITS]
     return [*sets, *(questions(name, directory / name) for name in ROWS)]
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.checks.contract.tiny import tiny_gpt2, tiny_llama
+from bench.checks.contract.tiny import INNER, tiny_gpt2, tiny_llama
 from bench.models import key_statistics
 from bench.models.key_statistics import (
     Corpus,
@@ -23,6 +25,7 @@ from bench.models.key_statistics import (
     read_templates,
 )
 from editors.parts.covariance import KeyMoments
+from editors.parts.language_model import LanguageModel
 
 
 @pytest.fixture
@@ -33,6 +36,53 @@ def directory(tmp_path: Path) -> Path:
     (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "README.md").write_text("No document.", encoding="utf-8")
     return tmp_path
+
+
+def npz(folder: Path, lm: LanguageModel, layer: int, **changes: Any) -> Path:
+    """Statistics of a layer as ROME's code stores them: a sum, and how many tokens it is of."""
+    name = lm.architecture.mlp_out.format(layer)
+    values = {"mom2.mom2": 3 * np.eye(INNER, dtype=np.float32), "mom2.count": np.array(60)}
+    path = folder / f"{name}_float32_mom2_100000.npz"
+    np.savez(path, **(values | {"sample_size": np.array(100_000)} | changes))
+    return path
+
+
+def test_statistics_of_romes_code_are_read_as_sums_over_tokens(tmp_path: Path) -> None:
+    lm = tiny_gpt2()
+    npz(tmp_path, lm, 0)
+    npz(tmp_path, lm, 1, **{"mom2.count": np.array(120)})
+    corpus = open_corpus(str(tmp_path))
+    matrices = covariances(lm, corpus, [0, 1])
+    torch.testing.assert_close(matrices[0], torch.eye(INNER) / 20)
+    torch.testing.assert_close(matrices[1], torch.eye(INNER) / 40)
+    facts = read_facts(compute_covariances(lm, corpus, [0])[0])
+    assert (facts["tokens"], facts["documents"]) == ("60", "0")
+    npz(tmp_path, lm, 0, **{"mom2.count": np.array(90)})  # other contents, another identity
+    torch.testing.assert_close(
+        covariances(lm, open_corpus(str(tmp_path)), [0])[0], torch.eye(INNER) / 30
+    )
+    with pytest.raises(ValueError, match="holds statistics, and an editor reads text"):
+        corpus.texts()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mom2.mom2": np.eye(3, dtype=np.float32)}, "is of 3 x 3, but keys of .* have .* dim"),
+        ({"mom2.count": np.array(3)}, "3 tokens"),
+        ({"mom2.mom2": np.full((INNER, INNER), np.nan)}, "no finite numbers"),
+        ({"mom2.count": np.array("many")}, "cannot be read"),
+    ],
+)
+def test_statistics_that_cannot_be_used_are_refused(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    lm = tiny_gpt2()
+    npz(tmp_path, lm, 0, **changes)
+    with pytest.raises(ValueError, match=said):
+        covariances(lm, open_corpus(str(tmp_path)), [0])
+    with pytest.raises(FileNotFoundError, match=r"No statistics of transformer\.h\.1\.mlp\.c_proj"):
+        covariances(lm, open_corpus(str(tmp_path)), [1])
 
 
 def test_a_directory_is_read_in_the_order_of_its_paths(directory: Path) -> None:

@@ -15,6 +15,7 @@ from bench.models import key_statistics, resources
 from bench.models.key_statistics import open_corpus
 from bench.models.resources import (
     Sources,
+    TrainingEdits,
     encoder_directory,
     encoder_named,
     resources_for,
@@ -25,6 +26,7 @@ from editors.parts.artefact import write_artefact
 from editors.parts.covariance import second_moments
 from editors.recipe import RecipeEditor
 from editors.rome import RomeHparams
+from tests.datasets.other_rows import uniedit_row
 from tests.support.odd_models import POINTER, Damage, beside, content, entry
 
 LINES = ["The first document.", "", "The second one is longer than that.", "A third."] * 4
@@ -280,3 +282,15 @@ def test_files_that_changed_after_planning_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"{kind} has changed"):
             sources.check(planned)
         file.write_bytes(before)
+
+
+def test_training_edits_in_parts_are_read_and_have_a_digest(tmp_path: Path) -> None:
+    def digest() -> str:
+        return Sources(training=edits).digests()["training"]
+
+    edits = TrainingEdits(dataset="uniedit", path=tmp_path)
+    (tmp_path / "agronomy.json").write_text(json.dumps({"id0": uniedit_row()}), encoding="utf-8")
+    first = digest()
+    assert len(edits.samples()) == 1
+    (tmp_path / "art.json").write_text(json.dumps({"id0": uniedit_row()}), encoding="utf-8")
+    assert digest() != first

@@ -19,6 +19,7 @@ from bench.evaluation.jobs import EditJob
 from bench.models import resources
 from bench.models.backbones import locate
 from bench.models.key_statistics import read_templates
+from bench.models.resources import UntrainedEditorError
 from bench.runner import planning
 from bench.runner.planning import Planner, plan, points
 from bench.runner.run import run
@@ -132,6 +133,33 @@ def test_training_seeds_draw_the_samples_of_seed_0_and_are_of_trained_editors(
     assert reasons[1].endswith("--seed 1` trains them.")
     with pytest.raises(ValueError, match="Table 2 takes no --vary: its seeds draw"):
         points(RunConfig(table=2, vary="training"))
+
+
+def test_untrained_editors_are_named_together_or_skipped(backbone: Path, data: Path) -> None:
+    chosen = selected(backbone, data, editors=("mend", "ft", "malmen"))
+    with pytest.raises(UntrainedEditorError) as raised:
+        plan(RunConfig(**chosen))
+    said = str(raised.value)
+    assert said.index("train --editor mend") < said.index("train --editor malmen")
+    assert said.endswith("trains them. --skip-untrained leaves them out.")
+    skipped = plan(RunConfig(**chosen, skip_untrained=True))
+    assert len(skipped.jobs) == 1
+    assert len(skipped.left_out) == 2
+
+
+def test_batches_are_of_editors_that_write_several_edits_together(
+    backbone: Path, data: Path
+) -> None:
+    chosen = selected(
+        backbone, data, editors=("memit", "mend"), batch_per_step=4, edits=(8,), limit=8
+    )
+    assert {point.editor for point in points(RunConfig(**chosen))} == {"memit", "mend"}
+    with pytest.raises(ValueError, match="--batch-per-step 4: rome would write one edit after"):
+        points(RunConfig(**chosen | {"editors": ("memit", "rome")}))
+    with pytest.raises(ValueError, match="looks at the model after 1 edits, which is inside"):
+        points(RunConfig(**chosen | {"measure": ("retention",)}))
+    with pytest.raises(ValueError, match="Table 3 takes no --batch-per-step: it makes single"):
+        points(RunConfig(table=3, batch_per_step=4))
 
 
 def test_data_that_changes_after_planning_fails_the_cell(

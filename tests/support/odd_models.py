@@ -72,6 +72,11 @@ def as_integers(tensors: dict[str, torch.Tensor]) -> None:
     tensors[PROJECTION] = tensors[PROJECTION].to(torch.int8)
 
 
+def dropping_merges(directory: Path) -> None:
+    """Lets the tokenizer leave out merges at random."""
+    edit_json(directory / "tokenizer.json", lambda t: t["model"].update(dropout=0.3))
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 # Refused by looking at the files.
 FILES: dict[str, tuple[Damage, str]] = {
@@ -88,6 +93,14 @@ FILES: dict[str, tuple[Damage, str]] = {
         "pad_token_id of 266, but the model has 266",
     ),
     "negative padding": (entry("config.json", pad_token_id=-267), "pad_token_id of -267"),
+    "beginning": (
+        entry("config.json", bos_token_id=70_000),
+        "bos_token_id of 70000, but the",
+    ),
+    "further end": (
+        entry("config.json", eos_token_id=[2, 266]),
+        "eos_token_id of 266, but the",
+    ),
     "pointer": (content(lambda _: POINTER), "is a git-lfs pointer"),
     "empty": (content(lambda _: b""), "is no whole safetensors file"),
     "a page": (content(lambda _: b"<!DOCTYPE html><html></html>"), "no whole safetensors file"),
@@ -98,6 +111,7 @@ FILES: dict[str, tuple[Damage, str]] = {
 LIBRARIES: dict[str, tuple[Damage, str]] = {
     "rope": (entry("config.json", rope_parameters=_SPIRAL), "cannot be read: KeyError: 'spiral'"),
     "heads": (entry("config.json", num_attention_heads="two"), "cannot be read: "),
+    "dropout": (dropping_merges, "splits a text differently each time (BPE dropout 0.3)"),
     "tokenizer": (entry("tokenizer.json", model={"type": "own"}), "cannot be read: "),
     "end of text": (around_texts("<s>", after=("</s>",)), "ends every text with '</s>'"),
     "padding behind": (around_texts(after=("<pad>",)), "ends every text with '<pad>'"),

@@ -22,8 +22,8 @@ class StoppingCheckpointer(Checkpointer):
         super().__init__(file, stop=self.stop)
         self._left = after
 
-    def after_edit(self, checkpoint: Callable[[], Checkpoint]) -> None:
+    def after_edit(self, checkpoint: Callable[[], Checkpoint], edits: int = 1) -> None:
         self._left -= 1
         if self._left == 0:
             self.stop.request_stop()
-        super().after_edit(checkpoint)
+        super().after_edit(checkpoint, edits)

@@ -15,6 +15,7 @@ from shutil import which
 from typing import Any
 
 import pytest
+from rich.markup import escape
 
 from bench.core.cells import Cell
 from bench.core.config import RunConfig
@@ -312,6 +313,40 @@ def test_terminal_tables_hold_every_text(shown: EditingView) -> None:
         console.print(table)
     printed = console.export_text()
     assert all(text in printed for row in shown.text.rows for text in row)
+
+
+CELLS = ("98.10±0.31‡ (97.18±0.50)", "89.33 [84.7, 94.0]* (18.37±1.39)", "- (1.22±0.90)")
+
+
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [
+        (110, CELLS),
+        (90, ("98.10±0.31‡ (97.18)", "89.33 [84.7, 94.0]* (18.37)", "- (1.22)")),
+        (70, ("98.10±0.31‡ (97.18)", "89.33 (18.37)", "- (1.22)")),
+        (50, ("98.10±0.31‡", "89.33", "-")),
+        (35, ("98.10‡", "89.33", "-")),
+    ],
+)
+def test_what_matters_least_leaves_a_narrow_terminal_first(
+    width: int, cells: tuple[str, ...]
+) -> None:
+    groups = (("", ("n", "Editor")), ("ZSRE", ("Rel", "Gen", "Loc")))
+    table = TextTable(caption=("",), groups=groups, rows=(("10", "RECIPE (x)", *CELLS),))
+    (rich,) = terminal(table, width)
+    assert [next(iter(column.cells)) for column in rich.columns] == [
+        "10",
+        "RECIPE (x)",
+        *map(escape, cells),
+    ]
+
+
+def test_bold_is_our_own_number() -> None:
+    groups = (("", ("n",)), ("ZSRE", ("Rel",)))
+    rows = (("10", "98.10±0.31 (97.18±0.50)"),)
+    best = frozenset({(0, 1)})
+    (rich,) = terminal(TextTable(caption=("",), groups=groups, rows=rows, best=best))
+    assert [*rich.columns[1].cells] == ["[bold]98.10±0.31[/bold] (97.18±0.50)"]
 
 
 def test_three_files_are_written_and_nothing_else(shown: EditingView, tmp_path: Path) -> None:

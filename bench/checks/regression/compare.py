@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.cells import Cell, stream_of
-from bench.evaluation.metrics import ASPECTS, SampleRow
+from bench.evaluation.metrics import ASPECTS, PORTABILITY_KNOWN, SampleRow
 from bench.evaluation.record_kinds import AbilityCell, TimingCell
 from bench.store.reference import compact
 from bench.store.results import Record, failure_of, is_complete
@@ -181,5 +181,7 @@ def _samples(rows: Iterable[SampleRow]) -> dict[Any, int]:
     for row in rows:
         counts.update({item["aspect"] for item in row["items"]})
         counts.update({f"{item['aspect']}/{item['kind']}" for item in row["items"]})
+        asked = [item for item in row["items"] if item["aspect"] == "portability"]
+        counts[PORTABILITY_KNOWN] += any(item.get("known", True) for item in asked)
     aspects = [counts[aspect] for aspect in ASPECTS if counts[aspect]]
     return {**counts, "average": min(aspects)} if aspects else {}

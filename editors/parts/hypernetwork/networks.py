@@ -263,6 +263,8 @@ class HypernetworkHparams(Hparams):
             check_at_least("patience", self.patience, 1)
         if self.layers is not None and not self.layers:
             raise ValueError("layers must name at least one block, or be None; got an empty list.")
+        if self.layers is not None and len({*self.layers}) < len(self.layers):
+            raise ValueError(f"layers must name each block once, got {self.layers}.")
 
     def total(self, edit: Number, locality: Number) -> Number:
         """The training loss of its two terms."""

@@ -21,10 +21,12 @@ from editors.parts.prefix import Injection, Positions
 class RecipeHparams(Hparams):
     """Defaults are the released code's, except where the paper's own setting is stated."""
 
-    later_fields = frozenset({"calibration_edits"})
+    later_fields = frozenset({"calibration_edits", "encoder"})
 
     # Model.
     pool: Pooling = "code4"  # only code4 has the 220M / 250M parameters of the paper's table
+    # `frozen` (ours) leaves a pre-trained sentence encoder as it is; its weights are not stored.
+    encoder: Literal["trained", "frozen"] = "trained"
     representation_width: int = 4096  # d_r
     sentinel_length: int = 10  # c, tokens
     sentinel: Literal["code", "embedded"] = "code"  # code skips the encoder's embedding module
@@ -189,6 +191,21 @@ EMBEDDED = replace(
     artefact_dtype="float16",
 )
 
+# Ours, for a pre-trained backbone of 135 million parameters on a CPU, set by hand: a frozen encoder
+# that knows paraphrases already, and 24,000 training edits (the paper has 1,200,000).
+SMOLLM2 = replace(
+    EMBEDDED,
+    encoder="frozen",
+    representation_width=1024,
+    prompt_init_scale=0.6,
+    prompt_learning_rate=1e-3,
+    batch_size=8,
+    checkpoint_interval=500,
+    ramp_start=2_000,
+    ramp_end=2_200,
+    held_out=60,
+)
+
 # Ours, for tests: seconds on any model.
 TINY = replace(
     PAPER,
@@ -210,7 +227,7 @@ PRESETS: dict[str, RecipeHparams] = {
     "llama-2-7b": PAPER,
     "gpt-j-6b": PAPER,
     "gpt2-xl": PAPER,
-    "smollm2-135m": PAPER,
+    "smollm2-135m": SMOLLM2,
     "default": PAPER,
     "paper": PAPER,
     "paper-losses": PAPER_LOSSES,

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,11 @@ class RecipeNetwork(nn.Module):
         )
         self.register_buffer("threshold", numbers if hparams.gate == "threshold" else None)
         self.encoder = encoder
+        self.encoder_is_frozen = hparams.encoder == "frozen"
+        if self.encoder_is_frozen:
+            self.encoder.requires_grad_(False)
+            self.register_state_dict_post_hook(_leave_out_encoder)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_put_in_encoder)  # type: ignore[no-untyped-call]
         self.mlp_k = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_q = RepresentationMLP(encoder.pooled_size, width)
         self.mlp_p = PromptMLP(width, hparams.prompt_length, hidden_size)
@@ -88,6 +93,12 @@ class RecipeNetwork(nn.Module):
                 -_SENTINEL_BOUND, _SENTINEL_BOUND
             )
         )
+
+    def train(self, mode: bool = True) -> Self:
+        """See the base class; a frozen encoder has no dropout."""
+        super().train(mode)
+        self.encoder.train(mode and not self.encoder_is_frozen)
+        return self
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled vectors [B, P] that both projections read."""
@@ -140,6 +151,17 @@ class RecipeNetwork(nn.Module):
         return lambda edits: numbers[min(bisect_left(counts, edits), len(numbers) - 1)]
 
 
+def _leave_out_encoder(
+    module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object
+) -> None:
+    for name in module.get_submodule("encoder").state_dict(prefix=f"{prefix}encoder."):
+        state.pop(name, None)
+
+
+def _put_in_encoder(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    state |= module.get_submodule("encoder").state_dict(prefix=f"{prefix}encoder.")
+
+
 def similarity(queries: Tensor, keys: Tensor, *, scaled: bool) -> Tensor:
     """Scores [Q, K] of queries [Q, d_r] against keys [K, d_r].
 
@@ -149,14 +171,15 @@ def similarity(queries: Tensor, keys: Tensor, *, scaled: bool) -> Tensor:
     return scores / math.sqrt(queries.shape[-1]) if scaled else scores
 
 
-def recipe_parameters(hparams: RecipeHparams, on: Setting) -> int:
-    """Parameters that training changes: encoder, both projections, prompt MLP and sentinel."""
+def recipe_parameters(hparams: RecipeHparams, on: Setting) -> tuple[int, int]:
+    """Parameters that training changes, and those of a frozen encoder, which it does not."""
     width, code, encoder = hparams.representation_width, hparams.pool == "code4", on.encoder
     pooled = encoder.hidden * (4 if code else 3)
     mlps = 2 * parameters_of(lambda: RepresentationMLP(pooled, width))
     mlps += parameters_of(lambda: PromptMLP(width, hparams.prompt_length, on.shape.hidden))
-    sentinel = hparams.sentinel_length * encoder.hidden
-    return encoder.parameters + (encoder.pooler if code else 0) + mlps + sentinel
+    own = mlps + hparams.sentinel_length * encoder.hidden
+    within = encoder.parameters + (encoder.pooler if code else 0)
+    return (own, within) if hparams.encoder == "frozen" else (own + within, 0)
 
 
 @dataclass(frozen=True)
@@ -187,7 +210,12 @@ def fresh_network(lm: LanguageModel, hparams: RecipeHparams, encoder: Path, seed
 
 
 def empty_network(lm: LanguageModel, hparams: RecipeHparams, encoder: Path) -> Trained:
-    """A network for trained weights; the encoder's directory gives its shape and its tokenizer."""
+    """A network for trained weights; the encoder's directory gives its shape and its tokenizer.
+
+    A frozen encoder's weights are not among the trained ones, and are read from there too.
+    """
+    if hparams.encoder == "frozen":
+        return fresh_network(lm, hparams, encoder, seed=0)
     config = read_config(encoder)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
         sentences = SentenceEncoder(config, pool=hparams.pool)

@@ -158,7 +158,11 @@ class RecipeTask(TrainingTask[Sequence[Example]]):
 def learning_rates(network: RecipeNetwork, hparams: RecipeHparams) -> list[tuple[object, float]]:
     """(parameters, rate) of Adam; the prompt MLP may have a rate of its own."""
     rate, prompt_rate = hparams.learning_rate, hparams.prompt_learning_rate
-    others = [p for name, p in network.named_parameters() if not name.startswith("mlp_p.")]
+    others = [
+        parameter
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad and not name.startswith("mlp_p.")
+    ]
     prompts = network.mlp_p.parameters()
     return [(others, rate), (prompts, rate if prompt_rate is None else prompt_rate)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from bench.checks.regression.committed import MANIFEST, committed, manifest
+from bench.cli.arguments import config_of
+from bench.cli.main import _parser
 from bench.core.files import write_text
 from bench.evaluation.record_kinds import identity_of
+from bench.runner.planning import plan
 from bench.store import reference
-from bench.store.reference import reference_folder, reference_records, write_reference
+from bench.store.reference import COVARIANCE, reference_folder, reference_records, write_reference
 from bench.store.results import SEALED_SINCE, Record, failed, sealed
 
 
@@ -32,6 +36,18 @@ def test_the_manifest_counts_the_cells_of_every_table() -> None:
         records = reference_records(name.partition(".")[0])
         assert sum(counts[name]["cells"].values()) == len(records)
         assert {record["schema"] for record in records} == {SEALED_SINCE}
+
+
+@pytest.mark.parametrize("name", ["table1-recent", "table2-lm-eval", "table5", COVARIANCE])
+def test_the_commands_of_the_manifest_are_of_all_cells(name: str) -> None:
+    origin = json.loads((reference_folder() / MANIFEST).read_text("utf-8"))[f"{name}.jsonl"]
+    lines = [shlex.split(line)[3:] for line in origin["commands"]]
+    configs = [config_of(_parser(line).parse_args(line)) for line in lines]
+    jobs = [job for config in configs for job in plan(config).jobs]
+    records = reference_records(name)
+    assert {job.cell.key() for job in jobs} == {record["key"] for record in records}
+    assert origin["commits"] == sorted({r["provenance"]["git"]["commit"] for r in records})
+    assert origin["processors"] == ["AMD EPYC, AVX2"]
 
 
 @pytest.fixture

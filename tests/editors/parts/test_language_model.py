@@ -60,7 +60,7 @@ def test_paths_lead_to_weights_of_the_stated_orientation(lm: LanguageModel) -> N
         weight = lm.module(row.mlp_out, layer).get_parameter("weight")
         assert row.as_out_in(weight).shape == (HIDDEN, INNER)
         assert row.mlp_out.startswith(row.mlp)
-        for path in (row.mlp, row.attention_norm):
+        for path in filter(None, (row.mlp, row.attention_norm)):
             assert path.startswith(row.block)
             lm.module(path, layer)
     assert lm.module(row.final_norm).get_parameter("weight").shape == (HIDDEN,)

@@ -34,7 +34,9 @@ from tests.support.fake_editors import Shift
 from tests.support.stopping_checkpointer import checkpoint_file
 from tests.support.stored_records import FACTS, released
 
-ALL = ("collapse", "conflicts", "distance", "retention")
+ALL = (
+    "collapse", "conflicts", "distance", "norms", "overfit", "retention", "success",
+)  # fmt: skip
 
 
 def asking(n_edits: int, inputs: MeasureInputs, names: tuple[str, ...] = ALL) -> Cell:
